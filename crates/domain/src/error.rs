@@ -1,0 +1,93 @@
+//! Why tokens were not issued.
+
+use crate::ports::{CookieTooLarge, ProviderError, SigningError, StoreError};
+
+/// A field of a request that breaks a rule; never holds the field's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// The field's name on the wire.
+    pub field: String,
+    /// The rule it breaks.
+    pub message: String,
+}
+
+impl FieldError {
+    /// A broken rule of one field.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+/// Why a sign-in did not become a session. `Display` is for the log; what a client
+/// may know is decided where errors become HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// The request breaks a rule that the provider's configuration adds.
+    #[error("the request is not valid: {}", .0.iter().map(|e| format!("{} {}", e.field, e.message)).collect::<Vec<_>>().join("; "))]
+    InvalidRequest(Vec<FieldError>),
+    /// No such provider is configured.
+    #[error("the request names a provider that is not configured")]
+    UnknownProvider,
+    /// The redirect URI is none of the provider's.
+    #[error("the redirect URI is not one of the provider's configured URIs")]
+    RedirectUriNotAllowed,
+    /// The code was refused, here or at the provider.
+    #[error("the authorization code is refused: {0}")]
+    InvalidAuthCode(String),
+    /// The ID token was refused.
+    #[error("the ID token is refused: {0}")]
+    InvalidIdToken(String),
+    /// The authorization response belongs to another provider or sign-in (RFC 9207).
+    #[error("the authorization response is refused: {0}")]
+    InvalidState(String),
+    /// Who this is, is known; they may not come in.
+    #[error("access denied: {0}")]
+    AccessDenied(String),
+    /// Our own tokens could not be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// Our own token does not fit into a cookie.
+    #[error("{source}; the largest claim is {claim} with about {claim_bytes} bytes")]
+    TokenTooLarge {
+        /// Which cookie, and how large it would be.
+        source: CookieTooLarge,
+        /// The claim that takes most room.
+        claim: String,
+        /// Its approximate length.
+        claim_bytes: usize,
+    },
+    /// The provider gave no proper answer.
+    #[error("{0}")]
+    Provider(ProviderError),
+    /// The store gave no answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AuthError {
+    /// The machine-readable code, stable for ever.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "INVALID_REQUEST",
+            Self::UnknownProvider => "UNKNOWN_PROVIDER",
+            Self::RedirectUriNotAllowed => "REDIRECT_URI_NOT_ALLOWED",
+            Self::InvalidAuthCode(_) | Self::Provider(ProviderError::CodeRefused(_)) => {
+                "INVALID_AUTH_CODE"
+            }
+            Self::InvalidIdToken(_) | Self::Provider(ProviderError::IdTokenRefused(_)) => {
+                "INVALID_ID_TOKEN"
+            }
+            Self::InvalidState(_) => "INVALID_STATE",
+            Self::AccessDenied(_) => "ACCESS_DENIED",
+            Self::Signing(_) => "TOKEN_GENERATION_FAILED",
+            Self::TokenTooLarge { .. } => "TOKEN_TOO_LARGE",
+            Self::Provider(ProviderError::Misbehaved(_)) => "PROVIDER_ERROR",
+            Self::Provider(ProviderError::Unreachable(_)) => "PROVIDER_UNAVAILABLE",
+            Self::Provider(ProviderError::TimedOut(_)) => "PROVIDER_TIMEOUT",
+            Self::Store(StoreError::Unavailable(_) | StoreError::SchemaMismatch(_)) => {
+                "STORE_UNAVAILABLE"
+            }
+            Self::Store(StoreError::Corrupt(_)) => "INTERNAL_ERROR",
+        }
+    }
+}

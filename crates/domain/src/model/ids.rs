@@ -1,0 +1,97 @@
+//! Identifiers, each its own type so that none is taken for another.
+
+use std::fmt;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+fn uuid_v7(now: OffsetDateTime, random: [u8; 10]) -> Uuid {
+    let millis = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new UUIDv7 (RFC 9562 §5.7) from the given instant and 80 random bits.
+            pub fn generate(now: OffsetDateTime, random: [u8; 10]) -> Self {
+                Self(uuid_v7(now, random))
+            }
+
+            /// Wraps a stored identifier.
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// The identifier as a UUID.
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+uuid_id! {
+    /// An internal user, the `sub` of our tokens.
+    UserId
+}
+uuid_id! {
+    /// A session, the `sid` of our tokens.
+    SessionId
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes the text over; cloning afterwards is cheap.
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
+                Self(text.into())
+            }
+
+            /// The identifier as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+text_id! {
+    /// The configured name of an identity provider, for example `corp`.
+    ProviderId
+}
+text_id! {
+    /// An internal role, for example `admin`.
+    Role
+}
+text_id! {
+    /// A key identifier, the `kid` of a JWS header (RFC 7515 §4.1.4).
+    KeyId
+}

@@ -1,0 +1,56 @@
+//! What our tokens say.
+
+use super::{AccessGrant, KeyId, ProviderId, SessionId, Timestamp, UserId};
+
+/// The claims of an access token (RFC 9068 §2.2), besides `iss` and `aud`,
+/// which the signer knows once and for all.
+#[derive(Debug, Clone)]
+pub struct AccessClaims<'a> {
+    /// `sub`
+    pub subject: UserId,
+    /// `sid`
+    pub session: SessionId,
+    /// `jti`, 128 random bits.
+    pub token_id: u128,
+    /// `idp`
+    pub provider: &'a ProviderId,
+    /// `roles`, `auth_time`, `acr`, `amr` and the extra claims.
+    pub grant: &'a AccessGrant,
+    /// `iat` (and `nbf`)
+    pub issued_at: Timestamp,
+    /// `exp`
+    pub expires_at: Timestamp,
+}
+
+impl AccessClaims<'_> {
+    /// The name and approximate JSON length in bytes of the claim that takes most room.
+    pub fn largest(&self) -> (&str, usize) {
+        let roles = self.grant.roles.iter().map(|r| r.as_str().len() + 3).sum();
+        let amr = self.grant.amr.iter().map(|m| m.len() + 3).sum();
+        let acr = self.grant.acr.as_ref().map_or(0, String::len);
+        let extra = self.grant.extra.iter();
+        [("roles", roles), ("amr", amr), ("acr", acr)]
+            .into_iter()
+            .chain(extra.map(|(name, value)| (name.as_str(), value.approximate_len())))
+            .max_by_key(|(_, len)| *len)
+            .unwrap_or(("roles", roles))
+    }
+}
+
+/// The claims of a refresh token, besides `iss`. Its `jti` is `sid.gen`:
+/// equal claims always give equal bytes.
+#[derive(Debug, Clone)]
+pub struct RefreshClaims<'a> {
+    /// `sub`
+    pub subject: UserId,
+    /// `sid`
+    pub session: SessionId,
+    /// `gen`
+    pub generation: u64,
+    /// The key to sign with.
+    pub key_id: &'a KeyId,
+    /// `iat`
+    pub issued_at: Timestamp,
+    /// `exp`
+    pub expires_at: Timestamp,
+}

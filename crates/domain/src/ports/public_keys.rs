@@ -1,0 +1,16 @@
+//! The public half of the signing keys.
+
+/// A JWKS ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwksDocument {
+    /// A JWK set (RFC 7517 §5) in JSON; public members only.
+    pub json: String,
+    /// A strong entity tag, quotes included.
+    pub etag: String,
+}
+
+/// Publishes the keys that others verify our tokens with.
+pub trait PublicKeys: Send + Sync {
+    /// The current document. MUST NOT hold a private or symmetric key.
+    fn jwks(&self) -> std::sync::Arc<JwksDocument>;
+}

@@ -1,0 +1,39 @@
+//! The state of a store, and how it fails.
+
+use async_trait::async_trait;
+
+/// A store failed. The texts are for the log and hold no values of any row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached, is too busy, or did not say what became of the request.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The schema is older or newer than this program.
+    #[error("the store's schema does not fit: {0}; run `mintgate migrate`")]
+    SchemaMismatch(String),
+    /// A row holds something no version of this program writes.
+    #[error("the store holds a corrupt row: {0}")]
+    Corrupt(String),
+}
+
+/// The connections of a pool at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolState {
+    /// Connections that wait for work.
+    pub idle: u32,
+    /// Connections at work.
+    pub in_use: u32,
+}
+
+/// What readiness checks and metrics ask of a store.
+#[async_trait]
+pub trait StoreHealth: Send + Sync {
+    /// Whether the store answers and its schema is current.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] or [`StoreError::SchemaMismatch`], with what to do.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// The pool at this moment; MUST NOT block.
+    fn pool_state(&self) -> PoolState;
+}

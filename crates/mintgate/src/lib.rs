@@ -1,0 +1,1 @@
+//! The Mintgate service: settings, HTTP, wiring and commands.

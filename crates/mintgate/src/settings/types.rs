@@ -1,0 +1,238 @@
+//! The settings, typed: what is in here has been validated.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use mintgate_domain::model::{ProviderId, Role};
+use mintgate_domain::{Requirement, RoleRule, SecretText};
+use url::Url;
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `[server]`
+    pub server: ServerSettings,
+    /// `[ops]`
+    pub ops: OpsSettings,
+    /// `[store]`
+    pub store: StoreSettings,
+    /// `[tokens]`
+    pub tokens: TokenSettings,
+    /// `[keys]`
+    pub keys: KeySettings,
+    /// `[refresh]`
+    pub refresh: RefreshSettings,
+    /// `[cookies]`
+    pub cookies: CookieSettings,
+    /// `[cors]`
+    pub cors: CorsSettings,
+    /// `[roles]`
+    pub roles: RoleSettings,
+    /// `[limits]`
+    pub limits: LimitSettings,
+    /// `[log]`
+    pub log: LogSettings,
+    /// `[[providers]]`
+    pub providers: Vec<ProviderSettings>,
+}
+
+/// The public listener.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its address as clients see it; its origin is "own" for CORS and CSRF.
+    pub public_url: Url,
+    /// Peers whose `X-Forwarded-*` headers count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Worker threads; the number of cores if 0.
+    pub workers: usize,
+}
+
+/// The operations listener.
+#[derive(Debug, Clone)]
+pub struct OpsSettings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// Which store.
+    pub url: StoreUrl,
+    /// Connections at most (Postgres).
+    pub pool_size: u32,
+    /// How long a request waits for a connection, and for one to be made.
+    pub connect_timeout: Duration,
+    /// How long a statement may take.
+    pub statement_timeout: Duration,
+}
+
+/// A store's address.
+#[derive(Debug, Clone)]
+pub enum StoreUrl {
+    /// `sqlite://PATH`
+    Sqlite(PathBuf),
+    /// `postgres://…`, with its password and TLS mode.
+    Postgres(SecretText),
+}
+
+/// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the standard's")]
+pub enum Algorithm {
+    Es256,
+    Es384,
+    EdDsa,
+    Rs256,
+    Ps256,
+    Hs256,
+}
+
+/// Our tokens.
+#[derive(Debug, Clone)]
+pub struct TokenSettings {
+    /// `iss`, character for character as it is written.
+    pub issuer: String,
+    /// `aud`; never empty.
+    pub audience: Vec<String>,
+    /// Signs access tokens.
+    pub algorithm: Algorithm,
+    /// Signs refresh tokens: deterministic ones only (HS256, EdDSA, RS256).
+    pub refresh_algorithm: Algorithm,
+    /// Life of an access token.
+    pub access_ttl: Duration,
+    /// Idle limit of a session.
+    pub refresh_ttl: Duration,
+    /// Absolute limit of a session.
+    pub session_ttl: Duration,
+    /// Whether `tokenDelivery = "body"` is allowed.
+    pub body_delivery: bool,
+    /// Claims copied from the provider's: our name, its path.
+    pub extra_claims: Vec<(String, String)>,
+}
+
+/// The signing keys.
+#[derive(Debug, Clone)]
+pub struct KeySettings {
+    /// Where keys are made and found.
+    pub dir: PathBuf,
+    /// A PEM or JWK that signs access tokens, instead of one in the directory.
+    pub access_key: Option<SecretText>,
+    /// A PEM or JWK that signs refresh tokens, instead of one in the directory.
+    pub refresh_key: Option<SecretText>,
+}
+
+/// Rotation of refresh tokens.
+#[derive(Debug, Clone)]
+pub struct RefreshSettings {
+    /// How long a token's predecessor is still answered with it.
+    pub grace: Duration,
+}
+
+/// `SameSite`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the standard's")]
+pub enum SameSite {
+    Strict,
+    Lax,
+    None,
+}
+
+/// The two cookies.
+#[derive(Debug, Clone)]
+pub struct CookieSettings {
+    /// Name of the access cookie, prefix included.
+    pub access_name: String,
+    /// Name of the refresh cookie, prefix included.
+    pub refresh_name: String,
+    /// `SameSite`
+    pub same_site: SameSite,
+    /// `Domain`, if any.
+    pub domain: Option<String>,
+    /// `Partitioned`
+    pub partitioned: bool,
+    /// `Path` of the refresh cookie.
+    pub refresh_path: String,
+    /// `Secure`
+    pub secure: bool,
+}
+
+/// Which pages may call us.
+#[derive(Debug, Clone)]
+pub struct CorsSettings {
+    /// Exact origins.
+    pub allowed_origins: Vec<String>,
+}
+
+/// Who gets which roles.
+#[derive(Debug, Clone)]
+pub struct RoleSettings {
+    /// For everybody.
+    pub default: Vec<Role>,
+    /// In addition.
+    pub rules: Vec<RoleRule>,
+}
+
+/// Bounds on what clients can take up.
+#[derive(Debug, Clone)]
+pub struct LimitSettings {
+    /// Requests worked on at once on the public listener; more are 503 `OVERLOADED`.
+    pub max_in_flight: usize,
+    /// How long a request's head and its body may take to arrive, each.
+    pub request_timeout: Duration,
+    /// Bytes of a request's headers.
+    pub max_header_bytes: usize,
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// The log.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Which lines: a `tracing` filter such as `info` or `mintgate=debug,info`.
+    pub filter: String,
+}
+
+/// One identity provider.
+#[derive(Debug, Clone)]
+pub struct ProviderSettings {
+    /// Its name in requests.
+    pub id: ProviderId,
+    /// Its issuer identifier, character for character.
+    pub issuer: String,
+    /// Our client id there.
+    pub client_id: String,
+    /// Our secret there; none for a public client.
+    pub client_secret: Option<SecretText>,
+    /// The redirect URIs, character for character; never empty.
+    pub redirect_uris: Vec<String>,
+    /// The scopes; `openid` among them.
+    pub scopes: Vec<String>,
+    /// PKCE.
+    pub pkce: Requirement,
+    /// The nonce.
+    pub nonce: Requirement,
+    /// The ID token algorithms accepted, by their JWS names.
+    pub id_token_algorithms: Vec<String>,
+    /// Whether userinfo is asked in addition to the ID token.
+    pub userinfo: bool,
+    /// Whether it may live on private and loopback addresses though its issuer does not name one.
+    pub allow_private_network: bool,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long one request may take in all.
+    pub timeout: Duration,
+}

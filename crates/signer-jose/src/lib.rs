@@ -1,0 +1,1 @@
+//! Signing keys, JWS signing and the JWKS: josekit behind the TokenSigner port.

@@ -1,0 +1,1 @@
+//! The Postgres store: diesel-async behind the store ports.

@@ -1,0 +1,1 @@
+//! The embedded SQLite store: diesel-async behind the store ports.

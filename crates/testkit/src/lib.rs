@@ -1,0 +1,1 @@
+//! Fakes, builders and the contract suites every adapter must pass.
