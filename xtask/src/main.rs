@@ -1,1 +1,71 @@
-fn main() {}
+//! The developer commands, `cargo xtask …`: each is a module, this file only chooses.
+
+mod check_deps;
+mod ci;
+mod db;
+mod e2e;
+mod postgres;
+mod process;
+mod say;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Mintgate's developer commands")]
+enum Command {
+    /// Every test, needing nothing prepared: unit, integration, doc, crate arrows and end to end
+    Test(test::Options),
+    /// The shipped binary as a process, against real Postgres, SQLite and the mock provider
+    E2e(e2e::Options),
+    /// What a change must pass: fmt, clippy, docs, test (with e2e), deny
+    Ci(ci::Options),
+    /// The arrows between the crates, and what the domain may not reach
+    CheckDeps,
+    /// A Postgres for development
+    #[command(subcommand)]
+    Db(db::Action),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command = Command::parse();
+    // Dropping the command's future stops whatever it started: an interrupt tidies up as an end does.
+    let outcome = tokio::select! {
+        outcome = run(command) => outcome,
+        name = interrupted() => name.and_then(|name| Err(anyhow!("stopped by {name}"))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::error(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Test(options) => test::run(&options).await,
+        Command::E2e(options) => e2e::run(&options).await,
+        Command::Ci(options) => ci::run(&options).await,
+        Command::CheckDeps => check_deps::run(),
+        Command::Db(action) => db::run(action).await,
+    }
+}
+
+async fn interrupted() -> Result<&'static str> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+        _ = hangup.recv() => "SIGHUP",
+    })
+}

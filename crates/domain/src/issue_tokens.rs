@@ -144,6 +144,11 @@ impl IssueTokens {
         Self { ports, config, codes: UsedCodes::new(Self::CODE_MEMORY) }
     }
 
+    /// The provider of exactly this name, if it is configured.
+    pub fn provider_id(&self, name: &str) -> Option<ProviderId> {
+        self.ports.providers.find(name).map(|provider| provider.policy.id.clone())
+    }
+
     /// Turns a sign-in into a session, or refuses and leaves nothing behind.
     ///
     /// # Errors

@@ -1,1 +1,109 @@
-fn main() {}
+//! The `mintgate` command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mintgate::app::{self, Application};
+use mintgate::dev::{self, DevOptions};
+use mintgate::settings::{self, ConfigError, Settings};
+
+/// Turns a sign-in at an OpenID provider into a session of your own.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    /// The configuration file; ./mintgate.toml if it exists.
+    #[arg(long, global = true, env = "MINTGATE_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service.
+    Serve,
+    /// Run everything on this machine, with a built-in provider and nothing to set up.
+    Dev(DevOptions),
+    /// Bring the store's schema up to date.
+    Migrate {
+        /// Only say what would be done.
+        #[arg(long)]
+        plan: bool,
+    },
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Say everything that is wrong with it.
+    Check,
+    /// Print it with all defaults, secrets masked.
+    Print,
+    /// Print the reference of all keys.
+    Reference,
+}
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "a command says why it failed")]
+            {
+                eprintln!("mintgate: {error:#}");
+            }
+            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "commands print their results")]
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let load = || Settings::load(cli.config.as_deref(), std::env::vars_os());
+    match &cli.command {
+        Command::Serve => {
+            let settings = load()?;
+            mintgate::logging::start(&settings.log)?;
+            let application = Application::build(settings).await?;
+            application.run_until(app::stop_signal()?).await
+        }
+        Command::Dev(options) => dev::run(options).await,
+        Command::Migrate { plan } => {
+            let settings = load()?;
+            if *plan {
+                let pending = app::pending_migrations(&settings).await?;
+                if pending.is_empty() {
+                    println!("The schema is up to date.");
+                }
+                for name in pending {
+                    println!("would run {name}");
+                }
+                return Ok(());
+            }
+            let done = app::migrate(&settings).await?;
+            if done.is_empty() {
+                println!("The schema is up to date; nothing to do.");
+            }
+            for name in done {
+                println!("ran {name}");
+            }
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Check) => {
+            load()?;
+            println!("The configuration is valid.");
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Print) => {
+            print!("{}", load()?.print());
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Reference) => {
+            print!("{}", settings::reference());
+            Ok(())
+        }
+    }
+}

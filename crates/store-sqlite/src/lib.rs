@@ -1,1 +1,22 @@
 //! The embedded SQLite store: diesel-async behind the store ports.
+//!
+//! One connection writes, a few read. A call is one hop onto a blocking thread, its whole
+//! transaction included; the threads that serve requests never wait for the disk.
+
+// Built in, so that a machine needs no SQLite of its own.
+use libsqlite3_sys as _;
+
+mod blocking;
+mod config;
+mod error;
+mod file;
+mod find_user;
+mod json;
+mod migrations;
+mod open_session;
+mod pool;
+mod schema;
+mod store;
+
+pub use config::{CannotOpen, SqliteConfig};
+pub use store::SqliteStore;

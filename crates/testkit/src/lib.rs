@@ -1,1 +1,27 @@
 //! Fakes, builders and the contract suites every adapter must pass.
+
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "a test kit fails by panicking"
+)]
+
+mod clock;
+pub mod cut_proxy;
+mod entropy;
+mod json;
+mod memory_store;
+mod metrics;
+pub mod openings;
+pub mod postgres;
+pub mod signer_suite;
+pub mod store_suite;
+mod store_under_test;
+
+pub use clock::ManualClock;
+pub use entropy::SeededEntropy;
+pub use json::claim_from_json;
+pub use memory_store::MemoryStore;
+pub use metrics::{MetricEvent, NoMetrics, RecordingMetrics};
+pub use store_under_test::{Dump, Store, StoreUnderTest, StoredSession};

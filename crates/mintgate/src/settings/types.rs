@@ -36,6 +36,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// `[[providers]]`
     pub providers: Vec<ProviderSettings>,
+    /// All of the above as it was read: TOML, masked.
+    pub(super) effective: String,
 }
 
 /// The public listener.

@@ -1,0 +1,180 @@
+//! What an ID token must claim, beyond what openidconnect checks (OIDC Core §2, §3.1.3.7).
+
+use mintgate_domain::model::{ClaimValue, Timestamp};
+
+use crate::json::Members;
+
+/// How far our clock and the provider's may be apart for `iat` and `nbf`. For `exp` nothing is
+/// added: an expired token is refused.
+const CLOCK_SKEW_SECS: i64 = 60;
+/// An ID token is proof of a sign-in just now, not yesterday, however long it says it lives.
+const MAX_AGE_SECS: i64 = 24 * 60 * 60;
+/// OIDC Core §2 allows no longer subject.
+const MAX_SUBJECT_BYTES: usize = 255;
+
+/// The claims that end up outside the claim set.
+#[derive(Debug, PartialEq)]
+pub(crate) struct CheckedClaims {
+    pub(crate) subject: String,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) auth_time: Option<Timestamp>,
+    pub(crate) acr: Option<String>,
+    pub(crate) amr: Vec<String>,
+}
+
+/// Checks form and time of the claims, and for whom they are.
+pub(crate) fn check(
+    claims: &Members,
+    issuer: &str,
+    client_id: &str,
+    now: Timestamp,
+) -> Result<CheckedClaims, String> {
+    if text(claims, "iss") != Some(issuer) {
+        return Err("its issuer is not this provider".to_owned());
+    }
+    check_audience(claims, client_id)?;
+    check_kind(claims)?;
+    // A value of another type would be taken by nobody for the nonce, nor for its absence.
+    if claims.contains_key("nonce") && text(claims, "nonce").is_none() {
+        return Err("its nonce is not a text".to_owned());
+    }
+    let subject = text(claims, "sub")
+        .filter(|sub| !sub.is_empty() && sub.len() <= MAX_SUBJECT_BYTES)
+        .filter(|sub| !sub.contains(char::is_control))
+        .ok_or("its subject is not a text of 1 to 255 bytes")?;
+
+    let now = now.as_unix();
+    let expires = seconds(claims, "exp")?.ok_or("it has no exp")?;
+    if expires <= now {
+        return Err("it has expired".to_owned());
+    }
+    let made = seconds(claims, "iat")?.ok_or("it has no iat")?;
+    if made > now + CLOCK_SKEW_SECS {
+        return Err("it was issued in the future".to_owned());
+    }
+    if made < now - MAX_AGE_SECS {
+        return Err("it was issued too long ago".to_owned());
+    }
+    if seconds(claims, "nbf")?.is_some_and(|not_before| not_before > now + CLOCK_SKEW_SECS) {
+        return Err("it is not valid yet".to_owned());
+    }
+    Ok(CheckedClaims {
+        subject: subject.to_owned(),
+        expires_at: Timestamp::from_unix(expires),
+        auth_time: seconds(claims, "auth_time")?.map(Timestamp::from_unix),
+        acr: text(claims, "acr").map(ToOwned::to_owned),
+        amr: claims.get("amr").into_iter().flat_map(ClaimValue::texts).map(Into::into).collect(),
+    })
+}
+
+/// No audience but ourselves is trusted, so a token for others as well is refused whatever its
+/// `azp` says (OIDC Core §3.1.3.7 items 3 to 5).
+fn check_audience(claims: &Members, client_id: &str) -> Result<(), String> {
+    let ours = |audience: &ClaimValue| audience.as_text() == Some(client_id);
+    let for_us = match claims.get("aud") {
+        Some(ClaimValue::List(all)) => !all.is_empty() && all.iter().all(ours),
+        Some(single) => ours(single),
+        None => false,
+    };
+    if !for_us {
+        return Err("its audience is not this client alone".to_owned());
+    }
+    if claims.get("azp").is_some_and(|party| !ours(party)) {
+        return Err("its authorized party is not this client".to_owned());
+    }
+    Ok(())
+}
+
+/// A provider's other tokens may carry the same issuer, audience and type header: a logout token has
+/// `events` (OIDC Back-Channel Logout §2.4), Keycloak's tokens say in `typ` what they are.
+fn check_kind(claims: &Members) -> Result<(), String> {
+    const OTHERS: [&str; 4] = ["bearer", "refresh", "offline", "logout"];
+    let other =
+        text(claims, "typ").is_some_and(|typ| OTHERS.contains(&typ.to_lowercase().as_str()));
+    if other || claims.contains_key("events") {
+        return Err("it is another kind of token".to_owned());
+    }
+    Ok(())
+}
+
+fn text<'a>(claims: &'a Members, name: &str) -> Option<&'a str> {
+    claims.get(name).and_then(ClaimValue::as_text)
+}
+
+/// A NumericDate (RFC 7519 §2) in whole seconds.
+fn seconds(claims: &Members, name: &str) -> Result<Option<i64>, String> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(ClaimValue::Integer(seconds)) if *seconds >= 0 => Ok(Some(*seconds)),
+        #[expect(clippy::cast_possible_truncation, reason = "whole seconds; too many saturate")]
+        Some(ClaimValue::Float(seconds)) if *seconds >= 0.0 => Ok(Some(seconds.floor() as i64)),
+        Some(_) => Err(format!("its {name} is not a number of seconds since 1970")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::parse_object;
+
+    const NOW: i64 = 1_700_000_000;
+
+    fn check_with(change: &str) -> Result<CheckedClaims, String> {
+        let mut claims = parse_object(
+            br#"{"iss":"https://idp.example.com","aud":"mintgate","sub":"s","iat":1700000000,
+                "exp":1700000300}"#,
+        )
+        .unwrap();
+        claims.extend(parse_object(change.as_bytes()).unwrap());
+        claims.retain(|_, value| *value != ClaimValue::Text("(absent)".to_owned()));
+        check(&claims, "https://idp.example.com", "mintgate", Timestamp::from_unix(NOW))
+    }
+
+    #[test]
+    fn the_edges_of_time_are_where_they_are_documented() {
+        for good in [
+            r#"{"exp":1700000001}"#,
+            r#"{"exp":1700000001.9}"#,
+            r#"{"iat":1700000060}"#,
+            r#"{"iat":1699913600}"#,
+            r#"{"nbf":1700000060}"#,
+            r#"{"nbf":0}"#,
+            r#"{"exp":1e300}"#,
+        ] {
+            assert!(check_with(good).is_ok(), "{good}");
+        }
+        for bad in [
+            r#"{"exp":1700000000}"#,
+            r#"{"exp":1700000000.9}"#,
+            r#"{"iat":1700000061}"#,
+            r#"{"iat":1699913599}"#,
+            r#"{"nbf":1700000061}"#,
+        ] {
+            assert!(check_with(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dates_are_numbers_and_nothing_else() {
+        for name in ["exp", "iat", "nbf", "auth_time"] {
+            for value in [r#""1700000300""#, "null", "-1", "-0.5", "true", "[1700000300]", "{}"] {
+                assert!(check_with(&format!(r#"{{"{name}":{value}}}"#)).is_err(), "{name} {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_subject_is_a_text_of_1_to_255_bytes() {
+        let sub = |sub: &str| check_with(&format!(r#"{{"sub":"{sub}"}}"#));
+        assert!(sub(&"x".repeat(255)).is_ok());
+        assert!(sub(&"x".repeat(256)).is_err());
+        assert!(sub("").is_err());
+        assert!(sub("a\\u0000b").is_err());
+    }
+
+    #[test]
+    fn our_client_named_twice_is_still_our_client() {
+        assert!(check_with(r#"{"aud":["mintgate","mintgate"],"azp":"mintgate"}"#).is_ok());
+        assert!(check_with(r#"{"aud":["mintgate","other"],"azp":"mintgate"}"#).is_err());
+    }
+}

@@ -1,0 +1,199 @@
+//! What a provider is configured with, and what is wrong with that.
+
+use std::time::Duration;
+
+use mintgate_domain::SecretText;
+use mintgate_domain::model::ProviderId;
+use openidconnect::core::CoreJwsSigningAlgorithm as Alg;
+use openidconnect::{IssuerUrl, JwsSigningAlgorithm as _};
+use url::Url;
+
+use crate::address::AddressPolicy;
+
+/// One OpenID Connect provider.
+#[derive(Debug, Clone)]
+pub struct OpenIdConfig {
+    /// Its configured name.
+    pub id: ProviderId,
+    /// Its issuer identifier; discovery document and ID tokens must repeat it character for character.
+    pub issuer: String,
+    /// Our client id there.
+    pub client_id: String,
+    /// Our secret there; none for a public client.
+    pub client_secret: Option<SecretText>,
+    /// The ID token algorithms accepted, by their JWS names (RFC 7518 §3.1, RFC 8037 §3.1); either
+    /// asymmetric or, keyed with the client secret, symmetric ones.
+    pub id_token_algorithms: Vec<String>,
+    /// Whether userinfo is asked in addition to the ID token.
+    pub userinfo: bool,
+    /// Whether it may live on private and loopback addresses though its issuer does not name one.
+    pub allow_private_network: bool,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long one request may take, and how long one call of the port may take in all.
+    pub timeout: Duration,
+}
+
+/// Why a provider cannot be set up as configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenIdConfigError {
+    /// The issuer is no URL that an issuer can have (OIDC Discovery §3).
+    #[error("the issuer {0}")]
+    Issuer(&'static str),
+    /// The client id is missing.
+    #[error("the client id is empty")]
+    ClientId,
+    /// No algorithm is pinned.
+    #[error("at least one ID token algorithm must be given; most providers use RS256")]
+    NoAlgorithm,
+    /// An algorithm is not known, not supported, or `none`.
+    #[error("the ID token algorithm {0} is not supported")]
+    UnsupportedAlgorithm(String),
+    /// Symmetric and asymmetric algorithms together invite key confusion (RFC 8725 §2.1).
+    #[error("symmetric and asymmetric ID token algorithms cannot be accepted together")]
+    MixedAlgorithms,
+    /// A symmetric algorithm is keyed with the client secret.
+    #[error("a symmetric ID token algorithm needs a client secret")]
+    SecretRequired,
+    /// The TLS library or its certificates cannot be used.
+    #[error("the HTTP client cannot be set up: {0}")]
+    HttpClient(String),
+}
+
+/// A configuration that has been checked.
+pub(crate) struct Checked {
+    pub(crate) config: OpenIdConfig,
+    pub(crate) issuer: IssuerUrl,
+    pub(crate) discovery_url: Url,
+    pub(crate) policy: AddressPolicy,
+    pub(crate) algorithms: Vec<Alg>,
+    pub(crate) symmetric: bool,
+}
+
+impl Checked {
+    pub(crate) fn new(config: OpenIdConfig) -> Result<Self, OpenIdConfigError> {
+        if config.client_id.is_empty() {
+            return Err(OpenIdConfigError::ClientId);
+        }
+        let issuer = IssuerUrl::new(config.issuer.clone())
+            .map_err(|_| OpenIdConfigError::Issuer("is not a URL"))?;
+        let policy = check_issuer(issuer.url(), config.allow_private_network)?;
+        let discovery_url = issuer
+            .join(".well-known/openid-configuration")
+            .map_err(|_| OpenIdConfigError::Issuer("is not a URL"))?;
+        let algorithms = config
+            .id_token_algorithms
+            .iter()
+            .map(|name| {
+                algorithm(name).ok_or_else(|| OpenIdConfigError::UnsupportedAlgorithm(name.clone()))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let symmetric = algorithms.iter().filter(|alg| alg.uses_shared_secret()).count();
+        match symmetric {
+            _ if algorithms.is_empty() => return Err(OpenIdConfigError::NoAlgorithm),
+            0 => {}
+            some if some < algorithms.len() => return Err(OpenIdConfigError::MixedAlgorithms),
+            _ if config.client_secret.is_none() => return Err(OpenIdConfigError::SecretRequired),
+            _ => {}
+        }
+        Ok(Self { config, issuer, discovery_url, policy, algorithms, symmetric: symmetric > 0 })
+    }
+}
+
+fn check_issuer(
+    issuer: &Url,
+    allow_private_network: bool,
+) -> Result<AddressPolicy, OpenIdConfigError> {
+    if issuer.query().is_some() || issuer.fragment().is_some() {
+        return Err(OpenIdConfigError::Issuer("must not have a query or fragment"));
+    }
+    let policy = AddressPolicy::for_issuer(issuer, allow_private_network);
+    policy.check_url(issuer).map_err(|_| {
+        OpenIdConfigError::Issuer("must be https (plain http for loopback alone), without user information, at an address a server can have")
+    })?;
+    Ok(policy)
+}
+
+/// The algorithms that openidconnect can verify.
+fn algorithm(name: &str) -> Option<Alg> {
+    Some(match name {
+        "RS256" => Alg::RsaSsaPkcs1V15Sha256,
+        "RS384" => Alg::RsaSsaPkcs1V15Sha384,
+        "RS512" => Alg::RsaSsaPkcs1V15Sha512,
+        "PS256" => Alg::RsaSsaPssSha256,
+        "PS384" => Alg::RsaSsaPssSha384,
+        "PS512" => Alg::RsaSsaPssSha512,
+        "ES256" => Alg::EcdsaP256Sha256,
+        "ES384" => Alg::EcdsaP384Sha384,
+        "EdDSA" => Alg::EdDsa,
+        "HS256" => Alg::HmacSha256,
+        "HS384" => Alg::HmacSha384,
+        "HS512" => Alg::HmacSha512,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl FnOnce(&mut OpenIdConfig)) -> Option<OpenIdConfigError> {
+        let mut config = OpenIdConfig {
+            id: ProviderId::new("corp"),
+            issuer: "https://idp.example.com".to_owned(),
+            client_id: "mintgate".to_owned(),
+            client_secret: Some(SecretText::new("secret")),
+            id_token_algorithms: vec!["RS256".to_owned()],
+            userinfo: false,
+            allow_private_network: false,
+            connect_timeout: Duration::from_secs(2),
+            timeout: Duration::from_secs(5),
+        };
+        change(&mut config);
+        Checked::new(config).err()
+    }
+
+    fn check_algorithms(names: &[&str]) -> Option<OpenIdConfigError> {
+        check(|config| config.id_token_algorithms = names.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn algorithms_are_all_asymmetric_or_all_symmetric_and_never_none() {
+        use OpenIdConfigError::{MixedAlgorithms, NoAlgorithm, SecretRequired};
+        assert_eq!(check_algorithms(&["RS256", "ES256", "EdDSA"]), None);
+        assert_eq!(check_algorithms(&["HS256", "HS512"]), None);
+        assert_eq!(check_algorithms(&[]), Some(NoAlgorithm));
+        assert_eq!(check_algorithms(&["RS256", "HS256"]), Some(MixedAlgorithms));
+        for name in ["none", "None", "rs256", "ES512", "ES256K", "", "RSA-OAEP"] {
+            let unsupported = OpenIdConfigError::UnsupportedAlgorithm(name.to_owned());
+            assert_eq!(check_algorithms(&[name]), Some(unsupported));
+        }
+        let without_secret = check(|config| {
+            config.client_secret = None;
+            config.id_token_algorithms = vec!["HS256".to_owned()];
+        });
+        assert_eq!(without_secret, Some(SecretRequired));
+    }
+
+    #[test]
+    fn an_issuer_is_a_plain_https_url() {
+        for issuer in [
+            "",
+            "idp.example.com",
+            "http://idp.example.com",
+            "https://user@idp.example.com",
+            "https://idp.example.com?tenant=1",
+            "https://idp.example.com#x",
+            "https://0.0.0.0",
+            "ftp://idp.example.com",
+        ] {
+            let error = check(|config| issuer.clone_into(&mut config.issuer));
+            assert!(matches!(error, Some(OpenIdConfigError::Issuer(_))), "{issuer}");
+        }
+        for issuer in ["https://idp.example.com/t/", "http://localhost:9", "https://10.0.0.1"] {
+            assert_eq!(check(|config| issuer.clone_into(&mut config.issuer)), None, "{issuer}");
+        }
+        let nobody = check(|config| config.client_id.clear());
+        assert_eq!(nobody, Some(OpenIdConfigError::ClientId));
+    }
+}

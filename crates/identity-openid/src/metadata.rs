@@ -1,0 +1,325 @@
+//! What a provider publishes about itself, cached: its endpoints and its keys.
+//!
+//! Loaded when first needed, by one request for all that wait; refreshed in the background; a
+//! refresh that fails leaves what there is. Every load runs as a task of its own, so a caller that
+//! goes away neither stops it nor spends it in vain.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use mintgate_domain::SecretText;
+use mintgate_domain::ports::{Clock, Metrics, ProviderEndpoint, ProviderError};
+use oauth2::{AuthType, ClientId, ClientSecret};
+use openidconnect::core::{
+    CoreClientAuthMethod, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreProviderMetadata,
+};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::sync::Mutex;
+use url::Url;
+
+use crate::config::Checked;
+use crate::exchange::TokenClient;
+use crate::http::{BoundedClient, HttpError};
+use crate::text::excerpt;
+
+/// How long what is cached counts as fresh.
+const FRESH_FOR: Duration = Duration::from_hours(1);
+/// At least this long between two refreshes of stale metadata, and between two fetches for an
+/// unknown key id, which anybody can provoke.
+const COOLDOWN: Duration = Duration::from_secs(30);
+
+/// The metadata at one moment; replaced as a whole.
+pub(crate) struct Snapshot {
+    pub(crate) endpoints: Arc<Endpoints>,
+    /// Verifies ID tokens with the keys of this moment.
+    pub(crate) verifier: CoreIdTokenVerifier<'static>,
+    loaded_at: Duration,
+}
+
+/// What the discovery document says.
+pub(crate) struct Endpoints {
+    pub(crate) token: TokenClient,
+    pub(crate) userinfo: Option<Url>,
+    jwks: Url,
+}
+
+/// A provider's metadata.
+pub(crate) struct MetadataCache {
+    checked: Arc<Checked>,
+    http: Arc<BoundedClient>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<dyn Metrics>,
+    state: RwLock<State>,
+    /// Held by whoever fetches.
+    fetching: Arc<Mutex<Attempts>>,
+}
+
+#[derive(Default)]
+struct State {
+    snapshot: Option<Arc<Snapshot>>,
+    /// How many first loads have failed, and how the last one did.
+    failures: u64,
+    last_failure: Option<ProviderError>,
+}
+
+#[derive(Default)]
+struct Attempts {
+    refreshed_at: Option<Duration>,
+    keys_fetched_at: Option<Duration>,
+}
+
+impl MetadataCache {
+    pub(crate) fn new(
+        checked: Arc<Checked>,
+        http: Arc<BoundedClient>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<dyn Metrics>,
+    ) -> Self {
+        let (state, fetching) = (RwLock::default(), Arc::default());
+        Self { checked, http, clock, metrics, state, fetching }
+    }
+
+    /// What is cached; waits only where there is nothing yet.
+    pub(crate) async fn current(self: &Arc<Self>) -> Result<Arc<Snapshot>, ProviderError> {
+        if let Some(snapshot) = self.cached() {
+            if self.is_stale(&snapshot) {
+                self.refresh_in_background();
+            }
+            return Ok(snapshot);
+        }
+        let failures_seen = self.read(|state| state.failures);
+        let fetching = Arc::clone(&self.fetching).lock_owned().await;
+        if let Some(snapshot) = self.cached() {
+            return Ok(snapshot);
+        }
+        // Whoever waited for a load shares its failure, else a queue of them would try in turn.
+        let shared = self
+            .read(|state| state.last_failure.clone().filter(|_| state.failures != failures_seen));
+        if let Some(failure) = shared {
+            return Err(failure);
+        }
+        let cache = Arc::clone(self);
+        detached(async move {
+            let loaded = cache.load().await;
+            cache.write(|state| match &loaded {
+                Ok(snapshot) => state.snapshot = Some(Arc::clone(snapshot)),
+                Err(failure) => {
+                    state.failures += 1;
+                    state.last_failure = Some(failure.clone());
+                }
+            });
+            drop(fetching);
+            loaded
+        })
+        .await?
+    }
+
+    /// Newer keys than those of a snapshot that lacks one, if they can be had now: nobody may make
+    /// us fetch the keys more than once in [`COOLDOWN`], whether that succeeds or not.
+    pub(crate) async fn newer_keys(
+        self: &Arc<Self>,
+        seen: &Arc<Snapshot>,
+    ) -> Option<Arc<Snapshot>> {
+        let mut fetching = Arc::clone(&self.fetching).lock_owned().await;
+        let current = self.cached()?;
+        if !Arc::ptr_eq(&current, seen) {
+            return Some(current);
+        }
+        if !self.is_due(&mut fetching.keys_fetched_at) {
+            return None;
+        }
+        let cache = Arc::clone(self);
+        detached(async move {
+            let keys = cache.fetch_keys(&current.endpoints).await.ok()?;
+            let endpoints = Arc::clone(&current.endpoints);
+            let newer = cache.snapshot(endpoints, keys, current.loaded_at);
+            cache.write(|state| state.snapshot = Some(Arc::clone(&newer)));
+            drop(fetching);
+            Some(newer)
+        })
+        .await
+        .ok()?
+    }
+
+    fn refresh_in_background(self: &Arc<Self>) {
+        // Someone else is fetching already.
+        let Ok(mut fetching) = Arc::clone(&self.fetching).try_lock_owned() else { return };
+        let stale = self.cached().is_none_or(|snapshot| self.is_stale(&snapshot));
+        if !stale || !self.is_due(&mut fetching.refreshed_at) {
+            return;
+        }
+        let cache = Arc::clone(self);
+        tokio::spawn(async move {
+            match cache.load().await {
+                Ok(snapshot) => cache.write(|state| state.snapshot = Some(snapshot)),
+                Err(error) => {
+                    let provider = &cache.checked.config.id;
+                    tracing::warn!(%provider, %error, "provider metadata is stale and stays so");
+                }
+            }
+            drop(fetching);
+        });
+    }
+
+    async fn load(&self) -> Result<Arc<Snapshot>, ProviderError> {
+        let endpoints = self.discover().await?;
+        let keys = self.fetch_keys(&endpoints).await;
+        let keys = keys.map_err(|error| error.at(ProviderEndpoint::Jwks))?;
+        Ok(self.snapshot(Arc::new(endpoints), keys, self.clock.monotonic()))
+    }
+
+    async fn discover(&self) -> Result<Endpoints, ProviderError> {
+        let Checked { config, discovery_url, .. } = &*self.checked;
+        let read = |document: &[u8]| {
+            let metadata = serde_json::from_slice::<CoreProviderMetadata>(document);
+            let metadata = metadata.map_err(|error| {
+                format!("is not a discovery document: {}", excerpt(&error.to_string()))
+            })?;
+            // Compared as texts: another slash is another issuer (OIDC Discovery §4.3).
+            if metadata.issuer().as_str() != config.issuer {
+                return Err(format!("names the issuer {}", excerpt(metadata.issuer())));
+            }
+            Ok(metadata)
+        };
+        let found =
+            self.http.get_json(ProviderEndpoint::Discovery, discovery_url, None, read).await;
+        found
+            .and_then(|metadata| self.endpoints(&metadata))
+            .map_err(|error| error.at(ProviderEndpoint::Discovery))
+    }
+
+    fn endpoints(&self, metadata: &CoreProviderMetadata) -> Result<Endpoints, HttpError> {
+        let token_url = metadata
+            .token_endpoint()
+            .ok_or_else(|| HttpError::Malformed("names no token_endpoint".to_owned()))?;
+        let userinfo = metadata.userinfo_endpoint().map(|endpoint| endpoint.url().clone());
+        let jwks = metadata.jwks_uri().url().clone();
+        for url in [token_url.url(), &jwks].into_iter().chain(&userinfo) {
+            self.http.check_url(url)?;
+        }
+        let config = &self.checked.config;
+        let mut token = oauth2::Client::new(ClientId::new(config.client_id.clone()))
+            .set_token_uri(token_url.clone())
+            .set_auth_type(auth_type(metadata));
+        if let Some(secret) = &config.client_secret {
+            token = token.set_client_secret(client_secret(secret));
+        }
+        Ok(Endpoints { token, userinfo, jwks })
+    }
+
+    async fn fetch_keys(&self, endpoints: &Endpoints) -> Result<CoreJsonWebKeySet, HttpError> {
+        if self.checked.symmetric {
+            return Ok(CoreJsonWebKeySet::default());
+        }
+        let endpoint = ProviderEndpoint::Jwks;
+        let keys = self.http.get_json(endpoint, &endpoints.jwks, None, read_keys).await;
+        if self.cached().is_some() {
+            self.count_refresh(&keys);
+        }
+        keys
+    }
+
+    fn snapshot(
+        &self,
+        endpoints: Arc<Endpoints>,
+        keys: CoreJsonWebKeySet,
+        loaded_at: Duration,
+    ) -> Arc<Snapshot> {
+        let Checked { config, issuer, algorithms, symmetric, .. } = &*self.checked;
+        let client_id = ClientId::new(config.client_id.clone());
+        // A verifier that does not know the secret cannot be talked into using it as a key.
+        let verifier = match &config.client_secret {
+            Some(secret) if *symmetric => CoreIdTokenVerifier::new_confidential_client(
+                client_id,
+                client_secret(secret),
+                issuer.clone(),
+                keys,
+            ),
+            _ => CoreIdTokenVerifier::new_public_client(client_id, issuer.clone(), keys),
+        };
+        let clock = Arc::clone(&self.clock);
+        let verifier = verifier
+            .set_allowed_algs(algorithms.iter().cloned())
+            .set_time_fn(move || SystemTime::from(clock.now()).into());
+        Arc::new(Snapshot { endpoints, verifier, loaded_at })
+    }
+
+    fn count_refresh(&self, keys: &Result<CoreJsonWebKeySet, HttpError>) {
+        let provider = &self.checked.config.id;
+        let outcome = keys.as_ref().err().map_or("success", HttpError::outcome);
+        self.metrics.jwks_refresh(provider, outcome);
+        match keys {
+            Ok(_) => tracing::info!(%provider, "JWKS fetched again"),
+            Err(error) => tracing::warn!(%provider, %error, "JWKS not fetched; former keys stay"),
+        }
+    }
+
+    fn is_stale(&self, snapshot: &Snapshot) -> bool {
+        self.clock.monotonic().saturating_sub(snapshot.loaded_at) > FRESH_FOR
+    }
+
+    /// Whether the cooldown since the last attempt is over; begins another one if so.
+    fn is_due(&self, last_attempt: &mut Option<Duration>) -> bool {
+        let now = self.clock.monotonic();
+        let due = last_attempt.is_none_or(|at| now.saturating_sub(at) >= COOLDOWN);
+        if due {
+            *last_attempt = Some(now);
+        }
+        due
+    }
+
+    fn cached(&self) -> Option<Arc<Snapshot>> {
+        self.read(|state| state.snapshot.clone())
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Runs to its end whatever becomes of the caller.
+async fn detached<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, ProviderError> {
+    tokio::spawn(work)
+        .await
+        .map_err(|_| ProviderError::Unreachable("loading its metadata was aborted".to_owned()))
+}
+
+/// An empty set is no set: no provider means to have every token refused.
+fn read_keys(document: &[u8]) -> Result<CoreJsonWebKeySet, String> {
+    #[derive(Deserialize)]
+    struct AnyKeys {
+        keys: Vec<IgnoredAny>,
+    }
+    let unreadable = |error: serde_json::Error| format!("is not a JWKS: {error}");
+    // Counted before keys of unknown kinds are passed over.
+    let any: AnyKeys = serde_json::from_slice(document).map_err(unreadable)?;
+    if any.keys.is_empty() {
+        return Err("holds no key".to_owned());
+    }
+    serde_json::from_slice(document).map_err(unreadable)
+}
+
+/// `client_secret_basic` unless only the other one is offered (OIDC Discovery §3); a client without
+/// a secret sends its id in the body with either.
+fn auth_type(metadata: &CoreProviderMetadata) -> AuthType {
+    let offered = metadata.token_endpoint_auth_methods_supported();
+    let offers = |method| offered.is_some_and(|offered| offered.contains(&method));
+    if offers(CoreClientAuthMethod::ClientSecretPost)
+        && !offers(CoreClientAuthMethod::ClientSecretBasic)
+    {
+        AuthType::RequestBody
+    } else {
+        AuthType::BasicAuth
+    }
+}
+
+fn client_secret(secret: &SecretText) -> ClientSecret {
+    ClientSecret::new(secret.expose().to_owned())
+}

@@ -1,0 +1,79 @@
+//! Claims from the userinfo endpoint (OIDC Core §5.3).
+
+use mintgate_domain::ProviderAccessToken;
+use mintgate_domain::model::ClaimValue;
+use mintgate_domain::ports::{ProviderEndpoint, ProviderError};
+use url::Url;
+
+use crate::http::BoundedClient;
+use crate::json::{Members, parse_object};
+
+/// An address and whether it is verified belong together: one without the other says nothing.
+const EMAIL: [&str; 2] = ["email", "email_verified"];
+
+/// Asks userinfo, and adds what the ID token does not say itself.
+pub(crate) async fn add_claims(
+    http: &BoundedClient,
+    endpoint: &Url,
+    access_token: &ProviderAccessToken,
+    claims: Members,
+) -> Result<Members, ProviderError> {
+    let bearer = Some(access_token.expose());
+    let answer = http.get_json(ProviderEndpoint::Userinfo, endpoint, bearer, parse_object).await;
+    let userinfo = answer.map_err(|error| error.at(ProviderEndpoint::Userinfo))?;
+    // Otherwise the claims of one person could be given to another (OIDC Core §5.3.2).
+    let subject = claims.get("sub").and_then(ClaimValue::as_text);
+    if subject.is_none() || userinfo.get("sub").and_then(ClaimValue::as_text) != subject {
+        return Err(ProviderError::IdTokenRefused(
+            "userinfo is about another subject than the ID token".to_owned(),
+        ));
+    }
+    Ok(merge(claims, userinfo))
+}
+
+fn merge(mut claims: Members, mut userinfo: Members) -> Members {
+    let without = if claims.contains_key("email") { &mut userinfo } else { &mut claims };
+    for name in EMAIL {
+        without.remove(name);
+    }
+    for (name, value) in userinfo {
+        claims.entry(name).or_insert(value);
+    }
+    claims
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(claims: &str, userinfo: &str) -> Members {
+        let [claims, userinfo] = [claims, userinfo].map(|json| parse_object(json.as_bytes()));
+        merge(claims.unwrap(), userinfo.unwrap())
+    }
+
+    fn members(json: &str) -> Members {
+        parse_object(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_id_token_is_never_overridden() {
+        let merged = merged(r#"{"sub":"a","groups":["x"]}"#, r#"{"groups":["admins"],"name":"N"}"#);
+        assert_eq!(merged, members(r#"{"sub":"a","groups":["x"],"name":"N"}"#));
+    }
+
+    #[test]
+    fn case_30_an_email_is_verified_by_its_own_source_alone() {
+        for (claims, userinfo, expected) in [
+            (r#"{"email":"a"}"#, r#"{"email":"b","email_verified":true}"#, r#"{"email":"a"}"#),
+            (r#"{"email":"a"}"#, r#"{"email_verified":true}"#, r#"{"email":"a"}"#),
+            (r#"{"email_verified":true}"#, r#"{"email":"b"}"#, r#"{"email":"b"}"#),
+            (
+                r#"{"email_verified":false}"#,
+                r#"{"email":"b","email_verified":true}"#,
+                r#"{"email":"b","email_verified":true}"#,
+            ),
+        ] {
+            assert_eq!(merged(claims, userinfo), members(expected), "{claims} {userinfo}");
+        }
+    }
+}

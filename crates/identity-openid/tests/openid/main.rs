@@ -1,0 +1,22 @@
+//! The adapter against a real provider over real HTTP: the mock, with faults to order.
+
+#[cfg(test)]
+mod caching;
+#[cfg(test)]
+mod exchange;
+#[cfg(test)]
+mod forged_claims;
+#[cfg(test)]
+mod forged_signatures;
+#[cfg(test)]
+mod network;
+#[cfg(test)]
+mod published_keys;
+#[cfg(test)]
+mod sign_in;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod userinfo;
+#[cfg(test)]
+mod variants;

@@ -1,0 +1,72 @@
+//! Request bodies: bounded in size and time, JSON in UTF-8 and nothing else.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+use actix_web::web::Payload;
+use futures_util::StreamExt;
+
+use super::error::{ApiError, ErrorKind};
+
+/// Bytes of a JSON body at most.
+pub(super) const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// Reads a JSON body whole; at no time is more than the limit held.
+///
+/// # Errors
+/// 415, 413, 408, or 400 if the client breaks off.
+pub(super) async fn read_json(
+    request: &HttpRequest,
+    mut payload: Payload,
+    timeout: Duration,
+) -> Result<Vec<u8>, ApiError> {
+    if !is_plain_json(request) {
+        return Err(ApiError::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE));
+    }
+    let declared = request.headers().get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Err(ApiError::new(ErrorKind::PAYLOAD_TOO_LARGE));
+    }
+    let collect = async {
+        let mut body = Vec::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|error| {
+                ApiError::new(ErrorKind::INVALID_REQUEST).with_detail(format!("body: {error}"))
+            })?;
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(ApiError::new(ErrorKind::PAYLOAD_TOO_LARGE));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    };
+    tokio::time::timeout(timeout, collect)
+        .await
+        .map_err(|_| ApiError::new(ErrorKind::REQUEST_TIMEOUT))?
+}
+
+/// Whether the body is said to be `application/json`, in UTF-8, not compressed.
+fn is_plain_json(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let encoded = headers
+        .get_all(header::CONTENT_ENCODING)
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let mut types = headers.get_all(header::CONTENT_TYPE);
+    let (Some(content_type), None) = (types.next(), types.next()) else {
+        return false;
+    };
+    let Ok(content_type) = content_type.to_str() else {
+        return false;
+    };
+    let mut parts = content_type.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|mime| mime.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+            value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    is_json && is_utf8 && !encoded
+}

@@ -1,0 +1,259 @@
+//! The two cookies of a session: the CookiePolicy port by RFC 6265bis.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use mintgate_domain::SetCookie;
+use mintgate_domain::ports::{CookiePolicy, CookieTooLarge, SessionTokens};
+use url::Url;
+
+use crate::settings::{CookieSettings, SameSite};
+
+/// Browsers drop a cookie whose name and value exceed this (RFC 6265 §6.1).
+const MAX_COOKIE_BYTES: usize = 4096;
+
+/// Cookies as the configuration says; the attributes are written once, at start.
+#[derive(Debug)]
+pub struct HttpCookiePolicy {
+    access: Template,
+    refresh: Template,
+    /// The `Domain` values under which somebody may have planted a cookie of our name.
+    foreign_domains: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Template {
+    name: String,
+    /// From `; Path=` up to `; Max-Age=`, which ends it.
+    attributes: String,
+    path: String,
+    partitioned: bool,
+}
+
+impl HttpCookiePolicy {
+    /// Prepares the attributes; `settings` are validated: no impossible mix gets here.
+    pub fn new(settings: &CookieSettings, public_url: &Url) -> Self {
+        Self {
+            access: Template::new(&settings.access_name, "/", settings),
+            refresh: Template::new(&settings.refresh_name, &settings.refresh_path, settings),
+            foreign_domains: parent_domains(public_url.host_str().unwrap_or_default()),
+        }
+    }
+
+    /// The first of our cookies that a `Cookie` header holds twice.
+    pub fn duplicate<'a>(&self, headers: impl Iterator<Item = &'a [u8]>) -> Option<&str> {
+        let mut seen = [0_usize; 2];
+        for header in headers {
+            for pair in header.split(|byte| *byte == b';') {
+                let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+                let name = name.trim_ascii();
+                for (count, template) in seen.iter_mut().zip([&self.access, &self.refresh]) {
+                    *count += usize::from(name == template.name.as_bytes());
+                }
+            }
+        }
+        let [access, refresh] = seen.map(|count| count > 1);
+        if access { Some(&self.access.name) } else { refresh.then_some(self.refresh.name.as_str()) }
+    }
+
+    /// Clears our two cookies and every variant of them that a sibling host can have planted.
+    pub fn clearing_all_variants(&self) -> Vec<SetCookie> {
+        let mut cookies = Vec::from(self.clearing_cookies());
+        for domain in &self.foreign_domains {
+            for template in [&self.access, &self.refresh] {
+                // `__Host-` cookies cannot have been planted with a Domain.
+                if !template.name.to_ascii_lowercase().starts_with("__host-") {
+                    cookies.push(SetCookie::new(format!(
+                        "{}=; Path={}; Domain={domain}; HttpOnly; Secure; Max-Age=0",
+                        template.name, template.path
+                    )));
+                }
+            }
+        }
+        cookies
+    }
+}
+
+impl Template {
+    fn new(name: &str, path: &str, settings: &CookieSettings) -> Self {
+        let mut attributes = format!("; Path={path}");
+        if let Some(domain) = &settings.domain {
+            let _ = write!(attributes, "; Domain={domain}");
+        }
+        attributes.push_str("; HttpOnly");
+        if settings.secure {
+            attributes.push_str("; Secure");
+        }
+        attributes.push_str(match settings.same_site {
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::None => "; SameSite=None",
+        });
+        attributes.push_str("; Max-Age=");
+        Self {
+            name: name.to_owned(),
+            attributes,
+            path: path.to_owned(),
+            partitioned: settings.partitioned,
+        }
+    }
+
+    fn build(&self, value: &str, max_age_secs: u64) -> Result<SetCookie, CookieTooLarge> {
+        let bytes = self.name.len() + value.len();
+        if bytes > MAX_COOKIE_BYTES {
+            return Err(CookieTooLarge { name: self.name.clone(), bytes });
+        }
+        Ok(self.write(value, max_age_secs))
+    }
+
+    fn write(&self, value: &str, max_age_secs: u64) -> SetCookie {
+        let partitioned = if self.partitioned { "; Partitioned" } else { "" };
+        let Self { name, attributes, .. } = self;
+        SetCookie::new(format!("{name}={value}{attributes}{max_age_secs}{partitioned}"))
+    }
+}
+
+impl CookiePolicy for HttpCookiePolicy {
+    fn session_cookies(&self, tokens: SessionTokens<'_>) -> Result<[SetCookie; 2], CookieTooLarge> {
+        Ok([
+            self.access.build(tokens.access.expose(), tokens.access_max_age.as_secs())?,
+            self.refresh.build(tokens.refresh.expose(), tokens.refresh_max_age.as_secs())?,
+        ])
+    }
+
+    fn clearing_cookies(&self) -> [SetCookie; 2] {
+        [self.access.write("", 0), self.refresh.write("", 0)]
+    }
+}
+
+/// The host and its parents down to two labels: `a.b.example.com`, `b.example.com`, `example.com`.
+fn parent_domains(host: &str) -> Vec<String> {
+    if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+        return Vec::new();
+    }
+    let mut domains = Vec::new();
+    let mut rest = host;
+    while rest.contains('.') {
+        domains.push(rest.to_owned());
+        rest = rest.split_once('.').map_or("", |(_, parent)| parent);
+    }
+    domains
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mintgate_domain::SignedToken;
+
+    use super::*;
+
+    fn settings() -> CookieSettings {
+        CookieSettings {
+            access_name: "Auth-Access-Token".to_owned(),
+            refresh_name: "Auth-Refresh-Token".to_owned(),
+            same_site: SameSite::Lax,
+            domain: None,
+            partitioned: false,
+            refresh_path: "/api/v1/auth/refresh".to_owned(),
+            secure: true,
+        }
+    }
+
+    fn policy(settings: &CookieSettings) -> HttpCookiePolicy {
+        HttpCookiePolicy::new(settings, &Url::parse("https://auth.example.com").unwrap())
+    }
+
+    fn cookies(policy: &HttpCookiePolicy, access: &str) -> Result<[String; 2], CookieTooLarge> {
+        let built = policy.session_cookies(SessionTokens {
+            access: &SignedToken::new(access),
+            access_max_age: Duration::from_secs(3600),
+            refresh: &SignedToken::new("rrr"),
+            refresh_max_age: Duration::from_secs(2_592_000),
+        });
+        built.map(|pair| pair.map(|cookie| cookie.expose().to_owned()))
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_headers_to_the_letter() {
+        assert_eq!(
+            cookies(&policy(&settings()), "aaa").unwrap(),
+            [
+                "Auth-Access-Token=aaa; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=3600",
+                "Auth-Refresh-Token=rrr; Path=/api/v1/auth/refresh; HttpOnly; Secure; SameSite=Lax; Max-Age=2592000",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_variant_appears_in_setting_and_clearing_alike() {
+        let variant = CookieSettings {
+            access_name: "__Secure-at".to_owned(),
+            refresh_name: "__Secure-rt".to_owned(),
+            same_site: SameSite::None,
+            domain: Some("example.com".to_owned()),
+            partitioned: true,
+            refresh_path: "/api".to_owned(),
+            secure: true,
+        };
+        let policy = policy(&variant);
+        assert_eq!(
+            cookies(&policy, "aaa").unwrap(),
+            [
+                "__Secure-at=aaa; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=None; Max-Age=3600; Partitioned",
+                "__Secure-rt=rrr; Path=/api; Domain=example.com; HttpOnly; Secure; SameSite=None; Max-Age=2592000; Partitioned",
+            ]
+        );
+        assert_eq!(
+            policy.clearing_cookies().map(|cookie| cookie.expose().to_owned()),
+            [
+                "__Secure-at=; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=None; Max-Age=0; Partitioned",
+                "__Secure-rt=; Path=/api; Domain=example.com; HttpOnly; Secure; SameSite=None; Max-Age=0; Partitioned",
+            ]
+        );
+    }
+
+    #[test]
+    fn case_31_a_cookie_of_4096_bytes_passes_and_one_more_does_not() {
+        let policy = policy(&settings());
+        let room = 4096 - "Auth-Access-Token".len();
+        assert!(cookies(&policy, &"a".repeat(room)).is_ok());
+        assert_eq!(
+            cookies(&policy, &"a".repeat(room + 1)),
+            Err(CookieTooLarge { name: "Auth-Access-Token".to_owned(), bytes: 4097 })
+        );
+    }
+
+    #[test]
+    fn case_48_a_cookie_given_twice_is_noticed_across_headers() {
+        let policy = policy(&settings());
+        let find = |headers: &[&'static str]| {
+            policy.duplicate(headers.iter().map(|h| h.as_bytes())).map(str::to_owned)
+        };
+        assert_eq!(find(&["a=1; Auth-Access-Token=x; b=2"]), None);
+        assert_eq!(find(&["Auth-Access-Token=x; Auth-Refresh-Token=y"]), None);
+        assert_eq!(find(&["XAuth-Access-Token=x; Auth-Access-Token=y"]), None);
+        let twice = Some("Auth-Access-Token".to_owned());
+        assert_eq!(find(&["Auth-Access-Token=x;Auth-Access-Token=x"]), twice);
+        assert_eq!(find(&["Auth-Access-Token=x", "Auth-Access-Token=y"]), twice);
+        let refresh = find(&["Auth-Refresh-Token=x; Auth-Refresh-Token"]);
+        assert_eq!(refresh, Some("Auth-Refresh-Token".to_owned()));
+    }
+
+    #[test]
+    fn clearing_every_variant_covers_the_parent_domains() {
+        let all: Vec<_> = policy(&settings())
+            .clearing_all_variants()
+            .iter()
+            .map(|cookie| cookie.expose().to_owned())
+            .collect();
+        assert_eq!(all.len(), 6);
+        assert_eq!(
+            all[4],
+            "Auth-Access-Token=; Path=/; Domain=example.com; HttpOnly; Secure; Max-Age=0"
+        );
+        assert_eq!(parent_domains("127.0.0.1"), Vec::<String>::new());
+        assert_eq!(parent_domains("[::1]"), Vec::<String>::new());
+        assert_eq!(parent_domains("localhost"), Vec::<String>::new());
+    }
+}

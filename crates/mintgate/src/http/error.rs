@@ -1,0 +1,306 @@
+//! Errors become HTTP here and nowhere else.
+
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use mintgate_domain::ports::StoreError;
+use mintgate_domain::{AuthError, FieldError, SetCookie};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::RequestId;
+
+/// How long clients are asked to wait when something is down.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A refusal on its way to the client.
+#[derive(Debug)]
+pub struct ApiError {
+    kind: ErrorKind,
+    /// For the log: what really happened. Never sent.
+    detail: Option<String>,
+    fields: Vec<FieldError>,
+    /// `Set-Cookie` values that clear what is in the way.
+    clear: Vec<SetCookie>,
+    /// The methods a path has.
+    allow: Option<&'static str>,
+}
+
+/// One row of the error table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorKind {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The machine-readable code.
+    pub code: &'static str,
+    /// What the client is told.
+    pub message: &'static str,
+}
+
+macro_rules! error_table {
+    ($($(#[$doc:meta])* $name:ident = $status:ident, $code:literal, $message:literal;)*) => {
+        impl ErrorKind {
+            $($(#[$doc])* pub const $name: Self = Self {
+                status: StatusCode::$status, code: $code, message: $message,
+            };)*
+            /// Every error a client can see.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+        }
+    };
+}
+
+error_table! {
+    /// A field is missing or breaks a rule, or the body is no JSON object.
+    INVALID_REQUEST = BAD_REQUEST, "INVALID_REQUEST", "The request is not valid.";
+    /// No such provider.
+    UNKNOWN_PROVIDER = BAD_REQUEST, "UNKNOWN_PROVIDER", "The identity provider is not known.";
+    /// Not one of the configured redirect URIs.
+    REDIRECT_URI_NOT_ALLOWED = BAD_REQUEST, "REDIRECT_URI_NOT_ALLOWED", "The redirect URI is not allowed for this provider.";
+    /// A cookie came twice.
+    DUPLICATE_COOKIE = BAD_REQUEST, "DUPLICATE_COOKIE", "A session cookie was sent twice; it has been cleared. Please try again.";
+    /// The provider, or we, refused the code.
+    INVALID_AUTH_CODE = UNAUTHORIZED, "INVALID_AUTH_CODE", "The provided authorization code is invalid or expired.";
+    /// The ID token is refused.
+    INVALID_ID_TOKEN = UNAUTHORIZED, "INVALID_ID_TOKEN", "The ID token is invalid or expired.";
+    /// The response belongs to another sign-in.
+    INVALID_STATE = UNAUTHORIZED, "INVALID_STATE", "The authorization response does not belong to this sign-in.";
+    /// Known, and not let in.
+    ACCESS_DENIED = FORBIDDEN, "ACCESS_DENIED", "This account has no access.";
+    /// A page of another origin asked.
+    CSRF_REJECTED = FORBIDDEN, "CSRF_REJECTED", "The request comes from an origin that is not allowed.";
+    /// No such path.
+    NOT_FOUND = NOT_FOUND, "NOT_FOUND", "There is nothing at this path.";
+    /// The path does not have this method; `Allow` says which it has.
+    METHOD_NOT_ALLOWED = METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "This path does not support the request's method.";
+    /// The client does not accept JSON.
+    NOT_ACCEPTABLE = NOT_ACCEPTABLE, "NOT_ACCEPTABLE", "Answers are application/json, which the Accept header rules out.";
+    /// The body came too slowly.
+    REQUEST_TIMEOUT = REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The request took too long to arrive.";
+    /// The body is too large.
+    PAYLOAD_TOO_LARGE = PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The request body is too large.";
+    /// Not JSON, or compressed.
+    UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", "The request body must be application/json in UTF-8, without a content encoding.";
+    /// The headers are too large.
+    HEADERS_TOO_LARGE = REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADERS_TOO_LARGE", "The request headers are too large.";
+    /// Something unforeseen.
+    INTERNAL_ERROR = INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "Something went wrong on our side.";
+    /// Our tokens could not be signed.
+    TOKEN_GENERATION_FAILED = INTERNAL_SERVER_ERROR, "TOKEN_GENERATION_FAILED", "The tokens could not be generated.";
+    /// Our token does not fit into a cookie.
+    TOKEN_TOO_LARGE = INTERNAL_SERVER_ERROR, "TOKEN_TOO_LARGE", "The tokens of this account are too large for a cookie.";
+    /// The provider answered nonsense.
+    PROVIDER_ERROR = BAD_GATEWAY, "PROVIDER_ERROR", "The identity provider gave no usable answer.";
+    /// The provider cannot be reached.
+    PROVIDER_UNAVAILABLE = SERVICE_UNAVAILABLE, "PROVIDER_UNAVAILABLE", "The identity provider cannot be reached.";
+    /// The store cannot be reached.
+    STORE_UNAVAILABLE = SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE", "Sessions cannot be stored at the moment.";
+    /// Too many requests at once.
+    OVERLOADED = SERVICE_UNAVAILABLE, "OVERLOADED", "The server is busy. Please try again.";
+    /// The provider did not answer in time.
+    PROVIDER_TIMEOUT = GATEWAY_TIMEOUT, "PROVIDER_TIMEOUT", "The identity provider did not answer in time.";
+}
+
+impl ApiError {
+    /// A refusal with nothing more to say.
+    pub fn new(kind: ErrorKind) -> Self {
+        Self { kind, detail: None, fields: Vec::new(), clear: Vec::new(), allow: None }
+    }
+
+    /// [`ErrorKind::METHOD_NOT_ALLOWED`] with the methods there are (RFC 9110 §15.5.6).
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::new(ErrorKind::METHOD_NOT_ALLOWED) }
+    }
+
+    /// With what really happened, for the log.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    /// [`ErrorKind::INVALID_REQUEST`] with the fields at fault.
+    pub fn invalid(fields: Vec<FieldError>) -> Self {
+        Self { fields, ..Self::new(ErrorKind::INVALID_REQUEST) }
+    }
+
+    /// Clears cookies along with the refusal.
+    #[must_use]
+    pub fn clearing(mut self, cookies: Vec<SetCookie>) -> Self {
+        self.clear = cookies;
+        self
+    }
+
+    /// Its row of the error table.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The fields at fault.
+    pub fn fields(&self) -> &[FieldError] {
+        &self.fields
+    }
+
+    /// What happened, for the log.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    /// The error shape every refusal has.
+    pub(super) fn render(&self, id: &RequestId, now: OffsetDateTime) -> HttpResponse {
+        let mut response = HttpResponse::build(self.kind.status);
+        response.insert_header((header::CACHE_CONTROL, "no-store"));
+        match self.kind.status {
+            StatusCode::UNAUTHORIZED => {
+                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"mintgate\""));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                response.insert_header((header::RETRY_AFTER, RETRY_AFTER.as_secs()));
+            }
+            _ => {}
+        }
+        if let Some(methods) = self.allow {
+            response.insert_header((header::ALLOW, methods));
+        }
+        append_cookies(&mut response, &self.clear);
+        response.json(ErrorBody {
+            error_code: self.kind.code,
+            message: self.kind.message,
+            timestamp: rfc3339_seconds(now),
+            request_id: id.as_str(),
+            details: self
+                .fields
+                .iter()
+                .map(|f| FieldBody { field: &f.field, message: &f.message })
+                .collect(),
+        })
+    }
+}
+
+/// Adds `Set-Cookie` headers; a value that cannot be a header is left out, which its maker rules out.
+pub(super) fn append_cookies(response: &mut HttpResponseBuilder, cookies: &[SetCookie]) {
+    for cookie in cookies {
+        response.append_header((header::SET_COOKIE, cookie.expose()));
+    }
+}
+
+fn rfc3339_seconds(now: OffsetDateTime) -> String {
+    let whole = now.replace_nanosecond(0).unwrap_or(now);
+    whole.format(&Rfc3339).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorBody<'a> {
+    error_code: &'a str,
+    message: &'a str,
+    timestamp: String,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    details: Vec<FieldBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct FieldBody<'a> {
+    field: &'a str,
+    message: &'a str,
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.code)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.kind.status
+    }
+
+    /// The status alone: the body is written by the envelope, which knows the request id.
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.kind.status)
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        // An exhaustive match, so that a new variant must be given its place here.
+        let kind = match &error {
+            AuthError::InvalidRequest(fields) => return Self::invalid(fields.clone()),
+            AuthError::Store(StoreError::Corrupt(_)) => ErrorKind::INTERNAL_ERROR,
+            AuthError::UnknownProvider
+            | AuthError::RedirectUriNotAllowed
+            | AuthError::InvalidAuthCode(_)
+            | AuthError::InvalidIdToken(_)
+            | AuthError::InvalidState(_)
+            | AuthError::AccessDenied(_)
+            | AuthError::Signing(_)
+            | AuthError::TokenTooLarge { .. }
+            | AuthError::Provider(_)
+            | AuthError::Store(_) => {
+                let row = ErrorKind::ALL.iter().find(|kind| kind.code == error.code());
+                row.copied().unwrap_or(ErrorKind::INTERNAL_ERROR)
+            }
+        };
+        Self::new(kind).with_detail(error.to_string())
+    }
+}
+
+/// What the framework refuses by itself, in our terms.
+pub(super) fn from_framework(status: StatusCode, detail: String) -> ApiError {
+    let kind = ErrorKind::ALL.iter().find(|kind| kind.status == status).copied();
+    let kind = kind.unwrap_or(if status.is_client_error() {
+        ErrorKind::INVALID_REQUEST
+    } else {
+        ErrorKind::INTERNAL_ERROR
+    });
+    ApiError::new(kind).with_detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use mintgate_domain::ports::{CookieTooLarge, ProviderError, SigningError};
+
+    use super::*;
+
+    #[test]
+    fn every_domain_error_keeps_its_code_over_http() {
+        let text = String::new;
+        let errors = [
+            AuthError::InvalidRequest(vec![]),
+            AuthError::UnknownProvider,
+            AuthError::RedirectUriNotAllowed,
+            AuthError::InvalidAuthCode(text()),
+            AuthError::InvalidIdToken(text()),
+            AuthError::InvalidState(text()),
+            AuthError::AccessDenied(text()),
+            AuthError::Signing(SigningError(text())),
+            AuthError::TokenTooLarge {
+                source: CookieTooLarge { name: text(), bytes: 0 },
+                claim: text(),
+                claim_bytes: 0,
+            },
+            AuthError::Provider(ProviderError::CodeRefused(text())),
+            AuthError::Provider(ProviderError::IdTokenRefused(text())),
+            AuthError::Provider(ProviderError::Misbehaved(text())),
+            AuthError::Provider(ProviderError::Unreachable(text())),
+            AuthError::Provider(ProviderError::TimedOut(text())),
+            AuthError::Store(StoreError::Unavailable(text())),
+            AuthError::Store(StoreError::SchemaMismatch(text())),
+            AuthError::Store(StoreError::Corrupt(text())),
+        ];
+        for error in errors {
+            let code = error.code();
+            assert_eq!(ApiError::from(error).kind().code, code);
+        }
+    }
+
+    #[test]
+    fn error_codes_are_unique() {
+        let codes: std::collections::HashSet<_> = ErrorKind::ALL.iter().map(|k| k.code).collect();
+        assert_eq!(codes.len(), ErrorKind::ALL.len());
+    }
+}

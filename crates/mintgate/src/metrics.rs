@@ -1,0 +1,214 @@
+//! The counters: the Metrics port on Prometheus, and what the HTTP layer counts besides.
+
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode};
+use mintgate_domain::model::ProviderId;
+use mintgate_domain::ports::{Metrics, Phase, PoolState, ProviderEndpoint, StoreOperation};
+use prometheus::core::Collector;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// From a quarter of a millisecond to ten seconds: from signing to a provider that gives up.
+const SECONDS_BUCKETS: &[f64] = &[
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Every series of this process.
+pub struct PrometheusMetrics {
+    registry: Registry,
+    token_generation: IntCounterVec,
+    token_generation_duration: HistogramVec,
+    provider_requests: IntCounterVec,
+    provider_request_duration: HistogramVec,
+    jwks_refresh: IntCounterVec,
+    store_query_duration: HistogramVec,
+    store_pool_connections: IntGaugeVec,
+    http_requests: IntCounterVec,
+    http_request_duration: HistogramVec,
+}
+
+impl PrometheusMetrics {
+    /// Registers every series; `revision` is the commit this was built from.
+    ///
+    /// # Errors
+    /// If two series have one name, which a test rules out.
+    pub fn new(version: &str, revision: &str) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let counter = |name, help, labels: &[&str]| {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let seconds = |name, help, labels: &[&str]| {
+            let opts = HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
+            register(&registry, HistogramVec::new(opts, labels)?)
+        };
+        let gauge = |name, help, labels: &[&str]| {
+            register(&registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+        };
+        let metrics = Self {
+            token_generation: counter(
+                "mintgate_token_generation_total",
+                "Requests for tokens, by provider and outcome.",
+                &["provider", "outcome"],
+            )?,
+            token_generation_duration: seconds(
+                "mintgate_token_generation_duration_seconds",
+                "Time to issue tokens, by provider and phase.",
+                &["provider", "phase"],
+            )?,
+            provider_requests: counter(
+                "mintgate_provider_requests_total",
+                "Requests made to identity providers.",
+                &["provider", "endpoint", "outcome"],
+            )?,
+            provider_request_duration: seconds(
+                "mintgate_provider_request_duration_seconds",
+                "Time identity providers took to answer.",
+                &["provider", "endpoint"],
+            )?,
+            jwks_refresh: counter(
+                "mintgate_jwks_refresh_total",
+                "Fetches of a provider's JWKS.",
+                &["provider", "outcome"],
+            )?,
+            store_query_duration: seconds(
+                "mintgate_store_query_duration_seconds",
+                "Time store operations took.",
+                &["operation"],
+            )?,
+            store_pool_connections: gauge(
+                "mintgate_store_pool_connections",
+                "Connections to the store.",
+                &["state"],
+            )?,
+            http_requests: counter(
+                "mintgate_http_requests_total",
+                "HTTP requests answered on the public listener.",
+                &["route", "method", "status"],
+            )?,
+            http_request_duration: seconds(
+                "mintgate_http_request_duration_seconds",
+                "Time HTTP requests took.",
+                &["route", "method"],
+            )?,
+            registry: registry.clone(),
+        };
+        gauge("mintgate_build_info", "What is running.", &["version", "revision"])?
+            .with_label_values(&[version, revision])
+            .set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(metrics)
+    }
+
+    /// A request of the public listener was answered.
+    pub fn http_request(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
+        // A client can send any word as a method.
+        let method = match *method {
+            Method::GET | Method::HEAD | Method::POST | Method::DELETE | Method::OPTIONS => {
+                method.as_str()
+            }
+            _ => "other",
+        };
+        self.http_requests.with_label_values(&[route, method, status.as_str()]).inc();
+        self.http_request_duration.with_label_values(&[route, method]).observe(took.as_secs_f64());
+    }
+
+    /// All series in the Prometheus text format, with the pool as it is now.
+    ///
+    /// # Errors
+    /// If a series cannot be written as text.
+    pub fn render(&self, pool: PoolState) -> prometheus::Result<String> {
+        let connections = |state| self.store_pool_connections.with_label_values(&[state]);
+        connections("idle").set(pool.idle.into());
+        connections("in_use").set(pool.in_use.into());
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    series: C,
+) -> prometheus::Result<C> {
+    registry.register(Box::new(series.clone()))?;
+    Ok(series)
+}
+
+impl Metrics for PrometheusMetrics {
+    fn token_generation(&self, provider: Option<&ProviderId>, outcome: &'static str) {
+        let provider = provider.map_or("unknown", ProviderId::as_str);
+        let outcome = outcome.to_ascii_lowercase();
+        self.token_generation.with_label_values(&[provider, &outcome]).inc();
+    }
+
+    fn token_generation_phase(&self, provider: &ProviderId, phase: Phase, took: Duration) {
+        let phase = match phase {
+            Phase::Exchange => "exchange",
+            Phase::Verify => "verify",
+            Phase::Sign => "sign",
+            Phase::Store => "store",
+            Phase::Total => "total",
+        };
+        self.token_generation_duration
+            .with_label_values(&[provider.as_str(), phase])
+            .observe(took.as_secs_f64());
+    }
+
+    fn provider_request(
+        &self,
+        provider: &ProviderId,
+        endpoint: ProviderEndpoint,
+        outcome: &'static str,
+        took: Duration,
+    ) {
+        let endpoint = match endpoint {
+            ProviderEndpoint::Discovery => "discovery",
+            ProviderEndpoint::Jwks => "jwks",
+            ProviderEndpoint::Token => "token",
+            ProviderEndpoint::Userinfo => "userinfo",
+        };
+        self.provider_requests.with_label_values(&[provider.as_str(), endpoint, outcome]).inc();
+        self.provider_request_duration
+            .with_label_values(&[provider.as_str(), endpoint])
+            .observe(took.as_secs_f64());
+    }
+
+    fn jwks_refresh(&self, provider: &ProviderId, outcome: &'static str) {
+        self.jwks_refresh.with_label_values(&[provider.as_str(), outcome]).inc();
+    }
+
+    fn store_query(&self, operation: StoreOperation, took: Duration) {
+        let operation = match operation {
+            StoreOperation::FindUser => "find_user",
+            StoreOperation::OpenSession => "open_session",
+        };
+        self.store_query_duration.with_label_values(&[operation]).observe(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_have_the_documented_names_and_bounded_labels() {
+        let metrics = PrometheusMetrics::new("1.2.3", "abc").unwrap();
+        metrics.token_generation(Some(&ProviderId::new("corp")), "INVALID_AUTH_CODE");
+        metrics.token_generation(None, "UNKNOWN_PROVIDER");
+        metrics.token_generation_phase(&ProviderId::new("corp"), Phase::Sign, Duration::ZERO);
+        let strange = Method::from_bytes(b"BREW").unwrap();
+        metrics.http_request("unmatched", &strange, StatusCode::NOT_FOUND, Duration::ZERO);
+        let text = metrics.render(PoolState { idle: 3, in_use: 1 }).unwrap();
+        for line in [
+            r#"mintgate_token_generation_total{outcome="invalid_auth_code",provider="corp"} 1"#,
+            r#"mintgate_token_generation_total{outcome="unknown_provider",provider="unknown"} 1"#,
+            r#"mintgate_token_generation_duration_seconds_count{phase="sign",provider="corp"} 1"#,
+            r#"mintgate_http_requests_total{method="other",route="unmatched",status="404"} 1"#,
+            r#"mintgate_store_pool_connections{state="idle"} 3"#,
+            r#"mintgate_build_info{revision="abc",version="1.2.3"} 1"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
+        }
+    }
+}

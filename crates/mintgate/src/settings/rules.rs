@@ -1,0 +1,174 @@
+//! Rules that texts must keep, one function each: addresses, origins, redirect URIs, names.
+
+use std::net::SocketAddr;
+
+use mintgate_domain::model::Role;
+use url::{Host, Url};
+
+use super::mistakes::{Flaw, flaw};
+
+/// An IP address and port to listen on.
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, Flaw> {
+    text.parse().map_err(|_| {
+        let fix = "write for example \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::]:8080\"";
+        flaw("This is not an IP address with a port.", fix)
+    })
+}
+
+/// Any text but an empty one.
+pub(super) fn non_empty(text: &str) -> Result<String, Flaw> {
+    if text.trim().is_empty() {
+        return Err(flaw("This is empty.", "write a value, or leave the key out"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Whether a host is this machine: `localhost`, 127.0.0.0/8, `::1`.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// An absolute URI written in URI characters alone (RFC 3986 §2), for the parser would
+/// drop or replace others and so accept what nobody meant.
+fn absolute_uri(text: &str) -> Result<Url, Flaw> {
+    let allowed = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c);
+    if let Some(c) = text.chars().find(|c| !allowed(*c)) {
+        let problem = format!("A URL cannot hold the character {c:?}.");
+        return Err(flaw(problem, "percent-encode it, or write the host name in its xn-- form"));
+    }
+    Url::parse(text).map_err(|e| {
+        flaw(format!("This is not a URL: {e}."), "write for example \"https://auth.example.com\"")
+    })
+}
+
+/// An `https` URL, or an `http` one on this machine; without user, password and fragment.
+fn web_url(text: &str) -> Result<Url, Flaw> {
+    let url = absolute_uri(text)?;
+    let Some((_, rest)) = text.split_once("://").filter(|(s, _)| ["https", "http"].contains(s))
+    else {
+        let fix = "write it with https:// in front, for example \"https://auth.example.com\"";
+        return Err(flaw("This is not a web address.", fix));
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(flaw(
+            "A user or password cannot stand here.",
+            "leave out what is before the @",
+        ));
+    }
+    if url.fragment().is_some() {
+        return Err(flaw("A fragment cannot stand here.", "leave out the # and what follows it"));
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        let problem = "Plain http is for this machine (localhost, 127.0.0.1, [::1]) alone.";
+        return Err(flaw(problem, "write https://"));
+    }
+    Ok(url)
+}
+
+/// An issuer identifier: a web address without query (OIDC Discovery §3, RFC 8414 §2),
+/// kept character for character.
+pub(super) fn issuer(text: &str) -> Result<String, Flaw> {
+    let url = web_url(text)?;
+    if url.query().is_some() {
+        return Err(flaw("An issuer has no query.", "leave out the ? and what follows it"));
+    }
+    Ok(text.to_owned())
+}
+
+/// The address of a server: scheme, host and port.
+pub(super) fn server_url(text: &str) -> Result<(String, Url), Flaw> {
+    let url = web_url(text)?;
+    if url.path() != "/" || url.query().is_some() {
+        let fix = format!("write \"{}\"", url.origin().ascii_serialization());
+        return Err(flaw("This must be scheme, host and port alone.", fix));
+    }
+    Ok((text.to_owned(), url))
+}
+
+/// An origin as browsers send it (RFC 6454 §6.2).
+pub(super) fn origin(text: &str) -> Result<String, Flaw> {
+    if text == "*" || text.contains('*') {
+        let problem =
+            "A wildcard would let pages of strangers act for the person who is signed in.";
+        return Err(flaw(problem, "list each origin, for example \"https://app.example.com\""));
+    }
+    if text == "null" {
+        let problem = "Any sandboxed page has the origin null.";
+        return Err(flaw(problem, "serve the page from an address, and write its origin"));
+    }
+    let right = web_url(text)?.origin().ascii_serialization();
+    if text != right {
+        let problem = "Browsers send origins in one spelling, and this is another.";
+        return Err(flaw(problem, format!("write \"{right}\"")));
+    }
+    Ok(right)
+}
+
+/// A redirect URI: `https`, `http` on this machine, or a private-use scheme
+/// (RFC 8252 §7.1); kept character for character.
+pub(super) fn redirect_uri(text: &str) -> Result<String, Flaw> {
+    if text.contains('*') {
+        let problem = "Redirect URIs are compared character for character (RFC 9700 §2.1).";
+        return Err(flaw(problem, "list each redirect URI without *"));
+    }
+    let url = absolute_uri(text)?;
+    if url.fragment().is_some() {
+        let problem = "A redirect URI has no fragment (RFC 6749 §3.1.2).";
+        return Err(flaw(problem, "leave out the # and what follows it"));
+    }
+    let scheme = text.split(':').next().unwrap_or_default();
+    if !["http", "https"].contains(&scheme) {
+        if !scheme.contains('.') {
+            let problem = "This scheme could belong to anybody's app (RFC 8252 §7.1).";
+            let fix = "use https, or a scheme made from a domain of yours such as com.example.app:/callback";
+            return Err(flaw(problem, fix));
+        }
+        return Ok(text.to_owned());
+    }
+    web_url(text).map(|_| text.to_owned())
+}
+
+/// A role's name.
+pub(super) fn role(text: &str) -> Result<Role, Flaw> {
+    let well_formed =
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b',');
+    if !well_formed {
+        let problem = "A role has 1 to 64 visible ASCII characters, without spaces and commas.";
+        return Err(flaw(problem, "choose another name for it"));
+    }
+    Ok(Role::new(text))
+}
+
+/// A domain name in lower case, with a dot in it.
+pub(super) fn domain_name(text: &str) -> Result<String, Flaw> {
+    if text.starts_with('.') {
+        return Err(flaw(
+            "A domain name does not begin with a dot.",
+            format!("write \"{}\"", text.trim_start_matches('.')),
+        ));
+    }
+    let lower = text.to_ascii_lowercase();
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    let example = "write for example \"example.com\"";
+    if matches!(Host::parse(&lower), Ok(Host::Ipv4(_) | Host::Ipv6(_))) {
+        return Err(flaw("This is an IP address, not a domain name.", example));
+    }
+    if lower.len() > 253 || !lower.split('.').all(label) {
+        return Err(flaw("This is not a domain name.", example));
+    }
+    if !lower.contains('.') {
+        return Err(flaw("A top-level domain belongs to everybody.", example));
+    }
+    Ok(lower)
+}

@@ -1,0 +1,104 @@
+//! `[store]`: where users and sessions are kept.
+
+use std::path::PathBuf;
+
+use mintgate_domain::SecretText;
+
+use crate::settings::key::key;
+use crate::settings::mistakes::{Flaw, flaw};
+use crate::settings::reader::Section;
+use crate::settings::types::{StoreSettings, StoreUrl};
+use crate::settings::unknown::nearest;
+
+/// The TLS modes, as libpq names them.
+const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+
+/// Reads `[store]`.
+pub(in crate::settings) fn store(s: &mut Section<'_>) -> Option<StoreSettings> {
+    let url = s.text_or_file(
+        key(
+            "url",
+            "`sqlite://PATH`, or `postgres://user:password@host/database`, there with \
+             `?sslmode=` `disable`, `prefer`, `require`, `verify-ca` or `verify-full`.",
+        )
+        .or("sqlite://mintgate.db"),
+        "URL",
+        store_url,
+    );
+    let pool_size = s.number(key("pool_size", "Connections to Postgres at most.").or(10), 1..=1000);
+    let connect_timeout = s.millis(
+        key("connect_timeout_ms", "How long a request waits for a connection.").or(2000),
+        1..=60_000,
+    );
+    let statement_timeout = s.millis(
+        key("statement_timeout_ms", "How long one statement may take.").or(5000),
+        1..=600_000,
+    );
+    Some(StoreSettings {
+        url: url?,
+        pool_size: pool_size?,
+        connect_timeout: connect_timeout?,
+        statement_timeout: statement_timeout?,
+    })
+}
+
+fn store_url(text: &str) -> Result<StoreUrl, Flaw> {
+    match text.split_once("://") {
+        Some(("sqlite", path)) => sqlite_path(path).map(StoreUrl::Sqlite),
+        Some(("postgres" | "postgresql", rest)) => {
+            postgres_rest(rest).map(|()| StoreUrl::Postgres(SecretText::new(text)))
+        }
+        _ => {
+            let fix = "write \"sqlite://mintgate.db\" or \"postgres://user@host/database\"";
+            Err(flaw("This is not the address of a store.", fix))
+        }
+    }
+}
+
+fn sqlite_path(path: &str) -> Result<PathBuf, Flaw> {
+    let fix =
+        "write for example \"sqlite://mintgate.db\" or \"sqlite:///var/lib/mintgate/mintgate.db\"";
+    if path.is_empty() {
+        return Err(flaw("The path of the database file is missing.", fix));
+    }
+    if path.starts_with(":memory:") {
+        return Err(flaw("A database in memory forgets every session at the end.", fix));
+    }
+    if path.contains(['?', '#', '\0']) {
+        return Err(flaw("The path of the database file takes no options.", fix));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// Checks what the driver would trip over only at the first connection. Not by the URL parser:
+/// it knows neither several hosts nor sockets.
+fn postgres_rest(rest: &str) -> Result<(), Flaw> {
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = address.split('/').next().unwrap_or_default();
+    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+    for host in hosts.split(',') {
+        // The last colon, unless it is inside an IPv6 address.
+        let port = host.rsplit_once(':').map(|(_, port)| port).filter(|p| !p.ends_with(']'));
+        if port.is_some_and(|p| p.parse::<u16>().is_err()) {
+            return Err(flaw(
+                "The port is not a number.",
+                "percent-encode / ? # and @ in the password; the form is \
+                 postgres://user:password@host:5432/database",
+            ));
+        }
+    }
+    let parameters = || query.split('&').filter_map(|pair| pair.split_once('='));
+    if hosts.is_empty() && !parameters().any(|(name, _)| name == "host") {
+        let fix = "write postgres://user:password@host/database";
+        return Err(flaw("The host is missing.", fix));
+    }
+    for (_, mode) in parameters().filter(|(name, _)| *name == "sslmode") {
+        if !SSL_MODES.contains(&mode) {
+            let hint = nearest(mode, SSL_MODES).map(|m| format!("did you mean {m}? "));
+            let fix =
+                format!("{}sslmode is one of {}", hint.unwrap_or_default(), SSL_MODES.join(", "));
+            return Err(flaw(format!("There is no sslmode {mode:?}."), fix));
+        }
+    }
+    Ok(())
+}

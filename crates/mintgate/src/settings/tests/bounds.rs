@@ -1,0 +1,275 @@
+//! The rules, each at its edge.
+
+use super::{PROVIDER, good, refusal, with_provider};
+use crate::settings::Settings;
+
+/// Each text is refused with exactly one mistake, which holds the words.
+fn refused_with(cases: &[(&str, &str)]) {
+    for (text, words) in cases {
+        let message = refusal(&with_provider(text));
+        assert!(message.contains(words), "{text}\n{message}");
+        assert!(message.starts_with("There is 1 mistake"), "{text}\n{message}");
+    }
+}
+
+/// The same for a provider's lines, put in place of the lines of the same key.
+fn provider_refused_with(cases: &[(&str, &str)]) {
+    for (lines, words) in cases {
+        let message = refusal(&provider(lines));
+        assert!(message.contains(words), "{lines}\n{message}");
+        assert!(message.starts_with("There is 1 mistake"), "{lines}\n{message}");
+    }
+}
+
+fn provider(lines: &str) -> String {
+    let replaced = |line: &&str| {
+        let key = line.split(" =").next().unwrap_or_default();
+        key.is_empty() || !lines.lines().any(|l| l.starts_with(&format!("{key} =")))
+    };
+    let kept: Vec<&str> = PROVIDER.lines().filter(replaced).collect();
+    format!("{}\n{lines}\n", kept.join("\n"))
+}
+
+const PUBLIC: &str = "[server]\npublic_url = \"https://auth.example.com\"\n";
+
+fn public(text: &str) -> String {
+    format!("{PUBLIC}{text}")
+}
+
+#[test]
+fn the_public_url_is_required_off_loopback_and_is_https_there() {
+    refused_with(&[
+        (
+            "[server]\nlisten = \"0.0.0.0:8080\"",
+            "server.public_url (mintgate.toml:1)\n   This key is required",
+        ),
+        ("[server]\npublic_url = \"http://auth.example.com\"", "Plain http is for this machine"),
+        (
+            "[server]\npublic_url = \"http://localhost.example.com\"",
+            "Plain http is for this machine",
+        ),
+        (
+            "[server]\npublic_url = \"https://auth.example.com/x\"",
+            "write \"https://auth.example.com\"",
+        ),
+        ("[server]\npublic_url = \"https://auth.example.com?\"", "scheme, host and port alone"),
+        ("[server]\npublic_url = \"https://auth.example.com#\"", "A fragment cannot stand here"),
+        ("[server]\npublic_url = \"https://@auth.example.com\"", "A user or password"),
+        ("[server]\npublic_url = \"https:auth.example.com\"", "not a web address"),
+        ("[server]\npublic_url = \"https://auth.example.com \"", "cannot hold the character ' '"),
+        ("[server]\npublic_url = \"https://aüth.example.com\"", "cannot hold the character 'ü'"),
+        ("[server]\npublic_url = \"ftp://auth.example.com\"", "not a web address"),
+    ]);
+    for url in
+        ["http://localhost:3000", "http://127.0.0.2", "http://[::1]:1", "https://a.test:8443"]
+    {
+        good(&format!("[server]\npublic_url = \"{url}\""));
+    }
+    good("[server]\nlisten = \"[::1]:8080\"");
+}
+
+#[test]
+fn listeners_proxies_limits_and_logs_keep_their_bounds() {
+    refused_with(&[
+        ("[ops]\nlisten = \"127.0.0.1:8080\"", "server.listen has this address already"),
+        ("[ops]\nlisten = \"0.0.0.0:8080\"", "server.listen has this address already"),
+        ("[server]\nlisten = \"127.0.0.1:9464\"", "ops.listen = \"127.0.0.1:9464\" (default)"),
+        ("[server]\ntrusted_proxies = [\"10.0.0.1\"]", "write \"10.0.0.1/32\""),
+        ("[server]\ntrusted_proxies = [\"10.0.0.1/8\"]", "write \"10.0.0.0/8\""),
+        ("[server]\ntrusted_proxies = [\"proxy\"]", "server.trusted_proxies[0] = \"proxy\""),
+        ("[server]\ntrusted_proxies = \"10.0.0.0/8\"", "This must be a list."),
+        ("[limits]\nmax_header_bytes = 1023", "from 1024 to 65536"),
+        ("[limits]\nmax_header_bytes = 65537", "from 1024 to 65536"),
+        ("[limits]\nmax_in_flight = -1", "from 1 to"),
+        ("[limits]\nrequest_timeout_ms = 10.5", "This must be a whole number."),
+        ("[limits]\nrequest_timeout_ms = \"10\"", "without quotes"),
+        ("[limits]\nmax_in_flight = 99999999999999999999", "whole number"),
+        ("[log]\nformat = \"jsn\"", "did you mean \"json\"?"),
+        ("[log]\nfilter = \"mintgate=loud\"", "This is not a filter"),
+        ("[log]\nfilter = \"\"", "This is empty."),
+        ("[refresh]\ngrace_secs = 301", "from 0 to 300"),
+        ("[keys]\ndir = \"\"", "This is empty."),
+        ("server = 5", "This is not a table."),
+        ("[roles]\nrules = 5", "write [[roles.rules]]"),
+    ]);
+    good("[server]\nlisten = \"127.0.0.1:0\"\n[ops]\nlisten = \"127.0.0.1:0\"");
+    good("[log]\nfilter = \"mintgate=debug,info\"");
+    good("[limits]\nmax_header_bytes = 0x10000");
+}
+
+#[test]
+fn store_urls_are_checked() {
+    refused_with(&[
+        ("[store]\nurl = \"mysql://x\"", "not the address of a store"),
+        ("[store]\nurl = \"sqlite:x.db\"", "not the address of a store"),
+        ("[store]\nurl = \"sqlite://\"", "path of the database file is missing"),
+        ("[store]\nurl = \"sqlite://:memory:\"", "forgets every session"),
+        ("[store]\nurl = \"sqlite://x.db?mode=ro\"", "takes no options"),
+        ("[store]\nurl = \"postgres:///db\"", "The host is missing"),
+        ("[store]\nurl = \"postgres://h:port/db\"", "The port is not a number"),
+        ("[store]\nurl = \"postgres://h/db?sslmode=verify\"", "There is no sslmode"),
+        ("[store]\nurl = \"postgres://h/db?sslmode=requir\"", "did you mean require?"),
+        ("[store]\npool_size = 0", "from 1 to 1000"),
+        ("[store]\npool_size = 1001", "from 1 to 1000"),
+        ("[store]\nurl_file = \"/nonexistent\"", "store.url_file = \"/nonexistent\""),
+    ]);
+    for url in [
+        "sqlite:///var/lib/mintgate.db",
+        "postgresql://u:p@[::1]:5432/db?sslmode=verify-full",
+        "postgres://a:1,b:2/db",
+        "postgres:///db?host=/run/postgresql",
+    ] {
+        good(&format!("[store]\nurl = \"{url}\""));
+    }
+}
+
+#[test]
+fn token_lives_and_algorithms_are_checked() {
+    refused_with(&[
+        ("[tokens]\naccess_ttl_secs = 86401", "from 1 to 86400"),
+        ("[tokens]\nrefresh_ttl_secs = 3599", "refresh_ttl_secs = 3599"),
+        ("[tokens]\nsession_ttl_secs = 2591999", "session_ttl_secs = 2591999"),
+        ("[tokens]\nalgorithm = \"es256\"", "did you mean \"ES256\"?"),
+        ("[tokens]\nalgorithm = \"none\"", "write one of ES256"),
+        ("[tokens]\nrefresh_algorithm = \"PS256\"", "fresh randomness"),
+        ("[tokens]\naudience = []", "This list must not be empty."),
+        ("[tokens]\naudience = [\"a\", \"\"]", "tokens.audience[1]"),
+        ("[tokens]\nissuer = \"https://a.test?x\"", "An issuer has no query"),
+        (
+            "[tokens.extra_claims]\nroles = \"x\"",
+            "tokens.extra_claims.roles = \"x\" (mintgate.toml:2)",
+        ),
+        ("[tokens.extra_claims]\nclient_id = \"x\"", "is not free"),
+        ("[tokens.extra_claims]\nx = 1", "the path of a claim"),
+    ]);
+    good("[tokens]\naccess_ttl_secs = 86400\nrefresh_ttl_secs = 86400\nsession_ttl_secs = 86400");
+}
+
+#[test]
+fn cookies_that_browsers_would_drop_are_refused() {
+    let cases = [
+        ("[cookies]\nrefresh_name = \"__host-R\"", "with a Path other than /"),
+        ("[cookies]\ndomain = \"example.com\"\naccess_name = \"__Host-A\"", "with a Domain"),
+        ("[cookies]\nrefresh_name = \"auth-access-token\"", "Both cookies have this name"),
+        ("[cookies]\naccess_name = \"a b\"", "cannot be a cookie's name"),
+        ("[cookies]\naccess_name = \"\"", "cannot be a cookie's name"),
+        ("[cookies]\nsecure = false", "travel in clear"),
+        ("[cookies]\nsame_site = \"none\"", "did you mean \"None\"?"),
+        ("[cookies]\ndomain = \"com\"", "belongs to everybody"),
+        ("[cookies]\ndomain = \".example.com\"", "write \"example.com\""),
+        ("[cookies]\ndomain = \"other.com\"", "Browsers refuse this domain"),
+        ("[cookies]\ndomain = \"h.example.com\"", "Browsers refuse this domain"),
+        ("[cookies]\ndomain = \"ample.com\"", "Browsers refuse this domain"),
+        ("[cookies]\ndomain = \"10.0.0.1\"", "an IP address"),
+        ("[cookies]\nrefresh_path = \"/api/v1/auth/refresh/\"", "would not send this cookie"),
+        ("[cookies]\nrefresh_path = \"/api/v1/auth/ref\"", "would not send this cookie"),
+        ("[cookies]\nrefresh_path = \"api\"", "cannot be a cookie's path"),
+        ("[cookies]\nrefresh_path = \"/;x\"", "cannot be a cookie's path"),
+    ];
+    for (text, words) in cases {
+        refused_with(&[(&public(text), words)]);
+    }
+    refused_with(&[
+        ("[cookies]\nsecure = false\nsame_site = \"None\"", "SameSite=None"),
+        ("[cookies]\nsecure = false\npartitioned = true", "Partitioned"),
+        ("[cookies]\nsecure = false\naccess_name = \"__Secure-A\"", "without Secure"),
+        ("[cookies]\ndomain = \"example.com\"", "Browsers refuse this domain from 127.0.0.1"),
+    ]);
+    good("[cookies]\nsecure = false");
+    for text in [
+        "[cookies]\naccess_name = \"__Host-A\"\nrefresh_name = \"__Secure-R\"",
+        "[cookies]\nrefresh_name = \"__Host-R\"\nrefresh_path = \"/\"",
+        "[cookies]\ndomain = \"Example.com\"\naccess_name = \"__Secure-A\"",
+        "[cookies]\nsame_site = \"None\"\npartitioned = true",
+        "[cookies]\nrefresh_path = \"/api/\"",
+    ] {
+        good(&public(text));
+    }
+}
+
+#[test]
+fn origins_are_exact() {
+    for (origin, words) in [
+        ("*", "wildcard"),
+        ("https://*.example.com", "wildcard"),
+        ("null", "sandboxed"),
+        ("https://app.example.com/", "write \"https://app.example.com\""),
+        ("https://app.example.com:443", "write \"https://app.example.com\""),
+        ("https://APP.example.com", "write \"https://app.example.com\""),
+        ("http://app.example.com", "write https://"),
+        ("app.example.com", "not a URL"),
+    ] {
+        refused_with(&[(&format!("[cors]\nallowed_origins = [\"{origin}\"]"), words)]);
+    }
+    good("[cors]\nallowed_origins = [\"https://app.example.com:8443\", \"http://localhost:5173\"]");
+}
+
+#[test]
+fn role_rules_have_one_condition_and_a_known_provider() {
+    let rule = |lines: &str| format!("[[roles.rules]]\nclaim = \"groups\"\n{lines}");
+    for (lines, words) in [
+        ("grant = [\"a\"]", "add one condition"),
+        ("equals = \"x\"\ndomain = \"x.test\"\ngrant = [\"a\"]", "this one has several"),
+        ("equals = \"x\"", "roles.rules[0].grant (mintgate.toml:1)\n   This key is required"),
+        ("equals = \"x\"\ngrant = []", "must not be empty"),
+        ("equals = \"x\"\ngrant = [\"a b\"]", "without spaces and commas"),
+        ("matches = \"(\"\ngrant = [\"a\"]", "not a regular expression: unclosed group"),
+        ("provider = \"crop\"\nequals = \"x\"\ngrant = [\"a\"]", "did you mean \"corp\"?"),
+        ("equals = \"x\"\ngrant = [\"a\"]\nwhen = 1", "There is no such key"),
+    ] {
+        refused_with(&[(&rule(lines), words)]);
+    }
+    refused_with(&[("[roles]\ndefault = [\"a,b\"]", "roles.default[0]")]);
+    good("[roles]\ndefault = []");
+}
+
+#[test]
+fn providers_are_checked() {
+    provider_refused_with(&[
+        ("id = \"Corp\"", "lower-case letters"),
+        ("id = \"\"", "lower-case letters"),
+        ("preset = \"google\"", "use preset = \"oidc\""),
+        ("preset = \"oidcc\"", "did you mean \"oidc\"?"),
+        ("issuer = \"http://idp.example.com\"", "write https://"),
+        ("issuer = \"https://idp.example.com#x\"", "A fragment"),
+        ("client_id = \"\"", "1 to 255"),
+        ("redirect_uris = []", "providers[0].redirect_uris = []"),
+        ("redirect_uris = [\"https://a.test/#\"]", "no fragment"),
+        ("redirect_uris = [\"https://a.test/*\"]", "without *"),
+        (
+            "redirect_uris = [\"https://a.test\", \"http://a.test\"]",
+            "providers[0].redirect_uris[1]",
+        ),
+        ("redirect_uris = [\"myapp:/callback\"]", "com.example.app:/callback"),
+        ("redirect_uris = [\"/callback\"]", "not a URL"),
+        ("redirect_uris = [\"javascript:alert(1)\"]", "RFC 8252"),
+        ("scopes = [\"email\"]", "add \"openid\""),
+        ("scopes = [\"openid email\"]", "an element of its own"),
+        ("pkce = \"always\"", "auto, required"),
+        ("id_token_algs = []", "must not be empty"),
+        ("id_token_algs = [\"None\"]", "proves nothing"),
+        ("id_token_algs = [\"RS257\"]", "did you mean \"RS256\"?"),
+        ("id_token_algs = [\"HS256\"]", "there is none"),
+        ("id_token_algs = [\"HS256\", \"RS256\"]\nclient_secret = \"x\"", "passed off"),
+        ("connect_timeout_ms = 30001\ntimeout_ms = 40000", "from 1 to 30000"),
+        ("connect_timeout_ms = 6000", "write at most 5000"),
+        ("redirect_uri = \"x\"", "did you mean redirect_uris"),
+        ("public_url = \"x\"", "move it to [server]"),
+    ]);
+    for lines in [
+        "redirect_uris = [\"com.example.app:/callback\", \"http://127.0.0.1:4000/cb\"]",
+        "id_token_algs = [\"HS256\"]\nclient_secret = \"x\"",
+        "issuer = \"http://localhost:8081\"",
+    ] {
+        Settings::from_toml(&provider(lines)).unwrap();
+    }
+    let twice = refusal(&format!("{PROVIDER}{PROVIDER}"));
+    assert!(twice.contains("providers[1].id = \"corp\" (mintgate.toml:9)"), "{twice}");
+}
+
+#[test]
+fn a_file_over_a_mebibyte_is_refused() {
+    let text = with_provider(&"# a long comment\n".repeat(65_536));
+    let error = super::load(&text, &[]).unwrap_err().to_string();
+    assert!(error.contains("The file is larger than 1 MiB."), "{error}");
+}

@@ -1,0 +1,367 @@
+//! A whole service for a test: the real application on real ports, a real provider, a real store.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+mod dump;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mintgate::app::{self, Application};
+use mintgate::settings::Settings;
+use mintgate_mock_idp::{MockConfig, MockIdp, SignIn};
+use mintgate_testkit::Dump;
+use mintgate_testkit::postgres::TestDatabase;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+pub(crate) const REDIRECT_URI: &str = "http://localhost:3000/callback";
+
+/// Which store a test runs on.
+#[derive(Clone, Copy)]
+pub(crate) enum Store {
+    Sqlite,
+    Postgres,
+}
+
+/// Runs each test once on each store.
+#[macro_export]
+macro_rules! on_both_stores {
+    ($($(#[$doc:meta])* async fn $name:ident($store:ident: Store) $body:block)*) => {
+        mod on_sqlite {
+            use super::*;
+            $(#[tokio::test] async fn $name() { super::$name(Store::Sqlite).await; })*
+        }
+        mod on_postgres {
+            use super::*;
+            $(#[tokio::test] async fn $name() { super::$name(Store::Postgres).await; })*
+        }
+        $($(#[$doc])* async fn $name($store: Store) $body)*
+    };
+}
+
+enum StoreGuard {
+    Sqlite,
+    Postgres(TestDatabase),
+}
+
+/// The running service.
+pub(crate) struct TestService {
+    idp: Option<MockIdp>,
+    pub(crate) client: Client,
+    pub(crate) public: SocketAddr,
+    pub(crate) ops: SocketAddr,
+    dir: tempfile::TempDir,
+    store: StoreGuard,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What a test wants to be different.
+pub(crate) struct Options {
+    /// Lines of the provider's table.
+    pub(crate) provider: &'static str,
+    /// Sections of the file besides; `[tokens]` and the like.
+    pub(crate) more: String,
+    /// Replaces the store's address, to put something in between.
+    pub(crate) store_url: Option<String>,
+    pub(crate) without_schema: bool,
+    pub(crate) redirect_uris: Vec<String>,
+    pub(crate) mock: MockConfig,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            provider: "",
+            more: String::new(),
+            store_url: None,
+            without_schema: false,
+            redirect_uris: vec![REDIRECT_URI.to_owned()],
+            mock: MockConfig::default(),
+        }
+    }
+}
+
+impl TestService {
+    pub(crate) async fn start(store: Store) -> Self {
+        Self::start_with(store, Options::default()).await
+    }
+
+    pub(crate) async fn start_with(store: Store, options: Options) -> Self {
+        let mut mock = options.mock;
+        for client in &mut mock.clients {
+            client.redirect_uris.push(REDIRECT_URI.to_owned());
+        }
+        let idp = MockIdp::start(mock).await.expect("the provider starts");
+        let dir = tempfile::tempdir().expect("a directory");
+        let (guard, url) = match store {
+            Store::Sqlite => {
+                (StoreGuard::Sqlite, format!("sqlite://{}", dir.path().join("test.db").display()))
+            }
+            Store::Postgres => {
+                let database = database().await;
+                let url = database.url();
+                (StoreGuard::Postgres(database), url)
+            }
+        };
+        let keys = dir.path().join("keys");
+        let text = format!(
+            r#"
+            {more}
+            [server]
+            listen = "127.0.0.1:0"
+            public_url = "http://localhost:8080"
+            workers = 1
+            [ops]
+            listen = "127.0.0.1:0"
+            [store]
+            url = "{url}"
+            connect_timeout_ms = 1000
+            statement_timeout_ms = 1000
+            [keys]
+            dir = "{keys}"
+            [[roles.rules]]
+            provider = "corp"
+            claim = "groups"
+            in = ["admins"]
+            grant = ["admin"]
+            [[roles.rules]]
+            claim = "email"
+            domain = "example.com"
+            grant = ["staff"]
+            [[providers]]
+            id = "corp"
+            issuer = "{issuer}"
+            client_id = "mintgate"
+            client_secret = "mintgate-dev-secret"
+            redirect_uris = {redirect_uris:?}
+            {provider}
+            "#,
+            more = options.more,
+            url = options.store_url.as_deref().unwrap_or(&url),
+            keys = keys.display(),
+            issuer = idp.issuer(),
+            provider = options.provider,
+            redirect_uris = options.redirect_uris,
+        );
+        let settings = Settings::from_toml(&text).unwrap_or_else(|error| panic!("{error}"));
+        if options.store_url.is_none() && !options.without_schema {
+            app::migrate(&settings).await.expect("the schema is made");
+        }
+        let (public, ops, stop, thread) = run(settings);
+        let client = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(Duration::from_secs(30))
+            .build()
+            .expect("a client");
+        Self {
+            idp: Some(idp),
+            client,
+            public,
+            ops,
+            dir,
+            store: guard,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// The provider, while it has not been stopped.
+    pub(crate) fn idp(&self) -> &MockIdp {
+        self.idp.as_ref().expect("the provider runs")
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.public)
+    }
+
+    pub(crate) fn ops_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.ops)
+    }
+
+    /// A code for alice, as from a bare authorization request.
+    pub(crate) fn code(&self) -> String {
+        self.code_for("alice")
+    }
+
+    pub(crate) fn code_for(&self, user: &str) -> String {
+        self.idp().control().issue_code(self.sign_in(user))
+    }
+
+    pub(crate) fn sign_in(&self, user: &str) -> SignIn {
+        SignIn {
+            user: user.to_owned(),
+            client_id: "mintgate".to_owned(),
+            redirect_uri: REDIRECT_URI.to_owned(),
+            ..SignIn::default()
+        }
+    }
+
+    pub(crate) fn post(&self, body: &Value) -> RequestBuilder {
+        self.client.post(self.url("/api/v1/auth/token")).json(body)
+    }
+
+    /// Posts a code as the specification's example does.
+    pub(crate) async fn login(&self, code: &str) -> Response {
+        self.post(&bare(code)).send().await.expect("an answer")
+    }
+
+    /// Everything in the store.
+    pub(crate) async fn dump(&self) -> Dump {
+        match &self.store {
+            StoreGuard::Sqlite => dump::sqlite(&self.dir.path().join("test.db")),
+            StoreGuard::Postgres(database) => dump::postgres(&database.client().await).await,
+        }
+    }
+
+    /// How many sessions there are.
+    pub(crate) async fn sessions(&self) -> usize {
+        let [.., sessions] = self.dump().await.counts();
+        sessions
+    }
+
+    /// Takes the provider away; nothing listens at its address any more.
+    pub(crate) async fn stop_provider(&mut self) {
+        if let Some(idp) = self.idp.take() {
+            idp.stop().await;
+        }
+    }
+
+    /// What SIGTERM does.
+    pub(crate) fn ask_to_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
+    pub(crate) fn wait_until_stopped(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the service ended well");
+        }
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = self.client.get(self.ops_url("/metrics")).send().await.expect("metrics");
+        answer.text().await.expect("text")
+    }
+
+    /// Sends a request that must be refused, and proves everything a refusal promises.
+    pub(crate) async fn refused(
+        &self,
+        request: RequestBuilder,
+        status: StatusCode,
+        code: &str,
+    ) -> Value {
+        let before = self.dump().await;
+        let answer = request.send().await.expect("an answer");
+        let body = assert_error(answer, status, code).await;
+        assert_eq!(self.dump().await, before, "a refusal writes nothing");
+        body
+    }
+}
+
+impl Drop for TestService {
+    fn drop(&mut self) {
+        self.ask_to_stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A Postgres database of the test's own, with the schema.
+pub(crate) async fn database() -> TestDatabase {
+    TestDatabase::create(|url| async move {
+        let provider = "[[providers]]\nid = \"x\"\nissuer = \"https://idp.example.com\"\n\
+            client_id = \"x\"\nredirect_uris = [\"https://app.example.com\"]";
+        let settings = Settings::from_toml(&format!("[store]\nurl = \"{url}\"\n{provider}"));
+        let settings = settings.unwrap_or_else(|error| panic!("{error}"));
+        app::migrate(&settings).await.expect("the schema is made");
+    })
+    .await
+}
+
+/// The specification's bare request.
+pub(crate) fn bare(code: &str) -> Value {
+    json!({ "authCode": code, "provider": "corp", "redirectUri": REDIRECT_URI })
+}
+
+/// Proves that an answer is a refusal in the one error shape; its body.
+pub(crate) async fn assert_error(answer: Response, status: StatusCode, code: &str) -> Value {
+    let headers = answer.headers().clone();
+    let actual = answer.status();
+    let text = answer.text().await.expect("a body");
+    assert_eq!(actual, status, "{text}");
+    let body: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text:?}"));
+    assert_eq!(body["errorCode"], code, "{text}");
+    assert_eq!(headers["content-type"], "application/json");
+    assert_eq!(headers["cache-control"], "no-store");
+    assert_eq!(headers["x-request-id"], body["requestId"].as_str().expect("an id"));
+    let timestamp = body["timestamp"].as_str().expect("a timestamp");
+    assert!(timestamp.len() == 20 && timestamp.ends_with('Z'), "{timestamp}");
+    assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()));
+    let mut members: Vec<_> = body.as_object().expect("an object").keys().collect();
+    members.retain(|name| *name != "details");
+    members.sort();
+    assert_eq!(members, ["errorCode", "message", "requestId", "timestamp"]);
+    if status == StatusCode::UNAUTHORIZED {
+        assert!(headers.contains_key("www-authenticate"));
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        assert!(headers.contains_key("retry-after"));
+    }
+    for cookie in headers.get_all("set-cookie") {
+        let cookie = cookie.to_str().expect("text");
+        assert!(cookie.contains("=; ") && cookie.contains("Max-Age=0"), "{cookie}");
+    }
+    body
+}
+
+/// Runs the service on a thread of its own until the sender is used or dropped.
+fn run(
+    settings: Settings,
+) -> (SocketAddr, SocketAddr, oneshot::Sender<()>, std::thread::JoinHandle<()>) {
+    let (stop, stopped) = oneshot::channel();
+    let (report, addresses) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        actix_web::rt::System::new().block_on(async {
+            let application = Application::build_with(settings, |config| {
+                config.route("/test/panic", actix_web::web::get().to(panics));
+            })
+            .await
+            .expect("the service starts");
+            report
+                .send((application.public_address(), application.ops_address()))
+                .expect("the test waits");
+            let stop = async {
+                let _ = stopped.await;
+            };
+            application.run_until(stop).await.expect("the service ends well");
+        });
+    });
+    let (public, ops) = addresses.recv().expect("the service starts");
+    (public, ops, stop, thread)
+}
+
+async fn panics() -> &'static str {
+    panic!("a fault in a handler");
+}
+
+/// The payload of a JWT, not verified.
+pub(crate) fn claims(token: &str) -> Value {
+    part(token, 1)
+}
+
+/// The header of a JWT.
+pub(crate) fn header(token: &str) -> Value {
+    part(token, 0)
+}
+
+fn part(token: &str, index: usize) -> Value {
+    use base64::Engine as _;
+    let segment = token.split('.').nth(index).expect("a segment");
+    let bytes =
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(segment).expect("base64url");
+    serde_json::from_slice(&bytes).expect("JSON")
+}

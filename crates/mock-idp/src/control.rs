@@ -1,0 +1,115 @@
+//! Ordering faults, codes and tokens: in process, and over `/control/*`.
+
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, Data, Json, ServiceConfig};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::ambient::now_secs;
+use crate::id_token;
+use crate::keys::SigningKey;
+use crate::state::Shared;
+use crate::{Faults, IdTokenRecipe, SignIn, Stats};
+
+/// The strings of a running mock. Clones pull the same ones.
+#[derive(Debug, Clone)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+impl Control {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Orders faults, instead of all that were ordered before.
+    pub fn set_faults(&self, faults: Faults) {
+        self.shared.state().faults = faults;
+    }
+
+    /// Behaves again.
+    pub fn clear_faults(&self) {
+        self.set_faults(Faults::default());
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.state().stats.clone()
+    }
+
+    /// Signs with a new key from now on, and publishes that alone. Answers its key id.
+    pub fn rotate_keys(&self) -> String {
+        // Made before the state is taken: nobody waits for an RSA key but the caller.
+        let next = Arc::new(SigningKey::generate(self.shared.config.id_token_alg));
+        let kid = next.kid.clone();
+        self.shared.state().keys.rotate(next);
+        kid
+    }
+
+    /// A code, as if the person had just picked themselves on the sign-in page. Nothing in
+    /// `sign_in` is checked.
+    pub fn issue_code(&self, sign_in: SignIn) -> String {
+        self.shared.issue_code(sign_in)
+    }
+
+    /// An ID token that no code was needed for; it has no `at_hash`.
+    pub fn issue_id_token(&self, sign_in: &SignIn, recipe: &IdTokenRecipe) -> String {
+        let shared = &self.shared;
+        let keys = shared.state().keys.clone();
+        let user = shared.config.user(&sign_in.user);
+        let claims = id_token::claims(&shared.issuer, sign_in, &user, now_secs());
+        id_token::make(claims, recipe, &keys, shared.secret_of(&sign_in.client_id))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct IdTokenOrder {
+    #[serde(default)]
+    sign_in: SignIn,
+    #[serde(default)]
+    recipe: IdTokenRecipe,
+}
+
+/// The routes under `/control`.
+pub(crate) fn routes(config: &mut ServiceConfig) {
+    config
+        .route("/faults", web::put().to(put_faults))
+        .route("/faults", web::delete().to(delete_faults))
+        .route("/stats", web::get().to(stats))
+        .route("/rotate-keys", web::post().to(rotate_keys))
+        .route("/code", web::post().to(code))
+        .route("/id-token", web::post().to(id_token));
+}
+
+async fn put_faults(control: Data<Control>, faults: Json<Faults>) -> HttpResponse {
+    control.set_faults(faults.into_inner());
+    HttpResponse::NoContent().finish()
+}
+
+async fn delete_faults(control: Data<Control>) -> HttpResponse {
+    control.clear_faults();
+    HttpResponse::NoContent().finish()
+}
+
+async fn stats(control: Data<Control>) -> HttpResponse {
+    HttpResponse::Ok().json(control.stats())
+}
+
+async fn rotate_keys(control: Data<Control>) -> HttpResponse {
+    match web::block(move || control.rotate_keys()).await {
+        Ok(kid) => HttpResponse::Ok().json(json!({ "kid": kid })),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
+async fn code(control: Data<Control>, sign_in: Json<SignIn>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "code": control.issue_code(sign_in.into_inner()) }))
+}
+
+async fn id_token(control: Data<Control>, order: Json<IdTokenOrder>) -> HttpResponse {
+    let id_token = control.issue_id_token(&order.sign_in, &order.recipe);
+    HttpResponse::Ok().json(json!({ "idToken": id_token }))
+}

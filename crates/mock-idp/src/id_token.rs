@@ -1,0 +1,223 @@
+//! ID tokens, genuine and forged.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256, Sha512};
+
+use crate::faults::merge;
+use crate::keys::{KeyRing, Role, SigningKey, hmac_sha256};
+use crate::{IdTokenAlg, MockUser, SignIn};
+
+/// How an ID token is made; the default is properly.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct IdTokenRecipe {
+    /// Changes to the header, member by member; null removes one.
+    pub header: Map<String, Value>,
+    /// Changes to the claims, member by member; null removes one.
+    pub claims: Map<String, Value>,
+    /// Who signs, with what.
+    pub sign: SignWith,
+    /// How the parts are put together.
+    pub shape: Shape,
+    /// The header's bytes, taken as they are (duplicate members, odd spellings); signed over too.
+    pub raw_header: Option<String>,
+    /// The payload's bytes, taken as they are; signed over too.
+    pub raw_payload: Option<String>,
+}
+
+/// Who signs an ID token, with what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SignWith {
+    /// The published key.
+    #[default]
+    Genuine,
+    /// An attacker's key under the genuine key id.
+    AttackerKeySameKid,
+    /// An attacker's key, whose public half the header brings along as `jwk`.
+    AttackerKeyWithJwk,
+    /// Nobody: `alg` is none and the signature empty.
+    Unsigned,
+    /// HS256 keyed with the PEM text of the published public key.
+    HmacWithPublicKeyPem,
+    /// HS256 keyed with the bytes of the published key's `n` (`x` if it is no RSA key).
+    HmacWithJwkN,
+    /// HS256 keyed with the client's secret (empty for a public or unknown client).
+    HmacWithClientSecret,
+    /// The published key, and then every byte of the signature is turned over.
+    Garbage,
+    /// The key before the last rotation; one never published if there was none.
+    OldKey,
+}
+
+/// How the parts of an ID token are put together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Shape {
+    /// `header.payload.signature` (RFC 7515 §7.1)
+    #[default]
+    Compact,
+    /// `header.payload`
+    TwoSegments,
+    /// `header.payload.signature.signature`
+    FourSegments,
+    /// Five segments under a JWE's header (RFC 7516 §7.1).
+    FiveSegments,
+    /// The flattened JSON serialization (RFC 7515 §7.2.2).
+    JsonSerialization,
+}
+
+/// Life of an ID token.
+pub(crate) const LIFE_SECS: i64 = 300;
+
+/// The genuine claims (OIDC Core §2, §3.1.3.6, §5.1).
+pub(crate) fn claims(
+    issuer: &str,
+    sign_in: &SignIn,
+    user: &MockUser,
+    now_secs: i64,
+) -> Map<String, Value> {
+    let mut claims = user_claims(user);
+    claims.insert("iss".into(), issuer.into());
+    claims.insert("aud".into(), sign_in.client_id.as_str().into());
+    claims.insert("iat".into(), now_secs.into());
+    claims.insert("exp".into(), (now_secs + LIFE_SECS).into());
+    claims.insert("auth_time".into(), now_secs.into());
+    claims.insert("amr".into(), json!(["pwd"]));
+    claims.insert("acr".into(), "1".into());
+    if let Some(nonce) = &sign_in.nonce {
+        claims.insert("nonce".into(), nonce.as_str().into());
+    }
+    claims
+}
+
+/// What ID token and userinfo say alike about a person.
+pub(crate) fn user_claims(user: &MockUser) -> Map<String, Value> {
+    let claims = json!({
+        "sub": user.sub,
+        "name": user.name,
+        "preferred_username": user.username,
+        "email": user.email,
+        "email_verified": user.email_verified,
+        "groups": user.groups,
+    });
+    claims.as_object().cloned().unwrap_or_default()
+}
+
+/// `at_hash` (OIDC Core §3.1.3.6): the left half of the hash that the signature algorithm uses.
+pub(crate) fn at_hash(alg: IdTokenAlg, access_token: &str) -> String {
+    match alg {
+        IdTokenAlg::EdDsa => encode(&Sha512::digest(access_token)[..32]),
+        IdTokenAlg::Rs256 | IdTokenAlg::Es256 | IdTokenAlg::Ps256 => {
+            encode(&Sha256::digest(access_token)[..16])
+        }
+    }
+}
+
+/// Makes an ID token after a recipe.
+pub(crate) fn make(
+    mut claims: Map<String, Value>,
+    recipe: &IdTokenRecipe,
+    keys: &KeyRing,
+    client_secret: &str,
+) -> String {
+    merge(&mut claims, &recipe.claims);
+    let header = encode(&recipe.raw_header.clone().unwrap_or_else(|| header(recipe, keys)));
+    let payload =
+        encode(&recipe.raw_payload.clone().unwrap_or_else(|| Value::Object(claims).to_string()));
+    let signed = format!("{header}.{payload}");
+    let signature = encode(&signature(recipe.sign, keys, client_secret, signed.as_bytes()));
+    match recipe.shape {
+        Shape::Compact => format!("{signed}.{signature}"),
+        Shape::TwoSegments => signed,
+        Shape::FourSegments => format!("{signed}.{signature}.{signature}"),
+        Shape::FiveSegments => {
+            let (iv, tag) = (encode(&[7; 12]), encode(&[7; 16]));
+            format!("{header}.{signature}.{iv}.{payload}.{tag}")
+        }
+        Shape::JsonSerialization => {
+            json!({ "protected": header, "payload": payload, "signature": signature }).to_string()
+        }
+    }
+}
+
+fn header(recipe: &IdTokenRecipe, keys: &KeyRing) -> String {
+    let alg = match recipe.sign {
+        SignWith::Unsigned => "none",
+        SignWith::HmacWithPublicKeyPem
+        | SignWith::HmacWithJwkN
+        | SignWith::HmacWithClientSecret => "HS256",
+        _ => keys.alg.name(),
+    };
+    let kid = match recipe.sign {
+        SignWith::OldKey => keys.former_or_unpublished().kid.clone(),
+        _ => keys.current.kid.clone(),
+    };
+    let mut header = Map::new();
+    header.insert("typ".into(), "JWT".into());
+    header.insert("kid".into(), kid.into());
+    header.insert("alg".into(), alg.into());
+    if recipe.sign == SignWith::AttackerKeyWithJwk {
+        let attacker = SigningKey::shared(keys.alg, Role::Attacker);
+        header.insert("jwk".into(), attacker.public_jwk.clone().into());
+    }
+    if recipe.shape == Shape::FiveSegments {
+        header.insert("alg".into(), "RSA-OAEP-256".into());
+        header.insert("enc".into(), "A256GCM".into());
+    }
+    merge(&mut header, &recipe.header);
+    Value::Object(header).to_string()
+}
+
+fn signature(sign: SignWith, keys: &KeyRing, client_secret: &str, message: &[u8]) -> Vec<u8> {
+    match sign {
+        SignWith::Genuine => keys.current.sign(message),
+        SignWith::AttackerKeySameKid | SignWith::AttackerKeyWithJwk => {
+            SigningKey::shared(keys.alg, Role::Attacker).sign(message)
+        }
+        SignWith::Unsigned => Vec::new(),
+        SignWith::HmacWithPublicKeyPem => hmac_sha256(&keys.current.public_pem, message),
+        SignWith::HmacWithJwkN => hmac_sha256(&keys.current.public_number(), message),
+        SignWith::HmacWithClientSecret => hmac_sha256(client_secret.as_bytes(), message),
+        SignWith::Garbage => keys.current.sign(message).iter().map(|byte| !byte).collect(),
+        SignWith::OldKey => keys.former_or_unpublished().sign(message),
+    }
+}
+
+fn encode(bytes: &(impl AsRef<[u8]> + ?Sized)) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use josekit::jws::{JwsVerifier as _, RS256};
+
+    use super::*;
+
+    fn signed_with(sign: SignWith, keys: &KeyRing) -> (String, Vec<u8>) {
+        let recipe = IdTokenRecipe { sign, ..IdTokenRecipe::default() };
+        let token = make(Map::new(), &recipe, keys, "secret");
+        let (signed, signature) = token.rsplit_once('.').expect("a compact token");
+        (signed.into(), BASE64_URL_SAFE_NO_PAD.decode(signature).expect("base64url"))
+    }
+
+    #[test]
+    fn hmacs_are_keyed_with_the_genuine_public_key() {
+        let keys = KeyRing::new(IdTokenAlg::Rs256);
+        let pem = &keys.current.public_pem;
+        let (signed, signature) = signed_with(SignWith::Genuine, &keys);
+        let verifier = RS256.verifier_from_pem(pem).expect("a public key in PEM");
+        verifier.verify(signed.as_bytes(), &signature).expect("the genuine one's public key");
+
+        let (signed, signature) = signed_with(SignWith::HmacWithPublicKeyPem, &keys);
+        assert_eq!(signature, hmac_sha256(pem, signed.as_bytes()));
+
+        let (signed, signature) = signed_with(SignWith::HmacWithJwkN, &keys);
+        let n = keys.current.public_jwk["n"].as_str().expect("a modulus");
+        let n = BASE64_URL_SAFE_NO_PAD.decode(n).expect("base64url");
+        assert_eq!(signature, hmac_sha256(&n, signed.as_bytes()));
+    }
+}

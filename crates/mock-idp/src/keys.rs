@@ -1,0 +1,148 @@
+//! Signing keys: the provider's own, and those an attacker would use.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use josekit::jwk::Jwk;
+use josekit::jwk::KeyPair;
+use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
+use josekit::jwk::alg::ed::{EdCurve, EdKeyPair};
+use josekit::jwk::alg::rsa::RsaKeyPair;
+use josekit::jws::alg::hmac::HmacJwsAlgorithm::Hs256;
+use josekit::jws::{ES256, EdDSA, JwsSigner, PS256, RS256};
+use serde_json::{Map, Value};
+
+use crate::IdTokenAlg;
+use crate::ambient::random_text;
+
+/// A key pair that signs ID tokens.
+#[derive(Debug)]
+pub(crate) struct SigningKey {
+    /// Its key id.
+    pub kid: String,
+    /// Its public half as a JWK, kid, use and alg included.
+    pub public_jwk: Map<String, Value>,
+    /// Its public half as PEM.
+    pub public_pem: Vec<u8>,
+    signer: Box<dyn JwsSigner>,
+}
+
+/// What a key is for; the first of each is shared by all mocks of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// The provider's, published.
+    Genuine,
+    /// Never published by anybody.
+    Attacker,
+    /// What a provider that never rotated has as its former key.
+    Retired,
+}
+
+impl SigningKey {
+    /// The process's key for a role. RSA keys take long to make, tests start many mocks.
+    pub(crate) fn shared(alg: IdTokenAlg, role: Role) -> Arc<Self> {
+        static KEYS: Mutex<BTreeMap<(IdTokenAlg, Role), Arc<SigningKey>>> =
+            Mutex::new(BTreeMap::new());
+        let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.entry((alg, role)).or_insert_with(|| Arc::new(Self::generate(alg))).clone()
+    }
+
+    /// A new key with a new kid.
+    pub(crate) fn generate(alg: IdTokenAlg) -> Self {
+        let pair: Box<dyn KeyPair> = match alg {
+            IdTokenAlg::Rs256 | IdTokenAlg::Ps256 => Box::new(sure(RsaKeyPair::generate(2048))),
+            IdTokenAlg::Es256 => Box::new(sure(EcKeyPair::generate(EcCurve::P256))),
+            IdTokenAlg::EdDsa => Box::new(sure(EdKeyPair::generate(EdCurve::Ed25519))),
+        };
+        let private_jwk = pair.to_jwk_key_pair();
+        let signer: Box<dyn JwsSigner> = match alg {
+            IdTokenAlg::Rs256 => Box::new(sure(RS256.signer_from_jwk(&private_jwk))),
+            IdTokenAlg::Ps256 => Box::new(sure(PS256.signer_from_jwk(&private_jwk))),
+            IdTokenAlg::Es256 => Box::new(sure(ES256.signer_from_jwk(&private_jwk))),
+            IdTokenAlg::EdDsa => Box::new(sure(EdDSA.signer_from_jwk(&private_jwk))),
+        };
+        let kid = random_text::<12>();
+        let mut public_jwk: Jwk = pair.to_jwk_public_key();
+        public_jwk.set_key_id(&kid);
+        public_jwk.set_key_use("sig");
+        public_jwk.set_algorithm(alg.name());
+        Self { kid, public_jwk: public_jwk.into(), public_pem: pair.to_pem_public_key(), signer }
+    }
+
+    /// The big number in it: an RSA key's modulus, another key's x.
+    pub(crate) fn public_number(&self) -> Vec<u8> {
+        let member = self.public_jwk.get("n").or_else(|| self.public_jwk.get("x"));
+        let encoded = member.and_then(Value::as_str).unwrap_or_default();
+        sure(BASE64_URL_SAFE_NO_PAD.decode(encoded))
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        sure(self.signer.sign(message))
+    }
+}
+
+/// The provider's keys at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyRing {
+    /// What signs, in which algorithm.
+    pub alg: IdTokenAlg,
+    /// The published key.
+    pub current: Arc<SigningKey>,
+    /// The key before the last rotation, published no more.
+    pub former: Option<Arc<SigningKey>>,
+}
+
+impl KeyRing {
+    pub(crate) fn new(alg: IdTokenAlg) -> Self {
+        Self { alg, current: SigningKey::shared(alg, Role::Genuine), former: None }
+    }
+
+    pub(crate) fn rotate(&mut self, next: Arc<SigningKey>) {
+        self.former = Some(std::mem::replace(&mut self.current, next));
+    }
+
+    pub(crate) fn former_or_unpublished(&self) -> Arc<SigningKey> {
+        self.former.clone().unwrap_or_else(|| SigningKey::shared(self.alg, Role::Retired))
+    }
+}
+
+/// HMAC-SHA-256 under any key, short ones included.
+pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
+    // HMAC fills a short key with zeros up to the block size (RFC 2104 §2), so this changes
+    // nothing but that josekit takes it.
+    let mut key = key.to_vec();
+    key.resize(key.len().max(64), 0);
+    sure(sure(Hs256.signer_from_bytes(&key)).sign(message))
+}
+
+/// OpenSSL fails at this with no memory or no randomness left, and a mock can do nothing about it.
+#[expect(clippy::panic, reason = "the one place where the mock gives up")]
+fn sure<T, E: Display>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("OpenSSL failed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_key_gives_the_hmac_of_the_standard() {
+        // RFC 4231 §4.3, test case 2; the digest in base64url.
+        let hmac = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
+        assert_eq!(
+            BASE64_URL_SAFE_NO_PAD.encode(hmac),
+            "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM"
+        );
+    }
+
+    #[test]
+    fn a_generated_key_is_a_new_one() {
+        let (one, other) =
+            (SigningKey::generate(IdTokenAlg::EdDsa), SigningKey::generate(IdTokenAlg::EdDsa));
+        assert_ne!(one.kid, other.kid);
+        assert_ne!(one.public_jwk["x"], other.public_jwk["x"]);
+    }
+}

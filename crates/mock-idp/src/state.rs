@@ -1,0 +1,261 @@
+//! What a mock remembers: its keys, the codes and tokens it gave out, its faults, its counts.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ambient::{now_secs, random_text};
+use crate::faults::{FaultKind, take_due};
+use crate::keys::KeyRing;
+use crate::{Faults, MockConfig, SignIn};
+
+/// Life of an authorization code.
+const CODE_LIFE_SECS: i64 = 60;
+/// Life of an access token.
+pub(crate) const ACCESS_LIFE_SECS: i64 = 300;
+/// After how many new ones the stale ones are thrown away.
+const SWEEP_EVERY: u64 = 1024;
+
+/// What happened since the start, in numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    /// Requests to the discovery endpoint, faulty answers included; likewise the next four.
+    pub discovery: u64,
+    /// Requests to the JWKS endpoint.
+    pub jwks: u64,
+    /// Requests to the authorization endpoint.
+    pub authorize: u64,
+    /// Requests to the token endpoint.
+    pub token: u64,
+    /// Requests to the userinfo endpoint.
+    pub userinfo: u64,
+    /// Codes given out.
+    pub codes: u64,
+    /// Codes exchanged for tokens.
+    pub exchanges: u64,
+    /// Codes refused, for whatever reason, second uses included.
+    pub refused_codes: u64,
+    /// Codes presented again.
+    pub second_uses: u64,
+    /// Bytes of [`FaultKind::Huge`] that went out.
+    pub huge_bytes: u64,
+}
+
+/// An endpoint that can be made to fail.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Endpoint {
+    Discovery,
+    Jwks,
+    Token,
+    Userinfo,
+}
+
+/// Why a code is refused; the text is `error_description`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CodeRefusal {
+    Unknown,
+    Expired,
+    Used,
+    OtherClient,
+}
+
+#[derive(Debug)]
+struct IssuedCode {
+    sign_in: SignIn,
+    auth_time: i64,
+    expires_at: i64,
+    used: bool,
+}
+
+#[derive(Debug)]
+struct IssuedAccess {
+    user: String,
+    code: String,
+    expires_at: i64,
+}
+
+/// A code that was good, and the sign-in it stood for.
+#[derive(Debug)]
+pub(crate) struct Redeemed {
+    pub sign_in: SignIn,
+    pub auth_time: i64,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub keys: KeyRing,
+    pub faults: Faults,
+    pub stats: Stats,
+    codes: HashMap<String, IssuedCode>,
+    access_tokens: HashMap<String, IssuedAccess>,
+}
+
+impl State {
+    fn new(keys: KeyRing) -> Self {
+        Self {
+            keys,
+            faults: Faults::default(),
+            stats: Stats::default(),
+            codes: HashMap::new(),
+            access_tokens: HashMap::new(),
+        }
+    }
+
+    /// Counts a request and says what fault is due for it.
+    pub(crate) fn begin(&mut self, endpoint: Endpoint) -> Option<FaultKind> {
+        let (count, fault) = match endpoint {
+            Endpoint::Discovery => (&mut self.stats.discovery, &mut self.faults.discovery),
+            Endpoint::Jwks => (&mut self.stats.jwks, &mut self.faults.jwks),
+            Endpoint::Token => (&mut self.stats.token, &mut self.faults.token),
+            Endpoint::Userinfo => (&mut self.stats.userinfo, &mut self.faults.userinfo),
+        };
+        *count += 1;
+        take_due(fault)
+    }
+
+    pub(crate) fn issue_code(&mut self, sign_in: SignIn, now: i64) -> String {
+        let code = random_text::<32>();
+        self.stats.codes += 1;
+        if self.stats.codes.is_multiple_of(SWEEP_EVERY) {
+            // A code used up is remembered as long again as it lived, to know it when it comes again.
+            self.codes.retain(|_, issued| issued.expires_at + CODE_LIFE_SECS > now);
+            self.access_tokens.retain(|_, issued| issued.expires_at > now);
+        }
+        let issued =
+            IssuedCode { sign_in, auth_time: now, expires_at: now + CODE_LIFE_SECS, used: false };
+        self.codes.insert(code.clone(), issued);
+        code
+    }
+
+    /// Uses a code up. One that another client presents stays good for its own.
+    pub(crate) fn redeem(
+        &mut self,
+        code: &str,
+        client_id: &str,
+        now: i64,
+    ) -> Result<Redeemed, CodeRefusal> {
+        let Some(issued) = self.codes.get_mut(code) else { return Err(CodeRefusal::Unknown) };
+        if issued.used {
+            // RFC 6749 §4.1.2: what the code was exchanged for is taken back.
+            self.access_tokens.retain(|_, access| access.code != code);
+            self.stats.second_uses += 1;
+            return Err(CodeRefusal::Used);
+        }
+        if issued.expires_at <= now {
+            return Err(CodeRefusal::Expired);
+        }
+        if issued.sign_in.client_id != client_id {
+            return Err(CodeRefusal::OtherClient);
+        }
+        issued.used = true;
+        Ok(Redeemed { sign_in: issued.sign_in.clone(), auth_time: issued.auth_time })
+    }
+
+    pub(crate) fn issue_access_token(&mut self, user: &str, code: &str, now: i64) -> String {
+        let token = random_text::<32>();
+        let access = IssuedAccess {
+            user: user.into(),
+            code: code.into(),
+            expires_at: now + ACCESS_LIFE_SECS,
+        };
+        self.access_tokens.insert(token.clone(), access);
+        token
+    }
+
+    /// Whose access token this is, if it is good.
+    pub(crate) fn find_user_of(&self, access_token: &str, now: i64) -> Option<&str> {
+        self.access_tokens
+            .get(access_token)
+            .filter(|access| access.expires_at > now)
+            .map(|access| access.user.as_str())
+    }
+}
+
+impl CodeRefusal {
+    pub(crate) fn description(self) -> &'static str {
+        match self {
+            Self::Unknown => "no such code",
+            Self::Expired => "the code has expired",
+            Self::Used => "the code has been used",
+            Self::OtherClient => "the code was given to another client",
+        }
+    }
+}
+
+/// A mock's settings and state, shared by its server and its [`crate::Control`].
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub config: MockConfig,
+    pub issuer: String,
+    state: Mutex<State>,
+}
+
+impl Shared {
+    /// Makes the first key, which may take a while.
+    pub(crate) fn new(config: MockConfig, issuer: String) -> Self {
+        let keys = KeyRing::new(config.id_token_alg);
+        Self { config, issuer, state: Mutex::new(State::new(keys)) }
+    }
+
+    /// The state, alone; not to be held over an await.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn issue_code(&self, sign_in: SignIn) -> String {
+        self.state().issue_code(sign_in, now_secs())
+    }
+
+    /// The secret a client shares with the provider; empty if there is none.
+    pub(crate) fn secret_of(&self, client_id: &str) -> &str {
+        self.config
+            .client(client_id)
+            .and_then(|client| client.secret.as_deref())
+            .unwrap_or_default()
+    }
+
+    /// The address of one of its endpoints.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.issuer.trim_end_matches('/'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::IdTokenAlg;
+
+    fn state() -> State {
+        State::new(KeyRing::new(IdTokenAlg::EdDsa))
+    }
+
+    #[test]
+    fn a_code_lives_for_sixty_seconds() {
+        let mut state = state();
+        let code = state.issue_code(SignIn::default(), 1000);
+        assert_eq!(state.redeem(&code, "mintgate", 1060).err(), Some(CodeRefusal::Expired));
+        assert!(state.redeem(&code, "mintgate", 1059).is_ok());
+    }
+
+    #[test]
+    fn an_access_token_lives_for_five_minutes() {
+        let mut state = state();
+        let token = state.issue_access_token("alice", "code", 1000);
+        assert_eq!(state.find_user_of(&token, 1299), Some("alice"));
+        assert_eq!(state.find_user_of(&token, 1300), None);
+    }
+
+    #[test]
+    fn stale_codes_are_swept_and_live_ones_kept() {
+        let mut state = state();
+        let old = state.issue_code(SignIn::default(), 1000);
+        let live = state.issue_code(SignIn::default(), 1100);
+        for _ in 2..SWEEP_EVERY {
+            state.issue_code(SignIn::default(), 1120);
+        }
+        assert_eq!(state.redeem(&old, "mintgate", 1000).err(), Some(CodeRefusal::Unknown));
+        assert!(state.redeem(&live, "mintgate", 1120).is_ok());
+    }
+}

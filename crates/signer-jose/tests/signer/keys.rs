@@ -1,0 +1,250 @@
+//! Which keys are read, what they are called, and what is said about the others.
+
+use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
+use mintgate_domain::ports::PublicKeys;
+use mintgate_signer_jose::{Algorithm, JoseTokenSigner, KeyDirectory, KeyRole, SigningKey};
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::symm::Cipher;
+use serde_json::{Value, json};
+
+use crate::common::{
+    self, ec_pem, ed25519_pem, fresh, key_text, oct_jwk, read, refusal, rsa_pem, text,
+};
+
+/// RFC 8037, appendix A.1 and A.3.
+const RFC_8037_KEY: &str = r#"{"kty":"OKP","crv":"Ed25519",
+    "d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+    "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+const RFC_8037_THUMBPRINT: &str = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+
+/// A new key of the directory as its file has it.
+fn stored_jwk(algorithm: Algorithm) -> Value {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("keys");
+    let keys = KeyDirectory::open_or_create(&path).unwrap();
+    keys.load_or_create(KeyRole::Access, algorithm).unwrap();
+    let file = std::fs::read(path.join("access-current.jwk")).unwrap();
+    serde_json::from_slice(&file).unwrap()
+}
+
+fn published(key: SigningKey) -> Value {
+    let signer = JoseTokenSigner::new(common::config(key, fresh(Algorithm::Hs256))).unwrap();
+    let mut set: Value = serde_json::from_str(&signer.jwks().json).unwrap();
+    set["keys"][0].take()
+}
+
+#[test]
+fn pem_is_read_in_each_of_its_forms() {
+    let ec = PKey::private_key_from_pem(ec_pem(Nid::X9_62_PRIME256V1).as_bytes()).unwrap();
+    let rsa = PKey::private_key_from_pem(rsa_pem(2048).as_bytes()).unwrap();
+    let forms = [
+        (Algorithm::Es256, text(ec.private_key_to_pem_pkcs8().unwrap()), "BEGIN PRIVATE KEY"),
+        (
+            Algorithm::Es256,
+            text(ec.ec_key().unwrap().private_key_to_pem().unwrap()),
+            "BEGIN EC PRIVATE KEY",
+        ),
+        (Algorithm::Rs256, text(rsa.private_key_to_pem_pkcs8().unwrap()), "BEGIN PRIVATE KEY"),
+        (
+            Algorithm::Ps256,
+            text(rsa.rsa().unwrap().private_key_to_pem().unwrap()),
+            "BEGIN RSA PRIVATE KEY",
+        ),
+        (Algorithm::Es384, ec_pem(Nid::SECP384R1), "BEGIN PRIVATE KEY"),
+        (Algorithm::EdDsa, ed25519_pem(), "BEGIN PRIVATE KEY"),
+    ];
+    for (algorithm, pem, label) in forms {
+        assert!(pem.contains(label), "{label}");
+        let key = read(&format!("\n{pem}\n"), algorithm);
+        assert_eq!(key.algorithm(), algorithm);
+        assert_eq!(published(key)["alg"], algorithm.name());
+    }
+}
+
+#[test]
+fn a_private_jwk_is_read_back_as_the_same_key() {
+    for algorithm in Algorithm::ALL {
+        let jwk = stored_jwk(algorithm);
+        let key = read(&jwk.to_string(), algorithm);
+        assert_eq!(key.id().as_str(), jwk["kid"], "{algorithm}");
+        if algorithm == Algorithm::Hs256 {
+            continue;
+        }
+        let public = published(key);
+        for (name, value) in public.as_object().unwrap() {
+            assert_eq!(jwk[name], *value, "{algorithm} {name}");
+        }
+        // The same key, told by another library.
+        let other: Jwk = serde_json::from_value(public).unwrap();
+        assert_eq!(other.thumbprint(ThumbprintHash::SHA256), jwk["kid"], "{algorithm}");
+    }
+}
+
+#[test]
+fn the_standards_own_key_has_the_standards_thumbprint() {
+    let key = read(RFC_8037_KEY, Algorithm::EdDsa);
+    assert_eq!(key.id().as_str(), RFC_8037_THUMBPRINT);
+}
+
+#[test]
+fn a_jwk_keeps_the_name_it_brings_if_it_is_a_sane_one() {
+    let named = |kid: &str| {
+        let mut jwk: Value = serde_json::from_str(RFC_8037_KEY).unwrap();
+        jwk["kid"] = json!(kid);
+        jwk.to_string()
+    };
+    let longest = "k".repeat(64);
+    for kid in ["2024-01-01T00:00:00Z", "a", "A_b.c~d-9", &longest] {
+        assert_eq!(read(&named(kid), Algorithm::EdDsa).id().as_str(), kid);
+    }
+    let too_long = "k".repeat(65);
+    for kid in ["", "a b", "../../etc/passwd", "' OR 1=1", "é", "a\nb", &too_long] {
+        let error = refusal(&named(kid), Algorithm::EdDsa);
+        assert!(error.contains("\"kid\" is not 1 to 64"), "{error}");
+    }
+}
+
+#[test]
+fn a_symmetric_keys_name_is_stable_and_none_of_its_bytes() {
+    let id = |bytes: &[u8]| read(&oct_jwk(bytes), Algorithm::Hs256).id().as_str().to_owned();
+    assert_eq!(id(&[1; 32]), id(&[1; 32]));
+    assert_ne!(id(&[1; 32]), id(&[2; 32]));
+    assert_eq!(id(&[1; 32]).len(), 22);
+}
+
+#[test]
+fn a_key_of_the_wrong_kind_is_told_what_it_is_what_is_needed_and_how_to_make_it() {
+    for (algorithm, key, found) in [
+        (Algorithm::Es256, ec_pem(Nid::SECP384R1), "an EC key on P-384"),
+        (Algorithm::Es256, ec_pem(Nid::SECP521R1), "an EC key on another curve"),
+        (Algorithm::Es384, ec_pem(Nid::X9_62_PRIME256V1), "an EC key on P-256"),
+        (Algorithm::Es256, rsa_pem(2048), "an RSA key of 2048 bits"),
+        (Algorithm::Rs256, rsa_pem(1024), "an RSA key of 1024 bits"),
+        (Algorithm::Ps256, rsa_pem(1024), "an RSA key of 1024 bits"),
+        (Algorithm::Rs256, ed25519_pem(), "an Ed25519 key"),
+        (Algorithm::EdDsa, oct_jwk(&[1; 32]), "a symmetric key of 32 bytes"),
+        (Algorithm::Hs256, oct_jwk(&[1; 31]), "a symmetric key of 31 bytes"),
+        (Algorithm::Hs256, ed25519_pem(), "an Ed25519 key"),
+        (Algorithm::EdDsa, x25519_pem(), "a key of another kind"),
+    ] {
+        let error = refusal(&key, algorithm);
+        let start = format!("{algorithm} needs ");
+        assert!(
+            error.starts_with(&start) && error.contains(&format!("this is {found};")),
+            "{error}"
+        );
+        assert!(
+            error.contains("make one with: openssl") || algorithm == Algorithm::Hs256,
+            "{error}"
+        );
+    }
+}
+
+fn x25519_pem() -> String {
+    text(PKey::generate_x25519().unwrap().private_key_to_pem_pkcs8().unwrap())
+}
+
+#[test]
+fn a_jwk_for_another_use_is_refused() {
+    let with = |name: &str, value: Value| {
+        let mut jwk: Value = serde_json::from_str(RFC_8037_KEY).unwrap();
+        jwk[name] = value;
+        jwk.to_string()
+    };
+    for (name, value, reason) in [
+        ("alg", json!("ES256"), "an Ed25519 key that says it is for ES256"),
+        ("alg", json!("none"), "an Ed25519 key that says it is for something else"),
+        ("use", json!("enc"), "its \"use\" is not \"sig\""),
+        ("key_ops", json!(["verify"]), "its \"key_ops\" lack \"sign\""),
+    ] {
+        let error = refusal(&with(name, value), Algorithm::EdDsa);
+        assert!(error.contains(reason), "{error}");
+    }
+    for (name, value) in
+        [("alg", json!("EdDSA")), ("use", json!("sig")), ("key_ops", json!(["sign"]))]
+    {
+        read(&with(name, value), Algorithm::EdDsa);
+    }
+}
+
+#[test]
+fn what_is_no_private_key_is_told_apart() {
+    let pair = PKey::private_key_from_pem(rsa_pem(2048).as_bytes()).unwrap();
+    let public = text(pair.public_key_to_pem().unwrap());
+    let aes = Cipher::aes_128_cbc();
+    let encrypted = text(pair.private_key_to_pem_pkcs8_passphrase(aes, b"secret").unwrap());
+    let old = text(pair.rsa().unwrap().private_key_to_pem_passphrase(aes, b"secret").unwrap());
+    let whole = text(pair.private_key_to_pem_pkcs8().unwrap());
+    let truncated = whole[..whole.len() / 2].to_owned();
+    for (key, reason) in [
+        (String::new(), "neither a PEM text nor a JWK"),
+        ("keys/access.pem".to_owned(), "neither a PEM text nor a JWK"),
+        (public, "no private key, only something public"),
+        (encrypted, "it is encrypted"),
+        (old, "it is encrypted"),
+        (truncated, "damaged"),
+        ("{".to_owned(), "no proper JSON Web Key, see line 1"),
+        (r#"{"kty":"RSA","kty":"RSA"}"#.to_owned(), "no proper JSON Web Key"),
+        (r#"{"keys":[]}"#.to_owned(), "it has no \"kty\""),
+        (r#"{"kty":"DSA"}"#.to_owned(), "its \"kty\" is none of"),
+        (r#"{"kty":"oct"}"#.to_owned(), "it has no \"k\""),
+        (r#"{"kty":"oct","k":"AA=="}"#.to_owned(), "its \"k\" is not base64url"),
+        (r#"{"kty":"OKP","crv":"Ed448"}"#.to_owned(), "its \"crv\" is not Ed25519"),
+        (r#"{"kty":"EC","crv":"secp256k1"}"#.to_owned(), "its \"crv\" is neither"),
+    ] {
+        let error = refusal(&key, Algorithm::Rs256);
+        assert!(error.contains(reason) && error.contains("openssl genpkey"), "{reason}: {error}");
+    }
+}
+
+#[test]
+fn a_jwk_whose_parts_do_not_belong_together_is_refused() {
+    for (algorithm, members) in [
+        (Algorithm::Es256, &["x", "y", "d"][..]),
+        (Algorithm::EdDsa, &["x", "d"]),
+        (Algorithm::Rs256, &["n", "p", "d", "qi"]),
+    ] {
+        let (jwk, other) = (stored_jwk(algorithm), stored_jwk(algorithm));
+        for member in members {
+            let mut mixed = jwk.clone();
+            mixed[*member] = other[*member].clone();
+            let error = refusal(&mixed.to_string(), algorithm);
+            let start = "the key cannot be read: its";
+            assert!(error.starts_with(start), "{algorithm} {member}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_jwk_without_its_private_half_is_refused() {
+    for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256] {
+        let mut jwk = stored_jwk(algorithm);
+        jwk.as_object_mut().unwrap().remove("d");
+        let error = refusal(&jwk.to_string(), algorithm);
+        assert!(error.contains("the public half only"), "{error}");
+    }
+}
+
+#[test]
+fn the_printed_recipes_make_keys_that_are_read() {
+    if std::process::Command::new("openssl").arg("version").output().is_err() {
+        return; // The recipes are for machines that have it.
+    }
+    for algorithm in Algorithm::ALL {
+        let error = refusal("nothing", algorithm);
+        let recipe = error.split_once("make one with: ").unwrap().1;
+        let made = std::process::Command::new("sh").args(["-c", recipe]).output().unwrap();
+        assert!(made.status.success(), "{recipe}");
+        read(&text(made.stdout), algorithm);
+    }
+}
+
+#[test]
+fn every_new_key_is_another() {
+    for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Hs256] {
+        let first = SigningKey::generate(algorithm).unwrap();
+        assert_ne!(first.id(), SigningKey::generate(algorithm).unwrap().id());
+    }
+    assert_ne!(key_text(Algorithm::Hs256), key_text(Algorithm::Hs256));
+}

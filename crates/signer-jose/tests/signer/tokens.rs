@@ -1,0 +1,228 @@
+//! What tokens look like to the letter, and which keys may sign together.
+
+use std::collections::BTreeMap;
+
+use mintgate_domain::SecretText;
+use mintgate_domain::model::{ClaimValue, KeyId, ProviderId};
+use mintgate_domain::ports::{PublicKeys, SigningError, TokenSigner};
+use mintgate_signer_jose::{
+    Algorithm, JoseTokenSigner, KeyDirectory, KeyRole, STANDARD_CLAIMS, SignerConfig, SignerError,
+    SigningKey,
+};
+use serde_json::{Value, json};
+
+use crate::common::{
+    self, access_claims, config, fresh, full_grant, grant, opened, read, refresh_claims,
+};
+
+/// A fixed key pair: HMAC keys whose tokens are the same on every machine.
+fn fixed_signer() -> JoseTokenSigner {
+    let named = |kid: &str, byte: u8| {
+        let mut jwk: Value = serde_json::from_str(&common::oct_jwk(&[byte; 32])).unwrap();
+        jwk["kid"] = json!(kid);
+        read(&jwk.to_string(), Algorithm::Hs256)
+    };
+    JoseTokenSigner::new(config(named("access-1", 1), named("refresh-1", 2))).unwrap()
+}
+
+#[test]
+fn an_access_token_is_this_to_the_letter() {
+    let (provider, grant) = (ProviderId::new("corp"), full_grant());
+    let token = fixed_signer().sign_access(&access_claims(&provider, &grant)).unwrap();
+    let [header, payload] = opened(token.expose());
+    assert_eq!(header, r#"{"alg":"HS256","kid":"access-1","typ":"at+jwt"}"#);
+    assert_eq!(
+        payload,
+        concat!(
+            r#"{"iss":"https://auth.example.com","sub":"00000000-0000-0000-0000-00000000000a","#,
+            r#""aud":"https://api.example.com","iat":1700000000,"nbf":1700000000,"#,
+            r#""exp":1700003600,"jti":"AAAAAAAAAAAAAAAAAAAADA","#,
+            r#""sid":"00000000-0000-0000-0000-00000000000b","roles":["admin","user"],"#,
+            r#""idp":"corp","auth_time":1699999990,"acr":"mfa","amr":["pwd","otp"],"#,
+            r#""name":"A \"B\" é","ratio":0.5,"tenant":7}"#,
+        )
+    );
+}
+
+#[test]
+fn a_refresh_token_is_these_bytes_on_every_machine_for_ever() {
+    let key_id = KeyId::new("refresh-1");
+    let token = fixed_signer().sign_refresh(&refresh_claims(&key_id)).unwrap();
+    let [header, payload] = opened(token.expose());
+    assert_eq!(header, r#"{"alg":"HS256","kid":"refresh-1","typ":"rt+jwt"}"#);
+    assert_eq!(
+        payload,
+        concat!(
+            r#"{"iss":"https://auth.example.com","sub":"00000000-0000-0000-0000-00000000000a","#,
+            r#""sid":"00000000-0000-0000-0000-00000000000b","gen":3,"#,
+            r#""jti":"00000000-0000-0000-0000-00000000000b.3","#,
+            r#""iat":1700000000,"exp":1702592000}"#,
+        )
+    );
+    let signature = token.expose().rsplit('.').next().unwrap();
+    assert_eq!(signature, "hKDjXDsqQ5ykD2Q6AE_fB4TYYjsk4fKK3kmc_Px0Xu0");
+}
+
+#[test]
+fn a_refresh_key_outlives_the_process_that_made_the_token() {
+    let text = common::key_text(Algorithm::EdDsa);
+    let mint = || {
+        let refresh = read(&text, Algorithm::EdDsa);
+        let signer = JoseTokenSigner::new(config(fresh(Algorithm::Es256), refresh)).unwrap();
+        signer.sign_refresh(&refresh_claims(&signer.refresh_key_id())).unwrap()
+    };
+    assert_eq!(mint().expose(), mint().expose());
+}
+
+#[test]
+fn several_audiences_are_an_array() {
+    let audience = vec!["https://a.example.com".to_owned(), "https://b.example.com".to_owned()];
+    let keys = config(fresh(Algorithm::Es256), fresh(Algorithm::Hs256));
+    let signer = JoseTokenSigner::new(SignerConfig { audience, ..keys }).unwrap();
+    let (provider, grant) = (ProviderId::new("corp"), grant());
+    let token = signer.sign_access(&access_claims(&provider, &grant)).unwrap();
+    let claims: Value = serde_json::from_str(&opened(token.expose())[1]).unwrap();
+    assert_eq!(claims["aud"], json!(["https://a.example.com", "https://b.example.com"]));
+}
+
+#[test]
+fn an_extra_claim_never_takes_a_standard_name() {
+    let provider = ProviderId::new("corp");
+    let payload_with = |extra: BTreeMap<String, ClaimValue>| {
+        let grant = mintgate_domain::model::AccessGrant { extra, ..grant() };
+        let token = fixed_signer().sign_access(&access_claims(&provider, &grant)).unwrap();
+        opened(token.expose())[1].clone()
+    };
+    let spoofed = ClaimValue::Text("spoofed".to_owned());
+    let spoofs = STANDARD_CLAIMS.map(|name| (name.to_owned(), spoofed.clone()));
+    let plain = payload_with(BTreeMap::new());
+    assert_eq!(payload_with(spoofs.into()), plain);
+    // Every name a token has by itself is on the list.
+    let full = full_grant();
+    let token = fixed_signer().sign_access(&access_claims(&provider, &full)).unwrap();
+    let claims: BTreeMap<String, Value> = serde_json::from_str(&opened(token.expose())[1]).unwrap();
+    for name in claims.keys().filter(|name| !full.extra.contains_key(*name)) {
+        assert!(STANDARD_CLAIMS.contains(&name.as_str()), "{name}");
+    }
+}
+
+#[test]
+fn ecdsa_signatures_have_one_length_whatever_the_numbers_are() {
+    // About one signature in 128 has a number with a leading zero byte.
+    let signer = common::signer(Algorithm::Es256, Algorithm::Hs256);
+    let (provider, grant) = (ProviderId::new("corp"), grant());
+    for _ in 0..500 {
+        let token = signer.sign_access(&access_claims(&provider, &grant)).unwrap();
+        assert_eq!(token.expose().rsplit('.').next().unwrap().len(), 86);
+    }
+}
+
+#[test]
+fn refresh_tokens_need_a_deterministic_algorithm() {
+    for algorithm in [Algorithm::Es256, Algorithm::Es384, Algorithm::Ps256] {
+        let refused = JoseTokenSigner::new(config(fresh(Algorithm::EdDsa), fresh(algorithm)));
+        assert_eq!(refused.unwrap_err(), SignerError::NotDeterministic(algorithm));
+    }
+}
+
+#[test]
+fn one_key_never_signs_both_kinds_of_token() {
+    for (access, refresh) in [
+        (Algorithm::Hs256, Algorithm::Hs256),
+        (Algorithm::EdDsa, Algorithm::EdDsa),
+        (Algorithm::Rs256, Algorithm::Rs256),
+        (Algorithm::Ps256, Algorithm::Rs256),
+    ] {
+        let text = common::key_text(access);
+        let refused = JoseTokenSigner::new(config(read(&text, access), read(&text, refresh)));
+        assert_eq!(refused.unwrap_err(), SignerError::SameKey, "{access} and {refresh}");
+    }
+    // Another name does not make it another key.
+    let mut jwk: Value = serde_json::from_str(&common::oct_jwk(&[7; 32])).unwrap();
+    let unnamed = read(&jwk.to_string(), Algorithm::Hs256);
+    jwk["kid"] = json!("other");
+    let refused = JoseTokenSigner::new(config(unnamed, read(&jwk.to_string(), Algorithm::Hs256)));
+    assert_eq!(refused.unwrap_err(), SignerError::SameKey);
+}
+
+#[test]
+fn two_keys_never_share_a_name() {
+    let named = |byte: u8| {
+        let mut jwk: Value = serde_json::from_str(&common::oct_jwk(&[byte; 32])).unwrap();
+        jwk["kid"] = json!("one");
+        read(&jwk.to_string(), Algorithm::Hs256)
+    };
+    let refused = JoseTokenSigner::new(config(named(1), named(2)));
+    assert_eq!(refused.unwrap_err(), SignerError::SameKeyId(KeyId::new("one")));
+}
+
+#[test]
+fn an_access_token_is_for_somebody() {
+    let keys = config(fresh(Algorithm::Es256), fresh(Algorithm::Hs256));
+    let refused = JoseTokenSigner::new(SignerConfig { audience: vec![], ..keys });
+    assert_eq!(refused.unwrap_err(), SignerError::NoAudience);
+}
+
+#[test]
+fn an_unknown_refresh_key_is_named_in_the_error() {
+    let refused = fixed_signer().sign_refresh(&refresh_claims(&KeyId::new("gone")));
+    assert_eq!(refused, Err(SigningError("no refresh key is called gone".to_owned())));
+}
+
+#[test]
+fn the_key_set_and_its_tag_follow_from_the_keys_alone() {
+    let text = common::key_text(Algorithm::Es256);
+    let published = |text: &str| {
+        let access = read(text, Algorithm::Es256);
+        JoseTokenSigner::new(config(access, fresh(Algorithm::Hs256))).unwrap().jwks()
+    };
+    assert_eq!(*published(&text), *published(&text));
+    let other = published(&common::key_text(Algorithm::Es256));
+    assert_ne!(other.etag, published(&text).etag);
+    assert_eq!(fixed_signer().jwks().json, r#"{"keys":[]}"#);
+}
+
+#[test]
+fn nothing_printed_holds_key_bytes() {
+    for algorithm in Algorithm::ALL {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("keys");
+        let keys = KeyDirectory::open_or_create(&path).unwrap();
+        let stored = keys.load_or_create(KeyRole::Access, algorithm).unwrap();
+        let file = std::fs::read_to_string(path.join("access-current.jwk")).unwrap();
+        let jwk: BTreeMap<String, String> = serde_json::from_str(&file).unwrap();
+
+        let secrets: Vec<&str> = ["d", "p", "q", "dp", "dq", "qi", "k"]
+            .iter()
+            .filter_map(|name| jwk.get(*name).map(String::as_str))
+            .collect();
+        assert!(!secrets.is_empty(), "{algorithm}: the file has no private member");
+
+        let mut printed = vec![format!("{keys:?} {stored:?}")];
+        let config = config(stored.key, SigningKey::generate(Algorithm::Hs256).unwrap());
+        printed.push(format!("{config:?}"));
+        printed.push(format!("{:?}", JoseTokenSigner::new(config).unwrap()));
+        // The key under another algorithm, cut in half, and its secrets where they do not belong.
+        let other = if algorithm == Algorithm::Hs256 { Algorithm::Es256 } else { Algorithm::Hs256 };
+        let mut texts = vec![file.clone(), file[..file.len() / 2].to_owned()];
+        for secret in &secrets {
+            for name in ["kty", "key_ops", "alg", "use", "kid", "crv", secret] {
+                let mut wrong = json!({"kty": "OKP", "crv": "Ed25519", "d": "A", "k": "A"});
+                wrong[name] = json!(format!("{secret}!"));
+                texts.push(wrong.to_string());
+                wrong["kty"] = json!("oct");
+                wrong["k"] = json!("A".repeat(43));
+                texts.push(wrong.to_string());
+            }
+        }
+        for text in texts {
+            printed.push(match SigningKey::from_text(&SecretText::new(text), other) {
+                Ok(key) => format!("{key:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            });
+        }
+        for (secret, text) in secrets.iter().flat_map(|s| printed.iter().map(move |t| (s, t))) {
+            assert!(!text.contains(&secret[..8]), "{algorithm}: {text}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The schema's migrations, built into the program.
+
+use std::error::Error as StdError;
+
+use diesel::migration::{Migration, MigrationSource};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use mintgate_domain::ports::StoreError;
+
+use crate::connector::Connector;
+use crate::error::Failure;
+use crate::pool::Statement;
+use crate::schema::__diesel_schema_migrations;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
+
+/// Of two replicas that migrate at once, one waits for this lock ("mintgate" in ASCII).
+const TAKE_TURNS: &str = "SELECT pg_advisory_lock(x'6d696e7467617465'::bigint)";
+/// A migration that waits for a table makes everyone else wait behind it; better it fails.
+const DO_NOT_QUEUE: &str = "SET lock_timeout = '5s'";
+
+/// The versions of the migrations that the database has.
+pub(crate) struct AppliedMigrations;
+
+impl Statement for AppliedMigrations {
+    type Output = Vec<String>;
+
+    async fn run(&self, connection: &mut AsyncPgConnection) -> Result<Vec<String>, Failure> {
+        let is_set_up =
+            diesel::dsl::sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL");
+        if !diesel::select(is_set_up).get_result::<bool>(connection).await? {
+            return Ok(Vec::new());
+        }
+        let versions = __diesel_schema_migrations::table
+            .select(__diesel_schema_migrations::version)
+            .load(connection)
+            .await?;
+        Ok(versions)
+    }
+}
+
+/// The names of the migrations that are still to be done, in order.
+pub(crate) fn pending(applied: &[String]) -> Result<Vec<String>, StoreError> {
+    let embedded: Vec<Box<dyn Migration<Pg>>> =
+        MIGRATIONS.migrations().map_err(|e| failed(e.as_ref()))?;
+    let mut pending: Vec<_> = embedded
+        .iter()
+        .map(|migration| migration.name())
+        .filter(|name| !applied.contains(&name.version().to_string()))
+        .map(ToString::to_string)
+        .collect();
+    pending.sort();
+    Ok(pending)
+}
+
+/// Nothing is pending. A schema that is newer is fine: while a release rolls out, the replicas
+/// that are still to be replaced meet it.
+pub(crate) fn require_current(applied: &[String]) -> Result<(), StoreError> {
+    let pending = pending(applied)?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::SchemaMismatch(format!("it lacks {}", pending.join(", "))))
+}
+
+/// Runs what is pending, on a connection of its own; returns what was run.
+pub(crate) async fn run(connector: &Connector) -> Result<Vec<String>, StoreError> {
+    let connector = connector.for_migrations();
+    let established = connector.establish().await;
+    let connection = established.map_err(|e| StoreError::Unavailable(e.to_string()))?;
+    // On a thread of its own: the migrations' runner blocks.
+    tokio::task::spawn_blocking(move || run_blocking(connection))
+        .await
+        .map_err(|e| StoreError::Unavailable(format!("the migrations did not end: {e}")))?
+}
+
+fn run_blocking(connection: AsyncPgConnection) -> Result<Vec<String>, StoreError> {
+    use diesel::connection::SimpleConnection;
+
+    let mut connection = AsyncConnectionWrapper::<AsyncPgConnection>::from(connection);
+    connection.batch_execute(TAKE_TURNS).map_err(|e| failed(&e))?;
+    connection.batch_execute(DO_NOT_QUEUE).map_err(|e| failed(&e))?;
+    let pending = connection.pending_migrations(MIGRATIONS).map_err(|e| failed(e.as_ref()))?;
+    for migration in &pending {
+        connection.run_migration(migration).map_err(|e| {
+            StoreError::Unavailable(format!("migration {} failed: {e}", migration.name()))
+        })?;
+    }
+    // The lock goes with the connection.
+    Ok(pending.iter().map(|migration| migration.name().to_string()).collect())
+}
+
+fn failed(error: &(dyn StdError + 'static)) -> StoreError {
+    StoreError::Unavailable(format!("the migrations cannot be run: {error}"))
+}

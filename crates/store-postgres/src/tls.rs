@@ -1,0 +1,104 @@
+//! TLS to the database, with libpq's modes.
+
+use openssl::error::ErrorStack;
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use postgres_openssl::MakeTlsConnector;
+use tokio_postgres::config::SslMode;
+
+use crate::config::InvalidPgConfig;
+
+/// How far the server's certificate is trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsMode {
+    /// Never TLS.
+    Disable,
+    /// TLS where the server offers it, its certificate unchecked.
+    Prefer,
+    /// Always TLS; the certificate is checked only if there is a root certificate to check it with.
+    Require,
+    /// The certificate must come from a trusted authority.
+    VerifyCa,
+    /// It must also be for this host.
+    VerifyFull,
+}
+
+impl TlsMode {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidPgConfig> {
+        match text {
+            "disable" => Ok(Self::Disable),
+            "prefer" => Ok(Self::Prefer),
+            "require" => Ok(Self::Require),
+            "verify-ca" => Ok(Self::VerifyCa),
+            "verify-full" => Ok(Self::VerifyFull),
+            _ => Err(InvalidPgConfig(
+                "sslmode must be disable, prefer, require, verify-ca or verify-full".to_owned(),
+            )),
+        }
+    }
+
+    /// What tokio-postgres has to know: whether to ask for TLS, and whether to go on without.
+    pub(crate) fn negotiation(self) -> SslMode {
+        match self {
+            Self::Disable => SslMode::Disable,
+            Self::Prefer => SslMode::Prefer,
+            Self::Require | Self::VerifyCa | Self::VerifyFull => SslMode::Require,
+        }
+    }
+
+    /// The TLS side of a connection; `None` where there is none.
+    pub(crate) fn connector(
+        self,
+        root_certificate: Option<&str>,
+    ) -> Result<Option<MakeTlsConnector>, InvalidPgConfig> {
+        // libpq: a root certificate makes `require` check it.
+        let mode = match self {
+            Self::Disable => return Ok(None),
+            Self::Require if root_certificate.is_some() => Self::VerifyCa,
+            other => other,
+        };
+        let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(unusable)?;
+        if matches!(mode, Self::VerifyCa | Self::VerifyFull) {
+            trust(&mut builder, root_certificate)?;
+        } else {
+            builder.set_verify(SslVerifyMode::NONE);
+        }
+        let mut connector = MakeTlsConnector::new(builder.build());
+        connector.set_callback(move |connection, _| {
+            connection.set_verify_hostname(mode == Self::VerifyFull);
+            Ok(())
+        });
+        Ok(Some(connector))
+    }
+}
+
+/// Trusts the given certificate alone, or else the system's authorities: an OpenSSL that is built
+/// into the program does not know where this system keeps them.
+fn trust(
+    builder: &mut openssl::ssl::SslConnectorBuilder,
+    root_certificate: Option<&str>,
+) -> Result<(), InvalidPgConfig> {
+    if let Some(file) = root_certificate.filter(|file| *file != "system") {
+        let mut store = openssl::x509::store::X509StoreBuilder::new().map_err(unusable)?;
+        let pem = std::fs::read(file)
+            .map_err(|e| InvalidPgConfig(format!("sslrootcert {file} cannot be read: {e}")))?;
+        let certificates = openssl::x509::X509::stack_from_pem(&pem).map_err(unusable)?;
+        if certificates.is_empty() {
+            return Err(InvalidPgConfig(format!("sslrootcert {file} holds no certificate")));
+        }
+        for certificate in certificates {
+            store.add_cert(certificate).map_err(unusable)?;
+        }
+        builder.set_cert_store(store.build());
+        return Ok(());
+    }
+    let system = openssl_probe::probe();
+    let directory = system.cert_dir.first().map(std::path::PathBuf::as_path);
+    if system.cert_file.is_some() || directory.is_some() {
+        builder.load_verify_locations(system.cert_file.as_deref(), directory).map_err(unusable)?;
+    }
+    Ok(())
+}
+
+fn unusable(error: ErrorStack) -> InvalidPgConfig {
+    InvalidPgConfig(format!("TLS cannot be set up: {error}"))
+}

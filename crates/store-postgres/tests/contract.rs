@@ -1,0 +1,7 @@
+//! The contract every store keeps.
+
+mod harness;
+
+use harness::fresh_store;
+
+mintgate_testkit::store_suite!(fresh_store);

@@ -1,0 +1,161 @@
+//! Migrations, and what a schema or a row that does not fit is called.
+
+mod harness;
+
+use std::time::Duration;
+
+use harness::{config, fresh_store, store};
+use mintgate_domain::model::Timestamp;
+use mintgate_domain::ports::{
+    OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
+};
+use mintgate_testkit::StoreUnderTest;
+use mintgate_testkit::openings::{Openings, consumed, identity};
+use mintgate_testkit::postgres::TestDatabase;
+
+const ALL: [&str; 1] = ["0001_users_and_sessions"];
+
+#[tokio::test]
+async fn an_empty_database_is_planned_migrated_and_then_current() {
+    let database = TestDatabase::create_empty().await;
+    let store = store(&config(database.url()));
+    let lacks = StoreError::SchemaMismatch(format!("it lacks {}", ALL.join(", ")));
+
+    assert_eq!(store.pending_migrations().await.unwrap(), ALL);
+    assert_eq!(store.check().await, Err(lacks.clone()));
+    assert_eq!(store.find_user(&identity("ada")).await, Err(lacks.clone()));
+    let opening = Openings::default().new_user(identity("ada"));
+    assert_eq!(store.open_session(&opening).await, Err(lacks));
+    let tables = "SELECT FROM pg_tables WHERE schemaname = 'public'";
+    let admin = database.client().await;
+    assert!(admin.query(tables, &[]).await.unwrap().is_empty(), "a plan changes nothing");
+
+    assert_eq!(store.migrate().await.unwrap(), ALL);
+    assert_eq!(store.pending_migrations().await.unwrap(), [""; 0]);
+    assert_eq!(store.migrate().await.unwrap(), [""; 0]);
+    assert_eq!(store.check().await, Ok(()));
+    assert_eq!(store.open_session(&opening).await, Ok(OpenOutcome::Opened));
+}
+
+#[tokio::test]
+async fn replicas_that_migrate_at_once_take_turns() {
+    let database = TestDatabase::create_empty().await;
+    let replicas: Vec<_> = (0..6).map(|_| store(&config(database.url()))).collect();
+    let runs = replicas.iter().map(|replica| replica.migrate());
+    let runs = futures_util::future::try_join_all(runs).await.unwrap();
+    assert_eq!(runs.concat(), ALL);
+    assert_eq!(replicas[0].check().await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_schema_that_is_newer_is_served() {
+    let test = fresh_store().await;
+    let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')";
+    test.admin.batch_execute(newer).await.unwrap();
+    assert_eq!(test.store.check().await, Ok(()));
+}
+
+#[tokio::test]
+async fn the_migrations_can_be_undone() {
+    let test = fresh_store().await;
+    let down = include_str!("../../../migrations/postgres/0001_users_and_sessions/down.sql");
+    test.admin.batch_execute(down).await.unwrap();
+    let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'";
+    let left = test.admin.query(tables, &[]).await.unwrap();
+    let left: Vec<&str> = left.iter().map(|row| row.get(0)).collect();
+    assert_eq!(left, ["__diesel_schema_migrations"]);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_called_corrupt_by_its_column() {
+    let test = fresh_store().await;
+    let opening = Openings::default().new_user(identity("ada"));
+    test.store.open_session(&opening).await.unwrap();
+    test.admin
+        .batch_execute("ALTER TABLE users DROP CONSTRAINT users_granted_roles_check")
+        .await
+        .unwrap();
+    for (change, column) in [
+        ("granted_roles = ARRAY['secret-role', NULL]", "granted_roles holds a null"),
+        ("granted_roles = '{}', disabled_at = 'infinity'", "disabled_at is out of range"),
+    ] {
+        test.admin.batch_execute(&format!("UPDATE users SET {change}")).await.unwrap();
+        let corrupt = StoreError::Corrupt(column.to_owned());
+        assert_eq!(test.store.find_user(&identity("ada")).await, Err(corrupt));
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_breaks_a_rule_is_refused_by_the_name_of_the_rule_alone() {
+    let test = fresh_store().await;
+    let openings = Openings::default();
+    let mut beyond_the_limit = openings.new_user(identity("ada"));
+    beyond_the_limit.session.refresh.expires_at =
+        beyond_the_limit.session.absolute_expires_at + Duration::from_secs(1);
+    let mut beyond_time = openings.new_user(identity("ada"));
+    beyond_time.session.created_at = Timestamp::from_unix(i64::MAX);
+    let too_long = openings.new_user(identity(&"a".repeat(256)));
+    for (opening, rule) in [
+        (beyond_the_limit, "a row was refused by sessions_limits_check"),
+        (beyond_time, "created_at is out of range"),
+        (too_long, "a row was refused by external_identities_subject_check"),
+    ] {
+        let refused = StoreError::Corrupt(rule.to_owned());
+        assert_eq!(test.store.open_session(&opening).await, Err(refused));
+    }
+    assert_eq!(test.dump().await.counts(), [0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn case_32_a_sign_in_waits_for_the_operator_who_is_disabling_the_user() {
+    let test = fresh_store().await;
+    let openings = Openings::default();
+    let first = openings.new_user(identity("ada"));
+    test.store.open_session(&first).await.unwrap();
+    let before = test.dump().await;
+
+    let mut operator = test.database.client().await;
+    let disabling = operator.transaction().await.unwrap();
+    disabling.batch_execute("UPDATE users SET disabled_at = '2026-01-01'").await.unwrap();
+    let mut opening = openings.existing(first.owner.user_id());
+    opening.consumed = Some(consumed("ada"));
+    let call = async { test.store.open_session(&opening).await };
+    let commit = async {
+        let waiting = "SELECT FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while test.admin.query(waiting, &[]).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        disabling.commit().await.unwrap();
+    };
+    let (outcome, ()) = tokio::join!(call, commit);
+    assert_eq!(outcome, Ok(OpenOutcome::UserDisabled));
+    assert_eq!(test.dump().await.counts(), before.counts());
+}
+
+#[tokio::test]
+async fn a_rotation_is_a_hot_update() {
+    let test = fresh_store().await;
+    let openings = Openings::default();
+    let first = openings.new_user(identity("ada"));
+    test.store.open_session(&first).await.unwrap();
+    for _ in 0..50 {
+        test.store.open_session(&openings.existing(first.owner.user_id())).await.unwrap();
+    }
+    // What section 5 of the contract has a rotation write.
+    let rotation = "UPDATE sessions SET gen = gen + 1, prev_hash = cur_hash, prev_replays = 0,
+        cur_hash = sha256(cur_hash), cur_kid = 'refresh-2', cur_iat = now(),
+        cur_exp = least(now(), absolute_expires_at), rotated_at = now(), last_used_at = now()
+        WHERE id = $1::text::uuid";
+    for _ in 0..20 {
+        test.admin.execute(rotation, &[&first.session.id.to_string()]).await.unwrap();
+    }
+    let updates = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
+        WHERE relname = 'sessions'";
+    test.admin.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+    let row = test.admin.query_one(updates, &[]).await.unwrap();
+    let (all, hot) = (row.get::<_, i64>(0), row.get::<_, i64>(1));
+    // Now and then one finds its page not tidied up yet.
+    assert_eq!(all, 20);
+    assert!(hot >= 18, "{hot} of 20");
+}

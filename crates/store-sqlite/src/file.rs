@@ -1,0 +1,59 @@
+//! The database's file: there, private, and a database in write-ahead mode.
+
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+
+use crate::config::CannotOpen;
+
+/// Makes the file if need be and sets it up; what it answers is where connections find it.
+pub(crate) fn prepare(path: &Path, busy_timeout: Duration) -> Result<String, CannotOpen> {
+    let cannot = |reason: String| CannotOpen { path: path.to_owned(), reason };
+    // Absolute, so that no name is taken for SQLite's `:memory:` or `file:`.
+    let absolute = std::path::absolute(path).map_err(|e| cannot(e.to_string()))?;
+    let address =
+        absolute.to_str().ok_or_else(|| cannot("its path is not UTF-8; use another".to_owned()))?;
+
+    // SQLite gives its -wal and -shm files the same mode.
+    let created =
+        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&absolute);
+    created.map_err(|e| {
+        let directory = absolute.parent().unwrap_or(Path::new("/")).display();
+        cannot(match e.kind() {
+            ErrorKind::NotFound => {
+                format!("the directory {directory} does not exist; make it, or set store.url")
+            }
+            ErrorKind::PermissionDenied => format!(
+                "permission denied; let the user that runs mintgate write to {directory} and \
+                 to the file"
+            ),
+            _ => e.to_string(),
+        })
+    })?;
+
+    // The mode is a property of the file: set once, before anyone shares it.
+    let mut connection = establish(address, busy_timeout).map_err(&cannot)?;
+    connection
+        .batch_execute("PRAGMA journal_mode = WAL")
+        .map_err(|e| cannot(format!("{e}; is it an SQLite database?")))?;
+    Ok(address.to_owned())
+}
+
+/// A connection as every one of this store is: durable, and strict about foreign keys.
+pub(crate) fn establish(address: &str, busy_timeout: Duration) -> Result<SqliteConnection, String> {
+    let mut connection = SqliteConnection::establish(address).map_err(|e| e.to_string())?;
+    let settings = format!(
+        "PRAGMA busy_timeout = {};
+         PRAGMA synchronous = FULL;
+         PRAGMA foreign_keys = ON;
+         PRAGMA trusted_schema = OFF;",
+        busy_timeout.as_millis()
+    );
+    connection.batch_execute(&settings).map_err(|e| e.to_string())?;
+    Ok(connection)
+}

@@ -1,0 +1,47 @@
+//! Looks a user up by an external identity.
+
+use diesel::prelude::*;
+use mintgate_domain::model::{ExternalIdentity, Role, Timestamp, User, UserId};
+use mintgate_domain::ports::StoreError;
+use uuid::Uuid;
+
+use crate::error::store_error;
+use crate::schema::{external_identities, users};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+struct UserRow {
+    id: Vec<u8>,
+    granted_roles: String,
+    disabled_at: Option<i64>,
+}
+
+impl TryFrom<UserRow> for User {
+    type Error = StoreError;
+
+    fn try_from(row: UserRow) -> Result<Self, StoreError> {
+        let id = Uuid::from_slice(&row.id)
+            .map_err(|_| StoreError::Corrupt("id is not a UUID".to_owned()))?;
+        let granted_roles: Vec<String> = serde_json::from_str(&row.granted_roles)
+            .map_err(|_| StoreError::Corrupt("granted_roles is not a list of texts".to_owned()))?;
+        Ok(Self {
+            id: UserId::from_uuid(id),
+            disabled_at: row.disabled_at.map(Timestamp::from_unix),
+            granted_roles: granted_roles.into_iter().map(Role::new).collect(),
+        })
+    }
+}
+
+pub(crate) fn find_user(
+    connection: &mut SqliteConnection,
+    identity: &ExternalIdentity,
+) -> Result<Option<User>, StoreError> {
+    let row = external_identities::table
+        .inner_join(users::table)
+        .filter(external_identities::issuer.eq(&identity.issuer))
+        .filter(external_identities::subject.eq(&identity.subject))
+        .select(UserRow::as_select())
+        .first(connection)
+        .optional();
+    row.map_err(|e| store_error(&e))?.map(User::try_from).transpose()
+}

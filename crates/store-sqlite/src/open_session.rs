@@ -1,0 +1,128 @@
+//! Opens a session: everything a sign-in writes, as one transaction.
+
+use diesel::dsl::exists;
+use diesel::insert_into;
+use diesel::prelude::*;
+use diesel::result::Error;
+use mintgate_domain::model::{NewSession, NewUser, SessionOpening, SessionOwner, UserId};
+use mintgate_domain::ports::{OpenOutcome, StoreError};
+
+use crate::error::store_error;
+use crate::json;
+use crate::schema::{consumed_id_tokens, external_identities, sessions, users};
+
+/// Why a transaction is rolled back.
+enum Abort {
+    Refused(OpenOutcome),
+    Failed(StoreError),
+}
+
+impl From<Error> for Abort {
+    fn from(error: Error) -> Self {
+        Self::Failed(store_error(&error))
+    }
+}
+
+/// The transaction takes the write lock before it looks, so that nothing changes in between.
+pub(crate) fn open_session(
+    connection: &mut SqliteConnection,
+    opening: &SessionOpening,
+) -> Result<OpenOutcome, StoreError> {
+    match connection.immediate_transaction(|connection| write(connection, opening)) {
+        Ok(()) => Ok(OpenOutcome::Opened),
+        Err(Abort::Refused(outcome)) => Ok(outcome),
+        Err(Abort::Failed(error)) => Err(error),
+    }
+}
+
+fn write(connection: &mut SqliteConnection, opening: &SessionOpening) -> Result<(), Abort> {
+    let session = &opening.session;
+    let id = session.id.as_uuid().as_bytes().as_slice();
+    // Session ids are random and fresh: an earlier attempt of this very call got through.
+    if diesel::select(exists(sessions::table.find(id))).get_result(connection)? {
+        return Ok(());
+    }
+    if let Some(token) = &opening.consumed {
+        let mark = (
+            consumed_id_tokens::hash.eq(token.hash.as_bytes().as_slice()),
+            consumed_id_tokens::expires_at.eq(token.expires_at.as_unix()),
+        );
+        let inserted = insert_into(consumed_id_tokens::table)
+            .values(mark)
+            .on_conflict_do_nothing()
+            .execute(connection)?;
+        require(inserted == 1, OpenOutcome::IdTokenReplayed)?;
+    }
+    match &opening.owner {
+        SessionOwner::Existing(id) => require_enabled(connection, *id)?,
+        SessionOwner::New(user) => write_user(connection, user, session)?,
+    }
+    write_session(connection, opening.owner.user_id(), session)
+}
+
+fn require(holds: bool, outcome: OpenOutcome) -> Result<(), Abort> {
+    if holds { Ok(()) } else { Err(Abort::Refused(outcome)) }
+}
+
+fn require_enabled(connection: &mut SqliteConnection, user: UserId) -> Result<(), Abort> {
+    let id = user.as_uuid().as_bytes().as_slice();
+    let enabled = users::table.find(id).filter(users::disabled_at.is_null());
+    let is_enabled = diesel::select(exists(enabled)).get_result(connection)?;
+    require(is_enabled, OpenOutcome::UserDisabled)
+}
+
+fn write_user(
+    connection: &mut SqliteConnection,
+    user: &NewUser,
+    session: &NewSession,
+) -> Result<(), Abort> {
+    let id = user.id.as_uuid().as_bytes().as_slice();
+    let created_at = session.created_at.as_unix();
+    insert_into(users::table)
+        .values((users::id.eq(id), users::created_at.eq(created_at)))
+        .execute(connection)?;
+    let identity = (
+        external_identities::issuer.eq(&user.identity.issuer),
+        external_identities::subject.eq(&user.identity.subject),
+        external_identities::provider.eq(session.provider.as_str()),
+        external_identities::user_id.eq(id),
+        external_identities::created_at.eq(created_at),
+    );
+    let inserted = insert_into(external_identities::table)
+        .values(identity)
+        .on_conflict_do_nothing()
+        .execute(connection)?;
+    require(inserted == 1, OpenOutcome::IdentityTaken)
+}
+
+fn write_session(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    session: &NewSession,
+) -> Result<(), Abort> {
+    let (refresh, grant, client) = (&session.refresh, &session.grant, &session.client);
+    let generation = i64::try_from(refresh.generation)
+        .map_err(|_| Abort::Failed(StoreError::Corrupt("gen is out of range".to_owned())))?;
+    let row = (
+        sessions::id.eq(session.id.as_uuid().as_bytes().as_slice()),
+        sessions::user_id.eq(user.as_uuid().as_bytes().as_slice()),
+        sessions::provider.eq(session.provider.as_str()),
+        sessions::generation.eq(generation),
+        sessions::cur_hash.eq(refresh.hash.as_bytes().as_slice()),
+        sessions::cur_kid.eq(refresh.key_id.as_str()),
+        sessions::cur_iat.eq(refresh.issued_at.as_unix()),
+        sessions::cur_exp.eq(refresh.expires_at.as_unix()),
+        sessions::absolute_expires_at.eq(session.absolute_expires_at.as_unix()),
+        sessions::created_at.eq(session.created_at.as_unix()),
+        sessions::last_used_at.eq(session.created_at.as_unix()),
+        sessions::user_agent.eq(&client.user_agent),
+        sessions::ip_prefix.eq(&client.ip_prefix),
+        sessions::roles.eq(json::texts(grant.roles.iter().map(|role| role.as_str()))),
+        sessions::auth_time.eq(grant.auth_time.as_unix()),
+        sessions::acr.eq(&grant.acr),
+        sessions::amr.eq(json::texts(grant.amr.iter().map(String::as_str))),
+        sessions::extra_claims.eq(json::claims(grant.extra.iter())),
+    );
+    insert_into(sessions::table).values(row).execute(connection)?;
+    Ok(())
+}

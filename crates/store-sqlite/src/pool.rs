@@ -1,0 +1,106 @@
+//! Connections, and the hop onto a blocking thread that each call is.
+
+use std::time::Duration;
+
+use bb8::ManageConnection;
+use diesel::SqliteConnection;
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
+use mintgate_domain::ports::{PoolState, StoreError};
+
+use crate::blocking::Detached;
+use crate::file;
+
+/// A connection, and whether it is of any use.
+pub(crate) struct Pooled {
+    connection: SyncConnectionWrapper<SqliteConnection, Detached>,
+    broken: bool,
+}
+
+/// What the pool asks.
+pub(crate) struct Manager {
+    address: String,
+    busy_timeout: Duration,
+}
+
+/// A connection was not made.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ConnectFailure(String);
+
+impl ManageConnection for Manager {
+    type Connection = Pooled;
+    type Error = ConnectFailure;
+
+    async fn connect(&self) -> Result<Pooled, ConnectFailure> {
+        let (address, busy_timeout) = (self.address.clone(), self.busy_timeout);
+        let made = tokio::task::spawn_blocking(move || file::establish(&address, busy_timeout));
+        let connection = made.await.map_err(|e| e.to_string()).flatten().map_err(ConnectFailure)?;
+        let connection = SyncConnectionWrapper::with_runtime(connection, Detached);
+        Ok(Pooled { connection, broken: false })
+    }
+
+    /// Never asked: `test_on_check_out` is off.
+    async fn is_valid(&self, _: &mut Pooled) -> Result<(), ConnectFailure> {
+        Ok(())
+    }
+
+    fn has_broken(&self, pooled: &mut Pooled) -> bool {
+        pooled.broken
+    }
+}
+
+/// Some connections to one file.
+pub(crate) struct Pool(bb8::Pool<Manager>);
+
+impl Pool {
+    /// Makes no connection; that happens at first use.
+    pub(crate) fn new(address: String, size: u32, busy_timeout: Duration) -> Self {
+        let builder = bb8::Pool::builder()
+            .max_size(size)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .test_on_check_out(false)
+            .connection_timeout(busy_timeout);
+        Self(builder.build_unchecked(Manager { address, busy_timeout }))
+    }
+
+    /// Has a connection do something on a blocking thread.
+    ///
+    /// The work goes on to its end if the caller does not wait for it; the next to use the
+    /// connection waits for that.
+    pub(crate) async fn run<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let mut pooled = self.0.get().await.map_err(|e| match e {
+            bb8::RunError::User(failure) => StoreError::Unavailable(failure.to_string()),
+            bb8::RunError::TimedOut => {
+                StoreError::Unavailable("no connection became free in time".to_owned())
+            }
+        })?;
+        let hop = pooled.connection.spawn_blocking(move |connection| {
+            let result = work(connection);
+            // A transaction that could neither be committed nor rolled back.
+            let broken = AnsiTransactionManager::is_broken_transaction_manager(connection);
+            Ok((result, broken))
+        });
+        match hop.await {
+            Ok((result, broken)) => {
+                pooled.broken = broken;
+                result
+            }
+            // The work panicked, and may have left a transaction open.
+            Err(e) => {
+                pooled.broken = true;
+                Err(StoreError::Unavailable(e.to_string()))
+            }
+        }
+    }
+
+    pub(crate) fn state(&self) -> PoolState {
+        let state = self.0.state();
+        let idle = state.idle_connections;
+        PoolState { idle, in_use: state.connections.saturating_sub(idle) }
+    }
+}

@@ -1,0 +1,220 @@
+//! The file, its migrations, and what goes wrong with either.
+
+mod harness;
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use harness::{config, fresh_store, open};
+use mintgate_domain::ports::{
+    OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
+};
+use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
+use mintgate_testkit::openings::{Openings, identity};
+use mintgate_testkit::{ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreUnderTest};
+
+const ALL: [&str; 1] = ["0001_users_and_sessions"];
+
+fn cannot_open(path: &std::path::Path) -> String {
+    let config = SqliteConfig { path: path.to_owned(), busy_timeout: Duration::from_secs(1) };
+    let opened = SqliteStore::open(&config, Arc::new(NoMetrics), Arc::new(ManualClock::default()));
+    opened.err().expect("it cannot be opened").to_string()
+}
+
+#[tokio::test]
+async fn an_empty_file_is_planned_migrated_and_then_current() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&config(&directory));
+    let lacks = StoreError::SchemaMismatch(format!("it lacks {}", ALL.join(", ")));
+
+    assert_eq!(store.pending_migrations().await.unwrap(), ALL);
+    assert_eq!(store.pending_migrations().await.unwrap(), ALL, "a plan changes nothing");
+    assert_eq!(store.check().await, Err(lacks));
+    let opening = Openings::default().new_user(identity("ada"));
+    for error in [
+        store.find_user(&identity("ada")).await.unwrap_err(),
+        store.open_session(&opening).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::SchemaMismatch(_)), "{error}");
+    }
+
+    assert_eq!(store.migrate().await.unwrap(), ALL);
+    assert_eq!(store.pending_migrations().await.unwrap(), [""; 0]);
+    assert_eq!(store.migrate().await.unwrap(), [""; 0]);
+    assert_eq!(store.check().await, Ok(()));
+    assert_eq!(store.open_session(&opening).await, Ok(OpenOutcome::Opened));
+}
+
+#[tokio::test]
+async fn processes_that_migrate_at_once_take_turns() {
+    let directory = tempfile::tempdir().unwrap();
+    let processes: Vec<_> = (0..6).map(|_| open(&config(&directory))).collect();
+    let runs = try_join_all(processes.iter().map(|process| process.migrate())).await.unwrap();
+    assert_eq!(runs.concat(), ALL);
+}
+
+#[tokio::test]
+async fn the_migrations_can_be_undone() {
+    let test = fresh_store().await;
+    test.execute(include_str!("../../../migrations/sqlite/0001_users_and_sessions/down.sql"));
+    let error = test.store.find_user(&identity("ada")).await.unwrap_err();
+    assert_eq!(error, StoreError::SchemaMismatch("no such table: external_identities".into()));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let test = fresh_store().await;
+    let opening = Openings::default().new_user(identity("ada"));
+    test.store.open_session(&opening).await.unwrap();
+    let restarted = open(&config(&test.directory));
+    let found = restarted.find_user(&identity("ada")).await.unwrap().unwrap();
+    assert_eq!(found.id, opening.owner.user_id());
+}
+
+#[tokio::test]
+async fn several_processes_write_to_one_file() {
+    let test = fresh_store().await;
+    let processes: Vec<_> = (0..4).map(|_| open(&config(&test.directory))).collect();
+    let openings = Openings::default();
+    let openings: Vec<_> =
+        (0..40).map(|n| openings.new_user(identity(&format!("user-{n}")))).collect();
+    let calls = openings.iter().enumerate();
+    let calls = calls.map(|(n, opening)| processes[n % processes.len()].open_session(opening));
+    for outcome in join_all(calls).await {
+        assert_eq!(outcome, Ok(OpenOutcome::Opened));
+    }
+    assert_eq!(test.dump().await.counts(), [40, 40, 0, 40]);
+}
+
+#[tokio::test]
+async fn case_45_only_the_owner_can_read_the_files() {
+    let test = fresh_store().await;
+    let opening = Openings::default().new_user(identity("ada"));
+    test.store.open_session(&opening).await.unwrap();
+    let mut names = Vec::new();
+    for entry in test.directory.path().read_dir().unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+        names.push(name);
+    }
+    names.sort();
+    assert_eq!(names, ["mintgate.db", "mintgate.db-shm", "mintgate.db-wal"]);
+}
+
+#[tokio::test]
+async fn a_missing_directory_is_named_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing");
+    let error = cannot_open(&missing.join("mintgate.db"));
+    let missing = missing.display();
+    let advice = format!("the directory {missing} does not exist; make it, or set store.url");
+    assert!(error.ends_with(&advice), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_not_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.txt");
+    let notes = "not a database, and long enough to be looked at\n".repeat(100);
+    std::fs::write(&path, &notes).unwrap();
+    let error = cannot_open(&path);
+    assert!(error.contains("file is not a database"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), notes);
+}
+
+#[tokio::test]
+async fn a_name_that_means_something_to_sqlite_is_only_a_name() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in [":memory:", "file:x?mode=memory", "sqlite:db"] {
+        let path = directory.path().join(name);
+        let store = open(&SqliteConfig { path: path.clone(), ..config(&directory) });
+        store.migrate().await.unwrap();
+        assert_eq!(store.check().await, Ok(()));
+        assert!(std::fs::metadata(path).unwrap().len() > 0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_another_process_keeps_is_unavailable_in_time() {
+    let test = fresh_store().await;
+    let mut impatient = config(&test.directory);
+    impatient.busy_timeout = Duration::from_millis(100);
+    let store = open(&impatient);
+    let opening = Openings::default().new_user(identity("ada"));
+
+    test.execute("BEGIN IMMEDIATE");
+    let error = store.open_session(&opening).await.unwrap_err();
+    assert_eq!(error, StoreError::Unavailable("database is locked".to_owned()));
+    assert_eq!(store.find_user(&identity("ada")).await, Ok(None), "reading goes on");
+    test.execute("ROLLBACK");
+    assert_eq!(store.open_session(&opening).await, Ok(OpenOutcome::Opened));
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_harms_nobody() {
+    // On the single-threaded runtime that serves requests, while its call waits for a lock.
+    let test = fresh_store().await;
+    let openings = Openings::default();
+    let abandoned = openings.new_user(identity("ada"));
+    test.execute("BEGIN IMMEDIATE");
+    {
+        let call = test.store.open_session(&abandoned);
+        let hung_up = tokio::time::timeout(Duration::from_millis(50), call).await;
+        assert!(hung_up.is_err(), "the call was under way");
+    }
+    test.execute("ROLLBACK");
+    let next = openings.new_user(identity("bob"));
+    assert_eq!(test.store.open_session(&next).await, Ok(OpenOutcome::Opened));
+    // The abandoned call went to its end, before the next one.
+    assert_eq!(test.dump().await.counts(), [2, 2, 0, 2]);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_called_corrupt_by_its_column() {
+    let test = fresh_store().await;
+    let opening = Openings::default().new_user(identity("ada"));
+    test.store.open_session(&opening).await.unwrap();
+    for roles in ["[\"secret-role\", 1]", "secret-role"] {
+        test.execute("PRAGMA ignore_check_constraints = ON");
+        test.execute(&format!("UPDATE users SET granted_roles = '{roles}'"));
+        let error = test.store.find_user(&identity("ada")).await.unwrap_err();
+        let corrupt = StoreError::Corrupt("granted_roles is not a list of texts".to_owned());
+        assert_eq!(error, corrupt);
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_breaks_a_rule_is_refused_without_its_values() {
+    let test = fresh_store().await;
+    let openings = Openings::default();
+    let mut beyond_the_limit = openings.new_user(identity("ada"));
+    beyond_the_limit.session.refresh.expires_at =
+        beyond_the_limit.session.absolute_expires_at + Duration::from_secs(1);
+    let too_long = openings.new_user(identity(&"a".repeat(256)));
+    for opening in [beyond_the_limit, too_long] {
+        let error = test.store.open_session(&opening).await.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+        assert!(!error.to_string().contains("aaaa"), "{error}");
+    }
+    assert_eq!(test.dump().await.counts(), [0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn each_call_is_timed_under_its_name() {
+    use mintgate_domain::ports::StoreOperation;
+
+    let directory = tempfile::tempdir().unwrap();
+    let metrics = Arc::new(RecordingMetrics::default());
+    let clock = Arc::new(ManualClock::default());
+    let store = SqliteStore::open(&config(&directory), metrics.clone(), clock).unwrap();
+    store.migrate().await.unwrap();
+    store.find_user(&identity("ada")).await.unwrap();
+    store.open_session(&Openings::default().new_user(identity("ada"))).await.unwrap();
+    let took = Duration::ZERO;
+    let expected = [StoreOperation::FindUser, StoreOperation::OpenSession]
+        .map(|operation| MetricEvent::StoreQuery { operation, took });
+    assert_eq!(metrics.events(), expected);
+}

@@ -1,0 +1,93 @@
+//! Metrics that forget everything, and metrics that remember everything.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use mintgate_domain::model::ProviderId;
+use mintgate_domain::ports::{Metrics, Phase, ProviderEndpoint, StoreOperation};
+
+/// Counts nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoMetrics;
+
+impl Metrics for NoMetrics {
+    fn token_generation(&self, _: Option<&ProviderId>, _: &'static str) {}
+    fn token_generation_phase(&self, _: &ProviderId, _: Phase, _: Duration) {}
+    fn provider_request(&self, _: &ProviderId, _: ProviderEndpoint, _: &'static str, _: Duration) {}
+    fn jwks_refresh(&self, _: &ProviderId, _: &'static str) {}
+    fn store_query(&self, _: StoreOperation, _: Duration) {}
+}
+
+/// One call of a [`Metrics`] method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are the arguments of the port's methods")]
+pub enum MetricEvent {
+    TokenGeneration {
+        provider: Option<ProviderId>,
+        outcome: &'static str,
+    },
+    TokenGenerationPhase {
+        provider: ProviderId,
+        phase: Phase,
+        took: Duration,
+    },
+    ProviderRequest {
+        provider: ProviderId,
+        endpoint: ProviderEndpoint,
+        outcome: &'static str,
+        took: Duration,
+    },
+    JwksRefresh {
+        provider: ProviderId,
+        outcome: &'static str,
+    },
+    StoreQuery {
+        operation: StoreOperation,
+        took: Duration,
+    },
+}
+
+/// Remembers every event, in order.
+#[derive(Debug, Default)]
+pub struct RecordingMetrics(Mutex<Vec<MetricEvent>>);
+
+impl RecordingMetrics {
+    /// What happened so far.
+    pub fn events(&self) -> Vec<MetricEvent> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn record(&self, event: MetricEvent) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Metrics for RecordingMetrics {
+    fn token_generation(&self, provider: Option<&ProviderId>, outcome: &'static str) {
+        self.record(MetricEvent::TokenGeneration { provider: provider.cloned(), outcome });
+    }
+
+    fn token_generation_phase(&self, provider: &ProviderId, phase: Phase, took: Duration) {
+        let provider = provider.clone();
+        self.record(MetricEvent::TokenGenerationPhase { provider, phase, took });
+    }
+
+    fn provider_request(
+        &self,
+        provider: &ProviderId,
+        endpoint: ProviderEndpoint,
+        outcome: &'static str,
+        took: Duration,
+    ) {
+        let provider = provider.clone();
+        self.record(MetricEvent::ProviderRequest { provider, endpoint, outcome, took });
+    }
+
+    fn jwks_refresh(&self, provider: &ProviderId, outcome: &'static str) {
+        self.record(MetricEvent::JwksRefresh { provider: provider.clone(), outcome });
+    }
+
+    fn store_query(&self, operation: StoreOperation, took: Duration) {
+        self.record(MetricEvent::StoreQuery { operation, took });
+    }
+}

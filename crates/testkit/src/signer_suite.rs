@@ -1,0 +1,304 @@
+//! The contract of [`TokenSigner`] and [`PublicKeys`]: what every adapter must pass.
+
+#![expect(clippy::expect_used, reason = "a suite fails by panicking, as a test does")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mintgate_domain::model::{
+    AccessClaims, AccessGrant, ClaimValue, KeyId, ProviderId, RefreshClaims, Role, SessionId,
+    Timestamp, UserId,
+};
+use mintgate_domain::ports::{PublicKeys, TokenSigner};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// The members of a JWK that nobody else may ever see (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2).
+const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// An adapter under test.
+pub struct SignerContract<'a> {
+    /// Signs.
+    pub signer: &'a dyn TokenSigner,
+    /// Publishes.
+    pub keys: &'a dyn PublicKeys,
+    /// Whether the access key has a public half to publish.
+    pub asymmetric: bool,
+    /// Verifies a token's signature with a JWKS, both as text, and answers its claims.
+    /// MUST be another implementation than the adapter's, and MUST NOT check times.
+    pub verify: &'a dyn Fn(&str, &str) -> Result<Value, String>,
+}
+
+impl SignerContract<'_> {
+    /// Checks everything.
+    ///
+    /// # Panics
+    /// If the adapter breaks the contract.
+    pub fn check(&self) {
+        self.each_kind_of_token_has_its_own_type_and_key();
+        self.access_tokens_say_what_they_were_told();
+        self.refresh_tokens_say_what_they_were_told();
+        self.equal_refresh_claims_give_equal_bytes();
+        self.an_unknown_refresh_key_is_refused();
+        self.case_50_the_key_set_is_public();
+        self.access_tokens_verify_with_the_published_keys_alone();
+    }
+
+    /// Neither kind passes for the other: `typ` and key differ.
+    ///
+    /// # Panics
+    /// If the adapter breaks the contract.
+    pub fn each_kind_of_token_has_its_own_type_and_key(&self) {
+        let access = Parts::of(&self.access(&Sample::new()));
+        let refresh = Parts::of(&self.refresh(0));
+        for (parts, token_type) in [(&access, "at+jwt"), (&refresh, "rt+jwt")] {
+            let names: BTreeSet<&str> = members(&parts.header).map(|(name, _)| name).collect();
+            assert_eq!(names, ["alg", "kid", "typ"].into(), "header of {token_type}");
+            assert_eq!(parts.header["typ"], token_type);
+        }
+        assert_ne!(access.header["kid"], refresh.header["kid"]);
+        assert_eq!(refresh.header["kid"], self.signer.refresh_key_id().as_str());
+        let deterministic = ["HS256", "EdDSA", "RS256"].map(Value::from);
+        assert!(deterministic.contains(&refresh.header["alg"]), "{}", refresh.header);
+    }
+
+    /// An access token's claims are those it was signed with; those left out are not there.
+    ///
+    /// # Panics
+    /// If the adapter breaks the contract.
+    pub fn access_tokens_say_what_they_were_told(&self) {
+        let full = Sample::new();
+        let claims = Parts::of(&self.access(&full)).claims;
+        for (name, expected) in [
+            ("sub", json!("00000000-0000-0000-0000-00000000000a")),
+            ("sid", json!("00000000-0000-0000-0000-00000000000b")),
+            ("iat", json!(1_700_000_000)),
+            ("exp", json!(1_700_003_600)),
+            ("roles", json!(["admin", "user"])),
+            ("idp", json!("corp")),
+            ("auth_time", json!(1_699_999_990)),
+            ("acr", json!("mfa")),
+            ("amr", json!(["pwd", "otp"])),
+            ("tenant", json!({"id": 7, "tags": ["a", null, true]})),
+        ] {
+            assert_eq!(claims[name], expected, "{name}");
+        }
+        for name in ["iss", "aud", "jti"] {
+            assert!(!claims[name].is_null(), "{name} is missing");
+        }
+
+        let mut bare = Sample::new();
+        bare.grant.acr = None;
+        bare.grant.amr.clear();
+        bare.grant.extra.clear();
+        let bare_claims = Parts::of(&self.access(&bare)).claims;
+        for name in ["acr", "amr", "tenant"] {
+            assert!(bare_claims.get(name).is_none(), "{name}");
+        }
+
+        let mut other = Sample::new();
+        other.token_id += 1;
+        assert_ne!(Parts::of(&self.access(&other)).claims["jti"], claims["jti"]);
+
+        let mut spoof = Sample::new();
+        for name in ["iss", "sub", "aud", "exp", "roles", "sid", "amr"] {
+            spoof.grant.extra.insert(name.to_owned(), ClaimValue::Text("spoofed".to_owned()));
+        }
+        let token = self.access(&spoof);
+        assert!(
+            !Parts::of(&token).payload.contains("spoofed"),
+            "an extra claim overrode one of ours"
+        );
+        assert_eq!(Parts::of(&token).claims["sub"], claims["sub"]);
+    }
+
+    /// A refresh token's claims are those it was signed with, and no others.
+    ///
+    /// # Panics
+    /// If the adapter breaks the contract.
+    pub fn refresh_tokens_say_what_they_were_told(&self) {
+        let mut claims = Parts::of(&self.refresh(3)).claims;
+        assert!(claims["iss"].is_string());
+        claims["iss"] = Value::Null;
+        let expected = json!({
+            "iss": null,
+            "sub": "00000000-0000-0000-0000-00000000000a",
+            "sid": "00000000-0000-0000-0000-00000000000b",
+            "gen": 3,
+            "jti": "00000000-0000-0000-0000-00000000000b.3",
+            "iat": 1_700_000_000,
+            "exp": 1_702_592_000,
+        });
+        assert_eq!(claims, expected);
+    }
+
+    /// The stored state re-mints the same token; another generation is another token.
+    ///
+    /// # Panics
+    /// If the adapter breaks the contract.
+    pub fn equal_refresh_claims_give_equal_bytes(&self) {
+        let first = self.refresh(0);
+        for _ in 0..5 {
+            assert_eq!(self.refresh(0), first);
+        }
+        assert_ne!(self.refresh(1), first);
+    }
+
+    /// Neither a name never heard of nor the access key signs refresh tokens.
+    ///
+    /// # Panics
+    /// If the adapter breaks the contract.
+    pub fn an_unknown_refresh_key_is_refused(&self) {
+        let unknown = KeyId::new("no-such-key");
+        let access = KeyId::new(Parts::of(&self.access(&Sample::new())).text("kid"));
+        for key_id in [&unknown, &access] {
+            let refused = self.signer.sign_refresh(&refresh_claims(key_id, 0));
+            assert!(refused.is_err(), "{key_id} signed a refresh token");
+        }
+    }
+
+    /// Public members only, and of the access key only; a symmetric key is not published at all.
+    ///
+    /// # Panics
+    /// If the adapter breaks the contract.
+    pub fn case_50_the_key_set_is_public(&self) {
+        let document = self.keys.jwks();
+        let set: Value = parse(&document.json);
+        let keys = set["keys"].as_array().expect("a JWKS has an array of keys");
+        assert_eq!(keys.is_empty(), !self.asymmetric, "{set}");
+        for key in keys {
+            for member in PRIVATE_MEMBERS {
+                assert!(key.get(member).is_none(), "the JWKS publishes {member}");
+            }
+            assert_ne!(key["kty"], "oct");
+            assert_ne!(key["kid"], self.signer.refresh_key_id().as_str());
+            assert_eq!(key["use"], "sig");
+            for member in ["kty", "alg", "kid"] {
+                assert!(key[member].is_string(), "{member}");
+            }
+        }
+        let etag = &document.etag;
+        assert!(etag.len() > 2 && etag.starts_with('"') && etag.ends_with('"'), "{etag}");
+        assert_eq!(*self.keys.jwks(), *document, "an unchanged set is the same document");
+    }
+
+    /// Whoever has the key set can verify access tokens, and nothing else passes as one.
+    ///
+    /// # Panics
+    /// If the adapter breaks the contract.
+    pub fn access_tokens_verify_with_the_published_keys_alone(&self) {
+        let jwks = &self.keys.jwks().json;
+        let token = self.access(&Sample::new());
+        if !self.asymmetric {
+            assert!((self.verify)(&token, jwks).is_err(), "nothing is published, yet it verifies");
+            return;
+        }
+        assert_eq!((self.verify)(&token, jwks), Ok(Parts::of(&token).claims));
+
+        let mut tampered = Sample::new();
+        tampered.grant.roles = vec![Role::new("superuser")];
+        let payload = self.access(&tampered);
+        let (genuine, foreign) = (pieces(&token), pieces(&payload));
+        let spliced = format!("{}.{}.{}", genuine[0], foreign[1], genuine[2]);
+        assert!((self.verify)(&spliced, jwks).is_err(), "a foreign payload verifies");
+        assert!((self.verify)(&self.refresh(0), jwks).is_err(), "a refresh token verifies");
+    }
+
+    fn access(&self, sample: &Sample) -> String {
+        let signed = self.signer.sign_access(&sample.claims());
+        signed.expect("an access token is signed").expose().to_owned()
+    }
+
+    fn refresh(&self, generation: u64) -> String {
+        let key_id = self.signer.refresh_key_id();
+        let signed = self.signer.sign_refresh(&refresh_claims(&key_id, generation));
+        signed.expect("a refresh token is signed").expose().to_owned()
+    }
+}
+
+/// What an access token is told.
+struct Sample {
+    provider: ProviderId,
+    grant: AccessGrant,
+    token_id: u128,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let tags = vec![ClaimValue::Text("a".to_owned()), ClaimValue::Null, ClaimValue::Bool(true)];
+        let tenant = BTreeMap::from([
+            ("id".to_owned(), ClaimValue::Integer(7)),
+            ("tags".to_owned(), ClaimValue::List(tags)),
+        ]);
+        let grant = AccessGrant {
+            roles: vec![Role::new("admin"), Role::new("user")],
+            auth_time: Timestamp::from_unix(1_699_999_990),
+            acr: Some("mfa".to_owned()),
+            amr: vec!["pwd".to_owned(), "otp".to_owned()],
+            extra: BTreeMap::from([("tenant".to_owned(), ClaimValue::Object(tenant))]),
+        };
+        Self { provider: ProviderId::new("corp"), grant, token_id: 12 }
+    }
+
+    fn claims(&self) -> AccessClaims<'_> {
+        AccessClaims {
+            subject: UserId::from_uuid(Uuid::from_u128(10)),
+            session: SessionId::from_uuid(Uuid::from_u128(11)),
+            token_id: self.token_id,
+            provider: &self.provider,
+            grant: &self.grant,
+            issued_at: Timestamp::from_unix(1_700_000_000),
+            expires_at: Timestamp::from_unix(1_700_003_600),
+        }
+    }
+}
+
+fn refresh_claims(key_id: &KeyId, generation: u64) -> RefreshClaims<'_> {
+    RefreshClaims {
+        subject: UserId::from_uuid(Uuid::from_u128(10)),
+        session: SessionId::from_uuid(Uuid::from_u128(11)),
+        generation,
+        key_id,
+        issued_at: Timestamp::from_unix(1_700_000_000),
+        expires_at: Timestamp::from_unix(1_702_592_000),
+    }
+}
+
+/// A token taken apart, unverified.
+struct Parts {
+    header: Value,
+    payload: String,
+    claims: Value,
+}
+
+impl Parts {
+    fn of(token: &str) -> Self {
+        let [header, payload, signature] = pieces(token);
+        assert!(!signature.is_empty(), "the token is not signed");
+        let payload = decode(payload);
+        Self { header: parse(&decode(header)), claims: parse(&payload), payload }
+    }
+
+    fn text(&self, header: &str) -> &str {
+        self.header[header].as_str().expect("the header is a text")
+    }
+}
+
+fn pieces(token: &str) -> [&str; 3] {
+    let pieces: Vec<&str> = token.split('.').collect();
+    pieces.try_into().expect("a compact JWS has three parts")
+}
+
+fn decode(part: &str) -> String {
+    let bytes = URL_SAFE_NO_PAD.decode(part).expect("base64url without padding");
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+fn members(object: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    object.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
+}

@@ -1,0 +1,368 @@
+//! The contract of a store: what Postgres, SQLite and the fake in memory all must pass.
+//!
+//! [`store_suite!`](crate::store_suite!) makes each case a test of its own.
+
+use futures_util::future::join_all;
+use mintgate_domain::model::{
+    ClaimValue, ExternalIdentity, Role, SessionOpening, Timestamp, UserId,
+};
+use mintgate_domain::ports::OpenOutcome;
+use uuid::Uuid;
+
+use crate::memory_store::hex;
+use crate::openings::{Openings, consumed, id_token_text, identity, refresh_token_text};
+use crate::store_under_test::{StoreUnderTest, StoredSession};
+
+/// How many callers race.
+const RACERS: usize = 16;
+
+/// One test for each case; the argument is an async function that gives a fresh store.
+#[macro_export]
+macro_rules! store_suite {
+    ($fresh_store:path) => {
+        $crate::store_suite!(
+            @cases $fresh_store,
+            a_fresh_store_is_ready,
+            a_first_sign_in_stores_one_row_of_each_kind,
+            a_user_is_found_by_the_identity_that_signed_in,
+            case_30_issuer_and_subject_are_compared_byte_for_byte,
+            identities_that_look_like_sql_are_only_text,
+            a_second_session_belongs_to_the_same_user,
+            what_an_operator_did_to_a_user_is_found,
+            a_known_identity_is_not_created_again,
+            many_first_sign_ins_at_once_create_one_user,
+            case_25_an_id_token_opens_one_session,
+            case_25_a_replayed_id_token_creates_no_user,
+            case_25_one_id_token_posted_by_many_at_once_opens_one_session,
+            case_32_a_disabled_user_opens_nothing,
+            a_user_that_is_gone_opens_nothing,
+            repeating_an_opening_changes_nothing,
+            repeating_an_opening_many_times_at_once_leaves_one_row,
+            every_column_survives,
+            a_session_with_the_least_survives,
+            case_45_a_dump_holds_digests_and_no_token,
+        );
+    };
+    (@cases $fresh_store:path, $($case:ident),+ $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                $crate::store_suite::$case(&$fresh_store().await).await;
+            }
+        )+
+    };
+}
+
+async fn open(store: &dyn StoreUnderTest, opening: &SessionOpening) -> OpenOutcome {
+    store.store().open_session(opening).await.expect("an outcome")
+}
+
+/// Opens a session, which must not work, and must not leave anything behind.
+async fn is_refused(store: &dyn StoreUnderTest, opening: &SessionOpening, with: OpenOutcome) {
+    let before = store.dump().await;
+    assert_eq!(open(store, opening).await, with);
+    assert_eq!(store.dump().await, before, "a refusal must not write");
+    assert_eq!(store.find_session(opening.session.id).await, None);
+}
+
+/// Opens all of them at once and counts the outcomes: opened, and the other.
+async fn race(
+    store: &dyn StoreUnderTest,
+    openings: Vec<SessionOpening>,
+    other: OpenOutcome,
+) -> (usize, usize) {
+    let calls = openings.into_iter().map(|opening| {
+        let store = store.store();
+        tokio::spawn(async move { store.open_session(&opening).await.expect("an outcome") })
+    });
+    let outcomes: Vec<_> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
+    let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
+    (count(OpenOutcome::Opened), count(other))
+}
+
+async fn find(store: &dyn StoreUnderTest, identity: &ExternalIdentity) -> Option<UserId> {
+    store.store().find_user(identity).await.expect("an answer").map(|user| user.id)
+}
+
+/// A new user with a session.
+async fn known_user(store: &dyn StoreUnderTest, openings: &Openings, subject: &str) -> UserId {
+    let opening = openings.new_user(identity(subject));
+    assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
+    opening.owner.user_id()
+}
+
+/// It answers, and its schema is current.
+pub async fn a_fresh_store_is_ready(store: &dyn StoreUnderTest) {
+    assert_eq!(store.store().check().await, Ok(()));
+    assert_eq!(store.dump().await.counts(), [0, 0, 0, 0]);
+    assert!(store.store().pool_state().idle > 0, "the check gave its connection back");
+}
+
+/// User, identity, single-use mark and session, in one step.
+pub async fn a_first_sign_in_stores_one_row_of_each_kind(store: &dyn StoreUnderTest) {
+    let mut opening = Openings::default().new_user(identity("ada"));
+    opening.consumed = Some(consumed("ada"));
+    assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
+    assert_eq!(store.dump().await.counts(), [1, 1, 1, 1]);
+}
+
+/// Before the sign-in nobody, afterwards the user.
+pub async fn a_user_is_found_by_the_identity_that_signed_in(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    assert_eq!(find(store, &identity("ada")).await, None);
+    let ada = known_user(store, &openings, "ada").await;
+    let bob = known_user(store, &openings, "bob").await;
+    assert_eq!(find(store, &identity("ada")).await, Some(ada));
+    assert_eq!(find(store, &identity("bob")).await, Some(bob));
+}
+
+/// Case, slashes, spaces and the way an accent is written make another person.
+pub async fn case_30_issuer_and_subject_are_compared_byte_for_byte(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let near_misses = [
+        ("https://idp.example.com", "Zo\u{eb}"),
+        ("https://idp.example.com/", "Zo\u{eb}"),
+        ("https://IDP.example.com", "Zo\u{eb}"),
+        ("https://idp.example.com ", "Zo\u{eb}"),
+        ("https://idp.example.com", "zo\u{eb}"),
+        ("https://idp.example.com", "Zo\u{eb} "),
+        ("https://idp.example.com", " Zo\u{eb}"),
+        ("https://idp.example.com", "Zoe\u{308}"),
+        ("https://idp.example.com", "Zoe"),
+        ("https://idp.example.comZo", "\u{eb}"),
+    ];
+    let identities = near_misses.map(|(issuer, subject)| ExternalIdentity {
+        issuer: issuer.into(),
+        subject: subject.into(),
+    });
+    for (n, identity) in identities.iter().enumerate() {
+        assert_eq!(find(store, identity).await, None, "{identity:?} is another's");
+        let opening = openings.new_user(identity.clone());
+        assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
+        assert_eq!(find(store, identity).await, Some(opening.owner.user_id()));
+        assert_eq!(store.dump().await.counts(), [n + 1, n + 1, 0, n + 1]);
+    }
+}
+
+/// Quotes, comments and wildcards mean nothing.
+pub async fn identities_that_look_like_sql_are_only_text(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    known_user(store, &openings, "ada").await;
+    for subject in ["'; DROP TABLE sessions; --", "' OR '1'='1", "%", "ad_", "\\", "$1", "{}"] {
+        assert_eq!(find(store, &identity(subject)).await, None, "{subject}");
+        let user = known_user(store, &openings, subject).await;
+        assert_eq!(find(store, &identity(subject)).await, Some(user), "{subject}");
+    }
+}
+
+/// Signing in again adds a session and nothing else.
+pub async fn a_second_session_belongs_to_the_same_user(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    let again = openings.existing(ada);
+    assert_eq!(open(store, &again).await, OpenOutcome::Opened);
+    assert_eq!(store.dump().await.counts(), [1, 1, 0, 2]);
+    assert_eq!(store.find_session(again.session.id).await.expect("a session").user, ada);
+}
+
+/// Granted roles, and when a user was disabled.
+pub async fn what_an_operator_did_to_a_user_is_found(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    let found = store.store().find_user(&identity("ada")).await.unwrap().expect("a user");
+    assert_eq!((found.granted_roles, found.disabled_at), (vec![], None));
+
+    let disabled_at = Timestamp::from_unix(1_767_225_601);
+    store.grant_roles(ada, &["auditor", "Übersetzer, \"quoted\""]).await;
+    store.disable_user(ada, disabled_at).await;
+    let found = store.store().find_user(&identity("ada")).await.unwrap().expect("a user");
+    let roles = vec![Role::new("auditor"), Role::new("Übersetzer, \"quoted\"")];
+    assert_eq!((found.granted_roles, found.disabled_at), (roles, Some(disabled_at)));
+}
+
+/// The caller is told, so that it looks the user up again.
+pub async fn a_known_identity_is_not_created_again(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    let mut late = openings.new_user(identity("ada"));
+    late.consumed = Some(consumed("ada"));
+    is_refused(store, &late, OpenOutcome::IdentityTaken).await;
+    assert_eq!(find(store, &identity("ada")).await, Some(ada));
+}
+
+/// One wins; the others leave no user, no session, no mark.
+pub async fn many_first_sign_ins_at_once_create_one_user(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let racers = (0..RACERS).map(|n| {
+        let mut opening = openings.new_user(identity("ada"));
+        opening.consumed = Some(consumed(&n.to_string()));
+        opening
+    });
+    let outcomes = race(store, racers.collect(), OpenOutcome::IdentityTaken).await;
+    assert_eq!(outcomes, (1, RACERS - 1));
+    assert_eq!(store.dump().await.counts(), [1, 1, 1, 1]);
+}
+
+/// The second time it is refused, whatever else is new.
+pub async fn case_25_an_id_token_opens_one_session(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    let mut first = openings.existing(ada);
+    first.consumed = Some(consumed("ada"));
+    let mut second = openings.existing(ada);
+    second.consumed = first.consumed;
+    let mut other = openings.existing(ada);
+    other.consumed = Some(consumed("another"));
+    assert_eq!(open(store, &first).await, OpenOutcome::Opened);
+    is_refused(store, &second, OpenOutcome::IdTokenReplayed).await;
+    assert_eq!(open(store, &other).await, OpenOutcome::Opened);
+}
+
+/// Not even with an identity that nobody has yet.
+pub async fn case_25_a_replayed_id_token_creates_no_user(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let mut first = openings.new_user(identity("ada"));
+    first.consumed = Some(consumed("ada"));
+    let mut second = openings.new_user(identity("eve"));
+    second.consumed = first.consumed;
+    assert_eq!(open(store, &first).await, OpenOutcome::Opened);
+    is_refused(store, &second, OpenOutcome::IdTokenReplayed).await;
+    assert_eq!(find(store, &identity("eve")).await, None);
+}
+
+/// The database decides, not the order of the calls.
+pub async fn case_25_one_id_token_posted_by_many_at_once_opens_one_session(
+    store: &dyn StoreUnderTest,
+) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    let racers = (0..RACERS).map(|_| {
+        let mut opening = openings.existing(ada);
+        opening.consumed = Some(consumed("ada"));
+        opening
+    });
+    let outcomes = race(store, racers.collect(), OpenOutcome::IdTokenReplayed).await;
+    assert_eq!(outcomes, (1, RACERS - 1));
+    assert_eq!(store.dump().await.counts(), [1, 1, 1, 2]);
+}
+
+/// Neither a session nor a single-use mark.
+pub async fn case_32_a_disabled_user_opens_nothing(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    let bob = known_user(store, &openings, "bob").await;
+    store.disable_user(ada, Timestamp::from_unix(1_767_225_600)).await;
+    let mut refused = openings.existing(ada);
+    refused.consumed = Some(consumed("ada"));
+    is_refused(store, &refused, OpenOutcome::UserDisabled).await;
+    assert_eq!(open(store, &openings.existing(bob)).await, OpenOutcome::Opened);
+}
+
+/// A session without a user cannot be.
+pub async fn a_user_that_is_gone_opens_nothing(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    known_user(store, &openings, "ada").await;
+    let mut refused = openings.existing(UserId::from_uuid(Uuid::from_u128(0xdead)));
+    refused.consumed = Some(consumed("gone"));
+    is_refused(store, &refused, OpenOutcome::UserDisabled).await;
+}
+
+/// A caller that does not know what became of its call asks again.
+pub async fn repeating_an_opening_changes_nothing(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let mut first = openings.new_user(identity("ada"));
+    first.consumed = Some(consumed("first"));
+    let mut second = openings.existing(first.owner.user_id());
+    second.consumed = Some(consumed("second"));
+    let plain = openings.existing(first.owner.user_id());
+    for opening in [first, second, plain] {
+        assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
+        let after_the_first = store.dump().await;
+        assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
+        assert_eq!(store.dump().await, after_the_first);
+    }
+    assert_eq!(store.dump().await.counts(), [1, 1, 2, 3]);
+}
+
+/// Also while the first attempt is still under way.
+pub async fn repeating_an_opening_many_times_at_once_leaves_one_row(store: &dyn StoreUnderTest) {
+    let mut opening = Openings::default().new_user(identity("ada"));
+    opening.consumed = Some(consumed("ada"));
+    let outcomes = race(store, vec![opening; RACERS], OpenOutcome::IdentityTaken).await;
+    assert_eq!(outcomes, (RACERS, 0));
+    assert_eq!(store.dump().await.counts(), [1, 1, 1, 1]);
+}
+
+/// Whatever the claims are made of.
+pub async fn every_column_survives(store: &dyn StoreUnderTest) {
+    let text = |text: &str| ClaimValue::Text(text.to_owned());
+    let openings = Openings::default();
+    let mut opening = openings.new_user(identity("ada"));
+    let session = &mut opening.session;
+    session.refresh.generation = 7;
+    session.refresh.issued_at = Timestamp::from_unix(1_767_225_001);
+    session.refresh.expires_at = Timestamp::from_unix(1_767_225_002);
+    session.absolute_expires_at = Timestamp::from_unix(1_767_225_003);
+    session.created_at = Timestamp::from_unix(1_767_225_004);
+    session.grant.auth_time = Timestamp::from_unix(-1);
+    session.grant.roles = ["admin", "a,b", "{c}", "\"d\"", "日本", "NULL"].map(Role::new).into();
+    session.grant.acr = Some("urn:mace:incommon:iap:silver".to_owned());
+    session.grant.amr = vec!["pwd".to_owned(), "otp, \"mfa\" \\".to_owned(), String::new()];
+    session.client.user_agent = Some("Mozilla/5.0 (\u{1f980}) 'quoted' \\ \"too\"".to_owned());
+    session.client.ip_prefix = Some("2001:db8:1::/48".to_owned());
+    session.grant.extra = [
+        ("https://example.com/näme".to_owned(), text("Zoë \u{1f600} \u{2028} \"'\\ \u{0} \u{7f}")),
+        ("nothing".to_owned(), ClaimValue::Null),
+        ("yes".to_owned(), ClaimValue::Bool(true)),
+        ("smallest".to_owned(), ClaimValue::Integer(i64::MIN)),
+        ("largest".to_owned(), ClaimValue::Integer(i64::MAX)),
+        ("whole".to_owned(), ClaimValue::Float(1.0)),
+        ("huge".to_owned(), ClaimValue::Float(1e18)),
+        ("tiny".to_owned(), ClaimValue::Float(-1.5e-300)),
+        (
+            "nested".to_owned(),
+            ClaimValue::List(vec![
+                ClaimValue::List(vec![]),
+                ClaimValue::Object([("".to_owned(), ClaimValue::Object([].into()))].into()),
+                text(""),
+            ]),
+        ),
+    ]
+    .into();
+    is_read_back(store, opening).await;
+}
+
+/// Empty where it may be empty.
+pub async fn a_session_with_the_least_survives(store: &dyn StoreUnderTest) {
+    let mut opening = Openings::default().new_user(identity("ada"));
+    opening.session.grant.acr = None;
+    opening.session.grant.amr = vec![];
+    opening.session.client = Default::default();
+    is_read_back(store, opening).await;
+}
+
+async fn is_read_back(store: &dyn StoreUnderTest, opening: SessionOpening) {
+    assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
+    let expected = StoredSession {
+        user: opening.owner.user_id(),
+        last_used_at: opening.session.created_at,
+        session: opening.session,
+    };
+    assert_eq!(store.find_session(expected.session.id).await, Some(expected));
+}
+
+/// What would let somebody in cannot be read out.
+pub async fn case_45_a_dump_holds_digests_and_no_token(store: &dyn StoreUnderTest) {
+    let mut opening = Openings::default().new_user(identity("ada"));
+    let mark = consumed("ada");
+    opening.consumed = Some(mark);
+    assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
+    let dump = format!("{:?}", store.dump().await);
+    for digest in [opening.session.refresh.hash, mark.hash] {
+        assert!(dump.contains(&hex(&digest)), "the digest is there: {dump}");
+    }
+    for token in [refresh_token_text(opening.session.id), id_token_text("ada")] {
+        let hex: String = token.bytes().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!dump.contains(&token) && !dump.contains(&hex), "{token} is in the dump");
+    }
+}

@@ -1,0 +1,62 @@
+//! What the walk looks up in Postgres behind the service's back.
+
+use anyhow::{Context, Result};
+use reqwest::Url;
+use tokio_postgres::SimpleQueryMessage;
+
+use crate::postgres::connect;
+
+/// A database of this walk alone, on some server.
+pub(super) struct Database {
+    server_url: String,
+    name: String,
+    pub(super) url: String,
+}
+
+impl Database {
+    pub(super) async fn create(server_url: &str) -> Result<Self> {
+        let name = format!("mintgate_e2e_{}", std::process::id());
+        let mut url = Url::parse(server_url).context("the server's address is no URL")?;
+        url.set_path(&name);
+        connect(server_url).await?.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+        Ok(Self { server_url: server_url.to_owned(), name, url: url.into() })
+    }
+
+    pub(super) async fn remove(&self) -> Result<()> {
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        Ok(connect(&self.server_url).await?.batch_execute(&drop).await?)
+    }
+
+    pub(super) async fn sessions(&self) -> Result<i64> {
+        let row = connect(&self.url).await?.query_one("SELECT count(*) FROM sessions", &[]).await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// Those of the sessions that are not there.
+    pub(super) async fn missing(&self, sessions: &[String]) -> Result<Vec<String>> {
+        let sql = "SELECT wanted FROM unnest($1::text[]) AS wanted
+                   WHERE NOT EXISTS (SELECT FROM sessions WHERE id::text = wanted)";
+        let rows = connect(&self.url).await?.query(sql, &[&sessions]).await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    }
+
+    /// Every row of every table, as text.
+    pub(super) async fn dump(&self) -> Result<String> {
+        let client = connect(&self.url).await?;
+        let tables = client
+            .query("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'", &[])
+            .await?;
+        let mut dump = String::new();
+        for table in tables {
+            let table: String = table.try_get(0)?;
+            let rows = client.simple_query(&format!("SELECT t::text FROM {table} t")).await?;
+            for row in rows {
+                if let SimpleQueryMessage::Row(row) = row {
+                    dump.push_str(row.get(0).unwrap_or_default());
+                    dump.push('\n');
+                }
+            }
+        }
+        Ok(dump)
+    }
+}

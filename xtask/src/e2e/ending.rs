@@ -1,0 +1,107 @@
+//! What the service has counted, how it stops, and what it must not have written down.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::http::expect;
+use super::stage::{PROVIDER, SLOW_PROVIDER, Stage};
+use super::steps::Steps;
+use crate::process::until;
+
+/// The login in flight at the signal takes this long at its provider.
+const IN_FLIGHT_MS: u64 = 1500;
+/// "At once".
+const NOT_READY_LIMIT: Duration = Duration::from_millis(500);
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+const ARRIVAL_LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) async fn walk(steps: &mut Steps, stage: &mut Stage) -> Result<()> {
+    steps.step("metrics count what happened", metrics(stage)).await?;
+    let name = "SIGTERM: not ready at once, the login in flight finishes, exit 0 in time";
+    steps.step(name, shutdown(stage)).await?;
+    steps.step("the log tells of requests, and holds no secret", async { log(stage) }).await
+}
+
+async fn metrics(stage: &Stage) -> Result<()> {
+    let answer = stage.service.ops("/metrics").await?;
+    answer.expect_status(200)?;
+    let generated = |provider: &str, outcome: &str| {
+        let labels = [format!("provider=\"{provider}\""), format!("outcome=\"{outcome}\"")];
+        sum(&answer.body, "mintgate_token_generation_total", &labels)
+    };
+    let successes = [PROVIDER, SLOW_PROVIDER].map(|provider| generated(provider, "success"));
+    expect("logins counted", &successes.iter().sum(), &stage.caller.seen.sessions())?;
+    ensure!(generated(PROVIDER, "INVALID_AUTH_CODE") > 0, "no refused code was counted");
+    expect("timeouts counted", &generated(SLOW_PROVIDER, "PROVIDER_TIMEOUT"), &1)?;
+    let timed = sum(&answer.body, "mintgate_token_generation_duration_seconds_count", &[]);
+    ensure!(timed > 0, "no duration was observed");
+    Ok(())
+}
+
+/// The sum of a metric's series that have all these labels.
+fn sum(text: &str, metric: &str, labels: &[String]) -> u64 {
+    text.lines()
+        .filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let name = series.split('{').next()?;
+            let fits = name == metric && labels.iter().all(|label| series.contains(label.as_str()));
+            fits.then(|| value.parse::<u64>().ok())?
+        })
+        .sum()
+}
+
+async fn shutdown(stage: &mut Stage) -> Result<()> {
+    let before = stage.mock.stats().await?.token;
+    stage.mock.order_token_fault(json!({"kind": "delay", "ms": IN_FLIGHT_MS})).await?;
+    let code = stage.caller.code(&stage.mock).await?;
+    let login = tokio::spawn({
+        let caller = stage.caller.clone();
+        async move { caller.offer(PROVIDER, &code).await }
+    });
+    until(ARRIVAL_LIMIT, || async {
+        ensure!(stage.mock.stats().await?.token > before, "the login has not reached the provider");
+        Ok(())
+    })
+    .await?;
+
+    let asked = Instant::now();
+    stage.service.process()?.signal(Signal::TERM)?;
+    until(NOT_READY_LIMIT, || async {
+        stage.service.ops("/health/ready").await?.expect_status(503)
+    })
+    .await
+    .context("readiness after SIGTERM")?;
+    ensure!(!login.is_finished(), "the login was answered too early to prove anything");
+
+    stage.caller.session(&login.await??).context("the login in flight")?;
+    let left = STOP_LIMIT.saturating_sub(asked.elapsed());
+    let status = stage.service.process()?.wait_at_most(left).await?;
+    ensure!(status.success(), "expected exit code 0, got {status}");
+    stage.mock.clear_faults().await
+}
+
+fn log(stage: &Stage) -> Result<()> {
+    let log = stage.service.log();
+    // A request id in it proves that this is the log of those requests.
+    let id = stage.caller.seen.last_request_id().context("no answer had a request id")?;
+    ensure!(log.contains(&id), "the log does not mention the request {id}");
+    stage.caller.seen.not_in("the service's log", &log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_are_summed_by_name_and_labels() {
+        let text = "# HELP a_total b\na_total{p=\"x\",o=\"ok\"} 3\na_total{p=\"y\",o=\"ok\"} 4\n\
+                    a_total{p=\"x\",o=\"no\"} 5\na_total_more{p=\"x\",o=\"ok\"} 6\nb_count 7\n";
+        assert_eq!(sum(text, "a_total", &["o=\"ok\"".into()]), 7);
+        assert_eq!(sum(text, "a_total", &["o=\"ok\"".into(), "p=\"x\"".into()]), 3);
+        assert_eq!(sum(text, "b_count", &[]), 7);
+    }
+}

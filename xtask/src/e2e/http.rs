@@ -1,0 +1,80 @@
+//! HTTP as the walk speaks it: every answer is kept whole, with how long it took.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, RequestBuilder};
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// A client that follows nothing, keeps no cookies and waits no longer than any answer may take.
+pub(super) fn client() -> Result<Client> {
+    Ok(Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(20))
+        .build()?)
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+    pub(super) took: Duration,
+}
+
+/// Sends a request and takes the whole answer.
+pub(super) async fn send(request: RequestBuilder) -> Result<Answer> {
+    let started = Instant::now();
+    let response = request.send().await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let body = response.text().await?;
+    Ok(Answer { status, headers, body, took: started.elapsed() })
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+    }
+
+    pub(super) fn json(&self) -> Result<Value> {
+        serde_json::from_str(&self.body)
+            .with_context(|| format!("expected JSON, got {}", self.body))
+    }
+
+    pub(super) fn expect_status(&self, expected: u16) -> Result<()> {
+        if self.status != expected {
+            bail!("expected status {expected}, got {} with {}", self.status, self.body);
+        }
+        Ok(())
+    }
+
+    pub(super) fn expect_header(&self, name: &str, expected: &str) -> Result<()> {
+        expect(&format!("header {name}"), &self.header(name), &Some(expected))
+    }
+}
+
+/// Fails, naming both, if what came is not what was expected.
+pub(super) fn expect<T: PartialEq + Debug>(what: &str, got: &T, expected: &T) -> Result<()> {
+    if got != expected {
+        bail!("{what}: expected {expected:?}, got {got:?}");
+    }
+    Ok(())
+}
+
+/// The names of an object's members, sorted.
+pub(super) fn keys(json: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> =
+        json.as_object().map(|it| it.keys().map(String::as_str).collect()).unwrap_or_default();
+    // The order of the map depends on which of serde_json's features others turn on.
+    keys.sort_unstable();
+    keys
+}

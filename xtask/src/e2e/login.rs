@@ -1,0 +1,131 @@
+//! A login, and what every answer of the token endpoint must look like.
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Client;
+use serde_json::{Value, json};
+
+use super::http::{Answer, client, expect, keys, send};
+use super::rig::{CLIENT_SECRET, Mock, REDIRECT_URI, Service, code};
+use super::seen::Seen;
+
+const ACCESS_ATTRIBUTES: &str = "; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=3600";
+const REFRESH_ATTRIBUTES: &str =
+    "; Path=/api/v1/auth/refresh; HttpOnly; Secure; SameSite=Lax; Max-Age=2592000";
+
+/// A client of one service; clones share what they have seen.
+#[derive(Clone)]
+pub(super) struct Caller {
+    client: Client,
+    issuer: String,
+    pub(super) seen: Seen,
+}
+
+impl Caller {
+    pub(super) fn new(service: &Service) -> Result<Self> {
+        let seen = Seen::default();
+        seen.add("client secret", CLIENT_SECRET);
+        Ok(Self { client: client()?, issuer: service.base(), seen })
+    }
+
+    /// A fresh code from a provider.
+    pub(super) async fn code(&self, provider: &Mock) -> Result<String> {
+        self.code_of(&provider.issuer).await
+    }
+
+    /// A fresh code from the provider at this issuer.
+    pub(super) async fn code_of(&self, issuer: &str) -> Result<String> {
+        let code = code(&self.client, issuer).await?;
+        self.seen.add("authorization code", &code);
+        Ok(code)
+    }
+
+    /// Offers a code to the service, as a page would.
+    pub(super) async fn offer(&self, provider: &str, code: &str) -> Result<Answer> {
+        self.seen.add("authorization code", code);
+        let body = json!({"authCode": code, "provider": provider, "redirectUri": REDIRECT_URI});
+        let url = format!("{}/api/v1/auth/token", self.issuer);
+        let answer = send(self.client.post(url).json(&body)).await?;
+        self.seen.answer(answer.status, answer.header("x-request-id"));
+        for cookie in answer.all("set-cookie") {
+            let value = cookie.split_once('=').map(|(_, rest)| rest).unwrap_or_default();
+            self.seen.add_token("cookie", value.split(';').next().unwrap_or_default());
+        }
+        if let Some(token) = answer.json().ok().as_ref().and_then(|it| it["accessToken"].as_str()) {
+            self.seen.add_token("access token", token);
+        }
+        Ok(answer)
+    }
+
+    /// A whole login; the id of its session.
+    pub(super) async fn login(&self, provider: &str, mock: &Mock) -> Result<String> {
+        let code = self.code(mock).await?;
+        self.session(&self.offer(provider, &code).await?)
+    }
+
+    /// Checks a successful answer, whole; the id of its session.
+    pub(super) fn session(&self, answer: &Answer) -> Result<String> {
+        answer.expect_status(200)?;
+        answer.expect_header("content-type", "application/json")?;
+        answer.expect_header("cache-control", "no-store")?;
+        answer.header("x-request-id").context("no X-Request-Id")?;
+        let body = answer.json()?;
+        expect("keys", &keys(&body), &vec!["accessToken", "expiresIn", "message", "tokenType"])?;
+        expect("message", &body["message"], &json!("Tokens generated successfully."))?;
+        expect("expiresIn", &body["expiresIn"], &json!(3600))?;
+        expect("tokenType", &body["tokenType"], &json!("Bearer"))?;
+        let access = body["accessToken"].as_str().context("accessToken is no string")?;
+
+        let cookies = answer.all("set-cookie");
+        let [access_cookie, refresh_cookie] = cookies.as_slice() else {
+            bail!("expected two Set-Cookie, got {}", cookies.len());
+        };
+        let whole = format!("Auth-Access-Token={access}{ACCESS_ATTRIBUTES}");
+        ensure!(*access_cookie == whole, "the access cookie is {access_cookie}");
+        let refresh = refresh_cookie
+            .strip_prefix("Auth-Refresh-Token=")
+            .and_then(|rest| rest.strip_suffix(REFRESH_ATTRIBUTES))
+            .with_context(|| format!("the refresh cookie is {refresh_cookie}"))?;
+
+        let (header, claims) = decode(access)?;
+        expect("access token's typ", &header["typ"], &json!("at+jwt"))?;
+        expect("access token's iss", &claims["iss"], &json!(self.issuer))?;
+        let (header, refresh_claims) = decode(refresh)?;
+        expect("refresh token's typ", &header["typ"], &json!("rt+jwt"))?;
+        expect("refresh token's sid", &refresh_claims["sid"], &claims["sid"])?;
+        Ok(claims["sid"].as_str().context("the access token has no sid")?.to_owned())
+    }
+}
+
+/// Checks that an answer is this error in the one shape, and gives nothing away.
+pub(super) fn expect_error(answer: &Answer, status: u16, error_code: &str) -> Result<()> {
+    answer.expect_status(status)?;
+    answer.expect_header("content-type", "application/json")?;
+    answer.expect_header("cache-control", "no-store")?;
+    let body = answer.json()?;
+    expect("errorCode", &body["errorCode"], &json!(error_code))?;
+    expect("keys", &keys(&body), &vec!["errorCode", "message", "requestId", "timestamp"])?;
+    let request_id = answer.header("x-request-id").context("no X-Request-Id")?;
+    expect("requestId", &body["requestId"], &json!(request_id))?;
+    ensure!(answer.all("set-cookie").is_empty(), "an error set cookies");
+    if status == 401 {
+        answer.header("www-authenticate").context("a 401 without WWW-Authenticate")?;
+    }
+    if status == 503 {
+        answer.header("retry-after").context("a 503 without Retry-After")?;
+    }
+    Ok(())
+}
+
+/// The header and the claims of a compact JWS (RFC 7515 §3.1), not verified.
+fn decode(token: &str) -> Result<(Value, Value)> {
+    let parts: Vec<&str> = token.split('.').collect();
+    let [header, payload, _signature] = parts.as_slice() else {
+        bail!("a compact JWS has three parts, not {}", parts.len());
+    };
+    let json = |part: &str| -> Result<Value> {
+        Ok(serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part)?)?)
+    };
+    Ok((json(header)?, json(payload)?))
+}

@@ -1,0 +1,144 @@
+//! `cargo xtask e2e`: the shipped binary as a process, against real Postgres, SQLite and the mock
+//! provider, over real HTTP.
+
+mod basics;
+mod browser;
+mod database;
+mod dev;
+mod ending;
+mod http;
+mod login;
+mod rig;
+mod seen;
+mod stage;
+mod steps;
+mod trouble;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::postgres::{Durability, Postgres, URL_VARIABLE};
+use crate::say;
+use database::Database;
+use rig::Binaries;
+use stage::Stage;
+use steps::Steps;
+
+#[derive(Args, Default)]
+pub(crate) struct Options {
+    /// Keep the directory with configurations, keys and logs
+    #[arg(long)]
+    keep: bool,
+    /// Leave out the step that needs a browser
+    #[arg(long)]
+    no_browser: bool,
+}
+
+pub(crate) async fn run(options: &Options) -> Result<()> {
+    let walked = walk(options).await;
+    match &walked {
+        Ok(summary) => say::line(&format!("e2e: ok ({summary})")),
+        Err(_) => say::line("e2e: FAILED"),
+    }
+    walked.map(drop)
+}
+
+/// The whole walk; a summary of it.
+pub(crate) async fn walk(options: &Options) -> Result<String> {
+    let binaries = Binaries::build()?;
+    let dir = tempfile::Builder::new().prefix("mintgate-e2e-").tempdir()?;
+    let mut steps = Steps::default();
+    let walked = sections(options, &mut steps, &binaries, dir.path()).await;
+    if options.keep {
+        say::line(&format!("e2e: kept {}", dir.keep().display()));
+    }
+    walked?;
+    steps.finish()
+}
+
+async fn sections(
+    options: &Options,
+    steps: &mut Steps,
+    binaries: &Binaries,
+    dir: &Path,
+) -> Result<()> {
+    let mut postgres = server().await?;
+    Steps::section(&format!("the service on Postgres ({})", postgres.origin()));
+    let database = Database::create(postgres.url()).await?;
+    let walked =
+        on_postgres(steps, binaries, &dir.join("postgres"), &mut postgres, &database).await;
+    let removed = database.remove().await;
+    walked?;
+    removed?;
+    drop(postgres);
+
+    Steps::section("the service on SQLite");
+    on_sqlite(steps, binaries, &dir.join("sqlite")).await?;
+
+    Steps::section("mintgate dev");
+    dev::walk(steps, binaries, &dir.join("dev"), !options.no_browser).await
+}
+
+/// A server to kill if there can be one, else the one that is given.
+async fn server() -> Result<Postgres> {
+    match Postgres::start_own(Durability::On).await {
+        Ok(server) => Ok(server),
+        Err(none) => Postgres::given().await?.with_context(|| format!("{none:#}")),
+    }
+}
+
+async fn on_postgres(
+    steps: &mut Steps,
+    binaries: &Binaries,
+    dir: &Path,
+    postgres: &mut Postgres,
+    database: &Database,
+) -> Result<()> {
+    let mut stage = Stage::set(steps, binaries, dir, &database.url).await?;
+    let walked = async {
+        basics::walk(steps, &stage, Some(database)).await?;
+        trouble::hanging_provider(steps, &stage).await?;
+        if postgres.is_own() {
+            trouble::database_crash(steps, &stage, postgres, database).await?;
+        } else {
+            let reason = format!("the server of {URL_VARIABLE} is not this command's to kill");
+            steps.not_run("Postgres dies and comes back", &reason);
+        }
+        ending::walk(steps, &mut stage).await?;
+        let dump = async { stage.caller.seen.not_in("the database", &database.dump().await?) };
+        steps.step("the database holds no secret in clear", dump).await
+    };
+    let walked = walked.await;
+    stage.explain_failure(walked)
+}
+
+async fn on_sqlite(steps: &mut Steps, binaries: &Binaries, dir: &Path) -> Result<()> {
+    let file = dir.join("mintgate.db");
+    let url = format!("sqlite://{}", file.display());
+    let mut stage = Stage::set(steps, binaries, dir, &url).await?;
+    let walked = async {
+        basics::walk(steps, &stage, None).await?;
+        trouble::hanging_provider(steps, &stage).await?;
+        ending::walk(steps, &mut stage).await?;
+        let name = "the database holds no secret in clear";
+        steps.step(name, async { nothing_in_files(&stage, &file) }).await
+    };
+    let walked = walked.await;
+    stage.explain_failure(walked)
+}
+
+/// The database and what SQLite keeps beside it.
+fn nothing_in_files(stage: &Stage, file: &Path) -> Result<()> {
+    let Some(dir) = file.parent() else { bail!("the database is nowhere") };
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&name) {
+            let bytes = std::fs::read(entry.path())?;
+            stage.caller.seen.not_in("the database", &String::from_utf8_lossy(&bytes))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! The steps of a walk: one line each, a deadline each, the first failure ends it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use tokio::time::Instant;
+
+use crate::{say, workspace};
+
+/// No step has a reason to take longer.
+const STEP_LIMIT: Duration = Duration::from_secs(90);
+
+#[derive(Default)]
+pub(super) struct Steps {
+    done: usize,
+    not_run: Vec<String>,
+}
+
+impl Steps {
+    /// A heading over the steps that follow.
+    pub(super) fn section(title: &str) {
+        say::line(&format!("e2e: {title}"));
+    }
+
+    /// Runs one step and prints how it went.
+    pub(super) async fn step<T>(
+        &mut self,
+        name: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let started = Instant::now();
+        let outcome = tokio::time::timeout(STEP_LIMIT, work)
+            .await
+            .unwrap_or_else(|_| Err(anyhow!("not done within {STEP_LIMIT:?}")));
+        let took = started.elapsed().as_millis();
+        if outcome.is_ok() {
+            self.done += 1;
+            say::line(&format!("  ✓ {name}, {took} ms"));
+        } else {
+            say::line(&format!("  ✗ {name}, {took} ms"));
+        }
+        outcome.with_context(|| format!("step “{name}”"))
+    }
+
+    /// A step that cannot run here: a failure where nobody looks on.
+    pub(super) fn not_run(&mut self, name: &str, reason: &str) {
+        say::line(&format!("  - {name}: not run: {reason}"));
+        self.not_run.push(format!("{name} ({reason})"));
+    }
+
+    /// A step that nobody wanted.
+    pub(super) fn left_out(name: &str, reason: &str) {
+        say::line(&format!("  - {name}: left out: {reason}"));
+    }
+
+    /// The summary; an error if steps could not run and nobody looks on.
+    pub(super) fn finish(self) -> Result<String> {
+        if self.not_run.is_empty() {
+            return Ok(format!("{} steps", self.done));
+        }
+        let missing = self.not_run.join("; ");
+        if workspace::unattended() {
+            bail!("CI is set, and these steps were not run: {missing}");
+        }
+        Ok(format!("{} steps, NOT RUN: {missing}", self.done))
+    }
+}
