@@ -54,7 +54,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Test(options) => test::run(&options).await,
         Command::E2e(options) => e2e::run(&options).await,
         Command::Ci(options) => ci::run(&options).await,
-        Command::CheckDeps => check_deps::run(),
+        Command::CheckDeps => check_deps::run().await,
         Command::Db(action) => db::run(action).await,
     }
 }

@@ -161,6 +161,14 @@ pub(crate) async fn capture(command: &mut Command, limit: Duration) -> Result<St
     whole(&mut stdout)
 }
 
+/// Runs a command to its end, its messages shown; its standard output.
+pub(crate) async fn output_of(name: &str, command: &mut Command) -> Result<String> {
+    let mut stdout = tempfile::tempfile()?;
+    command.stdout(stdout.try_clone()?);
+    Process::shown(name, command)?.success().await?;
+    whole(&mut stdout)
+}
+
 fn whole(file: &mut File) -> Result<String> {
     let mut bytes = Vec::new();
     file.rewind()?;

@@ -28,7 +28,7 @@ async fn stages(options: &Options) -> Result<String> {
     if !options.cargo_args.is_empty() {
         return Ok("cargo test, filtered; no check-deps, no e2e".to_owned());
     }
-    check_deps::run().context("check-deps")?;
+    check_deps::run().await.context("check-deps")?;
     let walked = e2e::walk(&e2e::Options::default()).await.context("e2e")?;
     Ok(format!("cargo test; check-deps; e2e: {walked}"))
 }

@@ -77,7 +77,7 @@ impl Application {
         })?);
         let cookies =
             Arc::new(HttpCookiePolicy::new(&settings.cookies, &settings.server.public_url));
-        let ports = IssueTokensPorts {
+        let issue_ports = IssueTokensPorts {
             providers: providers(&settings, &clock, &metrics)?,
             users: store.users(),
             sessions: store.sessions(),
@@ -88,7 +88,7 @@ impl Application {
             metrics: metrics.clone(),
         };
         let parts = AppParts {
-            issue: IssueTokens::new(ports, issue_config(&settings)),
+            issue: IssueTokens::new(issue_ports, issue_config(&settings)),
             public_keys: signer,
             cookies,
             metrics: metrics.clone(),
@@ -189,7 +189,7 @@ pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 /// # Errors
 /// If the store cannot be reached or a migration fails.
 pub async fn migrate(settings: &Settings) -> anyhow::Result<Vec<String>> {
-    Ok(schema_of(settings)?.migrate().await?)
+    schema_of(settings)?.migrate().await.context("store.url")
 }
 
 /// The names of the migrations that [`migrate`] would run.
@@ -197,7 +197,7 @@ pub async fn migrate(settings: &Settings) -> anyhow::Result<Vec<String>> {
 /// # Errors
 /// If the store cannot be reached.
 pub async fn pending_migrations(settings: &Settings) -> anyhow::Result<Vec<String>> {
-    Ok(schema_of(settings)?.pending_migrations().await?)
+    schema_of(settings)?.pending_migrations().await.context("store.url")
 }
 
 fn schema_of(settings: &Settings) -> anyhow::Result<Store> {

@@ -1,5 +1,7 @@
 //! The log: JSON or for people, on standard output.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::UtcTime;
 
@@ -15,7 +17,7 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
     // A second start (several services in one test process) keeps the first.
     let _ = match settings.format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
-        LogFormat::Pretty => builder.try_init(),
+        LogFormat::Pretty => builder.with_ansi(std::io::stdout().is_terminal()).try_init(),
     };
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);

@@ -15,7 +15,7 @@ use crate::tls::TlsMode;
 /// A connection that idles is probed, so that a firewall that forgot it is noticed.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 /// How long a migration waits: for another replica that migrates, before it begins.
-const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A connection was not made. The text holds no password and no value of a row.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -86,12 +86,13 @@ impl Connector {
     async fn establish_unbounded(&self) -> Result<AsyncPgConnection, ConnectFailure> {
         let made = match &self.tls {
             None => {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(failure)?;
+                let (client, connection) =
+                    self.config.connect(NoTls).await.map_err(|e| failure(&e))?;
                 AsyncPgConnection::try_from_client_and_connection(client, connection).await
             }
             Some(tls) => {
                 let connected = self.config.connect(tls.clone()).await;
-                let (client, connection) = connected.map_err(failure)?;
+                let (client, connection) = connected.map_err(|e| failure(&e))?;
                 AsyncPgConnection::try_from_client_and_connection(client, connection).await
             }
         };
@@ -100,9 +101,9 @@ impl Connector {
 }
 
 /// The error with its causes: its own text alone is only "error connecting to server".
-fn failure(error: tokio_postgres::Error) -> ConnectFailure {
+fn failure(error: &tokio_postgres::Error) -> ConnectFailure {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
+    let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         let inner_text = inner.to_string();
         if !text.ends_with(&inner_text) {

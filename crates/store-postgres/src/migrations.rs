@@ -49,7 +49,7 @@ pub(crate) fn pending(applied: &[String]) -> Result<Vec<String>, StoreError> {
         MIGRATIONS.migrations().map_err(|e| failed(e.as_ref()))?;
     let mut pending: Vec<_> = embedded
         .iter()
-        .map(|migration| migration.name())
+        .map(Migration::name)
         .filter(|name| !applied.contains(&name.version().to_string()))
         .map(ToString::to_string)
         .collect();

@@ -10,7 +10,7 @@ use diesel::sql_types::{
     Array, BigInt, Binary, Bool, HasSqlType, Json, Nullable, Text, Timestamptz, Uuid,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use mintgate_domain::model::{ClaimValue, SessionOpening, SessionOwner};
+use mintgate_domain::model::{ClaimValue, Role, SessionOpening, SessionOwner};
 use mintgate_domain::ports::{OpenOutcome, StoreError};
 
 use crate::error::Failure;
@@ -76,7 +76,7 @@ impl<'a> TryFrom<&'a SessionOpening> for Values<'a> {
             expires_at: to_postgres(session.refresh.expires_at, "cur_exp")?,
             absolute_expires_at: to_postgres(session.absolute_expires_at, "absolute_expires_at")?,
             created_at: to_postgres(session.created_at, "created_at")?,
-            roles: grant.roles.iter().map(|role| role.as_str()).collect(),
+            roles: grant.roles.iter().map(Role::as_str).collect(),
             auth_time: to_postgres(grant.auth_time, "auth_time")?,
             extra_claims: serde_json::Value::Object(
                 grant.extra.iter().map(|(name, value)| (name.clone(), json(value))).collect(),

@@ -145,19 +145,9 @@ impl Pool {
         loop {
             let mut pooled = self.check_out().await?;
             let failure = match self.answer(&mut pooled, statement).await {
-                // Refused without a reason that the driver tells: see whether it is the schema.
-                Err(Failure::Refused(message)) => {
-                    let applied = self.answer(&mut pooled, &AppliedMigrations).await;
-                    match applied.map(|applied| migrations::require_current(&applied)) {
-                        Err(Failure::ConnectionLost(reason)) => Failure::ConnectionLost(reason),
-                        Ok(Err(mismatch)) => Failure::Final(mismatch),
-                        Ok(Ok(())) | Err(Failure::Refused(_) | Failure::Final(_)) => {
-                            Failure::Final(StoreError::Unavailable(message))
-                        }
-                    }
-                }
-                Err(failure) => failure,
                 Ok(output) => return Ok(output),
+                Err(Failure::Refused(message)) => self.diagnose(&mut pooled, message).await,
+                Err(failure) => failure,
             };
             match failure {
                 Failure::ConnectionLost(reason) => {
@@ -198,13 +188,24 @@ impl Pool {
         statement: &S,
     ) -> Result<S::Output, Failure> {
         let bound = self.statement_timeout + ANSWER_MARGIN;
-        match timeout(bound, statement.run(&mut pooled.connection)).await {
-            Ok(result) => result,
-            Err(_) => {
-                let reason = format!("no answer within {} ms", bound.as_millis());
-                self.retire(pooled.epoch, &reason);
-                Err(Failure::Final(StoreError::Unavailable(reason)))
-            }
+        if let Ok(result) = timeout(bound, statement.run(&mut pooled.connection)).await {
+            return result;
+        }
+        let reason = format!("no answer within {} ms", bound.as_millis());
+        self.retire(pooled.epoch, &reason);
+        Err(Failure::Final(StoreError::Unavailable(reason)))
+    }
+
+    /// Why the server refused, where the driver does not tell: the schema may be another, or the
+    /// server may be going down. Anything else is left at its message.
+    async fn diagnose(&self, pooled: &mut Pooled, message: String) -> Failure {
+        match self.answer(pooled, &AppliedMigrations).await {
+            Ok(applied) => match migrations::require_current(&applied) {
+                Ok(()) => Failure::Refused(message),
+                Err(mismatch) => Failure::Final(mismatch),
+            },
+            Err(Failure::ConnectionLost(reason)) => Failure::ConnectionLost(reason),
+            Err(Failure::Refused(_) | Failure::Final(_)) => Failure::Refused(message),
         }
     }
 
@@ -218,11 +219,13 @@ impl Pool {
     }
 
     fn exhausted(&self) -> StoreError {
+        let last_failure = self.shared.last_failure().clone();
+        let reason = last_failure.as_deref().unwrap_or(match self.inner.state().connections {
+            0 => "the server does not answer",
+            _ => "all are in use",
+        });
         let millis = self.connect_timeout.as_millis();
-        StoreError::Unavailable(match self.shared.last_failure().as_deref() {
-            Some(reason) => format!("no connection within {millis} ms: {reason}"),
-            None => format!("no free connection within {millis} ms"),
-        })
+        StoreError::Unavailable(format!("no connection within {millis} ms: {reason}"))
     }
 }
 

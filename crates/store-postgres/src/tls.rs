@@ -56,7 +56,8 @@ impl TlsMode {
             Self::Require if root_certificate.is_some() => Self::VerifyCa,
             other => other,
         };
-        let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(unusable)?;
+        let mut builder =
+            SslConnector::builder(SslMethod::tls_client()).map_err(|e| unusable(&e))?;
         if matches!(mode, Self::VerifyCa | Self::VerifyFull) {
             trust(&mut builder, root_certificate)?;
         } else {
@@ -78,15 +79,15 @@ fn trust(
     root_certificate: Option<&str>,
 ) -> Result<(), InvalidPgConfig> {
     if let Some(file) = root_certificate.filter(|file| *file != "system") {
-        let mut store = openssl::x509::store::X509StoreBuilder::new().map_err(unusable)?;
+        let mut store = openssl::x509::store::X509StoreBuilder::new().map_err(|e| unusable(&e))?;
         let pem = std::fs::read(file)
             .map_err(|e| InvalidPgConfig(format!("sslrootcert {file} cannot be read: {e}")))?;
-        let certificates = openssl::x509::X509::stack_from_pem(&pem).map_err(unusable)?;
+        let certificates = openssl::x509::X509::stack_from_pem(&pem).map_err(|e| unusable(&e))?;
         if certificates.is_empty() {
             return Err(InvalidPgConfig(format!("sslrootcert {file} holds no certificate")));
         }
         for certificate in certificates {
-            store.add_cert(certificate).map_err(unusable)?;
+            store.add_cert(certificate).map_err(|e| unusable(&e))?;
         }
         builder.set_cert_store(store.build());
         return Ok(());
@@ -94,11 +95,13 @@ fn trust(
     let system = openssl_probe::probe();
     let directory = system.cert_dir.first().map(std::path::PathBuf::as_path);
     if system.cert_file.is_some() || directory.is_some() {
-        builder.load_verify_locations(system.cert_file.as_deref(), directory).map_err(unusable)?;
+        builder
+            .load_verify_locations(system.cert_file.as_deref(), directory)
+            .map_err(|e| unusable(&e))?;
     }
     Ok(())
 }
 
-fn unusable(error: ErrorStack) -> InvalidPgConfig {
+fn unusable(error: &ErrorStack) -> InvalidPgConfig {
     InvalidPgConfig(format!("TLS cannot be set up: {error}"))
 }

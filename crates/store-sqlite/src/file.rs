@@ -57,3 +57,32 @@ pub(crate) fn establish(address: &str, busy_timeout: Duration) -> Result<SqliteC
     connection.batch_execute(&settings).map_err(|e| e.to_string())?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::dsl::sql;
+    use diesel::prelude::*;
+    use diesel::sql_types::{BigInt, Text};
+
+    use super::*;
+
+    #[test]
+    fn connections_are_durable_and_check_foreign_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        let busy_timeout = Duration::from_millis(1234);
+        let address = prepare(&directory.path().join("mintgate.db"), busy_timeout).unwrap();
+        let mut connection = establish(&address, busy_timeout).unwrap();
+        let mode = sql::<Text>("(SELECT journal_mode FROM pragma_journal_mode)");
+        let mode: String = diesel::select(mode).get_result(&mut connection).unwrap();
+        assert_eq!(mode, "wal");
+        for (pragma, column, expected) in [
+            ("synchronous", "synchronous", 2),
+            ("foreign_keys", "foreign_keys", 1),
+            ("busy_timeout", "timeout", 1234),
+        ] {
+            let value = sql::<BigInt>(&format!("(SELECT {column} FROM pragma_{pragma})"));
+            let value: i64 = diesel::select(value).get_result(&mut connection).unwrap();
+            assert_eq!(value, expected, "{pragma}");
+        }
+    }
+}

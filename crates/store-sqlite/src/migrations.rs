@@ -16,10 +16,10 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlit
 pub(crate) fn pending(connection: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {
     let applied = applied(connection).map_err(|e| store_error(&e))?;
     let embedded: Vec<Box<dyn Migration<Sqlite>>> =
-        MIGRATIONS.migrations().map_err(|e| failed(e.to_string()))?;
+        MIGRATIONS.migrations().map_err(|e| failed(&e.to_string()))?;
     let mut pending: Vec<_> = embedded
         .iter()
-        .map(|migration| migration.name())
+        .map(Migration::name)
         .filter(|name| !applied.contains(&name.version().to_string()))
         .map(ToString::to_string)
         .collect();
@@ -56,18 +56,19 @@ impl From<Error> for Failed {
 /// Runs what is pending, all or nothing; another process that does the same waits its turn.
 pub(crate) fn run(connection: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {
     let ran = connection.immediate_transaction(|connection| {
-        let pending =
-            connection.pending_migrations(MIGRATIONS).map_err(|e| Failed(failed(e.to_string())))?;
+        let pending = connection
+            .pending_migrations(MIGRATIONS)
+            .map_err(|e| Failed(failed(&e.to_string())))?;
         for migration in &pending {
             connection
                 .run_migration(migration)
-                .map_err(|e| Failed(failed(format!("{}: {e}", migration.name()))))?;
+                .map_err(|e| Failed(failed(&format!("{}: {e}", migration.name()))))?;
         }
         Ok(pending.iter().map(|migration| migration.name().to_string()).collect())
     });
     ran.map_err(|Failed(error)| error)
 }
 
-fn failed(reason: String) -> StoreError {
+fn failed(reason: &str) -> StoreError {
     StoreError::Unavailable(format!("the migrations cannot be run: {reason}"))
 }

@@ -4,7 +4,7 @@ use diesel::dsl::exists;
 use diesel::insert_into;
 use diesel::prelude::*;
 use diesel::result::Error;
-use mintgate_domain::model::{NewSession, NewUser, SessionOpening, SessionOwner, UserId};
+use mintgate_domain::model::{NewSession, NewUser, Role, SessionOpening, SessionOwner, UserId};
 use mintgate_domain::ports::{OpenOutcome, StoreError};
 
 use crate::error::store_error;
@@ -117,7 +117,7 @@ fn write_session(
         sessions::last_used_at.eq(session.created_at.as_unix()),
         sessions::user_agent.eq(&client.user_agent),
         sessions::ip_prefix.eq(&client.ip_prefix),
-        sessions::roles.eq(json::texts(grant.roles.iter().map(|role| role.as_str()))),
+        sessions::roles.eq(json::texts(grant.roles.iter().map(Role::as_str))),
         sessions::auth_time.eq(grant.auth_time.as_unix()),
         sessions::acr.eq(&grant.acr),
         sessions::amr.eq(json::texts(grant.amr.iter().map(String::as_str))),

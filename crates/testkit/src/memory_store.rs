@@ -14,7 +14,7 @@ use mintgate_domain::ports::{
     OpenOutcome, PoolState, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
 };
 
-use crate::store_under_test::{Dump, Store, StoreUnderTest, StoredSession};
+use crate::store_under_test::{Dump, Store, StoreUnderTest, StoredSession, hex};
 
 /// Users and sessions in memory. Clones share what they hold.
 #[derive(Debug, Clone, Default)]
@@ -137,16 +137,13 @@ impl StoreUnderTest for MemoryStore {
         dump.insert("users", state.users.iter().map(|row| format!("{row:?}")).collect());
         let identities = state.identities.iter().map(|row| format!("{row:?}"));
         dump.insert("external_identities", identities.collect());
-        let consumed = state.consumed.iter().map(|(hash, at)| format!("{} {at:?}", hex(hash)));
+        let consumed =
+            state.consumed.iter().map(|(hash, at)| format!("{} {at:?}", hex(hash.as_bytes())));
         dump.insert("consumed_id_tokens", consumed.collect());
         let sessions = state.sessions.values();
-        let rows = sessions.map(|row| format!("{} {row:?}", hex(&row.session.refresh.hash)));
+        let rows =
+            sessions.map(|row| format!("{} {row:?}", hex(row.session.refresh.hash.as_bytes())));
         dump.insert("sessions", rows.collect());
         dump
     }
-}
-
-/// A digest as a dump shows it.
-pub(crate) fn hex(hash: &TokenHash) -> String {
-    hash.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mintgate_domain::TokenHash;
 use tokio_postgres::{Client, NoTls};
 
+use crate::store_under_test::hex;
+
 /// Names a server where databases may be created.
 const VARIABLE: &str = "MINTGATE_TEST_DATABASE_URL";
 /// Held while the template is made ("mintgtst" in ASCII).
@@ -167,8 +169,7 @@ fn migrations_digest() -> String {
         let sql = std::fs::read_to_string(directory.join("up.sql")).expect("a migration");
         write!(text, "{:?}\n{sql}\n", directory.file_name()).expect("memory");
     }
-    let digest = TokenHash::of(&text);
-    digest.as_bytes()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&TokenHash::of(&text).as_bytes()[..8])
 }
 
 /// Where in an address `host:port` is.

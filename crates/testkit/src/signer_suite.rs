@@ -1,7 +1,5 @@
 //! The contract of [`TokenSigner`] and [`PublicKeys`]: what every adapter must pass.
 
-#![expect(clippy::expect_used, reason = "a suite fails by panicking, as a test does")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
@@ -31,10 +29,7 @@ pub struct SignerContract<'a> {
 }
 
 impl SignerContract<'_> {
-    /// Checks everything.
-    ///
-    /// # Panics
-    /// If the adapter breaks the contract.
+    /// Checks everything; panics if the adapter breaks the contract.
     pub fn check(&self) {
         self.each_kind_of_token_has_its_own_type_and_key();
         self.access_tokens_say_what_they_were_told();
@@ -46,9 +41,6 @@ impl SignerContract<'_> {
     }
 
     /// Neither kind passes for the other: `typ` and key differ.
-    ///
-    /// # Panics
-    /// If the adapter breaks the contract.
     pub fn each_kind_of_token_has_its_own_type_and_key(&self) {
         let access = Parts::of(&self.access(&Sample::new()));
         let refresh = Parts::of(&self.refresh(0));
@@ -64,9 +56,6 @@ impl SignerContract<'_> {
     }
 
     /// An access token's claims are those it was signed with; those left out are not there.
-    ///
-    /// # Panics
-    /// If the adapter breaks the contract.
     pub fn access_tokens_say_what_they_were_told(&self) {
         let full = Sample::new();
         let claims = Parts::of(&self.access(&full)).claims;
@@ -114,9 +103,6 @@ impl SignerContract<'_> {
     }
 
     /// A refresh token's claims are those it was signed with, and no others.
-    ///
-    /// # Panics
-    /// If the adapter breaks the contract.
     pub fn refresh_tokens_say_what_they_were_told(&self) {
         let mut claims = Parts::of(&self.refresh(3)).claims;
         assert!(claims["iss"].is_string());
@@ -134,9 +120,6 @@ impl SignerContract<'_> {
     }
 
     /// The stored state re-mints the same token; another generation is another token.
-    ///
-    /// # Panics
-    /// If the adapter breaks the contract.
     pub fn equal_refresh_claims_give_equal_bytes(&self) {
         let first = self.refresh(0);
         for _ in 0..5 {
@@ -146,9 +129,6 @@ impl SignerContract<'_> {
     }
 
     /// Neither a name never heard of nor the access key signs refresh tokens.
-    ///
-    /// # Panics
-    /// If the adapter breaks the contract.
     pub fn an_unknown_refresh_key_is_refused(&self) {
         let unknown = KeyId::new("no-such-key");
         let access = KeyId::new(Parts::of(&self.access(&Sample::new())).text("kid"));
@@ -159,9 +139,6 @@ impl SignerContract<'_> {
     }
 
     /// Public members only, and of the access key only; a symmetric key is not published at all.
-    ///
-    /// # Panics
-    /// If the adapter breaks the contract.
     pub fn case_50_the_key_set_is_public(&self) {
         let document = self.keys.jwks();
         let set: Value = parse(&document.json);
@@ -184,9 +161,6 @@ impl SignerContract<'_> {
     }
 
     /// Whoever has the key set can verify access tokens, and nothing else passes as one.
-    ///
-    /// # Panics
-    /// If the adapter breaks the contract.
     pub fn access_tokens_verify_with_the_published_keys_alone(&self) {
         let jwks = &self.keys.jwks().json;
         let token = self.access(&Sample::new());

@@ -4,14 +4,13 @@
 
 use futures_util::future::join_all;
 use mintgate_domain::model::{
-    ClaimValue, ExternalIdentity, Role, SessionOpening, Timestamp, UserId,
+    ClaimValue, ClientInfo, ExternalIdentity, Role, SessionOpening, Timestamp, UserId,
 };
 use mintgate_domain::ports::OpenOutcome;
 use uuid::Uuid;
 
-use crate::memory_store::hex;
 use crate::openings::{Openings, consumed, id_token_text, identity, refresh_token_text};
-use crate::store_under_test::{StoreUnderTest, StoredSession};
+use crate::store_under_test::{StoreUnderTest, StoredSession, hex};
 
 /// How many callers race.
 const RACERS: usize = 16;
@@ -323,7 +322,7 @@ pub async fn every_column_survives(store: &dyn StoreUnderTest) {
             "nested".to_owned(),
             ClaimValue::List(vec![
                 ClaimValue::List(vec![]),
-                ClaimValue::Object([("".to_owned(), ClaimValue::Object([].into()))].into()),
+                ClaimValue::Object([(String::new(), ClaimValue::Object([].into()))].into()),
                 text(""),
             ]),
         ),
@@ -337,7 +336,7 @@ pub async fn a_session_with_the_least_survives(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
     opening.session.grant.acr = None;
     opening.session.grant.amr = vec![];
-    opening.session.client = Default::default();
+    opening.session.client = ClientInfo::default();
     is_read_back(store, opening).await;
 }
 
@@ -359,10 +358,10 @@ pub async fn case_45_a_dump_holds_digests_and_no_token(store: &dyn StoreUnderTes
     assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
     let dump = format!("{:?}", store.dump().await);
     for digest in [opening.session.refresh.hash, mark.hash] {
-        assert!(dump.contains(&hex(&digest)), "the digest is there: {dump}");
+        assert!(dump.contains(&hex(digest.as_bytes())), "the digest is there: {dump}");
     }
     for token in [refresh_token_text(opening.session.id), id_token_text("ada")] {
-        let hex: String = token.bytes().map(|byte| format!("{byte:02x}")).collect();
-        assert!(!dump.contains(&token) && !dump.contains(&hex), "{token} is in the dump");
+        let bytes = hex(token.as_bytes());
+        assert!(!dump.contains(&token) && !dump.contains(&bytes), "{token} is in the dump");
     }
 }

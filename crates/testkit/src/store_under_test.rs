@@ -1,7 +1,7 @@
 //! What the contract suite needs of a store besides its ports.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -62,6 +62,14 @@ impl Dump {
     pub fn counts(&self) -> [usize; 4] {
         Self::TABLES.map(|table| self.0[table].len())
     }
+}
+
+/// Bytes as a dump shows them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("memory");
+        text
+    })
 }
 
 impl fmt::Debug for Dump {

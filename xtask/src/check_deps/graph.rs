@@ -60,8 +60,8 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    pub(super) fn from_metadata(json: &[u8]) -> Result<Self> {
-        let metadata: Metadata = serde_json::from_slice(json).context("cargo metadata")?;
+    pub(super) fn from_metadata(json: &str) -> Result<Self> {
+        let metadata: Metadata = serde_json::from_str(json).context("cargo metadata")?;
         let own: BTreeSet<String> = metadata.workspace_members.into_iter().collect();
         let mut graph = Self {
             names: BTreeMap::new(),

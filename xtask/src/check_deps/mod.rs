@@ -3,10 +3,10 @@
 mod graph;
 
 use std::fs;
-use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
+use crate::process::output_of;
 use crate::{say, workspace};
 use graph::{Edges, Graph};
 
@@ -37,16 +37,10 @@ const ADAPTERS: &[&str] = &[
     "mintgate-store-sqlite",
 ];
 
-pub(crate) fn run() -> Result<()> {
-    let output = workspace::cargo()
-        .args(["metadata", "--format-version", "1", "--filter-platform", &host()?])
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()?;
-    if !output.status.success() {
-        bail!("cargo metadata failed ({})", output.status);
-    }
-    let graph = Graph::from_metadata(&output.stdout)?;
+pub(crate) async fn run() -> Result<()> {
+    let mut command = workspace::cargo();
+    command.args(["metadata", "--format-version", "1", "--filter-platform", &host()?]);
+    let graph = Graph::from_metadata(&output_of("cargo metadata", &mut command).await?)?;
     let mut wrong = broken_arrows(&graph);
     if let Ok(architecture) = fs::read_to_string(workspace::root().join("docs/architecture.md")) {
         wrong.extend(undocumented(&graph, &architecture));

@@ -58,7 +58,7 @@ impl Workspace {
             "workspace_members": names.iter().filter(|n| is_own(n)).map(|n| id(n)).collect::<Vec<_>>(),
             "resolve": {"nodes": names.iter().map(|name| node(name)).collect::<Vec<_>>()},
         });
-        Graph::from_metadata(metadata.to_string().as_bytes()).unwrap()
+        Graph::from_metadata(&metadata.to_string()).unwrap()
     }
 
     fn complaints(&self) -> Vec<String> {

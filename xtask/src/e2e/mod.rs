@@ -47,7 +47,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 
 /// The whole walk; a summary of it.
 pub(crate) async fn walk(options: &Options) -> Result<String> {
-    let binaries = Binaries::build()?;
+    let binaries = Binaries::build().await?;
     let dir = tempfile::Builder::new().prefix("mintgate-e2e-").tempdir()?;
     let mut steps = Steps::default();
     let walked = sections(options, &mut steps, &binaries, dir.path()).await;

@@ -2,16 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use reqwest::{Client, RequestBuilder};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::http::{Answer, client, send};
-use crate::process::{Process, capture, free_addresses};
+use crate::process::{Process, capture, free_addresses, output_of};
 use crate::workspace;
 
 pub(super) const CLIENT_ID: &str = "mintgate";
@@ -40,17 +40,12 @@ struct Target {
 }
 
 impl Binaries {
-    pub(super) fn build() -> Result<Self> {
-        let output = workspace::cargo()
-            .args(["build", "-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"])
-            .args(["--message-format", "json-render-diagnostics"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()?;
-        if !output.status.success() {
-            bail!("the binaries do not build");
-        }
-        let built: Vec<Built> = String::from_utf8_lossy(&output.stdout)
+    pub(super) async fn build() -> Result<Self> {
+        let mut command = workspace::cargo();
+        command.args(["build", "-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"]);
+        command.args(["--message-format", "json-render-diagnostics"]);
+        let built: Vec<Built> = output_of("cargo build", &mut command)
+            .await?
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect();

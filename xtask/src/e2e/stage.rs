@@ -19,6 +19,8 @@ pub(super) struct Stage {
     pub(super) slow: Mock,
     pub(super) service: Service,
     pub(super) caller: Caller,
+    /// The JWKS of the first start.
+    pub(super) jwks: String,
 }
 
 impl Stage {
@@ -36,11 +38,12 @@ impl Stage {
                 let slow = Mock::start(binaries, dir, "mock-idp-slow").await?;
                 let service = Service::configure(binaries, dir, store_url, [&mock, &slow])?;
                 let caller = Caller::new(&service)?;
-                Ok(Self { mock, slow, service, caller })
+                Ok(Self { mock, slow, service, caller, jwks: String::new() })
             })
             .await?;
         steps.step("mintgate migrate", stage.service.migrate()).await?;
         steps.step("mintgate serve, until it is ready", stage.service.start()).await?;
+        stage.jwks = stage.service.jwks().await?.body;
         Ok(stage)
     }
 

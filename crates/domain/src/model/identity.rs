@@ -25,6 +25,8 @@ pub struct VerifiedIdentity {
     pub acr: Option<String>,
     /// Authentication methods references; empty if not given.
     pub amr: Vec<String>,
-    /// The SHA-256 of the ID token, and when it expires.
+    /// The SHA-256 of what the ID token's signature covers (header and payload, RFC 7515 §5.1), and
+    /// when it expires. Not of the whole text: some signatures can be rewritten into another valid
+    /// one, and the same token must not count as a new one.
     pub id_token: Option<(TokenHash, Timestamp)>,
 }

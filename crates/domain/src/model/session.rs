@@ -104,7 +104,7 @@ impl SessionOwner {
 /// An ID token that was posted directly and must never open a second session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConsumedIdToken {
-    /// SHA-256 of the token.
+    /// SHA-256 of its signed part.
     pub hash: TokenHash,
     /// When the token expires by itself, so the record can go.
     pub expires_at: Timestamp,

@@ -167,9 +167,9 @@ mod tests {
     fn cookies(policy: &HttpCookiePolicy, access: &str) -> Result<[String; 2], CookieTooLarge> {
         let built = policy.session_cookies(SessionTokens {
             access: &SignedToken::new(access),
-            access_max_age: Duration::from_secs(3600),
+            access_max_age: Duration::from_hours(1),
             refresh: &SignedToken::new("rrr"),
-            refresh_max_age: Duration::from_secs(2_592_000),
+            refresh_max_age: Duration::from_hours(720),
         });
         built.map(|pair| pair.map(|cookie| cookie.expose().to_owned()))
     }

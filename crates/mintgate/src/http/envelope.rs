@@ -62,10 +62,14 @@ pub async fn envelope<B: MessageBody + 'static>(
     let call = Call::begin(&mut request, &state);
 
     let _place = match admit(&request, &state) {
-        Ok(place) => place,
-        Err(early) => {
-            let response = call.shape(&state, Some("unrouted"), early);
-            return Ok(request.into_response(response));
+        Admission::Entered(place) => place,
+        Admission::Preflight => {
+            let answer = state.origins.preflight(request.headers());
+            return Ok(request.into_response(call.shape(&state, Some("preflight"), answer)));
+        }
+        Admission::Refused(kind) => {
+            let answer = HttpResponse::from_error(ApiError::new(kind));
+            return Ok(request.into_response(call.shape(&state, Some("refused"), answer)));
         }
     };
 
@@ -97,22 +101,23 @@ fn carrying(response: HttpResponse) -> Error {
     InternalError::from_response("answered", response).into()
 }
 
-/// Lets a request in, or says how it is answered at the door.
-fn admit(request: &ServiceRequest, state: &Arc<AppState>) -> Result<super::InFlight, HttpResponse> {
-    let refuse = |kind| Err(HttpResponse::from_error(ApiError::new(kind)));
+/// What becomes of a request at the door.
+enum Admission {
+    Entered(super::InFlight),
+    Preflight,
+    Refused(ErrorKind),
+}
+
+fn admit(request: &ServiceRequest, state: &Arc<AppState>) -> Admission {
     if header_bytes(request.headers()) > state.max_header_bytes {
-        return refuse(ErrorKind::HEADERS_TOO_LARGE);
+        Admission::Refused(ErrorKind::HEADERS_TOO_LARGE)
+    } else if OriginPolicy::is_preflight(request.method(), request.headers()) {
+        Admission::Preflight
+    } else if !accepts_json(request.headers()) {
+        Admission::Refused(ErrorKind::NOT_ACCEPTABLE)
+    } else {
+        state.enter().map_or(Admission::Refused(ErrorKind::OVERLOADED), Admission::Entered)
     }
-    if OriginPolicy::is_preflight(request.method(), request.headers()) {
-        return Err(state.origins.preflight(request.headers()));
-    }
-    if !accepts_json(request.headers()) {
-        return refuse(ErrorKind::NOT_ACCEPTABLE);
-    }
-    let Some(place) = state.enter() else {
-        return refuse(ErrorKind::OVERLOADED);
-    };
-    Ok(place)
 }
 
 impl Call {
@@ -140,13 +145,14 @@ impl Call {
         let status = response.status();
         let foreign;
         let error = match response.error() {
-            Some(error) => match error.as_error::<ApiError>() {
-                Some(ours) => ours,
-                None => {
+            Some(error) => {
+                if let Some(ours) = error.as_error::<ApiError>() {
+                    ours
+                } else {
                     foreign = from_framework(status, error.to_string());
                     &foreign
                 }
-            },
+            }
             None if status.is_client_error() || status.is_server_error() => {
                 foreign = from_framework(status, "no reason given".to_owned());
                 &foreign
@@ -183,7 +189,8 @@ impl Call {
         let session = fields.session.as_ref().map(tracing::field::display);
         let error_code = error.map(|e| e.kind().code);
         let reason = error.and_then(ApiError::detail);
-        let duration_ms = took.as_secs_f64() * 1000.0;
+        // To the microsecond.
+        let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         macro_rules! line {
             ($level:expr) => {
                 tracing::event!(

@@ -18,7 +18,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A refusal on its way to the client.
 #[derive(Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Refusal>);
+
+#[derive(Debug)]
+struct Refusal {
     kind: ErrorKind,
     /// For the log: what really happened. Never sent.
     detail: Option<String>,
@@ -106,53 +109,63 @@ error_table! {
 impl ApiError {
     /// A refusal with nothing more to say.
     pub fn new(kind: ErrorKind) -> Self {
-        Self { kind, detail: None, fields: Vec::new(), clear: Vec::new(), allow: None }
+        Self(Box::new(Refusal {
+            kind,
+            detail: None,
+            fields: Vec::new(),
+            clear: Vec::new(),
+            allow: None,
+        }))
     }
 
     /// [`ErrorKind::METHOD_NOT_ALLOWED`] with the methods there are (RFC 9110 §15.5.6).
     pub fn method_not_allowed(allow: &'static str) -> Self {
-        Self { allow: Some(allow), ..Self::new(ErrorKind::METHOD_NOT_ALLOWED) }
+        let mut refusal = Self::new(ErrorKind::METHOD_NOT_ALLOWED);
+        refusal.0.allow = Some(allow);
+        refusal
     }
 
     /// With what really happened, for the log.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
     /// [`ErrorKind::INVALID_REQUEST`] with the fields at fault.
     pub fn invalid(fields: Vec<FieldError>) -> Self {
-        Self { fields, ..Self::new(ErrorKind::INVALID_REQUEST) }
+        let mut refusal = Self::new(ErrorKind::INVALID_REQUEST);
+        refusal.0.fields = fields;
+        refusal
     }
 
     /// Clears cookies along with the refusal.
     #[must_use]
     pub fn clearing(mut self, cookies: Vec<SetCookie>) -> Self {
-        self.clear = cookies;
+        self.0.clear = cookies;
         self
     }
 
     /// Its row of the error table.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// The fields at fault.
     pub fn fields(&self) -> &[FieldError] {
-        &self.fields
+        &self.0.fields
     }
 
     /// What happened, for the log.
     pub fn detail(&self) -> Option<&str> {
-        self.detail.as_deref()
+        self.0.detail.as_deref()
     }
 
     /// The error shape every refusal has.
     pub(super) fn render(&self, id: &RequestId, now: OffsetDateTime) -> HttpResponse {
-        let mut response = HttpResponse::build(self.kind.status);
+        let mut response = HttpResponse::build(self.0.kind.status);
         response.insert_header((header::CACHE_CONTROL, "no-store"));
-        match self.kind.status {
+        match self.0.kind.status {
             StatusCode::UNAUTHORIZED => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"mintgate\""));
             }
@@ -161,16 +174,17 @@ impl ApiError {
             }
             _ => {}
         }
-        if let Some(methods) = self.allow {
+        if let Some(methods) = self.0.allow {
             response.insert_header((header::ALLOW, methods));
         }
-        append_cookies(&mut response, &self.clear);
+        append_cookies(&mut response, &self.0.clear);
         response.json(ErrorBody {
-            error_code: self.kind.code,
-            message: self.kind.message,
+            error_code: self.0.kind.code,
+            message: self.0.kind.message,
             timestamp: rfc3339_seconds(now),
             request_id: id.as_str(),
             details: self
+                .0
                 .fields
                 .iter()
                 .map(|f| FieldBody { field: &f.field, message: &f.message })
@@ -210,18 +224,18 @@ struct FieldBody<'a> {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.code)
+        f.write_str(self.0.kind.code)
     }
 }
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
-        self.kind.status
+        self.0.kind.status
     }
 
     /// The status alone: the body is written by the envelope, which knows the request id.
     fn error_response(&self) -> HttpResponse {
-        HttpResponse::new(self.kind.status)
+        HttpResponse::new(self.0.kind.status)
     }
 }
 
@@ -296,6 +310,20 @@ mod tests {
             let code = error.code();
             assert_eq!(ApiError::from(error).kind().code, code);
         }
+    }
+
+    #[test]
+    fn the_documented_table_has_exactly_these_errors() {
+        let documented: Vec<&str> = include_str!("../../../../docs/errors.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| ")?.split_once("` | "))
+            .map(|(status_and_code, _)| status_and_code)
+            .collect();
+        let known: Vec<String> = ErrorKind::ALL
+            .iter()
+            .map(|kind| format!("{} | `{}", kind.status.as_u16(), kind.code))
+            .collect();
+        assert_eq!(documented, known, "docs/errors.md and the table here differ");
     }
 
     #[test]

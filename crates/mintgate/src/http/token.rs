@@ -68,6 +68,7 @@ character_rule! {
     "must be of the characters A-Z a-z 0-9 - . _ ~"
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "garde passes its context by reference")]
 fn known_delivery(text: &str, (): &()) -> garde::Result {
     match text {
         "cookie" | "body" => Ok(()),
@@ -218,7 +219,7 @@ pub(super) async fn issue(
         expires_in: tokens.access_expires_in.as_secs(),
         token_type: "Bearer",
         refresh_token: in_body.then(|| tokens.refresh.expose()),
-        refresh_expires_in: in_body.then(|| tokens.refresh_expires_in.as_secs()),
+        refresh_expires_in: in_body.then_some(tokens.refresh_expires_in.as_secs()),
     }))
 }
 

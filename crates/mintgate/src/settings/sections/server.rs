@@ -122,7 +122,7 @@ pub(in crate::settings) fn log(s: &mut Section<'_>) -> Option<LogSettings> {
     );
     let filter = s.text(
         key("filter", "Which lines: a level, or levels by module: `mintgate=debug,info`.")
-            .or("info"),
+            .or("info,actix_server=warn"),
         "filter",
         |text| match EnvFilter::builder().parse(text) {
             Ok(_) => rules::non_empty(text),

@@ -61,7 +61,7 @@ fn the_defaults_are_the_contracts() {
     assert_eq!(limits.request_timeout, Duration::from_secs(10));
     assert_eq!(limits.max_header_bytes, 16_384);
     assert_eq!(log.format, LogFormat::Json);
-    assert_eq!(log.filter, "info");
+    assert_eq!(log.filter, "info,actix_server=warn");
     let [corp] = providers.as_slice() else { panic!("one provider") };
     assert!(corp.client_secret.is_none());
     assert_eq!(corp.scopes, ["openid", "profile", "email"]);

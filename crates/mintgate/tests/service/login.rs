@@ -1,8 +1,7 @@
 //! A login that succeeds: what the client gets, to the letter.
 
-mod common;
-
-use common::{REDIRECT_URI, Store, TestService, bare, claims, header};
+use crate::common::{Options, REDIRECT_URI, Store, TestService, bare, claims, header, sign_in};
+use crate::on_both_stores;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -37,7 +36,7 @@ on_both_stores! {
                 format!("Auth-Refresh-Token={refresh}; Path=/api/v1/auth/refresh; HttpOnly; Secure; SameSite=Lax; Max-Age=2592000"),
             ]
         );
-        let mut names: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
+        let mut names: Vec<_> = headers.keys().map(reqwest::header::HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(
             names,
@@ -51,9 +50,9 @@ on_both_stores! {
     }
 
     async fn the_access_token_says_who_and_what_and_the_refresh_token_is_no_access_token(store: Store) {
-        let service = TestService::start_with(store, common::Options {
+        let service = TestService::start_with(store, Options {
             more: "[tokens]\naudience = [\"https://api.example.com\"]\n[tokens.extra_claims]\nname = \"name\"\nmail = \"email\"".to_owned(),
-            ..common::Options::default()
+            ..Options::default()
         }).await;
         let answer = service.login(&service.code()).await;
         let refresh = answer.headers().get_all("set-cookie").iter().nth(1).unwrap().to_str().unwrap();
@@ -129,7 +128,7 @@ on_both_stores! {
                 ..Default::default()
             });
             let body: Value = service.login(&service.code_for("bob")).await.json().await.unwrap();
-            let said = claims(body["accessToken"].as_str().expect(&body.to_string()));
+            let said = claims(body["accessToken"].as_str().unwrap());
             assert_eq!(said["roles"], json!(["user"]), "email_verified = {verified}");
         }
     }
@@ -150,8 +149,8 @@ on_both_stores! {
     }
 
     async fn body_delivery_gives_the_refresh_token_in_the_body_and_sets_no_cookie(store: Store) {
-        let service = TestService::start_with(store, common::Options {
-            more: "[tokens]\nbody_delivery = true".to_owned(), ..common::Options::default()
+        let service = TestService::start_with(store, Options {
+            more: "[tokens]\nbody_delivery = true".to_owned(), ..Options::default()
         }).await;
         let mut body = bare(&service.code());
         body["tokenDelivery"] = json!("body");
@@ -164,14 +163,14 @@ on_both_stores! {
     }
 
     async fn pkce_and_nonce_pass_through_to_the_provider_and_its_id_token(store: Store) {
-        let service = TestService::start_with(store, common::Options {
-            provider: "pkce = \"required\"\nnonce = \"required\"", ..common::Options::default()
+        let service = TestService::start_with(store, Options {
+            provider: "pkce = \"required\"\nnonce = \"required\"", ..Options::default()
         }).await;
         // RFC 7636 appendix B.
         let code = service.idp().control().issue_code(mintgate_mock_idp::SignIn {
             nonce: Some("n-0S6_WzA2Mj".to_owned()),
             code_challenge: Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned()),
-            ..service.sign_in("alice")
+            ..sign_in("alice")
         });
         let answer = service.post(&json!({
             "authCode": code, "provider": "corp", "redirectUri": REDIRECT_URI,
@@ -191,10 +190,10 @@ on_both_stores! {
 
     async fn an_id_token_posted_directly_opens_one_session(store: Store) {
         let service = TestService::start(store).await;
-        let sign_in = mintgate_mock_idp::SignIn {
-            nonce: Some("nonce".to_owned()), ..service.sign_in("alice")
+        let person = mintgate_mock_idp::SignIn {
+            nonce: Some("nonce".to_owned()), ..sign_in("alice")
         };
-        let token = service.idp().control().issue_id_token(&sign_in, &Default::default());
+        let token = service.idp().control().issue_id_token(&person, &mintgate_mock_idp::IdTokenRecipe::default());
         let body = json!({ "idToken": token, "provider": "corp", "nonce": "nonce" });
         let answer = service.post(&body).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());

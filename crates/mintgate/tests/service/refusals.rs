@@ -1,8 +1,9 @@
 //! Logins that must be refused: the answer, and that nothing was written or sent out.
 
-mod common;
-
-use common::{Options, REDIRECT_URI, Store, TestService, assert_error, bare, claims};
+use crate::common::{
+    Options, REDIRECT_URI, Store, TestService, assert_error, bare, claims, sign_in,
+};
+use crate::on_both_stores;
 use mintgate_mock_idp::{Fault, FaultKind, Faults, IdTokenRecipe, SignIn, SignWith};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ on_both_stores! {
         let service = TestService::start(store).await;
         let long = "x".repeat(2049);
         let cases: &[(&str, Value)] = &[
-            ("authCode", json!(null)), ("authCode", json!("")), ("authCode", json!(4242424242u64)),
+            ("authCode", json!(null)), ("authCode", json!("")), ("authCode", json!(4_242_424_242_u64)),
             ("authCode", json!(["secret-value"])), ("authCode", json!(long)),
             ("authCode", json!("secret\u{0}value")), ("provider", json!(null)),
             ("provider", json!("")), ("provider", json!({"secret": "value"})),
@@ -123,10 +124,10 @@ on_both_stores! {
         let service = TestService::start(store).await;
         let challenged = || service.idp().control().issue_code(SignIn {
             code_challenge: Some("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned()),
-            ..service.sign_in("alice")
+            ..sign_in("alice")
         });
         let with_nonce = || service.idp().control().issue_code(SignIn {
-            nonce: Some("the-nonce".to_owned()), ..service.sign_in("alice")
+            nonce: Some("the-nonce".to_owned()), ..sign_in("alice")
         });
         let unauthorized = StatusCode::UNAUTHORIZED;
         let without = service.post(&bare(&challenged()));
@@ -234,7 +235,7 @@ on_both_stores! {
             service.refused(request, StatusCode::UNAUTHORIZED, "INVALID_ID_TOKEN").await;
 
             service.idp().control().clear_faults();
-            let token = service.idp().control().issue_id_token(&service.sign_in("alice"), &forgery);
+            let token = service.idp().control().issue_id_token(&sign_in("alice"), &forgery);
             let request = service.post(&json!({ "idToken": token, "provider": "corp" }));
             service.refused(request, StatusCode::UNAUTHORIZED, "INVALID_ID_TOKEN").await;
         }
@@ -256,7 +257,7 @@ on_both_stores! {
     async fn case_25_one_id_token_posted_by_many_at_once_opens_one_session(store: Store) {
         let service = TestService::start(store).await;
         let token = service.idp().control()
-            .issue_id_token(&service.sign_in("alice"), &IdTokenRecipe::default());
+            .issue_id_token(&sign_in("alice"), &IdTokenRecipe::default());
         let body = json!({ "idToken": token, "provider": "corp" });
         let posts = (0..10).map(|_| async { service.post(&body).send().await.unwrap().status() });
         let statuses = futures_util::future::join_all(posts).await;

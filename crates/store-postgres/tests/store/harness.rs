@@ -1,5 +1,4 @@
 //! A store on a database of its own, and a way around it.
-#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +48,18 @@ pub(crate) async fn fresh_store() -> PgUnderTest {
     let database = migrated().await;
     let store = store(&config(database.url()));
     PgUnderTest { store, admin: database.client().await, database }
+}
+
+/// Returns as soon as a statement in this database waits for a lock.
+pub(crate) async fn somebody_waits_for_a_lock(watcher: &Client) {
+    let waiting = "SELECT FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let wait = async {
+        while watcher.query(waiting, &[]).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("a statement that waits");
 }
 
 #[async_trait]

@@ -1,5 +1,4 @@
 //! A store in a directory of its own, and a way around it.
-#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,13 +1,13 @@
 //! The file, its migrations, and what goes wrong with either.
 
-mod harness;
-
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::harness::{config, fresh_store, open};
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
 use futures_util::future::{join_all, try_join_all};
-use harness::{config, fresh_store, open};
 use mintgate_domain::ports::{
     OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
 };
@@ -21,6 +21,11 @@ fn cannot_open(path: &std::path::Path) -> String {
     let config = SqliteConfig { path: path.to_owned(), busy_timeout: Duration::from_secs(1) };
     let opened = SqliteStore::open(&config, Arc::new(NoMetrics), Arc::new(ManualClock::default()));
     opened.err().expect("it cannot be opened").to_string()
+}
+
+fn execute(path: &std::path::Path, sql: &str) {
+    let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    connection.batch_execute(sql).unwrap();
 }
 
 #[tokio::test]
@@ -51,6 +56,12 @@ async fn an_empty_file_is_planned_migrated_and_then_current() {
 async fn processes_that_migrate_at_once_take_turns() {
     let directory = tempfile::tempdir().unwrap();
     let processes: Vec<_> = (0..6).map(|_| open(&config(&directory))).collect();
+    // As before a later migration: the list is there, so looking at it takes no lock yet.
+    execute(
+        &config(&directory).path,
+        "CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL,
+            run_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)",
+    );
     let runs = try_join_all(processes.iter().map(|process| process.migrate())).await.unwrap();
     assert_eq!(runs.concat(), ALL);
 }
@@ -58,7 +69,7 @@ async fn processes_that_migrate_at_once_take_turns() {
 #[tokio::test]
 async fn the_migrations_can_be_undone() {
     let test = fresh_store().await;
-    test.execute(include_str!("../../../migrations/sqlite/0001_users_and_sessions/down.sql"));
+    test.execute(include_str!("../../../../migrations/sqlite/0001_users_and_sessions/down.sql"));
     let error = test.store.find_user(&identity("ada")).await.unwrap_err();
     assert_eq!(error, StoreError::SchemaMismatch("no such table: external_identities".into()));
 }

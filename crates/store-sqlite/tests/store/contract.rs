@@ -1,7 +1,5 @@
 //! The contract every store keeps.
 
-mod harness;
-
-use harness::fresh_store;
+use crate::harness::fresh_store;
 
 mintgate_testkit::store_suite!(fresh_store);

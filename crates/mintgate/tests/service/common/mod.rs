@@ -1,5 +1,4 @@
 //! A whole service for a test: the real application on real ports, a real provider, a real store.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 mod dump;
 
@@ -186,16 +185,7 @@ impl TestService {
     }
 
     pub(crate) fn code_for(&self, user: &str) -> String {
-        self.idp().control().issue_code(self.sign_in(user))
-    }
-
-    pub(crate) fn sign_in(&self, user: &str) -> SignIn {
-        SignIn {
-            user: user.to_owned(),
-            client_id: "mintgate".to_owned(),
-            redirect_uri: REDIRECT_URI.to_owned(),
-            ..SignIn::default()
-        }
+        self.idp().control().issue_code(sign_in(user))
     }
 
     pub(crate) fn post(&self, body: &Value) -> RequestBuilder {
@@ -280,6 +270,16 @@ pub(crate) async fn database() -> TestDatabase {
         app::migrate(&settings).await.expect("the schema is made");
     })
     .await
+}
+
+/// A sign-in as from a bare authorization request.
+pub(crate) fn sign_in(user: &str) -> SignIn {
+    SignIn {
+        user: user.to_owned(),
+        client_id: "mintgate".to_owned(),
+        redirect_uri: REDIRECT_URI.to_owned(),
+        ..SignIn::default()
+    }
 }
 
 /// The specification's bare request.

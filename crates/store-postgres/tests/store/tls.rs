@@ -1,12 +1,10 @@
 //! The TLS modes, against a server that has a certificate for `localhost`.
 
-mod harness;
-
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use harness::{config, migrated, store};
+use crate::harness::{config, migrated, store};
 use mintgate_domain::ports::{StoreError, StoreHealth};
 use mintgate_testkit::postgres::TestDatabase;
 use openssl::asn1::Asn1Time;

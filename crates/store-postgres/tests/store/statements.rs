@@ -1,11 +1,9 @@
 //! What a call costs, and that it is timed.
 
-mod harness;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::{config, migrated};
+use crate::harness::{config, migrated};
 use mintgate_domain::ports::{
     OpenOutcome, RefreshTokenRepo, StoreHealth, StoreOperation, UserDirectory,
 };
@@ -20,7 +18,7 @@ async fn every_call_is_one_round_trip_once_its_statement_is_prepared() {
     let proxy = CutProxy::start(database.host_and_port()).await;
     let mut config = config(database.url_through(proxy.address()));
     config.pool_size = 1;
-    let store = harness::store(&config);
+    let store = crate::harness::store(&config);
     let openings = Openings::default();
     let first = openings.new_user(identity("ada"));
     store.find_user(&identity("ada")).await.unwrap();
@@ -68,7 +66,7 @@ async fn each_call_is_timed_under_its_name() {
 #[tokio::test]
 async fn the_pool_tells_its_state() {
     let database = migrated().await;
-    let store = harness::store(&config(database.url()));
+    let store = crate::harness::store(&config(database.url()));
     assert_eq!((store.pool_state().idle, store.pool_state().in_use), (0, 0));
     store.check().await.unwrap();
     assert_eq!((store.pool_state().idle, store.pool_state().in_use), (1, 0));

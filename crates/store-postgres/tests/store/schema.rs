@@ -1,10 +1,8 @@
 //! Migrations, and what a schema or a row that does not fit is called.
 
-mod harness;
-
 use std::time::Duration;
 
-use harness::{config, fresh_store, store};
+use crate::harness::{config, fresh_store, somebody_waits_for_a_lock, store};
 use mintgate_domain::model::Timestamp;
 use mintgate_domain::ports::{
     OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
@@ -58,7 +56,7 @@ async fn a_schema_that_is_newer_is_served() {
 #[tokio::test]
 async fn the_migrations_can_be_undone() {
     let test = fresh_store().await;
-    let down = include_str!("../../../migrations/postgres/0001_users_and_sessions/down.sql");
+    let down = include_str!("../../../../migrations/postgres/0001_users_and_sessions/down.sql");
     test.admin.batch_execute(down).await.unwrap();
     let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'";
     let left = test.admin.query(tables, &[]).await.unwrap();
@@ -121,11 +119,7 @@ async fn case_32_a_sign_in_waits_for_the_operator_who_is_disabling_the_user() {
     opening.consumed = Some(consumed("ada"));
     let call = async { test.store.open_session(&opening).await };
     let commit = async {
-        let waiting = "SELECT FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while test.admin.query(waiting, &[]).await.unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        somebody_waits_for_a_lock(&test.admin).await;
         disabling.commit().await.unwrap();
     };
     let (outcome, ()) = tokio::join!(call, commit);

@@ -1,10 +1,8 @@
 //! The listener itself: limits, methods, CORS, CSRF, cookies, panics; and the operations listener.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Options, Store, TestService, assert_error, bare};
+use crate::common::{Options, Store, TestService, assert_error, bare};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,10 +1,9 @@
 //! Trouble around the service: a hanging provider, a database that goes away, a stop.
 
-mod common;
+use std::time::Duration;
 
-use std::time::{Duration, Instant};
-
-use common::{Options, Store, TestService, assert_error, bare};
+use crate::common::{Options, Store, TestService, assert_error, bare};
+use crate::on_both_stores;
 use mintgate_mock_idp::{FaultKind, Faults};
 use mintgate_testkit::cut_proxy::CutProxy;
 use reqwest::StatusCode;
@@ -52,7 +51,7 @@ on_both_stores! {
 
 #[tokio::test]
 async fn a_database_that_goes_away_is_503_and_comes_back_without_a_restart() {
-    let database = common::database().await;
+    let database = crate::common::database().await;
     let proxy = CutProxy::start(database.host_and_port()).await;
     let service = TestService::start_with(
         Store::Postgres,
@@ -62,10 +61,10 @@ async fn a_database_that_goes_away_is_503_and_comes_back_without_a_restart() {
     assert_eq!(service.login(&service.code()).await.status(), StatusCode::OK);
 
     proxy.cut();
-    let started = Instant::now();
-    let answer = service.login(&service.code()).await;
+    let code = service.code();
+    let answer = tokio::time::timeout(Duration::from_secs(10), service.login(&code)).await;
+    let answer = answer.expect("a refusal in bounded time");
     assert_error(answer, StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE").await;
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     let ready = service.client.get(service.ops_url("/health/ready")).send().await.unwrap();
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     let live = service.client.get(service.ops_url("/health/live")).send().await.unwrap();

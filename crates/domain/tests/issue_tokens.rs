@@ -1,0 +1,299 @@
+//! The use case on fakes: what cannot be arranged over HTTP, above all races and failures between two steps.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mintgate_domain::model::{
+    AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, KeyId, NewUser, ProviderId,
+    RefreshClaims, Role, SessionOpening, SessionOwner, Timestamp, VerifiedIdentity,
+};
+use mintgate_domain::ports::{
+    CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, OpenOutcome, ProviderError,
+    ProviderTokens, RefreshTokenRepo, SessionTokens, SigningError, StoreError, TokenSigner,
+    UserDirectory as _,
+};
+use mintgate_domain::{
+    AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts,
+    Nonce, ProviderPolicy, RegisteredProvider, Requirement, RolePolicy, SetCookie, SignedToken,
+    TokenDelivery, TokenHash, TokenRequest,
+};
+use mintgate_testkit::{
+    ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy, StoreUnderTest as _,
+};
+
+const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+/// A provider that vouches for one person, or fails as it is told.
+#[derive(Default)]
+struct FakeProvider {
+    failure: Mutex<Option<ProviderError>>,
+    redeemed: AtomicUsize,
+}
+
+#[async_trait]
+impl IdentityProvider for FakeProvider {
+    async fn redeem(&self, _: &CodeGrant<'_>) -> Result<ProviderTokens, ProviderError> {
+        self.redeemed.fetch_add(1, Ordering::SeqCst);
+        match self.failure.lock().unwrap().clone() {
+            Some(failure) => Err(failure),
+            None => Ok(ProviderTokens { id_token: None, access_token: None }),
+        }
+    }
+
+    async fn verify(
+        &self,
+        _: &ProviderTokens,
+        _: Option<&Nonce>,
+    ) -> Result<VerifiedIdentity, ProviderError> {
+        Ok(VerifiedIdentity {
+            identity: person(),
+            claims: ClaimSet::default(),
+            auth_time: None,
+            acr: None,
+            amr: vec![],
+            id_token: Some((TokenHash::of("id token"), NOW + Duration::from_mins(5))),
+        })
+    }
+}
+
+/// Writes the claims where a token would be.
+struct PlainSigner;
+
+impl TokenSigner for PlainSigner {
+    fn sign_access(&self, claims: &AccessClaims<'_>) -> Result<SignedToken, SigningError> {
+        let life = claims.expires_at.as_unix() - claims.issued_at.as_unix();
+        Ok(SignedToken::new(format!("{} {life}", claims.subject)))
+    }
+
+    fn refresh_key_id(&self) -> KeyId {
+        KeyId::new("refresh-key")
+    }
+
+    fn sign_refresh(&self, claims: &RefreshClaims<'_>) -> Result<SignedToken, SigningError> {
+        Ok(SignedToken::new(format!("{} {}", claims.subject, claims.session)))
+    }
+}
+
+struct NoCookies;
+
+impl CookiePolicy for NoCookies {
+    fn session_cookies(&self, _: SessionTokens<'_>) -> Result<[SetCookie; 2], CookieTooLarge> {
+        Ok([SetCookie::new("access"), SetCookie::new("refresh")])
+    }
+
+    fn clearing_cookies(&self) -> [SetCookie; 2] {
+        [SetCookie::new(""), SetCookie::new("")]
+    }
+}
+
+/// Lets somebody else create the same person just before the first write.
+struct Overtaken {
+    store: MemoryStore,
+    by: Mutex<Option<SessionOpening>>,
+}
+
+#[async_trait]
+impl RefreshTokenRepo for Overtaken {
+    async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
+        let other = self.by.lock().unwrap().take();
+        if let Some(other) = other {
+            assert_eq!(self.store.open_session(&other).await?, OpenOutcome::Opened);
+        }
+        self.store.open_session(opening).await
+    }
+}
+
+struct Rig {
+    provider: Arc<FakeProvider>,
+    store: MemoryStore,
+    metrics: Arc<RecordingMetrics>,
+    issue: IssueTokens,
+}
+
+fn person() -> ExternalIdentity {
+    ExternalIdentity { issuer: "https://idp.example.com".to_owned(), subject: "ada".to_owned() }
+}
+
+fn config() -> IssueTokensConfig {
+    IssueTokensConfig {
+        access_ttl: Duration::from_hours(1),
+        refresh_ttl: Duration::from_hours(24),
+        session_ttl: Duration::from_hours(48),
+        body_delivery: false,
+        roles: RolePolicy { default: vec![Role::new("user")], rules: vec![] },
+        extra_claims: vec![],
+    }
+}
+
+fn rig() -> Rig {
+    let store = MemoryStore::default();
+    rig_with(store.clone(), Arc::new(store), config(), 1)
+}
+
+fn rig_with(
+    store: MemoryStore,
+    sessions: Arc<dyn RefreshTokenRepo>,
+    config: IssueTokensConfig,
+    seed: u64,
+) -> Rig {
+    let provider = Arc::new(FakeProvider::default());
+    let metrics = Arc::new(RecordingMetrics::default());
+    let policy = ProviderPolicy {
+        id: ProviderId::new("corp"),
+        issuer: person().issuer,
+        redirect_uris: vec!["https://app.example.com/callback".to_owned()],
+        pkce: Requirement::Auto,
+        nonce: Requirement::Auto,
+    };
+    let registered = RegisteredProvider { policy, adapter: provider.clone() };
+    let ports = IssueTokensPorts {
+        providers: [registered].into_iter().collect(),
+        users: Arc::new(store.clone()),
+        sessions,
+        signer: Arc::new(PlainSigner),
+        cookies: Arc::new(NoCookies),
+        clock: Arc::new(ManualClock::at(NOW)),
+        entropy: Arc::new(SeededEntropy::new(seed)),
+        metrics: metrics.clone(),
+    };
+    Rig { provider, store, metrics, issue: IssueTokens::new(ports, config) }
+}
+
+fn request(code: &str) -> TokenRequest {
+    TokenRequest {
+        provider: "corp".to_owned(),
+        credential: Credential::Code(AuthorizationCode::new(code)),
+        redirect_uri: None,
+        code_verifier: None,
+        nonce: None,
+        issuer: None,
+        delivery: TokenDelivery::Cookie,
+        client: ClientInfo::default(),
+    }
+}
+
+/// What another sign-in of the same person writes.
+async fn someone_elses_opening() -> SessionOpening {
+    let store = MemoryStore::default();
+    let other = rig_with(store.clone(), Arc::new(store), config(), 2);
+    other.issue.issue(request("other")).await.unwrap();
+    let stored = other.store.sessions().remove(0);
+    SessionOpening {
+        owner: SessionOwner::New(NewUser { id: stored.user, identity: person() }),
+        session: stored.session,
+        consumed: None,
+    }
+}
+
+#[tokio::test]
+async fn two_first_sign_ins_of_one_person_at_once_end_as_one_user_with_two_sessions() {
+    let other = someone_elses_opening().await;
+    let other_user = other.owner.user_id();
+    let store = MemoryStore::default();
+    let overtaken = Overtaken { store: store.clone(), by: Mutex::new(Some(other)) };
+    let rig = rig_with(store, Arc::new(overtaken), config(), 1);
+
+    let tokens = rig.issue.issue(request("code")).await.unwrap();
+
+    assert_eq!(tokens.user, other_user, "the user that is there, not the one it meant to create");
+    assert!(tokens.access.expose().starts_with(&other_user.to_string()));
+    assert_eq!(rig.store.dump().await.counts(), [1, 1, 0, 2]);
+    assert_eq!(rig.provider.redeemed.load(Ordering::SeqCst), 1, "the code is not exchanged again");
+}
+
+#[tokio::test]
+async fn case_32_a_disabled_user_is_denied_and_nothing_is_written() {
+    let rig = rig();
+    let user = rig.issue.issue(request("first")).await.unwrap().user;
+    rig.store.disable_user(user, NOW).await;
+    let before = rig.store.dump().await;
+    let refusal = rig.issue.issue(request("second")).await.unwrap_err();
+    assert_eq!(refusal.code(), "ACCESS_DENIED");
+    assert_eq!(rig.store.dump().await, before);
+}
+
+#[tokio::test]
+async fn roles_given_in_the_store_are_added() {
+    let rig = rig();
+    let user = rig.issue.issue(request("first")).await.unwrap().user;
+    rig.store.grant_roles(user, &["auditor"]).await;
+    let session = rig.issue.issue(request("second")).await.unwrap().session;
+    let stored = rig.store.find_session(session).await.unwrap();
+    assert_eq!(stored.session.grant.roles, [Role::new("auditor"), Role::new("user")]);
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_an_error_and_never_an_unknown_user() {
+    let rig = rig();
+    rig.issue.issue(request("first")).await.unwrap();
+    rig.store.set_fault(Some(StoreError::Unavailable("down".to_owned())));
+    let refusal = rig.issue.issue(request("second")).await.unwrap_err();
+    assert_eq!(refusal.code(), "STORE_UNAVAILABLE");
+    rig.store.set_fault(None);
+    assert_eq!(rig.store.dump().await.counts(), [1, 1, 0, 1]);
+    assert!(rig.store.find_user(&person()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn case_17_only_a_code_that_never_left_may_be_posted_again() {
+    for (failure, exchanges) in [
+        (ProviderError::Unreachable("refused".to_owned()), 2),
+        (ProviderError::TimedOut("silence".to_owned()), 1),
+        (ProviderError::Misbehaved("nonsense".to_owned()), 1),
+        (ProviderError::CodeRefused("no".to_owned()), 1),
+    ] {
+        let rig = rig();
+        *rig.provider.failure.lock().unwrap() = Some(failure.clone());
+        rig.issue.issue(request("code")).await.unwrap_err();
+        let again = rig.issue.issue(request("code")).await.unwrap_err();
+        assert_eq!(rig.provider.redeemed.load(Ordering::SeqCst), exchanges, "{failure}");
+        if exchanges == 1 {
+            assert!(matches!(again, AuthError::InvalidAuthCode(_)), "{again}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_token_outlives_its_session() {
+    let store = MemoryStore::default();
+    let config = IssueTokensConfig {
+        access_ttl: Duration::from_hours(3),
+        refresh_ttl: Duration::from_hours(3),
+        session_ttl: Duration::from_hours(2),
+        ..config()
+    };
+    let rig = rig_with(store.clone(), Arc::new(store), config, 1);
+    let tokens = rig.issue.issue(request("code")).await.unwrap();
+    assert_eq!(tokens.access_expires_in, Duration::from_hours(2));
+    assert_eq!(tokens.refresh_expires_in, Duration::from_hours(2));
+    assert!(tokens.access.expose().ends_with(" 7200"));
+    let stored = rig.store.find_session(tokens.session).await.unwrap().session;
+    assert_eq!(stored.refresh.expires_at, stored.absolute_expires_at);
+    assert_eq!(stored.refresh.hash, TokenHash::of(tokens.refresh.expose()));
+}
+
+#[tokio::test]
+async fn every_outcome_is_counted_once_with_a_configured_provider_or_none() {
+    let rig = rig();
+    rig.issue.issue(request("code")).await.unwrap();
+    rig.issue.issue(request("code")).await.unwrap_err();
+    let unknown = TokenRequest { provider: "CORP".to_owned(), ..request("code") };
+    rig.issue.issue(unknown).await.unwrap_err();
+    let counted: Vec<_> = rig
+        .metrics
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            MetricEvent::TokenGeneration { provider, outcome } => Some((provider, outcome)),
+            _ => None,
+        })
+        .collect();
+    let corp = Some(ProviderId::new("corp"));
+    assert_eq!(
+        counted,
+        [(corp.clone(), "success"), (corp, "INVALID_AUTH_CODE"), (None, "UNKNOWN_PROVIDER")]
+    );
+}

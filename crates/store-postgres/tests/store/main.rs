@@ -1,0 +1,10 @@
+//! Tests against a real Postgres, each on a database of its own.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod contract;
+mod faults;
+mod harness;
+mod schema;
+mod statements;
+mod tls;

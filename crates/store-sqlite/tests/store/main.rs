@@ -1,0 +1,7 @@
+//! Tests against real files, each test with one of its own.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod contract;
+mod file;
+mod harness;
