@@ -17,14 +17,12 @@ use mintgate_domain::{
     RegisteredProvider, RolePolicy,
 };
 use mintgate_identity_openid::{OpenIdConfig, OpenIdProvider};
-use mintgate_signer_jose::{
-    Algorithm, JoseTokenSigner, KeyDirectory, KeyRole, SignerConfig, SigningKey,
-};
+use mintgate_signer_jose::{JoseTokenSigner, KeyDirectory, KeyRole, SignerConfig, SigningKey};
 
 use crate::http::{self, AppParts, AppState, HttpCookiePolicy};
 use crate::metrics::PrometheusMetrics;
 use crate::ops::{self, OpsState};
-use crate::settings::{self, ProviderSettings, Settings};
+use crate::settings::{ProviderSettings, Settings};
 use crate::store::Store;
 use crate::system::{OsEntropy, SystemClock};
 
@@ -94,7 +92,6 @@ impl Application {
             metrics: metrics.clone(),
             clock,
             entropy: Arc::new(OsEntropy),
-            draining: Arc::clone(&draining),
         };
         let state = Data::new(AppState::new(parts, &settings));
         let ops_state =
@@ -235,14 +232,6 @@ fn signing_key(settings: &Settings, role: KeyRole) -> anyhow::Result<SigningKey>
         KeyRole::Refresh => {
             ("keys.refresh_key", &settings.keys.refresh_key, settings.tokens.refresh_algorithm)
         }
-    };
-    let algorithm = match algorithm {
-        settings::Algorithm::Es256 => Algorithm::Es256,
-        settings::Algorithm::Es384 => Algorithm::Es384,
-        settings::Algorithm::EdDsa => Algorithm::EdDsa,
-        settings::Algorithm::Rs256 => Algorithm::Rs256,
-        settings::Algorithm::Ps256 => Algorithm::Ps256,
-        settings::Algorithm::Hs256 => Algorithm::Hs256,
     };
     if let Some(text) = given {
         return SigningKey::from_text(text, algorithm).context(name);

@@ -91,7 +91,7 @@ pub async fn envelope<B: MessageBody + 'static>(
             let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
             let error = ApiError::new(ErrorKind::INTERNAL_ERROR)
                 .with_detail(format!("panic: {}", text.unwrap_or("(no text)")));
-            let response = error.render(&call.id, state.clock.now());
+            let response = error.render(&call.id, state.parts.clock.now());
             Err(carrying(call.finish(&state, "panicked", response, Some(&error))))
         }
     }
@@ -124,7 +124,7 @@ impl Call {
     fn begin(request: &mut ServiceRequest, state: &AppState) -> Self {
         let given = request.headers().get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
         let id = given.filter(|id| is_request_id(id)).map_or_else(
-            || format!("{:032x}", u128::from_be_bytes(state.entropy.bytes())).into(),
+            || format!("{:032x}", u128::from_be_bytes(state.parts.entropy.bytes())).into(),
             Rc::from,
         );
         let log = SharedLogFields::default();
@@ -134,7 +134,7 @@ impl Call {
             method: request.method().clone(),
             origin: request.headers().get(header::ORIGIN).cloned(),
             trace_id: trace_id(request.headers()),
-            started: state.clock.monotonic(),
+            started: state.parts.clock.monotonic(),
             log,
         }
     }
@@ -159,7 +159,7 @@ impl Call {
             }
             None => return self.finish(state, route, response, None),
         };
-        self.finish(state, route, error.render(&self.id, state.clock.now()), Some(error))
+        self.finish(state, route, error.render(&self.id, state.parts.clock.now()), Some(error))
     }
 
     /// Adds the headers every answer has, counts it, and writes its log line.
@@ -176,8 +176,8 @@ impl Call {
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         state.origins.permit(self.origin.as_ref(), headers);
-        let took = state.clock.monotonic().saturating_sub(self.started);
-        state.metrics.http_request(route, &self.method, response.status(), took);
+        let took = state.parts.clock.monotonic().saturating_sub(self.started);
+        state.parts.metrics.http_request(route, &self.method, response.status(), took);
         self.log_line(route, response.status(), took, error);
         response
     }
@@ -263,11 +263,11 @@ pub(super) fn refuse_duplicate_cookies(
     state: &AppState,
 ) -> Result<(), ApiError> {
     let headers = request.headers().get_all(header::COOKIE).map(HeaderValue::as_bytes);
-    match state.cookies.duplicate(headers) {
+    match state.parts.cookies.duplicate(headers) {
         None => Ok(()),
         Some(name) => Err(ApiError::new(ErrorKind::DUPLICATE_COOKIE)
             .with_detail(format!("cookie {name} came twice"))
-            .clearing(state.cookies.clearing_all_variants())),
+            .clearing(state.parts.cookies.clearing_all_variants())),
     }
 }
 

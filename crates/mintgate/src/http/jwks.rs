@@ -10,7 +10,7 @@ const MAX_AGE: &str = "public, max-age=300";
 
 /// The JWKS, or 304 if the caller has it (RFC 9110 §13.1.2).
 pub(super) async fn show(request: HttpRequest, state: web::Data<AppState>) -> HttpResponse {
-    let document = state.public_keys.jwks();
+    let document = state.parts.public_keys.jwks();
     let current = request.headers().get_all(header::IF_NONE_MATCH).any(|value| {
         value.to_str().is_ok_and(|list| {
             list.split(',').any(|tag| {

@@ -11,7 +11,7 @@ mod origin;
 mod token;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
@@ -39,6 +39,17 @@ impl RequestId {
 
 /// What the routes share; made once.
 pub struct AppState {
+    parts: AppParts,
+    origins: OriginPolicy,
+    trusted_proxies: Vec<ipnet::IpNet>,
+    request_timeout: Duration,
+    max_header_bytes: usize,
+    max_in_flight: usize,
+    in_flight: AtomicUsize,
+}
+
+/// The ports and use cases behind the routes.
+pub struct AppParts {
     /// The use case behind `POST /api/v1/auth/token`.
     pub issue: IssueTokens,
     /// The keys behind `/.well-known/jwks.json`.
@@ -51,46 +62,13 @@ pub struct AppState {
     pub clock: Arc<dyn Clock>,
     /// Randomness, for request ids.
     pub entropy: Arc<dyn Entropy>,
-    /// Set when the process has been asked to stop.
-    pub draining: Arc<AtomicBool>,
-    origins: OriginPolicy,
-    trusted_proxies: Vec<ipnet::IpNet>,
-    request_timeout: Duration,
-    max_header_bytes: usize,
-    max_in_flight: usize,
-    in_flight: AtomicUsize,
-}
-
-/// The ports and shared parts an [`AppState`] is made from.
-pub struct AppParts {
-    /// See [`AppState::issue`].
-    pub issue: IssueTokens,
-    /// See [`AppState::public_keys`].
-    pub public_keys: Arc<dyn PublicKeys>,
-    /// See [`AppState::cookies`].
-    pub cookies: Arc<HttpCookiePolicy>,
-    /// See [`AppState::metrics`].
-    pub metrics: Arc<PrometheusMetrics>,
-    /// See [`AppState::clock`].
-    pub clock: Arc<dyn Clock>,
-    /// See [`AppState::entropy`].
-    pub entropy: Arc<dyn Entropy>,
-    /// See [`AppState::draining`].
-    pub draining: Arc<AtomicBool>,
 }
 
 impl AppState {
     /// Puts the shared state together.
     pub fn new(parts: AppParts, settings: &Settings) -> Self {
-        let AppParts { issue, public_keys, cookies, metrics, clock, entropy, draining } = parts;
         Self {
-            issue,
-            public_keys,
-            cookies,
-            metrics,
-            clock,
-            entropy,
-            draining,
+            parts,
             origins: OriginPolicy::new(
                 &settings.server.public_url,
                 settings.cors.allowed_origins.clone(),

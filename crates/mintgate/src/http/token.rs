@@ -201,9 +201,9 @@ pub(super) async fn issue(
     let client = client_info(&request, &state.trusted_proxies);
     let sign_in = body.into_domain(client).ok_or_else(|| ApiError::invalid(Vec::new()))?;
 
-    let known = state.issue.provider_id(&sign_in.provider);
+    let known = state.parts.issue.provider_id(&sign_in.provider);
     LogFields::update(&request, |fields| fields.provider = known);
-    let tokens = state.issue.issue(sign_in).await?;
+    let tokens = state.parts.issue.issue(sign_in).await?;
     LogFields::update(&request, |fields| {
         fields.session = Some(tokens.session);
         fields.user = Some(tokens.user);

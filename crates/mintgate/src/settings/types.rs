@@ -9,6 +9,8 @@ use mintgate_domain::model::{ProviderId, Role};
 use mintgate_domain::{Requirement, RoleRule, SecretText};
 use url::Url;
 
+pub use mintgate_signer_jose::Algorithm;
+
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -80,18 +82,6 @@ pub enum StoreUrl {
     Sqlite(PathBuf),
     /// `postgres://…`, with its password and TLS mode.
     Postgres(SecretText),
-}
-
-/// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are the standard's")]
-pub enum Algorithm {
-    Es256,
-    Es384,
-    EdDsa,
-    Rs256,
-    Ps256,
-    Hs256,
 }
 
 /// Our tokens.
