@@ -58,12 +58,20 @@ pub(crate) fn check(
     if seconds(claims, "nbf")?.is_some_and(|not_before| not_before > now + CLOCK_SKEW_SECS) {
         return Err("it is not valid yet".to_owned());
     }
+    let auth_time = seconds(claims, "auth_time")?;
+    if auth_time.is_some_and(|at| at > now + CLOCK_SKEW_SECS) {
+        return Err("its auth_time is in the future".to_owned());
+    }
+    // Neither decides anything; what is no plain text is left out of the session.
+    let plain = |text: &&str| !text.contains(char::is_control);
+    let amr = claims.get("amr").into_iter().flat_map(ClaimValue::texts).filter(plain);
     Ok(CheckedClaims {
         subject: subject.to_owned(),
-        expires_at: Timestamp::from_unix(expires),
-        auth_time: seconds(claims, "auth_time")?.map(Timestamp::from_unix),
-        acr: text(claims, "acr").map(ToOwned::to_owned),
-        amr: claims.get("amr").into_iter().flat_map(ClaimValue::texts).map(Into::into).collect(),
+        // When it would be refused for its age: no later, so that its single-use mark can go.
+        expires_at: Timestamp::from_unix(expires.min(made + MAX_AGE_SECS + 1)),
+        auth_time: auth_time.map(Timestamp::from_unix),
+        acr: text(claims, "acr").filter(plain).map(ToOwned::to_owned),
+        amr: amr.map(Into::into).collect(),
     })
 }
 
@@ -149,9 +157,24 @@ mod tests {
             r#"{"iat":1700000061}"#,
             r#"{"iat":1699913599}"#,
             r#"{"nbf":1700000061}"#,
+            r#"{"auth_time":1700000061}"#,
+            r#"{"auth_time":1e300}"#,
         ] {
             assert!(check_with(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_token_counts_as_expired_when_it_is_too_old_at_the_latest() {
+        let expires_at = |change| check_with(change).unwrap().expires_at.as_unix();
+        assert_eq!(expires_at("{}"), NOW + 300);
+        assert_eq!(expires_at(r#"{"exp":1e300}"#), NOW + 24 * 3600 + 1);
+    }
+
+    #[test]
+    fn control_characters_do_not_get_into_a_session() {
+        let checked = check_with(r#"{"acr":"a\u0000b","amr":["pwd","o\u0000tp"]}"#).unwrap();
+        assert_eq!((checked.acr, checked.amr), (None, vec!["pwd".to_owned()]));
     }
 
     #[test]

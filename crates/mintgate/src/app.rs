@@ -18,6 +18,7 @@ use mintgate_domain::{
 };
 use mintgate_identity_openid::{OpenIdConfig, OpenIdProvider};
 use mintgate_signer_jose::{JoseTokenSigner, KeyDirectory, KeyRole, SignerConfig, SigningKey};
+use tokio::runtime::Handle;
 
 use crate::http::{self, AppParts, AppState, HttpCookiePolicy};
 use crate::metrics::PrometheusMetrics;
@@ -41,7 +42,8 @@ pub struct Application {
 }
 
 impl Application {
-    /// Builds the service; it listens from here on.
+    /// Builds the service; it listens from here on. The Tokio runtime this is called on is where
+    /// use cases will run, so it should have several threads and must outlive the service.
     ///
     /// # Errors
     /// If keys cannot be loaded or made, or an address cannot be listened on. A store or a
@@ -86,7 +88,8 @@ impl Application {
             metrics: metrics.clone(),
         };
         let parts = AppParts {
-            issue: IssueTokens::new(issue_ports, issue_config(&settings)),
+            issue: Arc::new(IssueTokens::new(issue_ports, issue_config(&settings))),
+            runtime: Handle::current(),
             public_keys: signer,
             cookies,
             metrics: metrics.clone(),
@@ -147,7 +150,7 @@ impl Application {
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         tracing::info!(public = %self.public_address, ops = %self.ops_address, "listening");
         let (public, ops) = (self.public.handle(), self.ops.handle());
-        let ops_task = actix_web::rt::spawn(self.ops);
+        let ops_task = tokio::spawn(self.ops);
         let mut serving = pin!(self.public);
         tokio::select! {
             ended = &mut serving => ended?,

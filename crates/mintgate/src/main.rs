@@ -46,7 +46,7 @@ enum ConfigCommand {
     Reference,
 }
 
-#[actix_web::main]
+#[tokio::main]
 async fn main() -> ExitCode {
     match run(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! The public listener: routes, and the envelope every request goes through.
 
+mod background;
 mod body;
 mod client;
 mod cookies;
@@ -18,6 +19,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Resource};
 use mintgate_domain::IssueTokens;
 use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
+use tokio::runtime::Handle;
 
 pub use cookies::HttpCookiePolicy;
 pub use envelope::envelope;
@@ -51,7 +53,9 @@ pub struct AppState {
 /// The ports and use cases behind the routes.
 pub struct AppParts {
     /// The use case behind `POST /api/v1/auth/token`.
-    pub issue: IssueTokens,
+    pub issue: Arc<IssueTokens>,
+    /// Where it runs: a runtime that outlives the HTTP workers.
+    pub runtime: Handle,
     /// The keys behind `/.well-known/jwks.json`.
     pub public_keys: Arc<dyn PublicKeys>,
     /// The cookies, to notice and clear duplicates.

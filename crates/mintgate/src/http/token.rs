@@ -1,5 +1,7 @@
 //! `POST /api/v1/auth/token`: a code or an ID token in, a session out.
 
+use std::sync::Arc;
+
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -16,7 +18,7 @@ use super::client::client_info;
 use super::envelope::LogFields;
 use super::error::{ApiError, append_cookies};
 use super::json::{Object, Value};
-use super::{AppState, envelope};
+use super::{AppState, background, envelope};
 
 /// The request as it is on the wire. Texts are taken as they are: no trimming, no case folding.
 #[derive(Validate)]
@@ -203,7 +205,9 @@ pub(super) async fn issue(
 
     let known = state.parts.issue.provider_id(&sign_in.provider);
     LogFields::update(&request, |fields| fields.provider = known);
-    let tokens = state.parts.issue.issue(sign_in).await?;
+    let issue = Arc::clone(&state.parts.issue);
+    let issuing = async move { issue.issue(sign_in).await };
+    let tokens = background::run(&state.parts.runtime, issuing).await?;
     LogFields::update(&request, |fields| {
         fields.session = Some(tokens.session);
         fields.user = Some(tokens.user);
