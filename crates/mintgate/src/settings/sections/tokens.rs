@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use mintgate_domain::SecretText;
+use mintgate_signer_jose::STANDARD_CLAIMS;
 
 use crate::settings::key::key;
 use crate::settings::kinds::not_among;
@@ -25,25 +26,8 @@ const ALGORITHMS: [(&str, Algorithm); 6] = [
 /// Those that sign equal claims with equal bytes.
 const DETERMINISTIC: [&str; 3] = ["HS256", "EdDSA", "RS256"];
 
-/// Claims that are ours, or the standards'.
-const RESERVED: [&str; 16] = [
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "sid",
-    "roles",
-    "idp",
-    "auth_time",
-    "acr",
-    "amr",
-    "gen",
-    "typ",
-    "client_id",
-];
+/// Claims that no access token of ours has, and that an extra claim must not pass for either.
+const RESERVED_BESIDES: [&str; 3] = ["gen", "typ", "client_id"];
 
 const TEN_YEARS: u32 = 10 * 366 * 86_400;
 
@@ -155,7 +139,7 @@ fn extra_claims(s: &mut Section<'_>) -> Option<Vec<(String, String)>> {
 }
 
 fn extra_claim(name: &str, node: &Node) -> Result<String, Flaw> {
-    if RESERVED.contains(&name) {
+    if STANDARD_CLAIMS.contains(&name) || RESERVED_BESIDES.contains(&name) {
         let problem =
             format!("The claim {name} is not free: Mintgate sets it, or a standard does.");
         return Err(flaw(problem, "choose another name"));
