@@ -1,6 +1,7 @@
-//! Why tokens were not issued.
+//! Why tokens were not issued, or not accepted.
 
-use crate::ports::{CookieTooLarge, ProviderError, SigningError, StoreError};
+use crate::model::RevokeReason;
+use crate::ports::{CookieTooLarge, ProviderError, SigningError, StoreError, VerifyError};
 
 /// A field of a request that breaks a rule; never holds the field's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +19,7 @@ impl FieldError {
     }
 }
 
-/// Why a sign-in did not become a session. `Display` is for the log; what a client
+/// Why a request about a session was refused. `Display` is for the log; what a client
 /// may know is decided where errors become HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
@@ -43,6 +44,27 @@ pub enum AuthError {
     /// Who this is, is known; they may not come in.
     #[error("access denied: {0}")]
     AccessDenied(String),
+    /// The access token is none of ours, or has expired.
+    #[error("the access token is refused: {0}")]
+    InvalidAccessToken(String),
+    /// The refresh token is none of ours, or of no session there is.
+    #[error("the refresh token is refused: {0}")]
+    InvalidRefreshToken(String),
+    /// The refresh token has expired, or its session has.
+    #[error("the refresh token has expired")]
+    RefreshTokenExpired,
+    /// The refresh token had been superseded; its session is revoked now.
+    #[error("a superseded refresh token was used; its session is revoked")]
+    RefreshTokenReused,
+    /// The session has ended.
+    #[error("the session has ended: {}", .0.name())]
+    SessionRevoked(RevokeReason),
+    /// The caller has no such session.
+    #[error("the caller has no such session")]
+    NoSuchSession,
+    /// The idempotency key came before, with another body.
+    #[error("the idempotency key has been used with another body")]
+    IdempotencyKeyReused,
     /// Our own tokens could not be signed.
     #[error(transparent)]
     Signing(#[from] SigningError),
@@ -79,15 +101,31 @@ impl AuthError {
             }
             Self::InvalidState(_) => "INVALID_STATE",
             Self::AccessDenied(_) => "ACCESS_DENIED",
-            Self::Signing(_) => "TOKEN_GENERATION_FAILED",
+            Self::InvalidAccessToken(_) => "INVALID_ACCESS_TOKEN",
+            Self::InvalidRefreshToken(_) => "INVALID_REFRESH_TOKEN",
+            Self::RefreshTokenExpired => "REFRESH_TOKEN_EXPIRED",
+            Self::RefreshTokenReused => "REFRESH_TOKEN_REUSED",
+            Self::SessionRevoked(_) => "SESSION_REVOKED",
+            Self::NoSuchSession => "NOT_FOUND",
+            Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
+            Self::Signing(SigningError::Failed(_)) => "TOKEN_GENERATION_FAILED",
             Self::TokenTooLarge { .. } => "TOKEN_TOO_LARGE",
             Self::Provider(ProviderError::Misbehaved(_)) => "PROVIDER_ERROR",
             Self::Provider(ProviderError::Unreachable(_)) => "PROVIDER_UNAVAILABLE",
             Self::Provider(ProviderError::TimedOut(_)) => "PROVIDER_TIMEOUT",
-            Self::Store(StoreError::Unavailable(_) | StoreError::SchemaMismatch(_)) => {
-                "STORE_UNAVAILABLE"
-            }
+            Self::Store(StoreError::Unavailable(_) | StoreError::SchemaMismatch(_))
+            | Self::Signing(SigningError::KeysUnavailable(_)) => "STORE_UNAVAILABLE",
             Self::Store(StoreError::Corrupt(_)) => "INTERNAL_ERROR",
+        }
+    }
+}
+
+impl VerifyError {
+    /// As the refusal of a kind of token, or as what keeps us from telling.
+    pub(crate) fn into_auth(self, refusal: fn(String) -> AuthError) -> AuthError {
+        match self {
+            Self::Refused(reason) => refusal(reason),
+            Self::KeysUnavailable(reason) => SigningError::KeysUnavailable(reason).into(),
         }
     }
 }

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::minting::{Mint, Subject};
 use crate::model::{
-    AccessClaims, AccessGrant, ClientInfo, ConsumedIdToken, NewSession, NewUser, ProviderId,
-    RefreshClaims, RefreshState, SessionId, SessionOpening, SessionOwner, Timestamp, UserId,
+    AccessGrant, ClientInfo, ConsumedIdToken, IdempotencyKey, IdempotencyRecord, NewSession,
+    NewUser, ProviderId, SessionId, SessionOpening, SessionOwner, Timestamp, UserId,
     VerifiedIdentity,
 };
 use crate::ports::{
     Clock, CodeGrant, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, ProviderError,
-    ProviderTokens, RefreshTokenRepo, SessionTokens, TokenSigner, UserDirectory,
+    ProviderTokens, RefreshTokenRepo, TokenSigner, UserDirectory,
 };
+use crate::repeats::ProvenSignIns;
 use crate::{
     AuthError, AuthorizationCode, CodeVerifier, IdTokenText, Nonce, ProviderRegistry,
     RegisteredProvider, RolePolicy, SetCookie, SignedToken, TokenHash, UsedCodes,
@@ -19,6 +21,9 @@ use crate::{
 
 /// How often a first sign-in looks again when the same person is being created elsewhere.
 const IDENTITY_ATTEMPTS: usize = 3;
+
+/// For how long a request that carries an idempotency key may be repeated.
+const REPEATABLE_FOR: Duration = Duration::from_mins(1);
 
 /// What the client has from the provider.
 #[derive(Debug)]
@@ -58,12 +63,14 @@ pub struct TokenRequest {
     pub delivery: TokenDelivery,
     /// Who asks.
     pub client: ClientInfo,
+    /// What a repetition of this request is known by.
+    pub idempotency: Option<IdempotencyKey>,
 }
 
-/// A new session's tokens.
+/// A session's tokens, as they are answered.
 #[derive(Debug)]
 pub struct IssuedTokens {
-    /// The provider signed in with.
+    /// The provider the session was opened with.
     pub provider: ProviderId,
     /// The user.
     pub user: UserId,
@@ -123,25 +130,34 @@ pub struct IssueTokensPorts {
 pub struct IssueTokens {
     ports: IssueTokensPorts,
     config: IssueTokensConfig,
+    mint: Mint,
     codes: UsedCodes,
+    proven: ProvenSignIns,
 }
 
-/// The signed half of a session, ready to be stored.
+/// A session that is ready to be stored, and the tokens that are to be answered then.
 struct Minted {
-    access: SignedToken,
-    access_expires_at: Timestamp,
-    refresh: SignedToken,
-    cookies: Option<[SetCookie; 2]>,
+    tokens: IssuedTokens,
     opening: SessionOpening,
 }
 
 impl IssueTokens {
     /// How many codes are remembered as used.
     const CODE_MEMORY: usize = 100_000;
+    /// How many sign-ins are kept that could not be stored.
+    const PROVEN_MEMORY: usize = 1_000;
 
     /// Puts the use case together.
     pub fn new(ports: IssueTokensPorts, config: IssueTokensConfig) -> Self {
-        Self { ports, config, codes: UsedCodes::new(Self::CODE_MEMORY) }
+        let mint = Mint {
+            signer: Arc::clone(&ports.signer),
+            cookies: Arc::clone(&ports.cookies),
+            entropy: Arc::clone(&ports.entropy),
+            access_ttl: config.access_ttl,
+            refresh_ttl: config.refresh_ttl,
+        };
+        let proven = ProvenSignIns::new(Self::PROVEN_MEMORY, REPEATABLE_FOR);
+        Self { ports, config, mint, codes: UsedCodes::new(Self::CODE_MEMORY), proven }
     }
 
     /// The provider of exactly this name, if it is configured.
@@ -180,22 +196,71 @@ impl IssueTokens {
             )]));
         }
         let redirect_uri = provider.policy.admit(request)?;
-        let identity = self.prove(provider, request, redirect_uri).await?;
+        if let Some(repeated) = self.repeat(request).await? {
+            return Ok(repeated);
+        }
+        let identity = match self.prove(provider, request, redirect_uri).await {
+            // Another replica may have answered this very request a moment ago.
+            Err(error @ (AuthError::InvalidAuthCode(_) | AuthError::Provider(_))) => {
+                return self.repeat(request).await?.ok_or(error);
+            }
+            proven => proven?,
+        };
+        let stored = self.store(provider, request, &identity).await;
+        if let (Err(AuthError::Store(_)), Some(key)) = (&stored, request.idempotency) {
+            self.proven.put(key, identity, self.ports.clock.monotonic());
+        }
+        stored
+    }
 
+    /// The session that this very request has opened before, if it can be asked for again.
+    async fn repeat(&self, request: &TokenRequest) -> Result<Option<IssuedTokens>, AuthError> {
+        let Some(asked) = request.idempotency else { return Ok(None) };
+        let now = Timestamp::from(self.ports.clock.now());
+        let found = self.ports.sessions.find_opening(asked.key, now).await?;
+        let Some((before, session)) = found else { return Ok(None) };
+        if before.body != asked.body {
+            return Err(AuthError::IdempotencyKeyReused);
+        }
+        if let Some(end) = session.end {
+            return Err(AuthError::SessionRevoked(end.reason));
+        }
+        if session.refresh.generation != 0 {
+            let text = "its session has been refreshed since, so its answer has arrived";
+            return Err(AuthError::InvalidAuthCode(text.to_owned()));
+        }
+        let refresh = self.mint.refresh_again(session.user, session.id, &session.refresh)?;
+        let expires_at = session.refresh.expires_at;
+        let subject = Subject::of(&session);
+        self.mint.deliver(subject, refresh, expires_at, request.delivery, now).map(Some)
+    }
+
+    /// Opens a session for somebody who has been vouched for.
+    async fn store(
+        &self,
+        provider: &RegisteredProvider,
+        request: &TokenRequest,
+        identity: &VerifiedIdentity,
+    ) -> Result<IssuedTokens, AuthError> {
         // A first sign-in may find, at the write, that the same person was just created by
         // another; then everything from the look-up on is done again with the user's real id.
         for _ in 0..IDENTITY_ATTEMPTS {
-            let minted = self.mint(provider, request, &identity).await?;
+            let minted = self.mint(provider, request, identity).await?;
             let started = self.ports.clock.monotonic();
             let outcome = self.ports.sessions.open_session(&minted.opening).await;
             self.observe(&provider.policy.id, Phase::Store, started);
             match outcome? {
-                OpenOutcome::Opened => return Ok(Self::issued(minted)),
+                OpenOutcome::Opened => return Ok(minted.tokens),
                 OpenOutcome::IdentityTaken => {}
                 OpenOutcome::IdTokenReplayed => {
-                    return Err(AuthError::InvalidIdToken(
-                        "it has opened a session before".to_owned(),
-                    ));
+                    let refusal =
+                        AuthError::InvalidIdToken("it has opened a session before".to_owned());
+                    return self.repeat(request).await?.ok_or(refusal);
+                }
+                OpenOutcome::IdempotencyKeyTaken => {
+                    if let Some(repeated) = self.repeat(request).await? {
+                        return Ok(repeated);
+                    }
                 }
                 OpenOutcome::UserDisabled => return Err(disabled()),
             }
@@ -214,6 +279,10 @@ impl IssueTokens {
         redirect_uri: &str,
     ) -> Result<VerifiedIdentity, AuthError> {
         let id = &provider.policy.id;
+        let now = self.ports.clock.monotonic();
+        if let Some(proven) = request.idempotency.and_then(|key| self.proven.take(&key, now)) {
+            return Ok(proven);
+        }
         let tokens = match &request.credential {
             Credential::IdToken(token) => {
                 ProviderTokens { id_token: Some(token.clone()), access_token: None }
@@ -282,45 +351,14 @@ impl IssueTokens {
         };
 
         let started = self.ports.clock.monotonic();
-        let access_expires_at = (now + self.config.access_ttl).min(absolute_expires_at);
-        let access_claims = AccessClaims {
-            subject,
-            session,
-            token_id: u128::from_be_bytes(self.ports.entropy.bytes()),
-            provider: id,
-            grant: &grant,
-            issued_at: now,
-            expires_at: access_expires_at,
-        };
-        let access = self.ports.signer.sign_access(&access_claims)?;
-        let key_id = self.ports.signer.refresh_key_id();
-        let refresh_expires_at =
-            RefreshState::expiry(now, self.config.refresh_ttl, absolute_expires_at);
-        let refresh = self.ports.signer.sign_refresh(&RefreshClaims {
-            subject,
-            session,
-            generation: 0,
-            key_id: &key_id,
-            issued_at: now,
-            expires_at: refresh_expires_at,
-        })?;
+        let (refresh_token, refresh) =
+            self.mint.refresh(subject, session, 0, absolute_expires_at, now)?;
+        let signed_for =
+            Subject { user: subject, session, provider: id, grant: &grant, absolute_expires_at };
+        let expires_at = refresh.expires_at;
+        let tokens =
+            self.mint.deliver(signed_for, refresh_token, expires_at, request.delivery, now)?;
         self.observe(id, Phase::Sign, started);
-
-        let cookies = match request.delivery {
-            TokenDelivery::Body => None,
-            TokenDelivery::Cookie => {
-                let built = self.ports.cookies.session_cookies(SessionTokens {
-                    access: &access,
-                    access_max_age: span(now, access_expires_at),
-                    refresh: &refresh,
-                    refresh_max_age: span(now, refresh_expires_at),
-                });
-                Some(built.map_err(|source| {
-                    let (claim, claim_bytes) = access_claims.largest();
-                    AuthError::TokenTooLarge { source, claim: claim.to_owned(), claim_bytes }
-                })?)
-            }
-        };
 
         let consumed = match (&request.credential, verified.id_token) {
             (Credential::IdToken(_), Some((hash, expires_at))) => {
@@ -328,23 +366,20 @@ impl IssueTokens {
             }
             _ => None,
         };
+        let idempotency = request
+            .idempotency
+            .map(|request| IdempotencyRecord { request, expires_at: now + REPEATABLE_FOR });
         let session = NewSession {
             id: session,
             provider: id.clone(),
-            refresh: RefreshState {
-                generation: 0,
-                hash: TokenHash::of(refresh.expose()),
-                key_id,
-                issued_at: now,
-                expires_at: refresh_expires_at,
-            },
+            refresh,
             absolute_expires_at,
             grant,
             client: request.client.clone(),
             created_at: now,
         };
-        let opening = SessionOpening { owner, session, consumed };
-        Ok(Minted { access, access_expires_at, refresh, cookies, opening })
+        let opening = SessionOpening { owner, session, consumed, idempotency };
+        Ok(Minted { tokens, opening })
     }
 
     fn extra_claims(
@@ -357,20 +392,6 @@ impl IssueTokens {
         found.collect()
     }
 
-    fn issued(minted: Minted) -> IssuedTokens {
-        let session = minted.opening.session;
-        IssuedTokens {
-            user: minted.opening.owner.user_id(),
-            session: session.id,
-            access: minted.access,
-            access_expires_in: span(session.created_at, minted.access_expires_at),
-            refresh: minted.refresh,
-            refresh_expires_in: span(session.created_at, session.refresh.expires_at),
-            cookies: minted.cookies,
-            provider: session.provider,
-        }
-    }
-
     fn observe(&self, provider: &ProviderId, phase: Phase, started: Duration) {
         let took = self.ports.clock.monotonic().saturating_sub(started);
         self.ports.metrics.token_generation_phase(provider, phase, took);
@@ -379,8 +400,4 @@ impl IssueTokens {
 
 fn disabled() -> AuthError {
     AuthError::AccessDenied("the user is disabled".to_owned())
-}
-
-fn span(from: Timestamp, to: Timestamp) -> Duration {
-    Duration::from_secs(to.as_unix().saturating_sub(from.as_unix()).try_into().unwrap_or_default())
 }

@@ -80,6 +80,10 @@ secret_text! {
     SignedToken
 }
 secret_text! {
+    /// A token that somebody presents as one of ours: compact JWS, not verified.
+    PresentedToken
+}
+secret_text! {
     /// A whole `Set-Cookie` header value; it carries a token.
     SetCookie
 }

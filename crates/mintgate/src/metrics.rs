@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
-use mintgate_domain::model::ProviderId;
-use mintgate_domain::ports::{Metrics, Phase, PoolState, ProviderEndpoint, StoreOperation};
+use mintgate_domain::model::{ProviderId, RevokeReason};
+use mintgate_domain::ports::{
+    Metrics, Phase, PoolState, ProviderEndpoint, RefreshResult, StoreOperation,
+};
 use prometheus::core::Collector;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -20,6 +22,9 @@ pub struct PrometheusMetrics {
     registry: Registry,
     token_generation: IntCounterVec,
     token_generation_duration: HistogramVec,
+    refresh: IntCounterVec,
+    refresh_duration: HistogramVec,
+    sessions_revoked: IntCounterVec,
     provider_requests: IntCounterVec,
     provider_request_duration: HistogramVec,
     jwks_refresh: IntCounterVec,
@@ -56,6 +61,17 @@ impl PrometheusMetrics {
                 "mintgate_token_generation_duration_seconds",
                 "Time to issue tokens, by provider and phase.",
                 &["provider", "phase"],
+            )?,
+            refresh: counter("mintgate_refresh_total", "Refreshes, by outcome.", &["outcome"])?,
+            refresh_duration: seconds(
+                "mintgate_refresh_duration_seconds",
+                "Time a refresh took.",
+                &[],
+            )?,
+            sessions_revoked: counter(
+                "mintgate_sessions_revoked_total",
+                "Sessions that ended, by reason.",
+                &["reason"],
             )?,
             provider_requests: counter(
                 "mintgate_provider_requests_total",
@@ -155,6 +171,15 @@ impl Metrics for PrometheusMetrics {
             .observe(took.as_secs_f64());
     }
 
+    fn refresh(&self, result: RefreshResult, took: Duration) {
+        self.refresh.with_label_values(&[result.name()]).inc();
+        self.refresh_duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+    }
+
+    fn sessions_revoked(&self, reason: RevokeReason, count: u64) {
+        self.sessions_revoked.with_label_values(&[reason.name()]).inc_by(count);
+    }
+
     fn provider_request(
         &self,
         provider: &ProviderId,
@@ -179,11 +204,9 @@ impl Metrics for PrometheusMetrics {
     }
 
     fn store_query(&self, operation: StoreOperation, took: Duration) {
-        let operation = match operation {
-            StoreOperation::FindUser => "find_user",
-            StoreOperation::OpenSession => "open_session",
-        };
-        self.store_query_duration.with_label_values(&[operation]).observe(took.as_secs_f64());
+        self.store_query_duration
+            .with_label_values(&[operation.name()])
+            .observe(took.as_secs_f64());
     }
 }
 

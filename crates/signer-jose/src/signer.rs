@@ -90,21 +90,24 @@ impl TokenSigner for JoseTokenSigner {
         self.access.sign(&AccessPayload { issuer: &self.issuer, audience: &self.audience, claims })
     }
 
-    fn refresh_key_id(&self) -> KeyId {
-        self.refresh.key_id.clone()
+    fn refresh_key_id(&self) -> Result<KeyId, SigningError> {
+        Ok(self.refresh.key_id.clone())
     }
 
     fn sign_refresh(&self, claims: &RefreshClaims<'_>) -> Result<SignedToken, SigningError> {
         if *claims.key_id != self.refresh.key_id {
-            return Err(SigningError(format!("no refresh key is called {}", claims.key_id)));
+            return Err(SigningError::Failed(format!(
+                "no refresh key is called {}",
+                claims.key_id
+            )));
         }
         self.refresh.sign(&RefreshPayload { issuer: &self.issuer, claims })
     }
 }
 
 impl PublicKeys for JoseTokenSigner {
-    fn jwks(&self) -> Arc<JwksDocument> {
-        Arc::clone(&self.jwks)
+    fn jwks(&self) -> Option<Arc<JwksDocument>> {
+        Some(Arc::clone(&self.jwks))
     }
 }
 
@@ -140,8 +143,9 @@ impl Stamp {
 
     fn sign(&self, payload: &impl Serialize) -> Result<SignedToken, SigningError> {
         let mut bytes = Vec::with_capacity(PAYLOAD_CAPACITY);
-        serde_json::to_writer(&mut bytes, payload).map_err(|e| SigningError(e.to_string()))?;
+        serde_json::to_writer(&mut bytes, payload)
+            .map_err(|e| SigningError::Failed(e.to_string()))?;
         let token = serialize_compact(&bytes, &self.header, &*self.signer);
-        token.map(SignedToken::new).map_err(|e| SigningError(e.to_string()))
+        token.map(SignedToken::new).map_err(|e| SigningError::Failed(e.to_string()))
     }
 }

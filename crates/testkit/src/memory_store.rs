@@ -3,15 +3,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    ExternalIdentity, ProviderId, Role, SessionId, SessionOpening, SessionOwner, Timestamp, User,
-    UserId,
+    ExternalIdentity, IdempotencyKey, KeyId, KeyRecord, KeyUse, ProviderId, RevokeReason, Role,
+    Rotation, Session, SessionId, SessionOpening, SessionOwner, Timestamp, User, UserId,
 };
 use mintgate_domain::ports::{
-    OpenOutcome, PoolState, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
+    EndOutcome, Housekeeping, KeyRepo, OpenOutcome, PoolState, RefreshTokenRepo, RotateOutcome,
+    StoreError, StoreHealth, SweepStep, Swept, UserDirectory,
 };
 
 use crate::store_under_test::{Dump, Store, StoreUnderTest, StoredSession, hex};
@@ -89,6 +91,97 @@ impl RefreshTokenRepo for MemoryStore {
     async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
         self.with(|state| state.open(opening))
     }
+
+    async fn find_opening(
+        &self,
+        _: TokenHash,
+        _: Timestamp,
+    ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
+        Err(unwritten())
+    }
+
+    async fn rotate(&self, _: &Rotation) -> Result<RotateOutcome, StoreError> {
+        Err(unwritten())
+    }
+
+    async fn find_session(&self, _: SessionId) -> Result<Option<Session>, StoreError> {
+        Err(unwritten())
+    }
+
+    async fn live_sessions(
+        &self,
+        _: UserId,
+        _: Timestamp,
+        _: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        Err(unwritten())
+    }
+
+    async fn end_session(
+        &self,
+        _: SessionId,
+        _: UserId,
+        _: RevokeReason,
+        _: Timestamp,
+    ) -> Result<EndOutcome, StoreError> {
+        Err(unwritten())
+    }
+
+    async fn end_user_sessions(
+        &self,
+        _: UserId,
+        _: RevokeReason,
+        _: Timestamp,
+    ) -> Result<u64, StoreError> {
+        Err(unwritten())
+    }
+}
+
+#[async_trait]
+impl Housekeeping for MemoryStore {
+    async fn claim_sweep(
+        &self,
+        _: Timestamp,
+        _: Duration,
+        _: Duration,
+    ) -> Result<bool, StoreError> {
+        Err(unwritten())
+    }
+
+    async fn sweep(&self, _: &SweepStep) -> Result<Swept, StoreError> {
+        Err(unwritten())
+    }
+
+    async fn refresh_key_in_use(&self, _: &KeyId, _: Timestamp) -> Result<bool, StoreError> {
+        Err(unwritten())
+    }
+
+    async fn end_sweep(&self, _: Timestamp) -> Result<(), StoreError> {
+        Err(unwritten())
+    }
+}
+
+#[async_trait]
+impl KeyRepo for MemoryStore {
+    async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        Err(unwritten())
+    }
+
+    async fn add_key(&self, _: &KeyRecord) -> Result<bool, StoreError> {
+        Err(unwritten())
+    }
+
+    async fn activate_key(&self, _: KeyUse, _: &KeyId, _: Timestamp) -> Result<bool, StoreError> {
+        Err(unwritten())
+    }
+
+    async fn remove_key(&self, _: KeyUse, _: &KeyId) -> Result<bool, StoreError> {
+        Err(unwritten())
+    }
+}
+
+fn unwritten() -> StoreError {
+    StoreError::Unavailable("not written yet".to_owned())
 }
 
 #[async_trait]

@@ -3,8 +3,8 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use mintgate_domain::model::ProviderId;
-use mintgate_domain::ports::{Metrics, Phase, ProviderEndpoint, StoreOperation};
+use mintgate_domain::model::{ProviderId, RevokeReason};
+use mintgate_domain::ports::{Metrics, Phase, ProviderEndpoint, RefreshResult, StoreOperation};
 
 /// Counts nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -13,6 +13,8 @@ pub struct NoMetrics;
 impl Metrics for NoMetrics {
     fn token_generation(&self, _: Option<&ProviderId>, _: &'static str) {}
     fn token_generation_phase(&self, _: &ProviderId, _: Phase, _: Duration) {}
+    fn refresh(&self, _: RefreshResult, _: Duration) {}
+    fn sessions_revoked(&self, _: RevokeReason, _: u64) {}
     fn provider_request(&self, _: &ProviderId, _: ProviderEndpoint, _: &'static str, _: Duration) {}
     fn jwks_refresh(&self, _: &ProviderId, _: &'static str) {}
     fn store_query(&self, _: StoreOperation, _: Duration) {}
@@ -30,6 +32,14 @@ pub enum MetricEvent {
         provider: ProviderId,
         phase: Phase,
         took: Duration,
+    },
+    Refresh {
+        result: RefreshResult,
+        took: Duration,
+    },
+    SessionsRevoked {
+        reason: RevokeReason,
+        count: u64,
     },
     ProviderRequest {
         provider: ProviderId,
@@ -70,6 +80,14 @@ impl Metrics for RecordingMetrics {
     fn token_generation_phase(&self, provider: &ProviderId, phase: Phase, took: Duration) {
         let provider = provider.clone();
         self.record(MetricEvent::TokenGenerationPhase { provider, phase, took });
+    }
+
+    fn refresh(&self, result: RefreshResult, took: Duration) {
+        self.record(MetricEvent::Refresh { result, took });
+    }
+
+    fn sessions_revoked(&self, reason: RevokeReason, count: u64) {
+        self.record(MetricEvent::SessionsRevoked { reason, count });
     }
 
     fn provider_request(

@@ -78,7 +78,7 @@ impl Openings {
             },
             created_at: NOW,
         };
-        SessionOpening { owner, session, consumed: None }
+        SessionOpening { owner, session, consumed: None, idempotency: None }
     }
 
     fn uuid(&self) -> Uuid {

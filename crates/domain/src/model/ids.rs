@@ -6,6 +6,8 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::Timestamp;
+
 fn uuid_v7(now: OffsetDateTime, random: [u8; 10]) -> Uuid {
     let millis = u64::try_from(now.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
@@ -49,6 +51,14 @@ uuid_id! {
 uuid_id! {
     /// A session, the `sid` of our tokens.
     SessionId
+}
+
+impl SessionId {
+    /// The second in which it was generated (RFC 9562 §5.7); `None` for another kind of UUID.
+    pub fn generated_at(&self) -> Option<Timestamp> {
+        let (seconds, _) = self.0.get_timestamp()?.to_unix();
+        seconds.try_into().ok().map(Timestamp::from_unix)
+    }
 }
 
 macro_rules! text_id {

@@ -3,6 +3,8 @@
 mod claims;
 mod identity;
 mod ids;
+mod key_record;
+mod rotation;
 mod session;
 mod timestamp;
 mod tokens;
@@ -11,8 +13,11 @@ mod user;
 pub use claims::{ClaimSet, ClaimValue};
 pub use identity::{ExternalIdentity, VerifiedIdentity};
 pub use ids::{KeyId, ProviderId, Role, SessionId, UserId};
+pub use key_record::{KeyRecord, KeyUse};
+pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
 pub use session::{
-    AccessGrant, ClientInfo, ConsumedIdToken, NewSession, NewUser, RefreshState, SessionOpening,
+    AccessGrant, ClientInfo, ConsumedIdToken, IdempotencyKey, IdempotencyRecord, NewSession,
+    NewUser, PreviousToken, RefreshState, RevokeReason, Session, SessionEnd, SessionOpening,
     SessionOwner,
 };
 pub use timestamp::Timestamp;

@@ -73,6 +73,106 @@ pub struct NewSession {
     pub created_at: Timestamp,
 }
 
+/// A session as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// The `sid` of its tokens.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The provider the person signed in with.
+    pub provider: ProviderId,
+    /// The current refresh token.
+    pub refresh: RefreshState,
+    /// The refresh token before it; `None` until the first rotation.
+    pub previous: Option<PreviousToken>,
+    /// Fixed at sign-in: nothing of this session works after it.
+    pub absolute_expires_at: Timestamp,
+    /// What its access tokens say.
+    pub grant: AccessGrant,
+    /// Who asked for it.
+    pub client: ClientInfo,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it was opened or last rotated.
+    pub last_used_at: Timestamp,
+    /// When and why it ended; `None` while it lives or has run out unnoticed.
+    pub end: Option<SessionEnd>,
+}
+
+impl Session {
+    /// Whether its tokens work at this moment.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.end.is_none() && now < self.refresh.expires_at
+    }
+}
+
+/// The refresh token that the current one took the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PreviousToken {
+    /// SHA-256 of it.
+    pub hash: TokenHash,
+    /// When it was superseded.
+    pub rotated_at: Timestamp,
+    /// How often it has been answered since.
+    pub replays: u16,
+}
+
+/// The end of a session before, or at, its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionEnd {
+    /// Since when nothing of it works.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: RevokeReason,
+}
+
+/// Why a session ended. The names are stored, counted and told: they never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RevokeReason {
+    /// The user signed out, here or everywhere.
+    Logout,
+    /// A refresh token was used that had been superseded: somebody else has it.
+    Reuse,
+    /// An operator ended it.
+    Admin,
+    /// The user was disabled.
+    UserDisabled,
+    /// It was not used for as long as it may idle.
+    ExpiredIdle,
+    /// It reached its absolute limit.
+    ExpiredAbsolute,
+}
+
+impl RevokeReason {
+    /// Every reason.
+    pub const ALL: [Self; 6] = [
+        Self::Logout,
+        Self::Reuse,
+        Self::Admin,
+        Self::UserDisabled,
+        Self::ExpiredIdle,
+        Self::ExpiredAbsolute,
+    ];
+
+    /// The name it is stored and counted under.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Logout => "logout",
+            Self::Reuse => "reuse",
+            Self::Admin => "admin",
+            Self::UserDisabled => "user_disabled",
+            Self::ExpiredIdle => "expired_idle",
+            Self::ExpiredAbsolute => "expired_absolute",
+        }
+    }
+
+    /// The reason of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+}
+
 /// A user to be created together with a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewUser {
@@ -119,4 +219,24 @@ pub struct SessionOpening {
     pub session: NewSession,
     /// The single-use mark, where the ID token came from the client.
     pub consumed: Option<ConsumedIdToken>,
+    /// What a repetition of the request is known by, where the client gave it a key.
+    pub idempotency: Option<IdempotencyRecord>,
+}
+
+/// A request that carries an `Idempotency-Key`: the same key with the same body is the same request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// SHA-256 of the key.
+    pub key: TokenHash,
+    /// SHA-256 of the request's body.
+    pub body: TokenHash,
+}
+
+/// A request that has opened a session, for as long as it may be repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdempotencyRecord {
+    /// The request.
+    pub request: IdempotencyKey,
+    /// From when on it is forgotten.
+    pub expires_at: Timestamp,
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model::ProviderId;
+use crate::model::{ProviderId, RevokeReason};
 
 /// A part of issuing tokens that is timed on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,74 @@ pub enum StoreOperation {
     FindUser,
     /// [`RefreshTokenRepo::open_session`](super::RefreshTokenRepo::open_session)
     OpenSession,
+    /// [`RefreshTokenRepo::find_opening`](super::RefreshTokenRepo::find_opening)
+    FindOpening,
+    /// [`RefreshTokenRepo::rotate`](super::RefreshTokenRepo::rotate)
+    Rotate,
+    /// [`RefreshTokenRepo::find_session`](super::RefreshTokenRepo::find_session)
+    FindSession,
+    /// [`RefreshTokenRepo::live_sessions`](super::RefreshTokenRepo::live_sessions)
+    LiveSessions,
+    /// [`RefreshTokenRepo::end_session`](super::RefreshTokenRepo::end_session)
+    EndSession,
+    /// [`RefreshTokenRepo::end_user_sessions`](super::RefreshTokenRepo::end_user_sessions)
+    EndUserSessions,
+    /// A step of [`Housekeeping`](super::Housekeeping)
+    Sweep,
+    /// A call of [`KeyRepo`](super::KeyRepo)
+    Keys,
+}
+
+impl StoreOperation {
+    /// The name it is timed under.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FindUser => "find_user",
+            Self::OpenSession => "open_session",
+            Self::FindOpening => "find_opening",
+            Self::Rotate => "rotate",
+            Self::FindSession => "find_session",
+            Self::LiveSessions => "live_sessions",
+            Self::EndSession => "end_session",
+            Self::EndUserSessions => "end_user_sessions",
+            Self::Sweep => "sweep",
+            Self::Keys => "keys",
+        }
+    }
+}
+
+/// How a refresh ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefreshResult {
+    /// A new refresh token was issued.
+    Rotated,
+    /// The current refresh token was issued again.
+    Replayed,
+    /// A superseded token was used; the session is revoked.
+    Reused,
+    /// The token or the session has expired.
+    Expired,
+    /// The session has been revoked, or its user is disabled.
+    Revoked,
+    /// It is not a refresh token of ours, or of no session there is.
+    Invalid,
+    /// Something is down or broken on our side; the token is as good as before.
+    Failed,
+}
+
+impl RefreshResult {
+    /// The name it is counted under.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rotated => "rotated",
+            Self::Replayed => "replayed",
+            Self::Reused => "reused",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Invalid => "invalid",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Where events are counted. Every method MUST return at once.
@@ -50,6 +118,12 @@ pub trait Metrics: Send + Sync {
 
     /// A phase of issuing tokens took this long.
     fn token_generation_phase(&self, provider: &ProviderId, phase: Phase, took: Duration);
+
+    /// A refresh ended, after so long.
+    fn refresh(&self, result: RefreshResult, took: Duration);
+
+    /// So many sessions were ended for this reason.
+    fn sessions_revoked(&self, reason: RevokeReason, count: u64);
 
     /// A request to a provider ended; `outcome` is from a fixed, small set.
     fn provider_request(

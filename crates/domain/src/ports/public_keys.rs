@@ -11,6 +11,7 @@ pub struct JwksDocument {
 
 /// Publishes the keys that others verify our tokens with.
 pub trait PublicKeys: Send + Sync {
-    /// The current document. MUST NOT hold a private or symmetric key.
-    fn jwks(&self) -> std::sync::Arc<JwksDocument>;
+    /// The current document: every key that signs, signed what has not expired, or will sign next.
+    /// `None` if no keys have been loaded yet. MUST NOT hold a private or symmetric key.
+    fn jwks(&self) -> Option<std::sync::Arc<JwksDocument>>;
 }

@@ -5,8 +5,14 @@ use crate::model::{AccessClaims, KeyId, RefreshClaims};
 
 /// A token could not be signed. The text is for the log and holds no key material.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot sign a token: {0}")]
-pub struct SigningError(pub String);
+pub enum SigningError {
+    /// There is no such key, or signing itself went wrong.
+    #[error("cannot sign a token: {0}")]
+    Failed(String),
+    /// No keys have been loaded yet.
+    #[error("the signing keys are not loaded: {0}")]
+    KeysUnavailable(String),
+}
 
 /// Mints signed tokens; holds the keys.
 ///
@@ -17,7 +23,7 @@ pub trait TokenSigner: Send + Sync {
     fn sign_access(&self, claims: &AccessClaims<'_>) -> Result<SignedToken, SigningError>;
 
     /// The key that new refresh tokens are signed with.
-    fn refresh_key_id(&self) -> KeyId;
+    fn refresh_key_id(&self) -> Result<KeyId, SigningError>;
 
     /// Signs a refresh token with the key the claims name.
     ///

@@ -70,6 +70,16 @@ error_table! {
     INVALID_ID_TOKEN = UNAUTHORIZED, "INVALID_ID_TOKEN", "The ID token is invalid or expired.";
     /// The response belongs to another sign-in.
     INVALID_STATE = UNAUTHORIZED, "INVALID_STATE", "The authorization response does not belong to this sign-in.";
+    /// The access token is missing, not one of ours, or expired.
+    INVALID_ACCESS_TOKEN = UNAUTHORIZED, "INVALID_ACCESS_TOKEN", "The access token is missing, invalid or expired.";
+    /// The refresh token is missing, or not one of ours.
+    INVALID_REFRESH_TOKEN = UNAUTHORIZED, "INVALID_REFRESH_TOKEN", "The refresh token is missing or invalid.";
+    /// The refresh token has expired, or its session has.
+    REFRESH_TOKEN_EXPIRED = UNAUTHORIZED, "REFRESH_TOKEN_EXPIRED", "The refresh token has expired. Please sign in again.";
+    /// The refresh token was superseded; its session is revoked.
+    REFRESH_TOKEN_REUSED = UNAUTHORIZED, "REFRESH_TOKEN_REUSED", "The refresh token has been used before; its session has been ended. Please sign in again.";
+    /// The session has ended.
+    SESSION_REVOKED = UNAUTHORIZED, "SESSION_REVOKED", "The session has been ended. Please sign in again.";
     /// Known, and not let in.
     ACCESS_DENIED = FORBIDDEN, "ACCESS_DENIED", "This account has no access.";
     /// A page of another origin asked.
@@ -86,6 +96,8 @@ error_table! {
     PAYLOAD_TOO_LARGE = PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The request body is too large.";
     /// Not JSON, or compressed.
     UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", "The request body must be application/json in UTF-8, without a content encoding.";
+    /// The idempotency key came before, with another body.
+    IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED", "The idempotency key has been used with another request.";
     /// The headers are too large.
     HEADERS_TOO_LARGE = REQUEST_HEADER_FIELDS_TOO_LARGE, "HEADERS_TOO_LARGE", "The request headers are too large.";
     /// Something unforeseen.
@@ -251,6 +263,13 @@ impl From<AuthError> for ApiError {
             | AuthError::InvalidIdToken(_)
             | AuthError::InvalidState(_)
             | AuthError::AccessDenied(_)
+            | AuthError::InvalidAccessToken(_)
+            | AuthError::InvalidRefreshToken(_)
+            | AuthError::RefreshTokenExpired
+            | AuthError::RefreshTokenReused
+            | AuthError::SessionRevoked(_)
+            | AuthError::NoSuchSession
+            | AuthError::IdempotencyKeyReused
             | AuthError::Signing(_)
             | AuthError::TokenTooLarge { .. }
             | AuthError::Provider(_)
@@ -291,7 +310,7 @@ mod tests {
             AuthError::InvalidIdToken(text()),
             AuthError::InvalidState(text()),
             AuthError::AccessDenied(text()),
-            AuthError::Signing(SigningError(text())),
+            AuthError::Signing(SigningError::Failed(text())),
             AuthError::TokenTooLarge {
                 source: CookieTooLarge { name: text(), bytes: 0 },
                 claim: text(),

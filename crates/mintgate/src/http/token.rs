@@ -143,6 +143,7 @@ impl TokenRequestBody {
                 _ => TokenDelivery::Cookie,
             },
             client,
+            idempotency: None,
         })
     }
 }

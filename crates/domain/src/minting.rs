@@ -1,0 +1,166 @@
+//! Signs the tokens of a session and dresses them for delivery.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    AccessClaims, AccessGrant, ProviderId, RefreshClaims, RefreshState, Session, SessionId,
+    Timestamp, UserId,
+};
+use crate::ports::{CookiePolicy, Entropy, SessionTokens, TokenSigner};
+use crate::{AuthError, IssuedTokens, SetCookie, SignedToken, TokenDelivery, TokenHash};
+
+/// Everything that has to do with signing, and nothing that has to do with storing.
+#[derive(Clone)]
+pub(crate) struct Mint {
+    pub(crate) signer: Arc<dyn TokenSigner>,
+    pub(crate) cookies: Arc<dyn CookiePolicy>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    /// Life of an access token.
+    pub(crate) access_ttl: Duration,
+    /// Life of a refresh token.
+    pub(crate) refresh_ttl: Duration,
+}
+
+/// The session to sign for.
+#[derive(Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) user: UserId,
+    pub(crate) session: SessionId,
+    pub(crate) provider: &'a ProviderId,
+    pub(crate) grant: &'a AccessGrant,
+    pub(crate) absolute_expires_at: Timestamp,
+}
+
+impl<'a> Subject<'a> {
+    /// A stored session.
+    pub(crate) fn of(session: &'a Session) -> Self {
+        Self {
+            user: session.user,
+            session: session.id,
+            provider: &session.provider,
+            grant: &session.grant,
+            absolute_expires_at: session.absolute_expires_at,
+        }
+    }
+}
+
+impl Mint {
+    /// A new refresh token, and the state it can be minted from again.
+    pub(crate) fn refresh(
+        &self,
+        user: UserId,
+        session: SessionId,
+        generation: u64,
+        absolute_expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<(SignedToken, RefreshState), AuthError> {
+        let mut state = RefreshState {
+            generation,
+            hash: TokenHash::of(""),
+            key_id: self.signer.refresh_key_id()?,
+            issued_at: now,
+            expires_at: RefreshState::expiry(now, self.refresh_ttl, absolute_expires_at),
+        };
+        let token = self.sign_refresh(user, session, &state)?;
+        state.hash = TokenHash::of(token.expose());
+        Ok((token, state))
+    }
+
+    /// The refresh token of this state, byte for byte as it was.
+    pub(crate) fn refresh_again(
+        &self,
+        user: UserId,
+        session: SessionId,
+        state: &RefreshState,
+    ) -> Result<SignedToken, AuthError> {
+        let token = self.sign_refresh(user, session, state)?;
+        if TokenHash::of(token.expose()) == state.hash {
+            return Ok(token);
+        }
+        // Never hand out a second token of one generation.
+        Err(crate::ports::SigningError::Failed(format!(
+            "refresh token {} of session {session} comes out different; was tokens.issuer changed?",
+            state.generation
+        ))
+        .into())
+    }
+
+    fn sign_refresh(
+        &self,
+        user: UserId,
+        session: SessionId,
+        state: &RefreshState,
+    ) -> Result<SignedToken, AuthError> {
+        Ok(self.signer.sign_refresh(&RefreshClaims {
+            subject: user,
+            session,
+            generation: state.generation,
+            key_id: &state.key_id,
+            issued_at: state.issued_at,
+            expires_at: state.expires_at,
+        })?)
+    }
+
+    /// A new access token beside this refresh token, both ready to be delivered.
+    pub(crate) fn deliver(
+        &self,
+        subject: Subject<'_>,
+        refresh: SignedToken,
+        refresh_expires_at: Timestamp,
+        delivery: TokenDelivery,
+        now: Timestamp,
+    ) -> Result<IssuedTokens, AuthError> {
+        let claims = AccessClaims {
+            subject: subject.user,
+            session: subject.session,
+            token_id: u128::from_be_bytes(self.entropy.bytes()),
+            provider: subject.provider,
+            grant: subject.grant,
+            issued_at: now,
+            expires_at: (now + self.access_ttl).min(subject.absolute_expires_at),
+        };
+        let access = self.signer.sign_access(&claims)?;
+        let access_expires_in = span(now, claims.expires_at);
+        let refresh_expires_in = span(now, refresh_expires_at);
+        let cookies = match delivery {
+            TokenDelivery::Body => None,
+            TokenDelivery::Cookie => Some(self.cookies(
+                &claims,
+                &access,
+                access_expires_in,
+                &refresh,
+                refresh_expires_in,
+            )?),
+        };
+        Ok(IssuedTokens {
+            provider: subject.provider.clone(),
+            user: subject.user,
+            session: subject.session,
+            access,
+            access_expires_in,
+            refresh,
+            refresh_expires_in,
+            cookies,
+        })
+    }
+
+    fn cookies(
+        &self,
+        claims: &AccessClaims<'_>,
+        access: &SignedToken,
+        access_max_age: Duration,
+        refresh: &SignedToken,
+        refresh_max_age: Duration,
+    ) -> Result<[SetCookie; 2], AuthError> {
+        let tokens = SessionTokens { access, access_max_age, refresh, refresh_max_age };
+        self.cookies.session_cookies(tokens).map_err(|source| {
+            let (claim, claim_bytes) = claims.largest();
+            AuthError::TokenTooLarge { source, claim: claim.to_owned(), claim_bytes }
+        })
+    }
+}
+
+fn span(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::from_secs(to.as_unix().saturating_sub(from.as_unix()).try_into().unwrap_or_default())
+}

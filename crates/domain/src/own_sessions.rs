@@ -1,0 +1,135 @@
+//! The use case: callers who show a token see, and end, their own sessions.
+
+use std::sync::Arc;
+
+use crate::model::{RevokeReason, Session, SessionId, Timestamp, UserId};
+use crate::ports::{Clock, EndOutcome, Metrics, RefreshTokenRepo, TokenVerifier, VerifiedAccess};
+use crate::{AuthError, PresentedToken};
+
+/// How many sessions are told of at most.
+const LISTED: u32 = 200;
+
+/// What shows whose session it is.
+#[derive(Debug)]
+pub enum SessionProof {
+    /// An access token.
+    Access(PresentedToken),
+    /// A refresh token.
+    Refresh(PresentedToken),
+}
+
+/// What callers do with their sessions.
+pub struct OwnSessions {
+    /// Where sessions are kept.
+    pub sessions: Arc<dyn RefreshTokenRepo>,
+    /// Who tells our tokens from others.
+    pub verifier: Arc<dyn TokenVerifier>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<dyn Metrics>,
+}
+
+impl OwnSessions {
+    /// Who calls: the token is genuine and has not expired, and its session lives.
+    ///
+    /// # Errors
+    /// [`AuthError::InvalidAccessToken`], [`AuthError::SessionRevoked`], or that it cannot be told.
+    pub async fn caller(&self, token: &PresentedToken) -> Result<VerifiedAccess, AuthError> {
+        let access = self.verify_access(token).await?;
+        let now = self.now();
+        if access.expires_at <= now {
+            return Err(AuthError::InvalidAccessToken("it has expired".to_owned()));
+        }
+        match self.sessions.find_session(access.session).await? {
+            Some(session) if session.user == access.subject => match session.end {
+                Some(end) => Err(AuthError::SessionRevoked(end.reason)),
+                None => Ok(access),
+            },
+            _ => Err(AuthError::InvalidAccessToken("there is no such session".to_owned())),
+        }
+    }
+
+    /// Ends the session a token belongs to; it may have expired. What has ended before stays as it is.
+    ///
+    /// # Errors
+    /// That the token is not one of ours, or that the store cannot say; nothing has ended then.
+    pub async fn log_out(&self, proof: &SessionProof) -> Result<(UserId, SessionId), AuthError> {
+        let (user, session) = match proof {
+            SessionProof::Access(token) => {
+                let access = self.verify_access(token).await?;
+                (access.subject, access.session)
+            }
+            SessionProof::Refresh(token) => {
+                let refresh = self.verifier.verify_refresh(token).await;
+                let refresh =
+                    refresh.map_err(|error| error.into_auth(AuthError::InvalidRefreshToken))?;
+                (refresh.subject, refresh.session)
+            }
+        };
+        self.end_one(session, user).await?;
+        Ok((user, session))
+    }
+
+    /// Ends all sessions of the caller; how many.
+    ///
+    /// # Errors
+    /// As [`caller`](Self::caller).
+    pub async fn log_out_everywhere(
+        &self,
+        token: &PresentedToken,
+    ) -> Result<(VerifiedAccess, u64), AuthError> {
+        let caller = self.caller(token).await?;
+        let reason = RevokeReason::Logout;
+        let ended = self.sessions.end_user_sessions(caller.subject, reason, self.now()).await?;
+        self.metrics.sessions_revoked(reason, ended);
+        Ok((caller, ended))
+    }
+
+    /// The caller's live sessions, the last used first.
+    ///
+    /// # Errors
+    /// As [`caller`](Self::caller).
+    pub async fn list(
+        &self,
+        token: &PresentedToken,
+    ) -> Result<(VerifiedAccess, Vec<Session>), AuthError> {
+        let caller = self.caller(token).await?;
+        let sessions = self.sessions.live_sessions(caller.subject, self.now(), LISTED).await?;
+        Ok((caller, sessions))
+    }
+
+    /// Ends one session of the caller, this one or another.
+    ///
+    /// # Errors
+    /// As [`caller`](Self::caller), and [`AuthError::NoSuchSession`] if the caller has none of this id.
+    pub async fn end(
+        &self,
+        token: &PresentedToken,
+        session: SessionId,
+    ) -> Result<VerifiedAccess, AuthError> {
+        let caller = self.caller(token).await?;
+        match self.end_one(session, caller.subject).await? {
+            EndOutcome::Unknown => Err(AuthError::NoSuchSession),
+            EndOutcome::Ended | EndOutcome::EndedBefore => Ok(caller),
+        }
+    }
+
+    async fn end_one(&self, session: SessionId, user: UserId) -> Result<EndOutcome, AuthError> {
+        let reason = RevokeReason::Logout;
+        let outcome = self.sessions.end_session(session, user, reason, self.now()).await?;
+        if outcome == EndOutcome::Ended {
+            self.metrics.sessions_revoked(reason, 1);
+        }
+        Ok(outcome)
+    }
+
+    async fn verify_access(&self, token: &PresentedToken) -> Result<VerifiedAccess, AuthError> {
+        let verified = self.verifier.verify_access(token).await;
+        verified.map_err(|error| error.into_auth(AuthError::InvalidAccessToken))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now().into()
+    }
+}

@@ -1,0 +1,75 @@
+//! What a store forgets in time.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::model::{KeyId, SessionId, Timestamp};
+
+/// One bounded step through the sessions, in the order of their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SweepStep {
+    /// Begins behind this session; at the beginning if `None`.
+    pub after: Option<SessionId>,
+    /// Looks at this many sessions at most, and deletes at most this many rows of any other table.
+    pub limit: u32,
+    /// Now.
+    pub now: Timestamp,
+    /// How long a session can be told about after its end.
+    pub keep_ended: Duration,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Where the next step begins; `None` if this was the last.
+    pub next: Option<SessionId>,
+    /// Sessions found past their idle limit, and marked as ended.
+    pub expired_idle: u64,
+    /// Sessions found past their absolute limit, and marked as ended.
+    pub expired_absolute: u64,
+    /// Sessions deleted, their time to be told about being over.
+    pub deleted: u64,
+}
+
+/// Clean-up. Nothing depends on it but the size of the store: whatever has expired does not work,
+/// swept or not.
+#[async_trait]
+pub trait Housekeeping: Send + Sync {
+    /// Takes the duty of sweeping for `lease` from `now` on; `false` if another holds it, or has
+    /// ended a round less than `every` ago. Exactly one of several callers MUST get it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]
+    async fn claim_sweep(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        every: Duration,
+    ) -> Result<bool, StoreError>;
+
+    /// Marks sessions that have run out as ended (`expired_idle`, or `expired_absolute` where that
+    /// limit is reached) at the moment they did, deletes those that ended longer than `keep_ended`
+    /// ago, and deletes used ID tokens and idempotency records that have expired.
+    ///
+    /// MUST be bounded, and MUST NOT wait for a session that is in use, nor have one wait for it
+    /// longer than for a write of its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]
+    async fn sweep(&self, step: &SweepStep) -> Result<Swept, StoreError>;
+
+    /// Whether the current refresh token of any session that is live at `now` is signed with this key.
+    /// Asked about a key that is about to be removed, so it may read the whole table.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]
+    async fn refresh_key_in_use(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Gives the duty back after a whole round.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]
+    async fn end_sweep(&self, now: Timestamp) -> Result<(), StoreError>;
+}

@@ -1,0 +1,3 @@
+DROP TABLE duties;
+DROP TABLE signing_keys;
+DROP TABLE idempotency_keys;
