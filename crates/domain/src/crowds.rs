@@ -131,5 +131,7 @@ mod tests {
             let _second = crowds.enter(session(n), now);
         }
         assert!(crowds.lock().crowds.len() <= FORGET_AT);
+        // The latest crowd is not forgotten with the others.
+        assert!(crowds.enter(session(9_999), LINGERS_FOR * 100).is_crowded);
     }
 }

@@ -120,6 +120,20 @@ impl AuthError {
     }
 }
 
+impl AuthError {
+    /// What [`InvalidRefreshToken`](Self::InvalidRefreshToken) says of a token its session never had.
+    pub(crate) const AHEAD: &str = "it is newer than its session: has the store been set back?";
+
+    /// Whether an operator should look into it: a token was stolen, or the store was set back.
+    pub fn is_alarming(&self) -> bool {
+        match self {
+            Self::RefreshTokenReused => true,
+            Self::InvalidRefreshToken(reason) => reason == Self::AHEAD,
+            _ => false,
+        }
+    }
+}
+
 impl VerifyError {
     /// As the refusal of a kind of token, or as what keeps us from telling.
     pub(crate) fn into_auth(self, refusal: fn(String) -> AuthError) -> AuthError {

@@ -201,8 +201,7 @@ impl RefreshSession {
                 | RotateOutcome::Expired => return Err(AuthError::RefreshTokenExpired),
                 RotateOutcome::Revoked(reason) => return Err(AuthError::SessionRevoked(reason)),
                 RotateOutcome::Ahead => {
-                    let text = "it is newer than its session: has the store been set back?";
-                    return Err(AuthError::InvalidRefreshToken(text.to_owned()));
+                    return Err(AuthError::InvalidRefreshToken(AuthError::AHEAD.to_owned()));
                 }
                 RotateOutcome::Unknown => {
                     let text = "there is no such session of this user";

@@ -56,3 +56,40 @@ impl ProvenSignIns {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ClaimSet, ExternalIdentity};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn request(n: u32) -> IdempotencyKey {
+        IdempotencyKey { key: TokenHash::of(&n.to_string()), body: TokenHash::of("body") }
+    }
+
+    fn identity() -> VerifiedIdentity {
+        let identity = ExternalIdentity { issuer: "i".to_owned(), subject: "s".to_owned() };
+        VerifiedIdentity {
+            identity,
+            claims: ClaimSet::default(),
+            auth_time: None,
+            acr: None,
+            amr: vec![],
+            id_token: None,
+        }
+    }
+
+    #[test]
+    fn a_flood_is_kept_within_the_capacity_and_goes_with_time() {
+        let proven = ProvenSignIns::new(10, SECOND * 60);
+        for n in 0..100 {
+            proven.put(request(n), identity(), SECOND);
+        }
+        assert_eq!(proven.lock().len(), 10);
+        assert!(proven.take(&request(50), SECOND).is_none());
+        proven.put(request(100), identity(), SECOND * 61);
+        assert!(proven.take(&request(100), SECOND * 61).is_some());
+        assert!(proven.lock().is_empty());
+    }
+}

@@ -103,6 +103,11 @@ impl TokenHash {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
+    /// Hashes bytes that need not be text.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
     /// Hashes several parts unambiguously: each part is preceded by its length.
     pub fn of_parts(parts: &[&str]) -> Self {
         let mut digest = Sha256::new();

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, KeyId, NewUser, ProviderId,
-    RefreshClaims, Role, SessionOpening, SessionOwner, Timestamp, VerifiedIdentity,
+    AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, IdempotencyKey, KeyId, NewSession,
+    NewUser, ProviderId, RefreshClaims, RevokeReason, Role, Rotation, Session, SessionId,
+    SessionOpening, SessionOwner, Timestamp, UserId, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
-    CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, OpenOutcome, ProviderError,
-    ProviderTokens, RefreshTokenRepo, SessionTokens, SigningError, StoreError, TokenSigner,
-    UserDirectory as _,
+    CodeGrant, CookiePolicy, CookieTooLarge, EndOutcome, IdentityProvider, OpenOutcome,
+    ProviderError, ProviderTokens, RefreshTokenRepo, RotateOutcome, SessionTokens, SigningError,
+    StoreError, TokenSigner, UserDirectory as _,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts,
@@ -68,8 +69,8 @@ impl TokenSigner for PlainSigner {
         Ok(SignedToken::new(format!("{} {life}", claims.subject)))
     }
 
-    fn refresh_key_id(&self) -> KeyId {
-        KeyId::new("refresh-key")
+    fn refresh_key_id(&self) -> Result<KeyId, SigningError> {
+        Ok(KeyId::new("refresh-key"))
     }
 
     fn sign_refresh(&self, claims: &RefreshClaims<'_>) -> Result<SignedToken, SigningError> {
@@ -103,6 +104,50 @@ impl RefreshTokenRepo for Overtaken {
             assert_eq!(self.store.open_session(&other).await?, OpenOutcome::Opened);
         }
         self.store.open_session(opening).await
+    }
+
+    async fn find_opening(
+        &self,
+        key: TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
+        self.store.find_opening(key, now).await
+    }
+
+    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
+        self.store.rotate(rotation).await
+    }
+
+    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.store.find_session(id).await
+    }
+
+    async fn live_sessions(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.store.live_sessions(user, now, limit).await
+    }
+
+    async fn end_session(
+        &self,
+        id: SessionId,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<EndOutcome, StoreError> {
+        self.store.end_session(id, user, reason, now).await
+    }
+
+    async fn end_user_sessions(
+        &self,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.store.end_user_sessions(user, reason, now).await
     }
 }
 
@@ -172,6 +217,7 @@ fn request(code: &str) -> TokenRequest {
         issuer: None,
         delivery: TokenDelivery::Cookie,
         client: ClientInfo::default(),
+        idempotency: None,
     }
 }
 
@@ -183,8 +229,17 @@ async fn someone_elses_opening() -> SessionOpening {
     let stored = other.store.sessions().remove(0);
     SessionOpening {
         owner: SessionOwner::New(NewUser { id: stored.user, identity: person() }),
-        session: stored.session,
+        session: NewSession {
+            id: stored.id,
+            provider: stored.provider,
+            refresh: stored.refresh,
+            absolute_expires_at: stored.absolute_expires_at,
+            grant: stored.grant,
+            client: stored.client,
+            created_at: stored.created_at,
+        },
         consumed: None,
+        idempotency: None,
     }
 }
 
@@ -221,8 +276,8 @@ async fn roles_given_in_the_store_are_added() {
     let user = rig.issue.issue(request("first")).await.unwrap().user;
     rig.store.grant_roles(user, &["auditor"]).await;
     let session = rig.issue.issue(request("second")).await.unwrap().session;
-    let stored = rig.store.find_session(session).await.unwrap();
-    assert_eq!(stored.session.grant.roles, [Role::new("auditor"), Role::new("user")]);
+    let stored = rig.store.find_session(session).await.unwrap().unwrap();
+    assert_eq!(stored.grant.roles, [Role::new("auditor"), Role::new("user")]);
 }
 
 #[tokio::test]
@@ -270,7 +325,7 @@ async fn no_token_outlives_its_session() {
     assert_eq!(tokens.access_expires_in, Duration::from_hours(2));
     assert_eq!(tokens.refresh_expires_in, Duration::from_hours(2));
     assert!(tokens.access.expose().ends_with(" 7200"));
-    let stored = rig.store.find_session(tokens.session).await.unwrap().session;
+    let stored = rig.store.find_session(tokens.session).await.unwrap().unwrap();
     assert_eq!(stored.refresh.expires_at, stored.absolute_expires_at);
     assert_eq!(stored.refresh.hash, TokenHash::of(tokens.refresh.expose()));
 }

@@ -11,16 +11,18 @@ use actix_web::dev::Server;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpServer, middleware};
 use anyhow::Context as _;
-use mintgate_domain::ports::{Clock, Metrics};
+use mintgate_domain::ports::{CircuitState, Clock, Metrics, RefreshTokenRepo};
 use mintgate_domain::{
-    IssueTokens, IssueTokensConfig, IssueTokensPorts, ProviderPolicy, ProviderRegistry,
-    RegisteredProvider, RolePolicy,
+    IssueTokens, IssueTokensConfig, IssueTokensPorts, OwnSessions, ProviderPolicy,
+    ProviderRegistry, RefreshConfig, RefreshPorts, RefreshSession, RegisteredProvider, RolePolicy,
 };
 use mintgate_identity_openid::{OpenIdConfig, OpenIdProvider};
-use mintgate_signer_jose::{JoseTokenSigner, KeyDirectory, KeyRole, SignerConfig, SigningKey};
+use mintgate_signer_jose::{JoseTokens, KeyRing, TokensConfig};
 use tokio::runtime::Handle;
 
+use crate::background::{Background, CleanUp, KeyCare};
 use crate::http::{self, AppParts, AppState, HttpCookiePolicy};
+use crate::keys::{self, KeyTrouble};
 use crate::metrics::PrometheusMetrics;
 use crate::ops::{self, OpsState};
 use crate::settings::{ProviderSettings, Settings};
@@ -39,15 +41,29 @@ pub struct Application {
     ops: Server,
     ops_address: SocketAddr,
     draining: Arc<AtomicBool>,
+    chores: Chores,
 }
+
+/// Parts that somebody brings along; for tests.
+#[derive(Default)]
+pub struct Overrides {
+    /// In place of the machine's clock.
+    pub clock: Option<Arc<dyn Clock>>,
+    /// Puts something between the use cases and where sessions are kept.
+    pub sessions: Option<WrapSessions>,
+}
+
+/// Makes another session store of the real one.
+pub type WrapSessions =
+    Box<dyn FnOnce(Arc<dyn RefreshTokenRepo>) -> Arc<dyn RefreshTokenRepo> + Send>;
 
 impl Application {
     /// Builds the service; it listens from here on. The Tokio runtime this is called on is where
     /// use cases will run, so it should have several threads and must outlive the service.
     ///
     /// # Errors
-    /// If keys cannot be loaded or made, or an address cannot be listened on. A store or a
-    /// provider that is down is no error: the service waits for them.
+    /// If keys cannot be read or made, or an address cannot be listened on. A store or a provider
+    /// that is down is no error: the service waits for them.
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
         Self::build_with(settings, |_| ()).await
     }
@@ -60,45 +76,54 @@ impl Application {
     where
         F: Fn(&mut ServiceConfig) + Send + Clone + 'static,
     {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        Self::build_overridden(settings, Overrides::default(), more_routes).await
+    }
+
+    /// [`build_with`](Self::build_with) some parts replaced.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub async fn build_overridden<F>(
+        settings: Settings,
+        overrides: Overrides,
+        more_routes: F,
+    ) -> anyhow::Result<Self>
+    where
+        F: Fn(&mut ServiceConfig) + Send + Clone + 'static,
+    {
+        let clock = overrides.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let revision = option_env!("MINTGATE_REVISION").unwrap_or("unknown");
         let metrics = Arc::new(PrometheusMetrics::new(env!("CARGO_PKG_VERSION"), revision)?);
         let draining = Arc::new(AtomicBool::new(false));
+        for warning in keys::warnings(&settings) {
+            tracing::warn!("{warning}");
+        }
 
         let store = Store::open(&settings.store, metrics.clone(), Arc::clone(&clock))?;
         if let Err(error) = store.health().check().await {
             tracing::warn!(%error, "the store is not ready yet");
         }
-        let signer = Arc::new(JoseTokenSigner::new(SignerConfig {
-            issuer: settings.tokens.issuer.clone(),
-            audience: settings.tokens.audience.clone(),
-            access: signing_key(&settings, KeyRole::Access)?,
-            refresh: signing_key(&settings, KeyRole::Refresh)?,
-        })?);
+        let ring = keys::open(&settings, &store, Arc::clone(&clock))?;
+        let key_trouble = Arc::new(KeyTrouble::default());
+        keys::start(&settings, &ring, &*store.housekeeping(), &key_trouble).await?;
         let cookies =
             Arc::new(HttpCookiePolicy::new(&settings.cookies, &settings.server.public_url));
-        let issue_ports = IssueTokensPorts {
-            providers: providers(&settings, &clock, &metrics)?,
-            users: store.users(),
-            sessions: store.sessions(),
-            signer: signer.clone(),
-            cookies: cookies.clone(),
-            clock: Arc::clone(&clock),
-            entropy: Arc::new(OsEntropy),
-            metrics: metrics.clone(),
+        let sessions = match overrides.sessions {
+            Some(wrap) => wrap(store.sessions()),
+            None => store.sessions(),
         };
-        let parts = AppParts {
-            issue: Arc::new(IssueTokens::new(issue_ports, issue_config(&settings))),
-            runtime: Handle::current(),
-            public_keys: signer,
-            cookies,
-            metrics: metrics.clone(),
-            clock,
-            entropy: Arc::new(OsEntropy),
-        };
-        let state = Data::new(AppState::new(parts, &settings));
-        let ops_state =
-            Data::new(OpsState { store: store.health(), metrics, draining: Arc::clone(&draining) });
+        let shared =
+            Shared { store, sessions, cookies, clock, metrics, draining, ring, key_trouble };
+        let state = Data::new(AppState::new(parts(&settings, &shared)?, &settings));
+        let chores = Chores::new(&settings, &shared);
+        let ops_state = Data::new(OpsState {
+            store: shared.store.health(),
+            keys: shared.ring,
+            key_trouble: shared.key_trouble,
+            clock: shared.clock,
+            metrics: shared.metrics,
+            draining: Arc::clone(&shared.draining),
+        });
 
         let (public_listener, public_address) = listen(settings.server.listen, "server.listen")?;
         let (ops_listener, ops_address) = listen(settings.ops.listen, "ops.listen")?;
@@ -128,7 +153,8 @@ impl Application {
             public_address,
             ops,
             ops_address,
-            draining,
+            draining: shared.draining,
+            chores,
         })
     }
 
@@ -142,8 +168,9 @@ impl Application {
         self.ops_address
     }
 
-    /// Serves until `stop` completes, then finishes what is in flight: readiness says no at
-    /// once, no connection is accepted any more, and after ten seconds at most it returns.
+    /// Serves, and does what is to be done beside that, until `stop` completes; then finishes what is
+    /// in flight: readiness says no at once, no connection is accepted any more, and after ten
+    /// seconds at most, or two more for a round of background work, it returns.
     ///
     /// # Errors
     /// If a listener fails.
@@ -152,20 +179,121 @@ impl Application {
         let (public, ops) = (self.public.handle(), self.ops.handle());
         let ops_task = tokio::spawn(self.ops);
         let mut serving = pin!(self.public);
+        let background = self.chores.begin();
         tokio::select! {
             ended = &mut serving => ended?,
             () = stop => {
                 tracing::info!("stopping: finishing the requests in flight");
                 self.draining.store(true, Ordering::Relaxed);
+                background.stop();
                 let (ended, ()) = tokio::join!(serving, public.stop(true));
                 ended?;
             }
         }
+        background.end().await;
         ops.stop(false).await;
         ops_task.await??;
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// What most parts are made from.
+struct Shared {
+    store: Store,
+    sessions: Arc<dyn RefreshTokenRepo>,
+    cookies: Arc<HttpCookiePolicy>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<PrometheusMetrics>,
+    draining: Arc<AtomicBool>,
+    ring: Arc<KeyRing>,
+    key_trouble: Arc<KeyTrouble>,
+}
+
+/// The work that is to go on beside the requests, and where.
+struct Chores {
+    key_care: KeyCare,
+    clean_up: CleanUp,
+    runtime: Handle,
+}
+
+impl Chores {
+    fn new(settings: &Settings, shared: &Shared) -> Self {
+        Self {
+            key_care: KeyCare::new(
+                Arc::clone(&shared.ring),
+                shared.store.housekeeping(),
+                Arc::clone(&shared.key_trouble),
+                settings.keys.reload,
+            ),
+            clean_up: CleanUp::new(
+                shared.store.housekeeping(),
+                shared.metrics.clone(),
+                Arc::clone(&shared.clock),
+                settings.store.cleanup_interval,
+                settings.store.keep_ended,
+            ),
+            runtime: Handle::current(),
+        }
+    }
+
+    #[cfg(test)]
+    fn ring(&self) -> Arc<KeyRing> {
+        self.key_care.ring()
+    }
+
+    fn begin(self) -> Background {
+        let mut background = Background::new();
+        background.add(self.key_care, &self.runtime);
+        background.add(self.clean_up, &self.runtime);
+        background
+    }
+}
+
+/// The use cases and ports behind the routes.
+fn parts(settings: &Settings, shared: &Shared) -> anyhow::Result<AppParts> {
+    let Shared { store, sessions, cookies, clock, metrics, ring, .. } = shared;
+    let config = TokensConfig {
+        issuer: settings.tokens.issuer.clone(),
+        audience: settings.tokens.audience.clone(),
+    };
+    let tokens = Arc::new(JoseTokens::new(config, Arc::clone(ring))?);
+    let issue_ports = IssueTokensPorts {
+        providers: providers(settings, clock, metrics)?,
+        users: store.users(),
+        sessions: Arc::clone(sessions),
+        signer: tokens.clone(),
+        cookies: cookies.clone(),
+        clock: Arc::clone(clock),
+        entropy: Arc::new(OsEntropy),
+        metrics: metrics.clone(),
+    };
+    let refresh_ports = RefreshPorts {
+        sessions: Arc::clone(sessions),
+        verifier: tokens.clone(),
+        signer: tokens.clone(),
+        cookies: cookies.clone(),
+        clock: Arc::clone(clock),
+        entropy: Arc::new(OsEntropy),
+        metrics: metrics.clone(),
+    };
+    let own_sessions = OwnSessions {
+        sessions: Arc::clone(sessions),
+        verifier: tokens.clone(),
+        clock: Arc::clone(clock),
+        metrics: metrics.clone(),
+    };
+    Ok(AppParts {
+        issue: Arc::new(IssueTokens::new(issue_ports, issue_config(settings))),
+        refresh: Arc::new(RefreshSession::new(refresh_ports, refresh_config(settings))),
+        own_sessions: Arc::new(own_sessions),
+        runtime: Handle::current(),
+        public_keys: tokens,
+        cookies: cookies.clone(),
+        metrics: metrics.clone(),
+        clock: Arc::clone(clock),
+        entropy: Arc::new(OsEntropy),
+    })
 }
 
 /// Completes when the process gets SIGTERM or SIGINT.
@@ -226,26 +354,16 @@ fn issue_config(settings: &Settings) -> IssueTokensConfig {
     }
 }
 
-/// The configured key, else the one in the key directory, made if there is none.
-fn signing_key(settings: &Settings, role: KeyRole) -> anyhow::Result<SigningKey> {
-    let (name, given, algorithm) = match role {
-        KeyRole::Access => {
-            ("keys.access_key", &settings.keys.access_key, settings.tokens.algorithm)
-        }
-        KeyRole::Refresh => {
-            ("keys.refresh_key", &settings.keys.refresh_key, settings.tokens.refresh_algorithm)
-        }
-    };
-    if let Some(text) = given {
-        return SigningKey::from_text(text, algorithm).context(name);
+fn refresh_config(settings: &Settings) -> RefreshConfig {
+    RefreshConfig {
+        access_ttl: settings.tokens.access_ttl,
+        refresh_ttl: settings.tokens.refresh_ttl,
+        session_ttl: settings.tokens.session_ttl,
+        grace: settings.refresh.grace,
+        grace_replays: settings.refresh.grace_replays,
+        lost_answer: settings.refresh.lost_answer,
+        body_delivery: settings.tokens.body_delivery,
     }
-    let directory = KeyDirectory::open_or_create(&settings.keys.dir)?;
-    let stored = directory.load_or_create(role, algorithm)?;
-    if stored.created {
-        let (dir, kid) = (settings.keys.dir.display(), stored.key.id());
-        tracing::info!(%dir, %kid, "{name}: a new {algorithm} key was made");
-    }
-    Ok(stored.key)
 }
 
 fn providers(
@@ -270,6 +388,7 @@ fn providers(
             Arc::clone(metrics) as Arc<dyn Metrics>,
         )
         .with_context(|| format!("provider {}", provider.id))?;
+        metrics.provider_circuit(&provider.id, CircuitState::Closed);
         let policy = ProviderPolicy {
             id: provider.id.clone(),
             issuer: provider.issuer.clone(),
@@ -280,4 +399,65 @@ fn providers(
         Ok(RegisteredProvider { policy, adapter: Arc::new(adapter) })
     };
     settings.providers.iter().map(register).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::keys::tests::Place;
+
+    /// Asks until the answer has this status, for half a minute at most; its text.
+    async fn until(url: &str, status: reqwest::StatusCode) -> String {
+        for _ in 0..300 {
+            if let Ok(answer) = reqwest::get(url).await
+                && answer.status() == status
+            {
+                return answer.text().await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{url} was never {status}");
+    }
+
+    #[test]
+    fn a_service_that_starts_before_its_store_recovers_by_itself_and_ends_with_its_chores() {
+        actix_web::rt::System::new().block_on(async {
+            let place = Place::store_without_schema();
+            let lines = "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://localhost\"\n\
+                         workers = 1\n[ops]\nlisten = \"127.0.0.1:0\"";
+            let settings = place.settings(lines);
+            let application = Application::build(settings.clone()).await.unwrap();
+            let jwks = format!("http://{}/.well-known/jwks.json", application.public_address());
+            let ready = format!("http://{}/health/ready", application.ops_address());
+            let metrics = format!("http://{}/metrics", application.ops_address());
+            let ring = Arc::downgrade(&application.chores.ring());
+            let (stop, stopped) = oneshot::channel::<()>();
+            let test = async {
+                use reqwest::StatusCode;
+                until(&jwks, StatusCode::SERVICE_UNAVAILABLE).await;
+                until(&ready, StatusCode::SERVICE_UNAVAILABLE).await;
+                migrate(&settings).await.unwrap();
+                until(&ready, StatusCode::OK).await;
+                let published = until(&jwks, StatusCode::OK).await;
+                assert_eq!(published.matches("\"kid\"").count(), 2);
+                let text = until(&metrics, StatusCode::OK).await;
+                assert_eq!(text.matches("\nmintgate_signing_key_age_seconds{").count(), 4);
+                stop.send(()).unwrap();
+            };
+            let stop = async {
+                let _ = stopped.await;
+            };
+            let (ended, ()) = tokio::join!(application.run_until(stop), test);
+            ended.unwrap();
+            // No task is left that holds the keys; the threads of the listeners end in their time.
+            let mut patience = 300;
+            while ring.strong_count() > 0 {
+                assert!(patience > 0, "something goes on after the service has ended");
+                patience -= 1;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+    }
 }

@@ -1,11 +1,13 @@
 //! The Mintgate service: settings, HTTP, wiring and commands.
 
 pub mod app;
+mod background;
 pub mod dev;
 pub mod http;
+pub mod keys;
 pub mod logging;
 pub mod metrics;
-pub mod ops;
+mod ops;
 pub mod settings;
 mod store;
 pub mod system;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
 use mintgate::dev::{self, DevOptions};
+use mintgate::keys::KeysCommand;
 use mintgate::settings::{self, ConfigError, Settings};
 
 /// Turns a sign-in at an OpenID provider into a session of your own.
@@ -31,6 +32,9 @@ enum Command {
         #[arg(long)]
         plan: bool,
     },
+    /// Look at the signing keys, and replace them.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -90,6 +94,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             for name in done {
                 println!("ran {name}");
             }
+            Ok(())
+        }
+        Command::Keys(command) => {
+            print!("{}", command.run(&load()?).await?);
             Ok(())
         }
         Command::Config(ConfigCommand::Check) => {

@@ -1,11 +1,12 @@
 //! The counters: the Metrics port on Prometheus, and what the HTTP layer counts besides.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
-use mintgate_domain::model::{ProviderId, RevokeReason};
+use mintgate_domain::model::{KeyId, ProviderId, RevokeReason};
 use mintgate_domain::ports::{
-    Metrics, Phase, PoolState, ProviderEndpoint, RefreshResult, StoreOperation,
+    CircuitState, Metrics, Phase, PoolState, ProviderEndpoint, RefreshResult, StoreOperation,
 };
 use prometheus::core::Collector;
 use prometheus::{
@@ -28,8 +29,12 @@ pub struct PrometheusMetrics {
     provider_requests: IntCounterVec,
     provider_request_duration: HistogramVec,
     jwks_refresh: IntCounterVec,
+    provider_circuit: IntGaugeVec,
     store_query_duration: HistogramVec,
     store_pool_connections: IntGaugeVec,
+    signing_key_age: IntGaugeVec,
+    /// Held while the series that are made anew for each answer are made and read.
+    rendering: Mutex<()>,
     http_requests: IntCounterVec,
     http_request_duration: HistogramVec,
 }
@@ -88,6 +93,12 @@ impl PrometheusMetrics {
                 "Fetches of a provider's JWKS.",
                 &["provider", "outcome"],
             )?,
+            provider_circuit: gauge(
+                "mintgate_provider_circuit_state",
+                "What a provider's circuit breaker lets through: 0 everything, 1 one call to try, \
+                 2 nothing.",
+                &["provider"],
+            )?,
             store_query_duration: seconds(
                 "mintgate_store_query_duration_seconds",
                 "Time store operations took.",
@@ -98,6 +109,12 @@ impl PrometheusMetrics {
                 "Connections to the store.",
                 &["state"],
             )?,
+            signing_key_age: gauge(
+                "mintgate_signing_key_age_seconds",
+                "Time since a signing key was made; one series for each key there is.",
+                &["kid"],
+            )?,
+            rendering: Mutex::default(),
             http_requests: counter(
                 "mintgate_http_requests_total",
                 "HTTP requests answered on the public listener.",
@@ -131,11 +148,22 @@ impl PrometheusMetrics {
         self.http_request_duration.with_label_values(&[route, method]).observe(took.as_secs_f64());
     }
 
-    /// All series in the Prometheus text format, with the pool as it is now.
+    /// All series in the Prometheus text format, with the pool and the keys, each with the time
+    /// since it was made, as they are now.
     ///
     /// # Errors
     /// If a series cannot be written as text.
-    pub fn render(&self, pool: PoolState) -> prometheus::Result<String> {
+    pub fn render(
+        &self,
+        pool: PoolState,
+        keys: &[(KeyId, Duration)],
+    ) -> prometheus::Result<String> {
+        let _rendering = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.signing_key_age.reset();
+        for (id, age) in keys {
+            let seconds = age.as_secs().try_into().unwrap_or(i64::MAX);
+            self.signing_key_age.with_label_values(&[id.as_str()]).set(seconds);
+        }
         let connections = |state| self.store_pool_connections.with_label_values(&[state]);
         connections("idle").set(pool.idle.into());
         connections("in_use").set(pool.in_use.into());
@@ -203,6 +231,15 @@ impl Metrics for PrometheusMetrics {
         self.jwks_refresh.with_label_values(&[provider.as_str(), outcome]).inc();
     }
 
+    fn provider_circuit(&self, provider: &ProviderId, state: CircuitState) {
+        let state = match state {
+            CircuitState::Closed => 0,
+            CircuitState::HalfOpen => 1,
+            CircuitState::Open => 2,
+        };
+        self.provider_circuit.with_label_values(&[provider.as_str()]).set(state);
+    }
+
     fn store_query(&self, operation: StoreOperation, took: Duration) {
         self.store_query_duration
             .with_label_values(&[operation.name()])
@@ -222,16 +259,43 @@ mod tests {
         metrics.token_generation_phase(&ProviderId::new("corp"), Phase::Sign, Duration::ZERO);
         let strange = Method::from_bytes(b"BREW").unwrap();
         metrics.http_request("unmatched", &strange, StatusCode::NOT_FOUND, Duration::ZERO);
-        let text = metrics.render(PoolState { idle: 3, in_use: 1 }).unwrap();
+        metrics.refresh(RefreshResult::Rotated, Duration::from_millis(3));
+        metrics.refresh(RefreshResult::Reused, Duration::from_millis(3));
+        metrics.sessions_revoked(RevokeReason::ExpiredIdle, 7);
+        metrics.provider_circuit(&ProviderId::new("corp"), CircuitState::Open);
+        let keys = [(KeyId::new("kid-1"), Duration::from_mins(2))];
+        let text = metrics.render(PoolState { idle: 3, in_use: 1 }, &keys).unwrap();
         for line in [
             r#"mintgate_token_generation_total{outcome="invalid_auth_code",provider="corp"} 1"#,
             r#"mintgate_token_generation_total{outcome="unknown_provider",provider="unknown"} 1"#,
             r#"mintgate_token_generation_duration_seconds_count{phase="sign",provider="corp"} 1"#,
             r#"mintgate_http_requests_total{method="other",route="unmatched",status="404"} 1"#,
+            r#"mintgate_refresh_total{outcome="rotated"} 1"#,
+            r#"mintgate_refresh_total{outcome="reused"} 1"#,
+            "mintgate_refresh_duration_seconds_count 2",
+            r#"mintgate_refresh_duration_seconds_bucket{le="0.0025"} 0"#,
+            r#"mintgate_refresh_duration_seconds_bucket{le="0.005"} 2"#,
+            r#"mintgate_sessions_revoked_total{reason="expired_idle"} 7"#,
+            r#"mintgate_signing_key_age_seconds{kid="kid-1"} 120"#,
+            r#"mintgate_provider_circuit_state{provider="corp"} 2"#,
             r#"mintgate_store_pool_connections{state="idle"} 3"#,
             r#"mintgate_build_info{revision="abc",version="1.2.3"} 1"#,
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_key_that_is_removed_has_no_series_any_more() {
+        let metrics = PrometheusMetrics::new("", "").unwrap();
+        let pool = PoolState { idle: 0, in_use: 0 };
+        let age = |id| (KeyId::new(id), Duration::from_secs(1));
+        let series = |keys: &[_]| {
+            let text = metrics.render(pool, keys).unwrap();
+            let of_keys = |line: &&str| line.starts_with("mintgate_signing_key_age_seconds{");
+            text.lines().filter(of_keys).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(series(&[age("old"), age("new")]).len(), 2);
+        assert_eq!(series(&[age("new")]), [r#"mintgate_signing_key_age_seconds{kid="new"} 1"#]);
     }
 }

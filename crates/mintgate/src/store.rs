@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mintgate_domain::ports::{
-    Clock, Metrics, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
+    Clock, Housekeeping, KeyRepo, Metrics, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
 };
 use mintgate_store_postgres::{PgConfig, PgStore};
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
@@ -49,6 +49,21 @@ impl Store {
     }
 
     pub(crate) fn sessions(&self) -> Arc<dyn RefreshTokenRepo> {
+        match self {
+            Self::Postgres(store) => store.clone(),
+            Self::Sqlite(store) => store.clone(),
+        }
+    }
+
+    /// Where the ring of signing keys is, if it is in the store.
+    pub(crate) fn keys(&self) -> Arc<dyn KeyRepo> {
+        match self {
+            Self::Postgres(store) => store.clone(),
+            Self::Sqlite(store) => store.clone(),
+        }
+    }
+
+    pub(crate) fn housekeeping(&self) -> Arc<dyn Housekeeping> {
         match self {
             Self::Postgres(store) => store.clone(),
             Self::Sqlite(store) => store.clone(),

@@ -36,6 +36,11 @@ impl Algorithm {
         }
     }
 
+    /// The algorithm of this `alg`.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+    }
+
     /// Whether equal input always gives an equal signature.
     pub const fn is_deterministic(self) -> bool {
         match self {

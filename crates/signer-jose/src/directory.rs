@@ -1,50 +1,29 @@
-//! The directory that keeps signing keys: one private JWK a file.
+//! The directory that keeps signing keys where there is no database to share them through: one
+//! private JWK a file.
 //!
-//! A file is called by what its key is for and where the key stands: `access-current.jwk`,
-//! `refresh-current.jwk`. Keys that are next or former can lie beside them under such names.
-//! A file is written once and never changed: whoever finds one finds all of it.
+//! A file is called by what its key signs and its place in the order: `access-1.jwk`,
+//! `refresh-3.jwk`. The JWK's `iat` says when the key was made. Beside a key that signs, or has its
+//! time set, lies a file such as `access-1.active` with that time, in seconds since 1970, and the
+//! `kid` of the key it is for. Every file is complete before it gets its name: whoever finds one
+//! finds all of it. Files under other names are nobody's business.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use mintgate_domain::SecretText;
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
+use mintgate_domain::ports::{KeyRepo, StoreError};
+use serde::Deserialize;
 use zeroize::Zeroizing;
-
-use crate::{Algorithm, KeyError, SigningKey};
 
 /// No key is longer; whatever else lies in the file is not read into memory.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// What a key signs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyRole {
-    /// Access tokens.
-    Access,
-    /// Refresh tokens.
-    Refresh,
-}
-
-impl KeyRole {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Access => "access",
-            Self::Refresh => "refresh",
-        }
-    }
-}
-
-/// A key of the directory.
-#[derive(Debug)]
-pub struct StoredKey {
-    /// The key.
-    pub key: SigningKey,
-    /// Whether it has been made just now.
-    pub created: bool,
-}
-
-/// Why a key directory cannot be used. Nothing in it is ever replaced or repaired.
+/// Why a key directory cannot be used. Nothing in it is ever repaired.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyDirectoryError {
     /// Others on the machine may read or change it.
@@ -59,19 +38,16 @@ pub enum KeyDirectoryError {
         /// What they should be.
         wanted: u32,
     },
-    /// A file is damaged, or its key is not for the configured algorithm.
+    /// A file is not what was written.
     #[error(
-        "{path}: {source} — nothing was changed: restore the file, configure the algorithm it is for, or move it away to have a new key made (what the old one signed is then refused)"
+        "{path}: {reason} — nothing was changed: restore the file, or move it away (what its key signed is then refused)"
     )]
-    BadKey {
+    Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: KeyError,
+        reason: &'static str,
     },
-    /// A new key could not be made.
-    #[error("cannot make a key: {0}")]
-    Generate(KeyError),
     /// The file system refused.
     #[error("cannot {action} {path}: {source}")]
     Io {
@@ -84,7 +60,19 @@ pub enum KeyDirectoryError {
     },
 }
 
-/// The directory of signing keys.
+impl From<KeyDirectoryError> for StoreError {
+    fn from(error: KeyDirectoryError) -> Self {
+        let text = error.to_string();
+        match error {
+            KeyDirectoryError::Damaged { .. } => Self::Corrupt(text),
+            KeyDirectoryError::TooOpen { .. } | KeyDirectoryError::Io { .. } => {
+                Self::Unavailable(text)
+            }
+        }
+    }
+}
+
+/// The directory of signing keys; of one machine, whose processes may share it.
 #[derive(Debug, Clone)]
 pub struct KeyDirectory {
     path: PathBuf,
@@ -104,97 +92,240 @@ impl KeyDirectory {
                 sync_directory(parent)?;
             }
         }
-        let metadata = fs::metadata(&path).map_err(failed("look at", &path))?;
+        let directory = Self { path };
+        directory.check()?;
+        Ok(directory)
+    }
+
+    fn check(&self) -> Result<(), KeyDirectoryError> {
+        let metadata = fs::metadata(&self.path).map_err(failed("look at", &self.path))?;
         if !metadata.is_dir() {
             let source = ErrorKind::NotADirectory.into();
-            return Err(failed("use as the key directory", &path)(source));
+            return Err(failed("use as the key directory", &self.path)(source));
         }
-        check_mode(&path, metadata.mode(), 0o700)?;
-        Ok(Self { path })
+        check_mode(&self.path, metadata.mode(), 0o700)
     }
 
-    /// The key that signs at present; made, with mode 0600, if there is none.
-    ///
-    /// Processes that start at once on one directory all get the same key.
-    ///
-    /// # Errors
-    /// If the file is readable by others, damaged, or for another algorithm; it is left as it is.
-    pub fn load_or_create(
+    /// Keeps other processes, and other threads of this one, from changing what we look at, or from
+    /// looking at what we change, until it is dropped.
+    fn lock(&self, exclusive: bool) -> Result<File, KeyDirectoryError> {
+        let directory = File::open(&self.path).map_err(failed("open", &self.path))?;
+        let locked = if exclusive { directory.lock() } else { directory.lock_shared() };
+        locked.map_err(failed("lock", &self.path))?;
+        Ok(directory)
+    }
+
+    fn key_file(&self, key_use: KeyUse, number: u32) -> PathBuf {
+        self.path.join(format!("{}-{number}.jwk", key_use.name()))
+    }
+
+    fn time_file(&self, key_use: KeyUse, number: u32) -> PathBuf {
+        self.path.join(format!("{}-{number}.active", key_use.name()))
+    }
+
+    /// Every key, by use and number.
+    fn read_all(&self) -> Result<Vec<KeyRecord>, KeyDirectoryError> {
+        let unlisted = failed("list", &self.path);
+        let names = fs::read_dir(&self.path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let names = names.map_err(unlisted)?;
+        let slots: BTreeSet<(KeyUse, u32)> =
+            names.iter().filter_map(|entry| slot_of(entry.file_name().to_str()?)).collect();
+        let mut records = Vec::with_capacity(slots.len());
+        for (key_use, number) in slots {
+            let path = self.key_file(key_use, number);
+            let Some(material) = read(&path)? else { continue };
+            let Some(label) = Label::of(&material) else {
+                let reason = "it is no private JWK with a \"kid\" and an \"iat\"";
+                return Err(KeyDirectoryError::Damaged { path, reason });
+            };
+            let id = KeyId::new(label.kid);
+            let created_at = Timestamp::from_unix(label.iat);
+            let activates_at = self.read_time(key_use, number, &id)?;
+            records.push(KeyRecord { key_use, number, id, material, created_at, activates_at });
+        }
+        Ok(records)
+    }
+
+    /// From when on a key signs. A time that was set for another key, which once had this number,
+    /// is none.
+    fn read_time(
         &self,
-        role: KeyRole,
-        algorithm: Algorithm,
-    ) -> Result<StoredKey, KeyDirectoryError> {
-        let path = self.path.join(format!("{}-current.jwk", role.name()));
-        if let Some(key) = load(&path, algorithm)? {
-            return Ok(StoredKey { key, created: false });
-        }
-        let key = SigningKey::generate(algorithm).map_err(KeyDirectoryError::Generate)?;
-        let created = self.store(&path, &key)?;
-        // Also by whoever came second: the winner may not have come so far.
-        sync_directory(&self.path)?;
-        if created {
-            return Ok(StoredKey { key, created });
-        }
-        match load(&path, algorithm)? {
-            Some(key) => Ok(StoredKey { key, created }),
-            None => Err(failed("read", &path)(ErrorKind::NotFound.into())),
-        }
+        key_use: KeyUse,
+        number: u32,
+        id: &KeyId,
+    ) -> Result<Option<Timestamp>, KeyDirectoryError> {
+        let path = self.time_file(key_use, number);
+        let Some(text) = read(&path)? else { return Ok(None) };
+        let parsed = text.expose().strip_suffix('\n').and_then(|line| line.split_once(' '));
+        let Some((at, kid)) = parsed.and_then(|(at, kid)| Some((at.parse().ok()?, kid))) else {
+            let reason = "it does not hold a time in seconds since 1970 and a \"kid\"";
+            return Err(KeyDirectoryError::Damaged { path, reason });
+        };
+        Ok((kid == id.as_str()).then_some(Timestamp::from_unix(at)))
     }
 
-    /// Puts the key at `path` unless there is one, and says whether it did.
-    ///
-    /// The key is complete on disk before it gets its name, and linking, unlike renaming, fails
-    /// where the name is taken: of several at once one wins, and nobody sees half a file.
-    fn store(&self, path: &Path, key: &SigningKey) -> Result<bool, KeyDirectoryError> {
-        let draft = Draft::new(&self.path)?;
-        draft.write(key).map_err(failed("write", &draft.0))?;
-        match fs::hard_link(&draft.0, path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(failed("make", path)(error)),
-        }
+    fn write_time(&self, record: &KeyRecord, at: Timestamp) -> Result<(), KeyDirectoryError> {
+        let path = self.time_file(record.key_use, record.number);
+        let draft =
+            Draft::write(&self.path, format!("{} {}\n", at.as_unix(), record.id).as_bytes())?;
+        fs::rename(&draft.0, &path).map_err(failed("make", &path))
     }
+
+    fn add(&self, record: &KeyRecord) -> Result<bool, KeyDirectoryError> {
+        let path = self.key_file(record.key_use, record.number);
+        let fits = Label::of(&record.material).is_some_and(|label| {
+            label.kid == record.id.as_str() && label.iat == record.created_at.as_unix()
+        });
+        if !fits {
+            let reason = "what should be written there is not this key's private JWK";
+            return Err(KeyDirectoryError::Damaged { path, reason });
+        }
+        let _lock = self.lock(true)?;
+        let records = self.read_all()?;
+        let of_use = records.iter().filter(|other| other.key_use == record.key_use);
+        let highest = of_use.map(|other| other.number).max().unwrap_or_default();
+        if Some(record.number) != highest.checked_add(1)
+            || records.iter().any(|other| other.id == record.id)
+        {
+            return Ok(false);
+        }
+        let draft = Draft::write(&self.path, record.material.expose().as_bytes())?;
+        // Its time first: it means nothing without the key, and the key is complete with it.
+        if let Some(at) = record.activates_at {
+            self.write_time(record, at)?;
+        }
+        // Linking, unlike renaming, fails where the name is taken.
+        let added = match fs::hard_link(&draft.0, &path) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(failed("make", &path)(error)),
+        };
+        sync_directory(&self.path)?;
+        Ok(added)
+    }
+
+    fn activate(
+        &self,
+        key_use: KeyUse,
+        id: &KeyId,
+        at: Timestamp,
+    ) -> Result<bool, KeyDirectoryError> {
+        let _lock = self.lock(true)?;
+        let Some(record) = self.find(key_use, id)? else { return Ok(false) };
+        if record.activates_at.is_some_and(|before| before <= at) {
+            return Ok(false);
+        }
+        self.write_time(&record, at)?;
+        sync_directory(&self.path)?;
+        Ok(true)
+    }
+
+    fn remove(&self, key_use: KeyUse, id: &KeyId) -> Result<bool, KeyDirectoryError> {
+        let _lock = self.lock(true)?;
+        let Some(record) = self.find(key_use, id)? else { return Ok(false) };
+        // The key first: what a crash leaves behind is a time for a key that is gone.
+        remove_file(&self.key_file(key_use, record.number))?;
+        sync_directory(&self.path)?;
+        remove_file(&self.time_file(key_use, record.number))?;
+        Ok(true)
+    }
+
+    fn find(&self, key_use: KeyUse, id: &KeyId) -> Result<Option<KeyRecord>, KeyDirectoryError> {
+        let mut records = self.read_all()?.into_iter();
+        Ok(records.find(|record| record.key_use == key_use && record.id == *id))
+    }
+}
+
+/// The files are few and small, so they are read and written where the caller is.
+#[async_trait]
+impl KeyRepo for KeyDirectory {
+    async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        self.check()?;
+        let _lock = self.lock(false)?;
+        Ok(self.read_all()?)
+    }
+
+    async fn add_key(&self, record: &KeyRecord) -> Result<bool, StoreError> {
+        Ok(self.add(record)?)
+    }
+
+    async fn activate_key(
+        &self,
+        key_use: KeyUse,
+        id: &KeyId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(self.activate(key_use, id, at)?)
+    }
+
+    async fn remove_key(&self, key_use: KeyUse, id: &KeyId) -> Result<bool, StoreError> {
+        Ok(self.remove(key_use, id)?)
+    }
+}
+
+/// What the directory itself needs to know of a private JWK.
+#[derive(Deserialize)]
+struct Label {
+    kid: String,
+    iat: i64,
+}
+
+impl Label {
+    fn of(material: &SecretText) -> Option<Self> {
+        serde_json::from_str(material.expose()).ok()
+    }
+}
+
+/// The use and number in the name of a key's file.
+fn slot_of(name: &str) -> Option<(KeyUse, u32)> {
+    let (key_use, number) = name.strip_suffix(".jwk")?.split_once('-')?;
+    let parsed: u32 = number.parse().ok()?;
+    // One name for each number: neither 0 nor 01 nor +1.
+    (parsed > 0 && parsed.to_string() == number).then_some((KeyUse::from_name(key_use)?, parsed))
 }
 
 /// A file with a name of its own, removed when it goes out of scope.
 struct Draft(PathBuf);
 
 impl Draft {
-    fn new(directory: &Path) -> Result<Self, KeyDirectoryError> {
+    /// Writes the file, complete on disk, with mode 0600.
+    fn write(directory: &Path, content: &[u8]) -> Result<Self, KeyDirectoryError> {
         let mut random = [0; 8];
         openssl::rand::rand_bytes(&mut random)
-            .map_err(|error| KeyDirectoryError::Generate(error.into()))?;
-        Ok(Self(directory.join(format!(".new-{:016x}", u64::from_be_bytes(random)))))
-    }
-
-    fn write(&self, key: &SigningKey) -> io::Result<()> {
-        let text = key.to_private_jwk()?;
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0)?;
-        file.write_all(&text)?;
-        file.sync_all()
+            .map_err(|error| failed("draw a name in", directory)(error.into()))?;
+        let draft = Self(directory.join(format!(".new-{:016x}", u64::from_be_bytes(random))));
+        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft.0);
+        let written = options.and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        });
+        written.map_err(failed("write", &draft.0))?;
+        Ok(draft)
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // A leftover is a key nobody uses: not worth failing a start over.
+        // A leftover is a key nobody uses: not worth failing over. A renamed one is not there.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Reads a key; `None` if there is no such file.
-fn load(path: &Path, algorithm: Algorithm) -> Result<Option<SigningKey>, KeyDirectoryError> {
+/// Reads a file; `None` if there is none.
+fn read(path: &Path) -> Result<Option<SecretText>, KeyDirectoryError> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error)
+            if error.kind() == ErrorKind::NotFound && fs::symlink_metadata(path).is_err() =>
+        {
+            return Ok(None);
+        }
         Err(error) => return Err(failed("open", path)(error)),
     };
     // Of the open file, not of the path, which may lead elsewhere a moment later.
     let metadata = file.metadata().map_err(failed("look at", path))?;
     check_mode(path, metadata.mode(), 0o600)?;
-    let text = read_text(&file, metadata.len()).map_err(failed("read", path))?;
-    let key = SigningKey::from_text(&text, algorithm);
-    key.map(Some).map_err(|source| KeyDirectoryError::BadKey { path: path.to_owned(), source })
+    read_text(&file, metadata.len()).map(Some).map_err(failed("read", path))
 }
 
 fn read_text(file: &File, len: u64) -> io::Result<SecretText> {
@@ -203,6 +334,13 @@ fn read_text(file: &File, len: u64) -> io::Result<SecretText> {
     let mut text = Zeroizing::new(String::with_capacity(room));
     file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
     Ok(SecretText::new(std::mem::take(&mut *text)))
+}
+
+fn remove_file(path: &Path) -> Result<(), KeyDirectoryError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
 }
 
 fn check_mode(path: &Path, mode: u32, wanted: u32) -> Result<(), KeyDirectoryError> {

@@ -10,8 +10,8 @@ use crate::SigningKey;
 use crate::key::PublicParameters;
 
 /// The set of these keys' public halves; a symmetric key has none and is left out.
-pub(crate) fn document(keys: &[&SigningKey]) -> JwksDocument {
-    let keys: Vec<Value> = keys.iter().filter_map(|key| public_jwk(key)).collect();
+pub(crate) fn document<'a>(keys: impl Iterator<Item = &'a SigningKey>) -> JwksDocument {
+    let keys: Vec<Value> = keys.filter_map(public_jwk).collect();
     let json = json!({ "keys": keys }).to_string();
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(sha256(json.as_bytes())));
     JwksDocument { json, etag }

@@ -1,6 +1,11 @@
-//! Signing keys, signed tokens and the published key set: josekit behind the
-//! [`TokenSigner`](mintgate_domain::ports::TokenSigner) and
+//! The ring of signing keys, our tokens signed and verified, and the published key set: josekit
+//! behind the [`TokenSigner`](mintgate_domain::ports::TokenSigner),
+//! [`TokenVerifier`](mintgate_domain::ports::TokenVerifier) and
 //! [`PublicKeys`](mintgate_domain::ports::PublicKeys) ports.
+//!
+//! [`KeyRing`] looks after the keys, which all replicas share through a
+//! [`KeyRepo`](mintgate_domain::ports::KeyRepo): a database, where they are sealed ([`KeySeal`]), or a
+//! [`KeyDirectory`]. [`JoseTokens`] signs and verifies with whatever the ring holds at the moment.
 //!
 //! New keys and the names of temporary files draw on OpenSSL's own random generator, which the
 //! operating system seeds; the `Entropy` port stays out of it, so no fake can ever make a real key.
@@ -10,10 +15,16 @@ mod directory;
 mod jwks;
 mod key;
 mod payload;
-mod signer;
+mod ring;
+mod seal;
+mod tokens;
 
 pub use algorithm::Algorithm;
-pub use directory::{KeyDirectory, KeyDirectoryError, KeyRole, StoredKey};
+pub use directory::{KeyDirectory, KeyDirectoryError};
 pub use key::{KeyError, SigningKey};
 pub use payload::STANDARD_CLAIMS;
-pub use signer::{JoseTokenSigner, SignerConfig, SignerError};
+pub use ring::{
+    FixedKeys, KeyChange, KeyInfo, KeyRing, KeyRingConfig, KeyRingError, KeyState, RetireOutcome,
+};
+pub use seal::{KeyEncryptionKey, KeyEncryptionKeyError, KeySeal, SealError};
+pub use tokens::{JoseTokens, TokensConfig, TokensError};

@@ -1,17 +1,35 @@
 //! The Postgres store: diesel-async behind the store ports.
 //!
-//! A call of a port is one statement in one round trip. The database decides
-//! every race; a connection that broke is replaced within the call.
+//! A call of a port is one statement in one round trip; only a rotation that is not the normal
+//! case takes a second. The database decides every race; a connection that broke is replaced
+//! within the call.
 
+mod activate_key;
+mod add_key;
+mod claim_sweep;
 mod config;
 mod connector;
+mod end_session;
+mod end_sweep;
+mod end_user_sessions;
 mod error;
+mod find_opening;
+mod find_session;
 mod find_user;
+mod json;
+mod list_keys;
+mod live_sessions;
 mod migrations;
 mod open_session;
 mod pool;
+mod refresh_key_in_use;
+mod remove_key;
+mod rotate;
 mod schema;
+mod session_row;
+mod sql;
 mod store;
+mod sweep;
 mod time;
 mod tls;
 

@@ -10,10 +10,11 @@ use diesel::sql_types::{
     Array, BigInt, Binary, Bool, HasSqlType, Json, Nullable, Text, Timestamptz, Uuid,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use mintgate_domain::model::{ClaimValue, Role, SessionOpening, SessionOwner};
+use mintgate_domain::model::{Role, SessionOpening, SessionOwner};
 use mintgate_domain::ports::{OpenOutcome, StoreError};
 
 use crate::error::Failure;
+use crate::json::to_json;
 use crate::pool::Statement;
 use crate::time::to_postgres;
 
@@ -24,6 +25,9 @@ use crate::time::to_postgres;
 ///   is disabled already, or gone, gives no row, and then nothing is written.
 /// - The session comes first and the rest follows from it, so that a repeated call is told by
 ///   the session's own primary key before any other.
+/// - `forgotten` makes room for the idempotency record where the key's last one has expired; one
+///   that has not refuses the whole statement. It is asked next, before `entered` lets the rest
+///   follow: who repeats a request is told so, whatever else is taken by then.
 /// - Postgres checks the foreign keys at the end, when the new user is there too.
 pub(crate) struct OpenSession<'a> {
     values: &'a Values<'a>,
@@ -46,6 +50,9 @@ pub(crate) struct Values<'a> {
     extra_claims: serde_json::Value,
     consumed_hash: Option<&'a [u8]>,
     consumed_until: Option<PgTimestamp>,
+    key_hash: Option<&'a [u8]>,
+    body_hash: Option<&'a [u8]>,
+    key_until: Option<PgTimestamp>,
 }
 
 impl<'a> Values<'a> {
@@ -65,6 +72,7 @@ impl<'a> TryFrom<&'a SessionOpening> for Values<'a> {
         let session = &opening.session;
         let grant = &session.grant;
         let consumed = opening.consumed.as_ref();
+        let idempotency = opening.idempotency.as_ref();
         Ok(Self {
             opening,
             user_id: *opening.owner.user_id().as_uuid(),
@@ -79,27 +87,16 @@ impl<'a> TryFrom<&'a SessionOpening> for Values<'a> {
             roles: grant.roles.iter().map(Role::as_str).collect(),
             auth_time: to_postgres(grant.auth_time, "auth_time")?,
             extra_claims: serde_json::Value::Object(
-                grant.extra.iter().map(|(name, value)| (name.clone(), json(value))).collect(),
+                grant.extra.iter().map(|(name, value)| (name.clone(), to_json(value))).collect(),
             ),
             consumed_hash: consumed.map(|c| c.hash.as_bytes().as_slice()),
             consumed_until: consumed
                 .map(|c| to_postgres(c.expires_at, "expires_at"))
                 .transpose()?,
+            key_hash: idempotency.map(|i| i.request.key.as_bytes().as_slice()),
+            body_hash: idempotency.map(|i| i.request.body.as_bytes().as_slice()),
+            key_until: idempotency.map(|i| to_postgres(i.expires_at, "expires_at")).transpose()?,
         })
-    }
-}
-
-fn json(value: &ClaimValue) -> serde_json::Value {
-    match value {
-        ClaimValue::Null => serde_json::Value::Null,
-        ClaimValue::Bool(value) => (*value).into(),
-        ClaimValue::Integer(value) => (*value).into(),
-        ClaimValue::Float(value) => (*value).into(),
-        ClaimValue::Text(value) => value.as_str().into(),
-        ClaimValue::List(values) => values.iter().map(json).collect(),
-        ClaimValue::Object(values) => {
-            values.iter().map(|(name, value)| (name.clone(), json(value))).collect()
-        }
     }
 }
 
@@ -107,13 +104,15 @@ impl Statement for OpenSession<'_> {
     type Output = OpenOutcome;
 
     async fn run(&self, connection: &mut AsyncPgConnection) -> Result<OpenOutcome, Failure> {
-        match self.get_result::<bool>(connection).await {
-            Ok(true) => Ok(OpenOutcome::Opened),
-            Ok(false) => Ok(OpenOutcome::UserDisabled),
+        // To the end of the answer: its one row comes before the commit.
+        match self.get_results::<bool>(connection).await {
+            Ok(opened) if opened.contains(&true) => Ok(OpenOutcome::Opened),
+            Ok(_) => Ok(OpenOutcome::UserDisabled),
             Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, information)) => {
                 match information.constraint_name() {
                     // Session ids are random and fresh: an earlier attempt of this very call got through.
                     Some("sessions_pkey") => Ok(OpenOutcome::Opened),
+                    Some("idempotency_keys_pkey") => Ok(OpenOutcome::IdempotencyKeyTaken),
                     Some("external_identities_pkey") => Ok(OpenOutcome::IdentityTaken),
                     Some("consumed_id_tokens_pkey") => Ok(OpenOutcome::IdTokenReplayed),
                     _ => Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, information)
@@ -173,17 +172,35 @@ impl QueryFragment<Pg> for OpenSession<'_> {
         bind::<Nullable<Text>, _>(&mut out, ", ", &grant.acr)?;
         bind::<Array<Text>, _>(&mut out, ", ", &grant.amr)?;
         bind::<Json, _>(&mut out, ", ", &v.extra_claims)?;
-        out.push_sql(" FROM owner RETURNING user_id), ");
+        out.push_sql(" FROM owner RETURNING id, user_id), ");
+
+        out.push_sql("forgotten AS (DELETE FROM idempotency_keys AS k USING session ");
+        bind::<Nullable<Binary>, _>(&mut out, "WHERE k.key_hash = ", &v.key_hash)?;
+        bind::<Timestamptz, _>(&mut out, " AND k.expires_at <= ", &v.created_at)?;
+        out.push_sql(
+            " RETURNING k.key_hash), \
+             remembered AS (INSERT INTO idempotency_keys (session_id, key_hash, body_hash, \
+             expires_at) SELECT id",
+        );
+        bind::<Nullable<Binary>, _>(&mut out, ", ", &v.key_hash)?;
+        bind::<Nullable<Binary>, _>(&mut out, ", ", &v.body_hash)?;
+        bind::<Nullable<Timestamptz>, _>(&mut out, ", ", &v.key_until)?;
+        bind::<Nullable<Binary>, _>(&mut out, " FROM session WHERE ", &v.key_hash)?;
+        out.push_sql(
+            " IS NOT NULL AND (SELECT count(*) FROM forgotten) >= 0 RETURNING session_id), \
+             entered AS (SELECT user_id FROM session \
+             WHERE (SELECT count(*) FROM remembered) >= 0), ",
+        );
 
         out.push_sql("consumed AS (INSERT INTO consumed_id_tokens (hash, expires_at) SELECT ");
         bind::<Nullable<Binary>, _>(&mut out, "", &v.consumed_hash)?;
         bind::<Nullable<Timestamptz>, _>(&mut out, ", ", &v.consumed_until)?;
-        bind::<Nullable<Binary>, _>(&mut out, " FROM session WHERE ", &v.consumed_hash)?;
+        bind::<Nullable<Binary>, _>(&mut out, " FROM entered WHERE ", &v.consumed_hash)?;
         out.push_sql(" IS NOT NULL), ");
 
         out.push_sql("new_user AS (INSERT INTO users (id, created_at) SELECT user_id");
         bind::<Timestamptz, _>(&mut out, ", ", &v.created_at)?;
-        bind::<Nullable<Text>, _>(&mut out, " FROM session WHERE ", &v.issuer)?;
+        bind::<Nullable<Text>, _>(&mut out, " FROM entered WHERE ", &v.issuer)?;
         out.push_sql(" IS NOT NULL RETURNING id), ");
 
         out.push_sql(

@@ -14,14 +14,28 @@ use mintgate_domain::ports::{
     RotateOutcome, StoreError, StoreHealth, StoreOperation, SweepStep, Swept, UserDirectory,
 };
 
+use crate::activate_key::ActivateKey;
+use crate::add_key::AddKey;
+use crate::claim_sweep::ClaimSweep;
 use crate::config::{InvalidPgConfig, PgConfig};
 use crate::connector::Connector;
+use crate::end_session::EndSession;
+use crate::end_sweep::EndSweep;
+use crate::end_user_sessions::EndUserSessions;
+use crate::find_opening::FindOpening;
+use crate::find_session::FindSession;
 use crate::find_user::FindUser;
+use crate::list_keys::ListKeys;
+use crate::live_sessions::LiveSessions;
 use crate::migrations::{self, AppliedMigrations};
 use crate::open_session::Values;
 use crate::pool::{Pool, Statement};
+use crate::refresh_key_in_use::RefreshKeyInUse;
+use crate::remove_key::RemoveKey;
+use crate::rotate::Rotate;
+use crate::sweep::Sweep;
 
-/// Users and sessions in Postgres.
+/// Users, sessions and signing keys in Postgres.
 pub struct PgStore {
     connector: Connector,
     pool: Pool,
@@ -95,46 +109,50 @@ impl RefreshTokenRepo for PgStore {
 
     async fn find_opening(
         &self,
-        _: TokenHash,
-        _: Timestamp,
+        key: TokenHash,
+        now: Timestamp,
     ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
-        Err(unwritten())
+        self.timed(StoreOperation::FindOpening, &FindOpening { key: &key, now }).await
     }
 
-    async fn rotate(&self, _: &Rotation) -> Result<RotateOutcome, StoreError> {
-        Err(unwritten())
+    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
+        let statement = Rotate::new(rotation, &*self.clock)?;
+        self.timed(StoreOperation::Rotate, &statement).await
     }
 
-    async fn find_session(&self, _: SessionId) -> Result<Option<Session>, StoreError> {
-        Err(unwritten())
+    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.timed(StoreOperation::FindSession, &FindSession(&id)).await
     }
 
     async fn live_sessions(
         &self,
-        _: UserId,
-        _: Timestamp,
-        _: u32,
+        user: UserId,
+        now: Timestamp,
+        limit: u32,
     ) -> Result<Vec<Session>, StoreError> {
-        Err(unwritten())
+        let statement = LiveSessions { user: &user, now, limit };
+        self.timed(StoreOperation::LiveSessions, &statement).await
     }
 
     async fn end_session(
         &self,
-        _: SessionId,
-        _: UserId,
-        _: RevokeReason,
-        _: Timestamp,
+        id: SessionId,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
     ) -> Result<EndOutcome, StoreError> {
-        Err(unwritten())
+        let statement = EndSession { session: &id, user: &user, reason, now };
+        self.timed(StoreOperation::EndSession, &statement).await
     }
 
     async fn end_user_sessions(
         &self,
-        _: UserId,
-        _: RevokeReason,
-        _: Timestamp,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
     ) -> Result<u64, StoreError> {
-        Err(unwritten())
+        let statement = EndUserSessions { user: &user, reason, now };
+        self.timed(StoreOperation::EndUserSessions, &statement).await
     }
 }
 
@@ -142,47 +160,48 @@ impl RefreshTokenRepo for PgStore {
 impl Housekeeping for PgStore {
     async fn claim_sweep(
         &self,
-        _: Timestamp,
-        _: Duration,
-        _: Duration,
+        now: Timestamp,
+        lease: Duration,
+        every: Duration,
     ) -> Result<bool, StoreError> {
-        Err(unwritten())
+        self.timed(StoreOperation::Sweep, &ClaimSweep { now, lease, every }).await
     }
 
-    async fn sweep(&self, _: &SweepStep) -> Result<Swept, StoreError> {
-        Err(unwritten())
+    async fn sweep(&self, step: &SweepStep) -> Result<Swept, StoreError> {
+        self.timed(StoreOperation::Sweep, &Sweep(step)).await
     }
 
-    async fn refresh_key_in_use(&self, _: &KeyId, _: Timestamp) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn refresh_key_in_use(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        self.timed(StoreOperation::Sweep, &RefreshKeyInUse { id, now }).await
     }
 
-    async fn end_sweep(&self, _: Timestamp) -> Result<(), StoreError> {
-        Err(unwritten())
+    async fn end_sweep(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.timed(StoreOperation::Sweep, &EndSweep(now)).await
     }
 }
 
 #[async_trait]
 impl KeyRepo for PgStore {
     async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        Err(unwritten())
+        self.timed(StoreOperation::Keys, &ListKeys).await
     }
 
-    async fn add_key(&self, _: &KeyRecord) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn add_key(&self, record: &KeyRecord) -> Result<bool, StoreError> {
+        self.timed(StoreOperation::Keys, &AddKey(record)).await
     }
 
-    async fn activate_key(&self, _: KeyUse, _: &KeyId, _: Timestamp) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn activate_key(
+        &self,
+        key_use: KeyUse,
+        id: &KeyId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.timed(StoreOperation::Keys, &ActivateKey { key_use, id, at }).await
     }
 
-    async fn remove_key(&self, _: KeyUse, _: &KeyId) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn remove_key(&self, key_use: KeyUse, id: &KeyId) -> Result<bool, StoreError> {
+        self.timed(StoreOperation::Keys, &RemoveKey { key_use, id }).await
     }
-}
-
-fn unwritten() -> StoreError {
-    StoreError::Unavailable("not written yet".to_owned())
 }
 
 #[async_trait]

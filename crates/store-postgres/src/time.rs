@@ -7,11 +7,22 @@ use mintgate_domain::ports::StoreError;
 /// 2000-01-01T00:00:00Z
 const POSTGRES_EPOCH: i64 = 946_684_800;
 const MICROS: i64 = 1_000_000;
+/// 0001-01-01T00:00:00Z
+const FIRST_SECOND: i64 = -62_135_596_800;
+/// 9999-12-31T23:59:59Z
+const LAST_SECOND: i64 = 253_402_300_799;
 
 pub(crate) fn to_postgres(at: Timestamp, column: &str) -> Result<PgTimestamp, StoreError> {
     let since_epoch = at.as_unix().checked_sub(POSTGRES_EPOCH);
     let micros = since_epoch.and_then(|seconds| seconds.checked_mul(MICROS));
     micros.map(PgTimestamp).ok_or_else(|| out_of_range(column))
+}
+
+/// For a bound that is only compared with: one that is out of the calendar's range means the same
+/// as its end.
+pub(crate) fn bound(at: Timestamp) -> PgTimestamp {
+    let seconds = at.as_unix().clamp(FIRST_SECOND, LAST_SECOND);
+    PgTimestamp((seconds - POSTGRES_EPOCH) * MICROS)
 }
 
 pub(crate) fn from_postgres(at: PgTimestamp, column: &str) -> Result<Timestamp, StoreError> {
@@ -35,6 +46,14 @@ mod tests {
         for seconds in [-1, 0, POSTGRES_EPOCH - 1, POSTGRES_EPOCH, 1_800_000_000, 253_402_300_799] {
             let at = Timestamp::from_unix(seconds);
             assert_eq!(from_postgres(to_postgres(at, "at").unwrap(), "at"), Ok(at));
+        }
+    }
+
+    #[test]
+    fn a_bound_beyond_the_calendar_is_its_end() {
+        for (seconds, end) in [(i64::MIN, FIRST_SECOND), (7, 7), (i64::MAX, LAST_SECOND)] {
+            let read = from_postgres(bound(Timestamp::from_unix(seconds)), "at");
+            assert_eq!(read, Ok(Timestamp::from_unix(end)));
         }
     }
 

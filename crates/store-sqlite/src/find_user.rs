@@ -6,6 +6,7 @@ use mintgate_domain::ports::StoreError;
 use uuid::Uuid;
 
 use crate::error::store_error;
+use crate::json;
 use crate::schema::{external_identities, users};
 
 #[derive(Queryable, Selectable)]
@@ -22,8 +23,9 @@ impl TryFrom<UserRow> for User {
     fn try_from(row: UserRow) -> Result<Self, StoreError> {
         let id = Uuid::from_slice(&row.id)
             .map_err(|_| StoreError::Corrupt("id is not a UUID".to_owned()))?;
-        let granted_roles: Vec<String> = serde_json::from_str(&row.granted_roles)
-            .map_err(|_| StoreError::Corrupt("granted_roles is not a list of texts".to_owned()))?;
+        let granted_roles = json::read_texts(&row.granted_roles).ok_or_else(|| {
+            StoreError::Corrupt("granted_roles is not a list of texts".to_owned())
+        })?;
         Ok(Self {
             id: UserId::from_uuid(id),
             disabled_at: row.disabled_at.map(Timestamp::from_unix),

@@ -1,4 +1,6 @@
-//! Lists and claims as JSON text.
+//! Lists and claims as JSON text, and back.
+
+use std::collections::BTreeMap;
 
 use mintgate_domain::model::ClaimValue;
 use serde_json::Value;
@@ -27,4 +29,35 @@ fn claim(value: &ClaimValue) -> Value {
         ClaimValue::List(values) => values.iter().map(claim).collect(),
         ClaimValue::Object(values) => object(values.iter()),
     }
+}
+
+/// The texts of an array; `None` if it is anything else.
+pub(crate) fn read_texts(json: &str) -> Option<Vec<String>> {
+    serde_json::from_str(json).ok()
+}
+
+/// The claims of an object; `None` if it is anything else.
+pub(crate) fn read_claims(json: &str) -> Option<BTreeMap<String, ClaimValue>> {
+    let Value::Object(members) = serde_json::from_str(json).ok()? else { return None };
+    members.into_iter().map(|(name, value)| Some((name, read_claim(value)?))).collect()
+}
+
+fn read_claim(value: Value) -> Option<ClaimValue> {
+    Some(match value {
+        Value::Null => ClaimValue::Null,
+        Value::Bool(value) => ClaimValue::Bool(value),
+        Value::Number(number) => match number.as_i64() {
+            Some(value) => ClaimValue::Integer(value),
+            None => ClaimValue::Float(number.as_f64()?),
+        },
+        Value::String(text) => ClaimValue::Text(text),
+        Value::Array(values) => {
+            ClaimValue::List(values.into_iter().map(read_claim).collect::<Option<_>>()?)
+        }
+        Value::Object(members) => {
+            let members = members.into_iter();
+            let claims = members.map(|(name, value)| Some((name, read_claim(value)?)));
+            ClaimValue::Object(claims.collect::<Option<_>>()?)
+        }
+    })
 }

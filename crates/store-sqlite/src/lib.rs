@@ -8,15 +8,22 @@ use libsqlite3_sys as _;
 
 mod blocking;
 mod config;
+mod end_session;
 mod error;
 mod file;
+mod find_session;
 mod find_user;
 mod json;
+mod keys;
 mod migrations;
 mod open_session;
 mod pool;
+mod rotate;
 mod schema;
+mod session_row;
 mod store;
+mod sweep;
+mod sweep_duty;
 
 pub use config::{CannotOpen, SqliteConfig};
 pub use store::SqliteStore;

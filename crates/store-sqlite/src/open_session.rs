@@ -4,12 +4,14 @@ use diesel::dsl::exists;
 use diesel::insert_into;
 use diesel::prelude::*;
 use diesel::result::Error;
-use mintgate_domain::model::{NewSession, NewUser, Role, SessionOpening, SessionOwner, UserId};
+use mintgate_domain::model::{
+    IdempotencyRecord, NewSession, NewUser, Role, SessionOpening, SessionOwner, UserId,
+};
 use mintgate_domain::ports::{OpenOutcome, StoreError};
 
 use crate::error::store_error;
 use crate::json;
-use crate::schema::{consumed_id_tokens, external_identities, sessions, users};
+use crate::schema::{consumed_id_tokens, external_identities, idempotency_keys, sessions, users};
 
 /// Why a transaction is rolled back.
 enum Abort {
@@ -57,7 +59,11 @@ fn write(connection: &mut SqliteConnection, opening: &SessionOpening) -> Result<
         SessionOwner::Existing(id) => require_enabled(connection, *id)?,
         SessionOwner::New(user) => write_user(connection, user, session)?,
     }
-    write_session(connection, opening.owner.user_id(), session)
+    write_session(connection, opening.owner.user_id(), session)?;
+    match &opening.idempotency {
+        Some(record) => write_key(connection, record, session),
+        None => Ok(()),
+    }
 }
 
 fn require(holds: bool, outcome: OpenOutcome) -> Result<(), Abort> {
@@ -93,6 +99,30 @@ fn write_user(
         .on_conflict_do_nothing()
         .execute(connection)?;
     require(inserted == 1, OpenOutcome::IdentityTaken)
+}
+
+/// A key that has been forgotten, swept or not, may be used again.
+fn write_key(
+    connection: &mut SqliteConnection,
+    record: &IdempotencyRecord,
+    session: &NewSession,
+) -> Result<(), Abort> {
+    let key = record.request.key.as_bytes().as_slice();
+    let forgotten = idempotency_keys::table
+        .find(key)
+        .filter(idempotency_keys::expires_at.le(session.created_at.as_unix()));
+    diesel::delete(forgotten).execute(connection)?;
+    let row = (
+        idempotency_keys::key_hash.eq(key),
+        idempotency_keys::body_hash.eq(record.request.body.as_bytes().as_slice()),
+        idempotency_keys::session_id.eq(session.id.as_uuid().as_bytes().as_slice()),
+        idempotency_keys::expires_at.eq(record.expires_at.as_unix()),
+    );
+    let inserted = insert_into(idempotency_keys::table)
+        .values(row)
+        .on_conflict_do_nothing()
+        .execute(connection)?;
+    require(inserted == 1, OpenOutcome::IdempotencyKeyTaken)
 }
 
 fn write_session(

@@ -37,7 +37,12 @@ diesel::table! {
         cur_kid -> Text,
         cur_iat -> BigInt,
         cur_exp -> BigInt,
+        prev_hash -> Nullable<Binary>,
+        prev_replays -> BigInt,
+        rotated_at -> Nullable<BigInt>,
         absolute_expires_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+        revoke_reason -> Nullable<Text>,
         created_at -> BigInt,
         last_used_at -> BigInt,
         user_agent -> Nullable<Text>,
@@ -47,6 +52,34 @@ diesel::table! {
         acr -> Nullable<Text>,
         amr -> Text,
         extra_claims -> Text,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (key_hash) {
+        key_hash -> Binary,
+        body_hash -> Binary,
+        session_id -> Binary,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    signing_keys (key_use, number) {
+        key_use -> Text,
+        number -> BigInt,
+        kid -> Text,
+        material -> Text,
+        created_at -> BigInt,
+        activates_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    duties (name) {
+        name -> Text,
+        held_until -> Nullable<BigInt>,
+        ended_at -> Nullable<BigInt>,
     }
 }
 
@@ -63,4 +96,8 @@ diesel::table! {
 }
 
 diesel::joinable!(external_identities -> users (user_id));
+diesel::joinable!(sessions -> users (user_id));
+diesel::joinable!(idempotency_keys -> sessions (session_id));
 diesel::allow_tables_to_appear_in_same_query!(external_identities, users);
+diesel::allow_tables_to_appear_in_same_query!(sessions, users);
+diesel::allow_tables_to_appear_in_same_query!(idempotency_keys, sessions);

@@ -15,15 +15,20 @@ use mintgate_domain::ports::{
 };
 
 use crate::config::{CannotOpen, SqliteConfig};
+use crate::end_session::{end_session, end_user_sessions};
+use crate::find_session::{find_opening, find_session, live_sessions};
 use crate::find_user::find_user;
+use crate::keys::refresh_key_in_use;
 use crate::open_session::open_session;
 use crate::pool::Pool;
-use crate::{file, migrations};
+use crate::rotate::rotate;
+use crate::sweep_duty::{claim_sweep, end_sweep};
+use crate::{file, keys, migrations, sweep};
 
 /// Readers do not wait for the writer, nor it for them; more than a few do not help one disk.
 const READERS: u32 = 4;
 
-/// Users and sessions in one file.
+/// Users, sessions and keys in one file.
 pub struct SqliteStore {
     /// One connection: writers queue here, where waiting costs nothing, rather than at the lock.
     writer: Pool,
@@ -99,46 +104,55 @@ impl RefreshTokenRepo for SqliteStore {
 
     async fn find_opening(
         &self,
-        _: TokenHash,
-        _: Timestamp,
+        key: TokenHash,
+        now: Timestamp,
     ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
-        Err(unwritten())
+        let call = self.readers.run(move |connection| find_opening(connection, key, now));
+        self.timed(StoreOperation::FindOpening, call).await
     }
 
-    async fn rotate(&self, _: &Rotation) -> Result<RotateOutcome, StoreError> {
-        Err(unwritten())
+    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
+        let rotation = rotation.clone();
+        let call = self.writer.run(move |connection| rotate(connection, &rotation));
+        self.timed(StoreOperation::Rotate, call).await
     }
 
-    async fn find_session(&self, _: SessionId) -> Result<Option<Session>, StoreError> {
-        Err(unwritten())
+    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let call = self.readers.run(move |connection| find_session(connection, id));
+        self.timed(StoreOperation::FindSession, call).await
     }
 
     async fn live_sessions(
         &self,
-        _: UserId,
-        _: Timestamp,
-        _: u32,
+        user: UserId,
+        now: Timestamp,
+        limit: u32,
     ) -> Result<Vec<Session>, StoreError> {
-        Err(unwritten())
+        let call = self.readers.run(move |connection| live_sessions(connection, user, now, limit));
+        self.timed(StoreOperation::LiveSessions, call).await
     }
 
     async fn end_session(
         &self,
-        _: SessionId,
-        _: UserId,
-        _: RevokeReason,
-        _: Timestamp,
+        id: SessionId,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
     ) -> Result<EndOutcome, StoreError> {
-        Err(unwritten())
+        let call =
+            self.writer.run(move |connection| end_session(connection, id, user, reason, now));
+        self.timed(StoreOperation::EndSession, call).await
     }
 
     async fn end_user_sessions(
         &self,
-        _: UserId,
-        _: RevokeReason,
-        _: Timestamp,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
     ) -> Result<u64, StoreError> {
-        Err(unwritten())
+        let call =
+            self.writer.run(move |connection| end_user_sessions(connection, user, reason, now));
+        self.timed(StoreOperation::EndUserSessions, call).await
     }
 }
 
@@ -146,47 +160,67 @@ impl RefreshTokenRepo for SqliteStore {
 impl Housekeeping for SqliteStore {
     async fn claim_sweep(
         &self,
-        _: Timestamp,
-        _: Duration,
-        _: Duration,
+        now: Timestamp,
+        lease: Duration,
+        every: Duration,
     ) -> Result<bool, StoreError> {
-        Err(unwritten())
+        let call = self.writer.run(move |connection| claim_sweep(connection, now, lease, every));
+        self.timed(StoreOperation::Sweep, call).await
     }
 
-    async fn sweep(&self, _: &SweepStep) -> Result<Swept, StoreError> {
-        Err(unwritten())
+    async fn sweep(&self, step: &SweepStep) -> Result<Swept, StoreError> {
+        let step = *step;
+        let call = async {
+            let due = self.readers.run(move |connection| sweep::look(connection, &step)).await?;
+            if due.is_nothing() {
+                return Ok(Swept { next: due.next, ..Swept::default() });
+            }
+            self.writer.run(move |connection| sweep::write(connection, &step, &due)).await
+        };
+        self.timed(StoreOperation::Sweep, call).await
     }
 
-    async fn refresh_key_in_use(&self, _: &KeyId, _: Timestamp) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn refresh_key_in_use(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        let id = id.clone();
+        let call = self.readers.run(move |connection| refresh_key_in_use(connection, &id, now));
+        self.timed(StoreOperation::Sweep, call).await
     }
 
-    async fn end_sweep(&self, _: Timestamp) -> Result<(), StoreError> {
-        Err(unwritten())
+    async fn end_sweep(&self, now: Timestamp) -> Result<(), StoreError> {
+        let call = self.writer.run(move |connection| end_sweep(connection, now));
+        self.timed(StoreOperation::Sweep, call).await
     }
 }
 
 #[async_trait]
 impl KeyRepo for SqliteStore {
     async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        Err(unwritten())
+        self.timed(StoreOperation::Keys, self.readers.run(keys::list_keys)).await
     }
 
-    async fn add_key(&self, _: &KeyRecord) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn add_key(&self, record: &KeyRecord) -> Result<bool, StoreError> {
+        let record = record.clone();
+        let call = self.writer.run(move |connection| keys::add_key(connection, &record));
+        self.timed(StoreOperation::Keys, call).await
     }
 
-    async fn activate_key(&self, _: KeyUse, _: &KeyId, _: Timestamp) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn activate_key(
+        &self,
+        key_use: KeyUse,
+        id: &KeyId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let id = id.clone();
+        let call =
+            self.writer.run(move |connection| keys::activate_key(connection, key_use, &id, at));
+        self.timed(StoreOperation::Keys, call).await
     }
 
-    async fn remove_key(&self, _: KeyUse, _: &KeyId) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn remove_key(&self, key_use: KeyUse, id: &KeyId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        let call = self.writer.run(move |connection| keys::remove_key(connection, key_use, &id));
+        self.timed(StoreOperation::Keys, call).await
     }
-}
-
-fn unwritten() -> StoreError {
-    StoreError::Unavailable("not written yet".to_owned())
 }
 
 #[async_trait]

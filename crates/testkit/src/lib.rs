@@ -10,18 +10,17 @@
 mod clock;
 pub mod cut_proxy;
 mod entropy;
-mod json;
 mod memory_store;
 mod metrics;
 pub mod openings;
 pub mod postgres;
+pub mod rotations;
 pub mod signer_suite;
 pub mod store_suite;
 mod store_under_test;
 
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
-pub use json::claim_from_json;
 pub use memory_store::MemoryStore;
 pub use metrics::{MetricEvent, NoMetrics, RecordingMetrics};
-pub use store_under_test::{Dump, Store, StoreUnderTest, StoredSession};
+pub use store_under_test::{Dump, Store, StoreUnderTest};

@@ -1,24 +1,26 @@
 //! A store that keeps everything in memory: a fake for tests of what uses a store. It passes
 //! the same suite as the real ones.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    ExternalIdentity, IdempotencyKey, KeyId, KeyRecord, KeyUse, ProviderId, RevokeReason, Role,
-    Rotation, Session, SessionId, SessionOpening, SessionOwner, Timestamp, User, UserId,
+    ConsumedIdToken, ExternalIdentity, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, KeyUse,
+    PreviousToken, ProviderId, RevokeReason, Role, Rotation, Session, SessionEnd, SessionId,
+    SessionOpening, SessionOwner, Timestamp, User, UserId, Verdict,
 };
 use mintgate_domain::ports::{
     EndOutcome, Housekeeping, KeyRepo, OpenOutcome, PoolState, RefreshTokenRepo, RotateOutcome,
     StoreError, StoreHealth, SweepStep, Swept, UserDirectory,
 };
 
-use crate::store_under_test::{Dump, Store, StoreUnderTest, StoredSession, hex};
+use crate::store_under_test::{Dump, Store, StoreUnderTest, hex};
 
-/// Users and sessions in memory. Clones share what they hold.
+/// Users, sessions and keys in memory. Clones share what they hold.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<State>>);
 
@@ -27,8 +29,19 @@ struct State {
     users: HashMap<UserId, User>,
     identities: HashMap<ExternalIdentity, (UserId, ProviderId)>,
     consumed: HashMap<TokenHash, Timestamp>,
-    sessions: HashMap<SessionId, StoredSession>,
+    sessions: BTreeMap<SessionId, Session>,
+    /// By the digest of the key.
+    openings: HashMap<TokenHash, (IdempotencyRecord, SessionId)>,
+    keys: BTreeMap<(KeyUse, u32), KeyRecord>,
+    sweep: Duty,
     fault: Option<StoreError>,
+}
+
+/// Who cleans up.
+#[derive(Debug, Default)]
+struct Duty {
+    held_until: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
 }
 
 impl MemoryStore {
@@ -37,8 +50,8 @@ impl MemoryStore {
         self.0.lock().unwrap().fault = fault;
     }
 
-    /// Every session, in no order.
-    pub fn sessions(&self) -> Vec<StoredSession> {
+    /// Every session, by id.
+    pub fn sessions(&self) -> Vec<Session> {
         self.0.lock().unwrap().sessions.values().cloned().collect()
     }
 
@@ -53,36 +66,201 @@ impl MemoryStore {
 
 impl State {
     fn open(&mut self, opening: &SessionOpening) -> OpenOutcome {
-        let session = &opening.session;
-        if self.sessions.contains_key(&session.id) {
+        let new = &opening.session;
+        if self.sessions.contains_key(&new.id) {
             return OpenOutcome::Opened;
         }
-        match &opening.owner {
-            SessionOwner::New(user) if self.identities.contains_key(&user.identity) => {
-                return OpenOutcome::IdentityTaken;
-            }
-            SessionOwner::Existing(id)
-                if self.users.get(id).is_none_or(|user| user.disabled_at.is_some()) =>
-            {
-                return OpenOutcome::UserDisabled;
-            }
-            SessionOwner::New(_) | SessionOwner::Existing(_) => {}
+        if let Some(refusal) = self.refusal(opening) {
+            return refusal;
         }
-        if let Some(token) = &opening.consumed {
-            if self.consumed.contains_key(&token.hash) {
-                return OpenOutcome::IdTokenReplayed;
-            }
-            self.consumed.insert(token.hash, token.expires_at);
+        if let Some(ConsumedIdToken { hash, expires_at }) = opening.consumed {
+            self.consumed.insert(hash, expires_at);
+        }
+        if let Some(record) = opening.idempotency {
+            self.openings.insert(record.request.key, (record, new.id));
         }
         let user = opening.owner.user_id();
-        if let SessionOwner::New(new) = &opening.owner {
+        if let SessionOwner::New(new_user) = &opening.owner {
             self.users.insert(user, User { id: user, disabled_at: None, granted_roles: vec![] });
-            self.identities.insert(new.identity.clone(), (user, session.provider.clone()));
+            self.identities.insert(new_user.identity.clone(), (user, new.provider.clone()));
         }
-        let last_used_at = session.created_at;
-        let stored = StoredSession { user, session: session.clone(), last_used_at };
-        self.sessions.insert(session.id, stored);
+        let session = Session {
+            id: new.id,
+            user,
+            provider: new.provider.clone(),
+            refresh: new.refresh.clone(),
+            previous: None,
+            absolute_expires_at: new.absolute_expires_at,
+            grant: new.grant.clone(),
+            client: new.client.clone(),
+            created_at: new.created_at,
+            last_used_at: new.created_at,
+            end: None,
+        };
+        self.sessions.insert(new.id, session);
         OpenOutcome::Opened
+    }
+
+    fn refusal(&self, opening: &SessionOpening) -> Option<OpenOutcome> {
+        let now = opening.session.created_at;
+        if let SessionOwner::New(user) = &opening.owner
+            && self.identities.contains_key(&user.identity)
+        {
+            return Some(OpenOutcome::IdentityTaken);
+        }
+        if let SessionOwner::Existing(id) = &opening.owner
+            && self.is_disabled(*id)
+        {
+            return Some(OpenOutcome::UserDisabled);
+        }
+        if opening.consumed.is_some_and(|token| self.consumed.contains_key(&token.hash)) {
+            return Some(OpenOutcome::IdTokenReplayed);
+        }
+        let asked = opening.idempotency.as_ref();
+        if asked.is_some_and(|asked| self.opened_by(asked.request.key, now).is_some()) {
+            return Some(OpenOutcome::IdempotencyKeyTaken);
+        }
+        None
+    }
+
+    /// Disabled or gone.
+    fn is_disabled(&self, user: UserId) -> bool {
+        self.users.get(&user).is_none_or(|user| user.disabled_at.is_some())
+    }
+
+    fn opened_by(&self, key: TokenHash, now: Timestamp) -> Option<(IdempotencyKey, SessionId)> {
+        let (record, session) = self.openings.get(&key)?;
+        (now < record.expires_at).then_some((record.request, *session))
+    }
+
+    fn rotate(&mut self, rotation: &Rotation) -> RotateOutcome {
+        let is_disabled = self.is_disabled(rotation.user);
+        let Some(session) = self.sessions.get_mut(&rotation.session) else {
+            return RotateOutcome::Unknown;
+        };
+        let now = rotation.now;
+        match rotation.judge(session, is_disabled) {
+            // Of a lost current token nothing is kept: the presented one is the one before still.
+            Verdict::Rotate | Verdict::Supersede => {
+                succeed(session, rotation);
+                RotateOutcome::Rotated(Box::new(session.clone()))
+            }
+            Verdict::Replay => {
+                if let Some(previous) = &mut session.previous
+                    && rotation.replay.counted
+                {
+                    previous.replays += 1;
+                }
+                RotateOutcome::Replayed(Box::new(session.clone()))
+            }
+            Verdict::Remint => RotateOutcome::Remint(Box::new(session.clone())),
+            Verdict::Reuse => {
+                session.end = Some(SessionEnd { at: now, reason: RevokeReason::Reuse });
+                RotateOutcome::Reused
+            }
+            Verdict::UserDisabled => {
+                session.end = Some(SessionEnd { at: now, reason: RevokeReason::UserDisabled });
+                RotateOutcome::UserDisabled
+            }
+            Verdict::Revoked(reason) => RotateOutcome::Revoked(reason),
+            Verdict::Expired => RotateOutcome::Expired,
+            Verdict::Ahead => RotateOutcome::Ahead,
+            Verdict::Unknown => RotateOutcome::Unknown,
+        }
+    }
+
+    fn end(
+        &mut self,
+        id: SessionId,
+        user: UserId,
+        reason: RevokeReason,
+        at: Timestamp,
+    ) -> EndOutcome {
+        match self.sessions.get_mut(&id) {
+            Some(session) if session.user == user => {
+                if session.end.is_some() {
+                    return EndOutcome::EndedBefore;
+                }
+                session.end = Some(SessionEnd { at, reason });
+                EndOutcome::Ended
+            }
+            _ => EndOutcome::Unknown,
+        }
+    }
+
+    fn sweep(&mut self, step: &SweepStep) -> Swept {
+        let mut swept = Swept::default();
+        let limit = usize::try_from(step.limit).expect("a small limit");
+        let begin = step.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.sessions.range_mut((begin, Bound::Unbounded));
+        let mut looked_at = Vec::new();
+        let mut deleted = Vec::new();
+        for (id, session) in range.take(limit) {
+            looked_at.push(*id);
+            let expired_at = session.refresh.expires_at;
+            if session.end.is_none() && expired_at <= step.now {
+                let reason = if expired_at == session.absolute_expires_at {
+                    swept.expired_absolute += 1;
+                    RevokeReason::ExpiredAbsolute
+                } else {
+                    swept.expired_idle += 1;
+                    RevokeReason::ExpiredIdle
+                };
+                session.end = Some(SessionEnd { at: expired_at, reason });
+            }
+            if session.end.is_some_and(|end| end.at + step.keep_ended < step.now) {
+                deleted.push(*id);
+            }
+        }
+        if looked_at.len() == limit {
+            swept.next = looked_at.last().copied();
+        }
+        swept.deleted = deleted.len().try_into().expect("a small number");
+        for id in deleted {
+            self.sessions.remove(&id);
+            self.openings.retain(|_, (_, session)| *session != id);
+        }
+        forget(&mut self.consumed, limit, |expires_at| *expires_at <= step.now);
+        forget(&mut self.openings, limit, |(record, _)| record.expires_at <= step.now);
+        swept
+    }
+
+    fn add_key(&mut self, record: &KeyRecord) -> bool {
+        let of_use = self.keys.keys().filter(|(key_use, _)| *key_use == record.key_use);
+        let highest = of_use.map(|(_, number)| *number).max().unwrap_or(0);
+        let is_new = self.keys.values().all(|key| key.id != record.id);
+        let fits = record.number == highest + 1 && is_new;
+        if fits {
+            self.keys.insert((record.key_use, record.number), record.clone());
+        }
+        fits
+    }
+
+    fn activate_key(&mut self, key_use: KeyUse, id: &KeyId, at: Timestamp) -> bool {
+        let mut keys = self.keys.values_mut();
+        match keys.find(|key| key.key_use == key_use && key.id == *id) {
+            Some(key) if key.activates_at.is_none_or(|before| at < before) => {
+                key.activates_at = Some(at);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The successor is the current token, the presented one the one before.
+fn succeed(session: &mut Session, rotation: &Rotation) {
+    session.previous =
+        Some(PreviousToken { hash: rotation.presented.hash, rotated_at: rotation.now, replays: 0 });
+    session.refresh = rotation.successor.clone();
+    session.last_used_at = rotation.now;
+}
+
+/// Removes so many at most.
+fn forget<T>(rows: &mut HashMap<TokenHash, T>, limit: usize, is_over: impl Fn(&T) -> bool) {
+    let over = rows.iter().filter(|(_, row)| is_over(row)).map(|(hash, _)| *hash);
+    for hash in over.take(limit).collect::<Vec<_>>() {
+        rows.remove(&hash);
     }
 }
 
@@ -94,46 +272,63 @@ impl RefreshTokenRepo for MemoryStore {
 
     async fn find_opening(
         &self,
-        _: TokenHash,
-        _: Timestamp,
+        key: TokenHash,
+        now: Timestamp,
     ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
-        Err(unwritten())
+        self.with(|state| {
+            let (request, id) = state.opened_by(key, now)?;
+            Some((request, state.sessions.get(&id)?.clone()))
+        })
     }
 
-    async fn rotate(&self, _: &Rotation) -> Result<RotateOutcome, StoreError> {
-        Err(unwritten())
+    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
+        self.with(|state| state.rotate(rotation))
     }
 
-    async fn find_session(&self, _: SessionId) -> Result<Option<Session>, StoreError> {
-        Err(unwritten())
+    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.with(|state| state.sessions.get(&id).cloned())
     }
 
     async fn live_sessions(
         &self,
-        _: UserId,
-        _: Timestamp,
-        _: u32,
+        user: UserId,
+        now: Timestamp,
+        limit: u32,
     ) -> Result<Vec<Session>, StoreError> {
-        Err(unwritten())
+        self.with(|state| {
+            let own = state.sessions.values().filter(|session| session.user == user);
+            let mut live: Vec<_> = own.filter(|session| session.is_live(now)).cloned().collect();
+            live.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
+            live.truncate(limit.try_into().expect("a small limit"));
+            live
+        })
     }
 
     async fn end_session(
         &self,
-        _: SessionId,
-        _: UserId,
-        _: RevokeReason,
-        _: Timestamp,
+        id: SessionId,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
     ) -> Result<EndOutcome, StoreError> {
-        Err(unwritten())
+        self.with(|state| state.end(id, user, reason, now))
     }
 
     async fn end_user_sessions(
         &self,
-        _: UserId,
-        _: RevokeReason,
-        _: Timestamp,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
     ) -> Result<u64, StoreError> {
-        Err(unwritten())
+        self.with(|state| {
+            let own = state.sessions.values_mut().filter(|session| session.user == user);
+            let mut ended = 0;
+            for session in own.filter(|session| session.is_live(now)) {
+                session.end = Some(SessionEnd { at: now, reason });
+                ended += 1;
+            }
+            ended
+        })
     }
 }
 
@@ -141,47 +336,63 @@ impl RefreshTokenRepo for MemoryStore {
 impl Housekeeping for MemoryStore {
     async fn claim_sweep(
         &self,
-        _: Timestamp,
-        _: Duration,
-        _: Duration,
+        now: Timestamp,
+        lease: Duration,
+        every: Duration,
     ) -> Result<bool, StoreError> {
-        Err(unwritten())
+        self.with(|State { sweep, .. }| {
+            let is_held = sweep.held_until.is_some_and(|until| now < until);
+            let was_done = sweep.ended_at.is_some_and(|at| now < at + every);
+            let claims = !is_held && !was_done;
+            if claims {
+                sweep.held_until = Some(now + lease);
+            }
+            claims
+        })
     }
 
-    async fn sweep(&self, _: &SweepStep) -> Result<Swept, StoreError> {
-        Err(unwritten())
+    async fn sweep(&self, step: &SweepStep) -> Result<Swept, StoreError> {
+        self.with(|state| state.sweep(step))
     }
 
-    async fn refresh_key_in_use(&self, _: &KeyId, _: Timestamp) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn refresh_key_in_use(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        self.with(|state| {
+            let mut live = state.sessions.values().filter(|session| session.is_live(now));
+            live.any(|session| session.refresh.key_id == *id)
+        })
     }
 
-    async fn end_sweep(&self, _: Timestamp) -> Result<(), StoreError> {
-        Err(unwritten())
+    async fn end_sweep(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.with(|state| state.sweep = Duty { held_until: None, ended_at: Some(now) })
     }
 }
 
 #[async_trait]
 impl KeyRepo for MemoryStore {
     async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        Err(unwritten())
+        self.with(|state| state.keys.values().cloned().collect())
     }
 
-    async fn add_key(&self, _: &KeyRecord) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn add_key(&self, record: &KeyRecord) -> Result<bool, StoreError> {
+        self.with(|state| state.add_key(record))
     }
 
-    async fn activate_key(&self, _: KeyUse, _: &KeyId, _: Timestamp) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn activate_key(
+        &self,
+        key_use: KeyUse,
+        id: &KeyId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.with(|state| state.activate_key(key_use, id, at))
     }
 
-    async fn remove_key(&self, _: KeyUse, _: &KeyId) -> Result<bool, StoreError> {
-        Err(unwritten())
+    async fn remove_key(&self, key_use: KeyUse, id: &KeyId) -> Result<bool, StoreError> {
+        self.with(|state| {
+            let before = state.keys.len();
+            state.keys.retain(|(its_use, _), key| *its_use != key_use || key.id != *id);
+            state.keys.len() < before
+        })
     }
-}
-
-fn unwritten() -> StoreError {
-    StoreError::Unavailable("not written yet".to_owned())
 }
 
 #[async_trait]
@@ -220,8 +431,11 @@ impl StoreUnderTest for MemoryStore {
             roles.iter().map(|role| Role::new(*role)).collect();
     }
 
-    async fn find_session(&self, id: SessionId) -> Option<StoredSession> {
-        self.0.lock().unwrap().sessions.get(&id).cloned()
+    async fn age_rotation(&self, session: SessionId, by: Duration) {
+        let mut state = self.0.lock().unwrap();
+        let session = state.sessions.get_mut(&session).expect("a session");
+        let previous = session.previous.as_mut().expect("a session that was rotated");
+        previous.rotated_at = previous.rotated_at - by;
     }
 
     async fn dump(&self) -> Dump {
@@ -233,10 +447,24 @@ impl StoreUnderTest for MemoryStore {
         let consumed =
             state.consumed.iter().map(|(hash, at)| format!("{} {at:?}", hex(hash.as_bytes())));
         dump.insert("consumed_id_tokens", consumed.collect());
-        let sessions = state.sessions.values();
-        let rows =
-            sessions.map(|row| format!("{} {row:?}", hex(row.session.refresh.hash.as_bytes())));
-        dump.insert("sessions", rows.collect());
+        dump.insert("sessions", state.sessions.values().map(session_row).collect());
+        let openings =
+            state.openings.values().map(|(IdempotencyRecord { request, expires_at }, id)| {
+                let (key, body) = (hex(request.key.as_bytes()), hex(request.body.as_bytes()));
+                format!("{key} {body} {id} {expires_at:?}")
+            });
+        dump.insert("idempotency_keys", openings.collect());
+        let keys = state.keys.values().map(|key| format!("{} {key:?}", key.material.expose()));
+        dump.insert("signing_keys", keys.collect());
+        dump.insert("duties", vec![format!("{:?}", state.sweep)]);
         dump
     }
+}
+
+/// Digests are not printed with the rest.
+fn session_row(session: &Session) -> String {
+    let current = hex(session.refresh.hash.as_bytes());
+    let previous = session.previous.map(|previous| hex(previous.hash.as_bytes()));
+    let reason = session.end.map(|end| end.reason.name());
+    format!("{current} {previous:?} {reason:?} {session:?}")
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    AccessGrant, ClientInfo, ConsumedIdToken, ExternalIdentity, KeyId, NewSession, NewUser,
-    ProviderId, RefreshState, Role, SessionId, SessionOpening, SessionOwner, Timestamp, UserId,
+    AccessGrant, ClientInfo, ConsumedIdToken, ExternalIdentity, IdempotencyKey, IdempotencyRecord,
+    KeyId, NewSession, NewUser, ProviderId, RefreshState, Role, SessionId, SessionOpening,
+    SessionOwner, Timestamp, UserId,
 };
 use uuid::Uuid;
 
 /// When these sessions are opened.
-const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
+pub const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
 
 /// An identity at a provider of the tests.
 pub fn identity(subject: &str) -> ExternalIdentity {
@@ -34,6 +35,19 @@ pub fn consumed(name: &str) -> ConsumedIdToken {
         hash: TokenHash::of(&id_token_text(name)),
         expires_at: NOW + Duration::from_mins(5),
     }
+}
+
+/// The text of an `Idempotency-Key` header.
+pub fn idempotency_key_text(name: &str) -> String {
+    format!("idempotency-key-{name}")
+}
+
+/// A request that may be repeated for a minute.
+pub fn repeatable(name: &str) -> IdempotencyRecord {
+    let key = TokenHash::of(&idempotency_key_text(name));
+    let body = TokenHash::of(&format!("the body of {name}"));
+    let request = IdempotencyKey { key, body };
+    IdempotencyRecord { request, expires_at: NOW + Duration::from_mins(1) }
 }
 
 /// Makes openings with fresh ids.

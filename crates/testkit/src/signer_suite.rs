@@ -1,26 +1,41 @@
-//! The contract of [`TokenSigner`] and [`PublicKeys`]: what every adapter must pass.
+//! The contract of [`TokenSigner`], [`TokenVerifier`] and [`PublicKeys`]: what every adapter must pass.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mintgate_domain::PresentedToken;
 use mintgate_domain::model::{
     AccessClaims, AccessGrant, ClaimValue, KeyId, ProviderId, RefreshClaims, Role, SessionId,
     Timestamp, UserId,
 };
-use mintgate_domain::ports::{PublicKeys, TokenSigner};
+use mintgate_domain::ports::{
+    PublicKeys, TokenSigner, TokenVerifier, VerifiedAccess, VerifiedRefresh, VerifyError,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// The members of a JWK that nobody else may ever see (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2).
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
+/// All the ports of an adapter.
+pub trait Tokens: TokenSigner + TokenVerifier + PublicKeys {}
+
+impl<T: TokenSigner + TokenVerifier + PublicKeys> Tokens for T {}
+
+/// Something done to the keys.
+pub type Act<'a> = &'a dyn Fn() -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// An adapter under test.
 pub struct SignerContract<'a> {
-    /// Signs.
-    pub signer: &'a dyn TokenSigner,
-    /// Publishes.
-    pub keys: &'a dyn PublicKeys,
+    /// Signs, verifies and publishes.
+    pub tokens: &'a dyn Tokens,
+    /// The same on another replica, with the same keys.
+    pub twin: &'a dyn Tokens,
+    /// Has other keys of both kinds sign, and both replicas notice. `None` if the keys are fixed.
+    pub rotate: Option<Act<'a>>,
     /// Whether the access key has a public half to publish.
     pub asymmetric: bool,
     /// Verifies a token's signature with a JWKS, both as text, and answers its claims.
@@ -30,7 +45,7 @@ pub struct SignerContract<'a> {
 
 impl SignerContract<'_> {
     /// Checks everything; panics if the adapter breaks the contract.
-    pub fn check(&self) {
+    pub async fn check(&self) {
         self.each_kind_of_token_has_its_own_type_and_key();
         self.access_tokens_say_what_they_were_told();
         self.refresh_tokens_say_what_they_were_told();
@@ -38,6 +53,10 @@ impl SignerContract<'_> {
         self.an_unknown_refresh_key_is_refused();
         self.case_50_the_key_set_is_public();
         self.access_tokens_verify_with_the_published_keys_alone();
+        self.tokens_verify_as_what_they_are().await;
+        self.case_40_tampered_tokens_are_refused().await;
+        self.replicas_pass_for_one_another().await;
+        self.a_rotation_ends_no_token().await;
     }
 
     /// Neither kind passes for the other: `typ` and key differ.
@@ -50,7 +69,7 @@ impl SignerContract<'_> {
             assert_eq!(parts.header["typ"], token_type);
         }
         assert_ne!(access.header["kid"], refresh.header["kid"]);
-        assert_eq!(refresh.header["kid"], self.signer.refresh_key_id().unwrap().as_str());
+        assert_eq!(refresh.header["kid"], self.tokens.refresh_key_id().unwrap().as_str());
         let deterministic = ["HS256", "EdDSA", "RS256"].map(Value::from);
         assert!(deterministic.contains(&refresh.header["alg"]), "{}", refresh.header);
     }
@@ -133,14 +152,14 @@ impl SignerContract<'_> {
         let unknown = KeyId::new("no-such-key");
         let access = KeyId::new(Parts::of(&self.access(&Sample::new())).text("kid"));
         for key_id in [&unknown, &access] {
-            let refused = self.signer.sign_refresh(&refresh_claims(key_id, 0));
+            let refused = self.tokens.sign_refresh(&refresh_claims(key_id, 0));
             assert!(refused.is_err(), "{key_id} signed a refresh token");
         }
     }
 
     /// Public members only, and of the access key only; a symmetric key is not published at all.
     pub fn case_50_the_key_set_is_public(&self) {
-        let document = self.keys.jwks().unwrap();
+        let document = self.tokens.jwks().unwrap();
         let set: Value = parse(&document.json);
         let keys = set["keys"].as_array().expect("a JWKS has an array of keys");
         assert_eq!(keys.is_empty(), !self.asymmetric, "{set}");
@@ -149,7 +168,7 @@ impl SignerContract<'_> {
                 assert!(key.get(member).is_none(), "the JWKS publishes {member}");
             }
             assert_ne!(key["kty"], "oct");
-            assert_ne!(key["kid"], self.signer.refresh_key_id().unwrap().as_str());
+            assert_ne!(key["kid"], self.tokens.refresh_key_id().unwrap().as_str());
             assert_eq!(key["use"], "sig");
             for member in ["kty", "alg", "kid"] {
                 assert!(key[member].is_string(), "{member}");
@@ -157,12 +176,16 @@ impl SignerContract<'_> {
         }
         let etag = &document.etag;
         assert!(etag.len() > 2 && etag.starts_with('"') && etag.ends_with('"'), "{etag}");
-        assert_eq!(*self.keys.jwks().unwrap(), *document, "an unchanged set is the same document");
+        assert_eq!(
+            *self.tokens.jwks().unwrap(),
+            *document,
+            "an unchanged set is the same document"
+        );
     }
 
     /// Whoever has the key set can verify access tokens, and nothing else passes as one.
     pub fn access_tokens_verify_with_the_published_keys_alone(&self) {
-        let jwks = &self.keys.jwks().unwrap().json;
+        let jwks = &self.tokens.jwks().unwrap().json;
         let token = self.access(&Sample::new());
         if !self.asymmetric {
             assert!((self.verify)(&token, jwks).is_err(), "nothing is published, yet it verifies");
@@ -179,16 +202,150 @@ impl SignerContract<'_> {
         assert!((self.verify)(&self.refresh(0), jwks).is_err(), "a refresh token verifies");
     }
 
+    /// What was signed is what is verified, by the kind of token it is and no other.
+    pub async fn tokens_verify_as_what_they_are(&self) {
+        let (access, refresh) = (self.access(&Sample::new()), self.refresh(3));
+        assert_eq!(verify_access(self.tokens, &access).await, Ok(verified_access()));
+        assert_eq!(verify_refresh(self.tokens, &refresh).await, Ok(verified_refresh(3)));
+        let as_refresh = verify_refresh(self.tokens, &access).await;
+        assert!(matches!(as_refresh, Err(VerifyError::Refused(_))), "{as_refresh:?}");
+        let as_access = verify_access(self.tokens, &refresh).await;
+        assert!(matches!(as_access, Err(VerifyError::Refused(_))), "{as_access:?}");
+
+        let mut bare = Sample::new();
+        bare.grant.extra.clear();
+        bare.grant.acr = None;
+        bare.grant.amr.clear();
+        let bare = self.access(&bare);
+        assert_eq!(verify_access(self.tokens, &bare).await, Ok(verified_access()));
+    }
+
+    /// Nothing but what was signed, whole, is accepted.
+    pub async fn case_40_tampered_tokens_are_refused(&self) {
+        let mut other = Sample::new();
+        other.grant.roles = vec![Role::new("superuser")];
+        let access = [self.access(&Sample::new()), self.access(&other), self.refresh(3)];
+        for token in tampered(&access) {
+            let result = verify_access(self.tokens, &token).await;
+            assert!(matches!(result, Err(VerifyError::Refused(_))), "{token}: {result:?}");
+        }
+        let refresh = [self.refresh(3), self.refresh(4), self.access(&Sample::new())];
+        for token in tampered(&refresh) {
+            let result = verify_refresh(self.tokens, &token).await;
+            assert!(matches!(result, Err(VerifyError::Refused(_))), "{token}: {result:?}");
+        }
+        // The genuine ones are as good as before.
+        assert_eq!(verify_access(self.tokens, &access[0]).await, Ok(verified_access()));
+        assert_eq!(verify_refresh(self.tokens, &refresh[0]).await, Ok(verified_refresh(3)));
+    }
+
+    /// Each replica accepts what the other signed, and mints the same refresh tokens.
+    pub async fn replicas_pass_for_one_another(&self) {
+        let (access, refresh) = (self.access(&Sample::new()), self.refresh(3));
+        assert_eq!(verify_access(self.twin, &access).await, Ok(verified_access()));
+        assert_eq!(verify_refresh(self.twin, &refresh).await, Ok(verified_refresh(3)));
+        let key_id = self.tokens.refresh_key_id().unwrap();
+        assert_eq!(self.twin.refresh_key_id().unwrap(), key_id);
+        assert_eq!(mint(self.twin, &key_id, 3), refresh);
+        assert_eq!(self.twin.jwks(), self.tokens.jwks());
+    }
+
+    /// After a rotation new tokens have another key; the old ones are good, and are minted again
+    /// byte for byte, on every replica.
+    pub async fn a_rotation_ends_no_token(&self) {
+        let Some(rotate) = self.rotate else { return };
+        let key_id = self.tokens.refresh_key_id().unwrap();
+        let (access, refresh) = (self.access(&Sample::new()), self.refresh(3));
+        let kid = |token: &str| Parts::of(token).text("kid").to_owned();
+        rotate().await;
+
+        assert_ne!(self.tokens.refresh_key_id().unwrap(), key_id);
+        assert_ne!(kid(&self.access(&Sample::new())), kid(&access));
+        assert_ne!(kid(&self.refresh(3)), kid(&refresh));
+        for tokens in [self.tokens, self.twin] {
+            assert_eq!(mint(tokens, &key_id, 3), refresh);
+            assert_eq!(verify_access(tokens, &access).await, Ok(verified_access()));
+            assert_eq!(verify_refresh(tokens, &refresh).await, Ok(verified_refresh(3)));
+        }
+        if self.asymmetric {
+            let jwks = &self.tokens.jwks().unwrap().json;
+            assert!((self.verify)(&access, jwks).is_ok(), "the former key is not published");
+        }
+        self.replicas_pass_for_one_another().await;
+        self.access_tokens_verify_with_the_published_keys_alone();
+    }
+
     fn access(&self, sample: &Sample) -> String {
-        let signed = self.signer.sign_access(&sample.claims());
+        let signed = self.tokens.sign_access(&sample.claims());
         signed.expect("an access token is signed").expose().to_owned()
     }
 
     fn refresh(&self, generation: u64) -> String {
-        let key_id = self.signer.refresh_key_id().unwrap();
-        let signed = self.signer.sign_refresh(&refresh_claims(&key_id, generation));
-        signed.expect("a refresh token is signed").expose().to_owned()
+        mint(self.tokens, &self.tokens.refresh_key_id().unwrap(), generation)
     }
+}
+
+fn mint(tokens: &dyn Tokens, key_id: &KeyId, generation: u64) -> String {
+    let signed = tokens.sign_refresh(&refresh_claims(key_id, generation));
+    signed.expect("a refresh token is signed").expose().to_owned()
+}
+
+async fn verify_access(tokens: &dyn Tokens, token: &str) -> Result<VerifiedAccess, VerifyError> {
+    tokens.verify_access(&PresentedToken::new(token)).await
+}
+
+async fn verify_refresh(tokens: &dyn Tokens, token: &str) -> Result<VerifiedRefresh, VerifyError> {
+    tokens.verify_refresh(&PresentedToken::new(token)).await
+}
+
+/// What [`Sample`] says.
+fn verified_access() -> VerifiedAccess {
+    VerifiedAccess {
+        subject: UserId::from_uuid(Uuid::from_u128(10)),
+        session: SessionId::from_uuid(Uuid::from_u128(11)),
+        provider: ProviderId::new("corp"),
+        roles: vec![Role::new("admin"), Role::new("user")],
+        expires_at: Timestamp::from_unix(1_700_003_600),
+    }
+}
+
+/// What [`refresh_claims`] say.
+fn verified_refresh(generation: u64) -> VerifiedRefresh {
+    VerifiedRefresh {
+        subject: UserId::from_uuid(Uuid::from_u128(10)),
+        session: SessionId::from_uuid(Uuid::from_u128(11)),
+        generation,
+        expires_at: Timestamp::from_unix(1_702_592_000),
+    }
+}
+
+/// A token mixed with another of its kind, with one of the other kind, and damaged.
+fn tampered([token, sibling, stranger]: &[String; 3]) -> Vec<String> {
+    let [header, payload, signature] = pieces(token);
+    let [_, other_payload, other_signature] = pieces(sibling);
+    let [strange_header, strange_payload, strange_signature] = pieces(stranger);
+    let none = URL_SAFE_NO_PAD.encode(decode(header).replacen("\"alg\":\"", "\"alg\":\"none", 1));
+    let mut flipped = URL_SAFE_NO_PAD.decode(signature).expect("base64url without padding");
+    flipped[0] ^= 1;
+    let flipped = URL_SAFE_NO_PAD.encode(flipped);
+    vec![
+        String::new(),
+        "..".to_owned(),
+        format!("{header}.{payload}"),
+        format!("{header}.{payload}."),
+        format!("{header}.{payload}.{signature}."),
+        format!("{header}.{payload}.{signature}A"),
+        format!("{header}.{payload}.{signature}="),
+        format!(" {header}.{payload}.{signature}"),
+        format!("{header}.{payload}.{flipped}"),
+        format!("{header}.{payload}.{other_signature}"),
+        format!("{header}.{other_payload}.{signature}"),
+        format!("{header}.{payload}.{strange_signature}"),
+        format!("{header}.{strange_payload}.{strange_signature}"),
+        format!("{strange_header}.{payload}.{signature}"),
+        format!("{none}.{payload}.{signature}"),
+        format!("{none}.{payload}."),
+    ]
 }
 
 /// What an access token is told.

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::model::{NewSession, SessionId, Timestamp, UserId};
-use mintgate_domain::ports::{RefreshTokenRepo, StoreHealth, UserDirectory};
+use mintgate_domain::model::{SessionId, Timestamp, UserId};
+use mintgate_domain::ports::{Housekeeping, KeyRepo, RefreshTokenRepo, StoreHealth, UserDirectory};
 
 /// All the ports of a store.
-pub trait Store: RefreshTokenRepo + UserDirectory + StoreHealth {}
+pub trait Store: RefreshTokenRepo + UserDirectory + Housekeeping + KeyRepo + StoreHealth {}
 
-impl<T: RefreshTokenRepo + UserDirectory + StoreHealth> Store for T {}
+impl<T: RefreshTokenRepo + UserDirectory + Housekeeping + KeyRepo + StoreHealth> Store for T {}
 
 /// A fresh store with a current schema, and a way around its ports: into the rows themselves.
 #[async_trait]
@@ -25,22 +26,12 @@ pub trait StoreUnderTest: Send + Sync {
     /// Gives a user these roles in the store.
     async fn grant_roles(&self, user: UserId, roles: &[&str]);
 
-    /// Reads a session's row.
-    async fn find_session(&self, id: SessionId) -> Option<StoredSession>;
+    /// Lets time go by for a session's last rotation alone: what the row says about when it was
+    /// moves into the past. Whichever clock the store measures by, it then measures so much more.
+    async fn age_rotation(&self, session: SessionId, by: Duration);
 
     /// Everything that is stored, every column of every row.
     async fn dump(&self) -> Dump;
-}
-
-/// A session as its row has it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredSession {
-    /// Whose it is.
-    pub user: UserId,
-    /// What was stored.
-    pub session: NewSession,
-    /// When it was last used.
-    pub last_used_at: Timestamp,
 }
 
 /// All rows as text, by table; digests and other bytes in lowercase hexadecimal.
@@ -49,8 +40,15 @@ pub struct Dump(BTreeMap<String, Vec<String>>);
 
 impl Dump {
     /// The tables that a dump has to have.
-    pub const TABLES: [&'static str; 4] =
-        ["users", "external_identities", "consumed_id_tokens", "sessions"];
+    pub const TABLES: [&'static str; 7] = [
+        "users",
+        "external_identities",
+        "consumed_id_tokens",
+        "sessions",
+        "idempotency_keys",
+        "signing_keys",
+        "duties",
+    ];
 
     /// Adds a table; the order of its rows does not matter.
     pub fn insert(&mut self, table: &str, mut rows: Vec<String>) {
@@ -58,9 +56,15 @@ impl Dump {
         self.0.insert(table.to_owned(), rows);
     }
 
-    /// How many rows each of [`Dump::TABLES`] has.
+    /// The rows of one of [`Dump::TABLES`].
+    pub fn rows(&self, table: &str) -> &[String] {
+        self.0.get(table).expect("a table that is dumped")
+    }
+
+    /// How many users, identities, used ID tokens and sessions there are: what a sign-in writes.
     pub fn counts(&self) -> [usize; 4] {
-        Self::TABLES.map(|table| self.0[table].len())
+        ["users", "external_identities", "consumed_id_tokens", "sessions"]
+            .map(|table| self.rows(table).len())
     }
 }
 

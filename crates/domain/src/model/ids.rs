@@ -105,3 +105,16 @@ text_id! {
     /// A key identifier, the `kid` of a JWS header (RFC 7515 §4.1.4).
     KeyId
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_tells_the_second_it_was_generated_in() {
+        let at = OffsetDateTime::from_unix_timestamp_nanos(1_767_225_600_987_000_000).unwrap();
+        let id = SessionId::generate(at, [7; 10]);
+        assert_eq!(id.generated_at(), Some(Timestamp::from(at)));
+        assert_eq!(SessionId::from_uuid(Uuid::nil()).generated_at(), None);
+    }
+}

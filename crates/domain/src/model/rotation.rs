@@ -124,3 +124,164 @@ impl Rotation {
             && self.successor.expires_at == self.idle_expires_at.min(session.absolute_expires_at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::{
+        AccessGrant, ClientInfo, KeyId, PreviousToken, ProviderId, Role, SessionEnd,
+    };
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn user(n: u128) -> UserId {
+        UserId::from_uuid(Uuid::from_u128(n))
+    }
+
+    fn state(generation: u64, token: &str, expires_at: Timestamp) -> RefreshState {
+        RefreshState {
+            generation,
+            hash: TokenHash::of(token),
+            key_id: KeyId::new("k"),
+            issued_at: NOW - MINUTE,
+            expires_at,
+        }
+    }
+
+    /// In its fifth generation, rotated a moment ago.
+    fn session() -> Session {
+        Session {
+            id: SessionId::from_uuid(Uuid::from_u128(7)),
+            user: user(1),
+            provider: ProviderId::new("corp"),
+            refresh: state(5, "current", NOW + MINUTE * 10),
+            previous: Some(PreviousToken {
+                hash: TokenHash::of("previous"),
+                rotated_at: NOW - Duration::from_secs(10),
+                replays: 3,
+            }),
+            absolute_expires_at: NOW + MINUTE * 60,
+            grant: AccessGrant {
+                roles: vec![Role::new("user")],
+                auth_time: NOW - MINUTE * 60,
+                acr: None,
+                amr: vec![],
+                extra: [].into(),
+            },
+            client: ClientInfo::default(),
+            created_at: NOW - MINUTE * 60,
+            last_used_at: NOW - MINUTE,
+            end: None,
+        }
+    }
+
+    fn rotation(generation: u64, token: &str) -> Rotation {
+        let idle_expires_at = NOW + MINUTE * 15;
+        Rotation {
+            session: session().id,
+            user: user(1),
+            presented: PresentedRefresh { generation, hash: TokenHash::of(token) },
+            successor: state(6, "successor", idle_expires_at),
+            idle_expires_at,
+            now: NOW,
+            replay: ReplayRule {
+                window: Duration::from_secs(30),
+                limit: 10,
+                counted: true,
+                lost_answer: LostAnswer::Grace,
+            },
+        }
+    }
+
+    fn verdict(change: impl FnOnce(&mut Rotation, &mut Session)) -> Verdict {
+        let (mut rotation, mut session) = (rotation(5, "current"), session());
+        change(&mut rotation, &mut session);
+        rotation.judge(&session, false)
+    }
+
+    fn verdict_of_previous(change: impl FnOnce(&mut Rotation, &mut Session)) -> Verdict {
+        let (mut rotation, mut session) = (rotation(4, "previous"), session());
+        change(&mut rotation, &mut session);
+        rotation.judge(&session, false)
+    }
+
+    #[test]
+    fn the_current_token_is_rotated_if_the_successor_fits() {
+        assert_eq!(verdict(|_, _| ()), Verdict::Rotate);
+        assert_eq!(verdict(|r, _| r.successor.generation = 7), Verdict::Remint);
+        assert_eq!(verdict(|r, _| r.successor.expires_at = NOW + MINUTE * 16), Verdict::Remint);
+        let near_its_limit = |s: &mut Session| s.absolute_expires_at = NOW + MINUTE * 12;
+        assert_eq!(verdict(|_, s| near_its_limit(s)), Verdict::Remint);
+        let fits = verdict(|r, s| {
+            near_its_limit(s);
+            r.successor.expires_at = s.absolute_expires_at;
+        });
+        assert_eq!(fits, Verdict::Rotate);
+    }
+
+    #[test]
+    fn the_token_before_is_answered_in_time_and_not_too_often() {
+        let rotated = |s: &mut Session, ago: u64, replays: u16| {
+            let previous = s.previous.as_mut().unwrap();
+            previous.rotated_at = NOW - Duration::from_secs(ago);
+            previous.replays = replays;
+        };
+        assert_eq!(verdict_of_previous(|_, s| rotated(s, 29, 9)), Verdict::Replay);
+        assert_eq!(verdict_of_previous(|_, s| rotated(s, 30, 9)), Verdict::Reuse);
+        assert_eq!(verdict_of_previous(|_, s| rotated(s, 29, 10)), Verdict::Reuse);
+        let crowded = verdict_of_previous(|r, s| {
+            rotated(s, 29, 10);
+            r.replay.counted = false;
+        });
+        assert_eq!(crowded, Verdict::Replay);
+        let no_window = verdict_of_previous(|r, s| {
+            rotated(s, 0, 0);
+            r.replay.window = Duration::ZERO;
+        });
+        assert_eq!(no_window, Verdict::Reuse);
+    }
+
+    #[test]
+    fn until_used_the_token_before_gets_another_successor_after_the_window() {
+        let late = |r: &mut Rotation, s: &mut Session| {
+            r.replay.lost_answer = LostAnswer::UntilUsed;
+            s.previous.as_mut().unwrap().rotated_at = NOW - MINUTE;
+        };
+        assert_eq!(verdict_of_previous(late), Verdict::Supersede);
+        let misfit = verdict_of_previous(|r, s| {
+            late(r, s);
+            r.successor.generation = 5;
+        });
+        assert_eq!(misfit, Verdict::Remint);
+    }
+
+    #[test]
+    fn an_older_token_is_reuse_and_a_newer_one_is_not() {
+        assert_eq!(rotation(3, "older").judge(&session(), false), Verdict::Reuse);
+        assert_eq!(rotation(5, "of a lost timeline").judge(&session(), false), Verdict::Ahead);
+        assert_eq!(rotation(6, "newer").judge(&session(), false), Verdict::Ahead);
+        let first = verdict(|r, s| {
+            s.previous = None;
+            r.presented = PresentedRefresh { generation: 4, hash: TokenHash::of("older") };
+        });
+        assert_eq!(first, Verdict::Reuse);
+    }
+
+    #[test]
+    fn what_has_ended_expired_or_is_anothers_is_told_before_anything_else() {
+        assert_eq!(verdict(|r, _| r.user = user(2)), Verdict::Unknown);
+        let end = Some(SessionEnd { at: NOW, reason: RevokeReason::Logout });
+        assert_eq!(verdict(|_, s| s.end = end), Verdict::Revoked(RevokeReason::Logout));
+        assert_eq!(verdict(|_, s| s.refresh.expires_at = NOW), Verdict::Expired);
+        assert_eq!(rotation(5, "current").judge(&session(), true), Verdict::UserDisabled);
+        assert_eq!(rotation(3, "older").judge(&session(), true), Verdict::UserDisabled);
+        let older_and_ended = verdict(|r, s| {
+            r.presented = PresentedRefresh { generation: 3, hash: TokenHash::of("older") };
+            s.end = end;
+        });
+        assert_eq!(older_and_ended, Verdict::Revoked(RevokeReason::Logout));
+    }
+}

@@ -76,6 +76,17 @@ impl StoreOperation {
     }
 }
 
+/// What a provider's circuit breaker lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CircuitState {
+    /// Everything.
+    Closed,
+    /// One call at a time, to see whether the provider works again.
+    HalfOpen,
+    /// Nothing.
+    Open,
+}
+
 /// How a refresh ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefreshResult {
@@ -136,6 +147,9 @@ pub trait Metrics: Send + Sync {
 
     /// A provider's JWKS was fetched again, or failed to be; `outcome` as above.
     fn jwks_refresh(&self, provider: &ProviderId, outcome: &'static str);
+
+    /// A provider's circuit breaker changed its state; every provider begins closed.
+    fn provider_circuit(&self, _provider: &ProviderId, _state: CircuitState) {}
 
     /// A store operation took this long.
     fn store_query(&self, operation: StoreOperation, took: Duration);

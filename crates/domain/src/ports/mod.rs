@@ -23,7 +23,7 @@ pub use entropy::Entropy;
 pub use housekeeping::{Housekeeping, SweepStep, Swept};
 pub use identity_provider::{CodeGrant, IdentityProvider, ProviderError, ProviderTokens};
 pub use key_repo::KeyRepo;
-pub use metrics::{Metrics, Phase, ProviderEndpoint, RefreshResult, StoreOperation};
+pub use metrics::{CircuitState, Metrics, Phase, ProviderEndpoint, RefreshResult, StoreOperation};
 pub use public_keys::{JwksDocument, PublicKeys};
 pub use refresh_token_repo::{EndOutcome, OpenOutcome, RefreshTokenRepo, RotateOutcome};
 pub use store_health::{PoolState, StoreError, StoreHealth};

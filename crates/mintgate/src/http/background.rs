@@ -23,6 +23,20 @@ pub(super) async fn run<T: Send + 'static>(
     }
 }
 
+/// Runs a future there to its end, also when the caller is cancelled; panics where the caller waits.
+///
+/// For what must not stop half-way because a client went away: a page that signs out and is closed.
+pub(super) async fn run_detached<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
+    match runtime.spawn(work).await {
+        Ok(output) => output,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => std::future::pending().await,
+    }
+}
+
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {

@@ -18,12 +18,39 @@ pub(super) const MAX_BODY_BYTES: usize = 16 * 1024;
 /// 415, 413, 408, or 400 if the client breaks off.
 pub(super) async fn read_json(
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: Payload,
     timeout: Duration,
 ) -> Result<Vec<u8>, ApiError> {
     if !is_plain_json(request) {
         return Err(ApiError::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE));
     }
+    read(request, payload, timeout).await
+}
+
+/// Reads a JSON body that may be left out: one without a byte needs no content type.
+///
+/// # Errors
+/// As [`read_json`].
+pub(super) async fn read_optional_json(
+    request: &HttpRequest,
+    payload: Payload,
+    timeout: Duration,
+) -> Result<Option<Vec<u8>>, ApiError> {
+    let body = read(request, payload, timeout).await?;
+    if body.is_empty() {
+        return Ok(None);
+    }
+    if !is_plain_json(request) {
+        return Err(ApiError::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE));
+    }
+    Ok(Some(body))
+}
+
+async fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+    timeout: Duration,
+) -> Result<Vec<u8>, ApiError> {
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use mintgate_domain::SetCookie;
+use actix_web::http::header::{self, HeaderMap};
 use mintgate_domain::ports::{CookiePolicy, CookieTooLarge, SessionTokens};
+use mintgate_domain::{PresentedToken, SetCookie};
 use url::Url;
 
 use crate::settings::{CookieSettings, SameSite};
@@ -41,19 +42,27 @@ impl HttpCookiePolicy {
     }
 
     /// The first of our cookies that a `Cookie` header holds twice.
-    pub fn duplicate<'a>(&self, headers: impl Iterator<Item = &'a [u8]>) -> Option<&str> {
-        let mut seen = [0_usize; 2];
-        for header in headers {
-            for pair in header.split(|byte| *byte == b';') {
-                let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-                let name = name.trim_ascii();
-                for (count, template) in seen.iter_mut().zip([&self.access, &self.refresh]) {
-                    *count += usize::from(name == template.name.as_bytes());
-                }
-            }
-        }
-        let [access, refresh] = seen.map(|count| count > 1);
-        if access { Some(&self.access.name) } else { refresh.then_some(self.refresh.name.as_str()) }
+    pub(super) fn duplicate(&self, headers: &HeaderMap) -> Option<&str> {
+        [&self.access.name, &self.refresh.name]
+            .into_iter()
+            .find(|name| values(headers, name).nth(1).is_some())
+            .map(String::as_str)
+    }
+
+    /// Whether a request brings one of our cookies, whatever is in it.
+    pub(super) fn any(&self, headers: &HeaderMap) -> bool {
+        let mut names = [&self.access.name, &self.refresh.name].into_iter();
+        names.any(|name| values(headers, name).next().is_some())
+    }
+
+    /// What the access cookie holds.
+    pub(super) fn access_token(&self, headers: &HeaderMap) -> Option<PresentedToken> {
+        token(headers, &self.access.name)
+    }
+
+    /// What the refresh cookie holds.
+    pub(super) fn refresh_token(&self, headers: &HeaderMap) -> Option<PresentedToken> {
+        token(headers, &self.refresh.name)
     }
 
     /// Clears our two cookies and every variant of them that a sibling host can have planted.
@@ -72,6 +81,25 @@ impl HttpCookiePolicy {
         }
         cookies
     }
+}
+
+/// The values of all cookies of this name (RFC 6265 §5.4), by any number of headers.
+fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(header::COOKIE)
+        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
+        .map(|pair| {
+            let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+            (pair[..end].trim_ascii(), pair.get(end + 1..).unwrap_or_default().trim_ascii())
+        })
+        .filter(move |(found, _)| *found == name.as_bytes())
+        .map(|(_, value)| value)
+}
+
+/// The token in the cookie of this name; an empty one holds none.
+fn token(headers: &HeaderMap, name: &str) -> Option<PresentedToken> {
+    let value = values(headers, name).next().filter(|value| !value.is_empty())?;
+    Some(PresentedToken::new(String::from_utf8_lossy(value)))
 }
 
 impl Template {
@@ -164,6 +192,14 @@ mod tests {
         HttpCookiePolicy::new(settings, &Url::parse("https://auth.example.com").unwrap())
     }
 
+    fn cookie_headers(values: &[&'static str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::COOKIE, header::HeaderValue::from_static(value));
+        }
+        headers
+    }
+
     fn cookies(policy: &HttpCookiePolicy, access: &str) -> Result<[String; 2], CookieTooLarge> {
         let built = policy.session_cookies(SessionTokens {
             access: &SignedToken::new(access),
@@ -228,7 +264,7 @@ mod tests {
     fn case_48_a_cookie_given_twice_is_noticed_across_headers() {
         let policy = policy(&settings());
         let find = |headers: &[&'static str]| {
-            policy.duplicate(headers.iter().map(|h| h.as_bytes())).map(str::to_owned)
+            policy.duplicate(&cookie_headers(headers)).map(str::to_owned)
         };
         assert_eq!(find(&["a=1; Auth-Access-Token=x; b=2"]), None);
         assert_eq!(find(&["Auth-Access-Token=x; Auth-Refresh-Token=y"]), None);
@@ -238,6 +274,29 @@ mod tests {
         assert_eq!(find(&["Auth-Access-Token=x", "Auth-Access-Token=y"]), twice);
         let refresh = find(&["Auth-Refresh-Token=x; Auth-Refresh-Token"]);
         assert_eq!(refresh, Some("Auth-Refresh-Token".to_owned()));
+    }
+
+    #[test]
+    fn a_token_is_found_in_the_cookie_of_exactly_its_name() {
+        let policy = policy(&settings());
+        let access = |headers: &[&'static str]| {
+            policy.access_token(&cookie_headers(headers)).map(|token| token.expose().to_owned())
+        };
+        assert_eq!(access(&["a=1; Auth-Access-Token=x.y=z; b=2"]).as_deref(), Some("x.y=z"));
+        assert_eq!(access(&["a=1", "Auth-Access-Token=x"]).as_deref(), Some("x"));
+        for none in [
+            "",
+            "auth-access-token=x",
+            "Auth-Access-Token",
+            "Auth-Access-Token=",
+            "x=Auth-Access-Token=y",
+        ] {
+            assert_eq!(access(&[none]), None, "{none}");
+        }
+        let refresh = policy.refresh_token(&cookie_headers(&["Auth-Refresh-Token=r"])).unwrap();
+        assert_eq!(refresh.expose(), "r");
+        assert!(policy.any(&cookie_headers(&["Auth-Refresh-Token"])));
+        assert!(!policy.any(&cookie_headers(&["other=1"])));
     }
 
     #[test]

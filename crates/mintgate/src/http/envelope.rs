@@ -15,7 +15,9 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
+use mintgate_domain::IssuedTokens;
 use mintgate_domain::model::{ProviderId, SessionId, UserId};
+use mintgate_domain::ports::VerifiedAccess;
 
 use super::error::{ApiError, ErrorKind, from_framework};
 use super::origin::OriginPolicy;
@@ -38,6 +40,20 @@ impl LogFields {
         if let Some(fields) = request.extensions().get::<SharedLogFields>() {
             change(&mut fields.borrow_mut());
         }
+    }
+
+    /// Tokens were handed out.
+    pub(super) fn of_tokens(&mut self, tokens: &IssuedTokens) {
+        self.provider = Some(tokens.provider.clone());
+        self.user = Some(tokens.user);
+        self.session = Some(tokens.session);
+    }
+
+    /// Somebody showed an access token that is accepted.
+    pub(super) fn of_caller(&mut self, caller: &VerifiedAccess) {
+        self.provider = Some(caller.provider.clone());
+        self.user = Some(caller.subject);
+        self.session = Some(caller.session);
     }
 }
 
@@ -203,6 +219,8 @@ impl Call {
         }
         if status.is_server_error() {
             line!(tracing::Level::ERROR);
+        } else if error.is_some_and(ApiError::is_alarming) {
+            line!(tracing::Level::WARN);
         } else {
             line!(tracing::Level::INFO);
         }
@@ -262,8 +280,7 @@ pub(super) fn refuse_duplicate_cookies(
     request: &HttpRequest,
     state: &AppState,
 ) -> Result<(), ApiError> {
-    let headers = request.headers().get_all(header::COOKIE).map(HeaderValue::as_bytes);
-    match state.parts.cookies.duplicate(headers) {
+    match state.parts.cookies.duplicate(request.headers()) {
         None => Ok(()),
         Some(name) => Err(ApiError::new(ErrorKind::DUPLICATE_COOKIE)
             .with_detail(format!("cookie {name} came twice"))

@@ -16,6 +16,11 @@ use super::RequestId;
 /// How long clients are asked to wait when something is down.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// RFC 6750 §3: to a request that shows no token, nothing but what is asked for.
+const CHALLENGE: &str = "Bearer realm=\"mintgate\"";
+/// And to one whose token is not accepted.
+const TOKEN_REFUSED: &str = "Bearer realm=\"mintgate\", error=\"invalid_token\"";
+
 /// A refusal on its way to the client.
 #[derive(Debug)]
 pub struct ApiError(Box<Refusal>);
@@ -30,6 +35,10 @@ struct Refusal {
     clear: Vec<SetCookie>,
     /// The methods a path has.
     allow: Option<&'static str>,
+    /// Whether a bearer token was shown that is not accepted (RFC 6750 §3.1).
+    token_refused: bool,
+    /// Whether an operator should look into it.
+    alarming: bool,
 }
 
 /// One row of the error table.
@@ -127,6 +136,8 @@ impl ApiError {
             fields: Vec::new(),
             clear: Vec::new(),
             allow: None,
+            token_refused: false,
+            alarming: false,
         }))
     }
 
@@ -158,6 +169,23 @@ impl ApiError {
         self
     }
 
+    /// Says in the challenge that the access token shown is the reason (RFC 6750 §3.1).
+    #[must_use]
+    pub fn about_access_token(mut self) -> Self {
+        self.0.token_refused = true;
+        self
+    }
+
+    /// Whether an operator should look into it.
+    pub fn is_alarming(&self) -> bool {
+        self.0.alarming
+    }
+
+    #[cfg(test)]
+    pub(super) fn says_token_refused(&self) -> bool {
+        self.0.token_refused
+    }
+
     /// Its row of the error table.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -179,7 +207,8 @@ impl ApiError {
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match self.0.kind.status {
             StatusCode::UNAUTHORIZED => {
-                response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"mintgate\""));
+                let challenge = if self.0.token_refused { TOKEN_REFUSED } else { CHALLENGE };
+                response.insert_header((header::WWW_AUTHENTICATE, challenge));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 response.insert_header((header::RETRY_AFTER, RETRY_AFTER.as_secs()));
@@ -212,7 +241,8 @@ pub(super) fn append_cookies(response: &mut HttpResponseBuilder, cookies: &[SetC
     }
 }
 
-fn rfc3339_seconds(now: OffsetDateTime) -> String {
+/// An instant as answers tell it: RFC 3339, UTC, whole seconds.
+pub(super) fn rfc3339_seconds(now: OffsetDateTime) -> String {
     let whole = now.replace_nanosecond(0).unwrap_or(now);
     whole.format(&Rfc3339).unwrap_or_default()
 }
@@ -278,7 +308,10 @@ impl From<AuthError> for ApiError {
                 row.copied().unwrap_or(ErrorKind::INTERNAL_ERROR)
             }
         };
-        Self::new(kind).with_detail(error.to_string())
+        let mut refusal = Self::new(kind).with_detail(error.to_string());
+        refusal.0.token_refused = matches!(error, AuthError::InvalidAccessToken(_));
+        refusal.0.alarming = error.is_alarming();
+        refusal
     }
 }
 
@@ -295,6 +328,7 @@ pub(super) fn from_framework(status: StatusCode, detail: String) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use mintgate_domain::model::RevokeReason;
     use mintgate_domain::ports::{CookieTooLarge, ProviderError, SigningError};
 
     use super::*;
@@ -310,7 +344,15 @@ mod tests {
             AuthError::InvalidIdToken(text()),
             AuthError::InvalidState(text()),
             AuthError::AccessDenied(text()),
+            AuthError::InvalidAccessToken(text()),
+            AuthError::InvalidRefreshToken(text()),
+            AuthError::RefreshTokenExpired,
+            AuthError::RefreshTokenReused,
+            AuthError::SessionRevoked(RevokeReason::Logout),
+            AuthError::NoSuchSession,
+            AuthError::IdempotencyKeyReused,
             AuthError::Signing(SigningError::Failed(text())),
+            AuthError::Signing(SigningError::KeysUnavailable(text())),
             AuthError::TokenTooLarge {
                 source: CookieTooLarge { name: text(), bytes: 0 },
                 claim: text(),
@@ -343,6 +385,24 @@ mod tests {
             .map(|kind| format!("{} | `{}", kind.status.as_u16(), kind.code))
             .collect();
         assert_eq!(documented, known, "docs/errors.md and the table here differ");
+    }
+
+    #[test]
+    fn a_401_says_invalid_token_only_where_an_access_token_was_shown() {
+        let challenge = |error: ApiError| {
+            let id = RequestId("request-1".into());
+            let response = error.render(&id, OffsetDateTime::UNIX_EPOCH);
+            let header = response.headers().get(header::WWW_AUTHENTICATE).unwrap();
+            header.to_str().unwrap().to_owned()
+        };
+        let refused = AuthError::InvalidAccessToken(String::new());
+        let shown = "Bearer realm=\"mintgate\", error=\"invalid_token\"";
+        assert_eq!(challenge(refused.into()), shown);
+        let revoked = AuthError::SessionRevoked(RevokeReason::Logout);
+        assert_eq!(challenge(ApiError::from(revoked.clone()).about_access_token()), shown);
+        assert_eq!(challenge(revoked.into()), "Bearer realm=\"mintgate\"");
+        let none = ApiError::new(ErrorKind::INVALID_ACCESS_TOKEN);
+        assert_eq!(challenge(none), "Bearer realm=\"mintgate\"");
     }
 
     #[test]

@@ -4,11 +4,19 @@ mod background;
 mod body;
 mod client;
 mod cookies;
+mod credential;
 mod envelope;
 mod error;
+mod idempotency;
+mod issued;
 mod json;
 mod jwks;
+mod logout;
+mod metadata;
 mod origin;
+mod public_document;
+mod refresh;
+mod sessions;
 mod token;
 
 use std::sync::Arc;
@@ -16,9 +24,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Resource};
-use mintgate_domain::IssueTokens;
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
+use mintgate_domain::{IssueTokens, OwnSessions, RefreshSession};
 use tokio::runtime::Handle;
 
 pub use cookies::HttpCookiePolicy;
@@ -27,6 +35,8 @@ pub use error::{ApiError, ErrorKind};
 
 use crate::metrics::PrometheusMetrics;
 use crate::settings::Settings;
+use idempotency::Turns;
+use metadata::Metadata;
 use origin::OriginPolicy;
 
 /// The id of a request, in its answer, its log line and its error body.
@@ -43,6 +53,8 @@ impl RequestId {
 pub struct AppState {
     parts: AppParts,
     origins: OriginPolicy,
+    metadata: Metadata,
+    turns: Turns,
     trusted_proxies: Vec<ipnet::IpNet>,
     request_timeout: Duration,
     max_header_bytes: usize,
@@ -54,6 +66,10 @@ pub struct AppState {
 pub struct AppParts {
     /// The use case behind `POST /api/v1/auth/token`.
     pub issue: Arc<IssueTokens>,
+    /// The use case behind `POST /api/v1/auth/refresh`.
+    pub refresh: Arc<RefreshSession>,
+    /// The use case behind what callers do with their own sessions.
+    pub own_sessions: Arc<OwnSessions>,
     /// Where it runs: a runtime that outlives the HTTP workers.
     pub runtime: Handle,
     /// The keys behind `/.well-known/jwks.json`.
@@ -77,6 +93,8 @@ impl AppState {
                 &settings.server.public_url,
                 settings.cors.allowed_origins.clone(),
             ),
+            metadata: Metadata::new(settings),
+            turns: Turns::default(),
             trusted_proxies: settings.server.trusted_proxies.clone(),
             request_timeout: settings.limits.request_timeout,
             max_header_bytes: settings.limits.max_header_bytes,
@@ -104,13 +122,33 @@ impl Drop for InFlight {
 
 /// The routes of the public listener.
 pub fn routes(config: &mut ServiceConfig) {
+    let auth = |path: &str| web::resource(format!("/api/v1/auth/{path}"));
     config
-        .service(methods(web::resource("/api/v1/auth/token").post(token::issue), "POST"))
+        .service(methods(auth("token").post(token::issue), "POST"))
+        .service(methods(auth("refresh").post(refresh::refresh), "POST"))
+        .service(methods(auth("logout").post(logout::log_out), "POST"))
+        .service(methods(auth("logout-all").post(logout::log_out_everywhere), "POST"))
+        .service(readable("/api/v1/auth/me", sessions::me))
+        .service(readable("/api/v1/auth/sessions", sessions::list))
         .service(methods(
-            web::resource("/.well-known/jwks.json").get(jwks::show).head(jwks::show),
-            "GET, HEAD",
+            web::resource("/api/v1/auth/sessions/{sid}").delete(sessions::end),
+            "DELETE",
         ))
-        .default_service(web::to(not_found));
+        .service(readable("/.well-known/jwks.json", jwks::show));
+    for path in metadata::ROUTES {
+        config.service(readable(path, metadata::show));
+    }
+    config.default_service(web::to(not_found));
+}
+
+/// A resource to be read, with or without its body (RFC 9110 §9.3.2).
+fn readable<H, Args>(path: &str, handler: H) -> Resource
+where
+    H: Handler<Args> + Clone,
+    Args: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    methods(web::resource(path).get(handler.clone()).head(handler), "GET, HEAD")
 }
 
 async fn not_found() -> Result<HttpResponse, ApiError> {

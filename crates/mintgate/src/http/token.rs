@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use garde::Validate;
@@ -11,14 +10,13 @@ use mintgate_domain::{
     AuthorizationCode, CodeVerifier, Credential, FieldError, IdTokenText, Nonce, TokenDelivery,
     TokenRequest,
 };
-use serde::Serialize;
 
 use super::body::read_json;
 use super::client::client_info;
 use super::envelope::LogFields;
-use super::error::{ApiError, append_cookies};
+use super::error::ApiError;
 use super::json::{Object, Value};
-use super::{AppState, background, envelope};
+use super::{AppState, background, envelope, idempotency, issued};
 
 /// The request as it is on the wire. Texts are taken as they are: no trimming, no case folding.
 #[derive(Validate)]
@@ -178,19 +176,6 @@ fn plain_message(message: &str) -> String {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct TokenResponseBody<'a> {
-    message: &'static str,
-    access_token: &'a str,
-    expires_in: u64,
-    token_type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_expires_in: Option<u64>,
-}
-
 /// Issues tokens for a sign-in.
 pub(super) async fn issue(
     request: HttpRequest,
@@ -200,32 +185,33 @@ pub(super) async fn issue(
     state.origins.guard(request.headers())?;
     envelope::refuse_duplicate_cookies(&request, &state)?;
     let body = read_json(&request, payload, state.request_timeout).await?;
+    let idempotency = idempotency::key(request.headers(), &body)?;
     let body = TokenRequestBody::parse(&body)?;
     let client = client_info(&request, &state.trusted_proxies);
     let sign_in = body.into_domain(client).ok_or_else(|| ApiError::invalid(Vec::new()))?;
+    let sign_in = TokenRequest { idempotency, ..sign_in };
 
     let known = state.parts.issue.provider_id(&sign_in.provider);
     LogFields::update(&request, |fields| fields.provider = known);
     let issue = Arc::clone(&state.parts.issue);
-    let issuing = async move { issue.issue(sign_in).await };
-    let tokens = background::run(&state.parts.runtime, issuing).await?;
-    LogFields::update(&request, |fields| {
-        fields.session = Some(tokens.session);
-        fields.user = Some(tokens.user);
-    });
-
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    let in_body = tokens.cookies.is_none();
-    append_cookies(&mut response, tokens.cookies.as_ref().map_or(&[], |pair| pair));
-    Ok(response.json(TokenResponseBody {
-        message: "Tokens generated successfully.",
-        access_token: tokens.access.expose(),
-        expires_in: tokens.access_expires_in.as_secs(),
-        token_type: "Bearer",
-        refresh_token: in_body.then(|| tokens.refresh.expose()),
-        refresh_expires_in: in_body.then_some(tokens.refresh_expires_in.as_secs()),
-    }))
+    let tokens = match idempotency {
+        None => {
+            let issuing = async move { issue.issue(sign_in).await };
+            background::run(&state.parts.runtime, issuing).await?
+        }
+        Some(asked) => {
+            let turn = state.turns.wait(asked.key, state.request_timeout).await?;
+            // To its end, so that a client that went away finds its session when it asks again.
+            let issuing = async move {
+                let issued = issue.issue(sign_in).await;
+                drop(turn);
+                issued
+            };
+            background::run_detached(&state.parts.runtime, issuing).await?
+        }
+    };
+    LogFields::update(&request, |fields| fields.of_tokens(&tokens));
+    Ok(issued::answer("Tokens generated successfully.", &tokens))
 }
 
 #[cfg(test)]

@@ -47,6 +47,11 @@ impl Section<'_> {
         self.number(key, range).map(|n| Duration::from_secs(n.into()))
     }
 
+    /// A whole number of days.
+    pub(super) fn days(&mut self, key: Key, range: RangeInclusive<u32>) -> Option<Duration> {
+        self.number(key, range).map(|n| Duration::from_hours(u64::from(n) * 24))
+    }
+
     /// A whole number of milliseconds.
     pub(super) fn millis(&mut self, key: Key, range: RangeInclusive<u32>) -> Option<Duration> {
         self.number(key, range).map(|n| Duration::from_millis(n.into()))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mintgate_domain::model::{ProviderId, Role};
+use mintgate_domain::model::{LostAnswer, ProviderId, Role};
 use mintgate_domain::{Requirement, RoleRule, SecretText};
 use url::Url;
 
@@ -73,6 +73,10 @@ pub struct StoreSettings {
     pub connect_timeout: Duration,
     /// How long a statement may take.
     pub statement_timeout: Duration,
+    /// How long an ended session can still be told about.
+    pub keep_ended: Duration,
+    /// Time between two rounds of clean-up; not zero.
+    pub cleanup_interval: Duration,
 }
 
 /// A store's address.
@@ -112,10 +116,19 @@ pub struct TokenSettings {
 pub struct KeySettings {
     /// Where keys are made and found.
     pub dir: PathBuf,
-    /// A PEM or JWK that signs access tokens, instead of one in the directory.
+    /// A PEM or JWK that signs access tokens, instead of those of the ring.
     pub access_key: Option<SecretText>,
-    /// A PEM or JWK that signs refresh tokens, instead of one in the directory.
+    /// A PEM or JWK that signs refresh tokens, instead of those of the ring.
     pub refresh_key: Option<SecretText>,
+    /// The text of a `KeyEncryptionKey`: the ring is in the store, encrypted under it. It is in the
+    /// directory if there is none.
+    pub encryption_key: Option<SecretText>,
+    /// How long a key is published before it signs.
+    pub publish_ahead: Duration,
+    /// How long a key signs before the next takes its place; `None`: until it is told to.
+    pub rotate_every: Option<Duration>,
+    /// How soon a rotation is noticed; not zero.
+    pub reload: Duration,
 }
 
 /// Rotation of refresh tokens.
@@ -123,6 +136,10 @@ pub struct KeySettings {
 pub struct RefreshSettings {
     /// How long a token's predecessor is still answered with it.
     pub grace: Duration,
+    /// How often.
+    pub grace_replays: u16,
+    /// What a predecessor means after that.
+    pub lost_answer: LostAnswer,
 }
 
 /// `SameSite`

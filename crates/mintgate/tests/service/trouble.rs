@@ -61,7 +61,11 @@ async fn a_database_that_goes_away_is_503_and_comes_back_without_a_restart() {
     let proxy = CutProxy::start(database.host_and_port()).await;
     let service = TestService::start_with(
         Store::Postgres,
-        Options { store_url: Some(database.url_through(proxy.address())), ..Options::default() },
+        Options {
+            store_url: Some(database.url_through(proxy.address())),
+            store_timeout_ms: 1000,
+            ..Options::default()
+        },
     )
     .await;
     assert_eq!(service.login(&service.code()).await.status(), StatusCode::OK);

@@ -4,7 +4,7 @@ use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mintgate_domain::model::KeyId;
+use mintgate_domain::model::{KeyId, Timestamp};
 use openssl::bn::{BigNum, BigNumRef};
 use openssl::ec::EcKey;
 use openssl::error::ErrorStack;
@@ -36,6 +36,9 @@ struct PrivateJwk {
     key_ops: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
+    /// When it was made; the name it has in a JWT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iat: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     x: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,20 +63,28 @@ struct PrivateJwk {
     k: Option<Zeroizing<String>>,
 }
 
+/// Reads a key that says itself what it is for, as those we made do.
+pub(super) fn read_own(text: &str) -> Result<(Material, KeyId, Algorithm), KeyError> {
+    let jwk = parse(text).map_err(Flaw::into_own_error)?;
+    let Some(algorithm) = jwk.alg.as_deref().and_then(Algorithm::from_name) else {
+        return Err(Flaw("its \"alg\" is none we sign with".to_owned()).into_own_error());
+    };
+    let material = jwk.material().map_err(Flaw::into_own_error)?;
+    match jwk.signing_key_id().map_err(Flaw::into_own_error)? {
+        Some(id) => Ok((material, id, algorithm)),
+        None => Err(Flaw("it has no \"kid\"".to_owned()).into_own_error()),
+    }
+}
+
 /// Reads a key, and the `kid` it brings.
 pub(super) fn read(
     text: &str,
     algorithm: Algorithm,
 ) -> Result<(Material, Option<KeyId>), KeyError> {
-    let jwk: PrivateJwk = serde_json::from_str(text).map_err(|error| {
-        // The error's own text may quote a value.
-        let (line, column) = (error.line(), error.column());
-        Flaw(format!("it is no proper JSON Web Key, see line {line}, column {column}"))
-            .into_error(algorithm)
-    })?;
+    let jwk = parse(text).map_err(|flaw| flaw.into_error(algorithm))?;
     let material = jwk.material().map_err(|flaw| flaw.into_error(algorithm))?;
     if let Some(alg) = jwk.alg.as_ref().filter(|alg| *alg != algorithm.name()) {
-        let known = Algorithm::ALL.into_iter().find(|known| known.name() == alg);
+        let known = Algorithm::from_name(alg);
         let alg = known.map_or("something else", Algorithm::name);
         let found = format!("{} that says it is for {alg}", material.describe());
         return Err(KeyError::WrongKind { algorithm, found });
@@ -82,12 +93,24 @@ pub(super) fn read(
     Ok((material, id))
 }
 
+fn parse(text: &str) -> Result<PrivateJwk, Flaw> {
+    serde_json::from_str(text).map_err(|error| {
+        // The error's own text may quote a value.
+        let (line, column) = (error.line(), error.column());
+        Flaw(format!("it is no proper JSON Web Key, see line {line}, column {column}"))
+    })
+}
+
 /// What is wrong with a JWK; never holds a value of it.
 struct Flaw(String);
 
 impl Flaw {
     fn into_error(self, algorithm: Algorithm) -> KeyError {
         KeyError::Unreadable { algorithm, reason: self.0 }
+    }
+
+    fn into_own_error(self) -> KeyError {
+        KeyError::Damaged(self.0)
     }
 }
 
@@ -172,7 +195,8 @@ impl PrivateJwk {
     }
 }
 
-fn is_proper_key_id(kid: &str) -> bool {
+/// Whether a key may be called this.
+pub(crate) fn is_proper_key_id(kid: &str) -> bool {
     let proper = |c: char| c.is_ascii_alphanumeric() || "-._~:".contains(c);
     (1..=MAX_KEY_ID_CHARS).contains(&kid.len()) && kid.chars().all(proper)
 }
@@ -190,17 +214,19 @@ fn number(name: &str, member: Option<&String>) -> Result<BigNum, Flaw> {
     Ok(BigNum::from_slice(&bytes(name, member)?)?)
 }
 
-/// Writes a key with all its members, public ones and `kid`, `alg` and `use` included.
+/// Writes a key with all its members, public ones and `kid`, `alg`, `use` and `iat` included.
 pub(super) fn write(
     material: &Material,
     public: Option<&PublicParameters>,
     id: &KeyId,
     algorithm: Algorithm,
+    created_at: Timestamp,
 ) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut jwk = PrivateJwk {
         alg: Some(algorithm.name().to_owned()),
         key_use: Some("sig".to_owned()),
         kid: Some(id.as_str().to_owned()),
+        iat: Some(created_at.as_unix()),
         ..PrivateJwk::default()
     };
     match public.cloned() {

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::JoseError;
-use josekit::jws::{self, JwsSigner};
+use josekit::jws::{self, JwsSigner, JwsVerifier};
 use openssl::bn::{BigNum, BigNumContext};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::error::ErrorStack;
@@ -119,6 +119,35 @@ impl Material {
             _ => return Err(KeyError::WrongKind { algorithm, found: self.describe() }),
         };
         signer.map_err(|e| KeyError::Library(e.to_string()))
+    }
+
+    /// The josekit verifier of the public half; `None` for a symmetric key.
+    ///
+    /// josekit's own HMAC verifier is not offered: it compares byte by byte until one differs.
+    pub(super) fn public_verifier(
+        &self,
+        algorithm: Algorithm,
+    ) -> Result<Option<Box<dyn JwsVerifier>>, KeyError> {
+        fn boxed<V: JwsVerifier + 'static>(
+            verifier: Result<V, JoseError>,
+        ) -> Result<Box<dyn JwsVerifier>, JoseError> {
+            verifier.map(|verifier| Box::new(verifier) as Box<dyn JwsVerifier>)
+        }
+        let der = match self {
+            Self::Ec(_, key) => PKey::from_ec_key(key.clone())?.public_key_to_der()?,
+            Self::Ed25519(pair) => pair.public_key_to_der()?,
+            Self::Rsa(key) => PKey::from_rsa(key.clone())?.public_key_to_der()?,
+            Self::Oct(_) => return Ok(None),
+        };
+        let verifier = match algorithm {
+            Algorithm::Es256 => boxed(jws::ES256.verifier_from_der(der)),
+            Algorithm::Es384 => boxed(jws::ES384.verifier_from_der(der)),
+            Algorithm::EdDsa => boxed(jws::EdDSA.verifier_from_der(der)),
+            Algorithm::Rs256 => boxed(jws::RS256.verifier_from_der(der)),
+            Algorithm::Ps256 => boxed(jws::PS256.verifier_from_der(der)),
+            Algorithm::Hs256 => return Ok(None),
+        };
+        verifier.map(Some).map_err(|e| KeyError::Library(e.to_string()))
     }
 
     /// What kind of key it is, in words.

@@ -9,13 +9,14 @@ use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use josekit::jws::JwsSigner;
+use josekit::jws::{JwsSigner, JwsVerifier};
 use mintgate_domain::SecretText;
-use mintgate_domain::model::KeyId;
+use mintgate_domain::model::{KeyId, Timestamp};
 use openssl::error::ErrorStack;
 use zeroize::Zeroizing;
 
 use crate::Algorithm;
+pub(crate) use jwk::is_proper_key_id;
 use material::Material;
 pub(crate) use material::PublicParameters;
 
@@ -43,6 +44,9 @@ pub enum KeyError {
         /// What is wrong with the text.
         reason: String,
     },
+    /// A key that we made and kept is not what it was.
+    #[error("the key cannot be read: {0}")]
+    Damaged(String),
     /// OpenSSL or josekit failed.
     #[error("the cryptographic library failed: {0}")]
     Library(String),
@@ -88,6 +92,12 @@ impl SigningKey {
         }
     }
 
+    /// Reads a private JWK that [`to_private_jwk`](Self::to_private_jwk) wrote.
+    pub(crate) fn from_own_jwk(text: &SecretText) -> Result<Self, KeyError> {
+        let (material, id, algorithm) = jwk::read_own(text.expose())?;
+        Self::new(material, Some(id), algorithm)
+    }
+
     fn new(material: Material, id: Option<KeyId>, algorithm: Algorithm) -> Result<Self, KeyError> {
         let signer = material.signer(algorithm)?;
         let public = material.public()?;
@@ -126,14 +136,18 @@ impl SigningKey {
         }
     }
 
-    /// The whole key as a private JWK.
-    pub(crate) fn to_private_jwk(&self) -> io::Result<Zeroizing<Vec<u8>>> {
-        jwk::write(&self.material, self.public.as_ref(), &self.id, self.algorithm)
+    /// The whole key as a private JWK that also says since when there is it.
+    pub(crate) fn to_private_jwk(&self, created_at: Timestamp) -> io::Result<Zeroizing<Vec<u8>>> {
+        jwk::write(&self.material, self.public.as_ref(), &self.id, self.algorithm, created_at)
     }
 
-    /// Gives up all but what signing takes.
-    pub(crate) fn into_signer(self) -> Box<dyn JwsSigner> {
-        self.signer
+    pub(crate) fn signer(&self) -> &dyn JwsSigner {
+        &*self.signer
+    }
+
+    /// The josekit verifier; `None` for a symmetric key, whose signer verifies.
+    pub(crate) fn public_verifier(&self) -> Result<Option<Box<dyn JwsVerifier>>, KeyError> {
+        self.material.public_verifier(self.algorithm)
     }
 }
 

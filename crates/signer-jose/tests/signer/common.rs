@@ -1,15 +1,27 @@
 //! What several tests need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mintgate_domain::SecretText;
 use mintgate_domain::model::{
-    AccessClaims, AccessGrant, ClaimValue, KeyId, ProviderId, RefreshClaims, Role, SessionId,
-    Timestamp, UserId,
+    AccessClaims, AccessGrant, ClaimValue, KeyId, KeyRecord, KeyUse, ProviderId, RefreshClaims,
+    Role, SessionId, Timestamp, UserId,
 };
-use mintgate_signer_jose::{Algorithm, JoseTokenSigner, SignerConfig, SigningKey};
+use mintgate_domain::ports::{
+    Clock, Housekeeping, KeyRepo, StoreError, SweepStep, Swept, TokenSigner, TokenVerifier,
+    VerifiedAccess, VerifiedRefresh, VerifyError,
+};
+use mintgate_domain::{PresentedToken, SecretText};
+use mintgate_signer_jose::{
+    Algorithm, FixedKeys, JoseTokens, KeyInfo, KeyRing, KeyRingConfig, KeyRingError, KeySeal,
+    KeyState, SigningKey, TokensConfig,
+};
+use mintgate_testkit::{ManualClock, MemoryStore};
 use openssl::ec::{EcGroup, EcKey};
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
@@ -70,12 +82,259 @@ pub(crate) fn fresh(algorithm: Algorithm) -> SigningKey {
     read(&key_text(algorithm), algorithm)
 }
 
-pub(crate) fn config(access: SigningKey, refresh: SigningKey) -> SignerConfig {
-    SignerConfig { issuer: ISSUER.to_owned(), audience: vec![AUDIENCE.to_owned()], access, refresh }
+pub(crate) fn tokens_config() -> TokensConfig {
+    TokensConfig { issuer: ISSUER.to_owned(), audience: vec![AUDIENCE.to_owned()] }
 }
 
-pub(crate) fn signer(access: Algorithm, refresh: Algorithm) -> JoseTokenSigner {
-    JoseTokenSigner::new(config(fresh(access), fresh(refresh))).unwrap()
+/// A ring of these two keys and no others.
+pub(crate) fn fixed_ring(access: SigningKey, refresh: SigningKey) -> Result<KeyRing, KeyRingError> {
+    let fixed = FixedKeys { access: Some(access), refresh: Some(refresh) };
+    let clock = Arc::new(ManualClock::default());
+    KeyRing::new(ring_config(), Arc::new(KeptKeys::default()), KeySeal::Guarded, fixed, clock)
+}
+
+/// Tokens of these two keys and no others.
+pub(crate) fn fixed(access: SigningKey, refresh: SigningKey) -> JoseTokens {
+    let ring = fixed_ring(access, refresh).unwrap();
+    JoseTokens::new(tokens_config(), Arc::new(ring)).unwrap()
+}
+
+pub(crate) const PUBLISH_AHEAD: Duration = Duration::from_mins(6);
+pub(crate) const ACCESS_TTL: Duration = Duration::from_hours(1);
+pub(crate) const REFRESH_TTL: Duration = Duration::from_hours(720);
+
+pub(crate) fn ring_config() -> KeyRingConfig {
+    KeyRingConfig {
+        access: Algorithm::Es256,
+        refresh: Algorithm::Hs256,
+        publish_ahead: PUBLISH_AHEAD,
+        rotate_every: None,
+        access_ttl: ACCESS_TTL,
+        refresh_ttl: REFRESH_TTL,
+    }
+}
+
+/// A repository that counts, fails and forges.
+#[derive(Default)]
+pub(crate) struct KeptKeys {
+    pub(crate) store: MemoryStore,
+    pub(crate) lists: AtomicUsize,
+    /// Every call fails while it is set.
+    pub(crate) down: Mutex<bool>,
+    /// What is done to the records behind everybody's back.
+    forge: Mutex<Option<Forge>>,
+}
+
+type Forge = Box<dyn Fn(&mut Vec<KeyRecord>) + Send>;
+
+impl KeptKeys {
+    pub(crate) fn set_down(&self, down: bool) {
+        *self.down.lock().unwrap() = down;
+    }
+
+    pub(crate) fn forge(&self, forge: impl Fn(&mut Vec<KeyRecord>) + Send + 'static) {
+        *self.forge.lock().unwrap() = Some(Box::new(forge));
+    }
+
+    pub(crate) fn forge_no_more(&self) {
+        *self.forge.lock().unwrap() = None;
+    }
+
+    pub(crate) fn lists(&self) -> usize {
+        self.lists.load(Ordering::Relaxed)
+    }
+
+    fn up(&self) -> Result<&MemoryStore, StoreError> {
+        if *self.down.lock().unwrap() {
+            return Err(StoreError::Unavailable("pulled the plug".to_owned()));
+        }
+        Ok(&self.store)
+    }
+}
+
+#[async_trait]
+impl KeyRepo for KeptKeys {
+    async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        let mut records = self.up()?.list_keys().await?;
+        // As a database does, it lets others run meanwhile.
+        tokio::task::yield_now().await;
+        if let Some(forge) = &*self.forge.lock().unwrap() {
+            forge(&mut records);
+        }
+        Ok(records)
+    }
+
+    async fn add_key(&self, record: &KeyRecord) -> Result<bool, StoreError> {
+        self.up()?.add_key(record).await
+    }
+
+    async fn activate_key(
+        &self,
+        key_use: KeyUse,
+        id: &KeyId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.up()?.activate_key(key_use, id, at).await
+    }
+
+    async fn remove_key(&self, key_use: KeyUse, id: &KeyId) -> Result<bool, StoreError> {
+        self.up()?.remove_key(key_use, id).await
+    }
+}
+
+/// Knows which refresh keys sessions depend on.
+#[derive(Default)]
+pub(crate) struct Sessions(pub(crate) Mutex<HashSet<KeyId>>);
+
+#[async_trait]
+impl Housekeeping for Sessions {
+    async fn claim_sweep(
+        &self,
+        _: Timestamp,
+        _: Duration,
+        _: Duration,
+    ) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn sweep(&self, _: &SweepStep) -> Result<Swept, StoreError> {
+        Ok(Swept::default())
+    }
+
+    async fn refresh_key_in_use(&self, id: &KeyId, _: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.0.lock().unwrap().contains(id))
+    }
+
+    async fn end_sweep(&self, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// What replicas share.
+#[derive(Clone, Default)]
+pub(crate) struct World {
+    pub(crate) repo: Arc<KeptKeys>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) sessions: Arc<Sessions>,
+}
+
+impl World {
+    /// A replica that has read nothing yet.
+    pub(crate) fn replica(&self, config: KeyRingConfig) -> Replica {
+        self.replica_with(config, KeySeal::Guarded, FixedKeys::default())
+    }
+
+    pub(crate) fn replica_with(
+        &self,
+        config: KeyRingConfig,
+        seal: KeySeal,
+        fixed: FixedKeys,
+    ) -> Replica {
+        let repo = Arc::clone(&self.repo) as Arc<dyn KeyRepo>;
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let ring = Arc::new(KeyRing::new(config, repo, seal, fixed, clock).unwrap());
+        let tokens = JoseTokens::new(tokens_config(), Arc::clone(&ring)).unwrap();
+        Replica { ring, tokens, sessions: Arc::clone(&self.sessions) }
+    }
+
+    /// A replica that has made what was missing.
+    pub(crate) async fn started(&self, config: KeyRingConfig) -> Replica {
+        let replica = self.replica(config);
+        replica.maintain().await;
+        replica
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now().into()
+    }
+}
+
+/// A process that signs and verifies.
+pub(crate) struct Replica {
+    pub(crate) ring: Arc<KeyRing>,
+    pub(crate) tokens: JoseTokens,
+    sessions: Arc<Sessions>,
+}
+
+impl Replica {
+    /// Looks after the keys; what it did, as `added access 1`.
+    pub(crate) async fn maintain(&self) -> Vec<String> {
+        use mintgate_signer_jose::KeyChange;
+        let changes = self.ring.maintain(&*self.sessions).await.unwrap();
+        let describe = |change: &KeyChange| {
+            let verb = match change {
+                KeyChange::Added(_) => "added",
+                KeyChange::Activated(_) => "activated",
+                KeyChange::Removed(_) => "removed",
+            };
+            let key = change.key();
+            format!("{verb} {} {}", key.key_use.name(), key.number.unwrap())
+        };
+        changes.iter().map(describe).collect()
+    }
+
+    /// The keys of a use by number and state, as `1 former`.
+    pub(crate) fn states(&self, key_use: KeyUse) -> Vec<String> {
+        let describe = |key: KeyInfo| format!("{} {}", key.number.unwrap(), key.state.name());
+        self.ring.keys().into_iter().filter(|key| key.key_use == key_use).map(describe).collect()
+    }
+
+    pub(crate) fn current(&self, key_use: KeyUse) -> KeyInfo {
+        self.only(key_use, KeyState::Current)
+    }
+
+    pub(crate) fn next(&self, key_use: KeyUse) -> KeyInfo {
+        self.only(key_use, KeyState::Next)
+    }
+
+    fn only(&self, key_use: KeyUse, state: KeyState) -> KeyInfo {
+        let keys = self.ring.keys().into_iter();
+        let mut keys = keys.filter(|key| key.key_use == key_use && key.state == state);
+        let key = keys.next().unwrap();
+        assert_eq!(keys.next(), None);
+        key
+    }
+
+    pub(crate) fn access(&self) -> String {
+        access_token(&self.tokens)
+    }
+
+    pub(crate) fn refresh(&self) -> String {
+        refresh_token(&self.tokens)
+    }
+
+    pub(crate) async fn verify(&self, token: &str) -> Result<VerifiedAccess, VerifyError> {
+        self.tokens.verify_access(&PresentedToken::new(token)).await
+    }
+
+    pub(crate) async fn verify_refresh(&self, token: &str) -> Result<VerifiedRefresh, VerifyError> {
+        self.tokens.verify_refresh(&PresentedToken::new(token)).await
+    }
+}
+
+pub(crate) fn access_token(tokens: &JoseTokens) -> String {
+    let (provider, grant) = (ProviderId::new("corp"), full_grant());
+    tokens.sign_access(&access_claims(&provider, &grant)).unwrap().expose().to_owned()
+}
+
+pub(crate) fn refresh_token(tokens: &JoseTokens) -> String {
+    let key_id = tokens.refresh_key_id().unwrap();
+    tokens.sign_refresh(&refresh_claims(&key_id)).unwrap().expose().to_owned()
+}
+
+/// The `kid` of a token.
+pub(crate) fn kid(token: &str) -> String {
+    let header: serde_json::Value = serde_json::from_str(&opened(token)[0]).unwrap();
+    header["kid"].as_str().unwrap().to_owned()
+}
+
+/// The private JWK of a key that a ring has made.
+pub(crate) async fn made_jwk(algorithm: Algorithm) -> String {
+    let world = World::default();
+    world.started(KeyRingConfig { access: algorithm, ..ring_config() }).await;
+    let records = world.repo.store.list_keys().await.unwrap();
+    records[0].material.expose().to_owned()
 }
 
 /// A grant with nothing optional in it.

@@ -1,12 +1,25 @@
-//! The key directory: who may read it, who makes a key first, and what is never overwritten.
+//! The key directory: who may read it, who adds a key first, and what a crash leaves behind.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
-use mintgate_signer_jose::{Algorithm, KeyDirectory, KeyDirectoryError, KeyRole, StoredKey};
+use mintgate_domain::SecretText;
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
+use mintgate_domain::ports::{KeyRepo, StoreError};
+use mintgate_signer_jose::{
+    Algorithm, FixedKeys, JoseTokens, KeyDirectory, KeyDirectoryError, KeyRing, KeyRingConfig,
+    KeySeal,
+};
+use mintgate_testkit::{ManualClock, MemoryStore};
+use serde_json::json;
 use tempfile::TempDir;
+
+use crate::common::{self, Sessions};
+
+const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
 
 fn new_place() -> (TempDir, PathBuf) {
     let place = tempfile::tempdir().unwrap();
@@ -14,8 +27,8 @@ fn new_place() -> (TempDir, PathBuf) {
     (place, path)
 }
 
-fn open(path: &Path, algorithm: Algorithm) -> Result<StoredKey, KeyDirectoryError> {
-    KeyDirectory::open_or_create(path)?.load_or_create(KeyRole::Access, algorithm)
+fn open(path: &Path) -> KeyDirectory {
+    KeyDirectory::open_or_create(path).unwrap()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -31,160 +44,322 @@ fn file_names(path: &Path) -> Vec<String> {
     names
 }
 
-#[test]
-fn keys_are_made_once_and_for_nobody_else() {
+fn record(key_use: KeyUse, number: u32, id: &str) -> KeyRecord {
+    let jwk = json!({"kty": "oct", "kid": id, "iat": NOW.as_unix(), "k": "secret"});
+    KeyRecord {
+        key_use,
+        number,
+        id: KeyId::new(id),
+        material: SecretText::new(jwk.to_string()),
+        created_at: NOW,
+        activates_at: None,
+    }
+}
+
+/// The text of the error that listing gives.
+async fn trouble(directory: &KeyDirectory) -> String {
+    directory.list_keys().await.unwrap_err().to_string()
+}
+
+/// A directory with one access key that signs.
+async fn with_a_key(path: &Path) -> KeyDirectory {
+    let directory = open(path);
+    let key = KeyRecord { activates_at: Some(NOW), ..record(KeyUse::Access, 1, "a1") };
+    assert!(directory.add_key(&key).await.unwrap());
+    directory
+}
+
+/// What every repository does, this one and the one that other tests use in its place.
+async fn behaves(repo: &dyn KeyRepo) {
+    assert_eq!(repo.list_keys().await.unwrap(), []);
+    for number in [0, 2] {
+        assert!(!repo.add_key(&record(KeyUse::Access, number, "early")).await.unwrap());
+    }
+    let hour = Duration::from_hours(1);
+    let mut first = KeyRecord { activates_at: Some(NOW), ..record(KeyUse::Access, 1, "a1") };
+    let mut second = record(KeyUse::Access, 2, "a2");
+    let refresh = record(KeyUse::Refresh, 1, "r1");
+    for key in [&refresh, &first, &second] {
+        assert!(repo.add_key(key).await.unwrap());
+        assert!(!repo.add_key(key).await.unwrap(), "added twice");
+    }
+    assert!(!repo.add_key(&record(KeyUse::Access, 2, "late")).await.unwrap());
+    assert!(!repo.add_key(&record(KeyUse::Access, 3, "a1")).await.unwrap(), "a kid comes twice");
+    assert!(!repo.add_key(&record(KeyUse::Access, 3, "r1")).await.unwrap(), "a kid comes twice");
+    let listed = [first.clone(), second.clone(), refresh.clone()];
+    assert_eq!(repo.list_keys().await.unwrap(), listed);
+
+    let activate = |id: &'static str, at| async move {
+        repo.activate_key(KeyUse::Access, &KeyId::new(id), at).await.unwrap()
+    };
+    assert!(!activate("a1", NOW).await && !activate("a1", NOW + hour).await);
+    assert!(!activate("r1", NOW).await && !activate("none", NOW).await);
+    assert!(activate("a2", NOW + hour * 3).await);
+    assert!(!activate("a2", NOW + hour * 4).await);
+    assert!(activate("a2", NOW + hour).await);
+    assert!(activate("a1", NOW - hour).await);
+    first.activates_at = Some(NOW - hour);
+    second.activates_at = Some(NOW + hour);
+    assert_eq!(repo.list_keys().await.unwrap(), [first, second.clone(), refresh.clone()]);
+
+    let remove =
+        |key_use, id| async move { repo.remove_key(key_use, &KeyId::new(id)).await.unwrap() };
+    assert!(!remove(KeyUse::Refresh, "a1").await && !remove(KeyUse::Access, "none").await);
+    assert!(remove(KeyUse::Access, "a1").await);
+    assert!(!remove(KeyUse::Access, "a1").await);
+    assert_eq!(repo.list_keys().await.unwrap(), [second, refresh.clone()]);
+    assert!(!repo.add_key(&record(KeyUse::Access, 1, "below")).await.unwrap());
+
+    // The time of a key that is gone is not that of the one that gets its number.
+    assert!(remove(KeyUse::Access, "a2").await);
+    let again = record(KeyUse::Access, 1, "again");
+    assert!(repo.add_key(&again).await.unwrap());
+    for number in 2..=11 {
+        let id = format!("a{}", 99 - number);
+        assert!(repo.add_key(&record(KeyUse::Access, number, &id)).await.unwrap());
+    }
+    let listed = repo.list_keys().await.unwrap();
+    let order: Vec<u32> = listed.iter().map(|key| key.number).collect();
+    assert_eq!(order, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 1]);
+    assert_eq!((&listed[0], &listed[11]), (&again, &refresh));
+}
+
+#[tokio::test]
+async fn a_directory_is_a_repository_like_any_other() {
     let (_place, path) = new_place();
-    let directory = KeyDirectory::open_or_create(&path).unwrap();
-    let access = directory.load_or_create(KeyRole::Access, Algorithm::Es256).unwrap();
-    let refresh = directory.load_or_create(KeyRole::Refresh, Algorithm::Hs256).unwrap();
-    assert!(access.created && refresh.created);
+    behaves(&open(&path)).await;
+    behaves(&MemoryStore::default()).await;
+}
+
+#[tokio::test]
+async fn keys_are_written_for_nobody_else() {
+    let (_place, path) = new_place();
+    let directory = with_a_key(&path).await;
+    directory.add_key(&record(KeyUse::Refresh, 1, "r1")).await.unwrap();
     assert_eq!(mode(&path), 0o700);
-    assert_eq!(file_names(&path), ["access-current.jwk", "refresh-current.jwk"]);
+    assert_eq!(file_names(&path), ["access-1.active", "access-1.jwk", "refresh-1.jwk"]);
     for name in file_names(&path) {
         assert_eq!(mode(&path.join(name)), 0o600);
     }
-
-    let again = open(&path, Algorithm::Es256).unwrap();
-    assert!(!again.created);
-    assert_eq!(again.key.id(), access.key.id());
+    let time = fs::read_to_string(path.join("access-1.active")).unwrap();
+    assert_eq!(time, "1767225600 a1\n");
+    directory.remove_key(KeyUse::Access, &KeyId::new("a1")).await.unwrap();
+    assert_eq!(file_names(&path), ["refresh-1.jwk"]);
 }
 
-#[test]
-fn every_algorithms_key_survives_a_restart() {
-    for algorithm in Algorithm::ALL {
-        let (_place, path) = new_place();
-        let made = open(&path, algorithm).unwrap();
-        let found = open(&path, algorithm).unwrap();
-        assert!(made.created && !found.created);
-        assert_eq!(made.key.id(), found.key.id());
-    }
-}
-
-#[test]
-fn a_directory_others_may_enter_is_refused_with_the_command_that_helps() {
+#[tokio::test]
+async fn a_directory_others_may_enter_is_refused_with_the_command_that_helps() {
     for bits in [0o755, 0o750, 0o701, 0o720] {
         let (_place, path) = new_place();
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(bits)).unwrap();
-        let error = open(&path, Algorithm::Es256).unwrap_err().to_string();
+        let error = KeyDirectory::open_or_create(&path).unwrap_err().to_string();
         let path_text = path.display();
         assert!(error.starts_with(&format!("{path_text} has mode {bits:04o}")), "{error}");
         assert!(error.ends_with(&format!("chmod 700 {path_text}")), "{error}");
-        assert!(file_names(&path).is_empty());
         fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
-        open(&path, Algorithm::Es256).unwrap();
+        let directory = open(&path);
+        directory.list_keys().await.unwrap();
+        // Nor later.
+        fs::set_permissions(&path, Permissions::from_mode(bits)).unwrap();
+        assert!(trouble(&directory).await.contains("chmod 700"));
     }
 }
 
-#[test]
-fn a_file_others_may_read_is_refused_with_the_command_that_helps() {
+#[tokio::test]
+async fn a_file_others_may_read_is_refused_with_the_command_that_helps() {
     let (_place, path) = new_place();
-    open(&path, Algorithm::EdDsa).unwrap();
-    let file = path.join("access-current.jwk");
-    for bits in [0o644, 0o640, 0o604, 0o620] {
-        fs::set_permissions(&file, Permissions::from_mode(bits)).unwrap();
-        let error = open(&path, Algorithm::EdDsa).unwrap_err().to_string();
-        let file_text = file.display();
-        assert!(error.starts_with(&format!("{file_text} has mode {bits:04o}")), "{error}");
-        assert!(error.ends_with(&format!("chmod 600 {file_text}")), "{error}");
-    }
-    for bits in [0o600, 0o400] {
-        fs::set_permissions(&file, Permissions::from_mode(bits)).unwrap();
-        open(&path, Algorithm::EdDsa).unwrap();
+    let directory = with_a_key(&path).await;
+    for name in ["access-1.jwk", "access-1.active"] {
+        let file = path.join(name);
+        for bits in [0o644, 0o640, 0o604, 0o620] {
+            fs::set_permissions(&file, Permissions::from_mode(bits)).unwrap();
+            let error = trouble(&directory).await;
+            let file_text = file.display();
+            assert!(error.contains(&format!("{file_text} has mode {bits:04o}")), "{error}");
+            assert!(error.ends_with(&format!("chmod 600 {file_text}")), "{error}");
+        }
+        for bits in [0o400, 0o600] {
+            fs::set_permissions(&file, Permissions::from_mode(bits)).unwrap();
+            directory.list_keys().await.unwrap();
+        }
     }
 }
 
-#[test]
-fn a_link_is_judged_by_the_file_it_leads_to() {
+#[tokio::test]
+async fn a_link_is_judged_by_the_file_it_leads_to() {
     let (place, path) = new_place();
-    open(&path, Algorithm::EdDsa).unwrap();
-    let (file, target) = (path.join("access-current.jwk"), place.path().join("mounted"));
+    let directory = with_a_key(&path).await;
+    let (file, target) = (path.join("access-1.jwk"), place.path().join("mounted"));
     fs::rename(&file, &target).unwrap();
     symlink(&target, &file).unwrap();
-    assert!(!open(&path, Algorithm::EdDsa).unwrap().created);
+    assert_eq!(directory.list_keys().await.unwrap().len(), 1);
     fs::set_permissions(&target, Permissions::from_mode(0o644)).unwrap();
-    let error = open(&path, Algorithm::EdDsa).unwrap_err();
-    assert!(matches!(error, KeyDirectoryError::TooOpen { mode: 0o644, .. }), "{error}");
+    assert!(trouble(&directory).await.contains("has mode 0644"));
     // A link to nowhere is an error, neither a loop nor a reason to write elsewhere.
     fs::remove_file(&target).unwrap();
-    let error = open(&path, Algorithm::EdDsa).unwrap_err();
-    assert!(matches!(error, KeyDirectoryError::Io { .. }), "{error}");
+    assert!(trouble(&directory).await.contains("cannot open"));
+    let added = directory.add_key(&record(KeyUse::Access, 1, "other")).await;
+    assert!(matches!(added, Err(StoreError::Unavailable(_))), "{added:?}");
     assert!(!target.exists());
 }
 
-#[test]
-fn a_damaged_file_is_named_and_left_as_it_is() {
+#[tokio::test]
+async fn a_damaged_file_is_named_and_left_as_it_is() {
     let (_place, path) = new_place();
-    open(&path, Algorithm::Rs256).unwrap();
-    let file = path.join("access-current.jwk");
-    let whole = fs::read(&file).unwrap();
-    let mut garbled = whole.clone();
-    garbled[whole.len() / 2] ^= 1;
-    let half = whole[..whole.len() / 2].to_vec();
-    let long = [whole.clone(), vec![b'x'; 100_000]].concat();
-    for damaged in [vec![], half, garbled, long, vec![0xff; 100], vec![0; 100]] {
-        fs::write(&file, &damaged).unwrap();
-        let error = open(&path, Algorithm::Rs256).unwrap_err();
-        assert!(error.to_string().contains(&file.display().to_string()), "{error}");
-        assert_eq!(fs::read(&file).unwrap(), damaged);
-        assert_eq!(file_names(&path), ["access-current.jwk"]);
+    let directory = with_a_key(&path).await;
+    for name in ["access-1.jwk", "access-1.active"] {
+        let file = path.join(name);
+        let whole = fs::read(&file).unwrap();
+        let half = whole[..whole.len() / 2].to_vec();
+        let long = [whole.clone(), vec![b'x'; 100_000]].concat();
+        let other = br#"{"kty":"oct","k":"secret"}"#.to_vec();
+        for damaged in [vec![], half, long, other, vec![0xff; 100], vec![0; 100]] {
+            fs::write(&file, &damaged).unwrap();
+            let error = trouble(&directory).await;
+            assert!(error.contains(&file.display().to_string()), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+            assert_eq!(fs::read(&file).unwrap(), damaged);
+            // It is in doubt what comes next, so nothing is added.
+            assert!(directory.add_key(&record(KeyUse::Access, 1, "new")).await.is_err());
+        }
+        fs::write(&file, &whole).unwrap();
+        directory.list_keys().await.unwrap();
     }
+    assert_eq!(file_names(&path), ["access-1.active", "access-1.jwk"]);
 }
 
-#[test]
-fn a_key_for_another_algorithm_is_kept_and_the_way_out_told() {
+#[tokio::test]
+async fn what_is_not_this_keys_jwk_is_not_written() {
     let (_place, path) = new_place();
-    let made = open(&path, Algorithm::Rs256).unwrap();
-    let file = path.join("access-current.jwk");
-    let before = fs::read(&file).unwrap();
-    for other in [Algorithm::Es256, Algorithm::Ps256, Algorithm::Hs256] {
-        let error = open(&path, other).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("{}: {other} needs", file.display())), "{error}");
-        assert!(error.contains("an RSA key of 3072 bits that says it is for RS256"), "{error}");
-        assert!(error.contains("move it away to have a new key made"), "{error}");
+    let directory = open(&path);
+    let key = record(KeyUse::Access, 1, "a1");
+    for wrong in [
+        KeyRecord { id: KeyId::new("other"), ..key.clone() },
+        KeyRecord { created_at: Timestamp::from_unix(0), ..key.clone() },
+        KeyRecord { material: SecretText::new("e30..AAAA.AAAA.AAAA"), ..key },
+    ] {
+        let refused = directory.add_key(&wrong).await;
+        assert!(matches!(refused, Err(StoreError::Corrupt(_))), "{refused:?}");
     }
-    assert_eq!(fs::read(&file).unwrap(), before);
-    assert_eq!(open(&path, Algorithm::Rs256).unwrap().key.id(), made.key.id());
+    assert!(file_names(&path).is_empty());
+}
+
+#[tokio::test]
+async fn what_is_called_otherwise_is_nobodys_business() {
+    let (_place, path) = new_place();
+    let directory = with_a_key(&path).await;
+    let names = [
+        ".new-0000000000000000",
+        "access-0.jwk",
+        "access-02.jwk",
+        "access-+2.jwk",
+        "access-current.jwk",
+        "access-2.jwk.bak",
+        "admin-2.jwk",
+        "access-2.active",
+        "README",
+    ];
+    for name in names {
+        fs::write(path.join(name), "half a k").unwrap();
+    }
+    assert_eq!(directory.list_keys().await.unwrap().len(), 1);
 }
 
 #[test]
 fn what_is_no_directory_is_an_error() {
     let (_place, path) = new_place();
     fs::write(&path, "x").unwrap();
-    let error = open(&path, Algorithm::EdDsa).unwrap_err().to_string();
-    assert!(error.contains(&path.display().to_string()), "{error}");
+    let error = KeyDirectory::open_or_create(&path).unwrap_err();
+    assert!(matches!(error, KeyDirectoryError::Io { .. }), "{error}");
+    assert!(error.to_string().contains(&path.display().to_string()), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"x");
 }
 
-#[test]
-fn a_draft_that_a_crash_left_behind_changes_nothing() {
+#[tokio::test]
+async fn a_crash_while_adding_or_removing_leaves_no_time_for_another_key() {
     let (_place, path) = new_place();
-    KeyDirectory::open_or_create(&path).unwrap();
-    fs::write(path.join(".new-0000000000000000"), "half a k").unwrap();
-    let made = open(&path, Algorithm::EdDsa).unwrap();
-    assert!(made.created);
-    assert_eq!(open(&path, Algorithm::EdDsa).unwrap().key.id(), made.key.id());
+    let directory = open(&path);
+    // Written before the key it is for, and after that key was unlinked.
+    fs::write(path.join("access-1.active"), "1767225600 gone\n").unwrap();
+    fs::set_permissions(path.join("access-1.active"), Permissions::from_mode(0o600)).unwrap();
+    let key = record(KeyUse::Access, 1, "a1");
+    assert!(directory.add_key(&key).await.unwrap());
+    assert_eq!(directory.list_keys().await.unwrap(), std::slice::from_ref(&key));
+    assert!(directory.activate_key(KeyUse::Access, &key.id, NOW).await.unwrap());
+    let active = KeyRecord { activates_at: Some(NOW), ..key };
+    assert_eq!(directory.list_keys().await.unwrap(), [active]);
 }
 
-#[test]
-fn all_who_start_at_once_sign_with_one_key() {
+#[tokio::test]
+async fn of_all_who_add_at_once_one_does() {
     const STARTERS: usize = 8;
     for _ in 0..25 {
         let (_place, path) = new_place();
         let barrier = Barrier::new(STARTERS);
-        let start = || {
+        let start = |starter: usize| {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let at = Some(NOW + Duration::from_secs(starter as u64));
+            let key = KeyRecord {
+                activates_at: at,
+                ..record(KeyUse::Access, 1, &format!("key-{starter}"))
+            };
             barrier.wait();
-            open(&path, Algorithm::EdDsa).unwrap()
+            let added = runtime.block_on(open(&path).add_key(&key)).unwrap();
+            added.then_some(key)
         };
-        let opened: Vec<StoredKey> = std::thread::scope(|scope| {
-            let starters: Vec<_> = (0..STARTERS).map(|_| scope.spawn(start)).collect();
-            starters.into_iter().map(|starter| starter.join().unwrap()).collect()
+        let added: Vec<KeyRecord> = std::thread::scope(|scope| {
+            let start = &start;
+            let starters: Vec<_> = (0..STARTERS).map(|n| scope.spawn(move || start(n))).collect();
+            starters.into_iter().filter_map(|starter| starter.join().unwrap()).collect()
         });
-        let on_disk = open(&path, Algorithm::EdDsa).unwrap().key;
-        for stored in &opened {
-            assert_eq!(stored.key.id(), on_disk.id());
-        }
-        assert_eq!(opened.iter().filter(|stored| stored.created).count(), 1);
-        assert_eq!(file_names(&path), ["access-current.jwk"]);
+        assert_eq!(added.len(), 1);
+        assert_eq!(open(&path).list_keys().await.unwrap(), added);
+        assert_eq!(file_names(&path), ["access-1.active", "access-1.jwk"]);
     }
+}
+
+/// A ring in a directory, as a process has it that starts now.
+fn ring(path: &Path, algorithm: Algorithm) -> KeyRing {
+    let config = KeyRingConfig { access: algorithm, ..common::ring_config() };
+    let clock = Arc::new(ManualClock::default());
+    let repo = Arc::new(open(path));
+    KeyRing::new(config, repo, KeySeal::Guarded, FixedKeys::default(), clock).unwrap()
+}
+
+#[tokio::test]
+async fn every_algorithms_keys_survive_a_restart() {
+    for algorithm in Algorithm::ALL {
+        let (_place, path) = new_place();
+        let made = ring(&path, algorithm);
+        assert_eq!(made.maintain(&Sessions::default()).await.unwrap().len(), 4);
+        let names = [
+            "access-1.active",
+            "access-1.jwk",
+            "access-2.jwk",
+            "refresh-1.active",
+            "refresh-1.jwk",
+            "refresh-2.jwk",
+        ];
+        assert_eq!(file_names(&path), names);
+        let found = ring(&path, algorithm);
+        assert_eq!(found.maintain(&Sessions::default()).await.unwrap(), []);
+        assert_eq!(found.keys(), made.keys());
+        let tokens = JoseTokens::new(common::tokens_config(), Arc::new(found)).unwrap();
+        common::access_token(&tokens);
+    }
+}
+
+#[tokio::test]
+async fn a_key_whose_parts_are_garbled_stops_the_start_and_is_left_as_it_is() {
+    let (_place, path) = new_place();
+    ring(&path, Algorithm::Es256).maintain(&Sessions::default()).await.unwrap();
+    let file = path.join("access-1.jwk");
+    let mut jwk: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    jwk["d"] = json!("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE");
+    fs::write(&file, jwk.to_string()).unwrap();
+    let error = ring(&path, Algorithm::Es256).maintain(&Sessions::default()).await.unwrap_err();
+    assert!(error.to_string().starts_with("the access key 1, "), "{error}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), jwk.to_string());
+    assert_eq!(file_names(&path).len(), 6);
 }

@@ -2,7 +2,7 @@
 
 use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use mintgate_domain::ports::PublicKeys;
-use mintgate_signer_jose::{Algorithm, JoseTokenSigner, KeyDirectory, KeyRole, SigningKey};
+use mintgate_signer_jose::{Algorithm, SigningKey};
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
 use openssl::symm::Cipher;
@@ -18,19 +18,14 @@ const RFC_8037_KEY: &str = r#"{"kty":"OKP","crv":"Ed25519",
     "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 const RFC_8037_THUMBPRINT: &str = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
 
-/// A new key of the directory as its file has it.
-fn stored_jwk(algorithm: Algorithm) -> Value {
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("keys");
-    let keys = KeyDirectory::open_or_create(&path).unwrap();
-    keys.load_or_create(KeyRole::Access, algorithm).unwrap();
-    let file = std::fs::read(path.join("access-current.jwk")).unwrap();
-    serde_json::from_slice(&file).unwrap()
+/// A new key of a ring as it is kept.
+async fn stored_jwk(algorithm: Algorithm) -> Value {
+    serde_json::from_str(&common::made_jwk(algorithm).await).unwrap()
 }
 
 fn published(key: SigningKey) -> Value {
-    let signer = JoseTokenSigner::new(common::config(key, fresh(Algorithm::Hs256))).unwrap();
-    let mut set: Value = serde_json::from_str(&signer.jwks().json).unwrap();
+    let tokens = common::fixed(key, fresh(Algorithm::Hs256));
+    let mut set: Value = serde_json::from_str(&tokens.jwks().unwrap().json).unwrap();
     set["keys"][0].take()
 }
 
@@ -62,10 +57,10 @@ fn pem_is_read_in_each_of_its_forms() {
     }
 }
 
-#[test]
-fn a_private_jwk_is_read_back_as_the_same_key() {
+#[tokio::test]
+async fn a_private_jwk_is_read_back_as_the_same_key() {
     for algorithm in Algorithm::ALL {
-        let jwk = stored_jwk(algorithm);
+        let jwk = stored_jwk(algorithm).await;
         let key = read(&jwk.to_string(), algorithm);
         assert_eq!(key.id().as_str(), jwk["kid"], "{algorithm}");
         if algorithm == Algorithm::Hs256 {
@@ -198,14 +193,14 @@ fn what_is_no_private_key_is_told_apart() {
     }
 }
 
-#[test]
-fn a_jwk_whose_parts_do_not_belong_together_is_refused() {
+#[tokio::test]
+async fn a_jwk_whose_parts_do_not_belong_together_is_refused() {
     for (algorithm, members) in [
         (Algorithm::Es256, &["x", "y", "d"][..]),
         (Algorithm::EdDsa, &["x", "d"]),
         (Algorithm::Rs256, &["n", "p", "d", "qi"]),
     ] {
-        let (jwk, other) = (stored_jwk(algorithm), stored_jwk(algorithm));
+        let (jwk, other) = (stored_jwk(algorithm).await, stored_jwk(algorithm).await);
         for member in members {
             let mut mixed = jwk.clone();
             mixed[*member] = other[*member].clone();
@@ -216,10 +211,10 @@ fn a_jwk_whose_parts_do_not_belong_together_is_refused() {
     }
 }
 
-#[test]
-fn a_jwk_without_its_private_half_is_refused() {
+#[tokio::test]
+async fn a_jwk_without_its_private_half_is_refused() {
     for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256] {
-        let mut jwk = stored_jwk(algorithm);
+        let mut jwk = stored_jwk(algorithm).await;
         jwk.as_object_mut().unwrap().remove("d");
         let error = refusal(&jwk.to_string(), algorithm);
         assert!(error.contains("the public half only"), "{error}");

@@ -5,5 +5,10 @@
 mod common;
 mod contract;
 mod directory;
+mod forged;
 mod keys;
+mod looking_up;
+mod replicas;
+mod ring;
+mod sealing;
 mod tokens;

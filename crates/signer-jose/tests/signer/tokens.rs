@@ -1,28 +1,29 @@
 //! What tokens look like to the letter, and which keys may sign together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use mintgate_domain::SecretText;
 use mintgate_domain::model::{ClaimValue, KeyId, ProviderId};
 use mintgate_domain::ports::{PublicKeys, SigningError, TokenSigner};
 use mintgate_signer_jose::{
-    Algorithm, JoseTokenSigner, KeyDirectory, KeyRole, STANDARD_CLAIMS, SignerConfig, SignerError,
-    SigningKey,
+    Algorithm, JoseTokens, KeyRingError, STANDARD_CLAIMS, SigningKey, TokensConfig, TokensError,
 };
 use serde_json::{Value, json};
 
 use crate::common::{
-    self, access_claims, config, fresh, full_grant, grant, opened, read, refresh_claims,
+    self, access_claims, fixed, fixed_ring, fresh, full_grant, grant, opened, read, refresh_claims,
+    tokens_config,
 };
 
 /// A fixed key pair: HMAC keys whose tokens are the same on every machine.
-fn fixed_signer() -> JoseTokenSigner {
+fn fixed_signer() -> JoseTokens {
     let named = |kid: &str, byte: u8| {
         let mut jwk: Value = serde_json::from_str(&common::oct_jwk(&[byte; 32])).unwrap();
         jwk["kid"] = json!(kid);
         read(&jwk.to_string(), Algorithm::Hs256)
     };
-    JoseTokenSigner::new(config(named("access-1", 1), named("refresh-1", 2))).unwrap()
+    fixed(named("access-1", 1), named("refresh-1", 2))
 }
 
 #[test]
@@ -68,17 +69,17 @@ fn a_refresh_key_outlives_the_process_that_made_the_token() {
     let text = common::key_text(Algorithm::EdDsa);
     let mint = || {
         let refresh = read(&text, Algorithm::EdDsa);
-        let signer = JoseTokenSigner::new(config(fresh(Algorithm::Es256), refresh)).unwrap();
-        signer.sign_refresh(&refresh_claims(&signer.refresh_key_id())).unwrap()
+        common::refresh_token(&fixed(fresh(Algorithm::Es256), refresh))
     };
-    assert_eq!(mint().expose(), mint().expose());
+    assert_eq!(mint(), mint());
 }
 
 #[test]
 fn several_audiences_are_an_array() {
     let audience = vec!["https://a.example.com".to_owned(), "https://b.example.com".to_owned()];
-    let keys = config(fresh(Algorithm::Es256), fresh(Algorithm::Hs256));
-    let signer = JoseTokenSigner::new(SignerConfig { audience, ..keys }).unwrap();
+    let ring = fixed_ring(fresh(Algorithm::Es256), fresh(Algorithm::Hs256)).unwrap();
+    let config = TokensConfig { audience, ..tokens_config() };
+    let signer = JoseTokens::new(config, Arc::new(ring)).unwrap();
     let (provider, grant) = (ProviderId::new("corp"), grant());
     let token = signer.sign_access(&access_claims(&provider, &grant)).unwrap();
     let claims: Value = serde_json::from_str(&opened(token.expose())[1]).unwrap();
@@ -109,7 +110,7 @@ fn an_extra_claim_never_takes_a_standard_name() {
 #[test]
 fn ecdsa_signatures_have_one_length_whatever_the_numbers_are() {
     // About one signature in 128 has a number with a leading zero byte.
-    let signer = common::signer(Algorithm::Es256, Algorithm::Hs256);
+    let signer = fixed(fresh(Algorithm::Es256), fresh(Algorithm::Hs256));
     let (provider, grant) = (ProviderId::new("corp"), grant());
     for _ in 0..500 {
         let token = signer.sign_access(&access_claims(&provider, &grant)).unwrap();
@@ -120,8 +121,11 @@ fn ecdsa_signatures_have_one_length_whatever_the_numbers_are() {
 #[test]
 fn refresh_tokens_need_a_deterministic_algorithm() {
     for algorithm in [Algorithm::Es256, Algorithm::Es384, Algorithm::Ps256] {
-        let refused = JoseTokenSigner::new(config(fresh(Algorithm::EdDsa), fresh(algorithm)));
-        assert_eq!(refused.unwrap_err(), SignerError::NotDeterministic(algorithm));
+        let refused = fixed_ring(fresh(Algorithm::EdDsa), fresh(algorithm)).unwrap_err();
+        assert!(
+            matches!(refused, KeyRingError::NotDeterministic(named) if named == algorithm),
+            "{refused}"
+        );
     }
 }
 
@@ -134,15 +138,15 @@ fn one_key_never_signs_both_kinds_of_token() {
         (Algorithm::Ps256, Algorithm::Rs256),
     ] {
         let text = common::key_text(access);
-        let refused = JoseTokenSigner::new(config(read(&text, access), read(&text, refresh)));
-        assert_eq!(refused.unwrap_err(), SignerError::SameKey, "{access} and {refresh}");
+        let refused = fixed_ring(read(&text, access), read(&text, refresh)).unwrap_err();
+        assert!(matches!(refused, KeyRingError::SameKey), "{access} and {refresh}: {refused}");
     }
     // Another name does not make it another key.
     let mut jwk: Value = serde_json::from_str(&common::oct_jwk(&[7; 32])).unwrap();
     let unnamed = read(&jwk.to_string(), Algorithm::Hs256);
     jwk["kid"] = json!("other");
-    let refused = JoseTokenSigner::new(config(unnamed, read(&jwk.to_string(), Algorithm::Hs256)));
-    assert_eq!(refused.unwrap_err(), SignerError::SameKey);
+    let refused = fixed_ring(unnamed, read(&jwk.to_string(), Algorithm::Hs256)).unwrap_err();
+    assert!(matches!(refused, KeyRingError::SameKey), "{refused}");
 }
 
 #[test]
@@ -152,21 +156,22 @@ fn two_keys_never_share_a_name() {
         jwk["kid"] = json!("one");
         read(&jwk.to_string(), Algorithm::Hs256)
     };
-    let refused = JoseTokenSigner::new(config(named(1), named(2)));
-    assert_eq!(refused.unwrap_err(), SignerError::SameKeyId(KeyId::new("one")));
+    let refused = fixed_ring(named(1), named(2)).unwrap_err();
+    assert!(matches!(&refused, KeyRingError::SameKeyId(id) if id.as_str() == "one"), "{refused}");
 }
 
 #[test]
 fn an_access_token_is_for_somebody() {
-    let keys = config(fresh(Algorithm::Es256), fresh(Algorithm::Hs256));
-    let refused = JoseTokenSigner::new(SignerConfig { audience: vec![], ..keys });
-    assert_eq!(refused.unwrap_err(), SignerError::NoAudience);
+    let ring = fixed_ring(fresh(Algorithm::Es256), fresh(Algorithm::Hs256)).unwrap();
+    let config = TokensConfig { audience: vec![], ..tokens_config() };
+    let refused = JoseTokens::new(config, Arc::new(ring)).unwrap_err();
+    assert_eq!(refused, TokensError::NoAudience);
 }
 
 #[test]
 fn an_unknown_refresh_key_is_named_in_the_error() {
     let refused = fixed_signer().sign_refresh(&refresh_claims(&KeyId::new("gone")));
-    assert_eq!(refused, Err(SigningError("no refresh key is called gone".to_owned())));
+    assert_eq!(refused, Err(SigningError::Failed("no refresh key is called gone".to_owned())));
 }
 
 #[test]
@@ -174,34 +179,29 @@ fn the_key_set_and_its_tag_follow_from_the_keys_alone() {
     let text = common::key_text(Algorithm::Es256);
     let published = |text: &str| {
         let access = read(text, Algorithm::Es256);
-        JoseTokenSigner::new(config(access, fresh(Algorithm::Hs256))).unwrap().jwks()
+        fixed(access, fresh(Algorithm::Hs256)).jwks().unwrap()
     };
     assert_eq!(*published(&text), *published(&text));
     let other = published(&common::key_text(Algorithm::Es256));
     assert_ne!(other.etag, published(&text).etag);
-    assert_eq!(fixed_signer().jwks().json, r#"{"keys":[]}"#);
+    assert_eq!(fixed_signer().jwks().unwrap().json, r#"{"keys":[]}"#);
 }
 
-#[test]
-fn nothing_printed_holds_key_bytes() {
+#[tokio::test]
+async fn nothing_printed_holds_key_bytes() {
     for algorithm in Algorithm::ALL {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("keys");
-        let keys = KeyDirectory::open_or_create(&path).unwrap();
-        let stored = keys.load_or_create(KeyRole::Access, algorithm).unwrap();
-        let file = std::fs::read_to_string(path.join("access-current.jwk")).unwrap();
-        let jwk: BTreeMap<String, String> = serde_json::from_str(&file).unwrap();
+        let file = common::made_jwk(algorithm).await;
+        let jwk: BTreeMap<String, Value> = serde_json::from_str(&file).unwrap();
 
         let secrets: Vec<&str> = ["d", "p", "q", "dp", "dq", "qi", "k"]
             .iter()
-            .filter_map(|name| jwk.get(*name).map(String::as_str))
+            .filter_map(|name| jwk.get(*name).and_then(Value::as_str))
             .collect();
         assert!(!secrets.is_empty(), "{algorithm}: the file has no private member");
 
-        let mut printed = vec![format!("{keys:?} {stored:?}")];
-        let config = config(stored.key, SigningKey::generate(Algorithm::Hs256).unwrap());
-        printed.push(format!("{config:?}"));
-        printed.push(format!("{:?}", JoseTokenSigner::new(config).unwrap()));
+        let key = read(&file, algorithm);
+        let mut printed = vec![format!("{key:?}")];
+        printed.push(format!("{:?}", fixed(key, SigningKey::generate(Algorithm::Hs256).unwrap())));
         // The key under another algorithm, cut in half, and its secrets where they do not belong.
         let other = if algorithm == Algorithm::Hs256 { Algorithm::Es256 } else { Algorithm::Hs256 };
         let mut texts = vec![file.clone(), file[..file.len() / 2].to_owned()];

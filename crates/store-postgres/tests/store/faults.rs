@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use crate::harness::{config, migrated, somebody_waits_for_a_lock, store};
+use crate::harness::{config, migrated, read, session, somebody_waits_for_a_lock, store};
 use futures_util::future::join_all;
+use mintgate_domain::SecretText;
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, RevokeReason};
 use mintgate_domain::ports::{
-    OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
+    EndOutcome, Housekeeping, KeyRepo, OpenOutcome, RefreshTokenRepo, RotateOutcome, StoreError,
+    StoreHealth, SweepStep, UserDirectory,
 };
 use mintgate_store_postgres::{PgConfig, PgStore};
 use mintgate_testkit::cut_proxy::CutProxy;
-use mintgate_testkit::openings::{Openings, identity};
+use mintgate_testkit::openings::{NOW, Openings, identity, repeatable};
 use mintgate_testkit::postgres::TestDatabase;
+use mintgate_testkit::rotations::rotation;
 use tokio::time::timeout;
 
 /// What a call may take beyond its timeouts on a busy machine.
@@ -120,6 +124,130 @@ async fn case_53_a_lost_answer_is_asked_for_again_and_leaves_one_session() {
     let sessions = "SELECT FROM sessions WHERE id = $1::text::uuid";
     let id = opening.session.id.to_string();
     assert_eq!(watcher.query(sessions, &[&id]).await.unwrap().len(), 1);
+}
+
+impl BrokenNetwork {
+    /// Has the call's statement executed and committed, and its answer lost: the connection is
+    /// cut once what `is_done` asks for can be seen.
+    async fn loses_the_answer<T>(
+        &self,
+        table: &str,
+        is_done: &str,
+        call: impl Future<Output = T>,
+    ) -> T {
+        // Locking the table itself would keep the statement from being prepared.
+        let admin = self.database.client().await;
+        let wait = format!(
+            "CREATE OR REPLACE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql
+                 AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
+             CREATE OR REPLACE TRIGGER wait BEFORE INSERT OR UPDATE OR DELETE ON {table}
+                 FOR EACH STATEMENT EXECUTE FUNCTION wait();
+             SELECT pg_advisory_lock(1)"
+        );
+        admin.batch_execute(&wait).await.unwrap();
+        let watcher = self.database.client().await;
+        let breaking = async {
+            somebody_waits_for_a_lock(&watcher).await;
+            self.proxy.pause();
+            admin.batch_execute("SELECT pg_advisory_unlock(1)").await.unwrap();
+            while watcher.query(is_done, &[]).await.unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let connections = self.proxy.accepted();
+            self.proxy.sever();
+            while self.proxy.accepted() == connections {
+                tokio::task::yield_now().await;
+            }
+            self.proxy.restore();
+        };
+        let breaking = timeout(Duration::from_secs(20), breaking);
+        let (outcome, broken) = tokio::join!(call, breaking);
+        broken.expect("the statement is executed");
+        outcome
+    }
+}
+
+#[tokio::test]
+async fn case_53_a_rotation_whose_answer_is_lost_after_the_commit_is_told_again() {
+    let network = broken_network().await;
+    let store = store(&network.config);
+    let before = session(&store, &Openings::default(), "ada").await;
+    let rotation = rotation(&before, NOW);
+    let done = "SELECT FROM sessions WHERE gen = 1";
+    let outcome = network.loses_the_answer("sessions", done, store.rotate(&rotation)).await;
+    let after = read(&store, before.id).await;
+    assert_eq!(after.refresh, rotation.successor);
+    assert_eq!(outcome, Ok(RotateOutcome::Replayed(Box::new(after))));
+}
+
+#[tokio::test]
+async fn case_53_an_end_whose_answer_is_lost_after_the_commit_has_ended_before() {
+    let network = broken_network().await;
+    let store = store(&network.config);
+    let openings = Openings::default();
+    let done = "SELECT FROM sessions WHERE revoked_at IS NOT NULL";
+    let (reason, later) = (RevokeReason::Logout, NOW + Duration::from_secs(1));
+    let first = session(&store, &openings, "ada").await;
+    let call = store.end_session(first.id, first.user, reason, NOW);
+    let outcome = network.loses_the_answer("sessions", done, call).await;
+    assert_eq!(outcome, Ok(EndOutcome::EndedBefore));
+    assert_eq!(read(&store, first.id).await.end.unwrap().at, NOW);
+
+    let done = "SELECT FROM sessions WHERE revoked_at IS NOT NULL OFFSET 1";
+    let second = session(&store, &openings, "bob").await;
+    let call = store.end_user_sessions(second.user, reason, later);
+    assert_eq!(network.loses_the_answer("sessions", done, call).await, Ok(0));
+    assert_eq!(read(&store, second.id).await.end.unwrap().at, later);
+}
+
+#[tokio::test]
+async fn case_53_an_opening_with_a_key_whose_answer_is_lost_after_the_commit_is_opened() {
+    let network = broken_network().await;
+    let store = store(&network.config);
+    let openings = Openings::default();
+    let mut opening = openings.new_user(identity("ada"));
+    opening.idempotency = Some(repeatable("ada"));
+    let done = "SELECT FROM idempotency_keys";
+    let call = store.open_session(&opening);
+    let outcome = network.loses_the_answer("sessions", done, call).await;
+    assert_eq!(outcome, Ok(OpenOutcome::Opened));
+    // The client, who asks again, has another session made.
+    let mut again = openings.existing(opening.owner.user_id());
+    again.idempotency = opening.idempotency;
+    assert_eq!(store.open_session(&again).await, Ok(OpenOutcome::IdempotencyKeyTaken));
+    let live = store.live_sessions(opening.owner.user_id(), NOW, 9).await.unwrap();
+    assert_eq!(live.iter().map(|session| session.id).collect::<Vec<_>>(), [opening.session.id]);
+}
+
+#[tokio::test]
+async fn case_53_upkeep_whose_answer_is_lost_after_the_commit_is_done_once() {
+    let network = broken_network().await;
+    let store = store(&network.config);
+    let lease = Duration::from_mins(1);
+    let done = "SELECT FROM duties WHERE held_until IS NOT NULL";
+    let call = store.claim_sweep(NOW, lease, lease);
+    assert_eq!(network.loses_the_answer("duties", done, call).await, Ok(false));
+    assert_eq!(store.claim_sweep(NOW + lease, lease, lease).await, Ok(true));
+
+    let session = session(&store, &Openings::default(), "ada").await;
+    let now = session.absolute_expires_at;
+    let step = SweepStep { after: None, limit: 9, now, keep_ended: lease };
+    let done = "SELECT WHERE NOT EXISTS (SELECT FROM sessions)";
+    let swept = network.loses_the_answer("sessions", done, store.sweep(&step)).await;
+    assert_eq!(swept, Ok(mintgate_domain::ports::Swept::default()));
+
+    let record = KeyRecord {
+        key_use: KeyUse::Refresh,
+        number: 1,
+        id: KeyId::new("refresh-1"),
+        material: SecretText::new("sealed"),
+        created_at: NOW,
+        activates_at: None,
+    };
+    let done = "SELECT FROM signing_keys";
+    let call = store.add_key(&record);
+    assert_eq!(network.loses_the_answer("signing_keys", done, call).await, Ok(false));
+    assert_eq!(store.list_keys().await, Ok(vec![record]));
 }
 
 #[tokio::test]

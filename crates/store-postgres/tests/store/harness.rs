@@ -4,17 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::model::{
-    AccessGrant, ClientInfo, KeyId, NewSession, ProviderId, RefreshState, Role, SessionId,
-    Timestamp, UserId,
-};
-use mintgate_domain::{SecretText, TokenHash};
+use mintgate_domain::SecretText;
+use mintgate_domain::model::{Session, SessionId, SessionOpening, Timestamp, UserId};
+use mintgate_domain::ports::{OpenOutcome, RefreshTokenRepo};
 use mintgate_store_postgres::{PgConfig, PgStore};
+use mintgate_testkit::openings::{Openings, identity};
 use mintgate_testkit::postgres::TestDatabase;
-use mintgate_testkit::{
-    Dump, ManualClock, NoMetrics, Store, StoreUnderTest, StoredSession, claim_from_json,
-};
-use tokio_postgres::{Client, Row};
+use mintgate_testkit::{Dump, ManualClock, NoMetrics, Store, StoreUnderTest};
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 /// Short enough for a test that waits for them, long enough for a busy machine.
 pub(crate) fn config(url: impl Into<String>) -> PgConfig {
@@ -50,6 +48,21 @@ pub(crate) async fn fresh_store() -> PgUnderTest {
     PgUnderTest { store, admin: database.client().await, database }
 }
 
+/// Opens it, and reads it back.
+pub(crate) async fn opened(store: &PgStore, opening: &SessionOpening) -> Session {
+    assert_eq!(store.open_session(opening).await, Ok(OpenOutcome::Opened));
+    read(store, opening.session.id).await
+}
+
+/// A session of a user of its own.
+pub(crate) async fn session(store: &PgStore, openings: &Openings, subject: &str) -> Session {
+    opened(store, &openings.new_user(identity(subject))).await
+}
+
+pub(crate) async fn read(store: &PgStore, id: SessionId) -> Session {
+    store.find_session(id).await.unwrap().expect("a session")
+}
+
 /// Returns as soon as a statement in this database waits for a lock.
 pub(crate) async fn somebody_waits_for_a_lock(watcher: &Client) {
     let waiting = "SELECT FROM pg_stat_activity
@@ -60,6 +73,18 @@ pub(crate) async fn somebody_waits_for_a_lock(watcher: &Client) {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), wait).await.expect("a statement that waits");
+}
+
+/// Returns when the server executes nothing else in this database any more.
+pub(crate) async fn everything_is_executed(watcher: &Client) {
+    let working = "SELECT FROM pg_stat_activity WHERE datname = current_database()
+        AND pid <> pg_backend_pid() AND state = 'active'";
+    let wait = async {
+        while !watcher.query(working, &[]).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("statements end");
 }
 
 #[async_trait]
@@ -81,18 +106,11 @@ impl StoreUnderTest for PgUnderTest {
         assert_eq!(rows, 1);
     }
 
-    async fn find_session(&self, id: SessionId) -> Option<StoredSession> {
-        let select = "SELECT user_id::text, provider, gen, cur_hash, cur_kid,
-                extract(epoch FROM cur_iat)::bigint AS cur_iat,
-                extract(epoch FROM cur_exp)::bigint AS cur_exp,
-                extract(epoch FROM absolute_expires_at)::bigint AS absolute_expires_at,
-                extract(epoch FROM created_at)::bigint AS created_at,
-                extract(epoch FROM last_used_at)::bigint AS last_used_at,
-                extract(epoch FROM auth_time)::bigint AS auth_time,
-                user_agent, ip_prefix, roles, acr, amr, extra_claims::text
-            FROM sessions WHERE id = $1::text::uuid";
-        let row = self.admin.query_opt(select, &[&id.to_string()]).await.unwrap()?;
-        Some(stored_session(id, &row))
+    async fn age_rotation(&self, session: SessionId, by: Duration) {
+        let update = "UPDATE sessions SET rotated_at = rotated_at - make_interval(secs => $2)
+                      WHERE id = $1::text::uuid AND rotated_at IS NOT NULL";
+        let parameters: [&(dyn ToSql + Sync); 2] = [&session.to_string(), &by.as_secs_f64()];
+        assert_eq!(self.admin.execute(update, &parameters).await.unwrap(), 1);
     }
 
     async fn dump(&self) -> Dump {
@@ -103,35 +121,4 @@ impl StoreUnderTest for PgUnderTest {
         }
         dump
     }
-}
-
-fn stored_session(id: SessionId, row: &Row) -> StoredSession {
-    let at = |column| Timestamp::from_unix(row.get(column));
-    let extra: serde_json::Value =
-        serde_json::from_str(row.get::<_, &str>("extra_claims")).unwrap();
-    let extra = extra.as_object().unwrap().iter();
-    let hash: [u8; 32] = row.get::<_, &[u8]>("cur_hash").try_into().unwrap();
-    let session = NewSession {
-        id,
-        provider: ProviderId::new(row.get::<_, &str>("provider")),
-        refresh: RefreshState {
-            generation: row.get::<_, i64>("gen").try_into().unwrap(),
-            hash: TokenHash::from_bytes(hash),
-            key_id: KeyId::new(row.get::<_, &str>("cur_kid")),
-            issued_at: at("cur_iat"),
-            expires_at: at("cur_exp"),
-        },
-        absolute_expires_at: at("absolute_expires_at"),
-        grant: AccessGrant {
-            roles: row.get::<_, Vec<String>>("roles").into_iter().map(Role::new).collect(),
-            auth_time: at("auth_time"),
-            acr: row.get("acr"),
-            amr: row.get("amr"),
-            extra: extra.map(|(name, value)| (name.clone(), claim_from_json(value))).collect(),
-        },
-        client: ClientInfo { user_agent: row.get("user_agent"), ip_prefix: row.get("ip_prefix") },
-        created_at: at("created_at"),
-    };
-    let user: uuid::Uuid = row.get::<_, &str>("user_id").parse().unwrap();
-    StoredSession { user: UserId::from_uuid(user), session, last_used_at: at("last_used_at") }
 }

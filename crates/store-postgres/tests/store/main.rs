@@ -5,6 +5,10 @@
 mod contract;
 mod faults;
 mod harness;
+mod oracle;
+mod rotation;
 mod schema;
 mod statements;
+mod storage;
 mod tls;
+mod upkeep;

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use crate::harness::{config, fresh_store, somebody_waits_for_a_lock, store};
-use mintgate_domain::model::Timestamp;
+use crate::harness::{config, fresh_store, session, somebody_waits_for_a_lock, store};
+use mintgate_domain::SecretText;
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
 use mintgate_domain::ports::{
-    OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
+    KeyRepo, OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
 };
 use mintgate_testkit::StoreUnderTest;
-use mintgate_testkit::openings::{Openings, consumed, identity};
+use mintgate_testkit::openings::{NOW, Openings, consumed, identity};
 use mintgate_testkit::postgres::TestDatabase;
 
-const ALL: [&str; 1] = ["0001_users_and_sessions"];
+const ALL: [&str; 2] = ["0001_users_and_sessions", "0002_session_life"];
 
 #[tokio::test]
 async fn an_empty_database_is_planned_migrated_and_then_current() {
@@ -56,8 +57,12 @@ async fn a_schema_that_is_newer_is_served() {
 #[tokio::test]
 async fn the_migrations_can_be_undone() {
     let test = fresh_store().await;
-    let down = include_str!("../../../../migrations/postgres/0001_users_and_sessions/down.sql");
-    test.admin.batch_execute(down).await.unwrap();
+    for down in [
+        include_str!("../../../../migrations/postgres/0002_session_life/down.sql"),
+        include_str!("../../../../migrations/postgres/0001_users_and_sessions/down.sql"),
+    ] {
+        test.admin.batch_execute(down).await.unwrap();
+    }
     let tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'";
     let left = test.admin.query(tables, &[]).await.unwrap();
     let left: Vec<&str> = left.iter().map(|row| row.get(0)).collect();
@@ -80,6 +85,62 @@ async fn a_row_that_cannot_be_read_is_called_corrupt_by_its_column() {
         test.admin.batch_execute(&format!("UPDATE users SET {change}")).await.unwrap();
         let corrupt = StoreError::Corrupt(column.to_owned());
         assert_eq!(test.store.find_user(&identity("ada")).await, Err(corrupt));
+    }
+}
+
+#[tokio::test]
+async fn a_session_or_key_that_cannot_be_read_is_called_corrupt_by_its_column() {
+    let test = fresh_store().await;
+    let openings = Openings::default();
+    let session = session(&test.store, &openings, "ada").await;
+    let record = KeyRecord {
+        key_use: KeyUse::Access,
+        number: 1,
+        id: KeyId::new("access-1"),
+        material: SecretText::new("secret-material"),
+        created_at: NOW,
+        activates_at: None,
+    };
+    assert_eq!(test.store.add_key(&record).await, Ok(true));
+    let rules = "SELECT conrelid::regclass::text, conname FROM pg_constraint
+        WHERE contype = 'c' AND conrelid IN ('sessions'::regclass, 'signing_keys'::regclass)";
+    for rule in test.admin.query(rules, &[]).await.unwrap() {
+        let (table, name): (String, String) = (rule.get(0), rule.get(1));
+        let drop = format!("ALTER TABLE {table} DROP CONSTRAINT {name}");
+        test.admin.batch_execute(&drop).await.unwrap();
+    }
+    for (change, column) in [
+        ("gen = -1", "gen cannot be read"),
+        ("cur_hash = '\\x00'", "cur_hash cannot be read"),
+        ("cur_iat = 'infinity'", "cur_iat is out of range"),
+        ("prev_hash = '\\x00', rotated_at = now()", "prev_hash cannot be read"),
+        ("prev_hash = cur_hash", "rotated_at cannot be read"),
+        (
+            "prev_hash = cur_hash, rotated_at = now(), prev_replays = -1",
+            "prev_replays cannot be read",
+        ),
+        ("revoked_at = now(), revoke_reason = 'secret-reason'", "revoke_reason cannot be read"),
+        ("revoked_at = now()", "revoke_reason cannot be read"),
+        ("roles = ARRAY['secret-role', NULL]", "roles holds a null"),
+        ("amr = ARRAY[NULL, 'secret-amr']", "amr holds a null"),
+        ("extra_claims = '[\"secret-claim\"]'", "extra_claims cannot be read"),
+        ("extra_claims = '{\"secret-claim\": 1e999}'", "extra_claims cannot be read"),
+    ] {
+        test.admin.batch_execute("CREATE TABLE kept AS TABLE sessions").await.unwrap();
+        test.admin.batch_execute(&format!("UPDATE sessions SET {change}")).await.unwrap();
+        let corrupt = StoreError::Corrupt(column.to_owned());
+        assert_eq!(test.store.find_session(session.id).await, Err(corrupt), "{change}");
+        let restore = "DELETE FROM sessions; INSERT INTO sessions TABLE kept; DROP TABLE kept";
+        test.admin.batch_execute(restore).await.unwrap();
+    }
+    for (change, column) in [
+        ("key_use = 'secret-use'", "key_use cannot be read"),
+        ("key_use = 'access', number = -1", "number cannot be read"),
+        ("number = 1, activates_at = '-infinity'", "activates_at is out of range"),
+    ] {
+        test.admin.batch_execute(&format!("UPDATE signing_keys SET {change}")).await.unwrap();
+        let corrupt = StoreError::Corrupt(column.to_owned());
+        assert_eq!(test.store.list_keys().await, Err(corrupt));
     }
 }
 
@@ -125,31 +186,4 @@ async fn case_32_a_sign_in_waits_for_the_operator_who_is_disabling_the_user() {
     let (outcome, ()) = tokio::join!(call, commit);
     assert_eq!(outcome, Ok(OpenOutcome::UserDisabled));
     assert_eq!(test.dump().await.counts(), before.counts());
-}
-
-#[tokio::test]
-async fn a_rotation_is_a_hot_update() {
-    let test = fresh_store().await;
-    let openings = Openings::default();
-    let first = openings.new_user(identity("ada"));
-    test.store.open_session(&first).await.unwrap();
-    for _ in 0..50 {
-        test.store.open_session(&openings.existing(first.owner.user_id())).await.unwrap();
-    }
-    // What section 5 of the contract has a rotation write.
-    let rotation = "UPDATE sessions SET gen = gen + 1, prev_hash = cur_hash, prev_replays = 0,
-        cur_hash = sha256(cur_hash), cur_kid = 'refresh-2', cur_iat = now(),
-        cur_exp = least(now(), absolute_expires_at), rotated_at = now(), last_used_at = now()
-        WHERE id = $1::text::uuid";
-    for _ in 0..20 {
-        test.admin.execute(rotation, &[&first.session.id.to_string()]).await.unwrap();
-    }
-    let updates = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
-        WHERE relname = 'sessions'";
-    test.admin.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
-    let row = test.admin.query_one(updates, &[]).await.unwrap();
-    let (all, hot) = (row.get::<_, i64>(0), row.get::<_, i64>(1));
-    // Now and then one finds its page not tidied up yet.
-    assert_eq!(all, 20);
-    assert!(hot >= 18, "{hot} of 20");
 }

@@ -4,12 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::harness::{config, migrated};
+use mintgate_domain::SecretText;
+use mintgate_domain::model::{
+    KeyId, KeyRecord, KeyUse, LostAnswer, RevokeReason, Rotation, Session,
+};
 use mintgate_domain::ports::{
-    OpenOutcome, RefreshTokenRepo, StoreHealth, StoreOperation, UserDirectory,
+    EndOutcome, Housekeeping, KeyRepo, OpenOutcome, RefreshTokenRepo, RotateOutcome, StoreHealth,
+    StoreOperation, SweepStep, UserDirectory,
 };
 use mintgate_store_postgres::PgStore;
 use mintgate_testkit::cut_proxy::CutProxy;
-use mintgate_testkit::openings::{Openings, consumed, identity};
+use mintgate_testkit::openings::{NOW, Openings, consumed, identity, repeatable};
+use mintgate_testkit::rotations::{presenting, rotation, token_of};
 use mintgate_testkit::{ManualClock, MetricEvent, RecordingMetrics};
 
 #[tokio::test]
@@ -56,11 +62,115 @@ async fn each_call_is_timed_under_its_name() {
     let clock = Arc::new(ManualClock::default());
     let store = PgStore::connect(&config(database.url()), metrics.clone(), clock).unwrap();
     store.find_user(&identity("ada")).await.unwrap();
-    store.open_session(&Openings::default().new_user(identity("ada"))).await.unwrap();
+    let openings = Openings::default();
+    store.open_session(&openings.new_user(identity("ada"))).await.unwrap();
+    let session = crate::harness::session(&store, &openings, "bob").await;
+    everything_else(&store, &session).await;
     let took = Duration::ZERO;
-    let expected = [StoreOperation::FindUser, StoreOperation::OpenSession]
-        .map(|operation| MetricEvent::StoreQuery { operation, took });
+    let expected = [
+        StoreOperation::FindUser,
+        StoreOperation::OpenSession,
+        StoreOperation::OpenSession,
+        StoreOperation::FindSession,
+        StoreOperation::FindOpening,
+        StoreOperation::Rotate,
+        StoreOperation::LiveSessions,
+        StoreOperation::EndSession,
+        StoreOperation::EndUserSessions,
+        StoreOperation::Sweep,
+        StoreOperation::Sweep,
+        StoreOperation::Sweep,
+        StoreOperation::Sweep,
+        StoreOperation::Keys,
+        StoreOperation::Keys,
+        StoreOperation::Keys,
+        StoreOperation::Keys,
+    ]
+    .map(|operation| MetricEvent::StoreQuery { operation, took });
     assert_eq!(metrics.events(), expected);
+}
+
+/// Each call that the tests here know nothing else of, once; how many.
+async fn everything_else(store: &PgStore, session: &Session) -> usize {
+    let (id, user, span) = (session.id, session.user, Duration::from_mins(1));
+    let key = KeyId::new("access-1");
+    store.find_opening(repeatable("ada").request.key, NOW).await.unwrap();
+    store.rotate(&rotation(session, NOW)).await.unwrap();
+    store.live_sessions(user, NOW, 9).await.unwrap();
+    store.end_session(id, user, RevokeReason::Admin, NOW).await.unwrap();
+    store.end_user_sessions(user, RevokeReason::Admin, NOW).await.unwrap();
+    store.claim_sweep(NOW, span, span).await.unwrap();
+    let step = SweepStep { after: None, limit: 9, now: NOW, keep_ended: span };
+    store.sweep(&step).await.unwrap();
+    store.refresh_key_in_use(&key, NOW).await.unwrap();
+    store.end_sweep(NOW).await.unwrap();
+    store.list_keys().await.unwrap();
+    let record = KeyRecord {
+        key_use: KeyUse::Access,
+        number: 1,
+        id: key.clone(),
+        material: SecretText::new("sealed"),
+        created_at: NOW,
+        activates_at: None,
+    };
+    store.add_key(&record).await.unwrap();
+    store.activate_key(KeyUse::Access, &key, NOW).await.unwrap();
+    store.remove_key(KeyUse::Access, &key).await.unwrap();
+    13
+}
+
+#[tokio::test]
+async fn only_a_rotation_that_is_not_the_normal_case_takes_a_second_round_trip() {
+    let database = migrated().await;
+    let proxy = CutProxy::start(database.host_and_port()).await;
+    let mut config = config(database.url_through(proxy.address()));
+    config.pool_size = 1;
+    let store = crate::harness::store(&config);
+    let openings = Openings::default();
+    // Once, so that every statement is prepared.
+    let first = crate::harness::session(&store, &openings, "ada").await;
+    everything_else(&store, &first).await;
+    assert_eq!(
+        store.rotate(&rotation(&first, NOW)).await,
+        Ok(RotateOutcome::Revoked(RevokeReason::Admin))
+    );
+
+    let mut opening = openings.existing(first.user);
+    opening.idempotency = Some(repeatable("ada"));
+    let mut taken = openings.existing(first.user);
+    taken.idempotency = opening.idempotency;
+    for (opening, outcome) in
+        [(&opening, OpenOutcome::Opened), (&taken, OpenOutcome::IdempotencyKeyTaken)]
+    {
+        let before = proxy.round_trips();
+        assert_eq!(store.open_session(opening).await, Ok(outcome));
+        assert_eq!(proxy.round_trips() - before, 1);
+    }
+    let session = crate::harness::read(&store, opening.session.id).await;
+    let before = proxy.round_trips();
+    let calls = everything_else(&store, &session).await;
+    assert_eq!(proxy.round_trips() - before, calls);
+
+    let live = crate::harness::session(&store, &openings, "bob").await;
+    let before = proxy.round_trips();
+    let rotated = store.rotate(&rotation(&live, NOW)).await.unwrap();
+    assert!(matches!(rotated, RotateOutcome::Rotated(_)), "{rotated:?}");
+    assert_eq!(proxy.round_trips() - before, 1);
+    let after = crate::harness::read(&store, live.id).await;
+    let replay = presenting(&after, token_of(&live.refresh), NOW);
+    let mut lost: Rotation = replay.clone();
+    lost.replay.window = Duration::ZERO;
+    lost.replay.lost_answer = LostAnswer::UntilUsed;
+    for rotation in [replay, lost] {
+        let before = proxy.round_trips();
+        store.rotate(&rotation).await.unwrap();
+        assert_eq!(proxy.round_trips() - before, 2);
+    }
+    let before = proxy.round_trips();
+    let again = store.end_session(session.id, session.user, RevokeReason::Logout, NOW).await;
+    assert_eq!(again, Ok(EndOutcome::EndedBefore));
+    assert_eq!(proxy.round_trips() - before, 1);
+    assert_eq!(proxy.accepted(), 1);
 }
 
 #[tokio::test]

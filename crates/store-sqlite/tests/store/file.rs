@@ -4,18 +4,22 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::harness::{config, fresh_store, open};
+use crate::harness::{config, fresh_store, open, stored};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use futures_util::future::{join_all, try_join_all};
+use mintgate_domain::SecretText;
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, RevokeReason};
 use mintgate_domain::ports::{
-    OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
+    Housekeeping, KeyRepo, OpenOutcome, RefreshTokenRepo, RotateOutcome, StoreError, StoreHealth,
+    StoreOperation, SweepStep, UserDirectory,
 };
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
-use mintgate_testkit::openings::{Openings, identity};
+use mintgate_testkit::openings::{NOW, Openings, identity, repeatable};
+use mintgate_testkit::rotations::rotation;
 use mintgate_testkit::{ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreUnderTest};
 
-const ALL: [&str; 1] = ["0001_users_and_sessions"];
+const ALL: [&str; 2] = ["0001_users_and_sessions", "0002_session_life"];
 
 fn cannot_open(path: &std::path::Path) -> String {
     let config = SqliteConfig { path: path.to_owned(), busy_timeout: Duration::from_secs(1) };
@@ -69,6 +73,16 @@ async fn processes_that_migrate_at_once_take_turns() {
 #[tokio::test]
 async fn the_migrations_can_be_undone() {
     let test = fresh_store().await;
+    let session = stored(&test).await;
+    let request = rotation(&session, NOW);
+    test.execute(include_str!("../../../../migrations/sqlite/0002_session_life/down.sql"));
+    // What the first migration is about goes on.
+    let outcome = test.store.rotate(&request).await.unwrap();
+    assert!(matches!(outcome, RotateOutcome::Rotated(_)), "{outcome:?}");
+    assert_eq!(
+        test.store.list_keys().await.unwrap_err(),
+        StoreError::SchemaMismatch("no such table: signing_keys".into())
+    );
     test.execute(include_str!("../../../../migrations/sqlite/0001_users_and_sessions/down.sql"));
     let error = test.store.find_user(&identity("ada")).await.unwrap_err();
     assert_eq!(error, StoreError::SchemaMismatch("no such table: external_identities".into()));
@@ -151,9 +165,7 @@ async fn a_name_that_means_something_to_sqlite_is_only_a_name() {
 #[tokio::test]
 async fn a_lock_that_another_process_keeps_is_unavailable_in_time() {
     let test = fresh_store().await;
-    let mut impatient = config(&test.directory);
-    impatient.busy_timeout = Duration::from_millis(100);
-    let store = open(&impatient);
+    let store = test.impatient();
     let opening = Openings::default().new_user(identity("ada"));
 
     test.execute("BEGIN IMMEDIATE");
@@ -215,17 +227,59 @@ async fn a_row_that_breaks_a_rule_is_refused_without_its_values() {
 
 #[tokio::test]
 async fn each_call_is_timed_under_its_name() {
-    use mintgate_domain::ports::StoreOperation;
-
     let directory = tempfile::tempdir().unwrap();
     let metrics = Arc::new(RecordingMetrics::default());
     let clock = Arc::new(ManualClock::default());
     let store = SqliteStore::open(&config(&directory), metrics.clone(), clock).unwrap();
     store.migrate().await.unwrap();
+    let opening = Openings::default().new_user(identity("ada"));
+    let (user, id) = (opening.owner.user_id(), opening.session.id);
+    let key = KeyId::new("a key");
+    let record = KeyRecord {
+        key_use: KeyUse::Access,
+        number: 1,
+        id: key.clone(),
+        material: SecretText::new("sealed"),
+        created_at: NOW,
+        activates_at: None,
+    };
+    let step = SweepStep { after: None, limit: 9, now: NOW, keep_ended: Duration::ZERO };
+
     store.find_user(&identity("ada")).await.unwrap();
-    store.open_session(&Openings::default().new_user(identity("ada"))).await.unwrap();
+    store.open_session(&opening).await.unwrap();
+    store.find_opening(repeatable("ada").request.key, NOW).await.unwrap();
+    let session = store.find_session(id).await.unwrap().unwrap();
+    store.rotate(&rotation(&session, NOW)).await.unwrap();
+    store.live_sessions(user, NOW, 9).await.unwrap();
+    store.end_session(id, user, RevokeReason::Logout, NOW).await.unwrap();
+    store.end_user_sessions(user, RevokeReason::Logout, NOW).await.unwrap();
+    store.claim_sweep(NOW, Duration::ZERO, Duration::ZERO).await.unwrap();
+    store.sweep(&step).await.unwrap();
+    store.refresh_key_in_use(&key, NOW).await.unwrap();
+    store.end_sweep(NOW).await.unwrap();
+    store.list_keys().await.unwrap();
+    store.add_key(&record).await.unwrap();
+    store.activate_key(KeyUse::Access, &key, NOW).await.unwrap();
+    store.remove_key(KeyUse::Access, &key).await.unwrap();
     let took = Duration::ZERO;
-    let expected = [StoreOperation::FindUser, StoreOperation::OpenSession]
-        .map(|operation| MetricEvent::StoreQuery { operation, took });
+    let expected = [
+        StoreOperation::FindUser,
+        StoreOperation::OpenSession,
+        StoreOperation::FindOpening,
+        StoreOperation::FindSession,
+        StoreOperation::Rotate,
+        StoreOperation::LiveSessions,
+        StoreOperation::EndSession,
+        StoreOperation::EndUserSessions,
+        StoreOperation::Sweep,
+        StoreOperation::Sweep,
+        StoreOperation::Sweep,
+        StoreOperation::Sweep,
+        StoreOperation::Keys,
+        StoreOperation::Keys,
+        StoreOperation::Keys,
+        StoreOperation::Keys,
+    ]
+    .map(|operation| MetricEvent::StoreQuery { operation, took });
     assert_eq!(metrics.events(), expected);
 }

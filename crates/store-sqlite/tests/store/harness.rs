@@ -5,17 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::connection::SimpleConnection;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sql_types::Text;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
-use mintgate_domain::TokenHash;
-use mintgate_domain::model::{
-    AccessGrant, ClientInfo, KeyId, NewSession, ProviderId, RefreshState, Role, SessionId,
-    Timestamp, UserId,
-};
+use mintgate_domain::model::{Rotation, Session, SessionId, Timestamp, UserId};
+use mintgate_domain::ports::{OpenOutcome, RefreshTokenRepo, RotateOutcome};
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
-use mintgate_testkit::{
-    Dump, ManualClock, NoMetrics, Store, StoreUnderTest, StoredSession, claim_from_json,
-};
+use mintgate_testkit::openings::{Openings, identity};
+use mintgate_testkit::{Dump, ManualClock, NoMetrics, Store, StoreUnderTest};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -45,7 +41,38 @@ pub(crate) async fn fresh_store() -> SqliteUnderTest {
     SqliteUnderTest { store, directory, admin: Mutex::new(admin) }
 }
 
+/// A session of somebody who has no other.
+pub(crate) async fn stored(test: &SqliteUnderTest) -> Session {
+    let opening = Openings::default().new_user(identity("ada"));
+    assert_eq!(test.store.open_session(&opening).await, Ok(OpenOutcome::Opened));
+    found(test, opening.session.id).await
+}
+
+pub(crate) async fn found(test: &SqliteUnderTest, id: SessionId) -> Session {
+    test.store.find_session(id).await.unwrap().expect("a session")
+}
+
+/// Rotates, which must work; the session as it is then.
+pub(crate) async fn rotated(test: &SqliteUnderTest, rotation: &Rotation) -> Session {
+    match test.store.rotate(rotation).await {
+        Ok(RotateOutcome::Rotated(session)) => *session,
+        other => panic!("not rotated: {other:?}"),
+    }
+}
+
 impl SqliteUnderTest {
+    /// The same file, for a process that waits for nobody.
+    pub(crate) fn impatient(&self) -> Arc<SqliteStore> {
+        let busy_timeout = Duration::from_millis(100);
+        open(&SqliteConfig { busy_timeout, ..config(&self.directory) })
+    }
+
+    /// A number that SQLite keeps about itself.
+    pub(crate) fn pragma(&self, name: &str) -> i64 {
+        let select = format!("SELECT CAST({name} AS TEXT) AS line FROM pragma_{name}");
+        self.query::<Line>(&select)[0].line.parse().unwrap()
+    }
+
     pub(crate) fn execute(&self, sql: &str) {
         self.admin.lock().unwrap().batch_execute(sql).unwrap();
     }
@@ -59,44 +86,6 @@ impl SqliteUnderTest {
 struct Line {
     #[diesel(sql_type = Text)]
     line: String,
-}
-
-#[derive(QueryableByName)]
-struct SessionRow {
-    #[diesel(sql_type = Binary)]
-    user_id: Vec<u8>,
-    #[diesel(sql_type = Text)]
-    provider: String,
-    #[diesel(sql_type = BigInt)]
-    generation: i64,
-    #[diesel(sql_type = Binary)]
-    cur_hash: Vec<u8>,
-    #[diesel(sql_type = Text)]
-    cur_kid: String,
-    #[diesel(sql_type = BigInt)]
-    cur_iat: i64,
-    #[diesel(sql_type = BigInt)]
-    cur_exp: i64,
-    #[diesel(sql_type = BigInt)]
-    absolute_expires_at: i64,
-    #[diesel(sql_type = BigInt)]
-    created_at: i64,
-    #[diesel(sql_type = BigInt)]
-    last_used_at: i64,
-    #[diesel(sql_type = Nullable<Text>)]
-    user_agent: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    ip_prefix: Option<String>,
-    #[diesel(sql_type = Text)]
-    roles: String,
-    #[diesel(sql_type = BigInt)]
-    auth_time: i64,
-    #[diesel(sql_type = Nullable<Text>)]
-    acr: Option<String>,
-    #[diesel(sql_type = Text)]
-    amr: String,
-    #[diesel(sql_type = Text)]
-    extra_claims: String,
 }
 
 /// A UUID as an SQL literal.
@@ -121,10 +110,11 @@ impl StoreUnderTest for SqliteUnderTest {
         self.execute(&format!("UPDATE users SET granted_roles = '{roles}' WHERE id = {id}"));
     }
 
-    async fn find_session(&self, id: SessionId) -> Option<StoredSession> {
-        let id_literal = literal(id.as_uuid());
-        let select = format!("SELECT *, gen AS generation FROM sessions WHERE id = {id_literal}");
-        self.query::<SessionRow>(&select).pop().map(|row| stored_session(id, row))
+    async fn age_rotation(&self, session: SessionId, by: Duration) {
+        let (id, by) = (literal(session.as_uuid()), by.as_secs());
+        self.execute(&format!(
+            "UPDATE sessions SET rotated_at = rotated_at - {by} WHERE id = {id}"
+        ));
     }
 
     async fn dump(&self) -> Dump {
@@ -150,34 +140,4 @@ fn lowercase_hex(line: &str) -> String {
         if is_hex { word.to_lowercase() } else { word.to_owned() }
     });
     words.collect::<Vec<_>>().join(" ")
-}
-
-fn stored_session(id: SessionId, row: SessionRow) -> StoredSession {
-    let texts = |json: &str| serde_json::from_str::<Vec<String>>(json).unwrap();
-    let extra: serde_json::Value = serde_json::from_str(&row.extra_claims).unwrap();
-    let extra = extra.as_object().unwrap().iter();
-    let session = NewSession {
-        id,
-        provider: ProviderId::new(row.provider),
-        refresh: RefreshState {
-            generation: row.generation.try_into().unwrap(),
-            hash: TokenHash::from_bytes(row.cur_hash.try_into().unwrap()),
-            key_id: KeyId::new(row.cur_kid),
-            issued_at: Timestamp::from_unix(row.cur_iat),
-            expires_at: Timestamp::from_unix(row.cur_exp),
-        },
-        absolute_expires_at: Timestamp::from_unix(row.absolute_expires_at),
-        grant: AccessGrant {
-            roles: texts(&row.roles).into_iter().map(Role::new).collect(),
-            auth_time: Timestamp::from_unix(row.auth_time),
-            acr: row.acr,
-            amr: texts(&row.amr),
-            extra: extra.map(|(name, value)| (name.clone(), claim_from_json(value))).collect(),
-        },
-        client: ClientInfo { user_agent: row.user_agent, ip_prefix: row.ip_prefix },
-        created_at: Timestamp::from_unix(row.created_at),
-    };
-    let user = UserId::from_uuid(Uuid::from_slice(&row.user_id).unwrap());
-    let last_used_at = Timestamp::from_unix(row.last_used_at);
-    StoredSession { user, session, last_used_at }
 }

@@ -3,5 +3,8 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod contract;
+mod corrupt;
 mod file;
 mod harness;
+mod rotation;
+mod sweep;

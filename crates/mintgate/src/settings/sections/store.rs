@@ -34,11 +34,31 @@ pub(in crate::settings) fn store(s: &mut Section<'_>) -> Option<StoreSettings> {
         key("statement_timeout_ms", "How long one statement may take.").or(5000),
         1..=600_000,
     );
+    let keep_ended = s.days(
+        key(
+            "keep_ended_days",
+            "How long a session is kept after its end, to tell when and why it ended; then it is \
+             deleted.",
+        )
+        .or(30),
+        0..=3650,
+    );
+    let cleanup_interval = s.seconds(
+        key(
+            "cleanup_interval_secs",
+            "Time between two rounds of clean-up, by whichever replica: sessions that have run \
+             out are marked as ended, and what is over is deleted.",
+        )
+        .or(60),
+        1..=86_400,
+    );
     Some(StoreSettings {
         url: url?,
         pool_size: pool_size?,
         connect_timeout: connect_timeout?,
         statement_timeout: statement_timeout?,
+        keep_ended: keep_ended?,
+        cleanup_interval: cleanup_interval?,
     })
 }
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use mintgate_domain::SecretText;
-use mintgate_signer_jose::STANDARD_CLAIMS;
+use mintgate_domain::model::LostAnswer;
+use mintgate_signer_jose::{KeyEncryptionKey, STANDARD_CLAIMS};
 
 use crate::settings::key::key;
 use crate::settings::kinds::not_among;
@@ -158,23 +159,85 @@ fn extra_claim(name: &str, node: &Node) -> Result<String, Flaw> {
 /// Reads `[keys]`.
 pub(in crate::settings) fn keys(s: &mut Section<'_>) -> Option<KeySettings> {
     let dir = s.text(
-        key("dir", "The directory where signing keys are found, and made at the first start.")
-            .or("keys"),
+        key(
+            "dir",
+            "The directory where signing keys are found, and made at the first start. Not used \
+             where `encryption_key` is set.",
+        )
+        .or("keys"),
         "path",
         rules::non_empty,
     );
+    let encryption_key = s.text_or_file(
+        key(
+            "encryption_key",
+            "With it the signing keys are kept in the store, encrypted under it, and every \
+             replica has the same ones: 32 random bytes, as `openssl rand -base64 32` prints them.",
+        )
+        .or_nothing("none: the keys are in `dir`")
+        .secret(),
+        "32 bytes in base64 or hex",
+        encryption_key,
+    );
     let keep = |text: &str| Ok(SecretText::new(text));
     let access_key = s.text_or_file(
-        key("access_key", "Signs access tokens, in place of the key in `dir`.").secret(),
+        key(
+            "access_key",
+            "Signs access tokens, in place of keys that Mintgate makes; it is never rotated.",
+        )
+        .secret(),
         "PEM or JWK",
         keep,
     );
     let refresh_key = s.text_or_file(
-        key("refresh_key", "Signs refresh tokens, in place of the key in `dir`.").secret(),
+        key(
+            "refresh_key",
+            "Signs refresh tokens, in place of keys that Mintgate makes; it is never rotated.",
+        )
+        .secret(),
         "PEM or JWK",
         keep,
     );
-    Some(KeySettings { dir: PathBuf::from(dir?), access_key, refresh_key })
+    let publish_ahead = s.seconds(
+        key(
+            "publish_ahead_secs",
+            "How long a key is published before it signs: longer than the 300 seconds that others \
+             may keep the JWKS.",
+        )
+        .or(600),
+        0..=86_400,
+    );
+    let rotate_after = s.days(
+        key(
+            "rotate_after_days",
+            "After so long another key takes a key's place; 0: only when `mintgate keys rotate` \
+             says so.",
+        )
+        .or(90),
+        0..=3650,
+    );
+    let reload = s.seconds(
+        key("reload_secs", "How soon a running service notices that keys have changed.").or(10),
+        1..=300,
+    );
+    Some(KeySettings {
+        dir: PathBuf::from(dir?),
+        access_key,
+        refresh_key,
+        encryption_key,
+        publish_ahead: publish_ahead?,
+        rotate_every: rotate_after.map(|span| (!span.is_zero()).then_some(span))?,
+        reload: reload?,
+    })
+}
+
+fn encryption_key(text: &str) -> Result<SecretText, Flaw> {
+    let text = SecretText::new(text);
+    KeyEncryptionKey::from_text(&text).map(|_| text).map_err(|_| {
+        let fix = "write 32 random bytes in base64, base64url or hex, for example what \
+                   `openssl rand -base64 32` prints";
+        flaw("This is not a key of 32 bytes.", fix)
+    })
 }
 
 /// Reads `[refresh]`.
@@ -188,5 +251,29 @@ pub(in crate::settings) fn refresh(s: &mut Section<'_>) -> Option<RefreshSetting
         .or(30),
         0..=300,
     );
-    Some(RefreshSettings { grace: grace? })
+    let grace_replays = s.number(
+        key(
+            "grace_replays",
+            "How often, within `grace_secs`. Counted one after another; several at once do not \
+             count.",
+        )
+        .or(10),
+        0..=1000,
+    );
+    let lost_answer = s.choice(
+        key(
+            "lost_answer",
+            "What it means that a token comes later, or more often, than that. `grace`: it was \
+             stolen, and its session ends. `until_used`: as long as nobody has used its successor, \
+             that one was lost, and another takes its place; kinder to clients on bad networks, \
+             later to notice a thief.",
+        )
+        .or("grace"),
+        &[("grace", LostAnswer::Grace), ("until_used", LostAnswer::UntilUsed)],
+    );
+    Some(RefreshSettings {
+        grace: grace?,
+        grace_replays: grace_replays?.try_into().ok()?,
+        lost_answer: lost_answer?,
+    })
 }

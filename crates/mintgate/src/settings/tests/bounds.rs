@@ -1,5 +1,9 @@
 //! The rules, each at its edge.
 
+use std::time::Duration;
+
+use mintgate_domain::model::LostAnswer;
+
 use super::{PROVIDER, good, refusal, with_provider};
 use crate::settings::Settings;
 
@@ -87,8 +91,6 @@ fn listeners_proxies_limits_and_logs_keep_their_bounds() {
         ("[log]\nformat = \"jsn\"", "did you mean \"json\"?"),
         ("[log]\nfilter = \"mintgate=loud\"", "This is not a filter"),
         ("[log]\nfilter = \"\"", "This is empty."),
-        ("[refresh]\ngrace_secs = 301", "from 0 to 300"),
-        ("[keys]\ndir = \"\"", "This is empty."),
         ("server = 5", "This is not a table."),
         ("[roles]\nrules = 5", "write [[roles.rules]]"),
     ]);
@@ -143,6 +145,74 @@ fn token_lives_and_algorithms_are_checked() {
         ("[tokens.extra_claims]\nx = 1", "the path of a claim"),
     ]);
     good("[tokens]\naccess_ttl_secs = 86400\nrefresh_ttl_secs = 86400\nsession_ttl_secs = 86400");
+}
+
+/// 32 bytes, in each of the spellings.
+const ENCRYPTION_KEYS: [&str; 4] = [
+    "//79/Pv6+fj39vX08/Lx8O/u7ezr6uno5+bl5OPi4eA=",
+    "//79/Pv6+fj39vX08/Lx8O/u7ezr6uno5+bl5OPi4eA",
+    "__79_Pv6-fj39vX08_Lx8O_u7ezr6uno5-bl5OPi4eA",
+    "fffefdfcfbfaf9f8f7f6f5f4f3f2f1f0efeeedecebeae9e8e7e6e5e4e3e2e1e0",
+];
+
+#[test]
+fn keys_refreshes_and_clean_up_keep_their_bounds() {
+    refused_with(&[
+        ("[refresh]\ngrace_secs = 301", "from 0 to 300"),
+        ("[refresh]\ngrace_replays = 1001", "from 0 to 1000"),
+        ("[refresh]\nlost_answer = \"until-used\"", "did you mean \"until_used\"?"),
+        ("[keys]\ndir = \"\"", "This is empty."),
+        ("[keys]\npublish_ahead_secs = 86401", "from 0 to 86400"),
+        ("[keys]\nrotate_after_days = 3651", "from 0 to 3650"),
+        ("[keys]\nreload_secs = 0", "from 1 to 300"),
+        ("[keys]\nreload_secs = 301", "from 1 to 300"),
+        ("[store]\nkeep_ended_days = 3651", "from 0 to 3650"),
+        ("[store]\ncleanup_interval_secs = 0", "from 1 to 86400"),
+        ("[store]\ncleanup_interval_secs = 86401", "from 1 to 86400"),
+    ]);
+    let Settings { keys, refresh, store, .. } = good(
+        "[keys]\npublish_ahead_secs = 0\nrotate_after_days = 0\nreload_secs = 300\n\
+         [refresh]\ngrace_secs = 0\ngrace_replays = 1000\nlost_answer = \"until_used\"\n\
+         [store]\nkeep_ended_days = 1\ncleanup_interval_secs = 1",
+    );
+    assert_eq!(keys.publish_ahead, Duration::ZERO);
+    assert_eq!(keys.rotate_every, None);
+    assert_eq!(keys.reload, Duration::from_mins(5));
+    assert_eq!((refresh.grace_replays, refresh.lost_answer), (1000, LostAnswer::UntilUsed));
+    assert_eq!(store.keep_ended, Duration::from_hours(24));
+    assert_eq!(store.cleanup_interval, Duration::from_secs(1));
+}
+
+#[test]
+fn an_encryption_key_is_32_bytes_and_never_silently_none() {
+    for text in ENCRYPTION_KEYS {
+        let settings = good(&format!("[keys]\nencryption_key = \"{text}\""));
+        assert!(settings.keys.encryption_key.is_some(), "{text}");
+    }
+    let first = ENCRYPTION_KEYS[0];
+    let hex = ENCRYPTION_KEYS[3];
+    for text in [
+        &first[4..],
+        &format!("AAAA{first}"),
+        &hex[2..],
+        &format!("{hex}00"),
+        "correct horse battery staple, 32",
+    ] {
+        let message = refusal(&with_provider(&format!("[keys]\nencryption_key = \"{text}\"")));
+        assert_eq!(
+            message,
+            "There is 1 mistake in the configuration:\n\n\
+             1. keys.encryption_key = \"***\" (mintgate.toml:2)\n   \
+             This is not a key of 32 bytes.\n   \
+             Fix: write 32 random bytes in base64, base64url or hex, for example what \
+             `openssl rand -base64 32` prints."
+        );
+    }
+    refused_with(&[
+        ("[keys]\nencryption_key = \"\"", "This is empty."),
+        ("[keys]\nencryption_key_file = \"/nonexistent\"", "The file cannot be read"),
+        ("[keys]\nencryption_key = 5", "This must be a text."),
+    ]);
 }
 
 #[test]

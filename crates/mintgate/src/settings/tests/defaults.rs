@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use mintgate_domain::Requirement;
-use mintgate_domain::model::Role;
+use mintgate_domain::model::{LostAnswer, Role};
 
 use super::{good, with_provider};
 use crate::settings::reference::EXAMPLE;
@@ -36,6 +36,8 @@ fn the_defaults_are_the_contracts() {
     assert_eq!(store.pool_size, 10);
     assert_eq!(store.connect_timeout, Duration::from_secs(2));
     assert_eq!(store.statement_timeout, Duration::from_secs(5));
+    assert_eq!(store.keep_ended, Duration::from_hours(30 * 24));
+    assert_eq!(store.cleanup_interval, Duration::from_mins(1));
     assert_eq!(tokens.issuer, "http://127.0.0.1:8080");
     assert_eq!(tokens.audience, ["http://127.0.0.1:8080"]);
     assert_eq!(tokens.algorithm, Algorithm::Es256);
@@ -47,7 +49,12 @@ fn the_defaults_are_the_contracts() {
     assert!(tokens.extra_claims.is_empty());
     assert_eq!(keys.dir, Path::new("keys"));
     assert!(keys.access_key.is_none() && keys.refresh_key.is_none());
+    assert!(keys.encryption_key.is_none());
+    assert_eq!(keys.publish_ahead, Duration::from_mins(10));
+    assert_eq!(keys.rotate_every, Some(Duration::from_hours(90 * 24)));
+    assert_eq!(keys.reload, Duration::from_secs(10));
     assert_eq!(refresh.grace, Duration::from_secs(30));
+    assert_eq!((refresh.grace_replays, refresh.lost_answer), (10, LostAnswer::Grace));
     assert_eq!(cookies.access_name, "Auth-Access-Token");
     assert_eq!(cookies.refresh_name, "Auth-Refresh-Token");
     assert_eq!(cookies.same_site, SameSite::Lax);

@@ -5,6 +5,9 @@ use crate::settings::{Settings, StoreUrl};
 
 const SECRET: &str = "correct-horse-battery";
 
+/// It must be one to be taken, so it cannot be the same.
+const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
 /// A secret, well placed, in every key that takes one.
 fn secretive(dir: &std::path::Path) -> String {
     let key = dir.join("key");
@@ -12,6 +15,7 @@ fn secretive(dir: &std::path::Path) -> String {
     format!(
         "[store]\nurl = \"postgres://mint:{SECRET}@db/mint?sslmode=require&password={SECRET}\"\n\
          [keys]\naccess_key = \"{SECRET}\"\nrefresh_key_file = \"{}\"\n\
+         encryption_key = \"{ENCRYPTION_KEY}\"\n\
          {PROVIDER}client_secret = \"{SECRET}\"\n",
         key.display()
     )
@@ -25,10 +29,17 @@ fn secrets_are_in_the_settings_but_in_nothing_printed() {
     assert!(url.expose().contains(SECRET));
     assert_eq!(settings.keys.access_key.as_ref().unwrap().expose(), SECRET);
     assert_eq!(settings.keys.refresh_key.as_ref().unwrap().expose(), SECRET);
+    assert!(settings.keys.encryption_key.is_some());
     assert_eq!(settings.providers[0].client_secret.as_ref().unwrap().expose(), SECRET);
 
     let printed = settings.print();
-    assert!(!printed.contains(SECRET) && !format!("{settings:?}").contains(SECRET), "{printed}");
+    for secret in [SECRET, ENCRYPTION_KEY] {
+        assert!(
+            !printed.contains(secret) && !format!("{settings:?}").contains(secret),
+            "{printed}"
+        );
+    }
+    assert!(printed.contains("encryption_key = \"***\""), "{printed}");
     assert!(printed.contains("url = \"postgres://mint:***@db/mint?sslmode=require&password=***\""));
     assert!(printed.contains("client_secret = \"***\""));
     assert!(printed.contains("/key\"  # mintgate.toml:5"), "{printed}");
@@ -48,6 +59,9 @@ fn secrets_are_in_no_mistake() {
         good.replace("id = \"corp\"", "id = \"Corp\""),
         good.replace("client_secret", "client_secrt"),
         good.replace("access_key", "acces_key"),
+        good.replace("encryption_key", "encription_key"),
+        good.replace("encryption_key = \"00", "encryption_key = \""),
+        good.replace("encryption_key =", "encryption_key_file ="),
         good.replace("[keys]", "[kays]"),
         good.replace(
             &format!("access_key = \"{SECRET}\""),
@@ -63,8 +77,10 @@ fn secrets_are_in_no_mistake() {
         format!("client_secret = \"{SECRET}\n"),
     ] {
         let error = Settings::from_toml(&bad).unwrap_err();
-        assert!(!error.to_string().contains(SECRET), "{error}");
-        assert!(!format!("{error:?}").contains(SECRET), "{error:?}");
+        for secret in [SECRET, &ENCRYPTION_KEY[2..]] {
+            assert!(!error.to_string().contains(secret), "{error}");
+            assert!(!format!("{error:?}").contains(secret), "{error:?}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::Text;
@@ -19,11 +20,10 @@ fn lines(connection: &mut SqliteConnection, query: String) -> Vec<String> {
     rows.into_iter().map(|row| row.line).collect()
 }
 
-pub(crate) fn sqlite(path: &Path) -> Dump {
-    let url = path.to_str().expect("a plain path");
-    let mut connection = SqliteConnection::establish(url).expect("the store opens");
+pub(crate) fn sqlite(path: &Path, tables: impl Iterator<Item = &'static str>) -> Dump {
+    let mut connection = connect(path);
     let mut dump = Dump::default();
-    for table in Dump::TABLES {
+    for table in tables {
         let columns = format!("SELECT name AS line FROM pragma_table_info('{table}')");
         let quoted: Vec<_> = lines(&mut connection, columns)
             .iter()
@@ -35,12 +35,24 @@ pub(crate) fn sqlite(path: &Path) -> Dump {
     dump
 }
 
-pub(crate) async fn postgres(client: &Client) -> Dump {
+pub(crate) async fn postgres(client: &Client, tables: impl Iterator<Item = &'static str>) -> Dump {
     let mut dump = Dump::default();
-    for table in Dump::TABLES {
+    for table in tables {
         let rows = client.query(&format!("SELECT t::text FROM {table} t"), &[]).await;
         let rows = rows.expect("the store can be read");
         dump.insert(table, rows.iter().map(|row| row.get(0)).collect());
     }
     dump
+}
+
+pub(crate) fn run_on_sqlite(path: &Path, statement: &str) {
+    connect(path).batch_execute(statement).expect("the statement");
+}
+
+/// Waits its turn among the service's own connections.
+fn connect(path: &Path) -> SqliteConnection {
+    let url = path.to_str().expect("a plain path");
+    let mut connection = SqliteConnection::establish(url).expect("the store opens");
+    connection.batch_execute("PRAGMA busy_timeout = 5000").expect("a setting");
+    connection
 }

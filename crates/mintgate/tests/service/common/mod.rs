@@ -1,18 +1,25 @@
 //! A whole service for a test: the real application on real ports, a real provider, a real store.
 
 mod dump;
+pub(crate) mod log;
+pub(crate) mod session;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mintgate::app::{self, Application};
+use mintgate::app::{self, Application, Overrides};
 use mintgate::settings::Settings;
+use mintgate_domain::ports::Clock;
 use mintgate_mock_idp::{MockConfig, MockIdp, SignIn};
 use mintgate_testkit::Dump;
 use mintgate_testkit::postgres::TestDatabase;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+
+pub(crate) use session::Tokens;
 
 pub(crate) const REDIRECT_URI: &str = "http://localhost:3000/callback";
 
@@ -52,6 +59,8 @@ pub(crate) struct TestService {
     pub(crate) ops: SocketAddr,
     dir: tempfile::TempDir,
     store: StoreGuard,
+    text: String,
+    clock: Option<Arc<dyn Clock>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -62,8 +71,18 @@ pub(crate) struct Options {
     pub(crate) provider: &'static str,
     /// Sections of the file besides; `[tokens]` and the like.
     pub(crate) more: String,
-    /// Replaces the store's address, to put something in between.
+    /// How long the store is waited for. Short only where a test takes it away: a busy machine is slow.
+    pub(crate) store_timeout_ms: u32,
+    /// Lines of the store's section.
+    pub(crate) store: &'static str,
+    /// Lines of the keys' section.
+    pub(crate) keys: String,
+    /// Replaces the store's address, to put something in between or to share one.
     pub(crate) store_url: Option<String>,
+    /// Says in `server.public_url` where it really is.
+    pub(crate) real_address: bool,
+    /// Replaces the machine's clock.
+    pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) without_schema: bool,
     pub(crate) redirect_uris: Vec<String>,
     pub(crate) mock: MockConfig,
@@ -74,7 +93,12 @@ impl Default for Options {
         Self {
             provider: "",
             more: String::new(),
+            store_timeout_ms: 10_000,
+            store: "",
+            keys: String::new(),
             store_url: None,
+            real_address: false,
+            clock: None,
             without_schema: false,
             redirect_uris: vec![REDIRECT_URI.to_owned()],
             mock: MockConfig::default(),
@@ -105,21 +129,30 @@ impl TestService {
             }
         };
         let keys = dir.path().join("keys");
+        let (listen, public_url) = if options.real_address {
+            let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = free.local_addr().expect("an address");
+            (address.to_string(), format!("http://{address}"))
+        } else {
+            ("127.0.0.1:0".to_owned(), "http://localhost:8080".to_owned())
+        };
         let text = format!(
             r#"
             {more}
             [server]
-            listen = "127.0.0.1:0"
-            public_url = "http://localhost:8080"
+            listen = "{listen}"
+            public_url = "{public_url}"
             workers = 1
             [ops]
             listen = "127.0.0.1:0"
             [store]
             url = "{url}"
-            connect_timeout_ms = 1000
-            statement_timeout_ms = 1000
+            connect_timeout_ms = {store_timeout_ms}
+            statement_timeout_ms = {store_timeout_ms}
+            {store_lines}
             [keys]
             dir = "{keys}"
+            {keys_lines}
             [[roles.rules]]
             provider = "corp"
             claim = "groups"
@@ -139,16 +172,18 @@ impl TestService {
             "#,
             more = options.more,
             url = options.store_url.as_deref().unwrap_or(&url),
+            store_timeout_ms = options.store_timeout_ms,
+            store_lines = options.store,
             keys = keys.display(),
+            keys_lines = options.keys,
             issuer = idp.issuer(),
             provider = options.provider,
             redirect_uris = options.redirect_uris,
         );
-        let settings = Settings::from_toml(&text).unwrap_or_else(|error| panic!("{error}"));
         if options.store_url.is_none() && !options.without_schema {
-            app::migrate(&settings).await.expect("the schema is made");
+            app::migrate(&settings(&text)).await.expect("the schema is made");
         }
-        let (public, ops, stop, thread) = run(settings);
+        let (public, ops, stop, thread) = run(settings(&text), options.clock.clone());
         let client = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
@@ -161,9 +196,32 @@ impl TestService {
             ops,
             dir,
             store: guard,
+            text,
+            clock: options.clock,
             stop: Some(stop),
             thread: Some(thread),
         }
+    }
+
+    /// Ends the process, as far as it is one, and starts another on the same store.
+    pub(crate) fn restart(&mut self) {
+        self.ask_to_stop();
+        self.wait_until_stopped();
+        let (public, ops, stop, thread) = run(settings(&self.text), self.clock.clone());
+        (self.public, self.ops) = (public, ops);
+        (self.stop, self.thread) = (Some(stop), Some(thread));
+    }
+
+    /// Its configuration as a file, for commands.
+    pub(crate) fn config_file(&self) -> std::path::PathBuf {
+        let path = self.dir.path().join("mintgate.toml");
+        std::fs::write(&path, &self.text).expect("a file");
+        path
+    }
+
+    /// A directory that goes with it.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The provider, while it has not been stopped.
@@ -197,12 +255,29 @@ impl TestService {
         self.post(&bare(code)).send().await.expect("an answer")
     }
 
-    /// Everything in the store.
+    /// Everything in the store but who cleans up, which does not hang together with requests.
     pub(crate) async fn dump(&self) -> Dump {
+        let tables = Dump::TABLES.into_iter().filter(|table| *table != "duties");
         match &self.store {
-            StoreGuard::Sqlite => dump::sqlite(&self.dir.path().join("test.db")),
-            StoreGuard::Postgres(database) => dump::postgres(&database.client().await).await,
+            StoreGuard::Sqlite => dump::sqlite(&self.sqlite_file(), tables),
+            StoreGuard::Postgres(database) => {
+                dump::postgres(&database.client().await, tables).await
+            }
         }
+    }
+
+    /// Changes rows past the service, by a statement in the store's own language.
+    pub(crate) async fn sql(&self, sqlite: &str, postgres: &str) {
+        match &self.store {
+            StoreGuard::Sqlite => dump::run_on_sqlite(&self.sqlite_file(), sqlite),
+            StoreGuard::Postgres(database) => {
+                database.client().await.batch_execute(postgres).await.expect("the statement");
+            }
+        }
+    }
+
+    pub(crate) fn sqlite_file(&self) -> std::path::PathBuf {
+        self.dir.path().join("test.db")
     }
 
     /// How many sessions there are.
@@ -272,6 +347,10 @@ pub(crate) async fn database() -> TestDatabase {
     .await
 }
 
+fn settings(text: &str) -> Settings {
+    Settings::from_toml(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// A sign-in as from a bare authorization request.
 pub(crate) fn sign_in(user: &str) -> SignIn {
     SignIn {
@@ -321,12 +400,14 @@ pub(crate) async fn assert_error(answer: Response, status: StatusCode, code: &st
 /// Runs the service on a thread of its own until the sender is used or dropped.
 fn run(
     settings: Settings,
+    clock: Option<Arc<dyn Clock>>,
 ) -> (SocketAddr, SocketAddr, oneshot::Sender<()>, std::thread::JoinHandle<()>) {
     let (stop, stopped) = oneshot::channel();
     let (report, addresses) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async {
-            let application = Application::build_with(settings, |config| {
+            let overrides = Overrides { clock, ..Overrides::default() };
+            let application = Application::build_overridden(settings, overrides, |config| {
                 config.route("/test/panic", actix_web::web::get().to(panics));
             })
             .await

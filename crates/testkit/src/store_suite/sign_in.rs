@@ -1,94 +1,21 @@
-//! The contract of a store: what Postgres, SQLite and the fake in memory all must pass.
-//!
-//! [`store_suite!`](crate::store_suite!) makes each case a test of its own.
+//! Signing in: users, identities, and the sessions that are opened for them.
 
-use futures_util::future::join_all;
 use mintgate_domain::model::{
-    ClaimValue, ClientInfo, ExternalIdentity, Role, SessionOpening, Timestamp, UserId,
+    ClaimValue, ClientInfo, ExternalIdentity, Role, Session, SessionOpening, Timestamp, UserId,
 };
 use mintgate_domain::ports::OpenOutcome;
 use uuid::Uuid;
 
-use crate::openings::{Openings, consumed, id_token_text, identity, refresh_token_text};
-use crate::store_under_test::{StoreUnderTest, StoredSession, hex};
-
-/// How many callers race.
-const RACERS: usize = 16;
-
-/// One test for each case; the argument is an async function that gives a fresh store.
-#[macro_export]
-macro_rules! store_suite {
-    ($fresh_store:path) => {
-        $crate::store_suite!(
-            @cases $fresh_store,
-            a_fresh_store_is_ready,
-            a_first_sign_in_stores_one_row_of_each_kind,
-            a_user_is_found_by_the_identity_that_signed_in,
-            case_30_issuer_and_subject_are_compared_byte_for_byte,
-            identities_that_look_like_sql_are_only_text,
-            a_second_session_belongs_to_the_same_user,
-            what_an_operator_did_to_a_user_is_found,
-            a_known_identity_is_not_created_again,
-            many_first_sign_ins_at_once_create_one_user,
-            case_25_an_id_token_opens_one_session,
-            case_25_a_replayed_id_token_creates_no_user,
-            case_25_one_id_token_posted_by_many_at_once_opens_one_session,
-            case_32_a_disabled_user_opens_nothing,
-            a_user_that_is_gone_opens_nothing,
-            repeating_an_opening_changes_nothing,
-            repeating_an_opening_many_times_at_once_leaves_one_row,
-            every_column_survives,
-            a_session_with_the_least_survives,
-            case_45_a_dump_holds_digests_and_no_token,
-        );
-    };
-    (@cases $fresh_store:path, $($case:ident),+ $(,)?) => {
-        $(
-            #[tokio::test]
-            async fn $case() {
-                $crate::store_suite::$case(&$fresh_store().await).await;
-            }
-        )+
-    };
-}
-
-async fn open(store: &dyn StoreUnderTest, opening: &SessionOpening) -> OpenOutcome {
-    store.store().open_session(opening).await.expect("an outcome")
-}
-
-/// Opens a session, which must not work, and must not leave anything behind.
-async fn is_refused(store: &dyn StoreUnderTest, opening: &SessionOpening, with: OpenOutcome) {
-    let before = store.dump().await;
-    assert_eq!(open(store, opening).await, with);
-    assert_eq!(store.dump().await, before, "a refusal must not write");
-    assert_eq!(store.find_session(opening.session.id).await, None);
-}
-
-/// Opens all of them at once and counts the outcomes: opened, and the other.
-async fn race(
-    store: &dyn StoreUnderTest,
-    openings: Vec<SessionOpening>,
-    other: OpenOutcome,
-) -> (usize, usize) {
-    let calls = openings.into_iter().map(|opening| {
-        let store = store.store();
-        tokio::spawn(async move { store.open_session(&opening).await.expect("an outcome") })
-    });
-    let outcomes: Vec<_> = join_all(calls).await.into_iter().map(Result::unwrap).collect();
-    let count = |wanted| outcomes.iter().filter(|outcome| **outcome == wanted).count();
-    (count(OpenOutcome::Opened), count(other))
-}
-
-async fn find(store: &dyn StoreUnderTest, identity: &ExternalIdentity) -> Option<UserId> {
-    store.store().find_user(identity).await.expect("an answer").map(|user| user.id)
-}
-
-/// A new user with a session.
-async fn known_user(store: &dyn StoreUnderTest, openings: &Openings, subject: &str) -> UserId {
-    let opening = openings.new_user(identity(subject));
-    assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
-    opening.owner.user_id()
-}
+use super::{
+    RACERS, count, find, find_session, is_refused, known_user, open, open_at_once, rotated, soon,
+    stored,
+};
+use crate::openings::{
+    Openings, consumed, id_token_text, idempotency_key_text, identity, refresh_token_text,
+    repeatable,
+};
+use crate::rotations::rotation;
+use crate::store_under_test::{StoreUnderTest, hex};
 
 /// It answers, and its schema is current.
 pub async fn a_fresh_store_is_ready(store: &dyn StoreUnderTest) {
@@ -161,7 +88,7 @@ pub async fn a_second_session_belongs_to_the_same_user(store: &dyn StoreUnderTes
     let again = openings.existing(ada);
     assert_eq!(open(store, &again).await, OpenOutcome::Opened);
     assert_eq!(store.dump().await.counts(), [1, 1, 0, 2]);
-    assert_eq!(store.find_session(again.session.id).await.expect("a session").user, ada);
+    assert_eq!(find_session(store, again.session.id).await.expect("a session").user, ada);
 }
 
 /// Granted roles, and when a user was disabled.
@@ -197,8 +124,9 @@ pub async fn many_first_sign_ins_at_once_create_one_user(store: &dyn StoreUnderT
         opening.consumed = Some(consumed(&n.to_string()));
         opening
     });
-    let outcomes = race(store, racers.collect(), OpenOutcome::IdentityTaken).await;
-    assert_eq!(outcomes, (1, RACERS - 1));
+    let outcomes = open_at_once(store, racers.collect()).await;
+    assert_eq!(count(&outcomes, &OpenOutcome::Opened), 1);
+    assert_eq!(count(&outcomes, &OpenOutcome::IdentityTaken), RACERS - 1);
     assert_eq!(store.dump().await.counts(), [1, 1, 1, 1]);
 }
 
@@ -240,8 +168,9 @@ pub async fn case_25_one_id_token_posted_by_many_at_once_opens_one_session(
         opening.consumed = Some(consumed("ada"));
         opening
     });
-    let outcomes = race(store, racers.collect(), OpenOutcome::IdTokenReplayed).await;
-    assert_eq!(outcomes, (1, RACERS - 1));
+    let outcomes = open_at_once(store, racers.collect()).await;
+    assert_eq!(count(&outcomes, &OpenOutcome::Opened), 1);
+    assert_eq!(count(&outcomes, &OpenOutcome::IdTokenReplayed), RACERS - 1);
     assert_eq!(store.dump().await.counts(), [1, 1, 1, 2]);
 }
 
@@ -287,8 +216,8 @@ pub async fn repeating_an_opening_changes_nothing(store: &dyn StoreUnderTest) {
 pub async fn repeating_an_opening_many_times_at_once_leaves_one_row(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
     opening.consumed = Some(consumed("ada"));
-    let outcomes = race(store, vec![opening; RACERS], OpenOutcome::IdentityTaken).await;
-    assert_eq!(outcomes, (RACERS, 0));
+    let outcomes = open_at_once(store, vec![opening; RACERS]).await;
+    assert_eq!(outcomes, [OpenOutcome::Opened; RACERS]);
     assert_eq!(store.dump().await.counts(), [1, 1, 1, 1]);
 }
 
@@ -318,6 +247,9 @@ pub async fn every_column_survives(store: &dyn StoreUnderTest) {
         ("whole".to_owned(), ClaimValue::Float(1.0)),
         ("huge".to_owned(), ClaimValue::Float(1e18)),
         ("tiny".to_owned(), ClaimValue::Float(-1.5e-300)),
+        ("smallest of all".to_owned(), ClaimValue::Float(f64::from_bits(1))),
+        ("beyond integers".to_owned(), ClaimValue::Float(9.007_199_254_740_993e30)),
+        ("every digit".to_owned(), ClaimValue::Float(0.1 + 0.2)),
         (
             "nested".to_owned(),
             ClaimValue::List(vec![
@@ -326,6 +258,7 @@ pub async fn every_column_survives(store: &dyn StoreUnderTest) {
                 text(""),
             ]),
         ),
+        ("deep".to_owned(), (0..100).fold(text("down"), |inner, _| ClaimValue::List(vec![inner]))),
     ]
     .into();
     is_read_back(store, opening).await;
@@ -341,26 +274,40 @@ pub async fn a_session_with_the_least_survives(store: &dyn StoreUnderTest) {
 }
 
 async fn is_read_back(store: &dyn StoreUnderTest, opening: SessionOpening) {
-    assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
-    let expected = StoredSession {
+    let session = opening.session.clone();
+    let expected = Session {
+        id: session.id,
         user: opening.owner.user_id(),
-        last_used_at: opening.session.created_at,
-        session: opening.session,
+        provider: session.provider,
+        refresh: session.refresh,
+        previous: None,
+        absolute_expires_at: session.absolute_expires_at,
+        grant: session.grant,
+        client: session.client,
+        created_at: session.created_at,
+        last_used_at: session.created_at,
+        end: None,
     };
-    assert_eq!(store.find_session(expected.session.id).await, Some(expected));
+    assert_eq!(stored(store, &opening).await, expected);
 }
 
 /// What would let somebody in cannot be read out.
 pub async fn case_45_a_dump_holds_digests_and_no_token(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
     let mark = consumed("ada");
+    let record = repeatable("ada");
     opening.consumed = Some(mark);
-    assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
+    opening.idempotency = Some(record);
+    let session = stored(store, &opening).await;
+    let next = rotated(store, &rotation(&session, soon())).await;
     let dump = format!("{:?}", store.dump().await);
-    for digest in [opening.session.refresh.hash, mark.hash] {
+    let request = record.request;
+    for digest in [session.refresh.hash, next.refresh.hash, mark.hash, request.key, request.body] {
         assert!(dump.contains(&hex(digest.as_bytes())), "the digest is there: {dump}");
     }
-    for token in [refresh_token_text(opening.session.id), id_token_text("ada")] {
+    let texts =
+        [refresh_token_text(opening.session.id), id_token_text("ada"), idempotency_key_text("ada")];
+    for token in texts {
         let bytes = hex(token.as_bytes());
         assert!(!dump.contains(&token) && !dump.contains(&bytes), "{token} is in the dump");
     }

@@ -1,0 +1,8 @@
+//! The life of a session after its opening, on fakes: what cannot be arranged over HTTP, above all
+//! what happens between two steps, and what happens at which second.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod own_sessions;
+mod refresh;
+mod repeats;
+mod rig;

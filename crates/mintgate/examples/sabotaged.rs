@@ -1,0 +1,174 @@
+//! The service with a session store that checks first and writes then: for `cargo xtask chaos
+//! --sabotage`, which must notice. Never to be deployed. Postgres only.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_trait::async_trait;
+use clap::{Parser, Subcommand};
+use mintgate::app::{self, Application, Overrides};
+use mintgate::settings::{Settings, StoreUrl};
+use mintgate::system::OsEntropy;
+use mintgate_domain::TokenHash;
+use mintgate_domain::model::{
+    IdempotencyKey, RevokeReason, Rotation, Session, SessionId, SessionOpening, Timestamp, UserId,
+    Verdict,
+};
+use mintgate_domain::ports::{
+    EndOutcome, Entropy, OpenOutcome, RefreshTokenRepo, RotateOutcome, StoreError,
+};
+use tokio::sync::Mutex;
+use tokio_postgres::{Client, NoTls};
+
+/// The longest time between the check and the write: over a second, so that tokens of one generation
+/// are issued in different seconds and differ.
+const PAUSE_MILLIS: u64 = 1500;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the sabotaged service.
+    Serve {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Command::Serve { config } = Cli::parse().command;
+    let settings = Settings::load(Some(&config), std::env::vars_os())?;
+    mintgate::logging::start(&settings.log)?;
+    let StoreUrl::Postgres(url) = &settings.store.url else {
+        anyhow::bail!("the sabotage is written for Postgres");
+    };
+    let database = url.expose().to_owned();
+    let overrides = Overrides {
+        sessions: Some(Box::new(move |inner| {
+            Arc::new(CheckThenUpdate { inner, database, client: Mutex::new(None) })
+        })),
+        ..Overrides::default()
+    };
+    let application = Application::build_overridden(settings, overrides, |_| ()).await?;
+    application.run_until(app::stop_signal()?).await
+}
+
+/// Decides about a rotation by a session it has read before, and not by the one it writes to.
+struct CheckThenUpdate {
+    inner: Arc<dyn RefreshTokenRepo>,
+    database: String,
+    client: Mutex<Option<Client>>,
+}
+
+impl CheckThenUpdate {
+    async fn pause() {
+        let random = (&OsEntropy as &dyn Entropy).bytes();
+        let millis = u64::from(u16::from_le_bytes(random)) % PAUSE_MILLIS;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// Writes, whatever the session has become meanwhile.
+    async fn write(&self, rotation: &Rotation) -> anyhow::Result<()> {
+        let Rotation { session, presented, successor, now, .. } = rotation;
+        let sql = "UPDATE sessions SET gen = $2, cur_hash = $3, cur_kid = $4,
+                       cur_iat = to_timestamp($5::bigint), cur_exp = to_timestamp($6::bigint),
+                       prev_hash = $7, prev_replays = 0, rotated_at = clock_timestamp(),
+                       last_used_at = to_timestamp($8::bigint)
+                   WHERE id = $1::text::uuid";
+        let generation = i64::try_from(successor.generation)?;
+        let mut client = self.client.lock().await;
+        if client.as_ref().is_none_or(Client::is_closed) {
+            let (fresh, connection) = tokio_postgres::connect(&self.database, NoTls).await?;
+            tokio::spawn(connection);
+            *client = Some(fresh);
+        }
+        let client = client.as_ref().context("there is no connection")?;
+        client
+            .execute(
+                sql,
+                &[
+                    &session.to_string(),
+                    &generation,
+                    &successor.hash.as_bytes().as_slice(),
+                    &successor.key_id.as_str(),
+                    &successor.issued_at.as_unix(),
+                    &successor.expires_at.as_unix(),
+                    &presented.hash.as_bytes().as_slice(),
+                    &now.as_unix(),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl RefreshTokenRepo for CheckThenUpdate {
+    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
+        let Some(read) = self.inner.find_session(rotation.session).await? else {
+            return Ok(RotateOutcome::Unknown);
+        };
+        if rotation.judge(&read, false) != Verdict::Rotate {
+            // What needs no write, or ends the session, is done properly.
+            return self.inner.rotate(rotation).await;
+        }
+        Self::pause().await;
+        self.write(rotation)
+            .await
+            .map_err(|error| StoreError::Unavailable(format!("{error:#}")))?;
+        let session = Session { refresh: rotation.successor.clone(), ..read };
+        Ok(RotateOutcome::Rotated(Box::new(session)))
+    }
+
+    async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
+        self.inner.open_session(opening).await
+    }
+
+    async fn find_opening(
+        &self,
+        key: TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
+        self.inner.find_opening(key, now).await
+    }
+
+    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.inner.find_session(id).await
+    }
+
+    async fn live_sessions(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.inner.live_sessions(user, now, limit).await
+    }
+
+    async fn end_session(
+        &self,
+        id: SessionId,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<EndOutcome, StoreError> {
+        self.inner.end_session(id, user, reason, now).await
+    }
+
+    async fn end_user_sessions(
+        &self,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.inner.end_user_sessions(user, reason, now).await
+    }
+}

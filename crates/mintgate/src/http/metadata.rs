@@ -1,0 +1,127 @@
+//! `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`: what a verifier
+//! needs to set itself up from the issuer alone.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use mintgate_domain::TokenHash;
+use serde::Serialize;
+use url::Url;
+
+use super::error::{ApiError, ErrorKind};
+use super::{AppState, public_document};
+use crate::settings::Settings;
+
+/// Where the document can be, whatever the issuer's path; [`show`] knows where it is.
+pub(super) const ROUTES: [&str; 5] = [
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration/{path:.+}",
+    "/.well-known/oauth-authorization-server/{path:.+}",
+    "/{path:.+}/.well-known/openid-configuration",
+];
+
+/// OIDC Discovery 1.0 §3 and RFC 8414 §2, as far as it is true of us.
+///
+/// We are no authorization server: people sign in at their provider, and `/api/v1/auth/token` is no
+/// token endpoint of RFC 6749. So none is named.
+#[derive(Serialize)]
+struct Document<'a> {
+    issuer: &'a str,
+    jwks_uri: &'a str,
+    /// Required, though RFC 8414 §3.2 leaves out what has no elements.
+    response_types_supported: [&'a str; 0],
+    subject_types_supported: [&'a str; 1],
+    /// How access tokens are signed; some verifiers accept no other algorithm than these.
+    id_token_signing_alg_values_supported: [&'a str; 1],
+}
+
+/// The document, and where it is found.
+#[derive(Debug)]
+pub(super) struct Metadata {
+    json: String,
+    etag: String,
+    paths: [String; 3],
+}
+
+impl Metadata {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let tokens = &settings.tokens;
+        Self::of(&tokens.issuer, &settings.server.public_url, tokens.algorithm.name())
+    }
+
+    fn of(issuer: &str, public_url: &Url, algorithm: &str) -> Self {
+        let origin = public_url.origin().ascii_serialization();
+        let document = Document {
+            issuer,
+            jwks_uri: &format!("{origin}/.well-known/jwks.json"),
+            response_types_supported: [],
+            subject_types_supported: ["public"],
+            id_token_signing_alg_values_supported: [algorithm],
+        };
+        // Texts and arrays of texts: there is nothing that could not be written as JSON.
+        let json = serde_json::to_string(&document).unwrap_or_default();
+        let digest = TokenHash::of(&json);
+        let tag = u128::from_be_bytes(std::array::from_fn(|i| digest.as_bytes()[i]));
+        Self { etag: format!("\"{tag:032x}\""), json, paths: paths(issuer) }
+    }
+}
+
+/// An issuer with a path has its document below it (OIDC Discovery §4) or between host and path
+/// (RFC 8414 §3), there under either name (RFC 8414 §5).
+fn paths(issuer: &str) -> [String; 3] {
+    let url = Url::parse(issuer);
+    let path = url.as_ref().map_or("", |url| url.path().trim_end_matches('/'));
+    [
+        format!("{path}/.well-known/openid-configuration"),
+        format!("/.well-known/openid-configuration{path}"),
+        format!("/.well-known/oauth-authorization-server{path}"),
+    ]
+}
+
+/// The document, or 304 if the caller has it.
+pub(super) async fn show(
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let metadata = &state.metadata;
+    if !metadata.paths.iter().any(|path| path == request.path()) {
+        return Err(ApiError::new(ErrorKind::NOT_FOUND));
+    }
+    Ok(public_document::answer(&request, &metadata.json, &metadata.etag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_says_where_the_keys_are_and_names_no_endpoint_we_do_not_have() {
+        let url = Url::parse("https://auth.example.com").unwrap();
+        let metadata = Metadata::of("https://id.example.com/", &url, "EdDSA");
+        assert_eq!(
+            metadata.json,
+            r#"{"issuer":"https://id.example.com/","jwks_uri":"https://auth.example.com/.well-known/jwks.json","response_types_supported":[],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["EdDSA"]}"#
+        );
+        assert_eq!(metadata.etag.len(), 34);
+        assert_ne!(metadata.etag, Metadata::of("https://id.example.com", &url, "EdDSA").etag);
+    }
+
+    #[test]
+    fn an_issuer_with_a_path_has_its_document_where_the_standards_say() {
+        let root = [
+            "/.well-known/openid-configuration",
+            "/.well-known/openid-configuration",
+            "/.well-known/oauth-authorization-server",
+        ];
+        assert_eq!(paths("https://id.example.com"), root);
+        assert_eq!(paths("https://id.example.com/"), root);
+        assert_eq!(
+            paths("https://id.example.com/tenant/1/"),
+            [
+                "/tenant/1/.well-known/openid-configuration",
+                "/.well-known/openid-configuration/tenant/1",
+                "/.well-known/oauth-authorization-server/tenant/1",
+            ]
+        );
+    }
+}

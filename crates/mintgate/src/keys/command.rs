@@ -1,0 +1,541 @@
+//! `mintgate keys`: shows the ring of signing keys and changes it, whether or not the service runs.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail, ensure};
+use mintgate_domain::model::{KeyId, KeyUse, Timestamp};
+use mintgate_domain::ports::Clock;
+use mintgate_signer_jose::{Algorithm, KeyInfo, KeyRing, KeyState, RetireOutcome};
+
+use super::{KeyPlace, explained, rfc_3339};
+use crate::metrics::PrometheusMetrics;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::system::SystemClock;
+
+/// What can be done with the signing keys.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum KeysCommand {
+    /// Show every key: what it signs, where it stands, and from when on it signs.
+    List,
+    /// Have the next key take over. What the key before it has signed stays good.
+    Rotate {
+        /// Which tokens the key signs.
+        #[arg(long = "use", value_name = "USE", default_value = "access")]
+        key_use: RotatedUse,
+    },
+    /// Remove a key at once. Everything it has signed is refused from then on.
+    Retire {
+        /// The key, as `mintgate keys list` calls it.
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+        /// Do it, and not only say what it would do.
+        #[arg(long)]
+        emergency: bool,
+    },
+}
+
+/// The uses of a key, as they are written on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RotatedUse {
+    /// The key that signs access tokens.
+    Access,
+    /// The key that signs refresh tokens.
+    Refresh,
+}
+
+impl KeysCommand {
+    /// Does it; what there is to say about it, in lines. Never key material.
+    ///
+    /// # Errors
+    /// If the keys or their store cannot be reached or used, if there is no such key, or if it is
+    /// given in the configuration, or if an emergency was not said to be one.
+    pub async fn run(&self, settings: &Settings) -> anyhow::Result<String> {
+        self.run_by(settings, Arc::new(SystemClock::new())).await
+    }
+
+    async fn run_by(&self, settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<String> {
+        if let KeyPlace::Directory(path) = KeyPlace::of(&settings.keys) {
+            // The service makes it. Where there is none, this is another configuration than the
+            // service's, or another working directory, and new keys would be nobody's.
+            ensure!(
+                path.is_dir(),
+                "keys.dir: there is no directory {}; run this with the configuration, in the \
+                 working directory, and as the user that the service runs with",
+                path.display()
+            );
+        }
+        let metrics = Arc::new(PrometheusMetrics::new("", "")?);
+        let store = Store::open(&settings.store, metrics, Arc::clone(&clock))?;
+        let ring = super::open(settings, &store, Arc::clone(&clock))?;
+        let command = Command { settings, ring, clock };
+        match self {
+            Self::List => command.list().await,
+            Self::Rotate { key_use: RotatedUse::Access } => command.rotate(KeyUse::Access).await,
+            Self::Rotate { key_use: RotatedUse::Refresh } => command.rotate(KeyUse::Refresh).await,
+            Self::Retire { kid, emergency } => {
+                command.retire(&KeyId::new(kid.as_str()), *emergency).await
+            }
+        }
+    }
+}
+
+struct Command<'a> {
+    settings: &'a Settings,
+    ring: Arc<KeyRing>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Command<'_> {
+    async fn list(&self) -> anyhow::Result<String> {
+        self.load().await?;
+        let keys = self.ring.keys();
+        if keys.is_empty() {
+            return Ok("There are no keys yet; the service makes them when it starts.\n".to_owned());
+        }
+        Ok(table(&keys))
+    }
+
+    async fn rotate(&self, key_use: KeyUse) -> anyhow::Result<String> {
+        self.load().await?;
+        let before = self.current(key_use);
+        let next = self.ring.rotate(key_use).await;
+        let next = next.map_err(|error| explained(error, &self.settings.keys))?;
+        let (kid, name) = (&next.id, key_use.name());
+        let at = next.activates_at.context("the key has no time to sign from")?;
+        let mut out = String::new();
+        if at <= self.now() {
+            let _ = writeln!(out, "The {name} key {kid} signs from now on.");
+            if let Some(before) = before.filter(|before| *before != next.id) {
+                let _ = writeln!(out, "What {before} has signed stays good.");
+            }
+        } else {
+            let published = rfc_3339(next.created_at);
+            let ahead = self.settings.keys.publish_ahead.as_secs();
+            let _ = writeln!(
+                out,
+                "The {name} key {kid} signs from {} on.\n\
+                 Not at once: it is there since {published}, and whoever verifies tokens has to \
+                 know a key before it signs (keys.publish_ahead_secs = {ahead}).",
+                rfc_3339(at),
+            );
+        }
+        let _ = writeln!(out, "{}", self.noticed());
+        Ok(out)
+    }
+
+    async fn retire(&self, id: &KeyId, emergency: bool) -> anyhow::Result<String> {
+        self.load().await?;
+        let Some(key) = self.ring.keys().into_iter().find(|key| key.id == *id) else {
+            return Err(self.unknown(id));
+        };
+        if !emergency && key.number.is_some() {
+            bail!(
+                "this removes the {} key {id} at once, and is for a key that somebody else may \
+                 have. {}\nTo replace a key in the usual way, use `mintgate keys rotate`: nobody \
+                 notices that. If this is an emergency, add --emergency.",
+                key.key_use.name(),
+                consequences(&key)
+            );
+        }
+        let outcome = self.ring.retire(id).await;
+        let outcome = outcome.map_err(|error| explained(error, &self.settings.keys))?;
+        let mut out = format!("The {} key {id} is removed.\n", key.key_use.name());
+        match outcome {
+            RetireOutcome::Replaced(next) => {
+                let _ = writeln!(out, "{} signs in its place from now on.", next.id);
+            }
+            RetireOutcome::Removed => {}
+            RetireOutcome::Unknown => return Err(self.unknown(id)),
+        }
+        let _ = writeln!(out, "{}\n{}", consequences(&key), self.noticed());
+        Ok(out)
+    }
+
+    async fn load(&self) -> anyhow::Result<()> {
+        self.ring.load().await.map_err(|error| explained(error, &self.settings.keys))
+    }
+
+    fn current(&self, key_use: KeyUse) -> Option<KeyId> {
+        let mut keys = self.ring.keys().into_iter();
+        let key = keys.find(|key| key.key_use == key_use && key.state == KeyState::Current);
+        key.map(|key| key.id)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now().into()
+    }
+
+    fn noticed(&self) -> String {
+        let secs = self.settings.keys.reload.as_secs();
+        format!(
+            "Services that run notice within {secs} s (keys.reload_secs); none needs a restart."
+        )
+    }
+
+    fn unknown(&self, id: &KeyId) -> anyhow::Error {
+        let keys = self.ring.keys();
+        if keys.is_empty() {
+            return anyhow::anyhow!("there is no key {id}, and no other either");
+        }
+        anyhow::anyhow!("there is no key {id}; there are\n{}", table(&keys).trim_end())
+    }
+}
+
+/// What it means that a key is gone.
+fn consequences(key: &KeyInfo) -> String {
+    match (key.key_use, key.state) {
+        (_, KeyState::Next) => "It has not signed anything yet.".to_owned(),
+        (KeyUse::Refresh, _) => {
+            "Every refresh token it has signed is refused: everybody who is signed in with one \
+             must sign in again."
+                .to_owned()
+        }
+        (KeyUse::Access, _) => {
+            let mut text = "Every access token it has signed is refused; clients get another by \
+                            refreshing, nobody has to sign in again."
+                .to_owned();
+            if key.algorithm != Algorithm::Hs256 {
+                text.push_str(
+                    " Services that verify tokens with the JWKS go on accepting them until they \
+                     fetch it again, which they may put off for 300 s.",
+                );
+            }
+            text
+        }
+    }
+}
+
+/// The keys as lines with aligned columns.
+fn table(keys: &[KeyInfo]) -> String {
+    let header = ["USE", "KID", "ALGORITHM", "STATE", "CREATED", "SIGNS"].map(str::to_owned);
+    let mut rows = vec![header];
+    rows.extend(keys.iter().map(|key| {
+        let created =
+            if key.number.is_some() { rfc_3339(key.created_at) } else { "(configured)".to_owned() };
+        [
+            key.key_use.name().to_owned(),
+            key.id.to_string(),
+            key.algorithm.to_string(),
+            key.state.name().to_owned(),
+            created,
+            signs(key, keys),
+        ]
+    }));
+    let mut widths = [0; 6];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.len());
+        }
+    }
+    let mut out = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out
+}
+
+/// When a key signs.
+fn signs(key: &KeyInfo, keys: &[KeyInfo]) -> String {
+    match (key.state, key.activates_at) {
+        (KeyState::Next, Some(at)) => format!("from {}", rfc_3339(at)),
+        (KeyState::Next, None) => "stands by".to_owned(),
+        (KeyState::Current, _) if key.number.is_none() => "always".to_owned(),
+        (KeyState::Current, at) => {
+            at.map_or_else(String::new, |at| format!("since {}", rfc_3339(at)))
+        }
+        (KeyState::Former, _) => {
+            let later =
+                |other: &&KeyInfo| other.key_use == key.key_use && other.number > key.number;
+            let until = keys.iter().filter(later).filter_map(|other| other.activates_at).min();
+            until.map_or_else(String::new, |at| format!("until {}", rfc_3339(at)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser as _;
+    use mintgate_testkit::ManualClock;
+
+    use super::super::tests::{ENCRYPTION_KEY, FIXED_ACCESS_KEY, FIXED_REFRESH_KEY, Place};
+    use super::*;
+
+    /// What a service that has just started for the first time leaves behind.
+    async fn started(place: &Place, clock: &Arc<ManualClock>) -> Settings {
+        let settings = place.settings("");
+        place.maintain(&settings, clock).await;
+        settings
+    }
+
+    async fn run(command: KeysCommand, settings: &Settings, clock: &Arc<ManualClock>) -> String {
+        command.run_by(settings, clock.clone()).await.unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    async fn refusal(
+        command: KeysCommand,
+        settings: &Settings,
+        clock: &Arc<ManualClock>,
+    ) -> String {
+        let error = command.run_by(settings, clock.clone()).await.unwrap_err();
+        format!("{error:#}")
+    }
+
+    /// The rows of the table, in cells; without the header.
+    async fn list(settings: &Settings, clock: &Arc<ManualClock>) -> Vec<Vec<String>> {
+        let text = run(KeysCommand::List, settings, clock).await;
+        let mut lines = text.lines();
+        let header: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
+        assert_eq!(header, ["USE", "KID", "ALGORITHM", "STATE", "CREATED", "SIGNS"]);
+        let cells = |line: &str| {
+            let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+            cells.map(str::to_owned).collect()
+        };
+        lines.map(cells).collect()
+    }
+
+    fn rotate(key_use: RotatedUse) -> KeysCommand {
+        KeysCommand::Rotate { key_use }
+    }
+
+    fn retire(kid: &str, emergency: bool) -> KeysCommand {
+        KeysCommand::Retire { kid: kid.to_owned(), emergency }
+    }
+
+    async fn list_tells_every_key(place: Place) {
+        let clock = Arc::new(ManualClock::default());
+        let settings = started(&place, &clock).await;
+        let rows = list(&settings, &clock).await;
+        let now = "2026-01-01T00:00:00Z";
+        let expected = [
+            ["access", "ES256", "current", now, "since 2026-01-01T00:00:00Z"],
+            ["access", "ES256", "next", now, "stands by"],
+            ["refresh", "HS256", "current", now, "since 2026-01-01T00:00:00Z"],
+            ["refresh", "HS256", "next", now, "stands by"],
+        ];
+        assert_eq!(rows.len(), expected.len());
+        for (row, [key_use, algorithm, state, created, signs]) in rows.iter().zip(expected) {
+            assert_eq!(*row, [key_use, &row[1], algorithm, state, created, signs]);
+        }
+    }
+
+    async fn rotate_waits_until_the_next_key_has_been_published_long_enough(place: Place) {
+        let clock = Arc::new(ManualClock::default());
+        let settings = started(&place, &clock).await;
+        let before = list(&settings, &clock).await;
+        clock.advance(Duration::from_mins(1));
+        let text = run(rotate(RotatedUse::Access), &settings, &clock).await;
+        assert_eq!(
+            text,
+            format!(
+                "The access key {} signs from 2026-01-01T00:10:00Z on.\n\
+                 Not at once: it is there since 2026-01-01T00:00:00Z, and whoever verifies tokens \
+                 has to know a key before it signs (keys.publish_ahead_secs = 600).\n\
+                 Services that run notice within 10 s (keys.reload_secs); none needs a restart.\n",
+                before[1][1]
+            )
+        );
+        let rows = list(&settings, &clock).await;
+        assert_eq!(rows[0][5], "since 2026-01-01T00:00:00Z");
+        assert_eq!(rows[1][5], "from 2026-01-01T00:10:00Z");
+        // Asked again, it is the same one.
+        assert_eq!(run(rotate(RotatedUse::Access), &settings, &clock).await, text);
+        clock.advance(Duration::from_mins(10));
+        let rows = list(&settings, &clock).await;
+        assert_eq!((&*rows[0][3], &*rows[0][5]), ("former", "until 2026-01-01T00:10:00Z"));
+        assert_eq!((&*rows[1][3], &*rows[1][5]), ("current", "since 2026-01-01T00:10:00Z"));
+    }
+
+    async fn rotate_is_at_once_where_the_next_key_is_known_already(place: Place) {
+        let clock = Arc::new(ManualClock::default());
+        let settings = started(&place, &clock).await;
+        let before = list(&settings, &clock).await;
+        clock.advance(Duration::from_mins(10));
+        let text = run(rotate(RotatedUse::Refresh), &settings, &clock).await;
+        assert_eq!(
+            text,
+            format!(
+                "The refresh key {} signs from now on.\nWhat {} has signed stays good.\n\
+                 Services that run notice within 10 s (keys.reload_secs); none needs a restart.\n",
+                before[3][1], before[2][1]
+            )
+        );
+        let states: Vec<_> =
+            list(&settings, &clock).await.into_iter().map(|row| row[3].clone()).collect();
+        assert_eq!(states, ["current", "next", "former", "current", "next"]);
+    }
+
+    async fn retire_without_emergency_says_what_it_would_do_and_does_nothing(place: Place) {
+        let clock = Arc::new(ManualClock::default());
+        let settings = started(&place, &clock).await;
+        let before = list(&settings, &clock).await;
+        for (kid, words) in [
+            (&before[0][1], "clients get another by refreshing"),
+            (&before[1][1], "It has not signed anything yet."),
+            (&before[2][1], "must sign in again"),
+        ] {
+            let text = refusal(retire(kid, false), &settings, &clock).await;
+            assert!(text.contains(words) && text.contains("add --emergency"), "{text}");
+        }
+        assert_eq!(list(&settings, &clock).await, before);
+    }
+
+    async fn retire_removes_a_key_and_the_next_one_signs(place: Place) {
+        let clock = Arc::new(ManualClock::default());
+        let settings = started(&place, &clock).await;
+        let before = list(&settings, &clock).await;
+        let (retired, next) = (&before[2][1], &before[3][1]);
+        let text = run(retire(retired, true), &settings, &clock).await;
+        assert_eq!(
+            text,
+            format!(
+                "The refresh key {retired} is removed.\n{next} signs in its place from now on.\n\
+                 Every refresh token it has signed is refused: everybody who is signed in with one \
+                 must sign in again.\n\
+                 Services that run notice within 10 s (keys.reload_secs); none needs a restart.\n"
+            )
+        );
+        let rows = list(&settings, &clock).await;
+        assert!(rows.iter().all(|row| row[1] != *retired));
+        assert_eq!((&rows[2][1], &*rows[2][3]), (next, "current"));
+        assert_eq!(rows[3][3], "next");
+
+        // The one that stands by leaves no gap either.
+        let stands_by = &rows[1][1];
+        let text = run(retire(stands_by, true), &settings, &clock).await;
+        assert!(text.contains("It has not signed anything yet."), "{text}");
+        let after = list(&settings, &clock).await;
+        assert_eq!((after.len(), &after[0], &*after[1][3]), (4, &rows[0], "next"));
+        assert!(after[1][1] != *stands_by);
+    }
+
+    async fn an_unknown_key_is_told_with_the_known_ones(place: Place) {
+        let clock = Arc::new(ManualClock::default());
+        let settings = started(&place, &clock).await;
+        let rows = list(&settings, &clock).await;
+        for emergency in [false, true] {
+            let text = refusal(retire("nobody", emergency), &settings, &clock).await;
+            assert!(text.starts_with("there is no key nobody; there are\nUSE "), "{text}");
+            assert!(rows.iter().all(|row| text.contains(&row[1])), "{text}");
+        }
+        assert_eq!(list(&settings, &clock).await, rows);
+    }
+
+    async fn nothing_that_is_said_holds_key_material(place: Place) {
+        let clock = Arc::new(ManualClock::default());
+        let settings = started(&place, &clock).await;
+        let secrets = place.secrets(&settings).await;
+        assert!(secrets.len() >= 4);
+        let kids: Vec<_> =
+            list(&settings, &clock).await.into_iter().map(|row| row[1].clone()).collect();
+        let mut said = run(KeysCommand::List, &settings, &clock).await;
+        said += &run(rotate(RotatedUse::Access), &settings, &clock).await;
+        said += &refusal(retire(&kids[0], false), &settings, &clock).await;
+        said += &refusal(retire("nobody", true), &settings, &clock).await;
+        said += &run(retire(&kids[0], true), &settings, &clock).await;
+        for secret in secrets.iter().map(String::as_str).chain([ENCRYPTION_KEY]) {
+            assert!(!said.contains(secret), "{said}");
+        }
+    }
+
+    macro_rules! in_both_places {
+        ($($name:ident),+ $(,)?) => {
+            mod in_a_directory {
+                use super::*;
+                $(#[tokio::test] async fn $name() { super::$name(Place::directory().await).await; })+
+            }
+            mod in_a_store {
+                use super::*;
+                $(#[tokio::test] async fn $name() { super::$name(Place::store().await).await; })+
+            }
+        };
+    }
+
+    in_both_places!(
+        list_tells_every_key,
+        rotate_waits_until_the_next_key_has_been_published_long_enough,
+        rotate_is_at_once_where_the_next_key_is_known_already,
+        retire_without_emergency_says_what_it_would_do_and_does_nothing,
+        retire_removes_a_key_and_the_next_one_signs,
+        an_unknown_key_is_told_with_the_known_ones,
+        nothing_that_is_said_holds_key_material,
+    );
+
+    #[tokio::test]
+    async fn a_key_of_the_configuration_is_listed_and_not_changed() {
+        let clock = Arc::new(ManualClock::default());
+        let place = Place::directory().await;
+        started(&place, &clock).await;
+        let settings = place.settings(&format!("access_key = '''{FIXED_ACCESS_KEY}'''"));
+        let rows = list(&settings, &clock).await;
+        assert_eq!(
+            rows[0],
+            ["access", "fixed-access", "ES256", "current", "(configured)", "always"]
+        );
+        assert_eq!((&*rows[1][0], rows.len()), ("refresh", 3));
+        for command in [
+            rotate(RotatedUse::Access),
+            retire("fixed-access", true),
+            retire("fixed-access", false),
+        ] {
+            let text = refusal(command, &settings, &clock).await;
+            assert!(text.contains("the access key is given in the configuration"), "{text}");
+        }
+        let text = run(rotate(RotatedUse::Refresh), &settings, &clock).await;
+        assert!(text.starts_with("The refresh key "), "{text}");
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_all_configured_need_neither_directory_nor_store() {
+        let clock = Arc::new(ManualClock::default());
+        let place = Place::directory().await;
+        let settings = place.settings(&format!(
+            "access_key = '''{FIXED_ACCESS_KEY}'''\nrefresh_key = '''{FIXED_REFRESH_KEY}'''"
+        ));
+        assert_eq!(list(&settings, &clock).await.len(), 2);
+        assert!(!place.keys().exists());
+    }
+
+    #[tokio::test]
+    async fn a_directory_that_is_not_there_is_an_error_and_is_not_made() {
+        let clock = Arc::new(ManualClock::default());
+        let place = Place::directory().await;
+        let settings = place.settings("");
+        for command in [KeysCommand::List, rotate(RotatedUse::Access), retire("x", true)] {
+            let text = refusal(command, &settings, &clock).await;
+            assert!(text.starts_with("keys.dir: there is no directory "), "{text}");
+        }
+        assert!(!place.keys().exists());
+    }
+
+    #[tokio::test]
+    async fn a_store_without_its_schema_is_an_error_that_says_what_to_do() {
+        let clock = Arc::new(ManualClock::default());
+        let place = Place::store_without_schema();
+        let text = refusal(KeysCommand::List, &place.settings(""), &clock).await;
+        assert!(text.contains("mintgate migrate"), "{text}");
+    }
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(subcommand)]
+        command: KeysCommand,
+    }
+
+    #[test]
+    fn a_kid_may_begin_with_a_hyphen() {
+        for line in
+            [["keys", "retire", "-a_B", "--emergency"], ["keys", "retire", "--emergency", "--x-"]]
+        {
+            let KeysCommand::Retire { kid, emergency } = Cli::parse_from(line).command else {
+                panic!("{line:?}")
+            };
+            assert!(emergency && ["-a_B", "--x-"].contains(&kid.as_str()), "{line:?} {kid}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! A key with all that signing and verifying takes, made ready once.
+
+use josekit::jws::{JwsHeader, JwsVerifier, serialize_compact};
+use mintgate_domain::SignedToken;
+use mintgate_domain::model::KeyUse;
+use mintgate_domain::ports::SigningError;
+use serde::Serialize;
+
+use crate::{KeyError, SigningKey};
+
+/// A payload's usual size; one with many roles grows past it.
+const PAYLOAD_CAPACITY: usize = 768;
+
+/// The `typ` of what keys of this use sign; neither kind of token passes for the other.
+pub(crate) const fn token_type(key_use: KeyUse) -> &'static str {
+    match key_use {
+        KeyUse::Access => "at+jwt",
+        KeyUse::Refresh => "rt+jwt",
+    }
+}
+
+/// A key, the header its tokens carry, and what checks their signatures.
+pub(crate) struct PreparedKey {
+    key: SigningKey,
+    header: JwsHeader,
+    /// `None` for a symmetric key: its signatures are made again and compared.
+    verifier: Option<Box<dyn JwsVerifier>>,
+}
+
+impl PreparedKey {
+    pub(crate) fn new(key: SigningKey, key_use: KeyUse) -> Result<Self, KeyError> {
+        // In alphabetical order, which is how they are written whether or not
+        // serde_json keeps the order of insertion: the header is part of a token's bytes.
+        let mut header = JwsHeader::new();
+        header.set_algorithm(key.algorithm().name());
+        header.set_key_id(key.id().as_str());
+        header.set_token_type(token_type(key_use));
+        let verifier = key.public_verifier()?;
+        Ok(Self { key, header, verifier })
+    }
+
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    pub(crate) fn sign(&self, payload: &impl Serialize) -> Result<SignedToken, SigningError> {
+        let mut bytes = Vec::with_capacity(PAYLOAD_CAPACITY);
+        serde_json::to_writer(&mut bytes, payload)
+            .map_err(|e| SigningError::Failed(e.to_string()))?;
+        let token = serialize_compact(&bytes, &self.header, self.key.signer());
+        token.map(SignedToken::new).map_err(|e| SigningError::Failed(e.to_string()))
+    }
+
+    /// Whether this is the key's signature of the message.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.verifier {
+            Some(verifier) => verifier.verify(message, signature).is_ok(),
+            None => self.key.signer().sign(message).is_ok_and(|expected| {
+                expected.len() == signature.len() && openssl::memcmp::eq(&expected, signature)
+            }),
+        }
+    }
+}

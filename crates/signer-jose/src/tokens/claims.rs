@@ -1,0 +1,105 @@
+//! The claims of a presented token, read and checked. Their signature has been verified before.
+
+use mintgate_domain::model::{ProviderId, Role, SessionId, Timestamp, UserId};
+use mintgate_domain::ports::{VerifiedAccess, VerifiedRefresh};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::TokensConfig;
+use super::presented::object;
+
+/// An access token's claims; what else it says is not ours to use.
+#[derive(Deserialize)]
+pub(super) struct AccessText {
+    iss: String,
+    aud: Audience,
+    sub: String,
+    sid: String,
+    idp: String,
+    roles: Vec<String>,
+    #[serde(rename = "jti")]
+    _jti: String,
+    #[serde(rename = "iat")]
+    _iat: i64,
+    exp: i64,
+}
+
+/// One text, or several (RFC 7519 §4.1.3).
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// A refresh token's claims, whole.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RefreshText {
+    iss: String,
+    sub: String,
+    sid: String,
+    #[serde(rename = "gen")]
+    generation: u64,
+    jti: String,
+    #[serde(rename = "iat")]
+    _iat: i64,
+    exp: i64,
+}
+
+const NOT_OURS: &str = "its claims are not of the form ours have";
+const OTHER_ISSUER: &str = "its \"iss\" is not ours";
+
+impl AccessText {
+    pub(super) fn parse(payload: &[u8]) -> Result<Self, &'static str> {
+        object(payload).ok_or(NOT_OURS)
+    }
+
+    pub(super) fn check(self, config: &TokensConfig) -> Result<VerifiedAccess, &'static str> {
+        if self.iss != config.issuer {
+            return Err(OTHER_ISSUER);
+        }
+        let audience = match &self.aud {
+            Audience::One(single) => std::slice::from_ref(single),
+            Audience::Several(several) => several,
+        };
+        if !audience.iter().any(|each| config.audience.contains(each)) {
+            return Err("its \"aud\" is none of ours");
+        }
+        Ok(VerifiedAccess {
+            subject: UserId::from_uuid(canonical(&self.sub)?),
+            session: SessionId::from_uuid(canonical(&self.sid)?),
+            provider: ProviderId::new(self.idp),
+            roles: self.roles.into_iter().map(Role::new).collect(),
+            expires_at: Timestamp::from_unix(self.exp),
+        })
+    }
+}
+
+impl RefreshText {
+    pub(super) fn parse(payload: &[u8]) -> Result<Self, &'static str> {
+        object(payload).ok_or(NOT_OURS)
+    }
+
+    pub(super) fn check(self, config: &TokensConfig) -> Result<VerifiedRefresh, &'static str> {
+        if self.iss != config.issuer {
+            return Err(OTHER_ISSUER);
+        }
+        if self.jti != format!("{}.{}", self.sid, self.generation) {
+            return Err(NOT_OURS);
+        }
+        Ok(VerifiedRefresh {
+            subject: UserId::from_uuid(canonical(&self.sub)?),
+            session: SessionId::from_uuid(canonical(&self.sid)?),
+            generation: self.generation,
+            expires_at: Timestamp::from_unix(self.exp),
+        })
+    }
+}
+
+/// A UUID in the one form we write (RFC 9562 §4): hyphens, lowercase.
+fn canonical(text: &str) -> Result<Uuid, &'static str> {
+    let uuid = Uuid::try_parse(text).map_err(|_| NOT_OURS)?;
+    let mut buffer = Uuid::encode_buffer();
+    if uuid.hyphenated().encode_lower(&mut buffer) == text { Ok(uuid) } else { Err(NOT_OURS) }
+}

@@ -1,0 +1,151 @@
+//! Our tokens: signed, verified, and their keys published.
+
+mod claims;
+mod presented;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mintgate_domain::model::{AccessClaims, KeyId, KeyUse, RefreshClaims};
+use mintgate_domain::ports::{
+    JwksDocument, PublicKeys, SigningError, TokenSigner, TokenVerifier, VerifiedAccess,
+    VerifiedRefresh, VerifyError,
+};
+use mintgate_domain::{PresentedToken, SignedToken};
+
+use crate::KeyRing;
+use crate::key::is_proper_key_id;
+use crate::payload::{AccessPayload, RefreshPayload};
+use crate::ring::{NotFound, token_type};
+use claims::{AccessText, RefreshText};
+use presented::Presented;
+
+/// What all tokens have in common.
+#[derive(Debug, Clone)]
+pub struct TokensConfig {
+    /// `iss` of every token.
+    pub issuer: String,
+    /// `aud` of access tokens; a text if it is one, an array if there are several. A token for any
+    /// of them is accepted.
+    pub audience: Vec<String>,
+}
+
+/// Why tokens cannot be signed like this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokensError {
+    /// An access token is for somebody (RFC 9068 §2.2).
+    #[error("access tokens need an audience")]
+    NoAudience,
+}
+
+/// Signs and verifies tokens with josekit and the keys of a [`KeyRing`], and publishes their public
+/// halves.
+pub struct JoseTokens {
+    config: TokensConfig,
+    ring: Arc<KeyRing>,
+}
+
+impl JoseTokens {
+    /// Uses the keys that the ring has at each moment.
+    ///
+    /// # Errors
+    /// See [`TokensError`].
+    pub fn new(config: TokensConfig, ring: Arc<KeyRing>) -> Result<Self, TokensError> {
+        if config.audience.is_empty() {
+            return Err(TokensError::NoAudience);
+        }
+        Ok(Self { config, ring })
+    }
+
+    /// Checks all but the claims, and answers them.
+    async fn authenticate(
+        &self,
+        token: &PresentedToken,
+        key_use: KeyUse,
+    ) -> Result<Vec<u8>, VerifyError> {
+        let presented = Presented::parse(token.expose()).map_err(refused)?;
+        let header = &presented.header;
+        if header.typ != token_type(key_use) {
+            return Err(refused("it is another kind of token"));
+        }
+        // No key is called that, so there is none to look for.
+        if !is_proper_key_id(&header.kid) {
+            return Err(refused("its \"kid\" is no name of a key"));
+        }
+        let key = self.ring.find(key_use, &header.kid).await.map_err(|error| match error {
+            NotFound::Unknown => refused("no key of this kind has its \"kid\""),
+            NotFound::Unavailable(reason) => VerifyError::KeysUnavailable(reason),
+        })?;
+        if header.alg != key.key().algorithm().name() {
+            return Err(refused("its \"alg\" is not its key's"));
+        }
+        if !key.verifies(presented.signed.as_bytes(), &presented.signature) {
+            return Err(refused("its signature is not its key's"));
+        }
+        Ok(presented.payload)
+    }
+}
+
+fn refused(reason: &str) -> VerifyError {
+    VerifyError::Refused(reason.to_owned())
+}
+
+fn no_key(key_use: KeyUse) -> SigningError {
+    SigningError::KeysUnavailable(format!("there is no {} key yet", key_use.name()))
+}
+
+impl TokenSigner for JoseTokens {
+    fn sign_access(&self, claims: &AccessClaims<'_>) -> Result<SignedToken, SigningError> {
+        let TokensConfig { issuer, audience } = &self.config;
+        let snapshot = self.ring.snapshot();
+        let key = snapshot.current(KeyUse::Access, self.ring.now());
+        let key = key.ok_or_else(|| no_key(KeyUse::Access))?;
+        key.sign(&AccessPayload { issuer, audience, claims })
+    }
+
+    fn refresh_key_id(&self) -> Result<KeyId, SigningError> {
+        let snapshot = self.ring.snapshot();
+        let key = snapshot.current(KeyUse::Refresh, self.ring.now());
+        key.map(|key| key.key().id().clone()).ok_or_else(|| no_key(KeyUse::Refresh))
+    }
+
+    fn sign_refresh(&self, claims: &RefreshClaims<'_>) -> Result<SignedToken, SigningError> {
+        let snapshot = self.ring.snapshot();
+        match snapshot.find(KeyUse::Refresh, claims.key_id.as_str()) {
+            Some(key) => key.sign(&RefreshPayload { issuer: &self.config.issuer, claims }),
+            None if !self.ring.is_loaded() => Err(no_key(KeyUse::Refresh)),
+            None => {
+                Err(SigningError::Failed(format!("no refresh key is called {}", claims.key_id)))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl TokenVerifier for JoseTokens {
+    async fn verify_access(&self, token: &PresentedToken) -> Result<VerifiedAccess, VerifyError> {
+        let payload = self.authenticate(token, KeyUse::Access).await?;
+        AccessText::parse(&payload).and_then(|text| text.check(&self.config)).map_err(refused)
+    }
+
+    async fn verify_refresh(&self, token: &PresentedToken) -> Result<VerifiedRefresh, VerifyError> {
+        let payload = self.authenticate(token, KeyUse::Refresh).await?;
+        RefreshText::parse(&payload).and_then(|text| text.check(&self.config)).map_err(refused)
+    }
+}
+
+impl PublicKeys for JoseTokens {
+    fn jwks(&self) -> Option<Arc<JwksDocument>> {
+        self.ring.snapshot().jwks()
+    }
+}
+
+impl fmt::Debug for JoseTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoseTokens")
+            .field("config", &self.config)
+            .field("ring", &self.ring)
+            .finish()
+    }
+}

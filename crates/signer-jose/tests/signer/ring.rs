@@ -1,0 +1,475 @@
+//! The life of the keys: made, published, activated, replaced, forgotten.
+
+use std::time::Duration;
+
+use mintgate_domain::SecretText;
+use mintgate_domain::model::{KeyId, KeyUse};
+use mintgate_domain::ports::{KeyRepo, PublicKeys, SigningError, TokenSigner, VerifyError};
+use mintgate_signer_jose::{
+    Algorithm, FixedKeys, KeyRingConfig, KeyRingError, KeySeal, KeyState, RetireOutcome,
+};
+use serde_json::Value;
+
+use crate::common::{
+    ACCESS_TTL, PUBLISH_AHEAD, REFRESH_TTL, Replica, World, access_claims, fresh, full_grant, kid,
+    refresh_claims, ring_config,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+
+fn published(replica: &Replica) -> Vec<String> {
+    let set: Value = serde_json::from_str(&replica.tokens.jwks().unwrap().json).unwrap();
+    let keys = set["keys"].as_array().unwrap();
+    keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+fn is_refused<T>(result: &Result<T, VerifyError>) -> bool {
+    matches!(result, Err(VerifyError::Refused(_)))
+}
+
+#[tokio::test]
+async fn a_first_start_makes_a_key_that_signs_and_one_that_stands_by() {
+    let world = World::default();
+    let replica = world.replica(ring_config());
+    let made = replica.maintain().await;
+    assert_eq!(made, ["added access 1", "added access 2", "added refresh 1", "added refresh 2"]);
+    for key_use in KeyUse::ALL {
+        assert_eq!(replica.states(key_use), ["1 current", "2 next"]);
+        let (current, next) = (replica.current(key_use), replica.next(key_use));
+        assert_eq!((current.created_at, current.activates_at), (world.now(), Some(world.now())));
+        assert_eq!((next.created_at, next.activates_at), (world.now(), None));
+    }
+    assert_eq!(replica.current(KeyUse::Access).algorithm, Algorithm::Es256);
+    assert_eq!(replica.current(KeyUse::Refresh).algorithm, Algorithm::Hs256);
+    assert_eq!(kid(&replica.access()), replica.current(KeyUse::Access).id.as_str());
+    assert_eq!(kid(&replica.refresh()), replica.current(KeyUse::Refresh).id.as_str());
+    assert!(replica.maintain().await.is_empty(), "nothing is left to do");
+}
+
+#[tokio::test]
+async fn before_the_keys_are_there_nothing_is_signed_refused_or_published() {
+    let world = World::default();
+    let replica = world.replica(ring_config());
+    let stranger = World::default().started(ring_config()).await;
+    let (provider, grant) = (mintgate_domain::model::ProviderId::new("corp"), full_grant());
+    let key_id = KeyId::new("any");
+    for round in ["not loaded", "loaded, and empty", "the store is down"] {
+        assert!(!replica.ring.is_loaded(), "{round}");
+        assert_eq!(replica.tokens.jwks(), None, "{round}");
+        assert!(replica.ring.keys().is_empty(), "{round}");
+        let access = replica.tokens.sign_access(&access_claims(&provider, &grant));
+        assert!(matches!(access, Err(SigningError::KeysUnavailable(_))), "{round}");
+        let refresh = replica.tokens.sign_refresh(&refresh_claims(&key_id));
+        assert!(matches!(refresh, Err(SigningError::KeysUnavailable(_))), "{round}");
+        let id = replica.tokens.refresh_key_id();
+        assert!(matches!(id, Err(SigningError::KeysUnavailable(_))), "{round}");
+        let verified = replica.verify(&stranger.access()).await;
+        assert!(matches!(verified, Err(VerifyError::KeysUnavailable(_))), "{round}: {verified:?}");
+        let verified = replica.verify_refresh(&stranger.refresh()).await;
+        assert!(matches!(verified, Err(VerifyError::KeysUnavailable(_))), "{round}: {verified:?}");
+        // What is no token at all needs no key to be told.
+        assert!(is_refused(&replica.verify("garbage").await), "{round}");
+        if round == "not loaded" {
+            replica.ring.load().await.unwrap();
+        } else {
+            world.repo.set_down(true);
+            assert!(replica.ring.load().await.is_err());
+        }
+        world.clock.advance(SECOND);
+    }
+    world.repo.set_down(false);
+    replica.maintain().await;
+    assert!(replica.ring.is_loaded());
+}
+
+#[tokio::test]
+async fn case_50_the_next_key_is_visible_before_it_signs_and_the_former_one_after() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    let (first, second) = (replica.current(KeyUse::Access).id, replica.next(KeyUse::Access).id);
+    let both = [first.as_str(), second.as_str()];
+    assert_eq!(published(&replica), both);
+    let before = replica.tokens.jwks().unwrap();
+    replica.ring.load().await.unwrap();
+    assert_eq!(replica.tokens.jwks().unwrap(), before, "the same keys are the same document");
+
+    world.clock.advance(PUBLISH_AHEAD);
+    replica.ring.rotate(KeyUse::Access).await.unwrap();
+    assert_eq!(kid(&replica.access()), second.as_str());
+    let third = replica.next(KeyUse::Access).id;
+    assert_eq!(published(&replica), [first.as_str(), second.as_str(), third.as_str()]);
+    assert_ne!(replica.tokens.jwks().unwrap().etag, before.etag);
+    // Refresh keys are nobody's business.
+    assert!(!published(&replica).contains(&replica.current(KeyUse::Refresh).id.to_string()));
+    for member in ["\"d\"", "\"k\"", "\"iat\"", "\"p\"", "\"q\""] {
+        assert!(!replica.tokens.jwks().unwrap().json.contains(member), "{member}");
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_waits_until_the_next_key_has_been_published_for_long_enough() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    let (first, second) = (replica.current(KeyUse::Access), replica.next(KeyUse::Access));
+    world.clock.advance(MINUTE);
+    let scheduled = replica.ring.rotate(KeyUse::Access).await.unwrap();
+    assert_eq!((&scheduled.id, scheduled.state), (&second.id, KeyState::Next));
+    assert_eq!(scheduled.activates_at, Some(second.created_at + PUBLISH_AHEAD));
+    assert_eq!(replica.states(KeyUse::Access), ["1 current", "2 next", "3 next"]);
+    // Asked again, it is the same answer, and no further key.
+    assert_eq!(replica.ring.rotate(KeyUse::Access).await.unwrap(), scheduled);
+    assert!(replica.maintain().await.is_empty());
+    assert_eq!(replica.states(KeyUse::Access), ["1 current", "2 next", "3 next"]);
+
+    world.clock.advance(PUBLISH_AHEAD.saturating_sub(MINUTE + SECOND));
+    assert_eq!(kid(&replica.access()), first.id.as_str());
+    world.clock.advance(SECOND);
+    // By the clock alone.
+    assert_eq!(kid(&replica.access()), second.id.as_str());
+    assert_eq!(replica.states(KeyUse::Access), ["1 former", "2 current", "3 next"]);
+    assert_eq!(replica.states(KeyUse::Refresh), ["1 current", "2 next"]);
+}
+
+#[tokio::test]
+async fn a_rotation_is_immediate_once_the_next_key_is_known() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    for key_use in KeyUse::ALL {
+        world.clock.advance(PUBLISH_AHEAD);
+        let next = replica.next(key_use).id;
+        let info = replica.ring.rotate(key_use).await.unwrap();
+        assert_eq!((&info.id, info.state), (&next, KeyState::Current));
+        assert_eq!(info.activates_at, Some(world.now()));
+        assert_eq!(replica.states(key_use), ["1 former", "2 current", "3 next"]);
+    }
+    assert_eq!(kid(&replica.refresh()), replica.current(KeyUse::Refresh).id.as_str());
+}
+
+#[tokio::test]
+async fn keys_are_replaced_by_the_calendar() {
+    let month = Duration::from_hours(720);
+    let config = KeyRingConfig {
+        rotate_every: Some(month),
+        refresh_ttl: month * 12,
+        access_ttl: month * 12,
+        ..ring_config()
+    };
+    let world = World::default();
+    let replica = world.started(config).await;
+    world.clock.advance(month.saturating_sub(SECOND));
+    assert!(replica.maintain().await.is_empty());
+    world.clock.advance(SECOND);
+    let rotated =
+        ["activated access 2", "added access 3", "activated refresh 2", "added refresh 3"];
+    assert_eq!(replica.maintain().await, rotated);
+    assert!(replica.maintain().await.is_empty());
+    // Counted from when it began to sign.
+    world.clock.advance(month.saturating_sub(SECOND));
+    assert!(replica.maintain().await.is_empty());
+    world.clock.advance(SECOND);
+    assert_eq!(replica.maintain().await.len(), 4);
+    assert_eq!(replica.states(KeyUse::Access), ["1 former", "2 former", "3 current", "4 next"]);
+}
+
+#[tokio::test]
+async fn the_calendar_waits_for_the_next_key_to_be_known() {
+    let config = KeyRingConfig { rotate_every: Some(MINUTE), ..ring_config() };
+    let world = World::default();
+    let replica = world.started(config).await;
+    world.clock.advance(PUBLISH_AHEAD.saturating_sub(SECOND));
+    assert!(replica.maintain().await.is_empty());
+    world.clock.advance(SECOND);
+    assert_eq!(replica.maintain().await[0], "activated access 2");
+}
+
+#[tokio::test]
+async fn case_50_a_former_access_key_goes_when_its_last_token_has_expired_and_not_before() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    let token = replica.access();
+    world.clock.advance(PUBLISH_AHEAD);
+    let first = replica.current(KeyUse::Access).id;
+    replica.ring.rotate(KeyUse::Access).await.unwrap();
+    world.clock.advance(ACCESS_TTL + MINUTE);
+    assert!(replica.maintain().await.is_empty());
+    replica.verify(&token).await.unwrap();
+    assert!(published(&replica).contains(&first.to_string()));
+
+    world.clock.advance(SECOND);
+    assert_eq!(replica.maintain().await, ["removed access 1"]);
+    assert!(is_refused(&replica.verify(&token).await));
+    assert!(!published(&replica).contains(&first.to_string()));
+    assert_eq!(replica.states(KeyUse::Access), ["2 current", "3 next"]);
+}
+
+#[tokio::test]
+async fn a_former_refresh_key_stays_as_long_as_a_session_depends_on_it() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    let token = replica.refresh();
+    let first = replica.current(KeyUse::Refresh).id;
+    world.sessions.0.lock().unwrap().insert(first.clone());
+    world.clock.advance(PUBLISH_AHEAD);
+    replica.ring.rotate(KeyUse::Refresh).await.unwrap();
+    world.clock.advance(REFRESH_TTL + MINUTE);
+    world.sessions.0.lock().unwrap().clear();
+    assert!(replica.maintain().await.is_empty(), "its tokens may still be good");
+    world.clock.advance(SECOND);
+    world.sessions.0.lock().unwrap().insert(first.clone());
+    assert!(replica.maintain().await.is_empty(), "a session depends on it");
+    replica.verify_refresh(&token).await.unwrap();
+    assert!(replica.tokens.sign_refresh(&refresh_claims(&first)).is_ok());
+
+    world.sessions.0.lock().unwrap().clear();
+    assert_eq!(replica.maintain().await, ["removed refresh 1"]);
+    assert!(is_refused(&replica.verify_refresh(&token).await));
+    let signed = replica.tokens.sign_refresh(&refresh_claims(&first));
+    assert!(matches!(signed, Err(SigningError::Failed(_))), "{signed:?}");
+}
+
+#[tokio::test]
+async fn a_session_that_depends_on_one_key_keeps_no_other() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    world.sessions.0.lock().unwrap().insert(replica.current(KeyUse::Refresh).id);
+    for _ in 0..2 {
+        world.clock.advance(PUBLISH_AHEAD);
+        replica.ring.rotate(KeyUse::Refresh).await.unwrap();
+    }
+    world.clock.advance(REFRESH_TTL * 2);
+    assert_eq!(replica.maintain().await, ["removed refresh 2"]);
+    assert_eq!(replica.states(KeyUse::Refresh), ["1 former", "3 current", "4 next"]);
+}
+
+#[tokio::test]
+async fn retiring_the_current_key_refuses_its_tokens_and_has_the_next_one_sign_at_once() {
+    for key_use in KeyUse::ALL {
+        let world = World::default();
+        let replica = world.started(ring_config()).await;
+        let (access, refresh) = (replica.access(), replica.refresh());
+        let (stolen, next) = (replica.current(key_use).id, replica.next(key_use).id);
+        let outcome = replica.ring.retire(&stolen).await.unwrap();
+        assert_eq!(outcome, RetireOutcome::Replaced(replica.current(key_use)));
+        assert_eq!(replica.current(key_use).id, next);
+        assert_eq!(replica.states(key_use), ["2 current", "3 next"]);
+        let access_refused = is_refused(&replica.verify(&access).await);
+        let refresh_refused = is_refused(&replica.verify_refresh(&refresh).await);
+        assert_eq!(access_refused, key_use == KeyUse::Access);
+        assert_eq!(refresh_refused, key_use == KeyUse::Refresh);
+        replica.verify(&replica.access()).await.unwrap();
+        replica.verify_refresh(&replica.refresh()).await.unwrap();
+        let gone = world.repo.list_keys().await.unwrap().iter().all(|record| record.id != stolen);
+        assert!(gone, "its private part is still there");
+        assert_eq!(replica.ring.retire(&stolen).await.unwrap(), RetireOutcome::Unknown);
+    }
+}
+
+#[tokio::test]
+async fn retiring_the_next_or_a_former_key_leaves_the_one_that_signs() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    let token = replica.access();
+    world.clock.advance(PUBLISH_AHEAD);
+    replica.ring.rotate(KeyUse::Access).await.unwrap();
+    let current = replica.current(KeyUse::Access).id;
+    let next = replica.next(KeyUse::Access).id;
+    assert_eq!(replica.ring.retire(&next).await.unwrap(), RetireOutcome::Removed);
+    assert_eq!(replica.states(KeyUse::Access), ["1 former", "2 current", "3 next"]);
+    assert_ne!(replica.next(KeyUse::Access).id, next);
+
+    let former = KeyId::new(kid(&token));
+    assert_eq!(replica.ring.retire(&former).await.unwrap(), RetireOutcome::Removed);
+    assert!(is_refused(&replica.verify(&token).await));
+    assert_eq!(replica.states(KeyUse::Access), ["2 current", "3 next"]);
+    assert_eq!(replica.current(KeyUse::Access).id, current);
+    let unknown = replica.ring.retire(&KeyId::new("none")).await.unwrap();
+    assert_eq!(unknown, RetireOutcome::Unknown);
+}
+
+#[tokio::test]
+async fn retiring_the_key_that_is_to_take_over_calls_the_rotation_off() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    let scheduled = replica.ring.rotate(KeyUse::Access).await.unwrap();
+    replica.ring.retire(&scheduled.id).await.unwrap();
+    assert_eq!(replica.states(KeyUse::Access), ["1 current", "3 next"]);
+    world.clock.advance(PUBLISH_AHEAD * 2);
+    assert_eq!(replica.states(KeyUse::Access), ["1 current", "3 next"]);
+}
+
+#[tokio::test]
+async fn retiring_the_current_key_brings_a_scheduled_rotation_forward() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    let scheduled = replica.ring.rotate(KeyUse::Access).await.unwrap();
+    replica.ring.retire(&replica.current(KeyUse::Access).id).await.unwrap();
+    let current = replica.current(KeyUse::Access);
+    assert_eq!((current.id, current.activates_at), (scheduled.id, Some(world.now())));
+}
+
+#[tokio::test]
+async fn another_algorithm_comes_in_by_rotation() {
+    let world = World::default();
+    let before = world.started(ring_config()).await;
+    let (access, refresh) = (before.access(), before.refresh());
+    let config =
+        KeyRingConfig { access: Algorithm::EdDsa, refresh: Algorithm::EdDsa, ..ring_config() };
+    let replica = world.replica(config);
+    assert_eq!(replica.maintain().await, ["added access 3", "added refresh 3"]);
+    assert_eq!(replica.current(KeyUse::Access).algorithm, Algorithm::Es256);
+    assert_eq!(replica.states(KeyUse::Access), ["1 current", "2 next", "3 next"]);
+    world.clock.advance(PUBLISH_AHEAD.saturating_sub(SECOND));
+    assert!(replica.maintain().await.is_empty());
+
+    world.clock.advance(SECOND);
+    let changes = replica.maintain().await;
+    assert_eq!(changes[..2], ["activated access 3", "added access 4"]);
+    // The one that was passed over has signed nothing.
+    assert_eq!(changes[2], "removed access 2");
+    for key_use in KeyUse::ALL {
+        assert_eq!(replica.states(key_use), ["1 former", "3 current", "4 next"]);
+        assert_eq!(replica.current(key_use).algorithm, Algorithm::EdDsa);
+    }
+    assert!(replica.maintain().await.is_empty());
+    replica.verify(&access).await.unwrap();
+    replica.verify_refresh(&refresh).await.unwrap();
+    before.verify(&replica.access()).await.unwrap();
+}
+
+#[tokio::test]
+async fn replicas_configured_differently_do_not_fill_the_ring() {
+    let world = World::default();
+    // So that no former key goes before the end.
+    let config = KeyRingConfig { access_ttl: REFRESH_TTL, ..ring_config() };
+    let old = world.started(config.clone()).await;
+    let new = world.started(KeyRingConfig { access: Algorithm::EdDsa, ..config }).await;
+    for _ in 0..50 {
+        world.clock.advance(PUBLISH_AHEAD);
+        old.maintain().await;
+        new.maintain().await;
+        new.verify(&old.access()).await.unwrap();
+        assert!(new.states(KeyUse::Access).len() <= 10, "{:?}", new.states(KeyUse::Access));
+    }
+    // An operator's rotation goes on working.
+    let rotated = new.ring.rotate(KeyUse::Access).await.unwrap();
+    assert_eq!(rotated.algorithm, Algorithm::EdDsa);
+}
+
+#[tokio::test]
+async fn given_keys_are_not_the_rings_to_change() {
+    let world = World::default();
+    let access = fresh(Algorithm::Es256);
+    let id = access.id().clone();
+    let fixed = FixedKeys { access: Some(access), refresh: None };
+    let replica = world.replica_with(ring_config(), KeySeal::Guarded, fixed);
+    assert!(!replica.ring.is_loaded());
+    assert_eq!(published(&replica), [id.as_str()]);
+    assert_eq!(replica.maintain().await, ["added refresh 1", "added refresh 2"]);
+    assert!(replica.ring.is_loaded());
+    let info = replica.current(KeyUse::Access);
+    assert_eq!((info.number, &info.id, info.state), (None, &id, KeyState::Current));
+    for error in [
+        replica.ring.rotate(KeyUse::Access).await.unwrap_err(),
+        replica.ring.retire(&id).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, KeyRingError::Given(KeyUse::Access)), "{error}");
+        assert!(error.to_string().contains("configuration"), "{error}");
+    }
+    replica.ring.rotate(KeyUse::Refresh).await.unwrap();
+    replica.verify(&replica.access()).await.unwrap();
+    // What others keep for that use is not used.
+    let other = world.started(ring_config()).await;
+    assert!(is_refused(&replica.verify(&other.access()).await));
+    replica.verify_refresh(&other.refresh()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_ring_of_given_keys_needs_no_repository() {
+    let world = World::default();
+    world.repo.set_down(true);
+    let fixed =
+        FixedKeys { access: Some(fresh(Algorithm::Es256)), refresh: Some(fresh(Algorithm::Hs256)) };
+    let replica = world.replica_with(ring_config(), KeySeal::Guarded, fixed);
+    assert!(replica.ring.is_loaded());
+    replica.ring.load().await.unwrap();
+    assert!(replica.maintain().await.is_empty());
+    replica.verify(&replica.access()).await.unwrap();
+    let stranger = World::default().started(ring_config()).await;
+    assert!(is_refused(&replica.verify(&stranger.access()).await));
+    assert_eq!(world.repo.lists(), 0);
+}
+
+#[tokio::test]
+async fn a_failed_load_keeps_the_last_good_keys() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    let (access, keys) = (replica.access(), replica.ring.keys());
+    world.repo.set_down(true);
+    let error = replica.ring.load().await.unwrap_err();
+    assert!(matches!(error, KeyRingError::Store(_)), "{error}");
+    world.repo.set_down(false);
+    world.repo.forge(|records| records[1].material = SecretText::new("{}"));
+    let error = replica.ring.load().await.unwrap_err();
+    assert!(matches!(error, KeyRingError::BadKey { number: 2, .. }), "{error}");
+    world.repo.forge(|records| records[0].id = KeyId::new("another"));
+    let error = replica.ring.load().await.unwrap_err();
+    assert!(matches!(error, KeyRingError::BadKey { number: 1, .. }), "{error}");
+    world.repo.forge(|records| records[0].key_use = KeyUse::Refresh);
+    let error = replica.ring.load().await.unwrap_err();
+    assert!(matches!(error, KeyRingError::NotDeterministic(Algorithm::Es256)), "{error}");
+    assert_eq!(replica.ring.keys(), keys);
+    assert!(replica.ring.is_loaded());
+    replica.verify(&access).await.unwrap();
+    replica.access();
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_signs_with_the_key_there_is() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    let before = kid(&replica.access());
+    world.clock.set(world.now() - Duration::from_mins(5));
+    let late = world.started(ring_config()).await;
+    for replica in [&replica, &late] {
+        assert!(replica.ring.is_loaded());
+        assert_eq!(kid(&replica.access()), before);
+        assert!(replica.maintain().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_was_never_activated_is() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    world.repo.forge(|records| records.iter_mut().for_each(|record| record.activates_at = None));
+    let other = world.replica(ring_config());
+    other.ring.load().await.unwrap();
+    assert!(!other.ring.is_loaded());
+    world.repo.forge_no_more();
+    let repo = &world.repo.store;
+    let access = replica.current(KeyUse::Access).id;
+    // What a crash in the middle of things could leave: a standby, and nothing that signs.
+    repo.remove_key(KeyUse::Access, &access).await.unwrap();
+    assert_eq!(other.maintain().await, ["activated access 2", "added access 3"]);
+    assert_eq!(other.states(KeyUse::Access), ["2 current", "3 next"]);
+}
+
+#[tokio::test]
+async fn a_refresh_algorithm_that_is_not_deterministic_makes_no_ring() {
+    let world = World::default();
+    let repo = world.repo.clone();
+    for algorithm in [Algorithm::Es256, Algorithm::Es384, Algorithm::Ps256] {
+        let config = KeyRingConfig { refresh: algorithm, ..ring_config() };
+        let clock = world.clock.clone();
+        let fixed = FixedKeys::default();
+        let ring = mintgate_signer_jose::KeyRing::new(
+            config,
+            repo.clone(),
+            KeySeal::Guarded,
+            fixed,
+            clock,
+        );
+        assert!(matches!(ring, Err(KeyRingError::NotDeterministic(named)) if named == algorithm));
+    }
+}

@@ -1,0 +1,264 @@
+//! Keys in a store that must not be able to read, change or move them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use mintgate_domain::SecretText;
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse};
+use mintgate_domain::ports::KeyRepo;
+use mintgate_signer_jose::{
+    FixedKeys, KeyEncryptionKey, KeyRingError, KeySeal, RetireOutcome, SealError,
+};
+use serde_json::{Value, json};
+
+use crate::common::{Replica, World, made_jwk, ring_config};
+
+fn key(byte: u8) -> KeyEncryptionKey {
+    KeyEncryptionKey::from_text(&SecretText::new(STANDARD.encode([byte; 32]))).unwrap()
+}
+
+fn sealed(world: &World, key: KeyEncryptionKey) -> Replica {
+    world.replica_with(ring_config(), KeySeal::Sealed(key), FixedKeys::default())
+}
+
+/// A store with four sealed keys.
+async fn sealed_world() -> World {
+    let world = World::default();
+    sealed(&world, key(1)).maintain().await;
+    world
+}
+
+/// Why a ring cannot read what is kept.
+async fn refusal(world: &World) -> KeyRingError {
+    let replica = sealed(world, key(1));
+    let refused = replica.ring.load().await.unwrap_err();
+    assert!(!replica.ring.is_loaded());
+    // Nor does it make up for it by keys of its own.
+    let before = world.repo.store.list_keys().await.unwrap();
+    replica.ring.maintain(&*world.sessions).await.unwrap_err();
+    assert_eq!(world.repo.store.list_keys().await.unwrap(), before);
+    refused
+}
+
+fn why(error: KeyRingError) -> SealError {
+    match error {
+        KeyRingError::Sealed { source, .. } => source,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_key_encryption_key_is_32_bytes_in_any_of_the_usual_forms() {
+    let bytes: Vec<u8> = (0..32).map(|n| n * 8 + 7).collect();
+    let hex = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let standard = STANDARD.encode(&bytes);
+    assert!(standard.contains(['+', '/']), "{standard}");
+    let name = |text: String| {
+        let read = KeyEncryptionKey::from_text(&SecretText::new(text));
+        read.map(|key| key.name().to_owned())
+    };
+    let expected = name(standard.clone()).unwrap();
+    for text in [
+        format!(" {standard}\n"),
+        STANDARD_NO_PAD.encode(&bytes),
+        URL_SAFE.encode(&bytes),
+        URL_SAFE_NO_PAD.encode(&bytes),
+        hex.to_uppercase(),
+        hex.clone(),
+    ] {
+        assert_eq!(name(text.clone()).as_ref(), Ok(&expected), "{text}");
+    }
+    for text in [
+        String::new(),
+        "correct horse battery staple".to_owned(),
+        STANDARD.encode([1; 31]),
+        STANDARD.encode([1; 33]),
+        "1".repeat(32),
+        hex.replace('7', "g"),
+        format!("{hex}00"),
+        format!("{standard}{standard}"),
+        standard.replacen('+', "-", 1),
+    ] {
+        let error = name(text.clone()).unwrap_err().to_string();
+        assert!(error.contains("openssl rand -base64 32"), "{error}");
+        assert!(text.is_empty() || !error.contains(&text), "{error}");
+    }
+}
+
+#[test]
+fn a_key_encryption_key_shows_its_name_and_not_itself() {
+    let text = STANDARD.encode([7; 32]);
+    let key = KeyEncryptionKey::from_text(&SecretText::new(text.clone())).unwrap();
+    let shown = format!("{key:?} {:?}", KeySeal::Sealed(self::key(7)));
+    assert!(shown.contains(key.name()) && !shown.contains(&text[..8]), "{shown}");
+    assert!(!shown.contains("7, 7"), "{shown}");
+    assert_eq!(key.name(), self::key(7).name());
+    assert_ne!(key.name(), self::key(8).name());
+}
+
+#[tokio::test]
+async fn replicas_with_the_same_key_encryption_key_share_sealed_keys() {
+    let world = sealed_world().await;
+    let (a, b) = (sealed(&world, key(1)), sealed(&world, key(1)));
+    a.ring.load().await.unwrap();
+    b.ring.load().await.unwrap();
+    b.verify(&a.access()).await.unwrap();
+    b.verify_refresh(&a.refresh()).await.unwrap();
+}
+
+#[tokio::test]
+async fn case_45_what_is_kept_holds_no_private_member_in_clear() {
+    let world = sealed_world().await;
+    for record in world.repo.store.list_keys().await.unwrap() {
+        let parts: Vec<&str> = record.material.expose().split('.').collect();
+        let [header, "", _, ciphertext, _] = parts.as_slice() else { panic!("no compact JWE") };
+        let header: Value =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+        let expected = json!({
+            "alg": "dir", "enc": "A256GCM", "cty": "jwk+json", "kid": key(1).name(),
+            "key_use": record.key_use.name(), "key_number": record.number,
+            "key_id": record.id.as_str(),
+        });
+        assert_eq!(header, expected);
+        let ciphertext = URL_SAFE_NO_PAD.decode(ciphertext).unwrap();
+        for clear in [&b"\"kty\""[..], b"\"d\"", b"\"k\"", record.id.as_str().as_bytes()] {
+            assert!(!ciphertext.windows(clear.len()).any(|window| window == clear));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_same_key_is_never_sealed_the_same_way_twice() {
+    let world = sealed_world().await;
+    let other = sealed_world().await;
+    let iv = |record: &KeyRecord| record.material.expose().split('.').nth(2).unwrap().to_owned();
+    let mut ivs: Vec<String> = world.repo.store.list_keys().await.unwrap().iter().map(iv).collect();
+    ivs.extend(other.repo.store.list_keys().await.unwrap().iter().map(iv));
+    ivs.sort();
+    ivs.dedup();
+    assert_eq!(ivs.len(), 8);
+}
+
+#[tokio::test]
+async fn another_key_encryption_key_is_told_by_name_and_what_to_do() {
+    let world = sealed_world().await;
+    let replica = sealed(&world, key(2));
+    let error = replica.ring.load().await.unwrap_err();
+    let text = error.to_string();
+    for part in ["the access key 1, ", key(1).name(), key(2).name(), "configure the one"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(matches!(why(error), SealError::OtherKey { .. }));
+    assert!(replica.ring.maintain(&*world.sessions).await.is_err());
+    assert_eq!(world.repo.store.list_keys().await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn material_of_another_row_is_refused() {
+    let world = sealed_world().await;
+    for (from, to) in [(0, 1), (1, 0), (2, 0), (0, 2), (3, 2)] {
+        world.repo.forge(move |records| records[to].material = records[from].material.clone());
+        let error = why(refusal(&world).await);
+        assert_eq!(error, SealError::NotThis("it belongs to another row"));
+        // The whole row, but for its place.
+        world.repo.forge(move |records| {
+            let (number, key_use) = (records[to].number, records[to].key_use);
+            records[to] = KeyRecord { number, key_use, ..records[from].clone() };
+        });
+        let error = why(refusal(&world).await);
+        assert_eq!(error, SealError::NotThis("it belongs to another row"));
+    }
+    world.repo.forge(|records| records[0].id = KeyId::new("other"));
+    assert_eq!(why(refusal(&world).await), SealError::NotThis("it belongs to another row"));
+    world.repo.forge_no_more();
+    sealed(&world, key(1)).ring.load().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sealed_key_that_was_changed_is_refused() {
+    let world = sealed_world().await;
+    let material = world.repo.store.list_keys().await.unwrap().remove(0).material;
+    let parts: Vec<&str> = material.expose().split('.').collect();
+    let [header, _, iv, ciphertext, tag] = parts.as_slice() else { panic!("no compact JWE") };
+    let flipped = |part: &str, at: usize| {
+        let mut bytes = URL_SAFE_NO_PAD.decode(part).unwrap();
+        bytes[at] ^= 1;
+        URL_SAFE_NO_PAD.encode(bytes)
+    };
+    let decoded = String::from_utf8(URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+    let with = |from: &str, to: &str| {
+        assert!(decoded.contains(from), "{decoded}");
+        URL_SAFE_NO_PAD.encode(decoded.replacen(from, to, 1))
+    };
+    let cut = |part: &str, bytes: usize| {
+        URL_SAFE_NO_PAD.encode(&URL_SAFE_NO_PAD.decode(part).unwrap()[..bytes])
+    };
+    let changed = [
+        String::new(),
+        "....".to_owned(),
+        format!("{header}..{iv}.{ciphertext}"),
+        format!("{header}..{iv}.{ciphertext}.{tag}."),
+        format!("{header}..{iv}.{ciphertext}."),
+        format!("{header}..{iv}.{}.{tag}", flipped(ciphertext, 0)),
+        format!("{header}..{iv}.{}.{tag}", flipped(ciphertext, 100)),
+        format!("{header}..{iv}.{}.{tag}", cut(ciphertext, 50)),
+        format!("{header}..{iv}..{tag}"),
+        format!("{header}..{}.{ciphertext}.{tag}", flipped(iv, 0)),
+        format!("{header}...{ciphertext}.{tag}"),
+        format!("{header}..{iv}.{ciphertext}.{}", flipped(tag, 15)),
+        format!("{header}..{iv}.{ciphertext}.{}", cut(tag, 4)),
+        format!("{header}..{iv}.{ciphertext}.{}", cut(tag, 15)),
+        format!("{header}.AAAA.{iv}.{ciphertext}.{tag}"),
+        format!("{}..{iv}.{ciphertext}.{tag}", with("A256GCM", "A128GCM")),
+        format!("{}..{iv}.{ciphertext}.{tag}", with("\"dir\"", "\"A256KW\"")),
+        format!("{}..{iv}.{ciphertext}.{tag}", with("jwk+json", "json")),
+        format!("{}..{iv}.{ciphertext}.{tag}", with("{", "{\"zip\":\"DEF\",")),
+        format!("{}..{iv}.{ciphertext}.{tag}", with("{", "{\"crit\":[\"x\"],\"x\":1,")),
+        format!("{}..{iv}.{ciphertext}.{tag}", with("{", "{\"key_number\":1,")),
+        format!("{}..{iv}.{ciphertext}.{tag}", with("{", "{ ")),
+    ];
+    for forged in changed {
+        let material = SecretText::new(forged.clone());
+        world.repo.forge(move |records| records[0].material = material.clone());
+        let error = why(refusal(&world).await);
+        assert!(matches!(error, SealError::NotThis(_)), "{forged}: {error}");
+    }
+    // What it names is told as it is, if it could be a name.
+    let from = format!("\"kid\":\"{}\"", key(1).name());
+    let other = format!("{}..{iv}.{ciphertext}.{tag}", with(&from, "\"kid\":\"a\\nb\""));
+    world.repo.forge(move |records| records[0].material = SecretText::new(other.clone()));
+    let error = why(refusal(&world).await);
+    assert!(
+        matches!(&error, SealError::OtherKey { sealed_under, .. } if sealed_under == "(no proper name)")
+    );
+}
+
+#[tokio::test]
+async fn a_plain_key_that_somebody_put_into_the_store_is_refused() {
+    let world = sealed_world().await;
+    let plain = made_jwk(mintgate_signer_jose::Algorithm::Es256).await;
+    world.repo.forge(move |records| records[0].material = SecretText::new(plain.clone()));
+    assert_eq!(why(refusal(&world).await), SealError::NotSealed);
+}
+
+#[tokio::test]
+async fn a_sealed_key_without_a_key_encryption_key_is_refused() {
+    let world = sealed_world().await;
+    let error = world.replica(ring_config()).ring.load().await.unwrap_err();
+    assert_eq!(why(error), SealError::NoKey);
+}
+
+#[tokio::test]
+async fn an_opened_ring_goes_on_when_its_rows_are_tampered_with() {
+    let world = sealed_world().await;
+    let replica = sealed(&world, key(1));
+    replica.ring.load().await.unwrap();
+    let token = replica.access();
+    world.repo.forge(|records| records.swap(0, 1));
+    replica.ring.load().await.unwrap(); // The order of rows means nothing.
+    world.repo.forge(|records| records[0].material = records[1].material.clone());
+    replica.ring.load().await.unwrap_err();
+    replica.verify(&token).await.unwrap();
+    world.repo.forge_no_more();
+    let outcome = replica.ring.retire(&replica.current(KeyUse::Access).id).await.unwrap();
+    assert!(matches!(outcome, RetireOutcome::Replaced(_)));
+}

@@ -1,0 +1,91 @@
+//! What a rotation costs the database: no index is written, nothing grows, one row is looked at.
+
+use std::time::Duration;
+
+use mintgate_domain::model::{Session, Timestamp};
+use mintgate_domain::ports::{RefreshTokenRepo, RotateOutcome};
+use mintgate_testkit::openings::{NOW, Openings};
+use mintgate_testkit::rotations::rotation;
+use tokio_postgres::Client;
+
+use crate::harness::{PgUnderTest, fresh_store, opened, session};
+
+async fn rotate(test: &PgUnderTest, session: &mut Session, now: Timestamp) {
+    match test.store.rotate(&rotation(session, now)).await {
+        Ok(RotateOutcome::Rotated(rotated)) => *session = *rotated,
+        other => panic!("not rotated: {other:?}"),
+    }
+}
+
+/// Reads a counter as soon as every backend has told what it counted.
+async fn settled(admin: &Client, query: &str, is_settled: impl Fn(&[i64]) -> bool) -> Vec<i64> {
+    let wait = async {
+        loop {
+            admin.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+            let row = admin.query_one(query, &[]).await.unwrap();
+            let counts: Vec<i64> = (0..row.len()).map(|n| row.get(n)).collect();
+            if is_settled(&counts) {
+                return counts;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("statistics in time")
+}
+
+#[tokio::test]
+async fn rotations_are_hot_updates_and_nothing_grows() {
+    let test = fresh_store().await;
+    let openings = Openings::default();
+    let mut sessions = vec![session(&test.store, &openings, "ada").await];
+    for _ in 0..4 {
+        sessions.push(opened(&test.store, &openings.existing(sessions[0].user)).await);
+    }
+    let size = "SELECT pg_relation_size('sessions'), pg_indexes_size('sessions')";
+    let sizes = async || {
+        let row = test.admin.query_one(size, &[]).await.unwrap();
+        (row.get::<_, i64>(0), row.get::<_, i64>(1))
+    };
+    let mut now = NOW;
+    let mut early = (0, 0);
+    for n in 0..1000 {
+        now = now + Duration::from_secs(1);
+        rotate(&test, &mut sessions[n % 5], now).await;
+        if n == 199 {
+            early = sizes().await;
+        }
+    }
+    assert_eq!(sizes().await, early);
+    let updates = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
+        WHERE relname = 'sessions'";
+    let counts = settled(&test.admin, updates, |counts| counts[0] >= 1000).await;
+    assert_eq!(counts[0], 1000);
+    // Now and then one finds its page not tidied up yet.
+    assert!(counts[1] >= 950, "{} of 1000", counts[1]);
+}
+
+#[tokio::test]
+async fn a_rotation_finds_its_row_by_the_primary_key_and_reads_no_other() {
+    let test = fresh_store().await;
+    let openings = Openings::default();
+    // As many users as sessions: the index on the user would serve as well.
+    let mut sessions = Vec::new();
+    for n in 0..300 {
+        sessions.push(session(&test.store, &openings, &n.to_string()).await);
+    }
+    test.admin.batch_execute("VACUUM ANALYZE").await.unwrap();
+    let accesses = "SELECT sum(idx_scan) FILTER (WHERE indexrelname = 'sessions_pkey')::bigint,
+            sum(idx_scan) FILTER (WHERE indexrelname <> 'sessions_pkey')::bigint,
+            (SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'sessions'),
+            (SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sessions')
+        FROM pg_stat_user_indexes WHERE relname = 'sessions'";
+    // The 300 openings and readings are told of by then.
+    let before = settled(&test.admin, accesses, |counts| counts[0] >= 300).await;
+    for session in &mut sessions {
+        rotate(&test, session, NOW + Duration::from_secs(1)).await;
+    }
+    let done = before[3] + 300;
+    let after = settled(&test.admin, accesses, |counts| counts[3] >= done).await;
+    let rotated: Vec<_> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
+    assert_eq!(rotated, [300, 0, 0, 300]);
+}

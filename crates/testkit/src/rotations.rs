@@ -1,0 +1,59 @@
+//! Refreshes to be asked of a store: each made for one state of a session.
+
+use std::time::Duration;
+
+use mintgate_domain::TokenHash;
+use mintgate_domain::model::{
+    KeyId, LostAnswer, PresentedRefresh, RefreshState, ReplayRule, Rotation, Session, Timestamp,
+};
+
+/// How long a session may idle.
+pub const IDLE: Duration = Duration::from_hours(30 * 24);
+
+/// For how long a predecessor is answered: so long that no test depends on how fast it runs.
+pub const WINDOW: Duration = Duration::from_hours(2);
+
+/// How often a predecessor is answered.
+pub const REPLAYS: u16 = 3;
+
+/// The default rule, with these figures.
+pub fn rule() -> ReplayRule {
+    let lost_answer = LostAnswer::Grace;
+    ReplayRule { window: WINDOW, limit: REPLAYS, counted: true, lost_answer }
+}
+
+/// The token of this state, as its client presents it.
+pub fn token_of(state: &RefreshState) -> PresentedRefresh {
+    PresentedRefresh { generation: state.generation, hash: state.hash }
+}
+
+/// What takes the place of the session's current token if it is made now.
+pub fn successor(session: &Session, now: Timestamp) -> RefreshState {
+    let generation = session.refresh.generation + 1;
+    let text = format!("refresh-token-of-{}-{generation}-{}", session.id, now.as_unix());
+    RefreshState {
+        generation,
+        hash: TokenHash::of(&text),
+        key_id: KeyId::new("refresh-2"),
+        issued_at: now,
+        expires_at: RefreshState::expiry(now, IDLE, session.absolute_expires_at),
+    }
+}
+
+/// Somebody presents this token; the successor fits the session as it is here.
+pub fn presenting(session: &Session, presented: PresentedRefresh, now: Timestamp) -> Rotation {
+    Rotation {
+        session: session.id,
+        user: session.user,
+        presented,
+        successor: successor(session, now),
+        idle_expires_at: now + IDLE,
+        now,
+        replay: rule(),
+    }
+}
+
+/// The client presents the current token.
+pub fn rotation(session: &Session, now: Timestamp) -> Rotation {
+    presenting(session, token_of(&session.refresh), now)
+}

@@ -1,0 +1,196 @@
+//! Sign-ins that may be repeated.
+
+use std::time::Duration;
+
+use mintgate_domain::TokenHash;
+use mintgate_domain::model::{
+    IdempotencyKey, IdempotencyRecord, RevokeReason, Session, SessionOpening, Timestamp, UserId,
+};
+use mintgate_domain::ports::OpenOutcome;
+
+use super::{
+    RACERS, again, count, find_session, is_refused, known_user, open, open_at_once, rotated, soon,
+    stored,
+};
+use crate::openings::{NOW, Openings, consumed, identity, repeatable};
+use crate::rotations::rotation;
+use crate::store_under_test::StoreUnderTest;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn find(
+    store: &dyn StoreUnderTest,
+    record: IdempotencyRecord,
+    now: Timestamp,
+) -> Option<(IdempotencyKey, Session)> {
+    store.store().find_opening(record.request.key, now).await.expect("an answer")
+}
+
+/// A session of this user, by a request of this name.
+fn opening_with_key(openings: &Openings, user: UserId, name: &str) -> SessionOpening {
+    let mut opening = openings.existing(user);
+    opening.idempotency = Some(repeatable(name));
+    opening
+}
+
+/// The same, when that key is no longer known.
+fn later(openings: &Openings, user: UserId, name: &str) -> SessionOpening {
+    let mut opening = opening_with_key(openings, user, name);
+    let record = repeatable(name);
+    opening.session.created_at = record.expires_at;
+    let body = TokenHash::of("another body");
+    let request = IdempotencyKey { body, ..record.request };
+    let expires_at = record.expires_at + Duration::from_mins(1);
+    opening.idempotency = Some(IdempotencyRecord { request, expires_at });
+    opening
+}
+
+/// With the body it came with.
+pub async fn a_repeatable_opening_is_found_until_it_is_forgotten(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let record = repeatable("ada");
+    assert_eq!(find(store, record, NOW).await, None);
+    let mut opening = openings.new_user(identity("ada"));
+    opening.idempotency = Some(record);
+    let session = stored(store, &opening).await;
+    let another = stored(store, &opening_with_key(&openings, session.user, "another")).await;
+
+    let found = Some((record.request, session));
+    assert_eq!(find(store, record, NOW).await, found);
+    assert_eq!(find(store, record, record.expires_at - SECOND).await, found);
+    assert_eq!(find(store, record, record.expires_at).await, None);
+    assert_eq!(find(store, record, record.expires_at + SECOND).await, None);
+    let other_record = repeatable("another");
+    assert_eq!(find(store, other_record, NOW).await, Some((other_record.request, another)));
+    assert_eq!(find(store, repeatable("a third"), NOW).await, None);
+}
+
+/// Refreshed, or ended: the caller decides what that means.
+pub async fn a_repeatable_opening_is_found_as_its_session_is_now(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    let session = stored(store, &opening_with_key(&openings, ada, "ada")).await;
+    let request = repeatable("ada").request;
+    let session = rotated(store, &rotation(&session, soon())).await;
+    assert_eq!(find(store, repeatable("ada"), soon()).await, Some((request, session.clone())));
+    store.store().end_session(session.id, ada, RevokeReason::Admin, soon()).await.expect("an end");
+    let session = again(store, &session).await;
+    assert_eq!(session.end.map(|end| end.reason), Some(RevokeReason::Admin));
+    assert_eq!(find(store, repeatable("ada"), soon()).await, Some((request, session)));
+}
+
+/// And writes nothing for a key.
+pub async fn an_opening_without_a_key_is_not_found(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    known_user(store, &openings, "ada").await;
+    assert_eq!(find(store, repeatable("ada"), NOW).await, None);
+    assert_eq!(store.dump().await.rows("idempotency_keys").len(), 0);
+}
+
+/// Whatever else is new about the request: user, ID token, body.
+pub async fn a_taken_key_stores_nothing(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    let first = stored(store, &opening_with_key(&openings, ada, "ada")).await;
+    let mut somebody_new = openings.new_user(identity("eve"));
+    somebody_new.idempotency = Some(repeatable("ada"));
+    somebody_new.consumed = Some(consumed("eve"));
+    let mut same_user = opening_with_key(&openings, ada, "ada");
+    same_user.consumed = Some(consumed("ada"));
+    let mut another_body = opening_with_key(&openings, ada, "ada");
+    let mut record = repeatable("ada");
+    record.request.body = TokenHash::of("another body");
+    record.expires_at = record.expires_at + SECOND;
+    another_body.idempotency = Some(record);
+    let mut last_moment = opening_with_key(&openings, ada, "ada");
+    last_moment.session.created_at = repeatable("ada").expires_at - SECOND;
+    for opening in [somebody_new, same_user, another_body, last_moment] {
+        is_refused(store, &opening, OpenOutcome::IdempotencyKeyTaken).await;
+    }
+    let found = Some((repeatable("ada").request, first));
+    assert_eq!(find(store, repeatable("ada"), NOW).await, found);
+    assert_eq!(super::find(store, &identity("eve")).await, None);
+}
+
+/// For another request, and then it is that one's.
+pub async fn a_forgotten_key_may_be_used_again(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    let first = stored(store, &opening_with_key(&openings, ada, "ada")).await;
+    let opening = later(&openings, ada, "ada");
+    let second = stored(store, &opening).await;
+
+    let record = opening.idempotency.expect("a key");
+    let now = opening.session.created_at;
+    assert_eq!(find(store, record, now).await, Some((record.request, second)));
+    assert_eq!(find(store, record, record.expires_at).await, None);
+    assert_eq!(again(store, &first).await, first, "its session lives on");
+    assert_eq!(store.dump().await.rows("idempotency_keys").len(), 1);
+    let third = opening_with_key(&openings, ada, "ada");
+    is_refused(store, &third, OpenOutcome::IdempotencyKeyTaken).await;
+}
+
+async fn one_opens(store: &dyn StoreUnderTest, racers: Vec<SessionOpening>, now: Timestamp) {
+    let sessions = store.dump().await.rows("sessions").len();
+    let record = racers[0].idempotency.expect("a key");
+    let outcomes = open_at_once(store, racers.clone()).await;
+    assert_eq!(count(&outcomes, &OpenOutcome::Opened), 1, "{outcomes:?}");
+    let taken = count(&outcomes, &OpenOutcome::IdempotencyKeyTaken);
+    assert_eq!(taken, racers.len() - 1, "{outcomes:?}");
+    let winner = outcomes.iter().position(|outcome| *outcome == OpenOutcome::Opened);
+    let winner = &racers[winner.expect("a winner")].session;
+    let (_, session) = find(store, record, now).await.expect("an opening");
+    assert_eq!(session.id, winner.id);
+    assert_eq!(store.dump().await.rows("sessions").len(), sessions + 1);
+    assert_eq!(store.dump().await.rows("idempotency_keys").len(), 1);
+}
+
+/// The database decides.
+pub async fn one_key_many_times_at_once_opens_one_session(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    let racers = (0..RACERS).map(|_| opening_with_key(&openings, ada, "ada"));
+    one_opens(store, racers.collect(), NOW).await;
+}
+
+/// Also who takes over what is left of the last.
+pub async fn a_forgotten_key_many_times_at_once_opens_one_session(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    stored(store, &opening_with_key(&openings, ada, "ada")).await;
+    let racers: Vec<_> = (0..RACERS).map(|_| later(&openings, ada, "ada")).collect();
+    let now = racers[0].session.created_at;
+    one_opens(store, racers, now).await;
+}
+
+/// The losers are told either that the person is there by now, or that the request has been answered.
+pub async fn one_key_for_many_first_sign_ins_at_once_creates_one_user(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let racers = (0..RACERS).map(|_| {
+        let mut opening = openings.new_user(identity("ada"));
+        opening.idempotency = Some(repeatable("ada"));
+        opening
+    });
+    let outcomes = open_at_once(store, racers.collect()).await;
+    assert_eq!(count(&outcomes, &OpenOutcome::Opened), 1, "{outcomes:?}");
+    let late = count(&outcomes, &OpenOutcome::IdentityTaken)
+        + count(&outcomes, &OpenOutcome::IdempotencyKeyTaken);
+    assert_eq!(late, RACERS - 1, "{outcomes:?}");
+    assert_eq!(store.dump().await.counts(), [1, 1, 0, 1]);
+    assert_eq!(store.dump().await.rows("idempotency_keys").len(), 1);
+}
+
+/// A caller that does not know what became of its call asks again, even at once.
+pub async fn repeating_an_opening_with_a_key_changes_nothing(store: &dyn StoreUnderTest) {
+    let mut opening = Openings::default().new_user(identity("ada"));
+    opening.idempotency = Some(repeatable("ada"));
+    opening.consumed = Some(consumed("ada"));
+    let outcomes = open_at_once(store, vec![opening.clone(); RACERS]).await;
+    assert_eq!(outcomes, [OpenOutcome::Opened; RACERS]);
+    let before = store.dump().await;
+    assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
+    assert_eq!(store.dump().await, before);
+    let session = find_session(store, opening.session.id).await.expect("a session");
+    let found = Some((repeatable("ada").request, session));
+    assert_eq!(find(store, repeatable("ada"), NOW).await, found);
+}

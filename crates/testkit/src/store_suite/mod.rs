@@ -1,0 +1,249 @@
+//! The contract of a store: what Postgres, SQLite and the fake in memory all must pass.
+//!
+//! [`store_suite!`](crate::store_suite!) makes each case a test of its own.
+
+mod ending;
+mod housekeeping;
+mod idempotency;
+mod keys;
+mod oracle;
+mod rotation;
+mod sign_in;
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use mintgate_domain::model::{
+    ExternalIdentity, Rotation, Session, SessionEnd, SessionId, SessionOpening, Timestamp, UserId,
+};
+use mintgate_domain::ports::{OpenOutcome, RotateOutcome};
+
+pub use ending::*;
+pub use housekeeping::*;
+pub use idempotency::*;
+pub use keys::*;
+pub use oracle::*;
+pub use rotation::*;
+pub use sign_in::*;
+
+use crate::openings::{Openings, identity};
+use crate::store_under_test::{Store, StoreUnderTest};
+
+/// How many callers race.
+const RACERS: usize = 16;
+
+/// One test for each case; the argument is an async function that gives a fresh store.
+#[macro_export]
+macro_rules! store_suite {
+    ($fresh_store:path) => {
+        $crate::store_suite!(
+            @cases $fresh_store,
+            a_fresh_store_is_ready,
+            a_first_sign_in_stores_one_row_of_each_kind,
+            a_user_is_found_by_the_identity_that_signed_in,
+            case_30_issuer_and_subject_are_compared_byte_for_byte,
+            identities_that_look_like_sql_are_only_text,
+            a_second_session_belongs_to_the_same_user,
+            what_an_operator_did_to_a_user_is_found,
+            a_known_identity_is_not_created_again,
+            many_first_sign_ins_at_once_create_one_user,
+            case_25_an_id_token_opens_one_session,
+            case_25_a_replayed_id_token_creates_no_user,
+            case_25_one_id_token_posted_by_many_at_once_opens_one_session,
+            case_32_a_disabled_user_opens_nothing,
+            a_user_that_is_gone_opens_nothing,
+            repeating_an_opening_changes_nothing,
+            repeating_an_opening_many_times_at_once_leaves_one_row,
+            every_column_survives,
+            a_session_with_the_least_survives,
+            case_45_a_dump_holds_digests_and_no_token,
+            the_current_token_is_exchanged_for_its_successor,
+            every_column_survives_a_rotation,
+            case_43_the_idle_limit_slides_and_the_absolute_limit_never_moves,
+            case_41_the_current_token_fifty_times_at_once_rotates_once,
+            many_sessions_rotate_at_once_without_touching_each_other,
+            case_42_the_token_before_gets_the_same_successor_within_the_window,
+            replays_are_counted_up_to_their_limit,
+            replays_that_do_not_count_have_no_limit,
+            counted_replays_at_once_are_each_counted,
+            case_42_the_token_before_is_reuse_after_the_window,
+            case_42_a_token_before_the_one_before_is_reuse,
+            case_42_a_reused_token_many_times_at_once_ends_the_session_once,
+            without_a_window_the_token_before_is_reuse_at_once,
+            until_used_the_token_before_supersedes_its_lost_successor,
+            until_used_a_superseded_successor_is_reuse,
+            until_used_the_token_before_is_reuse_once_its_successor_was_used,
+            until_used_many_at_once_supersede_once,
+            a_token_of_a_lost_timeline_changes_nothing,
+            a_session_that_is_not_there_is_unknown,
+            case_46_another_users_session_is_unknown,
+            an_ended_session_says_why_it_ended,
+            a_session_past_its_idle_limit_has_expired,
+            a_session_past_its_absolute_limit_has_expired,
+            case_32_a_disabled_user_is_shut_out_at_the_next_refresh,
+            case_32_many_refreshes_of_a_disabled_user_end_the_session_once,
+            a_successor_of_another_generation_is_to_be_made_anew,
+            a_successor_with_another_limit_is_to_be_made_anew,
+            until_used_a_successor_that_does_not_fit_is_to_be_made_anew,
+            case_43_after_an_acknowledged_end_no_refresh_works,
+            random_histories_agree_with_the_rules,
+            a_session_is_ended_once_and_stays_as_it_was,
+            many_ends_at_once_end_once,
+            case_46_ending_another_users_session_changes_nothing,
+            a_session_past_its_limits_can_be_ended,
+            every_reason_survives,
+            ending_all_sessions_counts_the_live_ones_of_this_user,
+            live_sessions_are_the_last_used_first,
+            live_sessions_are_live_and_the_users_own,
+            live_sessions_are_so_many_at_most,
+            a_repeatable_opening_is_found_until_it_is_forgotten,
+            a_repeatable_opening_is_found_as_its_session_is_now,
+            an_opening_without_a_key_is_not_found,
+            a_taken_key_stores_nothing,
+            a_forgotten_key_may_be_used_again,
+            one_key_many_times_at_once_opens_one_session,
+            a_forgotten_key_many_times_at_once_opens_one_session,
+            one_key_for_many_first_sign_ins_at_once_creates_one_user,
+            repeating_an_opening_with_a_key_changes_nothing,
+            the_duty_of_sweeping_is_claimed_by_one_of_many,
+            a_claim_ends_with_its_lease,
+            a_round_that_was_ended_is_not_begun_again_too_soon,
+            a_sweep_marks_what_has_run_out_at_the_moment_it_did,
+            a_sweep_leaves_what_lives_alone,
+            a_sweep_deletes_what_ended_long_ago,
+            a_sweep_looks_at_so_many_at_most_and_goes_on_from_there,
+            a_sweep_forgets_used_id_tokens_and_repeatable_requests,
+            a_sweep_forgets_so_many_at_most,
+            a_sweep_of_an_empty_store_is_done_at_once,
+            sweeping_and_refreshing_at_once_lose_no_session,
+            a_refresh_key_is_in_use_while_a_live_session_needs_it,
+            a_fresh_store_has_no_keys,
+            every_column_of_a_key_survives,
+            keys_are_listed_by_use_and_number,
+            only_the_next_number_of_a_use_is_added,
+            a_key_id_is_added_once,
+            of_many_at_once_one_adds_the_next_key,
+            activating_a_key_only_brings_it_forward,
+            a_removed_key_is_gone_and_no_other,
+        );
+    };
+    (@cases $fresh_store:path, $($case:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $crate::store_suite::$case(&$fresh_store().await).await;
+            }
+        )+
+    };
+}
+
+async fn open(store: &dyn StoreUnderTest, opening: &SessionOpening) -> OpenOutcome {
+    store.store().open_session(opening).await.expect("an outcome")
+}
+
+/// Opens a session, which must not work, and must not leave anything behind.
+async fn is_refused(store: &dyn StoreUnderTest, opening: &SessionOpening, with: OpenOutcome) {
+    let before = store.dump().await;
+    assert_eq!(open(store, opening).await, with);
+    assert_eq!(store.dump().await, before, "a refusal must not write");
+    assert_eq!(find_session(store, opening.session.id).await, None);
+}
+
+/// Calls the store with each argument at once; the outcomes in the order of the arguments.
+async fn at_once<C, F>(
+    store: &dyn StoreUnderTest,
+    arguments: impl IntoIterator<Item = C>,
+    call: impl Fn(Arc<dyn Store>, C) -> F,
+) -> Vec<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let calls = arguments.into_iter().map(|argument| call(store.store(), argument));
+    let calls: Vec<_> = calls.map(tokio::spawn).collect();
+    join_all(calls).await.into_iter().map(Result::unwrap).collect()
+}
+
+async fn open_at_once(
+    store: &dyn StoreUnderTest,
+    openings: Vec<SessionOpening>,
+) -> Vec<OpenOutcome> {
+    at_once(store, openings, |store, opening| async move {
+        store.open_session(&opening).await.expect("an outcome")
+    })
+    .await
+}
+
+async fn rotate_at_once(
+    store: &dyn StoreUnderTest,
+    rotations: Vec<Rotation>,
+) -> Vec<RotateOutcome> {
+    at_once(store, rotations, |store, rotation| async move {
+        store.rotate(&rotation).await.expect("an outcome")
+    })
+    .await
+}
+
+/// How many of the outcomes are this one.
+fn count<T: PartialEq>(outcomes: &[T], wanted: &T) -> usize {
+    outcomes.iter().filter(|outcome| *outcome == wanted).count()
+}
+
+async fn find(store: &dyn StoreUnderTest, identity: &ExternalIdentity) -> Option<UserId> {
+    store.store().find_user(identity).await.expect("an answer").map(|user| user.id)
+}
+
+async fn find_session(store: &dyn StoreUnderTest, id: SessionId) -> Option<Session> {
+    store.store().find_session(id).await.expect("an answer")
+}
+
+/// The session as it is now.
+async fn again(store: &dyn StoreUnderTest, session: &Session) -> Session {
+    find_session(store, session.id).await.expect("a session")
+}
+
+/// A new user with a session.
+async fn known_user(store: &dyn StoreUnderTest, openings: &Openings, subject: &str) -> UserId {
+    stored(store, &openings.new_user(identity(subject))).await.user
+}
+
+/// Opens it; the session as it is stored.
+async fn stored(store: &dyn StoreUnderTest, opening: &SessionOpening) -> Session {
+    assert_eq!(open(store, opening).await, OpenOutcome::Opened);
+    find_session(store, opening.session.id).await.expect("a session")
+}
+
+/// A session of somebody called Ada, who has no other.
+async fn adas_session(store: &dyn StoreUnderTest) -> Session {
+    stored(store, &Openings::default().new_user(identity("ada"))).await
+}
+
+async fn rotate(store: &dyn StoreUnderTest, rotation: &Rotation) -> RotateOutcome {
+    store.store().rotate(rotation).await.expect("an outcome")
+}
+
+/// Rotates, which must work; the session as it is then.
+async fn rotated(store: &dyn StoreUnderTest, rotation: &Rotation) -> Session {
+    match rotate(store, rotation).await {
+        RotateOutcome::Rotated(session) => {
+            assert_eq!(again(store, &session).await, *session, "what it answers is what is stored");
+            *session
+        }
+        other => panic!("not rotated: {other:?}"),
+    }
+}
+
+/// Rotates, which must have this outcome and change nothing.
+async fn writes_nothing(store: &dyn StoreUnderTest, rotation: &Rotation, with: &RotateOutcome) {
+    let before = store.dump().await;
+    assert_eq!(rotate(store, rotation).await, *with);
+    assert_eq!(store.dump().await, before, "{with:?} must not write");
+}
+
+fn ended(session: &Session, end: SessionEnd) -> Session {
+    Session { end: Some(end), ..session.clone() }
+}
+
+/// A moment after the sessions were opened.
+fn soon() -> Timestamp {
+    crate::openings::NOW + std::time::Duration::from_secs(10)
+}

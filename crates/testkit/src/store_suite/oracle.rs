@@ -1,0 +1,242 @@
+//! Histories at random, each step judged by the rules themselves.
+
+use std::time::Duration;
+
+use mintgate_domain::TokenHash;
+use mintgate_domain::model::{
+    LostAnswer, PresentedRefresh, PreviousToken, ReplayRule, RevokeReason, Rotation, Session,
+    SessionEnd, Timestamp, UserId, Verdict,
+};
+use mintgate_domain::ports::{Entropy, RotateOutcome};
+use uuid::Uuid;
+
+use super::rotation::succeeded;
+use super::{again, ended, rotate, stored};
+use crate::entropy::SeededEntropy;
+use crate::openings::{NOW, Openings, identity};
+use crate::rotations::{IDLE, WINDOW, presenting, token_of};
+use crate::store_under_test::StoreUnderTest;
+
+const SEEDS: u64 = 4;
+const STEPS: usize = 120;
+/// Two thirds of a window are in it, and a whole one is not, with minutes to spare on both sides:
+/// a store that measures by its own clock agrees.
+const AGE: Duration = Duration::from_mins(45);
+
+struct Dice(SeededEntropy);
+
+impl Dice {
+    /// Below `sides`.
+    fn roll(&self, sides: usize) -> usize {
+        let mut bytes = [0; 8];
+        self.0.fill(&mut bytes);
+        let sides = u64::try_from(sides).expect("a small number");
+        usize::try_from(u64::from_le_bytes(bytes) % sides).expect("a small number")
+    }
+
+    fn one_in(&self, sides: usize) -> bool {
+        self.roll(sides) == 0
+    }
+
+    fn pick<T: Clone>(&self, values: &[T]) -> T {
+        values[self.roll(values.len())].clone()
+    }
+}
+
+/// What is known of a session besides its row.
+struct Life {
+    session: Session,
+    /// Every token that was ever proposed for it, issued or not.
+    tokens: Vec<PresentedRefresh>,
+    /// For how long its last rotation has been made to seem past.
+    aged: Duration,
+    is_disabled: bool,
+}
+
+struct History<'a> {
+    store: &'a dyn StoreUnderTest,
+    dice: Dice,
+    openings: Openings,
+    now: Timestamp,
+    lives: Vec<Life>,
+    /// How often each verdict came.
+    verdicts: Vec<&'static str>,
+}
+
+/// Whatever came before: the outcome is the verdict on the row, and the row is what that leaves.
+pub async fn random_histories_agree_with_the_rules(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let dice = Dice(SeededEntropy::new(1));
+    let (lives, verdicts) = (vec![], vec![]);
+    let mut history = History { store, dice, openings, now: NOW, lives, verdicts };
+    for seed in 1..=SEEDS {
+        history.dice = Dice(SeededEntropy::new(seed));
+        history.now = NOW;
+        history.lives.clear();
+        for n in 0..3 {
+            history.sign_in(&format!("seed {seed} user {n}")).await;
+        }
+        for n in 0..STEPS {
+            history.step(&format!("seed {seed} step {n}")).await;
+        }
+    }
+    for verdict in [
+        "rotate",
+        "replay",
+        "supersede",
+        "remint",
+        "reuse",
+        "disabled",
+        "revoked",
+        "expired",
+        "ahead",
+        "unknown",
+    ] {
+        assert!(history.verdicts.contains(&verdict), "no history came to {verdict}");
+    }
+}
+
+impl History<'_> {
+    async fn sign_in(&mut self, subject: &str) {
+        let mut opening = self.openings.new_user(identity(subject));
+        opening.session.absolute_expires_at = self.now + self.dice.pick(&[IDLE * 3, IDLE]);
+        opening.session.refresh.expires_at = self.now + IDLE;
+        let session = stored(self.store, &opening).await;
+        let tokens = vec![token_of(&session.refresh)];
+        self.lives.push(Life { session, tokens, aged: Duration::ZERO, is_disabled: false });
+    }
+
+    async fn step(&mut self, name: &str) {
+        let chosen = self.dice.roll(self.lives.len());
+        match self.dice.roll(20) {
+            0 => self.now = self.now + Duration::from_secs(1),
+            1..=3 => self.age(chosen).await,
+            4 if self.dice.one_in(4) => self.disable(chosen).await,
+            5 if self.dice.one_in(2) => self.end(chosen).await,
+            _ => self.refresh(chosen, name).await,
+        }
+        // Let somebody else come in where one is over for good.
+        let life = &self.lives[chosen];
+        if !life.session.is_live(self.now) && self.dice.one_in(4) {
+            self.lives.remove(chosen);
+            self.sign_in(name).await;
+        }
+    }
+
+    async fn age(&mut self, chosen: usize) {
+        let life = &mut self.lives[chosen];
+        if life.session.previous.is_some() {
+            self.store.age_rotation(life.session.id, AGE).await;
+            life.aged += AGE;
+            life.session = again(self.store, &life.session).await;
+        }
+    }
+
+    async fn disable(&mut self, chosen: usize) {
+        let life = &mut self.lives[chosen];
+        self.store.disable_user(life.session.user, self.now).await;
+        life.is_disabled = true;
+    }
+
+    async fn end(&mut self, chosen: usize) {
+        let life = &mut self.lives[chosen];
+        let reason = self.dice.pick(&RevokeReason::ALL);
+        let (id, user) = (life.session.id, life.session.user);
+        self.store.store().end_session(id, user, reason, self.now).await.expect("an outcome");
+        life.session = again(self.store, &life.session).await;
+    }
+
+    async fn refresh(&mut self, chosen: usize, name: &str) {
+        let rotation = self.proposal(chosen, name);
+        let life = &mut self.lives[chosen];
+        let before = &life.session;
+        assert_eq!(again(self.store, before).await, *before, "{name}: changed between two steps");
+
+        // To the rules, time has gone by on the one clock of this history.
+        let mut seen = before.clone();
+        if let Some(previous) = &mut seen.previous {
+            previous.rotated_at = self.now - life.aged;
+        }
+        let verdict = rotation.judge(&seen, life.is_disabled);
+        let outcome = rotate(self.store, &rotation).await;
+        let after = again(self.store, before).await;
+        let whole = || Box::new(after.clone());
+        let end = |reason| ended(before, SessionEnd { at: self.now, reason });
+        let (verdict_name, expected, expected_row) = match verdict {
+            Verdict::Rotate | Verdict::Supersede => {
+                let rotated_at = after.previous.map_or(NOW, |previous| previous.rotated_at);
+                let kind = if verdict == Verdict::Rotate { "rotate" } else { "supersede" };
+                life.aged = Duration::ZERO;
+                let row = succeeded(before, &rotation, rotated_at);
+                (kind, RotateOutcome::Rotated(whole()), row)
+            }
+            Verdict::Replay => {
+                let counted = u16::from(rotation.replay.counted);
+                let replayed = |previous: PreviousToken| PreviousToken {
+                    replays: previous.replays + counted,
+                    ..previous
+                };
+                let previous = before.previous.map(replayed);
+                let row = Session { previous, ..before.clone() };
+                ("replay", RotateOutcome::Replayed(whole()), row)
+            }
+            Verdict::Remint => ("remint", RotateOutcome::Remint(whole()), before.clone()),
+            Verdict::Reuse => ("reuse", RotateOutcome::Reused, end(RevokeReason::Reuse)),
+            Verdict::UserDisabled => {
+                let row = end(RevokeReason::UserDisabled);
+                ("disabled", RotateOutcome::UserDisabled, row)
+            }
+            Verdict::Revoked(reason) => ("revoked", RotateOutcome::Revoked(reason), before.clone()),
+            Verdict::Expired => ("expired", RotateOutcome::Expired, before.clone()),
+            Verdict::Ahead => ("ahead", RotateOutcome::Ahead, before.clone()),
+            Verdict::Unknown => ("unknown", RotateOutcome::Unknown, before.clone()),
+        };
+        assert_eq!(outcome, expected, "{name}: {rotation:?} on {before:?}");
+        assert_eq!(after, expected_row, "{name}: {rotation:?} on {before:?}");
+        self.verdicts.push(verdict_name);
+        life.session = after;
+    }
+
+    /// Mostly sensible.
+    fn proposal(&mut self, chosen: usize, name: &str) -> Rotation {
+        let dice = &self.dice;
+        let life = &mut self.lives[chosen];
+        let session = &life.session;
+        let known = match dice.roll(4) {
+            0 | 1 => token_of(&session.refresh),
+            2 => session.previous.map_or(life.tokens[0], |previous| PresentedRefresh {
+                generation: session.refresh.generation - 1,
+                hash: previous.hash,
+            }),
+            _ => dice.pick(&life.tokens),
+        };
+        let mut rotation = presenting(session, known, self.now);
+        rotation.successor.hash = TokenHash::of(name);
+        if dice.one_in(12) {
+            let generation = u64::try_from(dice.roll(9)).expect("a small number");
+            rotation.presented = PresentedRefresh { generation, hash: TokenHash::of("foreign") };
+        }
+        if dice.one_in(8) {
+            // Runs out a few steps of the clock from here, if it is taken.
+            rotation.idle_expires_at = self.now + Duration::from_secs(1);
+            rotation.successor.expires_at = rotation.idle_expires_at;
+        }
+        if dice.one_in(10) {
+            rotation.successor.generation = u64::try_from(dice.roll(9)).expect("a small number");
+        }
+        if dice.one_in(12) {
+            rotation.successor.expires_at = rotation.successor.expires_at - Duration::from_secs(5);
+        }
+        if dice.one_in(30) {
+            rotation.user = UserId::from_uuid(Uuid::from_u128(0xdead));
+        }
+        rotation.replay = ReplayRule {
+            window: dice.pick(&[WINDOW, WINDOW, WINDOW, Duration::ZERO]),
+            limit: dice.pick(&[0, 1, 2, 2, 2]),
+            counted: dice.one_in(2),
+            lost_answer: dice.pick(&[LostAnswer::Grace, LostAnswer::UntilUsed]),
+        };
+        life.tokens.push(token_of(&rotation.successor));
+        rotation
+    }
+}
