@@ -15,7 +15,8 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
 use crate::FaultKind;
-use crate::state::{Endpoint, Shared};
+use crate::shared::Shared;
+use crate::state::Endpoint;
 
 /// Answers a request of an endpoint, properly unless a fault is due.
 pub(crate) async fn answer(

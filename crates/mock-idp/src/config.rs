@@ -1,8 +1,13 @@
 //! What a mock is started with: its address, clients and people.
 
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::{ClientAuth, ClientKey, Dialect, DialectOptions};
 
 /// How a mock is set up.
 #[derive(Debug, Clone)]
@@ -19,6 +24,16 @@ pub struct MockConfig {
     pub id_token_alg: IdTokenAlg,
     /// Whether `/control/*` is served; [`crate::Control`] works in process either way.
     pub control: bool,
+    /// Whose dialect it speaks.
+    pub dialect: Dialect,
+    /// What an operator sets at the provider the dialect is of.
+    pub options: DialectOptions,
+    /// The keys of clients that prove themselves by a signature.
+    pub client_keys: Vec<ClientKey>,
+    /// The ways of client authentication it takes and advertises, if not the dialect's.
+    pub client_auth: Option<Vec<ClientAuth>>,
+    /// Whether authorization responses carry `iss` (RFC 9207), if not as the dialect has it.
+    pub iss_parameter: Option<bool>,
 }
 
 /// A registered client.
@@ -47,6 +62,10 @@ pub struct MockUser {
     pub email_verified: bool,
     /// `groups`
     pub groups: Vec<String>,
+    /// Entra: the tenant they belong to, if not the one in the issuer.
+    pub tenant: Option<String>,
+    /// GitHub: whether the address is on the public profile; if not, `email` is null there.
+    pub public_email: bool,
 }
 
 /// The signature algorithm of ID tokens (RFC 7518 §3.1, RFC 8037 §3.1).
@@ -77,6 +96,13 @@ pub struct SignIn {
     pub code_challenge: Option<String>,
     /// The scopes, by spaces. Without `openid` there is no ID token; nothing else hangs on them.
     pub scope: String,
+    /// The resource the access token is for: `resource` (AD FS) or `audience` (Auth0).
+    pub resource: Option<String>,
+    /// Whether a refresh token was asked for by parameter (`access_type=offline`, Google).
+    pub offline: bool,
+    /// `sid`: the provider's own session, which a logout token names. Dialects with back-channel
+    /// logout make one up for each code that has none.
+    pub sid: Option<String>,
 }
 
 const CLIENT_ID: &str = "mintgate";
@@ -106,6 +132,11 @@ impl Default for MockConfig {
             ],
             id_token_alg: IdTokenAlg::default(),
             control: true,
+            dialect: Dialect::default(),
+            options: DialectOptions::default(),
+            client_keys: Vec::new(),
+            client_auth: None,
+            iss_parameter: None,
         }
     }
 }
@@ -120,6 +151,9 @@ impl Default for SignIn {
             nonce: None,
             code_challenge: None,
             scope: "openid profile email".into(),
+            resource: None,
+            offline: false,
+            sid: None,
         }
     }
 }
@@ -134,6 +168,8 @@ impl MockUser {
             email: format!("{username}@example.com"),
             email_verified,
             groups: groups.iter().map(ToString::to_string).collect(),
+            tenant: None,
+            public_email: true,
         }
     }
 }
@@ -154,6 +190,12 @@ impl MockConfig {
     }
 }
 
+impl SignIn {
+    pub(crate) fn has_scope(&self, name: &str) -> bool {
+        self.scope.split(' ').any(|scope| scope == name)
+    }
+}
+
 impl IdTokenAlg {
     /// Its name in JOSE headers.
     pub fn name(self) -> &'static str {
@@ -165,3 +207,26 @@ impl IdTokenAlg {
         }
     }
 }
+
+impl FromStr for IdTokenAlg {
+    type Err = UnknownAlg;
+
+    fn from_str(name: &str) -> Result<Self, UnknownAlg> {
+        [Self::Rs256, Self::Es256, Self::EdDsa, Self::Ps256]
+            .into_iter()
+            .find(|alg| alg.name() == name)
+            .ok_or(UnknownAlg)
+    }
+}
+
+/// There is no algorithm of this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownAlg;
+
+impl Display for UnknownAlg {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("no such algorithm; there are RS256, ES256, EdDSA and PS256")
+    }
+}
+
+impl Error for UnknownAlg {}

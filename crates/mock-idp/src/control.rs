@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
-use actix_web::web::{self, Data, Json, ServiceConfig};
+use actix_web::web::{self, Data, Json, Path, ServiceConfig};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::ambient::now_secs;
-use crate::id_token;
+use crate::id_token::{self, Occasion};
 use crate::keys::SigningKey;
-use crate::state::Shared;
-use crate::{Faults, IdTokenRecipe, SignIn, Stats};
+use crate::shared::Shared;
+use crate::{Faults, IdTokenRecipe, LogoutOrder, SignIn, Stats, logout};
 
 /// The strings of a running mock. Clones pull the same ones.
 #[derive(Debug, Clone)]
@@ -48,6 +48,41 @@ impl Control {
         kid
     }
 
+    /// Publishes a key beside the one that signs, to sign with after [`Self::take_announced_key`]:
+    /// a rotation that nobody should notice. Answers its key id.
+    pub fn announce_key(&self) -> String {
+        let next = Arc::new(SigningKey::generate(self.shared.config.id_token_alg));
+        let kid = next.kid.clone();
+        self.shared.state().keys.next = Some(next);
+        kid
+    }
+
+    /// Signs with the announced key from now on, if there is one, and keeps the former one
+    /// published until the next rotation.
+    pub fn take_announced_key(&self) {
+        self.shared.state().keys.take_announced();
+    }
+
+    /// Disables an account, as its administrator would: no more sign-ins, refreshes and userinfo.
+    pub fn disable_user(&self, username: &str) {
+        self.shared.state().grants.set_disabled(username, true);
+    }
+
+    /// Enables an account again. What it was given before is good again.
+    pub fn enable_user(&self, username: &str) {
+        self.shared.state().grants.set_disabled(username, false);
+    }
+
+    /// Takes back all refresh tokens of a person.
+    pub fn revoke_refresh_tokens(&self, username: &str) {
+        self.shared.state().grants.revoke_user(username);
+    }
+
+    /// A logout token, to be posted to the relying party by whoever asked for it.
+    pub fn logout_token(&self, order: &LogoutOrder) -> String {
+        logout::make(&self.shared, order)
+    }
+
     /// A code, as if the person had just picked themselves on the sign-in page. Nothing in
     /// `sign_in` is checked.
     pub fn issue_code(&self, sign_in: SignIn) -> String {
@@ -59,7 +94,9 @@ impl Control {
         let shared = &self.shared;
         let keys = shared.state().keys.clone();
         let user = shared.config.user(&sign_in.user);
-        let claims = id_token::claims(&shared.issuer, sign_in, &user, now_secs());
+        let now = now_secs();
+        let occasion = Occasion { now, auth_time: now, at_hash: None };
+        let claims = id_token::claims(&shared.subject(&user, sign_in), &occasion);
         id_token::make(claims, recipe, &keys, shared.secret_of(&sign_in.client_id))
     }
 }
@@ -80,6 +117,12 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .route("/faults", web::delete().to(delete_faults))
         .route("/stats", web::get().to(stats))
         .route("/rotate-keys", web::post().to(rotate_keys))
+        .route("/announce-key", web::post().to(announce_key))
+        .route("/take-announced-key", web::post().to(take_announced_key))
+        .route("/users/{name}/disabled", web::put().to(disable_user))
+        .route("/users/{name}/disabled", web::delete().to(enable_user))
+        .route("/users/{name}/refresh-tokens", web::delete().to(revoke_refresh_tokens))
+        .route("/logout-token", web::post().to(logout_token))
         .route("/code", web::post().to(code))
         .route("/id-token", web::post().to(id_token));
 }
@@ -103,6 +146,37 @@ async fn rotate_keys(control: Data<Control>) -> HttpResponse {
         Ok(kid) => HttpResponse::Ok().json(json!({ "kid": kid })),
         Err(_) => HttpResponse::InternalServerError().finish(),
     }
+}
+
+async fn announce_key(control: Data<Control>) -> HttpResponse {
+    match web::block(move || control.announce_key()).await {
+        Ok(kid) => HttpResponse::Ok().json(json!({ "kid": kid })),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
+async fn take_announced_key(control: Data<Control>) -> HttpResponse {
+    control.take_announced_key();
+    HttpResponse::NoContent().finish()
+}
+
+async fn disable_user(control: Data<Control>, name: Path<String>) -> HttpResponse {
+    control.disable_user(&name);
+    HttpResponse::NoContent().finish()
+}
+
+async fn enable_user(control: Data<Control>, name: Path<String>) -> HttpResponse {
+    control.enable_user(&name);
+    HttpResponse::NoContent().finish()
+}
+
+async fn revoke_refresh_tokens(control: Data<Control>, name: Path<String>) -> HttpResponse {
+    control.revoke_refresh_tokens(&name);
+    HttpResponse::NoContent().finish()
+}
+
+async fn logout_token(control: Data<Control>, order: Json<LogoutOrder>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({ "logoutToken": control.logout_token(&order) }))
 }
 
 async fn code(control: Data<Control>, sign_in: Json<SignIn>) -> HttpResponse {

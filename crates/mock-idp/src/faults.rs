@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::IdTokenRecipe;
+use crate::{IdTokenRecipe, Refusal};
 
 /// How the provider misbehaves from now on; the default is not at all.
 ///
@@ -19,6 +19,13 @@ pub struct Faults {
     pub token: Option<Fault>,
     /// How the userinfo endpoint answers.
     pub userinfo: Option<Fault>,
+    /// How GitHub's list of addresses answers.
+    pub emails: Option<Fault>,
+    /// How Microsoft Graph answers.
+    pub graph: Option<Fault>,
+    /// Why the token endpoint refuses whatever it is asked, in the dialect's words. A code sent to
+    /// it stays unused.
+    pub refusal: Option<Refusal>,
     /// Changes to the discovery document: another issuer, another `jwks_uri`.
     pub discovery_merge: Map<String, Value>,
     /// Changes to each genuine key of the JWKS.
@@ -29,7 +36,7 @@ pub struct Faults {
     pub jwks_replace: Option<Value>,
     /// Changes to a successful token answer.
     pub token_merge: Map<String, Value>,
-    /// Changes to a successful userinfo answer.
+    /// Changes to a successful userinfo answer (GitHub: to `/user`).
     pub userinfo_merge: Map<String, Value>,
     /// How the ID tokens of the token endpoint are made.
     pub id_token: Option<IdTokenRecipe>,

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256, Sha512};
 
+use crate::dialect::{Subject, reshape};
 use crate::faults::merge;
 use crate::keys::{KeyRing, Role, SigningKey, hmac_sha256};
-use crate::{IdTokenAlg, MockUser, SignIn};
+use crate::{IdTokenAlg, MockUser};
 
 /// How an ID token is made; the default is properly.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -73,24 +74,30 @@ pub enum Shape {
 /// Life of an ID token.
 pub(crate) const LIFE_SECS: i64 = 300;
 
-/// The genuine claims (OIDC Core §2, §3.1.3.6, §5.1).
-pub(crate) fn claims(
-    issuer: &str,
-    sign_in: &SignIn,
-    user: &MockUser,
-    now_secs: i64,
-) -> Map<String, Value> {
-    let mut claims = user_claims(user);
-    claims.insert("iss".into(), issuer.into());
-    claims.insert("aud".into(), sign_in.client_id.as_str().into());
-    claims.insert("iat".into(), now_secs.into());
-    claims.insert("exp".into(), (now_secs + LIFE_SECS).into());
-    claims.insert("auth_time".into(), now_secs.into());
-    claims.insert("amr".into(), json!(["pwd"]));
-    claims.insert("acr".into(), "1".into());
-    if let Some(nonce) = &sign_in.nonce {
-        claims.insert("nonce".into(), nonce.as_str().into());
-    }
+/// When and beside what an ID token is made.
+pub(crate) struct Occasion {
+    pub now: i64,
+    pub auth_time: i64,
+    pub at_hash: Option<String>,
+}
+
+/// The genuine claims (OIDC Core §2, §3.1.3.6, §5.1), as the mock's dialect has them.
+pub(crate) fn claims(subject: &Subject<'_>, occasion: &Occasion) -> Map<String, Value> {
+    let mut claims = user_claims(subject.user);
+    let standard = json!({
+        "iss": subject.shared.issuer,
+        "aud": subject.sign_in.client_id,
+        "iat": occasion.now,
+        "exp": occasion.now + LIFE_SECS,
+        "auth_time": occasion.auth_time,
+        "amr": ["pwd"],
+        "acr": "1",
+        "nonce": subject.sign_in.nonce,
+        "sid": subject.sign_in.sid,
+        "at_hash": occasion.at_hash,
+    });
+    reshape(&mut claims, &standard);
+    reshape(&mut claims, &(subject.shared.traits().id_token)(subject));
     claims
 }
 

@@ -52,11 +52,7 @@ impl SigningKey {
 
     /// A new key with a new kid.
     pub(crate) fn generate(alg: IdTokenAlg) -> Self {
-        let pair: Box<dyn KeyPair> = match alg {
-            IdTokenAlg::Rs256 | IdTokenAlg::Ps256 => Box::new(sure(RsaKeyPair::generate(2048))),
-            IdTokenAlg::Es256 => Box::new(sure(EcKeyPair::generate(EcCurve::P256))),
-            IdTokenAlg::EdDsa => Box::new(sure(EdKeyPair::generate(EdCurve::Ed25519))),
-        };
+        let pair = new_pair(alg);
         let private_jwk = pair.to_jwk_key_pair();
         let signer: Box<dyn JwsSigner> = match alg {
             IdTokenAlg::Rs256 => Box::new(sure(RS256.signer_from_jwk(&private_jwk))),
@@ -84,24 +80,61 @@ impl SigningKey {
     }
 }
 
+/// A new key pair of the kind an algorithm takes.
+pub(crate) fn new_pair(alg: IdTokenAlg) -> Box<dyn KeyPair> {
+    match alg {
+        IdTokenAlg::Rs256 | IdTokenAlg::Ps256 => Box::new(sure(RsaKeyPair::generate(2048))),
+        IdTokenAlg::Es256 => Box::new(sure(EcKeyPair::generate(EcCurve::P256))),
+        IdTokenAlg::EdDsa => Box::new(sure(EdKeyPair::generate(EdCurve::Ed25519))),
+    }
+}
+
 /// The provider's keys at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyRing {
     /// What signs, in which algorithm.
     pub alg: IdTokenAlg,
-    /// The published key.
+    /// The published key that signs.
     pub current: Arc<SigningKey>,
-    /// The key before the last rotation, published no more.
+    /// The key before the last rotation.
     pub former: Option<Arc<SigningKey>>,
+    /// Published, and to sign next.
+    pub next: Option<Arc<SigningKey>>,
+    /// Whether the former key is still published.
+    keeps_former: bool,
 }
 
 impl KeyRing {
     pub(crate) fn new(alg: IdTokenAlg) -> Self {
-        Self { alg, current: SigningKey::shared(alg, Role::Genuine), former: None }
+        Self {
+            alg,
+            current: SigningKey::shared(alg, Role::Genuine),
+            former: None,
+            next: None,
+            keeps_former: false,
+        }
     }
 
+    /// Signs with a new key from now on, and publishes that alone.
     pub(crate) fn rotate(&mut self, next: Arc<SigningKey>) {
         self.former = Some(std::mem::replace(&mut self.current, next));
+        self.next = None;
+        self.keeps_former = false;
+    }
+
+    /// Signs with the announced key from now on, and keeps the former one published. Nothing
+    /// happens if none was announced.
+    pub(crate) fn take_announced(&mut self) {
+        if let Some(next) = self.next.take() {
+            self.rotate(next);
+            self.keeps_former = true;
+        }
+    }
+
+    /// The keys that are published.
+    pub(crate) fn published(&self) -> impl Iterator<Item = &SigningKey> {
+        let former = self.former.iter().filter(|_| self.keeps_former);
+        std::iter::once(&self.current).chain(&self.next).chain(former).map(AsRef::as_ref)
     }
 
     pub(crate) fn former_or_unpublished(&self) -> Arc<SigningKey> {

@@ -13,26 +13,40 @@
 //! idp.control().set_faults(Faults { token: Some(FaultKind::Hang.into()), ..Faults::default() });
 //! # Ok(()) }
 //! ```
+//!
+//! With [`MockConfig::dialect`] it speaks as one of the big providers does; see [`Dialect`].
 
 mod ambient;
 mod answer;
 mod authorize;
+mod client_auth;
+mod client_key;
 mod config;
 mod control;
+mod dialect;
 mod discovery;
 mod faults;
+mod grants;
 mod id_token;
 mod keys;
+mod logout;
 mod page;
 mod params;
+mod refusal;
 mod server;
+mod shared;
 mod state;
 mod token;
 mod userinfo;
 
-pub use config::{IdTokenAlg, MockClient, MockConfig, MockUser, SignIn};
+pub use client_auth::ClientAuth;
+pub use client_key::{ClientKey, ClientKeyPair};
+pub use config::{IdTokenAlg, MockClient, MockConfig, MockUser, SignIn, UnknownAlg};
 pub use control::Control;
+pub use dialect::{Dialect, DialectOptions, Overage, UnknownDialect, entra_object_id};
 pub use faults::{Fault, FaultKind, Faults};
 pub use id_token::{IdTokenRecipe, Shape, SignWith};
-pub use server::MockIdp;
+pub use logout::{LogoutFlaw, LogoutOrder};
+pub use refusal::Refusal;
+pub use server::{MockIdp, Urls};
 pub use state::Stats;

@@ -1,9 +1,11 @@
 //! The mock provider as a process of its own.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Parser;
-use mintgate_mock_idp::{MockClient, MockConfig, MockIdp};
+use mintgate_mock_idp::{ClientKey, Dialect, IdTokenAlg, MockClient, MockConfig, MockIdp};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A small real OpenID provider for development. Anyone may sign in as anyone.
@@ -28,10 +30,30 @@ struct Arguments {
     /// Serve /control/*, which orders faults, codes and tokens.
     #[arg(long)]
     control: bool,
+    /// Whose dialect to speak: plain, google, github, okta, entra, adfs, apple, gitlab, keycloak,
+    /// auth0 or cognito.
+    #[arg(long, default_value_t)]
+    dialect: Dialect,
+    /// A public key of the client in a file, as PEM or JWK: for `private_key_jwt`, and for the
+    /// client secrets of the dialect apple.
+    #[arg(long)]
+    client_key: Option<PathBuf>,
+    /// The algorithm of that key: RS256, PS256, ES256 or EdDSA.
+    #[arg(long, default_value = "ES256")]
+    client_key_alg: IdTokenAlg,
+    /// The id that key must be named by.
+    #[arg(long)]
+    client_key_id: Option<String>,
+    /// Apple's team, the issuer of client secrets.
+    #[arg(long)]
+    team_id: Option<String>,
+    /// Whether authorization responses carry `iss`, if not as the dialect has it.
+    #[arg(long)]
+    iss_parameter: Option<bool>,
 }
 
 impl Arguments {
-    fn into_config(self) -> MockConfig {
+    fn into_config(self) -> anyhow::Result<MockConfig> {
         let defaults = MockConfig::default();
         let clients = defaults.clients.into_iter().map(|client| MockClient {
             id: self.client_id.clone().unwrap_or(client.id),
@@ -42,19 +64,33 @@ impl Arguments {
                 self.redirect_uri.clone()
             },
         });
-        MockConfig {
-            clients: clients.collect(),
+        let clients: Vec<_> = clients.collect();
+        let mut client_keys = Vec::new();
+        if let (Some(path), Some(client)) = (&self.client_key, clients.first()) {
+            let public_key = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            client_keys.push(ClientKey {
+                kid: self.client_key_id,
+                team_id: self.team_id,
+                ..ClientKey::new(&client.id, &public_key, self.client_key_alg)
+            });
+        }
+        Ok(MockConfig {
+            clients,
             listen: self.listen,
             issuer: self.issuer,
             control: self.control,
+            dialect: self.dialect,
+            client_keys,
+            iss_parameter: self.iss_parameter,
             ..MockConfig::default()
-        }
+        })
     }
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let config = Arguments::parse().into_config();
+    let config = Arguments::parse().into_config()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let idp = MockIdp::start(config).await?;

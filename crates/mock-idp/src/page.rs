@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use actix_web::{HttpResponse, http::header::ContentType};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
 
 use crate::MockUser;
 use crate::params::Params;
@@ -12,27 +15,37 @@ use crate::params::Params;
 const STYLE: &str = include_str!("page.css");
 
 /// The sign-in page: one button for each person.
-pub(crate) fn sign_in(users: &[MockUser], params: &Params) -> HttpResponse {
+pub(crate) fn sign_in(users: &[MockUser], params: &Params, path: &str) -> HttpResponse {
+    // Relative, so that it also holds behind something that adds to the path.
+    let action = match path.rsplit('/').next().unwrap_or_default() {
+        "" => "./",
+        last => last,
+    };
     let client = escape(params.find("client_id").unwrap_or_default());
-    let mut form = String::new();
-    for (name, value) in params.pairs().filter(|(name, _)| !matches!(*name, "user" | "cancel")) {
-        let _ = write!(
-            form,
-            r#"<input type="hidden" name="{}" value="{}">"#,
-            escape(name),
-            escape(value)
-        );
-    }
+    let mut form = hidden(params.pairs().filter(|(name, _)| !matches!(*name, "user" | "cancel")));
     for user in users {
         form.push_str(&button(user));
     }
     let body = format!(
         "<h1>Who are you today?</h1>\
          <p><b>{client}</b> asks you to sign in. Pick anyone: there are no passwords here.</p>\
-         <form method=\"post\" action=\"authorize\">{form}\
+         <form method=\"post\" action=\"{action}\">{form}\
          <button class=\"cancel\" name=\"cancel\" value=\"1\">Cancel</button></form>"
     );
     html(StatusCode::OK, "Sign in", &body)
+}
+
+/// A form that sends itself to the client (OAuth 2.0 Form Post Response Mode §2).
+pub(crate) fn form_post(redirect_uri: &str, members: &[(&str, &str)]) -> HttpResponse {
+    const SCRIPT: &str = "document.forms[0].submit()";
+    let body = format!(
+        "<form method=\"post\" action=\"{}\">{}<button>Continue</button></form>\
+         <script>{SCRIPT}</script>",
+        escape(redirect_uri),
+        hidden(members.iter().copied()),
+    );
+    let script = format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(SCRIPT)));
+    html_with(StatusCode::OK, "Signing in", &body, &script)
 }
 
 /// A request that cannot even be sent back to its client.
@@ -43,6 +56,19 @@ pub(crate) fn problem(text: &str) -> HttpResponse {
         escape(text)
     );
     html(StatusCode::BAD_REQUEST, "Cannot sign in", &body)
+}
+
+fn hidden<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut inputs = String::new();
+    for (name, value) in members {
+        let _ = write!(
+            inputs,
+            r#"<input type="hidden" name="{}" value="{}">"#,
+            escape(name),
+            escape(value)
+        );
+    }
+    inputs
 }
 
 fn button(user: &MockUser) -> String {
@@ -66,6 +92,10 @@ fn button(user: &MockUser) -> String {
 }
 
 fn html(status: StatusCode, title: &str, body: &str) -> HttpResponse {
+    html_with(status, title, body, "'none'")
+}
+
+fn html_with(status: StatusCode, title: &str, body: &str, script: &str) -> HttpResponse {
     let page = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
@@ -78,7 +108,10 @@ fn html(status: StatusCode, title: &str, body: &str) -> HttpResponse {
         // No form-action: browsers would hold it against the redirect that follows the form.
         .insert_header((
             CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+            format!(
+                "default-src 'none'; style-src 'unsafe-inline'; script-src {script}; \
+                 base-uri 'none'; frame-ancestors 'none'"
+            ),
         ))
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .insert_header((CACHE_CONTROL, "no-store"))

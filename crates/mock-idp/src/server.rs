@@ -1,6 +1,7 @@
 //! The running server. It has a thread and a runtime of its own, so that it can be started from
 //! any runtime and be gone, hung requests and all, as soon as its handle is.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -8,18 +9,49 @@ use std::thread;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::rt::System;
-use actix_web::web::{self, Data};
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpServer};
 use tokio::sync::oneshot;
 use url::Url;
 
-use crate::state::Shared;
+use crate::dialect::Traits;
+use crate::shared::Shared;
 use crate::{Control, MockConfig, authorize, control, discovery, token, userinfo};
+
+/// The addresses of a mock's endpoints; in Entra's, those of the issuer's tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Urls {
+    /// The discovery document; none if the dialect has no discovery.
+    pub discovery: Option<String>,
+    /// The authorization endpoint.
+    pub authorize: String,
+    /// The token endpoint.
+    pub token: String,
+    /// The userinfo endpoint, or `/user` of GitHub's API.
+    pub userinfo: Option<String>,
+    /// The key set.
+    pub jwks: Option<String>,
+}
+
+impl Urls {
+    fn new(shared: &Shared) -> Self {
+        let traits = shared.traits();
+        let url = |path| shared.url(path, shared.home_tenant());
+        Self {
+            discovery: traits.discovery.map(url),
+            authorize: url(traits.authorize),
+            token: url(traits.token),
+            userinfo: traits.userinfo.map(url),
+            jwks: traits.jwks.map(url),
+        }
+    }
+}
 
 /// A running provider; dropping it stops it.
 #[derive(Debug)]
 pub struct MockIdp {
     issuer: String,
+    urls: Urls,
     address: SocketAddr,
     control: Control,
     server: ServerHandle,
@@ -34,13 +66,22 @@ impl MockIdp {
     pub async fn start(config: MockConfig) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen)?;
         let address = listener.local_addr()?;
-        let issuer = config.issuer.clone().unwrap_or_else(|| format!("http://{address}"));
-        let path = Url::parse(&issuer).map_err(io::Error::other)?.path().to_owned();
+        let issuer = config
+            .issuer
+            .clone()
+            .unwrap_or_else(|| format!("http://{address}{}", config.dialect.traits().issuer_path));
+        let url = Url::parse(&issuer).map_err(io::Error::other)?;
+        let (origin, path) = (url.origin().ascii_serialization(), url.path().to_owned());
+        for key in &config.client_keys {
+            key.verifier().map_err(|error| {
+                io::Error::other(format!("the key of client {}: {error}", key.client_id))
+            })?;
+        }
 
         let (report, started) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         thread::Builder::new().name("mock-idp".into()).spawn(move || {
-            let shared = Arc::new(Shared::new(config, issuer));
+            let shared = Arc::new(Shared::new(config, issuer, origin));
             System::new().block_on(async {
                 match serve(&shared, &path, listener) {
                     Ok(server) => {
@@ -55,12 +96,18 @@ impl MockIdp {
         })?;
         let (shared, server) = started.await.map_err(io::Error::other)??;
         let issuer = shared.issuer.clone();
-        Ok(Self { issuer, address, control: Control::new(shared), server, ended })
+        let urls = Urls::new(&shared);
+        Ok(Self { issuer, urls, address, control: Control::new(shared), server, ended })
     }
 
     /// Its issuer.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// The addresses of its endpoints, for whoever cannot discover them.
+    pub fn urls(&self) -> &Urls {
+        &self.urls
     }
 
     /// Where it listens.
@@ -98,16 +145,34 @@ fn serve(shared: &Arc<Shared>, issuer_path: &str, listener: TcpListener) -> io::
         } else {
             app
         };
-        app.service(
-            web::scope(&prefix)
-                .route("/.well-known/openid-configuration", web::get().to(discovery::discovery))
-                .route("/jwks", web::get().to(discovery::jwks))
-                .route("/authorize", web::get().to(authorize::ask))
-                .route("/authorize", web::post().to(authorize::choose))
-                .route("/token", web::post().to(token::token))
-                .route("/userinfo", web::get().to(userinfo::userinfo))
-                .route("/userinfo", web::post().to(userinfo::userinfo)),
-        )
+        app.configure(|config| routes(config, shared.traits(), &prefix))
     });
     Ok(server.workers(1).disable_signals().listen(listener)?.run())
+}
+
+fn routes(config: &mut ServiceConfig, traits: &Traits, prefix: &str) {
+    let served = |path: &str| match path.strip_prefix('~') {
+        Some(path) => format!("{prefix}{path}"),
+        None => path.to_owned(),
+    };
+    if let Some(path) = traits.discovery {
+        config.route(&served(path), web::get().to(discovery::discovery));
+    }
+    if let Some(path) = traits.jwks {
+        config.route(&served(path), web::get().to(discovery::jwks));
+    }
+    if let Some(path) = traits.userinfo {
+        config.route(&served(path), web::get().to(userinfo::userinfo));
+        config.route(&served(path), web::post().to(userinfo::userinfo));
+    }
+    // AD FS is asked with and without the slash at the end.
+    let both = |path: &'static str| BTreeSet::from([path, path.trim_end_matches('/')]);
+    for path in both(traits.authorize) {
+        config.route(&served(path), web::get().to(authorize::ask));
+        config.route(&served(path), web::post().to(authorize::choose));
+    }
+    for path in both(traits.token) {
+        config.route(&served(path), web::post().to(token::token));
+    }
+    (traits.more_routes)(config);
 }

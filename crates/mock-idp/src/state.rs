@@ -1,14 +1,14 @@
 //! What a mock remembers: its keys, the codes and tokens it gave out, its faults, its counts.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ambient::{now_secs, random_text};
+use crate::ambient::random_text;
 use crate::faults::{FaultKind, take_due};
+use crate::grants::Grants;
 use crate::keys::KeyRing;
-use crate::{Faults, MockConfig, SignIn};
+use crate::{Faults, SignIn};
 
 /// Life of an authorization code.
 const CODE_LIFE_SECS: i64 = 60;
@@ -41,6 +41,15 @@ pub struct Stats {
     pub second_uses: u64,
     /// Bytes of [`FaultKind::Huge`] that went out.
     pub huge_bytes: u64,
+    /// Requests to GitHub's list of addresses.
+    #[serde(default)]
+    pub emails: u64,
+    /// Requests to Microsoft Graph.
+    #[serde(default)]
+    pub graph: u64,
+    /// Refresh tokens exchanged for tokens.
+    #[serde(default)]
+    pub refreshes: u64,
 }
 
 /// An endpoint that can be made to fail.
@@ -50,6 +59,8 @@ pub(crate) enum Endpoint {
     Jwks,
     Token,
     Userinfo,
+    Emails,
+    Graph,
 }
 
 /// Why a code is refused; the text is `error_description`.
@@ -71,7 +82,7 @@ struct IssuedCode {
 
 #[derive(Debug)]
 struct IssuedAccess {
-    user: String,
+    sign_in: SignIn,
     code: String,
     expires_at: i64,
 }
@@ -88,16 +99,18 @@ pub(crate) struct State {
     pub keys: KeyRing,
     pub faults: Faults,
     pub stats: Stats,
+    pub grants: Grants,
     codes: HashMap<String, IssuedCode>,
     access_tokens: HashMap<String, IssuedAccess>,
 }
 
 impl State {
-    fn new(keys: KeyRing) -> Self {
+    pub(crate) fn new(keys: KeyRing) -> Self {
         Self {
             keys,
             faults: Faults::default(),
             stats: Stats::default(),
+            grants: Grants::default(),
             codes: HashMap::new(),
             access_tokens: HashMap::new(),
         }
@@ -110,6 +123,8 @@ impl State {
             Endpoint::Jwks => (&mut self.stats.jwks, &mut self.faults.jwks),
             Endpoint::Token => (&mut self.stats.token, &mut self.faults.token),
             Endpoint::Userinfo => (&mut self.stats.userinfo, &mut self.faults.userinfo),
+            Endpoint::Emails => (&mut self.stats.emails, &mut self.faults.emails),
+            Endpoint::Graph => (&mut self.stats.graph, &mut self.faults.graph),
         };
         *count += 1;
         take_due(fault)
@@ -140,6 +155,7 @@ impl State {
         if issued.used {
             // RFC 6749 §4.1.2: what the code was exchanged for is taken back.
             self.access_tokens.retain(|_, access| access.code != code);
+            self.grants.revoke_code(code);
             self.stats.second_uses += 1;
             return Err(CodeRefusal::Used);
         }
@@ -153,23 +169,28 @@ impl State {
         Ok(Redeemed { sign_in: issued.sign_in.clone(), auth_time: issued.auth_time })
     }
 
-    pub(crate) fn issue_access_token(&mut self, user: &str, code: &str, now: i64) -> String {
-        let token = random_text::<32>();
+    pub(crate) fn issue_access_token(
+        &mut self,
+        token: &str,
+        sign_in: &SignIn,
+        code: &str,
+        now: i64,
+    ) {
         let access = IssuedAccess {
-            user: user.into(),
+            sign_in: sign_in.clone(),
             code: code.into(),
             expires_at: now + ACCESS_LIFE_SECS,
         };
-        self.access_tokens.insert(token.clone(), access);
-        token
+        self.access_tokens.insert(token.into(), access);
     }
 
-    /// Whose access token this is, if it is good.
-    pub(crate) fn find_user_of(&self, access_token: &str, now: i64) -> Option<&str> {
+    /// What sign-in this access token is from, if it is good.
+    pub(crate) fn find_access(&self, access_token: &str, now: i64) -> Option<&SignIn> {
         self.access_tokens
             .get(access_token)
             .filter(|access| access.expires_at > now)
-            .map(|access| access.user.as_str())
+            .map(|access| &access.sign_in)
+            .filter(|sign_in| !self.grants.is_disabled(&sign_in.user))
     }
 }
 
@@ -181,44 +202,6 @@ impl CodeRefusal {
             Self::Used => "the code has been used",
             Self::OtherClient => "the code was given to another client",
         }
-    }
-}
-
-/// A mock's settings and state, shared by its server and its [`crate::Control`].
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub config: MockConfig,
-    pub issuer: String,
-    state: Mutex<State>,
-}
-
-impl Shared {
-    /// Makes the first key, which may take a while.
-    pub(crate) fn new(config: MockConfig, issuer: String) -> Self {
-        let keys = KeyRing::new(config.id_token_alg);
-        Self { config, issuer, state: Mutex::new(State::new(keys)) }
-    }
-
-    /// The state, alone; not to be held over an await.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn issue_code(&self, sign_in: SignIn) -> String {
-        self.state().issue_code(sign_in, now_secs())
-    }
-
-    /// The secret a client shares with the provider; empty if there is none.
-    pub(crate) fn secret_of(&self, client_id: &str) -> &str {
-        self.config
-            .client(client_id)
-            .and_then(|client| client.secret.as_deref())
-            .unwrap_or_default()
-    }
-
-    /// The address of one of its endpoints.
-    pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.issuer.trim_end_matches('/'))
     }
 }
 
@@ -242,9 +225,9 @@ mod tests {
     #[test]
     fn an_access_token_lives_for_five_minutes() {
         let mut state = state();
-        let token = state.issue_access_token("alice", "code", 1000);
-        assert_eq!(state.find_user_of(&token, 1299), Some("alice"));
-        assert_eq!(state.find_user_of(&token, 1300), None);
+        state.issue_access_token("token", &SignIn::default(), "code", 1000);
+        assert_eq!(state.find_access("token", 1299), Some(&SignIn::default()));
+        assert_eq!(state.find_access("token", 1300), None);
     }
 
     #[test]

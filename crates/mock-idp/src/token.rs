@@ -1,34 +1,34 @@
-//! The token endpoint: a code in, tokens out (RFC 6749 §4.1.3, OIDC Core §3.1.3).
+//! The token endpoint: a code or a refresh token in, tokens out (RFC 6749 §4.1.3, §6, OIDC Core
+//! §3.1.3, §12).
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use serde_json::{Map, Value, json};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::ambient::now_secs;
-use crate::answer::{answer, json as json_answer};
+use crate::ambient::{now_secs, random_text};
+use crate::answer::answer;
+use crate::client_auth::authenticate;
+use crate::dialect::{RefreshWhen, reshape};
 use crate::faults::merge;
-use crate::id_token;
+use crate::grants::{Grant, GrantRefusal};
+use crate::id_token::{self, LIFE_SECS};
 use crate::params::Params;
-use crate::state::{ACCESS_LIFE_SECS, Endpoint, Redeemed, Shared};
-
-/// An error answer (RFC 6749 §5.2): its code and description.
-type TokenError = (&'static str, &'static str);
-
-/// A client's own account of who it is.
-struct Credentials {
-    id: String,
-    secret: Option<String>,
-}
+use crate::refusal::{self, TokenError};
+use crate::shared::Shared;
+use crate::state::{ACCESS_LIFE_SECS, CodeRefusal, Endpoint, Redeemed};
+use crate::{IdTokenRecipe, Refusal, SignIn};
 
 pub(crate) async fn token(shared: Data<Shared>, request: HttpRequest, body: Bytes) -> HttpResponse {
-    answer(shared, Endpoint::Token, |shared| match exchange(shared, request.headers(), &body) {
-        Ok(tokens) => json_answer(HttpResponse::Ok(), &tokens),
-        Err(error) => refusal(error),
+    answer(shared, Endpoint::Token, |shared| {
+        let headers = request.headers();
+        match exchange(shared, headers, &body) {
+            Ok(tokens) => (shared.traits().encode)(HttpResponse::Ok(), headers, &tokens),
+            Err(error) => refusal::answer(shared, headers, error),
+        }
     })
     .await
 }
@@ -38,24 +38,43 @@ fn exchange(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Map<String, Value>, TokenError> {
+    let ordered = shared.state().faults.refusal;
+    if let Some(refusal) = ordered {
+        return Err(TokenError::new(refusal, "ordered"));
+    }
     let form = form(headers, body)?;
     let client_id = authenticate(shared, headers, &form)?;
     match form.find("grant_type") {
-        Some("authorization_code") => {}
-        Some(_) => return Err(("unsupported_grant_type", "only authorization_code is")),
-        None => return Err(("invalid_request", "grant_type is missing")),
+        Some("authorization_code") => by_code(shared, &form, &client_id),
+        // GitHub's documentation has no such parameter.
+        None if shared.traits().bare_oauth2 => by_code(shared, &form, &client_id),
+        Some("refresh_token") if shared.traits().refresh.when != RefreshWhen::Never => {
+            by_refresh_token(shared, &form, &client_id)
+        }
+        Some(_) => Err(TokenError::new(Refusal::GrantType, "only authorization_code is")),
+        None => Err(TokenError::new(Refusal::Request, "grant_type is missing")),
     }
-    let code = form.find("code").ok_or(("invalid_request", "code is missing"))?;
-    let redeemed = redeem(shared, &form, code, &client_id);
+}
+
+fn by_code(
+    shared: &Shared,
+    form: &Params,
+    client_id: &str,
+) -> Result<Map<String, Value>, TokenError> {
+    let code = form.find("code").ok_or(TokenError::new(Refusal::Request, "code is missing"))?;
+    let redeemed = redeem(shared, form, code, client_id);
     let mut state = shared.state();
     if redeemed.is_err() {
         state.stats.refused_codes += 1;
     }
     let redeemed = redeemed?;
     state.stats.exchanges += 1;
-    let access_token = state.issue_access_token(&redeemed.sign_in.user, code, now_secs());
+    let grant =
+        Grant { sign_in: redeemed.sign_in, auth_time: redeemed.auth_time, code: code.into() };
+    let refresh_token =
+        shared.traits().refresh.is_due(&grant.sign_in).then(|| state.grants.issue(grant.clone()));
     drop(state);
-    Ok(success(shared, &redeemed, &access_token))
+    Ok(success(shared, &grant, refresh_token))
 }
 
 /// Uses the code up, and then holds the rest of the request against what it is bound to: whoever
@@ -66,118 +85,146 @@ fn redeem(
     code: &str,
     client_id: &str,
 ) -> Result<Redeemed, TokenError> {
-    let redeemed = shared
-        .state()
-        .redeem(code, client_id, now_secs())
-        .map_err(|refusal| ("invalid_grant", refusal.description()))?;
-    if form.find("redirect_uri") != Some(&redeemed.sign_in.redirect_uri) {
-        return Err(("invalid_grant", "redirect_uri is not the authorization request's"));
+    let mut state = shared.state();
+    let redeemed = state.redeem(code, client_id, now_secs()).map_err(|refusal| {
+        let reason = match refusal {
+            CodeRefusal::Unknown | CodeRefusal::OtherClient => Refusal::Code,
+            CodeRefusal::Expired => Refusal::ExpiredCode,
+            CodeRefusal::Used => Refusal::UsedCode,
+        };
+        TokenError::new(reason, refusal.description())
+    })?;
+    let sign_in = &redeemed.sign_in;
+    if state.grants.is_disabled(&sign_in.user) {
+        return Err(TokenError::new(Refusal::DisabledUser, "the account is disabled"));
     }
-    match (&redeemed.sign_in.code_challenge, form.find("code_verifier")) {
+    drop(state);
+    let redirect_uri = form.find("redirect_uri");
+    let may_be_missing = shared.traits().bare_oauth2 && redirect_uri.is_none();
+    if !may_be_missing && redirect_uri != Some(&sign_in.redirect_uri) {
+        let problem = "redirect_uri is not the authorization request's";
+        return Err(TokenError::new(Refusal::RedirectUri, problem));
+    }
+    let wrong = |description| Err(TokenError::new(Refusal::Verifier, description));
+    match (&sign_in.code_challenge, form.find("code_verifier")) {
         (None, None) => Ok(redeemed),
-        (Some(_), None) => Err(("invalid_grant", "code_verifier is missing")),
-        (None, Some(_)) => Err(("invalid_grant", "there was no code_challenge for this verifier")),
+        (Some(_), None) => wrong("code_verifier is missing"),
+        (None, Some(_)) => wrong("there was no code_challenge for this verifier"),
         (Some(challenge), Some(verifier)) => {
             let hash = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(verifier));
             if hash == *challenge {
                 Ok(redeemed)
             } else {
-                Err(("invalid_grant", "code_verifier does not fit code_challenge"))
+                wrong("code_verifier does not fit code_challenge")
             }
         }
     }
 }
 
-fn success(shared: &Shared, redeemed: &Redeemed, access_token: &str) -> Map<String, Value> {
-    let sign_in = &redeemed.sign_in;
-    let (keys, recipe, changes) = {
+fn by_refresh_token(
+    shared: &Shared,
+    form: &Params,
+    client_id: &str,
+) -> Result<Map<String, Value>, TokenError> {
+    let token = form
+        .find("refresh_token")
+        .ok_or(TokenError::new(Refusal::Request, "refresh_token is missing"))?;
+    let mut state = shared.state();
+    let reuse = shared.traits().refresh.reuse;
+    let (mut grant, successor) =
+        state.grants.redeem(token, client_id, reuse).map_err(|refusal| match refusal {
+            GrantRefusal::Unknown => {
+                TokenError::new(Refusal::RefreshToken, "no such refresh token")
+            }
+            GrantRefusal::Disabled => {
+                TokenError::new(Refusal::DisabledUser, "the account is disabled")
+            }
+        })?;
+    state.stats.refreshes += 1;
+    drop(state);
+    // OIDC Core §12.2: an ID token from a refresh should have no nonce.
+    grant.sign_in.nonce = None;
+    Ok(success(shared, &grant, successor))
+}
+
+fn success(shared: &Shared, grant: &Grant, refresh_token: Option<String>) -> Map<String, Value> {
+    let sign_in = &grant.sign_in;
+    let (recipe, changes) = {
         let state = shared.state();
         let faults = &state.faults;
-        (
-            state.keys.clone(),
-            faults.id_token.clone().unwrap_or_default(),
-            faults.token_merge.clone(),
-        )
+        (faults.id_token.clone().unwrap_or_default(), faults.token_merge.clone())
     };
+    let access_token = access_token(shared, sign_in);
+    shared.state().issue_access_token(&access_token, sign_in, &grant.code, now_secs());
     let mut tokens = Map::new();
-    tokens.insert("access_token".into(), access_token.into());
-    tokens.insert("token_type".into(), "Bearer".into());
-    tokens.insert("expires_in".into(), ACCESS_LIFE_SECS.into());
-    tokens.insert("scope".into(), sign_in.scope.as_str().into());
-    if sign_in.scope.split(' ').any(|scope| scope == "openid") {
-        let user = shared.config.user(&sign_in.user);
-        let mut claims = id_token::claims(&shared.issuer, sign_in, &user, now_secs());
-        claims.insert("auth_time".into(), redeemed.auth_time.into());
-        claims.insert("at_hash".into(), id_token::at_hash(keys.alg, access_token).into());
-        let secret = shared.secret_of(&sign_in.client_id);
-        let id_token = id_token::make(claims, &recipe, &keys, secret);
-        tokens.insert("id_token".into(), id_token.into());
+    if shared.traits().bare_oauth2 {
+        tokens.insert("scope".into(), sign_in.scope.replace(' ', ",").into());
+        tokens.insert("token_type".into(), "bearer".into());
+    } else {
+        tokens.insert("token_type".into(), "Bearer".into());
+        tokens.insert("expires_in".into(), ACCESS_LIFE_SECS.into());
+        tokens.insert("scope".into(), sign_in.scope.as_str().into());
+        if sign_in.has_scope("openid") {
+            let id_token = id_token(shared, grant, &recipe, &access_token);
+            tokens.insert("id_token".into(), id_token.into());
+        }
     }
+    if let Some(refresh_token) = refresh_token {
+        tokens.insert("refresh_token".into(), refresh_token.into());
+    }
+    tokens.insert("access_token".into(), access_token.into());
     merge(&mut tokens, &changes);
     tokens
 }
 
+fn id_token(shared: &Shared, grant: &Grant, recipe: &IdTokenRecipe, access_token: &str) -> String {
+    let sign_in = &grant.sign_in;
+    let keys = shared.state().keys.clone();
+    let user = shared.config.user(&sign_in.user);
+    let occasion = id_token::Occasion {
+        now: now_secs(),
+        auth_time: grant.auth_time,
+        at_hash: Some(id_token::at_hash(keys.alg, access_token)),
+    };
+    let claims = id_token::claims(&shared.subject(&user, sign_in), &occasion);
+    id_token::make(claims, recipe, &keys, shared.secret_of(&sign_in.client_id))
+}
+
+/// An access token: a JWT where the dialect's are, an opaque one elsewhere.
+fn access_token(shared: &Shared, sign_in: &SignIn) -> String {
+    let traits = shared.traits();
+    let user = shared.config.user(&sign_in.user);
+    let changes = (traits.access_token)(&shared.subject(&user, sign_in));
+    if changes.is_null() {
+        return format!("{}{}", traits.access_prefix, random_text::<32>());
+    }
+    let now = now_secs();
+    let mut claims = Map::new();
+    for (name, value) in [
+        ("iss", Value::from(shared.issuer.as_str())),
+        ("sub", user.sub.as_str().into()),
+        ("client_id", sign_in.client_id.as_str().into()),
+        ("scope", sign_in.scope.as_str().into()),
+        ("iat", now.into()),
+        ("exp", (now + LIFE_SECS).into()),
+        ("jti", random_text::<16>().into()),
+    ] {
+        claims.insert(name.into(), value);
+    }
+    reshape(&mut claims, &changes);
+    let keys = shared.state().keys.clone();
+    id_token::make(claims, &IdTokenRecipe::default(), &keys, "")
+}
+
 fn form(headers: &HeaderMap, body: &[u8]) -> Result<Params, TokenError> {
+    let malformed = |description| TokenError::new(Refusal::Request, description);
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !content_type.is_some_and(|it| it.starts_with("application/x-www-form-urlencoded")) {
-        return Err(("invalid_request", "the body is not application/x-www-form-urlencoded"));
+        return Err(malformed("the body is not application/x-www-form-urlencoded"));
     }
     let form = Params::parse(body);
     match form.find_repeated() {
-        Some(_) => Err(("invalid_request", "a parameter comes more than once")),
+        Some(_) => Err(malformed("a parameter comes more than once")),
         None => Ok(form),
     }
-}
-
-/// Who the client is (RFC 6749 §2.3): by Basic, in the body, or a public one by name alone.
-fn authenticate(shared: &Shared, headers: &HeaderMap, form: &Params) -> Result<String, TokenError> {
-    const INVALID: TokenError = ("invalid_client", "unknown client, or a wrong secret");
-    let credentials = match headers.get(AUTHORIZATION) {
-        Some(value) => {
-            if form.find("client_secret").is_some() {
-                return Err(("invalid_request", "two ways of client authentication at once"));
-            }
-            value.to_str().ok().and_then(basic).ok_or(INVALID)?
-        }
-        None => Credentials {
-            id: form.find("client_id").ok_or(INVALID)?.into(),
-            secret: form.find("client_secret").map(Into::into),
-        },
-    };
-    if form.find("client_id").is_some_and(|id| id != credentials.id) {
-        return Err(("invalid_request", "client_id is not the authenticated client"));
-    }
-    let client = shared.config.client(&credentials.id).ok_or(INVALID)?;
-    if client.secret == credentials.secret { Ok(credentials.id) } else { Err(INVALID) }
-}
-
-/// The credentials of an `Authorization: Basic` header; both parts are form-encoded in it
-/// (RFC 6749 §2.3.1).
-fn basic(value: &str) -> Option<Credentials> {
-    let (scheme, encoded) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let text = String::from_utf8(BASE64_STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    let (id, secret) = text.split_once(':')?;
-    let secret = form_decode(secret);
-    Some(Credentials { id: form_decode(id), secret: (!secret.is_empty()).then_some(secret) })
-}
-
-fn form_decode(text: &str) -> String {
-    // As a lone value; a stray `&` in it would have to be encoded.
-    let parsed = Params::parse(format!("v={text}").as_bytes());
-    parsed.find("v").unwrap_or_default().into()
-}
-
-fn refusal((error, description): TokenError) -> HttpResponse {
-    let (status, challenge) = match error {
-        "invalid_client" => (StatusCode::UNAUTHORIZED, Some("Basic realm=\"mock\"")),
-        _ => (StatusCode::BAD_REQUEST, None),
-    };
-    let mut builder = HttpResponse::build(status);
-    if let Some(challenge) = challenge {
-        builder.insert_header((WWW_AUTHENTICATE, challenge));
-    }
-    json_answer(builder, &json!({ "error": error, "error_description": description }))
 }

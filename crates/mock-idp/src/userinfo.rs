@@ -1,30 +1,74 @@
-//! The userinfo endpoint (OIDC Core §5.3).
+//! The userinfo endpoint (OIDC Core §5.3), and who may ask the dialects' other APIs.
 
-use actix_web::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use actix_web::http::header::{AUTHORIZATION, USER_AGENT, WWW_AUTHENTICATE};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use serde_json::Value;
 
+use crate::SignIn;
 use crate::ambient::now_secs;
 use crate::answer::{answer, json};
+use crate::dialect::reshape;
 use crate::faults::merge;
 use crate::id_token::user_claims;
-use crate::state::{Endpoint, Shared};
+use crate::shared::Shared;
+use crate::state::Endpoint;
 
 pub(crate) async fn userinfo(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
     answer(shared, Endpoint::Userinfo, |shared| {
-        let state = shared.state();
-        let user =
-            bearer(&request).and_then(|access_token| state.find_user_of(access_token, now_secs()));
-        let Some(user) = user else {
-            return HttpResponse::Unauthorized()
-                .insert_header((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""))
-                .finish();
+        let sign_in = match authorize(shared, &request) {
+            Ok(sign_in) => sign_in,
+            Err(refusal) => return *refusal,
         };
-        let mut claims = user_claims(&shared.config.user(user));
-        merge(&mut claims, &state.faults.userinfo_merge);
+        if let (Some(ours), Some(given)) = (shared.traits().userinfo_resource, &sign_in.resource)
+            && given != ours
+        {
+            let problem = format!(
+                "Bearer error=\"invalid_token\", error_description=\"MSIS9921: Received invalid \
+                 UserInfo request. Audience '{given}' in the access token is not same as the \
+                 identifier of the UserInfo relying party trust '{ours}'.\""
+            );
+            return HttpResponse::Unauthorized()
+                .insert_header((WWW_AUTHENTICATE, problem))
+                .finish();
+        }
+        let user = shared.config.user(&sign_in.user);
+        let subject = shared.subject(&user, &sign_in);
+        let mut claims = if let Some(Value::Object(profile)) = (shared.traits().profile)(&subject) {
+            profile
+        } else {
+            let mut claims = user_claims(&user);
+            reshape(&mut claims, &(shared.traits().user)(&subject));
+            claims
+        };
+        merge(&mut claims, &shared.state().faults.userinfo_merge);
         json(HttpResponse::Ok(), &claims)
     })
     .await
+}
+
+/// The sign-in that the bearer of a request's access token made, or what to answer instead.
+pub(crate) fn authorize(
+    shared: &Shared,
+    request: &HttpRequest,
+) -> Result<SignIn, Box<HttpResponse>> {
+    let traits = shared.traits();
+    if traits.needs_user_agent && !request.headers().contains_key(USER_AGENT) {
+        let problem = "Request forbidden by administrative rules. Please make sure your request \
+                       has a User-Agent header.";
+        return Err(Box::new(HttpResponse::Forbidden().content_type("text/plain").body(problem)));
+    }
+    let state = shared.state();
+    let sign_in = bearer(request).and_then(|token| state.find_access(token, now_secs()));
+    sign_in.cloned().ok_or_else(|| {
+        let mut refusal = HttpResponse::Unauthorized();
+        refusal.insert_header((WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""));
+        Box::new(if traits.unauthorized.is_empty() {
+            refusal.finish()
+        } else {
+            refusal.content_type("application/json").body(traits.unauthorized)
+        })
+    })
 }
 
 fn bearer(request: &HttpRequest) -> Option<&str> {

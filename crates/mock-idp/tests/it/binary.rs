@@ -68,3 +68,19 @@ async fn control_is_off_unless_asked_for_and_the_client_can_be_set() {
     assert_eq!(status(&request("shop", "https://app.example.com/callback")).await, 400);
     assert_eq!(status(&request("mintgate", "https://shop.example/b")).await, 400);
 }
+
+#[tokio::test]
+async fn it_speaks_the_dialect_it_is_told_to() {
+    let (_child, issuer) = spawn(&["--dialect", "keycloak", "--iss-parameter", "false"]).await;
+    assert!(issuer.ends_with("/realms/mintgate"), "{issuer}");
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("{issuer}/.well-known/openid-configuration");
+    let document: serde_json::Value = client.get(url).send().await.unwrap().json().await.unwrap();
+    assert_eq!(document["issuer"], issuer);
+    assert_eq!(document["authorization_response_iss_parameter_supported"], false);
+
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mintgate-mock-idp"));
+    let refused = child.args(["--dialect", "klingon"]).output().await.unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there are plain, google"));
+}

@@ -3,8 +3,12 @@
 
 mod authorize;
 mod binary;
+mod client_auth;
 mod control;
+mod dialects;
 mod faults;
 mod id_tokens;
+mod logout_tokens;
+mod refresh;
 mod support;
 mod token;

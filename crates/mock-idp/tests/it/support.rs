@@ -116,3 +116,9 @@ pub(crate) fn part(token: &str, index: usize) -> Map<String, Value> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(segment).expect("base64url");
     serde_json::from_slice(&bytes).expect("an object")
 }
+
+/// Seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "the mock goes by the real clock")]
+pub(crate) fn now_secs() -> i64 {
+    time::OffsetDateTime::now_utc().unix_timestamp()
+}

@@ -1,0 +1,118 @@
+//! The dialects of the big providers: each is a table of differences from the plain one, with its
+//! quirks and the documentation they rest on in the file of its name.
+
+mod adfs;
+mod apple;
+mod auth0;
+mod cognito;
+mod entra;
+mod github;
+mod gitlab;
+mod google;
+mod keycloak;
+mod okta;
+mod options;
+mod plain;
+mod traits;
+
+use std::error::Error;
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
+pub use entra::object_id as entra_object_id;
+pub use options::{DialectOptions, Overage};
+pub(crate) use traits::{Refresh, RefreshWhen, Reuse, Subject, Traits, reshape};
+
+/// Whose dialect a mock speaks: its addresses, claims, ways of client authentication and errors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// Nobody's in particular: as the standards have it.
+    #[default]
+    Plain,
+    /// Google: `hd`, `azp`, `access_type=offline`.
+    Google,
+    /// GitHub: OAuth 2.0 without OpenID Connect, errors under HTTP 200.
+    Github,
+    /// Okta, a custom authorization server: a filtered `groups` claim.
+    Okta,
+    /// Microsoft Entra ID: single-tenant by its issuer, multi-tenant under `/common/v2.0` and
+    /// `/organizations/v2.0`, group overage, Microsoft Graph.
+    Entra,
+    /// AD FS: `access_token_issuer`, `upn`, `resource`, a userinfo endpoint that says `sub` alone.
+    Adfs,
+    /// Sign in with Apple: signed client secrets, `form_post`, the name at the first login only.
+    Apple,
+    /// GitLab: `groups_direct`.
+    Gitlab,
+    /// Keycloak: realms, `realm_access`, `resource_access`.
+    Keycloak,
+    /// Auth0: an issuer with a slash at its end, namespaced claims, `audience`.
+    Auth0,
+    /// Amazon Cognito: `cognito:groups`, `token_use`, another host for the endpoints.
+    Cognito,
+}
+
+impl Dialect {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Plain,
+        Self::Google,
+        Self::Github,
+        Self::Okta,
+        Self::Entra,
+        Self::Adfs,
+        Self::Apple,
+        Self::Gitlab,
+        Self::Keycloak,
+        Self::Auth0,
+        Self::Cognito,
+    ];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        self.traits().name
+    }
+
+    pub(crate) fn traits(self) -> &'static Traits {
+        match self {
+            Self::Plain => &plain::TRAITS,
+            Self::Google => &google::TRAITS,
+            Self::Github => &github::TRAITS,
+            Self::Okta => &okta::TRAITS,
+            Self::Entra => &entra::TRAITS,
+            Self::Adfs => &adfs::TRAITS,
+            Self::Apple => &apple::TRAITS,
+            Self::Gitlab => &gitlab::TRAITS,
+            Self::Keycloak => &keycloak::TRAITS,
+            Self::Auth0 => &auth0::TRAITS,
+            Self::Cognito => &cognito::TRAITS,
+        }
+    }
+}
+
+impl Display for Dialect {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = UnknownDialect;
+
+    fn from_str(name: &str) -> Result<Self, UnknownDialect> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name).ok_or(UnknownDialect)
+    }
+}
+
+/// There is no dialect of this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownDialect;
+
+impl Display for UnknownDialect {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let names = Dialect::ALL.map(Dialect::name).join(", ");
+        write!(f, "no such dialect; there are {names}")
+    }
+}
+
+impl Error for UnknownDialect {}

@@ -1,0 +1,95 @@
+//! What outlives a code: refresh tokens, disabled accounts, first logins, used assertions.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::SignIn;
+use crate::ambient::random_text;
+use crate::dialect::Reuse;
+
+/// What a refresh token stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    pub sign_in: SignIn,
+    pub auth_time: i64,
+    /// The code it began with.
+    pub code: String,
+}
+
+/// Why a refresh token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GrantRefusal {
+    Unknown,
+    Disabled,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Grants {
+    refresh_tokens: HashMap<String, Grant>,
+    disabled: HashSet<String>,
+    known: HashSet<(String, String)>,
+    assertions: HashMap<String, i64>,
+}
+
+impl Grants {
+    pub(crate) fn issue(&mut self, grant: Grant) -> String {
+        let token = random_text::<32>();
+        self.refresh_tokens.insert(token.clone(), grant);
+        token
+    }
+
+    /// The grant of a refresh token, and the token to hand out for it, if there is a new one.
+    pub(crate) fn redeem(
+        &mut self,
+        token: &str,
+        client_id: &str,
+        reuse: Reuse,
+    ) -> Result<(Grant, Option<String>), GrantRefusal> {
+        let grant = self
+            .refresh_tokens
+            .get(token)
+            .filter(|grant| grant.sign_in.client_id == client_id)
+            .cloned()
+            .ok_or(GrantRefusal::Unknown)?;
+        if self.is_disabled(&grant.sign_in.user) {
+            return Err(GrantRefusal::Disabled);
+        }
+        if reuse == Reuse::Rotate {
+            self.refresh_tokens.remove(token);
+        }
+        let successor = (reuse != Reuse::Keep).then(|| self.issue(grant.clone()));
+        Ok((grant, successor))
+    }
+
+    /// Takes back what a code was exchanged for.
+    pub(crate) fn revoke_code(&mut self, code: &str) {
+        self.refresh_tokens.retain(|_, grant| grant.code != code);
+    }
+
+    /// Takes back everything a person was given.
+    pub(crate) fn revoke_user(&mut self, user: &str) {
+        self.refresh_tokens.retain(|_, grant| grant.sign_in.user != user);
+    }
+
+    pub(crate) fn set_disabled(&mut self, user: &str, disabled: bool) {
+        if disabled {
+            self.disabled.insert(user.into());
+        } else {
+            self.disabled.remove(user);
+        }
+    }
+
+    pub(crate) fn is_disabled(&self, user: &str) -> bool {
+        self.disabled.contains(user)
+    }
+
+    /// Whether this person was never at this client before; they are from now on.
+    pub(crate) fn is_first_login(&mut self, user: &str, client_id: &str) -> bool {
+        self.known.insert((user.into(), client_id.into()))
+    }
+
+    /// Uses an assertion's `jti` up; false if it was used before (RFC 7523 §3, item 7).
+    pub(crate) fn use_assertion(&mut self, jti: &str, expires_at: i64, now: i64) -> bool {
+        self.assertions.retain(|_, expiry| *expiry > now);
+        self.assertions.insert(jti.into(), expires_at).is_none()
+    }
+}

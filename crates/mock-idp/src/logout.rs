@@ -1,0 +1,159 @@
+//! Logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.4), right ones and wrong ones. A test
+//! posts them to the relying party itself, as `logout_token` of a form.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::ambient::{now_secs, random_text};
+use crate::dialect::reshape;
+use crate::faults::merge;
+use crate::id_token::{self, Occasion};
+use crate::shared::Shared;
+use crate::{IdTokenRecipe, SignIn, SignWith};
+
+/// Whose logout a token is to announce.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct LogoutOrder {
+    /// Who, at which client; with `sid`, that one session alone.
+    pub sign_in: SignIn,
+    /// Leaves `sub` out, so that `sid` alone says which session.
+    pub without_sub: bool,
+    /// What is wrong with it, if anything.
+    pub flaw: Option<LogoutFlaw>,
+    /// Further changes to the claims; null removes one.
+    pub claims: Map<String, Value>,
+}
+
+/// What is wrong with a logout token: each is one rule of §2.4 or §2.6 broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LogoutFlaw {
+    /// `events` is missing.
+    NoEvents,
+    /// `events` has another event's name.
+    OtherEvent,
+    /// The event's value is no object.
+    EventIsText,
+    /// There is a `nonce`, as in an ID token.
+    WithNonce,
+    /// Neither `sub` nor `sid`.
+    NeitherSubNorSid,
+    /// `iss` is another provider.
+    OtherIssuer,
+    /// `aud` is another client.
+    OtherAudience,
+    /// `exp` is over.
+    Expired,
+    /// `exp` is missing.
+    NoExp,
+    /// `iat` is missing.
+    NoIat,
+    /// `iat` is in the future.
+    FutureIat,
+    /// `jti` is missing.
+    NoJti,
+    /// `typ` is an access token's.
+    AccessTokenType,
+    /// `alg` is none.
+    Unsigned,
+    /// An attacker's key under the genuine key id.
+    AttackerKey,
+    /// HS256 with the client's secret.
+    HmacWithClientSecret,
+}
+
+impl LogoutFlaw {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::NoEvents,
+        Self::OtherEvent,
+        Self::EventIsText,
+        Self::WithNonce,
+        Self::NeitherSubNorSid,
+        Self::OtherIssuer,
+        Self::OtherAudience,
+        Self::Expired,
+        Self::NoExp,
+        Self::NoIat,
+        Self::FutureIat,
+        Self::NoJti,
+        Self::AccessTokenType,
+        Self::Unsigned,
+        Self::AttackerKey,
+        Self::HmacWithClientSecret,
+    ];
+
+    /// The changes to the claims.
+    fn claims(self, now: i64) -> Value {
+        match self {
+            Self::NoEvents => json!({ "events": null }),
+            Self::OtherEvent => {
+                json!({ "events": { "http://schemas.openid.net/event/other": {} } })
+            }
+            Self::EventIsText => json!({ "events": { EVENT: "" } }),
+            Self::WithNonce => json!({ "nonce": "n-0S6" }),
+            Self::NeitherSubNorSid => json!({ "sub": null, "sid": null }),
+            Self::OtherIssuer => json!({ "iss": "https://other.example.com" }),
+            Self::OtherAudience => json!({ "aud": "another-client" }),
+            Self::Expired => json!({ "iat": now - 7200, "exp": now - 3600 }),
+            Self::NoExp => json!({ "exp": null }),
+            Self::NoIat => json!({ "iat": null }),
+            Self::FutureIat => json!({ "iat": now + 3600, "exp": now + 7200 }),
+            Self::NoJti => json!({ "jti": null }),
+            Self::AccessTokenType
+            | Self::Unsigned
+            | Self::AttackerKey
+            | Self::HmacWithClientSecret => Value::Null,
+        }
+    }
+
+    fn sign(self) -> SignWith {
+        match self {
+            Self::Unsigned => SignWith::Unsigned,
+            Self::AttackerKey => SignWith::AttackerKeySameKid,
+            Self::HmacWithClientSecret => SignWith::HmacWithClientSecret,
+            _ => SignWith::Genuine,
+        }
+    }
+}
+
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+/// Life of a logout token; the specification recommends two minutes at most.
+const LIFE_SECS: i64 = 120;
+
+pub(crate) fn make(shared: &Shared, order: &LogoutOrder) -> String {
+    let now = now_secs();
+    let user = shared.config.user(&order.sign_in.user);
+    let subject = shared.subject(&user, &order.sign_in);
+    // The names that the dialect's ID tokens have for provider, person and client.
+    let id_token = id_token::claims(&subject, &Occasion { now, auth_time: now, at_hash: None });
+    let mut claims = Map::new();
+    let genuine = json!({
+        "iss": id_token.get("iss"),
+        "aud": id_token.get("aud"),
+        "sub": if order.without_sub { None } else { id_token.get("sub") },
+        "sid": order.sign_in.sid,
+        "iat": now,
+        "exp": now + LIFE_SECS,
+        "jti": random_text::<16>(),
+        "events": { EVENT: {} },
+    });
+    reshape(&mut claims, &genuine);
+    if let Some(flaw) = order.flaw {
+        reshape(&mut claims, &flaw.claims(now));
+    }
+    merge(&mut claims, &order.claims);
+
+    let typ = match order.flaw {
+        Some(LogoutFlaw::AccessTokenType) => "at+jwt",
+        _ => "logout+jwt",
+    };
+    let mut recipe = IdTokenRecipe {
+        sign: order.flaw.map_or(SignWith::Genuine, LogoutFlaw::sign),
+        ..IdTokenRecipe::default()
+    };
+    recipe.header.insert("typ".into(), typ.into());
+    let keys = shared.state().keys.clone();
+    id_token::make(claims, &recipe, &keys, shared.secret_of(&order.sign_in.client_id))
+}

@@ -1,0 +1,75 @@
+//! What the server and the strings of a mock share: its settings, its names and its state.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::ambient::{now_secs, random_text};
+use crate::dialect::{Subject, Traits};
+use crate::keys::KeyRing;
+use crate::state::State;
+use crate::{MockConfig, MockUser, SignIn};
+
+/// A mock's settings and state, shared by its server and its [`crate::Control`].
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub config: MockConfig,
+    pub issuer: String,
+    /// Scheme, host and port of the issuer.
+    pub origin: String,
+    state: Mutex<State>,
+}
+
+impl Shared {
+    /// Makes the first key, which may take a while.
+    pub(crate) fn new(config: MockConfig, issuer: String, origin: String) -> Self {
+        let keys = KeyRing::new(config.id_token_alg);
+        Self { config, issuer, origin, state: Mutex::new(State::new(keys)) }
+    }
+
+    /// The state, alone; not to be held over an await.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How this mock's dialect differs from the plain one.
+    pub(crate) fn traits(&self) -> &'static Traits {
+        self.config.dialect.traits()
+    }
+
+    pub(crate) fn issue_code(&self, mut sign_in: SignIn) -> String {
+        if self.traits().backchannel_logout && sign_in.sid.is_none() {
+            sign_in.sid = Some(random_text::<16>());
+        }
+        self.state().issue_code(sign_in, now_secs())
+    }
+
+    pub(crate) fn subject<'a>(&'a self, user: &'a MockUser, sign_in: &'a SignIn) -> Subject<'a> {
+        Subject { shared: self, user, sign_in }
+    }
+
+    /// The secret a client shares with the provider; empty if there is none.
+    pub(crate) fn secret_of(&self, client_id: &str) -> &str {
+        self.config
+            .client(client_id)
+            .and_then(|client| client.secret.as_deref())
+            .unwrap_or_default()
+    }
+
+    /// The address of one of its endpoints, for a tenant where the path has a place for one.
+    pub(crate) fn url(&self, path: &str, tenant: &str) -> String {
+        match path.strip_prefix('~') {
+            Some(path) => format!("{}{path}", self.issuer.trim_end_matches('/')),
+            None => format!("{}{}", self.origin, path.replace("{tenant}", tenant)),
+        }
+    }
+
+    /// The tenant of the issuer; only Entra's issuers have one.
+    pub(crate) fn home_tenant(&self) -> &str {
+        let path = self.issuer.strip_prefix(&self.origin).unwrap_or_default();
+        path.split('/').nth(1).unwrap_or_default()
+    }
+
+    /// Whether authorization responses carry `iss` (RFC 9207).
+    pub(crate) fn names_itself(&self) -> bool {
+        self.config.iss_parameter.unwrap_or(self.traits().iss_parameter)
+    }
+}
