@@ -10,7 +10,7 @@ const CLOCK_SKEW_SECS: i64 = 60;
 /// An ID token is proof of a sign-in just now, not yesterday, however long it says it lives.
 const MAX_AGE_SECS: i64 = 24 * 60 * 60;
 /// OIDC Core §2 allows no longer subject.
-const MAX_SUBJECT_BYTES: usize = 255;
+pub(crate) const MAX_SUBJECT_BYTES: usize = 255;
 
 /// The claims that end up outside the claim set.
 #[derive(Debug, PartialEq)]
@@ -103,6 +103,17 @@ fn check_kind(claims: &Members) -> Result<(), String> {
         return Err("it is another kind of token".to_owned());
     }
     Ok(())
+}
+
+/// Claims that must be there with one text and no other.
+pub(crate) fn check_required(
+    claims: &Members,
+    required: &[(String, String)],
+) -> Result<(), String> {
+    match required.iter().find(|(name, value)| text(claims, name) != Some(value)) {
+        Some((name, _)) => Err(format!("its {name} is not the one required")),
+        None => Ok(()),
+    }
 }
 
 fn text<'a>(claims: &'a Members, name: &str) -> Option<&'a str> {

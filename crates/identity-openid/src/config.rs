@@ -9,6 +9,8 @@ use openidconnect::{IssuerUrl, JwsSigningAlgorithm as _};
 use url::Url;
 
 use crate::address::AddressPolicy;
+use crate::dialect::{Dialect, GroupOverage};
+use crate::quirks::entra;
 
 /// One OpenID Connect provider.
 #[derive(Debug, Clone)]
@@ -55,6 +57,17 @@ pub enum OpenIdConfigError {
     /// A symmetric algorithm is keyed with the client secret.
     #[error("a symmetric ID token algorithm needs a client secret")]
     SecretRequired,
+    /// The client authentication chosen is by a secret, and there is none.
+    #[error("this client authentication needs a client secret")]
+    ClientSecretRequired,
+    /// The rule for issuers cannot be met, or lets everybody in.
+    #[error("the issuer rule cannot work: {0}")]
+    IssuerRule(&'static str),
+    /// The endpoint for groups is no URL that a provider can have.
+    #[error(
+        "the endpoint for groups must be https (plain http for loopback alone), without user information, at an address a server can have, and give at least one page"
+    )]
+    GroupEndpoint,
     /// The TLS library or its certificates cannot be used.
     #[error("the HTTP client cannot be set up: {0}")]
     HttpClient(String),
@@ -63,6 +76,7 @@ pub enum OpenIdConfigError {
 /// A configuration that has been checked.
 pub(crate) struct Checked {
     pub(crate) config: OpenIdConfig,
+    pub(crate) dialect: Dialect,
     pub(crate) issuer: IssuerUrl,
     pub(crate) discovery_url: Url,
     pub(crate) policy: AddressPolicy,
@@ -71,7 +85,7 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    pub(crate) fn new(config: OpenIdConfig) -> Result<Self, OpenIdConfigError> {
+    pub(crate) fn new(config: OpenIdConfig, dialect: Dialect) -> Result<Self, OpenIdConfigError> {
         if config.client_id.is_empty() {
             return Err(OpenIdConfigError::ClientId);
         }
@@ -96,8 +110,27 @@ impl Checked {
             _ if config.client_secret.is_none() => return Err(OpenIdConfigError::SecretRequired),
             _ => {}
         }
-        Ok(Self { config, issuer, discovery_url, policy, algorithms, symmetric: symmetric > 0 })
+        check_dialect(&dialect, &policy, config.client_secret.is_some())?;
+        let symmetric = symmetric > 0;
+        Ok(Self { config, dialect, issuer, discovery_url, policy, algorithms, symmetric })
     }
+}
+
+fn check_dialect(
+    dialect: &Dialect,
+    policy: &AddressPolicy,
+    has_secret: bool,
+) -> Result<(), OpenIdConfigError> {
+    if dialect.client_authentication.needs_secret() && !has_secret {
+        return Err(OpenIdConfigError::ClientSecretRequired);
+    }
+    entra::check_rule(&dialect.issuer).map_err(OpenIdConfigError::IssuerRule)?;
+    if let GroupOverage::Follow(graph) = &dialect.group_overage
+        && (policy.check_url(&graph.endpoint).is_err() || graph.max_pages == 0)
+    {
+        return Err(OpenIdConfigError::GroupEndpoint);
+    }
+    Ok(())
 }
 
 fn check_issuer(
@@ -150,7 +183,7 @@ mod tests {
             timeout: Duration::from_secs(5),
         };
         change(&mut config);
-        Checked::new(config).err()
+        Checked::new(config, Dialect::default()).err()
     }
 
     fn check_algorithms(names: &[&str]) -> Option<OpenIdConfigError> {

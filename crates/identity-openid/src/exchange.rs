@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
+use http::header::CONTENT_TYPE;
 use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{CodeGrant, ProviderEndpoint, ProviderError, ProviderTokens};
 use mintgate_domain::{CodeVerifier, IdTokenText, ProviderAccessToken, SecretText};
@@ -18,6 +19,7 @@ use oauth2::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::client_auth::Authenticated;
 use crate::http::{BoundedClient, HttpError};
 use crate::text::excerpt;
 
@@ -37,7 +39,7 @@ pub(crate) type TokenClient = oauth2::Client<
 
 /// What is used of a successful answer. The ID token stays text: one that cannot even be read is
 /// the token's fault, and told apart from an answer that is none.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TokenAnswer {
     access_token: AccessToken,
     token_type: BasicTokenType,
@@ -45,7 +47,7 @@ pub(crate) struct TokenAnswer {
     id_token: Option<RawIdToken>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct RawIdToken(String);
 
 impl fmt::Debug for RawIdToken {
@@ -125,21 +127,33 @@ impl Refusal {
             "unsupported_grant_type" | "invalid_scope" => ProviderError::Misbehaved(format!(
                 "{text}; check what the client of provider {provider} is allowed there"
             )),
+            _ if self.status >= 500 => {
+                let status = HttpError::Status(self.status);
+                ProviderError::Misbehaved(format!("token endpoint: {status}: {text}"))
+            }
             "server_error" | "temporarily_unavailable" => ProviderError::Misbehaved(text),
-            _ if self.status == 429 || self.status >= 500 => ProviderError::Misbehaved(text),
+            _ if self.status == 429 => ProviderError::Misbehaved(text),
             _ => ProviderError::CodeRefused(text),
         }
     }
 }
 
 /// How oauth2 sends its one request. Errors are found here, in whatever answer they come.
-impl<'c> AsyncHttpClient<'c> for BoundedClient {
+struct Sender<'a> {
+    http: &'a BoundedClient,
+    wanted: Wanted,
+}
+
+impl<'c> AsyncHttpClient<'c> for Sender<'_> {
     type Error = ExchangeError;
     type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, ExchangeError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
-            let answer = self.send(request).await?;
+            let mut answer = self.http.send(request).await?;
+            if self.wanted == Wanted::AccessToken {
+                read_form(&mut answer);
+            }
             if let Some(refusal) = Refusal::find(&answer) {
                 return Err(ExchangeError::Refused(refusal));
             }
@@ -151,54 +165,123 @@ impl<'c> AsyncHttpClient<'c> for BoundedClient {
     }
 }
 
-/// Sends the code to the token endpoint, once.
-pub(crate) async fn redeem(
-    client: &TokenClient,
-    http: &BoundedClient,
-    provider: &ProviderId,
-    client_secret: Option<&SecretText>,
-    grant: &CodeGrant<'_>,
-) -> Result<ProviderTokens, ProviderError> {
-    // As an extra parameter the redirect URI is sent as it is written, whatever URL it is.
-    let mut request = client
-        .exchange_code(AuthorizationCode::new(grant.code.expose().to_owned()))
-        .add_extra_param("redirect_uri", grant.redirect_uri);
-    if let Some(verifier) = grant.code_verifier {
-        request = request.set_pkce_verifier(PkceCodeVerifier::new(verifier.expose().to_owned()));
+/// What a code is exchanged for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// An ID token: OpenID Connect.
+    IdToken,
+    /// An access token for the user endpoint: OAuth 2.0 alone.
+    AccessToken,
+}
+
+/// The client as it presents itself in one exchange.
+pub(crate) struct Exchange<'a> {
+    pub(crate) provider: &'a ProviderId,
+    pub(crate) wanted: Wanted,
+    pub(crate) authenticated: Authenticated,
+    /// What is sent besides, as written.
+    pub(crate) parameters: &'a [(String, String)],
+}
+
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+impl Exchange<'_> {
+    /// Sends the code to the token endpoint, once.
+    pub(crate) async fn redeem(
+        &self,
+        http: &BoundedClient,
+        grant: &CodeGrant<'_>,
+    ) -> Result<ProviderTokens, ProviderError> {
+        // As an extra parameter the redirect URI is sent as it is written, whatever URL it is.
+        let mut request = self
+            .authenticated
+            .client
+            .exchange_code(AuthorizationCode::new(grant.code.expose().to_owned()))
+            .add_extra_param("redirect_uri", grant.redirect_uri);
+        for (name, value) in self.parameters {
+            request = request.add_extra_param(name.as_str(), value.as_str());
+        }
+        if let Some(assertion) = &self.authenticated.assertion {
+            request = request
+                .add_extra_param("client_assertion_type", ASSERTION_TYPE)
+                .add_extra_param("client_assertion", assertion.expose());
+        }
+        if let Some(verifier) = grant.code_verifier {
+            let verifier = PkceCodeVerifier::new(verifier.expose().to_owned());
+            request = request.set_pkce_verifier(verifier);
+        }
+
+        let mut observed = http.observe(ProviderEndpoint::Token);
+        let sender = Sender { http, wanted: self.wanted };
+        let failure = match request.request_async(&sender).await {
+            Ok(answer) => match self.tokens(answer) {
+                Ok(tokens) => {
+                    observed.outcome = "success";
+                    return Ok(tokens);
+                }
+                Err(failure) => failure,
+            },
+            Err(RequestTokenError::Request(ExchangeError::Refused(refusal))) => {
+                observed.outcome = "refused";
+                return Err(refusal.into_provider_error(self.provider, &self.secrets(grant)));
+            }
+            Err(RequestTokenError::Request(ExchangeError::Http(error))) => error,
+            // What else oauth2 says may repeat the answer, and with it a token.
+            Err(_) => HttpError::Malformed("is not a token response in JSON".to_owned()),
+        };
+        observed.outcome = failure.outcome();
+        Err(failure.at(ProviderEndpoint::Token))
     }
 
-    let mut observed = http.observe(ProviderEndpoint::Token);
-    let failure = match request.request_async(http).await {
-        Ok(TokenAnswer { access_token, token_type, id_token: Some(RawIdToken(id_token)) }) => {
-            observed.outcome = "success";
-            let bearer = token_type.as_ref().eq_ignore_ascii_case("bearer");
-            return Ok(ProviderTokens {
-                id_token: Some(IdTokenText::new(id_token)),
-                access_token: bearer.then(|| ProviderAccessToken::new(access_token.into_secret())),
-            });
+    fn tokens(&self, answer: TokenAnswer) -> Result<ProviderTokens, HttpError> {
+        let TokenAnswer { access_token, token_type, id_token } = answer;
+        let bearer = token_type.as_ref().eq_ignore_ascii_case("bearer");
+        let access_token = bearer.then(|| ProviderAccessToken::new(access_token.into_secret()));
+        match (self.wanted, id_token) {
+            (Wanted::IdToken, Some(RawIdToken(id_token))) => {
+                Ok(ProviderTokens { id_token: Some(IdTokenText::new(id_token)), access_token })
+            }
+            (Wanted::IdToken, None) => Err(HttpError::Malformed(
+                "has no id_token; is the scope openid asked for?".to_owned(),
+            )),
+            // An ID token that comes along is verified by nobody, so nobody may see it.
+            (Wanted::AccessToken, _) if access_token.is_some() => {
+                Ok(ProviderTokens { id_token: None, access_token })
+            }
+            (Wanted::AccessToken, _) => {
+                Err(HttpError::Malformed("has an access token that is no bearer token".to_owned()))
+            }
         }
-        Ok(TokenAnswer { id_token: None, .. }) => {
-            HttpError::Malformed("has no id_token; is the scope openid asked for?".to_owned())
-        }
-        Err(RequestTokenError::Request(ExchangeError::Refused(refusal))) => {
-            observed.outcome = "refused";
-            let verifier = grant.code_verifier.map(CodeVerifier::expose);
-            let secret = client_secret.map(SecretText::expose);
-            let secrets: Vec<_> =
-                [Some(grant.code.expose()), verifier, secret].into_iter().flatten().collect();
-            return Err(refusal.into_provider_error(provider, &secrets));
-        }
-        Err(RequestTokenError::Request(ExchangeError::Http(error))) => error,
-        // What else oauth2 says may repeat the answer, and with it a token.
-        Err(_) => HttpError::Malformed("is not a token response in JSON".to_owned()),
-    };
-    observed.outcome = failure.outcome();
-    Err(failure.at(ProviderEndpoint::Token))
+    }
+
+    fn secrets<'a>(&'a self, grant: &'a CodeGrant<'_>) -> Vec<&'a str> {
+        let verifier = grant.code_verifier.map(CodeVerifier::expose);
+        let ours = [&self.authenticated.assertion, &self.authenticated.secret];
+        let ours = ours.into_iter().flatten().map(SecretText::expose);
+        [Some(grant.code.expose()), verifier].into_iter().flatten().chain(ours).collect()
+    }
+}
+
+/// Some providers of before OpenID Connect answer in the form they were asked in, whatever `Accept`
+/// says: read as the JSON it should have been.
+fn read_form(answer: &mut HttpResponse) {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if content_type.is_none_or(|value| !value.trim_start().to_ascii_lowercase().starts_with(FORM)) {
+        return;
+    }
+    let members: serde_json::Map<String, serde_json::Value> =
+        url::form_urlencoded::parse(answer.body())
+            .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
+            .collect();
+    *answer.body_mut() = serde_json::Value::Object(members).to_string().into_bytes();
+    answer.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::is_outage;
 
     fn refuse(status: u16, error: &str, description: &str) -> ProviderError {
         let refusal =
@@ -237,6 +320,10 @@ mod tests {
         assert!(matches!(refuse(400, "made_up", ""), ProviderError::CodeRefused(_)));
         assert!(matches!(refuse(429, "made_up", ""), ProviderError::Misbehaved(_)));
         assert!(matches!(refuse(503, "made_up", ""), ProviderError::Misbehaved(_)));
+        let outage = |status, error| is_outage(&refuse(status, error, ""));
+        assert!(outage(500, "server_error") && outage(503, "made_up"));
+        assert!(!outage(400, "server_error") && !outage(429, "made_up"));
+        assert!(!outage(500, "invalid_client") && !outage(500, "invalid_grant"));
     }
 
     #[test]

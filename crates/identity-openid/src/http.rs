@@ -60,7 +60,12 @@ impl HttpError {
 
     /// The error of the port, naming the endpoint.
     pub(crate) fn at(self, endpoint: ProviderEndpoint) -> ProviderError {
-        let text = format!("{}: {self}", name(endpoint));
+        self.at_place(name(endpoint))
+    }
+
+    /// The error of the port, naming the place in words.
+    pub(crate) fn at_place(self, place: &str) -> ProviderError {
+        let text = format!("{place}: {self}");
         match self {
             Self::Unreachable(_) => ProviderError::Unreachable(text),
             Self::TimedOut => ProviderError::TimedOut(text),
@@ -71,6 +76,20 @@ impl HttpError {
             | Self::Malformed(_)
             | Self::Broken(_) => ProviderError::Misbehaved(text),
         }
+    }
+}
+
+/// Whether the provider, and not what it was asked, is what failed: unreachable, too slow, or an
+/// answer that says so. The port's error is a text for the log, so this reads what [`HttpError`]
+/// writes, and stands beside it.
+pub(crate) fn is_outage(error: &ProviderError) -> bool {
+    match error {
+        ProviderError::Unreachable(_) | ProviderError::TimedOut(_) => true,
+        ProviderError::Misbehaved(text) => text.split_once(": ").is_some_and(|(_, what)| {
+            what.starts_with("it answers with status 5")
+                || what.starts_with("the connection failed before the answer was complete")
+        }),
+        ProviderError::CodeRefused(_) | ProviderError::IdTokenRefused(_) => false,
     }
 }
 
@@ -157,9 +176,19 @@ impl BoundedClient {
         bearer: Option<&str>,
         read: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<T, HttpError> {
+        self.fetch(endpoint, get(url, bearer), read).await
+    }
+
+    /// Sends a request for a JSON document; any status but 200 is an error.
+    pub(crate) async fn fetch<T>(
+        &self,
+        endpoint: ProviderEndpoint,
+        request: Result<HttpRequest, HttpError>,
+        read: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, HttpError> {
         let mut observed = self.observe(endpoint);
         let result = async {
-            let answer = self.send(get(url, bearer)?).await?;
+            let answer = self.send(request?).await?;
             if answer.status() != http::StatusCode::OK {
                 return Err(HttpError::Status(answer.status().as_u16()));
             }
@@ -194,7 +223,8 @@ impl Drop for Observation<'_> {
     }
 }
 
-fn get(url: &Url, bearer: Option<&str>) -> Result<HttpRequest, HttpError> {
+/// A request for a JSON document.
+pub(crate) fn get(url: &Url, bearer: Option<&str>) -> Result<HttpRequest, HttpError> {
     let mut request = http::Request::get(url.as_str())
         .body(Vec::new())
         .map_err(|_| HttpError::Malformed("names a URL that cannot be requested".to_owned()))?;
@@ -241,7 +271,8 @@ fn innermost(error: &reqwest::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use mintgate_domain::ports::{Phase, StoreOperation};
+    use mintgate_domain::model::RevokeReason;
+    use mintgate_domain::ports::{Phase, RefreshResult, StoreOperation};
     use time::OffsetDateTime;
 
     use super::*;
@@ -268,8 +299,29 @@ mod tests {
             _: Duration,
         ) {
         }
+        fn refresh(&self, _: RefreshResult, _: Duration) {}
+        fn sessions_revoked(&self, _: RevokeReason, _: u64) {}
         fn jwks_refresh(&self, _: &ProviderId, _: &'static str) {}
         fn store_query(&self, _: StoreOperation, _: Duration) {}
+    }
+
+    #[test]
+    fn an_outage_is_told_from_a_provider_that_answers() {
+        let at_token = |error: HttpError| is_outage(&error.at(ProviderEndpoint::Token));
+        assert!(at_token(HttpError::Unreachable("refused".to_owned())));
+        assert!(at_token(HttpError::TimedOut));
+        assert!(at_token(HttpError::Broken("reset".to_owned())));
+        assert!(at_token(HttpError::Status(500)) && at_token(HttpError::Status(503)));
+        for answered in [
+            HttpError::Status(404),
+            HttpError::Redirect(302),
+            HttpError::TooLarge,
+            HttpError::Malformed("it answers with status 503".to_owned()),
+        ] {
+            assert!(!at_token(answered.clone()), "{answered}");
+        }
+        assert!(!is_outage(&ProviderError::CodeRefused("x: it answers with status 503".into())));
+        assert!(!is_outage(&ProviderError::IdTokenRefused("its exp".into())));
     }
 
     #[tokio::test]

@@ -15,16 +15,27 @@ const MAX_DEPTH: usize = 32;
 /// Reads exactly one JSON object. A member that comes twice, at any depth, is an error: two readers
 /// might each take another one (RFC 8725 §2.4 and RFC 7519 §4 leave the choice to the reader).
 pub(crate) fn parse_object(bytes: &[u8]) -> Result<Members, String> {
+    match parse(bytes)? {
+        ClaimValue::Object(members) => Ok(members),
+        _ => Err("is not a JSON object".to_owned()),
+    }
+}
+
+/// Reads exactly one JSON array, as strictly.
+pub(crate) fn parse_list(bytes: &[u8]) -> Result<Vec<ClaimValue>, String> {
+    match parse(bytes)? {
+        ClaimValue::List(elements) => Ok(elements),
+        _ => Err("is not a JSON array".to_owned()),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<ClaimValue, String> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = Value { depth: 0 }.deserialize(&mut json).and_then(|value| {
         json.end()?;
         Ok(value)
     });
-    match value {
-        Ok(ClaimValue::Object(members)) => Ok(members),
-        Ok(_) => Err("is not a JSON object".to_owned()),
-        Err(error) => Err(format!("is not proper JSON: {error}")),
-    }
+    value.map_err(|error| format!("is not proper JSON: {error}"))
 }
 
 /// A value at some depth.

@@ -1,23 +1,45 @@
-//! OpenID Connect identity providers: openidconnect behind the
+//! OpenID Connect and OAuth 2.0 identity providers: openidconnect and oauth2 behind the
 //! [`IdentityProvider`](mintgate_domain::ports::IdentityProvider) port.
 //!
 //! A provider is a foreign server: what it answers is bounded in time, length and address
 //! (`http`, `address`), what it publishes is cached (`metadata`), a code is sent to it once
 //! (`exchange`), and a token is believed only after `token`, openidconnect and `claims`
-//! have nothing against it (`provider` has the order).
+//! have nothing against it (`provider` has the order). A provider without ID tokens is asked who
+//! somebody is (`oauth2_provider`).
+//!
+//! Providers differ. What data can say of that is in a [`Dialect`], and in the table of
+//! [`Preset`]s; what needs code of its own is in `quirks`. [`GuardedProvider`] keeps a
+//! provider that is down from harming the others.
 
 mod address;
 mod claims;
+mod client_auth;
 mod config;
+mod dialect;
 mod exchange;
+mod guard;
 mod http;
 mod json;
+mod jws;
+mod keys;
 mod metadata;
+mod oauth2_config;
+mod oauth2_provider;
+mod presets;
 mod provider;
+mod quirks;
 mod reach;
 mod text;
 mod token;
 mod userinfo;
 
+pub use client_auth::{AssertionAudience, AssertionKey, ClientAuthentication};
 pub use config::{OpenIdConfig, OpenIdConfigError};
+pub use dialect::{Dialect, GraphGroups, GroupOverage, IssuerRule};
+pub use guard::{GuardConfig, GuardedProvider};
+pub use jws::{AssertionAlgorithm, ClientKeyError};
+pub use oauth2_config::{OAuth2Config, OAuth2ConfigError, OAuth2Endpoints};
+pub use oauth2_provider::OAuth2Provider;
+pub use presets::{Parameter, Preset, PresetAuthentication, PresetError, PresetKind, UserEndpoint};
 pub use provider::OpenIdProvider;
+pub use quirks::apple::AppleSecret;

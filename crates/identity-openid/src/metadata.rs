@@ -10,17 +10,16 @@ use std::time::{Duration, SystemTime};
 use mintgate_domain::SecretText;
 use mintgate_domain::ports::{Clock, Metrics, ProviderEndpoint, ProviderError};
 use oauth2::{AuthType, ClientId, ClientSecret};
-use openidconnect::core::{
-    CoreClientAuthMethod, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreProviderMetadata,
-};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use openidconnect::core::{CoreClientAuthMethod, CoreIdTokenVerifier, CoreProviderMetadata};
 use tokio::sync::Mutex;
 use url::Url;
 
 use crate::config::Checked;
+use crate::dialect::IssuerRule;
 use crate::exchange::TokenClient;
 use crate::http::{BoundedClient, HttpError};
+use crate::keys::Keys;
+use crate::quirks::entra::{self, KeyIssuers};
 use crate::text::excerpt;
 
 /// How long what is cached counts as fresh.
@@ -34,12 +33,16 @@ pub(crate) struct Snapshot {
     pub(crate) endpoints: Arc<Endpoints>,
     /// Verifies ID tokens with the keys of this moment.
     pub(crate) verifier: CoreIdTokenVerifier<'static>,
+    /// Which of the keys sign for whom.
+    pub(crate) key_issuers: KeyIssuers,
     loaded_at: Duration,
 }
 
 /// What the discovery document says.
 pub(crate) struct Endpoints {
     pub(crate) token: TokenClient,
+    /// Where people are sent; we never go there ourselves.
+    pub(crate) authorization: Url,
     pub(crate) userinfo: Option<Url>,
     jwks: Url,
 }
@@ -170,14 +173,16 @@ impl MetadataCache {
     }
 
     async fn discover(&self) -> Result<Endpoints, ProviderError> {
-        let Checked { config, discovery_url, .. } = &*self.checked;
+        let Checked { config, dialect, discovery_url, .. } = &*self.checked;
         let read = |document: &[u8]| {
             let metadata = serde_json::from_slice::<CoreProviderMetadata>(document);
             let metadata = metadata.map_err(|error| {
                 format!("is not a discovery document: {}", excerpt(&error.to_string()))
             })?;
             // Compared as texts: another slash is another issuer (OIDC Discovery §4.3).
-            if metadata.issuer().as_str() != config.issuer {
+            if metadata.issuer().as_str()
+                != entra::discovered_issuer(&dialect.issuer, &config.issuer)
+            {
                 return Err(format!("names the issuer {}", excerpt(metadata.issuer())));
             }
             Ok(metadata)
@@ -198,22 +203,23 @@ impl MetadataCache {
         for url in [token_url.url(), &jwks].into_iter().chain(&userinfo) {
             self.http.check_url(url)?;
         }
-        let config = &self.checked.config;
-        let mut token = oauth2::Client::new(ClientId::new(config.client_id.clone()))
+        let Checked { config, dialect, .. } = &*self.checked;
+        let authentication = &dialect.client_authentication;
+        let token = oauth2::Client::new(ClientId::new(config.client_id.clone()))
             .set_token_uri(token_url.clone())
-            .set_auth_type(auth_type(metadata));
-        if let Some(secret) = &config.client_secret {
-            token = token.set_client_secret(client_secret(secret));
-        }
-        Ok(Endpoints { token, userinfo, jwks })
+            .set_auth_type(authentication.auth_type(|| auth_type(metadata)));
+        let authorization = metadata.authorization_endpoint().url().clone();
+        Ok(Endpoints { token, authorization, userinfo, jwks })
     }
 
-    async fn fetch_keys(&self, endpoints: &Endpoints) -> Result<CoreJsonWebKeySet, HttpError> {
-        if self.checked.symmetric {
-            return Ok(CoreJsonWebKeySet::default());
+    async fn fetch_keys(&self, endpoints: &Endpoints) -> Result<Keys, HttpError> {
+        let Checked { dialect, symmetric, .. } = &*self.checked;
+        if *symmetric {
+            return Ok(Keys::default());
         }
+        let read = |document: &[u8]| Keys::read(document, &dialect.issuer);
         let endpoint = ProviderEndpoint::Jwks;
-        let keys = self.http.get_json(endpoint, &endpoints.jwks, None, read_keys).await;
+        let keys = self.http.get_json(endpoint, &endpoints.jwks, None, read).await;
         if self.cached().is_some() {
             self.count_refresh(&keys);
         }
@@ -223,10 +229,11 @@ impl MetadataCache {
     fn snapshot(
         &self,
         endpoints: Arc<Endpoints>,
-        keys: CoreJsonWebKeySet,
+        keys: Keys,
         loaded_at: Duration,
     ) -> Arc<Snapshot> {
-        let Checked { config, issuer, algorithms, symmetric, .. } = &*self.checked;
+        let Checked { config, dialect, issuer, algorithms, symmetric, .. } = &*self.checked;
+        let Keys { set: keys, issuers: key_issuers } = keys;
         let client_id = ClientId::new(config.client_id.clone());
         // A verifier that does not know the secret cannot be talked into using it as a key.
         let verifier = match &config.client_secret {
@@ -241,11 +248,13 @@ impl MetadataCache {
         let clock = Arc::clone(&self.clock);
         let verifier = verifier
             .set_allowed_algs(algorithms.iter().cloned())
-            .set_time_fn(move || SystemTime::from(clock.now()).into());
-        Arc::new(Snapshot { endpoints, verifier, loaded_at })
+            .set_time_fn(move || SystemTime::from(clock.now()).into())
+            // Where it is not one fixed text, the claims are held against the rule before.
+            .require_issuer_match(dialect.issuer == IssuerRule::Exact);
+        Arc::new(Snapshot { endpoints, verifier, key_issuers, loaded_at })
     }
 
-    fn count_refresh(&self, keys: &Result<CoreJsonWebKeySet, HttpError>) {
+    fn count_refresh(&self, keys: &Result<Keys, HttpError>) {
         let provider = &self.checked.config.id;
         let outcome = keys.as_ref().err().map_or("success", HttpError::outcome);
         self.metrics.jwks_refresh(provider, outcome);
@@ -289,21 +298,6 @@ async fn detached<T: Send + 'static>(
     tokio::spawn(work)
         .await
         .map_err(|_| ProviderError::Unreachable("loading its metadata was aborted".to_owned()))
-}
-
-/// An empty set is no set: no provider means to have every token refused.
-fn read_keys(document: &[u8]) -> Result<CoreJsonWebKeySet, String> {
-    #[derive(Deserialize)]
-    struct AnyKeys {
-        keys: Vec<IgnoredAny>,
-    }
-    let unreadable = |error: serde_json::Error| format!("is not a JWKS: {error}");
-    // Counted before keys of unknown kinds are passed over.
-    let any: AnyKeys = serde_json::from_slice(document).map_err(unreadable)?;
-    if any.keys.is_empty() {
-        return Err("holds no key".to_owned());
-    }
-    serde_json::from_slice(document).map_err(unreadable)
 }
 
 /// `client_secret_basic` unless only the other one is offered (OIDC Discovery §3); a client without

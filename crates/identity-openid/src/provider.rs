@@ -12,12 +12,16 @@ use mintgate_domain::ports::{
 use mintgate_domain::{IdTokenText, Nonce, TokenHash};
 use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier};
 use openidconnect::{ClaimsVerificationError, SignatureVerificationError};
+use url::Url;
 
 use crate::claims;
+use crate::client_auth::Authenticator;
 use crate::config::{Checked, OpenIdConfig, OpenIdConfigError};
-use crate::exchange;
+use crate::dialect::Dialect;
+use crate::exchange::{Exchange, Wanted};
 use crate::http::BoundedClient;
 use crate::metadata::{MetadataCache, Snapshot};
+use crate::quirks::entra;
 use crate::text::excerpt;
 use crate::token::UnverifiedToken;
 use crate::userinfo;
@@ -44,7 +48,20 @@ impl OpenIdProvider {
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
     ) -> Result<Self, OpenIdConfigError> {
-        let checked = Arc::new(Checked::new(config)?);
+        Self::with_dialect(config, Dialect::default(), clock, metrics)
+    }
+
+    /// Sets a provider up that does some things in its own way.
+    ///
+    /// # Errors
+    /// If the configuration cannot work; see [`OpenIdConfigError`].
+    pub fn with_dialect(
+        config: OpenIdConfig,
+        dialect: Dialect,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<dyn Metrics>,
+    ) -> Result<Self, OpenIdConfigError> {
+        let checked = Arc::new(Checked::new(config, dialect)?);
         let OpenIdConfig { id, connect_timeout, timeout, .. } = &checked.config;
         let http = BoundedClient::new(
             id.clone(),
@@ -65,14 +82,39 @@ impl OpenIdProvider {
         Ok(Self { checked, http, metadata, clock })
     }
 
+    /// Where people are sent to sign in (OIDC Core §3.1.2), as the discovery document says.
+    ///
+    /// # Errors
+    /// If the document cannot be had, or names a place no provider can be at.
+    pub async fn authorization_endpoint(&self) -> Result<Url, ProviderError> {
+        let snapshot = self.within_timeout(self.metadata.current()).await?;
+        let endpoint = &snapshot.endpoints.authorization;
+        let checked = self.http.check_url(endpoint);
+        checked.map_err(|error| error.at_place("authorization endpoint"))?;
+        Ok(endpoint.clone())
+    }
+
     async fn redeem_unbounded(
         &self,
         grant: &CodeGrant<'_>,
     ) -> Result<ProviderTokens, ProviderError> {
         let snapshot = self.metadata.current().await?;
-        let OpenIdConfig { id, client_secret, .. } = &self.checked.config;
-        let client = &snapshot.endpoints.token;
-        exchange::redeem(client, &self.http, id, client_secret.as_ref(), grant).await
+        let Checked { config, dialect, .. } = &*self.checked;
+        let authenticator = Authenticator {
+            authentication: &dialect.client_authentication,
+            client_id: &config.client_id,
+            client_secret: config.client_secret.as_ref(),
+            issuer: &config.issuer,
+            clock: &*self.clock,
+        };
+        let authenticated = authenticator.prepare(&snapshot.endpoints.token)?;
+        let exchange = Exchange {
+            provider: &config.id,
+            wanted: Wanted::IdToken,
+            authenticated,
+            parameters: &dialect.token_parameters,
+        };
+        exchange.redeem(&self.http, grant).await
     }
 
     async fn verify_unbounded(
@@ -80,16 +122,21 @@ impl OpenIdProvider {
         tokens: &ProviderTokens,
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
-        let config = &self.checked.config;
+        let Checked { config, dialect, .. } = &*self.checked;
         let refused = ProviderError::IdTokenRefused;
         let text = tokens.id_token.as_ref().map_or("", IdTokenText::expose);
         // All that can be told without the provider comes first: nothing is fetched for garbage.
         let token = UnverifiedToken::parse(text, &config.id_token_algorithms).map_err(refused)?;
         let now = Timestamp::from(self.clock.now());
-        let checked = claims::check(&token.claims, &config.issuer, &config.client_id, now)
+        let issuer = entra::expected_issuer(&dialect.issuer, &config.issuer, &token.claims)
             .map_err(refused)?;
+        let checked =
+            claims::check(&token.claims, &issuer, &config.client_id, now).map_err(refused)?;
+        claims::check_required(&token.claims, &dialect.required_claims).map_err(refused)?;
 
         let snapshot = self.prove(&token, nonce).await?;
+        let signed_for = snapshot.key_issuers.check(&dialect.issuer, token.kid.as_deref(), &issuer);
+        signed_for.map_err(refused)?;
 
         let id_token = Some((token.hash(), checked.expires_at));
         let endpoint = snapshot.endpoints.userinfo.as_ref().filter(|_| config.userinfo);
@@ -99,8 +146,11 @@ impl OpenIdProvider {
             }
             _ => token.claims,
         };
+        let access_token = tokens.access_token.as_ref();
+        let overage = &dialect.group_overage;
+        let claims = entra::complete_groups(overage, &self.http, access_token, claims).await?;
         Ok(VerifiedIdentity {
-            identity: ExternalIdentity { issuer: config.issuer.clone(), subject: checked.subject },
+            identity: ExternalIdentity { issuer, subject: checked.subject },
             claims: ClaimSet::new(claims),
             auth_time: checked.auth_time,
             acr: checked.acr,
@@ -137,11 +187,18 @@ impl OpenIdProvider {
         &self,
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
-        let limit: Duration = self.checked.config.timeout;
-        tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
-            Err(ProviderError::TimedOut(format!("nothing for {} ms", limit.as_millis())))
-        })
+        within(self.checked.config.timeout, call).await
     }
+}
+
+/// Gives up on a call after so long.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, ProviderError>>,
+) -> Result<T, ProviderError> {
+    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+        Err(ProviderError::TimedOut(format!("nothing for {} ms", limit.as_millis())))
+    })
 }
 
 #[async_trait]

@@ -23,6 +23,8 @@ pub(crate) struct UnverifiedToken<'a> {
     pub(crate) text: &'a str,
     /// What it claims.
     pub(crate) claims: Members,
+    /// The key it names.
+    pub(crate) kid: Option<String>,
     signed_part: &'a str,
 }
 
@@ -47,7 +49,8 @@ impl<'a> UnverifiedToken<'a> {
         check_header(&header_members, algorithms)?;
         let claims = parse_object(&payload_json).map_err(|error| format!("its payload {error}"))?;
         let signed_part = &text[..header.len() + 1 + payload.len()];
-        Ok(Self { text, claims, signed_part })
+        let kid = header_members.get("kid").and_then(ClaimValue::as_text).map(ToOwned::to_owned);
+        Ok(Self { text, claims, kid, signed_part })
     }
 
     /// Identifies the token for single use. Of the signed part alone: an ECDSA signature can be

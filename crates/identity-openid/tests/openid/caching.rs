@@ -203,3 +203,55 @@ async fn stale_metadata_stays_good_while_a_refresh_fails_and_is_replaced_when_on
     adapter.sign_in(&idp, SignIn::default()).await.unwrap();
     assert_eq!(fetched(&idp), (3, 3));
 }
+
+#[tokio::test]
+async fn case_52_five_hundred_tokens_posted_at_a_cold_start_load_the_metadata_once() {
+    let idp = start_with(IdTokenAlg::EdDsa).await;
+    let adapter = Arc::new(Adapter::new(idp.issuer(), |config| {
+        config.id_token_algorithms = vec!["EdDSA".to_owned()];
+        config.timeout = Duration::from_mins(2);
+    }));
+    let token = genuine(&idp);
+    let mut logins = JoinSet::new();
+    for _ in 0..500 {
+        let (adapter, token) = (Arc::clone(&adapter), token.clone());
+        logins.spawn(async move { adapter.verify(&token, None).await });
+    }
+    for login in logins.join_all().await {
+        login.unwrap();
+    }
+    assert_eq!(fetched(&idp), (1, 1));
+}
+
+#[tokio::test]
+async fn case_51_random_kids_all_at_once_make_one_fetch_and_hold_nobody_up() {
+    let (idp, adapter) = warm().await;
+    let token = genuine(&idp);
+    let adapter = Arc::new(adapter);
+    let mut attempts = JoinSet::new();
+    for i in 0..1000 {
+        let adapter = Arc::clone(&adapter);
+        let forged = unknown_kid(&token, &format!("kid-{i}"));
+        attempts.spawn(async move { adapter.verify(&forged, None).await });
+    }
+    for _ in 0..100 {
+        adapter.verify(&token, None).await.unwrap();
+    }
+    for attempt in attempts.join_all().await {
+        assert!(matches!(attempt, Err(ProviderError::IdTokenRefused(_))), "{attempt:?}");
+    }
+    assert_eq!(fetched(&idp), (1, 2));
+}
+
+#[tokio::test]
+async fn case_51_keys_that_prove_nothing_replace_the_last_good_ones_all_the_same() {
+    let (idp, adapter) = warm().await;
+    let token = genuine(&idp);
+    let weak = json!({ "kty": "RSA", "kid": "weak", "n": "AQAB", "e": "AQAB" });
+    idp.control()
+        .set_faults(Faults { jwks_replace: Some(json!({ "keys": [weak] })), ..Faults::default() });
+    // The provider has taken its key back; that the new one is none is its own affair.
+    assert!(adapter.verify(&unknown_kid(&token, "x"), None).await.is_err());
+    assert_eq!(adapter.counted.refreshes(), ["success"]);
+    assert!(adapter.verify(&token, None).await.is_err());
+}

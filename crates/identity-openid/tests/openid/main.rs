@@ -3,13 +3,21 @@
 #[cfg(test)]
 mod caching;
 #[cfg(test)]
+mod dialects;
+#[cfg(test)]
 mod exchange;
+#[cfg(test)]
+mod fake;
 #[cfg(test)]
 mod forged_claims;
 #[cfg(test)]
 mod forged_signatures;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod network;
+#[cfg(test)]
+mod oauth2;
 #[cfg(test)]
 mod published_keys;
 #[cfg(test)]
@@ -20,3 +28,5 @@ mod support;
 mod userinfo;
 #[cfg(test)]
 mod variants;
+#[cfg(test)]
+mod vectors;

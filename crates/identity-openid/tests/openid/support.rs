@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mintgate_domain::model::{ProviderId, VerifiedIdentity};
+use mintgate_domain::model::{ProviderId, RevokeReason, VerifiedIdentity};
 use mintgate_domain::ports::{
-    Clock, CodeGrant, IdentityProvider, Metrics, Phase, ProviderEndpoint, ProviderError,
-    ProviderTokens, StoreOperation,
+    CircuitState, Clock, CodeGrant, IdentityProvider, Metrics, Phase, ProviderEndpoint,
+    ProviderError, ProviderTokens, RefreshResult, StoreOperation,
 };
 use mintgate_domain::{AuthorizationCode, CodeVerifier, IdTokenText, Nonce, SecretText};
-use mintgate_identity_openid::{OpenIdConfig, OpenIdProvider};
+use mintgate_identity_openid::{Dialect, OpenIdConfig, OpenIdProvider};
 use mintgate_mock_idp::{IdTokenAlg, IdTokenRecipe, MockConfig, MockIdp, SignIn, Stats};
 use time::OffsetDateTime;
 
@@ -46,11 +46,16 @@ impl Clock for TestClock {
 pub(crate) struct Counted {
     requests: Mutex<Vec<(ProviderEndpoint, &'static str)>>,
     refreshes: Mutex<Vec<&'static str>>,
+    circuits: Mutex<Vec<CircuitState>>,
 }
 
 impl Counted {
     pub(crate) fn requests(&self) -> Vec<(ProviderEndpoint, &'static str)> {
         self.requests.lock().unwrap().clone()
+    }
+
+    pub(crate) fn circuits(&self) -> Vec<CircuitState> {
+        self.circuits.lock().unwrap().clone()
     }
 
     pub(crate) fn refreshes(&self) -> Vec<&'static str> {
@@ -61,6 +66,12 @@ impl Counted {
 impl Metrics for Counted {
     fn token_generation(&self, _: Option<&ProviderId>, _: &'static str) {}
     fn token_generation_phase(&self, _: &ProviderId, _: Phase, _: Duration) {}
+    fn refresh(&self, _: RefreshResult, _: Duration) {}
+    fn sessions_revoked(&self, _: RevokeReason, _: u64) {}
+    fn provider_circuit(&self, provider: &ProviderId, state: CircuitState) {
+        assert_eq!(provider.as_str(), "corp");
+        self.circuits.lock().unwrap().push(state);
+    }
     fn provider_request(
         &self,
         provider: &ProviderId,
@@ -87,21 +98,21 @@ pub(crate) struct Adapter {
 impl Adapter {
     /// An adapter for the provider at `issuer`, configured as the mock expects it.
     pub(crate) fn new(issuer: &str, change: impl FnOnce(&mut OpenIdConfig)) -> Self {
-        let mut config = OpenIdConfig {
-            id: ProviderId::new("corp"),
-            issuer: issuer.to_owned(),
-            client_id: "mintgate".to_owned(),
-            client_secret: Some(SecretText::new(CLIENT_SECRET)),
-            id_token_algorithms: vec!["RS256".to_owned()],
-            userinfo: false,
-            allow_private_network: false,
-            connect_timeout: Duration::from_secs(5),
-            timeout: Duration::from_secs(30),
-        };
+        Self::with_dialect(issuer, Dialect::default(), change)
+    }
+
+    /// The same for a provider with a dialect.
+    pub(crate) fn with_dialect(
+        issuer: &str,
+        dialect: Dialect,
+        change: impl FnOnce(&mut OpenIdConfig),
+    ) -> Self {
+        let mut config = config(issuer);
         change(&mut config);
         let clock = Arc::new(TestClock::default());
         let counted = Arc::new(Counted::default());
-        let provider = OpenIdProvider::new(config, clock.clone(), counted.clone()).unwrap();
+        let provider =
+            OpenIdProvider::with_dialect(config, dialect, clock.clone(), counted.clone()).unwrap();
         Self { provider, clock, counted }
     }
 
@@ -143,6 +154,21 @@ impl Adapter {
         let code = idp.control().issue_code(sign_in);
         let tokens = self.redeem(&code, None).await?;
         self.provider.verify(&tokens, nonce.as_ref()).await
+    }
+}
+
+/// What the mock at `issuer` expects.
+pub(crate) fn config(issuer: &str) -> OpenIdConfig {
+    OpenIdConfig {
+        id: ProviderId::new("corp"),
+        issuer: issuer.to_owned(),
+        client_id: "mintgate".to_owned(),
+        client_secret: Some(SecretText::new(CLIENT_SECRET)),
+        id_token_algorithms: vec!["RS256".to_owned()],
+        userinfo: false,
+        allow_private_network: false,
+        connect_timeout: Duration::from_secs(5),
+        timeout: Duration::from_secs(30),
     }
 }
 

@@ -1,0 +1,233 @@
+//! How we prove to a provider's token endpoint which client we are.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use mintgate_domain::SecretText;
+use mintgate_domain::model::Timestamp;
+use mintgate_domain::ports::{Clock, Entropy, ProviderError};
+use oauth2::{AuthType, ClientSecret};
+use openssl::hash::MessageDigest;
+use openssl::x509::X509;
+use serde_json::{Map, Value, json};
+
+use crate::exchange::TokenClient;
+use crate::jws::{AssertionAlgorithm, ClientKeyError, JwsKey};
+use crate::quirks::apple::AppleSecret;
+
+/// How long a client assertion is good for: long enough for clocks that are a little apart.
+const ASSERTION_SECS: i64 = 5 * 60;
+/// An assertion dated ahead of the provider's clock is refused by some; one from just before is not.
+const BACKDATED_SECS: i64 = 10;
+
+/// How the client authenticates at the token endpoint (OIDC Core §9).
+#[derive(Debug, Clone, Default)]
+pub enum ClientAuthentication {
+    /// With the configured secret by `client_secret_basic`, or by `client_secret_post` where the
+    /// discovery document offers that alone; without a secret as a public client.
+    #[default]
+    Negotiated,
+    /// `client_secret_basic` with the configured secret (RFC 6749 §2.3.1).
+    SecretBasic,
+    /// `client_secret_post` with the configured secret (RFC 6749 §2.3.1).
+    SecretPost,
+    /// `none`: a public client, whatever secret is configured.
+    Public,
+    /// `private_key_jwt` (RFC 7523 §2.2, OIDC Core §9).
+    PrivateKeyJwt(AssertionKey),
+    /// `client_secret_post` with a secret that is minted from a key, as Apple wants it.
+    MintedSecret(AppleSecret),
+}
+
+impl ClientAuthentication {
+    /// Whether it cannot do without a configured secret.
+    pub(crate) fn needs_secret(&self) -> bool {
+        matches!(self, Self::SecretBasic | Self::SecretPost)
+    }
+
+    /// How the client id, and the secret if there is one, are sent.
+    pub(crate) fn auth_type(&self, negotiated: impl FnOnce() -> AuthType) -> AuthType {
+        match self {
+            Self::Negotiated => negotiated(),
+            Self::SecretBasic => AuthType::BasicAuth,
+            Self::SecretPost | Self::Public | Self::PrivateKeyJwt(_) | Self::MintedSecret(_) => {
+                AuthType::RequestBody
+            }
+        }
+    }
+}
+
+/// Whom a client assertion is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AssertionAudience {
+    /// The URL of the token endpoint (OIDC Core §9), which every provider takes.
+    #[default]
+    TokenEndpoint,
+    /// The issuer identifier, which newer providers prefer: an assertion that was made for one
+    /// endpoint of theirs is of no use to anybody else's.
+    Issuer,
+}
+
+/// The key that signs client assertions, and what else these say.
+#[derive(Clone)]
+pub struct AssertionKey {
+    key: Arc<JwsKey>,
+    key_id: Option<String>,
+    thumbprint: Option<String>,
+    audience: AssertionAudience,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl AssertionKey {
+    /// Reads a private key; `entropy` makes the assertions' identifiers.
+    ///
+    /// # Errors
+    /// If the text is no private key in PEM, or the key does not fit the algorithm.
+    pub fn from_pem(
+        pem: &SecretText,
+        algorithm: AssertionAlgorithm,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, ClientKeyError> {
+        let key = Arc::new(JwsKey::from_pem(pem, algorithm)?);
+        let audience = AssertionAudience::default();
+        Ok(Self { key, key_id: None, thumbprint: None, audience, entropy })
+    }
+
+    /// Names the key to the provider: the `kid` of the header (RFC 7515 §4.1.4).
+    #[must_use]
+    pub fn with_key_id(self, key_id: impl Into<String>) -> Self {
+        Self { key_id: Some(key_id.into()), ..self }
+    }
+
+    /// Names the key by its certificate: the `x5t#S256` of the header (RFC 7515 §4.1.8), which Entra
+    /// asks for in place of a `kid`.
+    ///
+    /// Microsoft, "Microsoft identity platform application authentication certificate credentials":
+    /// <https://learn.microsoft.com/en-us/entra/identity-platform/certificate-credentials>
+    ///
+    /// # Errors
+    /// If the text is no certificate in PEM, or certifies another key.
+    pub fn with_certificate(self, pem: &str) -> Result<Self, ClientKeyError> {
+        let certificate =
+            X509::from_pem(pem.as_bytes()).map_err(|_| ClientKeyError::Certificate)?;
+        let certified = certificate.public_key().map_err(|_| ClientKeyError::Certificate)?;
+        let digest = certificate.digest(MessageDigest::sha256());
+        match digest {
+            Ok(digest) if certified.public_eq(&self.key.key) => {
+                Ok(Self { thumbprint: Some(BASE64_URL_SAFE_NO_PAD.encode(digest)), ..self })
+            }
+            _ => Err(ClientKeyError::Certificate),
+        }
+    }
+
+    /// Chooses whom assertions are for.
+    #[must_use]
+    pub fn with_audience(self, audience: AssertionAudience) -> Self {
+        Self { audience, ..self }
+    }
+
+    /// An assertion good for one request (RFC 7523 §3).
+    fn assertion(
+        &self,
+        client_id: &str,
+        issuer: &str,
+        token_endpoint: &str,
+        now: Timestamp,
+    ) -> Result<SecretText, openssl::error::ErrorStack> {
+        let mut header = Map::new();
+        header.insert("typ".to_owned(), "JWT".into());
+        let names = [("kid", &self.key_id), ("x5t#S256", &self.thumbprint)];
+        for (name, value) in names {
+            if let Some(value) = value {
+                header.insert(name.to_owned(), value.as_str().into());
+            }
+        }
+        let audience = match self.audience {
+            AssertionAudience::TokenEndpoint => token_endpoint,
+            AssertionAudience::Issuer => issuer,
+        };
+        let made = now.as_unix() - BACKDATED_SECS;
+        let claims = json!({
+            "iss": client_id,
+            "sub": client_id,
+            "aud": audience,
+            "jti": BASE64_URL_SAFE_NO_PAD.encode(self.entropy.bytes::<16>()),
+            "iat": made,
+            "nbf": made,
+            "exp": made + ASSERTION_SECS,
+        });
+        self.key.sign(header, members(claims))
+    }
+}
+
+impl fmt::Debug for AssertionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AssertionKey")
+            .field("key", &self.key)
+            .field("key_id", &self.key_id)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The members of a JSON object.
+pub(crate) fn members(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+/// Who authenticates where.
+pub(crate) struct Authenticator<'a> {
+    pub(crate) authentication: &'a ClientAuthentication,
+    pub(crate) client_id: &'a str,
+    pub(crate) client_secret: Option<&'a SecretText>,
+    pub(crate) issuer: &'a str,
+    pub(crate) clock: &'a dyn Clock,
+}
+
+/// A client ready for one request.
+pub(crate) struct Authenticated {
+    pub(crate) client: TokenClient,
+    pub(crate) assertion: Option<SecretText>,
+    /// What is used as a secret, whoever made it.
+    pub(crate) secret: Option<SecretText>,
+}
+
+impl Authenticator<'_> {
+    /// Gives a client what it needs for one request now.
+    pub(crate) fn prepare(&self, client: &TokenClient) -> Result<Authenticated, ProviderError> {
+        let now = Timestamp::from(self.clock.now());
+        // Not reached with a key that was checked; the text names no key all the same.
+        let unsigned = |_| ProviderError::Unreachable("the client key does not sign".to_owned());
+        let client = client.clone();
+        let with_secret = |client: TokenClient, secret: SecretText| Authenticated {
+            client: client.set_client_secret(ClientSecret::new(secret.expose().to_owned())),
+            assertion: None,
+            secret: Some(secret),
+        };
+        Ok(match (self.authentication, self.client_secret) {
+            (ClientAuthentication::PrivateKeyJwt(key), _) => {
+                let token_endpoint = client.token_uri().as_str().to_owned();
+                let assertion = key.assertion(self.client_id, self.issuer, &token_endpoint, now);
+                let assertion = Some(assertion.map_err(unsigned)?);
+                Authenticated { client, assertion, secret: None }
+            }
+            (ClientAuthentication::MintedSecret(apple), _) => {
+                with_secret(client, apple.current(self.client_id, now).map_err(unsigned)?)
+            }
+            (ClientAuthentication::Public, _) | (_, None) => {
+                Authenticated { client, assertion: None, secret: None }
+            }
+            (
+                ClientAuthentication::Negotiated
+                | ClientAuthentication::SecretBasic
+                | ClientAuthentication::SecretPost,
+                Some(secret),
+            ) => with_secret(client, secret.clone()),
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! The keys that a provider publishes (RFC 7517), without those that would prove nothing.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+
+use crate::dialect::IssuerRule;
+use crate::jws::MIN_RSA_BITS;
+use crate::quirks::entra::KeyIssuers;
+
+/// What one JWKS says.
+#[derive(Default)]
+pub(crate) struct Keys {
+    pub(crate) set: CoreJsonWebKeySet,
+    /// Which of them sign for whom.
+    pub(crate) issuers: KeyIssuers,
+}
+
+impl Keys {
+    /// Reads a JWKS. An empty set is no set: no provider means to have every token refused.
+    pub(crate) fn read(document: &[u8], rule: &IssuerRule) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct AnyKeys {
+            keys: Vec<IgnoredAny>,
+        }
+        let unreadable = |error: serde_json::Error| format!("is not a JWKS: {error}");
+        // Counted before keys of unknown kinds are passed over.
+        let any: AnyKeys = serde_json::from_slice(document).map_err(unreadable)?;
+        if any.keys.is_empty() {
+            return Err("holds no key".to_owned());
+        }
+        let set: CoreJsonWebKeySet = serde_json::from_slice(document).map_err(unreadable)?;
+        let usable = set.keys().iter().filter(|key| is_usable(key)).cloned().collect();
+        let issuers = match rule {
+            IssuerRule::Exact => KeyIssuers::default(),
+            IssuerRule::Tenants { .. } => KeyIssuers::read(document)?,
+        };
+        Ok(Self { set: CoreJsonWebKeySet::new(usable), issuers })
+    }
+}
+
+/// Whether a signature under this key proves anything; openidconnect takes the key as it is. What no
+/// key of its kind can be, it finds itself.
+fn is_usable(key: &CoreJsonWebKey) -> bool {
+    let Ok(Value::Object(key)) = serde_json::to_value(key) else { return false };
+    match key.get("kty").and_then(Value::as_str) {
+        Some("RSA") => bytes(&key, "n").is_some_and(|n| bits(&n) >= MIN_RSA_BITS as usize),
+        Some("EC") => {
+            // The full size of a coordinate, neither more nor less (RFC 7518 §6.2.1.2).
+            let size = match key.get("crv").and_then(Value::as_str) {
+                Some("P-256") => 32,
+                Some("P-384") => 48,
+                _ => return false,
+            };
+            ["x", "y"].iter().all(|name| bytes(&key, name).is_some_and(|at| at.len() == size))
+        }
+        Some("OKP") => bytes(&key, "x").is_some_and(|x| !is_of_small_order(&x)),
+        _ => true,
+    }
+}
+
+fn bytes(key: &Map<String, Value>, name: &str) -> Option<Vec<u8>> {
+    BASE64_URL_SAFE_NO_PAD.decode(key.get(name)?.as_str()?).ok()
+}
+
+/// The length of a big-endian number, without zeros in front.
+fn bits(number: &[u8]) -> usize {
+    match number.iter().position(|byte| *byte != 0) {
+        Some(first) => (number.len() - first) * 8 - number[first].leading_zeros() as usize,
+        None => 0,
+    }
+}
+
+/// Under one of the eight points of small order anybody can sign anything (RFC 8032 §5.1.7 does not
+/// exclude them); their `y`, without the sign of `x`, in every encoding.
+fn is_of_small_order(point: &[u8]) -> bool {
+    const fn around(first: u8, middle: u8, last: u8) -> [u8; 32] {
+        let mut bytes = [middle; 32];
+        bytes[0] = first;
+        bytes[31] = last;
+        bytes
+    }
+    const SMALL: [[u8; 32]; 7] = [
+        around(0, 0, 0),
+        around(1, 0, 0),
+        // p - 1, p and p + 1.
+        around(0xec, 0xff, 0x7f),
+        around(0xed, 0xff, 0x7f),
+        around(0xee, 0xff, 0x7f),
+        // Order 8.
+        [
+            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef,
+            0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88,
+            0x6d, 0x53, 0xfc, 0x05,
+        ],
+        [
+            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10,
+            0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77,
+            0x92, 0xac, 0x03, 0x7a,
+        ],
+    ];
+    let mut y = point.to_vec();
+    if let Some(last) = y.last_mut() {
+        *last &= 0x7f;
+    }
+    SMALL.iter().any(|small| small[..] == y)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_as_long_as_its_first_one() {
+        assert_eq!(bits(&[]), 0);
+        assert_eq!(bits(&[0, 0]), 0);
+        assert_eq!(bits(&[0, 1]), 1);
+        assert_eq!(bits(&[0x80, 0]), 16);
+        assert_eq!(bits(&[0x7f; 256]), 2047);
+        assert_eq!(bits(&[0x80; 256]), 2048);
+    }
+
+    #[test]
+    fn the_sign_makes_no_other_point_of_it() {
+        let mut point = [0; 32];
+        point[0] = 1;
+        assert!(is_of_small_order(&point));
+        point[31] = 0x80;
+        assert!(is_of_small_order(&point));
+        point[31] = 0x01;
+        assert!(!is_of_small_order(&point));
+        assert!(!is_of_small_order(&[]) && !is_of_small_order(&[0; 31]));
+    }
+}

@@ -1,0 +1,312 @@
+//! The adapter for providers of OAuth 2.0 alone: no ID token, but an endpoint that says who somebody is.
+//!
+//! GitHub, "Authorizing OAuth apps":
+//! <https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps>
+//! GitHub, "Troubleshooting OAuth app access token request errors" (errors under status 200):
+//! <https://docs.github.com/en/apps/oauth-apps/maintaining-oauth-apps/troubleshooting-oauth-app-access-token-request-errors>
+//! GitHub, "REST API endpoints for emails":
+//! <https://docs.github.com/en/rest/users/emails>
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::StatusCode;
+use mintgate_domain::model::{ClaimSet, ClaimValue, ExternalIdentity, VerifiedIdentity};
+use mintgate_domain::ports::{
+    Clock, CodeGrant, IdentityProvider, Metrics, ProviderEndpoint, ProviderError, ProviderTokens,
+};
+use mintgate_domain::{Nonce, ProviderAccessToken};
+use oauth2::HttpRequest;
+use url::Url;
+
+use crate::claims::MAX_SUBJECT_BYTES;
+use crate::client_auth::Authenticator;
+use crate::exchange::{Exchange, Wanted};
+use crate::http::{BoundedClient, HttpError, get};
+use crate::json::{Members, parse_list, parse_object};
+use crate::oauth2_config::{CheckedOAuth2, OAuth2Config, OAuth2ConfigError};
+use crate::provider::within;
+
+/// An OAuth 2.0 provider.
+///
+/// Who signs in is what its user endpoint says to the access token that it gave for the code. A nonce
+/// is refused, as nothing can prove it; so is an ID token.
+pub struct OAuth2Provider {
+    checked: CheckedOAuth2,
+    http: BoundedClient,
+    clock: Arc<dyn Clock>,
+}
+
+impl OAuth2Provider {
+    /// Sets a provider up. Connects to nobody.
+    ///
+    /// # Errors
+    /// If the configuration cannot work; see [`OAuth2ConfigError`].
+    pub fn new(
+        config: OAuth2Config,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<dyn Metrics>,
+    ) -> Result<Self, OAuth2ConfigError> {
+        let checked = CheckedOAuth2::new(config)?;
+        let OAuth2Config { id, connect_timeout, timeout, .. } = &checked.config;
+        let http = BoundedClient::new(
+            id.clone(),
+            checked.policy,
+            *connect_timeout,
+            *timeout,
+            Arc::clone(&clock),
+            metrics,
+        );
+        let http = http.map_err(|error| OAuth2ConfigError::HttpClient(error.to_string()))?;
+        Ok(Self { checked, http, clock })
+    }
+
+    /// Where people are sent to sign in (RFC 6749 §3.1), as configured.
+    ///
+    /// # Errors
+    /// None today; the signature is that of [`OpenIdProvider`](crate::OpenIdProvider).
+    #[expect(clippy::unused_async, reason = "the same call as for a provider that is discovered")]
+    pub async fn authorization_endpoint(&self) -> Result<Url, ProviderError> {
+        Ok(self.checked.authorization.clone())
+    }
+
+    async fn redeem_unbounded(
+        &self,
+        grant: &CodeGrant<'_>,
+    ) -> Result<ProviderTokens, ProviderError> {
+        let CheckedOAuth2 { config, client, .. } = &self.checked;
+        let authenticator = Authenticator {
+            authentication: &config.client_authentication,
+            client_id: &config.client_id,
+            client_secret: config.client_secret.as_ref(),
+            issuer: &config.issuer,
+            clock: &*self.clock,
+        };
+        let exchange = Exchange {
+            provider: &config.id,
+            wanted: Wanted::AccessToken,
+            authenticated: authenticator.prepare(client)?,
+            parameters: &config.token_parameters,
+        };
+        exchange.redeem(&self.http, grant).await
+    }
+
+    async fn verify_unbounded(
+        &self,
+        tokens: &ProviderTokens,
+        nonce: Option<&Nonce>,
+    ) -> Result<VerifiedIdentity, ProviderError> {
+        let refused = |why: &str| Err(ProviderError::IdTokenRefused(why.to_owned()));
+        if tokens.id_token.is_some() {
+            return refused("this provider issues none that could be verified; sign in by code");
+        }
+        if nonce.is_some() {
+            return refused("a nonce came along, and this provider cannot prove one; use PKCE");
+        }
+        let Some(access_token) = &tokens.access_token else {
+            return refused("there is neither an ID token nor an access token");
+        };
+        let config = &self.checked.config;
+        let user = self.user(access_token).await.map_err(|e| e.at_place("user endpoint"))?;
+        let (subject, mut claims) = user;
+        if let Some(emails) = &self.checked.emails {
+            let email = self.verified_email(emails, access_token).await;
+            let email = email.map_err(|error| error.at_place("emails endpoint"))?;
+            claims.remove("email");
+            claims.remove("email_verified");
+            if let Some(email) = email {
+                claims.insert("email".to_owned(), ClaimValue::Text(email));
+                claims.insert("email_verified".to_owned(), ClaimValue::Bool(true));
+            }
+        }
+        Ok(VerifiedIdentity {
+            identity: ExternalIdentity { issuer: config.issuer.clone(), subject },
+            claims: ClaimSet::new(claims),
+            auth_time: None,
+            acr: None,
+            amr: Vec::new(),
+            id_token: None,
+        })
+    }
+
+    /// The subject, and everything that is said of it.
+    async fn user(
+        &self,
+        access_token: &ProviderAccessToken,
+    ) -> Result<(String, Members), HttpError> {
+        let config = &self.checked.config;
+        let request = self.request(&self.checked.user, access_token);
+        let read = |body: &[u8]| {
+            let user = parse_object(body)?;
+            let subject = find(&user, &config.subject)
+                .and_then(subject)
+                .ok_or_else(|| format!("has no subject at {}", config.subject))?;
+            Ok((subject, mapped(user, &config.claims)))
+        };
+        self.http.fetch(ProviderEndpoint::Userinfo, request, read).await
+    }
+
+    /// The address that is the primary one and verified. A provider that will not list them to us was
+    /// not asked for the scope: then there is none.
+    async fn verified_email(
+        &self,
+        endpoint: &Url,
+        access_token: &ProviderAccessToken,
+    ) -> Result<Option<String>, HttpError> {
+        let request = self.request(endpoint, access_token);
+        let list = self.http.fetch(ProviderEndpoint::Userinfo, request, parse_list).await;
+        match list {
+            Ok(list) => Ok(primary_verified(&list)),
+            Err(HttpError::Status(status)) if [FORBIDDEN, NOT_FOUND].contains(&status) => {
+                let provider = &self.checked.config.id;
+                tracing::warn!(%provider, status, "its emails endpoint refuses; is the scope asked for?");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn request(
+        &self,
+        endpoint: &Url,
+        access_token: &ProviderAccessToken,
+    ) -> Result<HttpRequest, HttpError> {
+        let mut request = get(endpoint, Some(access_token.expose()))?;
+        for (name, value) in &self.checked.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        Ok(request)
+    }
+}
+
+#[async_trait]
+impl IdentityProvider for OAuth2Provider {
+    async fn redeem(&self, grant: &CodeGrant<'_>) -> Result<ProviderTokens, ProviderError> {
+        within(self.checked.config.timeout, self.redeem_unbounded(grant)).await
+    }
+
+    async fn verify(
+        &self,
+        tokens: &ProviderTokens,
+        nonce: Option<&Nonce>,
+    ) -> Result<VerifiedIdentity, ProviderError> {
+        within(self.checked.config.timeout, self.verify_unbounded(tokens, nonce)).await
+    }
+}
+
+const FORBIDDEN: u16 = StatusCode::FORBIDDEN.as_u16();
+/// What GitHub answers to a token without the scope.
+const NOT_FOUND: u16 = StatusCode::NOT_FOUND.as_u16();
+
+/// By the path as a whole name, else step by step at the dots.
+fn find<'a>(members: &'a Members, path: &str) -> Option<&'a ClaimValue> {
+    if let Some(value) = members.get(path) {
+        return Some(value);
+    }
+    let (first, rest) = path.split_once('.')?;
+    match members.get(first)? {
+        ClaimValue::Object(inner) => find(inner, rest),
+        _ => None,
+    }
+}
+
+/// A number that was not whole, or too big to be read exactly, might be somebody else's as well.
+fn subject(value: &ClaimValue) -> Option<String> {
+    let subject = match value {
+        ClaimValue::Integer(number) => number.to_string(),
+        ClaimValue::Text(text) => text.clone(),
+        _ => return None,
+    };
+    let fits = (1..=MAX_SUBJECT_BYTES).contains(&subject.len());
+    (fits && !subject.contains(char::is_control)).then_some(subject)
+}
+
+fn mapped(user: Members, claims: &[(String, String)]) -> Members {
+    let found: Vec<_> = claims
+        .iter()
+        .filter_map(|(name, path)| Some((name.clone(), find(&user, path)?.clone())))
+        .collect();
+    let mut members = user;
+    members.extend(found);
+    members
+}
+
+fn primary_verified(list: &[ClaimValue]) -> Option<String> {
+    let is_true = |entry: &Members, name| entry.get(name) == Some(&ClaimValue::Bool(true));
+    list.iter().find_map(|entry| match entry {
+        ClaimValue::Object(entry) if is_true(entry, "primary") && is_true(entry, "verified") => {
+            entry.get("email").and_then(ClaimValue::as_text).map(ToOwned::to_owned)
+        }
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject_of(json: &str, path: &str) -> Option<String> {
+        find(&parse_object(json.as_bytes()).unwrap(), path).and_then(subject)
+    }
+
+    #[test]
+    fn a_subject_is_a_text_or_a_whole_number() {
+        let of = |value: &str| subject_of(&format!(r#"{{"id":{value}}}"#), "id");
+        assert_eq!(of("583231"), Some("583231".to_owned()));
+        assert_eq!(of("\"583231\""), Some("583231".to_owned()));
+        assert_eq!(of("9223372036854775807"), Some("9223372036854775807".to_owned()));
+        let long = format!("\"{}\"", "x".repeat(256));
+        for value in [
+            "9223372036854775808",
+            "1.5",
+            "1e3",
+            "null",
+            "true",
+            "[1]",
+            "{}",
+            "\"\"",
+            "\"a\\u0000b\"",
+            &long,
+        ] {
+            assert_eq!(of(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_a_whole_name_or_goes_step_by_step() {
+        let json = r#"{"data":{"user":{"id":7}},"data.user":"x","a":"b"}"#;
+        assert_eq!(subject_of(json, "data.user.id"), Some("7".to_owned()));
+        assert_eq!(subject_of(json, "data.user"), Some("x".to_owned()));
+        assert_eq!(subject_of(json, "a.b"), None);
+        assert_eq!(subject_of(json, "missing"), None);
+    }
+
+    #[test]
+    fn case_30_an_email_is_the_primary_one_and_verified() {
+        let email = |json: &str| primary_verified(&parse_list(json.as_bytes()).unwrap());
+        let good = r#"[{"email":"old@x","primary":false,"verified":true},
+                       {"email":"a@x","primary":true,"verified":true}]"#;
+        assert_eq!(email(good), Some("a@x".to_owned()));
+        for json in [
+            "[]",
+            r#"[{"email":"a@x","primary":true,"verified":false}]"#,
+            r#"[{"email":"a@x","primary":false,"verified":true}]"#,
+            r#"[{"email":"a@x","primary":"true","verified":true}]"#,
+            r#"[{"email":"a@x","primary":true,"verified":"true"}]"#,
+            r#"[{"email":"a@x","verified":true}]"#,
+            r#"[{"email":7,"primary":true,"verified":true}]"#,
+            r#"["a@x"]"#,
+        ] {
+            assert_eq!(email(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn mapped_claims_are_read_from_the_answer_as_it_was() {
+        let user = parse_object(br#"{"a":1,"b":2,"c":{"d":3}}"#).unwrap();
+        let pairs = [("a", "b"), ("b", "a"), ("e", "c.d"), ("f", "missing")];
+        let pairs = pairs.map(|(name, path)| (name.to_owned(), path.to_owned()));
+        let expected = parse_object(br#"{"a":2,"b":1,"c":{"d":3},"e":3}"#).unwrap();
+        assert_eq!(mapped(user, &pairs), expected);
+    }
+}

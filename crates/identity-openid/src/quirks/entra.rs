@@ -1,0 +1,324 @@
+//! Microsoft Entra ID: one issuer per tenant behind one discovery document, and people in more groups
+//! than fit into a token.
+//!
+//! Microsoft, "Access tokens in the Microsoft identity platform", multi-tenant applications: the
+//! metadata's issuer is a template with `{tenantid}`, the token's is that filled with its own `tid`,
+//! and a key that names an issuer signs for that issuer alone.
+//! <https://learn.microsoft.com/en-us/entra/identity-platform/access-tokens#validate-the-issuer>
+//!
+//! Microsoft, "Access token claims reference", groups overage claim: `hasgroups`, or `_claim_names`
+//! that sends the reader elsewhere for `groups`, from 200 groups on.
+//! <https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference#groups-overage-claim>
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use mintgate_domain::ProviderAccessToken;
+use mintgate_domain::model::ClaimValue;
+use mintgate_domain::ports::{ProviderEndpoint, ProviderError};
+use oauth2::HttpRequest;
+use serde::Deserialize;
+use url::Url;
+
+use crate::dialect::{GraphGroups, GroupOverage, IssuerRule};
+use crate::http::{BoundedClient, HttpError, get};
+use crate::json::{Members, parse_object};
+
+const PLACEHOLDER: &str = "{tenantid}";
+
+/// What is wrong with a rule for issuers.
+pub(crate) fn check_rule(rule: &IssuerRule) -> Result<(), &'static str> {
+    let IssuerRule::Tenants { template, allowed } = rule else { return Ok(()) };
+    if template.matches(PLACEHOLDER).count() != 1 {
+        return Err("its template must contain {tenantid} once");
+    }
+    if allowed.is_empty() {
+        return Err("at least one tenant must be allowed; there is no way to allow all of them");
+    }
+    if !allowed.iter().all(|tenant| is_tenant_id(tenant)) {
+        return Err(
+            "a tenant is given by its id, a GUID such as 72f988bf-86f1-41af-91ab-2d7cd011db47",
+        );
+    }
+    Ok(())
+}
+
+/// The issuer that a discovery document must name.
+pub(crate) fn discovered_issuer<'a>(rule: &'a IssuerRule, configured: &'a str) -> &'a str {
+    match rule {
+        IssuerRule::Exact => configured,
+        IssuerRule::Tenants { template, .. } => template,
+    }
+}
+
+/// The issuer that a token must name.
+pub(crate) fn expected_issuer(
+    rule: &IssuerRule,
+    configured: &str,
+    claims: &Members,
+) -> Result<String, String> {
+    let IssuerRule::Tenants { template, allowed } = rule else {
+        return Ok(configured.to_owned());
+    };
+    let tenant = claims.get("tid").and_then(ClaimValue::as_text).ok_or("it names no tenant")?;
+    // Compared as texts: Entra writes ids in lower case, and another spelling would be another issuer.
+    let allowed = allowed.iter().any(|id| id.eq_ignore_ascii_case(tenant) && !has_upper(tenant));
+    if !allowed {
+        return Err("its tenant is not one that is allowed".to_owned());
+    }
+    Ok(template.replace(PLACEHOLDER, tenant))
+}
+
+fn has_upper(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_uppercase())
+}
+
+fn is_tenant_id(text: &str) -> bool {
+    let lengths = [8, 4, 4, 4, 12];
+    text.split('-').map(str::len).eq(lengths)
+        && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+/// Which keys of a JWKS sign for whom, by key id.
+#[derive(Debug, Default)]
+pub(crate) struct KeyIssuers(BTreeMap<String, Vec<ClaimValue>>);
+
+impl KeyIssuers {
+    /// Reads the `issuer` of every key that has one.
+    pub(crate) fn read(jwks: &[u8]) -> Result<Self, String> {
+        let mut issuers = BTreeMap::<String, Vec<ClaimValue>>::new();
+        if let Some(ClaimValue::List(keys)) = parse_object(jwks)?.remove("keys") {
+            for key in keys {
+                if let ClaimValue::Object(mut key) = key
+                    && let Some(ClaimValue::Text(kid)) = key.remove("kid")
+                    && let Some(issuer) = key.remove("issuer")
+                {
+                    issuers.entry(kid).or_default().push(issuer);
+                }
+            }
+        }
+        Ok(Self(issuers))
+    }
+
+    /// Whether the key of this id may sign for `issuer`.
+    pub(crate) fn check(
+        &self,
+        rule: &IssuerRule,
+        kid: Option<&str>,
+        issuer: &str,
+    ) -> Result<(), String> {
+        let IssuerRule::Tenants { template, .. } = rule else { return Ok(()) };
+        let kid = kid.ok_or("it names no key")?;
+        let for_it = |named: &ClaimValue| {
+            named.as_text().is_some_and(|named| named == template || named == issuer)
+        };
+        match self.0.get(kid) {
+            Some(named) if !named.iter().all(for_it) => {
+                Err("its key is another tenant's".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether there are more groups than the token says.
+fn is_overage(claims: &Members) -> bool {
+    let elsewhere = match claims.get("_claim_names") {
+        Some(ClaimValue::Object(names)) => names.contains_key("groups"),
+        _ => false,
+    };
+    let has_groups = match claims.get("hasgroups") {
+        Some(ClaimValue::Bool(has)) => *has,
+        Some(ClaimValue::Text(has)) => has.eq_ignore_ascii_case("true"),
+        _ => false,
+    };
+    elsewhere || has_groups
+}
+
+/// Completes the groups of somebody who has more than a token can hold, or refuses them.
+pub(crate) async fn complete_groups(
+    overage: &GroupOverage,
+    http: &BoundedClient,
+    access_token: Option<&ProviderAccessToken>,
+    mut claims: Members,
+) -> Result<Members, ProviderError> {
+    if matches!(overage, GroupOverage::Ignore) || !is_overage(&claims) {
+        return Ok(claims);
+    }
+    let refused = |what: &str| {
+        ProviderError::IdTokenRefused(format!(
+            "it leaves the groups out because there are too many (group overage); {what}"
+        ))
+    };
+    let GroupOverage::Follow(graph) = overage else {
+        return Err(refused(
+            "let the provider send assigned groups or app roles, or have them followed",
+        ));
+    };
+    let Some(access_token) = access_token else {
+        return Err(refused("without an access token they cannot be asked for: sign in by code"));
+    };
+    let groups = ask(graph, http, access_token).await.map_err(|e| e.at_place("group endpoint"))?;
+    let groups = groups.into_iter().map(ClaimValue::Text).collect();
+    claims.insert("groups".to_owned(), ClaimValue::List(groups));
+    Ok(claims)
+}
+
+#[derive(Deserialize)]
+struct Page {
+    value: Vec<Group>,
+    #[serde(rename = "@odata.nextLink")]
+    next: Option<String>,
+}
+
+/// An id alone, or an object that has one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Group {
+    Id(String),
+    Object { id: String },
+}
+
+/// Every group, in order and once: the same every time.
+async fn ask(
+    graph: &GraphGroups,
+    http: &BoundedClient,
+    access_token: &ProviderAccessToken,
+) -> Result<BTreeSet<String>, HttpError> {
+    let mut groups = BTreeSet::new();
+    let mut request = first(graph, access_token);
+    for _ in 0..graph.max_pages {
+        let page = http.fetch(ProviderEndpoint::Userinfo, request, read_page).await?;
+        groups.extend(page.value.into_iter().map(|group| match group {
+            Group::Id(id) | Group::Object { id } => id,
+        }));
+        let Some(next) = page.next else { return Ok(groups) };
+        // The access token goes to the configured server and to no other.
+        let next = Url::parse(&next).ok().filter(|next| next.origin() == graph.endpoint.origin());
+        let next = next.ok_or_else(|| {
+            HttpError::Malformed("names a next page on another server".to_owned())
+        })?;
+        request = get(&next, Some(access_token.expose()));
+    }
+    Err(HttpError::Malformed(format!("has more than {} pages", graph.max_pages)))
+}
+
+fn read_page(body: &[u8]) -> Result<Page, String> {
+    serde_json::from_slice(body).map_err(|_| "is not a list of groups".to_owned())
+}
+
+/// `getMemberObjects` and `getMemberGroups` are actions, which are posted to; a list such as
+/// `transitiveMemberOf` is got.
+///
+/// Microsoft, "directoryObject: getMemberObjects":
+/// <https://learn.microsoft.com/en-us/graph/api/directoryobject-getmemberobjects>
+fn first(
+    graph: &GraphGroups,
+    access_token: &ProviderAccessToken,
+) -> Result<HttpRequest, HttpError> {
+    let mut request = get(&graph.endpoint, Some(access_token.expose()))?;
+    let action = graph.endpoint.path_segments().and_then(Iterator::last);
+    if action.is_some_and(|action| action.starts_with("getMember")) {
+        *request.method_mut() = http::Method::POST;
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        let body = serde_json::json!({ "securityEnabledOnly": graph.security_enabled_only });
+        *request.body_mut() = body.to_string().into_bytes();
+    }
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+    const TEMPLATE: &str = "https://login.microsoftonline.com/{tenantid}/v2.0";
+
+    fn tenants(template: &str, allowed: &[&str]) -> IssuerRule {
+        let allowed = allowed.iter().map(ToString::to_string).collect();
+        IssuerRule::Tenants { template: template.to_owned(), allowed }
+    }
+
+    #[test]
+    fn a_rule_names_its_tenants_by_their_ids() {
+        assert_eq!(check_rule(&IssuerRule::Exact), Ok(()));
+        assert_eq!(check_rule(&tenants(TEMPLATE, &[A, &A.to_uppercase()])), Ok(()));
+        for (template, allowed) in [
+            ("https://login.microsoftonline.com/common/v2.0", &[A][..]),
+            ("https://{tenantid}/{tenantid}", &[A]),
+            (TEMPLATE, &[]),
+            (TEMPLATE, &["*"]),
+            (TEMPLATE, &["{tenantid}"]),
+            (TEMPLATE, &["contoso.onmicrosoft.com"]),
+            (TEMPLATE, &[A, ""]),
+        ] {
+            assert!(check_rule(&tenants(template, allowed)).is_err(), "{template} {allowed:?}");
+        }
+    }
+
+    #[test]
+    fn case_23_the_issuer_is_the_template_filled_with_an_allowed_tenant() {
+        let rule = tenants(TEMPLATE, &[&A.to_uppercase()]);
+        let expected = |claims: &str| {
+            expected_issuer(&rule, "configured", &parse_object(claims.as_bytes()).unwrap())
+        };
+        let filled = format!("https://login.microsoftonline.com/{A}/v2.0");
+        assert_eq!(expected(&format!(r#"{{"tid":"{A}"}}"#)), Ok(filled));
+        for claims in [
+            "{}",
+            r#"{"tid":null}"#,
+            r#"{"tid":""}"#,
+            r#"{"tid":"{tenantid}"}"#,
+            r#"{"tid":"9188040d-6c67-4c5b-b112-36a304b66dad"}"#,
+            &format!(r#"{{"tid":"{}"}}"#, A.to_uppercase()),
+            &format!(r#"{{"tid":["{A}"]}}"#),
+            &format!(r#"{{"tid":"{A} "}}"#),
+        ] {
+            assert!(expected(claims).is_err(), "{claims}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_names_an_issuer_signs_for_that_one_alone() {
+        let rule = tenants(TEMPLATE, &[A]);
+        let jwks = format!(
+            r#"{{"keys":[{{"kid":"all","issuer":"{TEMPLATE}"}},{{"kid":"none"}},
+               {{"kid":"a","issuer":"https://login.microsoftonline.com/{A}/v2.0"}},
+               {{"kid":"msa","issuer":"https://login.microsoftonline.com/9188/v2.0"}},
+               {{"kid":"odd","issuer":7}},
+               {{"kid":"twice","issuer":"{TEMPLATE}"}},{{"kid":"twice","issuer":"https://x"}}]}}"#
+        );
+        let issuers = KeyIssuers::read(jwks.as_bytes()).unwrap();
+        let issuer = format!("https://login.microsoftonline.com/{A}/v2.0");
+        let check = |kid| issuers.check(&rule, kid, &issuer);
+        for kid in ["all", "none", "a", "unheard-of"] {
+            assert_eq!(check(Some(kid)), Ok(()), "{kid}");
+        }
+        for kid in [Some("msa"), Some("odd"), Some("twice"), None] {
+            assert!(check(kid).is_err(), "{kid:?}");
+        }
+        assert_eq!(issuers.check(&IssuerRule::Exact, Some("msa"), &issuer), Ok(()));
+    }
+
+    #[test]
+    fn case_31_overage_is_seen_in_every_form_it_has() {
+        let overage = |claims: &str| is_overage(&parse_object(claims.as_bytes()).unwrap());
+        for claims in [
+            r#"{"_claim_names":{"groups":"src1"},"_claim_sources":{"src1":{"endpoint":"https://x"}}}"#,
+            r#"{"_claim_names":{"groups":"src1"},"groups":["a"]}"#,
+            r#"{"hasgroups":true}"#,
+            r#"{"hasgroups":"true"}"#,
+        ] {
+            assert!(overage(claims), "{claims}");
+        }
+        for claims in [
+            r#"{"groups":["a"]}"#,
+            "{}",
+            r#"{"hasgroups":false}"#,
+            r#"{"_claim_names":{"roles":"src1"}}"#,
+        ] {
+            assert!(!overage(claims), "{claims}");
+        }
+    }
+}

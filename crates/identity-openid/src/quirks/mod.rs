@@ -1,0 +1,4 @@
+//! What single providers do otherwise than the standards, where data alone cannot say it.
+
+pub(crate) mod apple;
+pub(crate) mod entra;
