@@ -12,6 +12,9 @@ const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
 const PLAIN_CHALLENGE: &str = "Bearer realm=\"mintgate\"";
 const TOKEN_REFUSED: &str = "Bearer realm=\"mintgate\", error=\"invalid_token\"";
 
+/// How a request shows who asks.
+type Shows = fn(RequestBuilder, &Tokens) -> RequestBuilder;
+
 /// Proves that an answer says a session has ended and clears both cookies.
 async fn logged_out(request: RequestBuilder) {
     let answer = request.send().await.unwrap();
@@ -129,7 +132,6 @@ on_both_stores! {
         let tokens = service.signed_in().await;
         let plain = || service.client.post(service.url(LOGOUT));
         let foreign = [("origin", "https://evil.test"), ("sec-fetch-site", "cross-site")];
-        type Shows = fn(RequestBuilder, &Tokens) -> RequestBuilder;
         let requests: [(Shows, &str, &str); 6] = [
             (|r, _| r, "INVALID_ACCESS_TOKEN", PLAIN_CHALLENGE),
             (|r, _| r.bearer_auth("x.y.z"), "INVALID_ACCESS_TOKEN", TOKEN_REFUSED),

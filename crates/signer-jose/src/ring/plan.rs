@@ -8,9 +8,9 @@ use mintgate_domain::model::{KeyId, KeyUse, Timestamp};
 use super::snapshot::{Entry, current_index};
 use crate::Algorithm;
 
-/// How much longer than its last token a key is kept: for replicas that notice a rotation late, and
-/// clocks that differ.
-const KEPT_LONGER: Duration = Duration::from_mins(1);
+/// How much longer than its last token a key is kept: for replicas that notice a rotation late
+/// (`keys.reload_secs` is 5 minutes at most), and clocks that differ by as much.
+const KEPT_LONGER: Duration = Duration::from_mins(10);
 /// With this many keys, another algorithm waits for a rotation by hand or by the calendar: replicas
 /// that are configured differently would else go on replacing each other's keys.
 const MANY_KEYS: usize = 8;
