@@ -1,5 +1,6 @@
 //! The developer commands, `cargo xtask …`: each is a module, this file only chooses.
 
+mod chaos;
 mod check_deps;
 mod ci;
 mod db;
@@ -19,11 +20,13 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Mintgate's developer commands")]
 enum Command {
-    /// Every test, needing nothing prepared: unit, integration, doc, crate arrows and end to end
+    /// Every test, needing nothing prepared: unit, integration, doc, crate arrows, end to end, chaos
     Test(test::Options),
     /// The shipped binary as a process, against real Postgres, SQLite and the mock provider
     E2e(e2e::Options),
-    /// What a change must pass: fmt, clippy, docs, test (with e2e), deny
+    /// Faults under load, and whether what must hold held: kills, cuts, pauses, a full disk
+    Chaos(chaos::Options),
+    /// What a change must pass: fmt, clippy, docs, test (with e2e and chaos), deny
     Ci(ci::Options),
     /// The arrows between the crates, and what the domain may not reach
     CheckDeps,
@@ -53,6 +56,7 @@ async fn run(command: Command) -> Result<()> {
     match command {
         Command::Test(options) => test::run(&options).await,
         Command::E2e(options) => e2e::run(&options).await,
+        Command::Chaos(options) => chaos::run(&options).await,
         Command::Ci(options) => ci::run(&options).await,
         Command::CheckDeps => check_deps::run().await,
         Command::Db(action) => db::run(action).await,

@@ -58,6 +58,10 @@ impl Process {
         &self.name
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// Sends a signal to the process itself.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(self.pid, signal)

@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::postgres::{Durability, Postgres, URL_VARIABLE};
 use crate::process::Process;
-use crate::{check_deps, e2e, say, workspace};
+use crate::{chaos, check_deps, e2e, say, workspace};
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
@@ -26,11 +26,12 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 async fn stages(options: &Options) -> Result<String> {
     cargo_test(&options.cargo_args).await?;
     if !options.cargo_args.is_empty() {
-        return Ok("cargo test, filtered; no check-deps, no e2e".to_owned());
+        return Ok("cargo test, filtered; no check-deps, no e2e, no chaos".to_owned());
     }
     check_deps::run().await.context("check-deps")?;
     let walked = e2e::walk(&e2e::Options::default()).await.context("e2e")?;
-    Ok(format!("cargo test; check-deps; e2e: {walked}"))
+    let endured = chaos::experiments(&chaos::Options::short()).await.context("chaos")?;
+    Ok(format!("cargo test; check-deps; e2e: {walked}; chaos: {endured}"))
 }
 
 async fn cargo_test(args: &[String]) -> Result<()> {

@@ -1,19 +1,35 @@
-//! The development page in a real browser: Chromium, driven over WebDriver.
+//! The development page in a real browser, in two windows too: Chromium, driven over WebDriver.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::steps::Steps;
 use crate::process::{Process, free_addresses, until};
 use crate::{say, workspace};
 
 const DRIVER_LIMIT: Duration = Duration::from_secs(20);
 const PAGE_LIMIT: Duration = Duration::from_secs(20);
+const SIGNED_IN: &str = r#"#result[data-state="signed-in"]"#;
+
+const ROUNDS: usize = 6;
+/// Time to tell both windows.
+const LEAD_MILLIS: u64 = 500;
+const REFRESH: &str = "return (await fetch('/api/v1/auth/refresh', { method: 'POST' })).status;";
+const RELOAD: &str = "location.reload(); await new Promise(() => {});";
+const ME: &str = "const done = arguments[arguments.length - 1];
+    fetch('/api/v1/auth/me').then(answer => done(answer.status), error => done(String(error)));";
+const ME_AND_REFRESH: &str = "const done = arguments[arguments.length - 1];
+    (async () => [
+      (await fetch('/api/v1/auth/me')).status,
+      (await fetch('/api/v1/auth/refresh', { method: 'POST' })).status,
+    ])().then(done, error => done(String(error)));";
 
 /// A browser and its driver.
 pub(super) struct Programs {
@@ -32,8 +48,20 @@ pub(super) fn find() -> Option<Programs> {
     Some(Programs { chromium, driver: workspace::find_program(&["chromedriver"])? })
 }
 
-/// Opens the page, signs in as alice at the provider, and looks at what the page then shows.
-pub(super) async fn sign_in(programs: &Programs, dir: &Path, page: &str) -> Result<()> {
+/// What is done with the page, one step each.
+pub(super) const STEPS: [&str; 3] = [
+    "a person signs in on the page with a browser",
+    "two windows refresh at the same instant: both stay signed in",
+    "the page refreshes, ends another session, and logs out",
+];
+
+/// Opens the page in a browser and goes through the steps.
+pub(super) async fn walk(
+    steps: &mut Steps,
+    programs: &Programs,
+    dir: &Path,
+    page: &str,
+) -> Result<()> {
     let [address] = free_addresses()?;
     let mut command = Command::new(&programs.driver);
     command.arg(format!("--port={}", address.port()));
@@ -41,15 +69,21 @@ pub(super) async fn sign_in(programs: &Programs, dir: &Path, page: &str) -> Resu
     let profile = dir.join("browser-profile");
     let opened = || open(&programs.chromium, &profile, address.port());
     let browser = driver.ready(DRIVER_LIMIT, opened).await?;
-    let walked = walk(&browser, page).await;
-    let shot = screenshot(&browser).await;
+    let walked = async {
+        let [sign_in_once, in_two_windows, to_the_end] = STEPS;
+        steps.step(sign_in_once, sign_in(&browser, page)).await?;
+        steps.step(in_two_windows, two_windows(&browser, page)).await?;
+        steps.step(to_the_end, sessions(&browser)).await
+    };
+    let walked = walked.await;
     if walked.is_err() {
         let shown = browser.find(Locator::Css("body")).await?.text().await?;
         say::error(&format!("--- what the page shows\n{shown}"));
+        screenshot(&browser, "failure").await?;
     }
     // The driver's end ends a browser that does not close.
     let _ = browser.close().await;
-    walked.and(shot)
+    walked
 }
 
 async fn open(chromium: &Path, profile: &Path, driver_port: u16) -> Result<Client> {
@@ -63,6 +97,10 @@ async fn open(chromium: &Path, profile: &Path, driver_port: u16) -> Result<Clien
         "--disable-background-networking".to_owned(),
         "--disable-component-update".to_owned(),
         "--disable-sync".to_owned(),
+        // Of two windows, neither may be put to sleep.
+        "--disable-background-timer-throttling".to_owned(),
+        "--disable-backgrounding-occluded-windows".to_owned(),
+        "--disable-renderer-backgrounding".to_owned(),
         "--window-size=1000,1100".to_owned(),
         format!("--user-data-dir={}", profile.display()),
     ];
@@ -80,11 +118,11 @@ async fn open(chromium: &Path, profile: &Path, driver_port: u16) -> Result<Clien
     Ok(builder.capabilities(capabilities).connect(&url).await?)
 }
 
-async fn walk(browser: &Client, page: &str) -> Result<()> {
+/// Signs in as alice at the provider, and looks at what the page then shows.
+async fn sign_in(browser: &Client, page: &str) -> Result<()> {
     browser.goto(page).await?;
     wait_for(browser, "#sign-in").await?.click().await?;
-    wait_for(browser, r#"button[value="alice"]"#).await?.click().await?;
-    wait_for(browser, r#"#result[data-state="signed-in"]"#).await?;
+    pick_alice(browser).await?;
 
     let claims = browser.find(Locator::Css("#claims")).await?.text().await?;
     for expected in ["sub", "roles", "alice@example.com"] {
@@ -105,13 +143,138 @@ async fn walk(browser: &Client, page: &str) -> Result<()> {
     Ok(())
 }
 
+async fn pick_alice(browser: &Client) -> Result<()> {
+    wait_for(browser, r#"button[value="alice"]"#).await?.click().await?;
+    wait_for(browser, SIGNED_IN).await.map(drop)
+}
+
+/// Has both windows refresh at the same instant, again and again; then both load at once a page that
+/// refreshes when it is loaded.
+async fn two_windows(browser: &Client, page: &str) -> Result<()> {
+    let first = browser.window().await?;
+    let second = browser.new_window(false).await?.handle;
+    let windows = [first.clone(), second.clone()];
+    browser.switch_to_window(second).await?;
+    browser.goto(page).await?;
+    wait_for(browser, SIGNED_IN).await.context("a window that finds the cookies")?;
+
+    for round in 0..ROUNDS {
+        let statuses = at_once(browser, &windows, REFRESH).await?;
+        ensure!(statuses == [json!(200), json!(200)], "round {round}: {statuses:?}");
+    }
+    each(browser, &windows, ME_AND_REFRESH).await?;
+
+    for _ in 0..ROUNDS {
+        at_once(browser, &windows, RELOAD).await?;
+        for window in &windows {
+            browser.switch_to_window(window.clone()).await?;
+            wait_for(browser, SIGNED_IN).await.context("after both windows were loaded")?;
+        }
+    }
+    each(browser, &windows, ME_AND_REFRESH).await?;
+    browser.close_window().await?;
+    browser.switch_to_window(first).await?;
+    Ok(())
+}
+
+/// Has every window run the script at one and the same moment; what each came to.
+async fn at_once(browser: &Client, windows: &[WindowHandle], script: &str) -> Result<Vec<Value>> {
+    let scheduled = format!(
+        "window.outcome = null;
+         const run = async () => {{ {script} }};
+         setTimeout(() => {{
+           while (Date.now() < arguments[0]);
+           run().then(it => window.outcome = it, error => window.outcome = String(error));
+         }}, arguments[0] - Date.now() - 50);"
+    );
+    let now = browser.execute("return Date.now()", Vec::new()).await?;
+    let moment = json!(now.as_u64().context("Date.now() is no number")? + LEAD_MILLIS);
+    for window in windows {
+        browser.switch_to_window(window.clone()).await?;
+        let left =
+            browser.execute("return arguments[0] - Date.now()", vec![moment.clone()]).await?;
+        ensure!(left.as_i64().is_some_and(|left| left > 60), "too late for it: {left} ms left");
+        browser.execute(&scheduled, vec![moment.clone()]).await?;
+    }
+    let mut outcomes = Vec::new();
+    for window in windows {
+        browser.switch_to_window(window.clone()).await?;
+        let outcome = until(PAGE_LIMIT, || async {
+            let outcome = browser.execute("return window.outcome ?? null", Vec::new()).await?;
+            // A page that is loaded anew has no such variable.
+            let is_new = browser.execute("return !('outcome' in window)", Vec::new()).await?;
+            ensure!(is_new == json!(true) || !outcome.is_null(), "nothing came of it");
+            Ok(outcome)
+        });
+        outcomes.push(outcome.await?);
+    }
+    Ok(outcomes)
+}
+
+/// Has each window run a script that gives statuses, all 200.
+async fn each(browser: &Client, windows: &[WindowHandle], script: &str) -> Result<()> {
+    for window in windows {
+        browser.switch_to_window(window.clone()).await?;
+        let statuses = browser.execute_async(script, Vec::new()).await?;
+        ensure!(statuses == json!([200, 200]), "/me and a refresh afterwards: {statuses}");
+    }
+    Ok(())
+}
+
+/// The page's own buttons.
+async fn sessions(browser: &Client) -> Result<()> {
+    wait_for(browser, "#refresh").await?.click().await?;
+    until(PAGE_LIMIT, || async {
+        let said = wait_for(browser, "#refreshed").await?.text().await?;
+        ensure!(said.starts_with("refreshed"), "the page says “{said}”");
+        Ok(())
+    })
+    .await?;
+
+    // Whoever ran the printed line has a session too.
+    let before = count(browser).await?;
+    wait_for(browser, "#again").await?.click().await?;
+    pick_alice(browser).await?;
+    listed(browser, before + 1).await?;
+    let scroll = "document.querySelector('#sessions').scrollIntoView({ block: 'center' })";
+    browser.execute(scroll, Vec::new()).await?;
+    screenshot(browser, "dev-page").await?;
+    wait_for(browser, "#sessions button").await?.click().await?;
+    listed(browser, before).await?;
+
+    for (button, left) in [("#log-out", before - 1), ("#log-out-all", 0)] {
+        wait_for(browser, button).await?.click().await?;
+        wait_for(browser, r#"#result[data-state="signed-out"]"#).await?;
+        let status = browser.execute_async(ME, Vec::new()).await?;
+        ensure!(status == json!(401), "/me after {button}: {status}");
+        wait_for(browser, "#sign-in").await?.click().await?;
+        pick_alice(browser).await?;
+        listed(browser, left + 1).await?;
+    }
+    Ok(())
+}
+
+async fn count(browser: &Client) -> Result<usize> {
+    wait_for(browser, "#sessions .session").await?;
+    Ok(browser.find_all(Locator::Css("#sessions .session")).await?.len())
+}
+
+async fn listed(browser: &Client, expected: usize) -> Result<()> {
+    until(PAGE_LIMIT, || async {
+        let listed = count(browser).await?;
+        ensure!(listed == expected, "{listed} sessions are listed, and there are {expected}");
+        Ok(())
+    })
+    .await
+}
+
 async fn wait_for(browser: &Client, selector: &str) -> Result<fantoccini::elements::Element> {
     let found = browser.wait().at_most(PAGE_LIMIT).for_element(Locator::Css(selector)).await;
     found.with_context(|| format!("expected {selector} on the page"))
 }
 
-async fn screenshot(browser: &Client) -> Result<()> {
+async fn screenshot(browser: &Client, name: &str) -> Result<()> {
     let dir = workspace::root().join("target/e2e");
     std::fs::create_dir_all(&dir)?;
-    Ok(std::fs::write(dir.join("dev-page.png"), browser.screenshot().await?)?)
+    Ok(std::fs::write(dir.join(format!("{name}.png")), browser.screenshot().await?)?)
 }

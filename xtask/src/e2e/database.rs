@@ -1,39 +1,56 @@
-//! What the walk looks up in Postgres behind the service's back.
+//! What a walk looks up in Postgres behind the service's back.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use reqwest::Url;
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::postgres::connect;
 
 /// A database of this walk alone, on some server.
-pub(super) struct Database {
+pub(crate) struct Database {
     server_url: String,
     name: String,
-    pub(super) url: String,
+    pub(crate) url: String,
 }
 
 impl Database {
-    pub(super) async fn create(server_url: &str) -> Result<Self> {
-        let name = format!("mintgate_e2e_{}", std::process::id());
+    /// Makes one whose name says what it is for.
+    pub(crate) async fn create(server_url: &str, purpose: &str) -> Result<Self> {
+        let name = format!("mintgate_{purpose}_{}", std::process::id());
         let mut url = Url::parse(server_url).context("the server's address is no URL")?;
         url.set_path(&name);
         connect(server_url).await?.batch_execute(&format!("CREATE DATABASE {name}")).await?;
         Ok(Self { server_url: server_url.to_owned(), name, url: url.into() })
     }
 
-    pub(super) async fn remove(&self) -> Result<()> {
+    pub(crate) async fn remove(&self) -> Result<()> {
         let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
         Ok(connect(&self.server_url).await?.batch_execute(&drop).await?)
     }
 
-    pub(super) async fn sessions(&self) -> Result<i64> {
+    pub(crate) async fn sessions(&self) -> Result<i64> {
         let row = connect(&self.url).await?.query_one("SELECT count(*) FROM sessions", &[]).await?;
         Ok(row.try_get(0)?)
     }
 
+    /// The id of each session, and whether it has ended.
+    pub(crate) async fn ended_sessions(&self) -> Result<BTreeMap<String, bool>> {
+        let sql = "SELECT id::text, revoked_at IS NOT NULL FROM sessions";
+        let rows = connect(&self.url).await?.query(sql, &[]).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+
+    /// Cuts everybody's connections to it, by way of a connection to the server.
+    pub(crate) async fn disconnect_all(&self, by: &Client) -> Result<()> {
+        let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+        by.query(sql, &[&self.name]).await?;
+        Ok(())
+    }
+
     /// Those of the sessions that are not there.
-    pub(super) async fn missing(&self, sessions: &[String]) -> Result<Vec<String>> {
+    pub(crate) async fn missing(&self, sessions: &[String]) -> Result<Vec<String>> {
         let sql = "SELECT wanted FROM unnest($1::text[]) AS wanted
                    WHERE NOT EXISTS (SELECT FROM sessions WHERE id::text = wanted)";
         let rows = connect(&self.url).await?.query(sql, &[&sessions]).await?;
@@ -41,7 +58,7 @@ impl Database {
     }
 
     /// Every row of every table, as text.
-    pub(super) async fn dump(&self) -> Result<String> {
+    pub(crate) async fn dump(&self) -> Result<String> {
         let client = connect(&self.url).await?;
         let tables = client
             .query("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'", &[])

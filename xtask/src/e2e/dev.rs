@@ -56,14 +56,20 @@ async fn watched(
     } else {
         steps.not_run(name, "no curl in PATH; Debian: apt-get install curl");
     }
-    let name = "a person signs in on the page with a browser";
     match browser::find() {
-        _ if !with_browser => Steps::left_out(name, "--no-browser"),
-        Some(programs) => steps.step(name, browser::sign_in(&programs, dir, page)).await?,
-        None => steps.not_run(
-            name,
-            "no chromium with chromedriver in PATH; Debian: apt-get install chromium chromium-driver",
-        ),
+        _ if !with_browser => {
+            for name in browser::STEPS {
+                Steps::left_out(name, "--no-browser");
+            }
+        }
+        Some(programs) => browser::walk(steps, &programs, dir, page).await?,
+        None => {
+            let reason = "no chromium with chromedriver in PATH; Debian: apt-get install chromium \
+                          chromium-driver";
+            for name in browser::STEPS {
+                steps.not_run(name, reason);
+            }
+        }
     }
     steps.step("Ctrl-C ends it", stop(process)).await
 }

@@ -1,4 +1,4 @@
-//! A login, and what every answer of the token endpoint must look like.
+//! A login and what follows it, and what every answer that hands tokens out must look like.
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
@@ -45,17 +45,49 @@ impl Caller {
     pub(super) async fn offer(&self, provider: &str, code: &str) -> Result<Answer> {
         self.seen.add("authorization code", code);
         let body = json!({"authCode": code, "provider": provider, "redirectUri": REDIRECT_URI});
-        let url = format!("{}/api/v1/auth/token", self.issuer);
-        let answer = send(self.client.post(url).json(&body)).await?;
+        let answer = send(self.client.post(self.url("token")).json(&body)).await?;
         self.seen.answer(answer.status, answer.header("x-request-id"));
+        self.see(&answer);
+        Ok(answer)
+    }
+
+    /// Remembers what of an answer is secret.
+    fn see(&self, answer: &Answer) {
         for cookie in answer.all("set-cookie") {
             let value = cookie.split_once('=').map(|(_, rest)| rest).unwrap_or_default();
-            self.seen.add_token("cookie", value.split(';').next().unwrap_or_default());
+            let token = value.split(';').next().unwrap_or_default();
+            // A cookie that is cleared has no value.
+            if !token.is_empty() {
+                self.seen.add_token("cookie", token);
+            }
         }
         if let Some(token) = answer.json().ok().as_ref().and_then(|it| it["accessToken"].as_str()) {
             self.seen.add_token("access token", token);
         }
+    }
+
+    /// Refreshes with the cookie, as a browser does.
+    pub(super) async fn refresh(&self, token: &str) -> Result<Answer> {
+        let request = self.client.post(self.url("refresh"));
+        let answer = send(request.header("cookie", format!("Auth-Refresh-Token={token}"))).await?;
+        self.see(&answer);
         Ok(answer)
+    }
+
+    /// Asks who the access token's cookie says it is.
+    pub(super) async fn me(&self, access: &str) -> Result<Answer> {
+        let request = self.client.get(self.url("me"));
+        send(request.header("cookie", format!("Auth-Access-Token={access}"))).await
+    }
+
+    /// Logs out with the access token's cookie.
+    pub(super) async fn log_out(&self, access: &str) -> Result<Answer> {
+        let request = self.client.post(self.url("logout"));
+        send(request.header("cookie", format!("Auth-Access-Token={access}"))).await
+    }
+
+    fn url(&self, endpoint: &str) -> String {
+        format!("{}/api/v1/auth/{endpoint}", self.issuer)
     }
 
     /// A whole login; the id of its session.
@@ -64,15 +96,20 @@ impl Caller {
         self.session(&self.offer(provider, &code).await?)
     }
 
-    /// Checks a successful answer, whole; the id of its session.
+    /// Checks a successful login, whole; the id of its session.
     pub(super) fn session(&self, answer: &Answer) -> Result<String> {
+        Ok(self.tokens(answer, "Tokens generated successfully.")?.session)
+    }
+
+    /// Checks an answer that hands tokens out, whole; what it handed out.
+    pub(super) fn tokens(&self, answer: &Answer, message: &str) -> Result<Tokens> {
         answer.expect_status(200)?;
         answer.expect_header("content-type", "application/json")?;
         answer.expect_header("cache-control", "no-store")?;
         answer.header("x-request-id").context("no X-Request-Id")?;
         let body = answer.json()?;
         expect("keys", &keys(&body), &vec!["accessToken", "expiresIn", "message", "tokenType"])?;
-        expect("message", &body["message"], &json!("Tokens generated successfully."))?;
+        expect("message", &body["message"], &json!(message))?;
         expect("expiresIn", &body["expiresIn"], &json!(3600))?;
         expect("tokenType", &body["tokenType"], &json!("Bearer"))?;
         let access = body["accessToken"].as_str().context("accessToken is no string")?;
@@ -89,13 +126,36 @@ impl Caller {
             .with_context(|| format!("the refresh cookie is {refresh_cookie}"))?;
 
         let (header, claims) = decode(access)?;
+        let access_key = header["kid"].as_str().context("the access token has no kid")?.to_owned();
         expect("access token's typ", &header["typ"], &json!("at+jwt"))?;
         expect("access token's iss", &claims["iss"], &json!(self.issuer))?;
         let (header, refresh_claims) = decode(refresh)?;
+        let refresh_key =
+            header["kid"].as_str().context("the refresh token has no kid")?.to_owned();
         expect("refresh token's typ", &header["typ"], &json!("rt+jwt"))?;
         expect("refresh token's sid", &refresh_claims["sid"], &claims["sid"])?;
-        Ok(claims["sid"].as_str().context("the access token has no sid")?.to_owned())
+        Ok(Tokens {
+            session: claims["sid"].as_str().context("the access token has no sid")?.to_owned(),
+            generation: refresh_claims["gen"].as_u64().context("the refresh token has no gen")?,
+            access: access.to_owned(),
+            access_key,
+            refresh: refresh.to_owned(),
+            refresh_key,
+        })
     }
+}
+
+/// What an answer handed out.
+pub(super) struct Tokens {
+    /// The `sid` of both tokens.
+    pub(super) session: String,
+    /// The refresh token's `gen`.
+    pub(super) generation: u64,
+    pub(super) access: String,
+    /// The `kid` of the key that signed it.
+    pub(super) access_key: String,
+    pub(super) refresh: String,
+    pub(super) refresh_key: String,
 }
 
 /// Checks that an answer is this error in the one shape, and gives nothing away.

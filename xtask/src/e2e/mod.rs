@@ -3,13 +3,14 @@
 
 mod basics;
 mod browser;
-mod database;
+pub(crate) mod database;
 mod dev;
 mod ending;
 mod http;
 mod login;
-mod rig;
+pub(crate) mod rig;
 mod seen;
+mod session;
 mod stage;
 mod steps;
 mod trouble;
@@ -66,7 +67,7 @@ async fn sections(
 ) -> Result<()> {
     let mut postgres = server().await?;
     Steps::section(&format!("the service on Postgres ({})", postgres.origin()));
-    let database = Database::create(postgres.url()).await?;
+    let database = Database::create(postgres.url(), "e2e").await?;
     let walked =
         on_postgres(steps, binaries, &dir.join("postgres"), &mut postgres, &database).await;
     let removed = database.remove().await;
@@ -99,6 +100,7 @@ async fn on_postgres(
     let mut stage = Stage::set(steps, binaries, dir, &database.url).await?;
     let walked = async {
         basics::walk(steps, &stage, Some(database)).await?;
+        session::walk(steps, &stage).await?;
         trouble::hanging_provider(steps, &stage).await?;
         if postgres.is_own() {
             trouble::database_crash(steps, &stage, postgres, database).await?;
@@ -107,6 +109,7 @@ async fn on_postgres(
             steps.not_run("Postgres dies and comes back", &reason);
         }
         ending::walk(steps, &mut stage).await?;
+        session::keys(steps, &stage).await?;
         let dump = async { stage.caller.seen.not_in("the database", &database.dump().await?) };
         steps.step("the database holds no secret in clear", dump).await
     };
@@ -120,8 +123,10 @@ async fn on_sqlite(steps: &mut Steps, binaries: &Binaries, dir: &Path) -> Result
     let mut stage = Stage::set(steps, binaries, dir, &url).await?;
     let walked = async {
         basics::walk(steps, &stage, None).await?;
+        session::walk(steps, &stage).await?;
         trouble::hanging_provider(steps, &stage).await?;
         ending::walk(steps, &mut stage).await?;
+        session::keys(steps, &stage).await?;
         let name = "the database holds no secret in clear";
         steps.step(name, async { nothing_in_files(&stage, &file) }).await
     };

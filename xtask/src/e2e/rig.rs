@@ -14,18 +14,18 @@ use super::http::{Answer, client, send};
 use crate::process::{Process, capture, free_addresses, output_of};
 use crate::workspace;
 
-pub(super) const CLIENT_ID: &str = "mintgate";
-pub(super) const CLIENT_SECRET: &str = "e2e-client-secret-7e0b1f";
-pub(super) const REDIRECT_URI: &str = "https://app.example.com/callback";
+pub(crate) const CLIENT_ID: &str = "mintgate";
+pub(crate) const CLIENT_SECRET: &str = "e2e-client-secret-7e0b1f";
+pub(crate) const REDIRECT_URI: &str = "https://app.example.com/callback";
 /// The provider that hangs is given up on after this long.
-pub(super) const SLOW_TIMEOUT: Duration = Duration::from_millis(1500);
+pub(crate) const SLOW_TIMEOUT: Duration = Duration::from_millis(1500);
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// The two programs, built.
-pub(super) struct Binaries {
-    pub(super) service: PathBuf,
-    pub(super) mock: PathBuf,
+pub(crate) struct Binaries {
+    pub(crate) service: PathBuf,
+    pub(crate) mock: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -40,26 +40,36 @@ struct Target {
 }
 
 impl Binaries {
-    pub(super) async fn build() -> Result<Self> {
-        let mut command = workspace::cargo();
-        command.args(["build", "-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"]);
-        command.args(["--message-format", "json-render-diagnostics"]);
-        let built: Vec<Built> = output_of("cargo build", &mut command)
-            .await?
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
-        let find = |name: &str| {
-            let is_it = |it: &&Built| it.target.as_ref().is_some_and(|t| t.name == name);
-            let found = built.iter().filter(is_it).find_map(|it| it.executable.clone());
-            found.with_context(|| format!("cargo built no {name}"))
-        };
-        Ok(Self { service: find("mintgate")?, mock: find("mintgate-mock-idp")? })
+    pub(crate) async fn build() -> Result<Self> {
+        let targets = ["-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"];
+        let [service, mock] = build(&targets, ["mintgate", "mintgate-mock-idp"]).await?;
+        Ok(Self { service, mock })
     }
 }
 
+/// Has cargo build these targets; the programs of these names.
+pub(crate) async fn build<const N: usize>(
+    targets: &[&str],
+    names: [&str; N],
+) -> Result<[PathBuf; N]> {
+    let mut command = workspace::cargo();
+    command.arg("build").args(targets).args(["--message-format", "json-render-diagnostics"]);
+    let built: Vec<Built> = output_of("cargo build", &mut command)
+        .await?
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let find = |name: &str| {
+        let is_it = |it: &&Built| it.target.as_ref().is_some_and(|t| t.name == name);
+        let found = built.iter().filter(is_it).find_map(|it| it.executable.clone());
+        found.with_context(|| format!("cargo built no {name}"))
+    };
+    let found = names.iter().map(|name| find(name)).collect::<Result<Vec<_>>>()?;
+    found.try_into().map_err(|_| anyhow::anyhow!("{N} programs were asked for"))
+}
+
 /// A command that nothing in the caller's environment configures.
-pub(super) fn plain(program: &Path, dir: &Path) -> Command {
+pub(crate) fn plain(program: &Path, dir: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(dir).env_remove("RUST_LOG");
     for (name, _) in std::env::vars_os() {
@@ -71,14 +81,14 @@ pub(super) fn plain(program: &Path, dir: &Path) -> Command {
 }
 
 /// A mock provider in a process of its own.
-pub(super) struct Mock {
+pub(crate) struct Mock {
     process: Process,
     client: Client,
-    pub(super) issuer: String,
+    pub(crate) issuer: String,
 }
 
 impl Mock {
-    pub(super) async fn start(binaries: &Binaries, dir: &Path, name: &str) -> Result<Self> {
+    pub(crate) async fn start(binaries: &Binaries, dir: &Path, name: &str) -> Result<Self> {
         let [address] = free_addresses()?;
         let mut command = plain(&binaries.mock, dir);
         command.args(["--listen", &address.to_string(), "--control"]);
@@ -91,23 +101,23 @@ impl Mock {
     }
 
     /// Orders what its token endpoint does instead of its work.
-    pub(super) async fn order_token_fault(&self, fault: Value) -> Result<()> {
+    pub(crate) async fn order_token_fault(&self, fault: Value) -> Result<()> {
         let faults = serde_json::json!({ "token": fault });
         let url = format!("{}/control/faults", self.issuer);
         send(self.client.put(url).json(&faults)).await?.expect_status(204)
     }
 
     /// Has it behave again.
-    pub(super) async fn clear_faults(&self) -> Result<()> {
+    pub(crate) async fn clear_faults(&self) -> Result<()> {
         let url = format!("{}/control/faults", self.issuer);
         send(self.client.delete(url)).await?.expect_status(204)
     }
 
-    pub(super) async fn stats(&self) -> Result<Stats> {
+    pub(crate) async fn stats(&self) -> Result<Stats> {
         stats(&self.client, &self.issuer).await
     }
 
-    pub(super) fn process(&self) -> &Process {
+    pub(crate) fn process(&self) -> &Process {
         &self.process
     }
 }
@@ -119,7 +129,7 @@ async fn stats(client: &Client, issuer: &str) -> Result<Stats> {
 }
 
 /// A code from the mock at this issuer, as if alice had just picked herself on its page.
-pub(super) async fn code(client: &Client, issuer: &str) -> Result<String> {
+pub(crate) async fn code(client: &Client, issuer: &str) -> Result<String> {
     let sign_in = serde_json::json!({
         "user": "alice", "clientId": CLIENT_ID, "redirectUri": REDIRECT_URI,
     });
@@ -131,11 +141,11 @@ pub(super) async fn code(client: &Client, issuer: &str) -> Result<String> {
 
 /// What a mock has counted.
 #[derive(Debug, Deserialize)]
-pub(super) struct Stats {
+pub(crate) struct Stats {
     /// Requests to its token endpoint.
-    pub(super) token: u64,
+    pub(crate) token: u64,
     /// Codes exchanged for tokens.
-    pub(super) exchanges: u64,
+    pub(crate) exchanges: u64,
 }
 
 /// The service in a process of its own, with a config file.
@@ -184,6 +194,11 @@ impl Service {
         capture(&mut self.command("migrate"), START_LIMIT).await.map(drop)
     }
 
+    /// `mintgate keys …`; what it prints.
+    pub(super) async fn keys(&self, args: &[&str]) -> Result<String> {
+        capture(self.command("keys").args(args), START_LIMIT).await
+    }
+
     /// `mintgate serve`, until it is ready.
     pub(super) async fn start(&mut self) -> Result<()> {
         let process = Process::logged("mintgate", &mut self.command("serve"), &self.log)?;
@@ -217,6 +232,11 @@ impl Service {
         send(self.jwks_request().header("if-none-match", etag)).await
     }
 
+    /// A document at the public address.
+    pub(super) async fn document(&self, url: &str) -> Result<Answer> {
+        send(self.client.get(url)).await
+    }
+
     fn jwks_request(&self) -> RequestBuilder {
         self.client.get(format!("http://{}/.well-known/jwks.json", self.public))
     }
@@ -246,6 +266,8 @@ url = "{store_url}"
 
 [keys]
 dir = "keys"
+publish_ahead_secs = 1
+reload_secs = 1
 
 [log]
 format = "json"

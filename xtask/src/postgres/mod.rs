@@ -6,6 +6,7 @@ pub(crate) mod local;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::Pid;
 use tokio_postgres::NoTls;
 
 use crate::process::until;
@@ -79,6 +80,22 @@ impl Postgres {
                  local binaries: {no_binaries:#}"
             )
         })
+    }
+
+    /// A server whose processes are this machine's own, to be killed and stopped one by one.
+    pub(crate) async fn start_breakable() -> Result<Self> {
+        Self::start_local(Durability::On).await.context(
+            "this needs a Postgres server whose processes it may stop, from binaries on this \
+             machine (Debian: apt-get install postgresql)",
+        )
+    }
+
+    /// The first of its processes, where they are this machine's own.
+    pub(crate) fn pid(&mut self) -> Result<Pid> {
+        match &mut self.engine {
+            Engine::Local(cluster) => Ok(cluster.server()?.pid()),
+            Engine::Given | Engine::Compose(_) => bail!("its processes are elsewhere"),
+        }
     }
 
     async fn start_compose(durability: Durability) -> Result<Self> {

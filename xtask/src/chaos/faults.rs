@@ -1,0 +1,199 @@
+//! Faults of the machine: processes that stand still, connections that others have, a full disk.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::task::JoinSet;
+use tokio_postgres::Client;
+
+use crate::postgres::connect;
+
+/// Processes that stand still until this is dropped.
+pub(super) struct Frozen(Vec<Pid>);
+
+impl Frozen {
+    /// Stops a process and all its children.
+    pub(super) fn with_children(pid: Pid) -> Result<Self> {
+        let mut frozen = Self(Vec::new());
+        frozen.stop(pid)?;
+        // Stopped, it starts no more; but some may have come while they were being counted.
+        loop {
+            let running: Vec<Pid> =
+                children(pid)?.into_iter().filter(|child| !frozen.0.contains(child)).collect();
+            if running.is_empty() {
+                return Ok(frozen);
+            }
+            for child in running {
+                // One that has just ended cannot be stopped, and need not be.
+                let _ = frozen.stop(child);
+            }
+        }
+    }
+
+    fn stop(&mut self, pid: Pid) -> Result<()> {
+        self.0.push(pid);
+        kill_process(pid, Signal::STOP).context("a process cannot be stopped")
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in self.0.drain(..).rev() {
+            // It may have been killed meanwhile.
+            let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+}
+
+fn children(parent: Pid) -> Result<Vec<Pid>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        if parent_in(&stat) == Some(parent.as_raw_nonzero().get()) {
+            found.extend(Pid::from_raw(pid));
+        }
+    }
+    Ok(found)
+}
+
+/// The fourth field of `/proc/PID/stat` (proc(5)); the second may hold anything.
+fn parent_in(stat: &str) -> Option<i32> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Connections that others have taken, all there are.
+#[derive(Default)]
+pub(super) struct Hogs(Vec<Client>);
+
+impl Hogs {
+    /// Takes what is free.
+    pub(super) async fn take_all(&mut self, url: &str) -> Result<()> {
+        const AT_ONCE: usize = 16;
+        loop {
+            let mut takers = JoinSet::new();
+            for _ in 0..AT_ONCE {
+                let url = url.to_owned();
+                takers.spawn(async move { connect(&url).await });
+            }
+            let mut refused = false;
+            while let Some(taken) = takers.join_next().await {
+                match taken? {
+                    Ok(client) => self.0.push(client),
+                    Err(_) => refused = true,
+                }
+            }
+            if refused {
+                ensure!(!self.0.is_empty(), "not one connection could be taken");
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A small file system in memory, mounted until this is dropped.
+pub(super) struct Disk {
+    path: PathBuf,
+}
+
+impl Disk {
+    /// Whether this may mount one; the error says why not.
+    pub(super) fn can_mount(dir: &Path) -> Result<()> {
+        let path = dir.join("mount-test");
+        Self::mount(&path, 1 << 20).map(drop)
+    }
+
+    pub(super) fn mount(path: &Path, bytes: u64) -> Result<Self> {
+        ensure!(rustix::process::geteuid().is_root(), "mounting a small file system needs root");
+        fs::create_dir_all(path)?;
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "mintgate-chaos"]).arg(path);
+        let output = mount.output().context("mount")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "mount: {}", said.trim());
+        Ok(Self { path: path.to_owned() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Fills it to the last byte; it has room again when the file is removed.
+    pub(super) fn fill(&self) -> Result<()> {
+        let mut filler = File::options().create(true).append(true).open(self.filler())?;
+        let mut piece = 64 << 10;
+        while piece > 0 {
+            if filler.write(&vec![0; piece]).is_err() {
+                piece /= 2;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn make_room(&self) -> Result<()> {
+        Ok(fs::remove_file(self.filler())?)
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path.join("filler")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a process that is about to end may still have files in it.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.path).output();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::process::{Process, until};
+
+    #[test]
+    fn a_parent_is_found_behind_any_name() {
+        assert_eq!(parent_in("12 (a b) c) S 7 12 12 0"), Some(7));
+        assert_eq!(parent_in("nonsense"), None);
+    }
+
+    #[tokio::test]
+    async fn a_frozen_tree_stands_still_and_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sh -c 'while :; do echo tick; sleep 0.01; done' & wait"]);
+        let process = Process::logged("sh", &mut command, &dir.path().join("log")).unwrap();
+        let ticks = || process.output().len();
+        let limit = Duration::from_secs(10);
+        let more_than = |count: usize| async move {
+            ensure!(ticks() > count, "no tick");
+            Ok(())
+        };
+        until(limit, || more_than(20)).await.unwrap();
+
+        let frozen = Frozen::with_children(process.pid()).unwrap();
+        assert_eq!(frozen.count(), 2);
+        let count = {
+            // What the children's own children do ends by itself.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            ticks()
+        };
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(ticks(), count);
+
+        drop(frozen);
+        until(limit, || more_than(count)).await.unwrap();
+    }
+}

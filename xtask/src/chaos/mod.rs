@@ -1,0 +1,183 @@
+//! `cargo xtask chaos`: faults under load, on the shipped binary as a process, and a verdict on what
+//! must hold whatever breaks.
+//!
+//! Clients write down what they ask and what they are answered (`journal`); the `checker` judges from
+//! that and from the store alone. What is injected follows from a seed; when exactly it meets a
+//! request is up to the machine.
+
+mod api;
+mod checker;
+mod client;
+mod experiment;
+mod faults;
+mod frames;
+mod journal;
+mod plan;
+mod proxy;
+mod report;
+mod rig;
+mod rng;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use tokio::time::Instant;
+
+use crate::e2e::rig::{Binaries, Mock, build};
+use crate::postgres::Postgres;
+use crate::say;
+use plan::{Form, Plan};
+use report::Row;
+use rig::Lab;
+
+/// Whatever the day: two runs of a change are compared more easily.
+const USUAL_SEED: u64 = 20_260_101;
+
+#[derive(Args, Default)]
+pub(crate) struct Options {
+    /// Fewer events and shorter pauses: about a minute
+    #[arg(long)]
+    short: bool,
+    /// Run a service whose store checks first and writes then; succeeds if that is caught
+    #[arg(long)]
+    sabotage: bool,
+    /// What the faults and the clients' moves follow from
+    #[arg(long, default_value_t = USUAL_SEED)]
+    seed: u64,
+    /// Only the experiment of this name
+    #[arg(long)]
+    only: Option<String>,
+    /// Keep the directory with journals, configurations and logs
+    #[arg(long)]
+    keep: bool,
+}
+
+impl Options {
+    /// What every change is tested with.
+    pub(crate) fn short() -> Self {
+        Self { short: true, seed: USUAL_SEED, ..Self::default() }
+    }
+}
+
+pub(crate) async fn run(options: &Options) -> Result<()> {
+    let ran = experiments(options).await;
+    match &ran {
+        Ok(summary) => say::line(&format!("chaos: ok ({summary})")),
+        Err(_) => say::line("chaos: FAILED"),
+    }
+    ran.map(drop)
+}
+
+/// All experiments; a summary, or an error if one did not go as it must.
+pub(crate) async fn experiments(options: &Options) -> Result<String> {
+    let plans = plans(options)?;
+    let dir = tempfile::Builder::new().prefix("mintgate-chaos-").tempdir()?;
+    let started = Instant::now();
+    let ran = in_dir(options, &plans, dir.path()).await;
+    if options.keep {
+        say::line(&format!("chaos: kept {}", dir.keep().display()));
+    }
+    let Ran { rows, not_run } = ran?;
+    say::line(&format!("\n{}", report::table(&rows)));
+    for reason in &not_run {
+        say::line(&format!("  not run: {reason}"));
+    }
+    let took = started.elapsed().as_secs();
+    if options.sabotage { caught(&rows) } else { held(&rows) }.map(|summary| {
+        let missing = if not_run.is_empty() {
+            String::new()
+        } else {
+            format!(", NOT RUN: {}", not_run.join("; "))
+        };
+        format!("{summary}, {took} s, seed {}{missing}", options.seed)
+    })
+}
+
+fn plans(options: &Options) -> Result<Vec<Plan>> {
+    let form = if options.short { Form::Short } else { Form::Full };
+    let mut plans = plan::all(form);
+    let names = plans.iter().map(|plan| plan.name).collect::<Vec<_>>().join(", ");
+    plans.retain(|plan| options.only.as_deref().is_none_or(|only| only == plan.name));
+    if options.sabotage {
+        plans.retain(|plan| plan.catches_sabotage);
+    }
+    if plans.is_empty() {
+        bail!("there is no such experiment; there are {names}");
+    }
+    Ok(plans)
+}
+
+struct Ran {
+    rows: Vec<Row>,
+    not_run: Vec<String>,
+}
+
+async fn in_dir(options: &Options, plans: &[Plan], dir: &Path) -> Result<Ran> {
+    let mut lab = lab(options, dir).await?;
+    let form = if options.short { "short" } else { "full" };
+    say::line(&format!(
+        "chaos: seed {}, {form} form, Postgres {}",
+        options.seed,
+        lab.postgres.origin()
+    ));
+    let mut ran = Ran { rows: Vec::new(), not_run: Vec::new() };
+    for plan in plans {
+        if let Err(reason) = experiment::can_run(plan, dir) {
+            ran.not_run.push(format!("{} ({reason:#})", plan.name));
+            continue;
+        }
+        let started = Instant::now();
+        let row = experiment::run(&mut lab, plan, &dir.join(plan.name)).await;
+        let row = row.with_context(|| format!("experiment {}", plan.name))?;
+        let mark = if row.is_ok() { "✓" } else { "✗" };
+        say::line(&format!("  {mark} {}, {} ms", plan.name, started.elapsed().as_millis()));
+        ran.rows.push(row);
+    }
+    Ok(ran)
+}
+
+async fn lab(options: &Options, dir: &Path) -> Result<Lab> {
+    let binaries = Binaries::build().await?;
+    let service = if options.sabotage {
+        let [sabotaged] =
+            build(&["-p", "mintgate", "--example", "sabotaged"], ["sabotaged"]).await?;
+        sabotaged
+    } else {
+        binaries.service.clone()
+    };
+    // Started again and again: the same program, whatever is built meanwhile.
+    let copy = |program: &Path, name: &str| -> Result<PathBuf> {
+        let copied = dir.join(name);
+        std::fs::copy(program, &copied).with_context(|| program.display().to_string())?;
+        Ok(copied)
+    };
+    Ok(Lab {
+        service: copy(&service, "serving")?,
+        commands: copy(&binaries.service, "mintgate")?,
+        postgres: Postgres::start_breakable().await?,
+        mock: Mock::start(&binaries, dir, "mock-idp").await?,
+        seed: options.seed,
+    })
+}
+
+fn held(rows: &[Row]) -> Result<String> {
+    let broken = rows.iter().filter(|row| !row.is_ok()).count();
+    if broken > 0 {
+        bail!("{broken} of {} experiments did not go as they must", rows.len());
+    }
+    Ok(format!("{} experiments", rows.len()))
+}
+
+fn caught(rows: &[Row]) -> Result<String> {
+    let mut broken: Vec<String> = rows
+        .iter()
+        .flat_map(|row| row.violations().iter().map(|violation| violation.invariant.to_string()))
+        .collect();
+    broken.sort_unstable();
+    broken.dedup();
+    if broken.is_empty() {
+        bail!("the sabotage was not caught: these experiments prove nothing");
+    }
+    Ok(format!("the sabotage was caught: it broke {}", broken.join(", ")))
+}

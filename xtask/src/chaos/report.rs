@@ -1,0 +1,303 @@
+//! What a run comes to: one line an experiment, in columns that stay as they are.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::checker::{Violation, is_deserved_refusal};
+use super::journal::{Answered, Kind, Record, Sent};
+use super::plan::Plan;
+
+/// How requests were answered.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Answers {
+    requests: u64,
+    good: u64,
+    unavailable: u64,
+    timeout: u64,
+    none: u64,
+    /// As it must be: after a logout, and for a code that was spent.
+    refused: u64,
+    other: u64,
+}
+
+/// One experiment's line.
+pub(super) struct Row {
+    name: &'static str,
+    store: &'static str,
+    injected: String,
+    answers: Answers,
+    violations: Vec<Violation>,
+    /// What the experiment itself expected, and was not so.
+    disappointment: Option<String>,
+    /// Nanoseconds, sorted.
+    recoveries: Vec<u64>,
+}
+
+impl Row {
+    pub(super) fn new(
+        plan: &Plan,
+        injected: String,
+        records: &[Record],
+        violations: Vec<Violation>,
+    ) -> Self {
+        let exchanges = exchanges(records);
+        let answers = count(&exchanges);
+        Self {
+            name: plan.name,
+            store: plan.store.name(),
+            disappointment: disappointment(plan, &exchanges, &answers),
+            injected,
+            answers,
+            violations,
+            recoveries: plan
+                .recovers_with
+                .map(|kind| recoveries(records, kind))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Whether everything held.
+    pub(super) fn is_ok(&self) -> bool {
+        self.violations.is_empty() && self.disappointment.is_none()
+    }
+
+    /// The invariants that did not hold.
+    pub(super) fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    fn verdict(&self) -> String {
+        if self.violations.is_empty() {
+            return if self.disappointment.is_none() { "ok" } else { "NOT SHOWN" }.to_owned();
+        }
+        let broken = self.violations.iter().map(|it| it.invariant.to_string());
+        format!("BROKEN {}", broken.collect::<Vec<_>>().join(" "))
+    }
+
+    /// What is to be said of it below the table.
+    fn remarks(&self) -> Vec<String> {
+        let broken = self.violations.iter().map(|violation| {
+            let Violation { invariant, times, example } = violation;
+            format!("{}: {invariant} {times} times, first: {example}", self.name)
+        });
+        let disappointed = self.disappointment.iter().map(|it| format!("{}: {it}", self.name));
+        broken.chain(disappointed).collect()
+    }
+}
+
+/// The table, and what is to be said of its rows.
+pub(super) fn table(rows: &[Row]) -> String {
+    let mut text = format!(
+        "{:<19} {:<8} {:>20} {:>8} {:>7} {:>6} {:>6} {:>6} {:>7} {:>5}  {:>17}  {}\n",
+        "experiment",
+        "store",
+        "injected",
+        "requests",
+        "200",
+        "503",
+        "504",
+        "none",
+        "refused",
+        "other",
+        "recovery med/max",
+        "verdict"
+    );
+    for row in rows {
+        let Answers { requests, good, unavailable, timeout, none, refused, other } = row.answers;
+        let injected = &row.injected;
+        let recovery = recovery(&row.recoveries);
+        let line = format!(
+            "{:<19} {:<8} {injected:>20} {requests:>8} {good:>7} {unavailable:>6} {timeout:>6} \
+             {none:>6} {refused:>7} {other:>5}  {recovery:>17}  {}",
+            row.name,
+            row.store,
+            row.verdict()
+        );
+        let _ = writeln!(text, "{line}");
+    }
+    for remark in rows.iter().flat_map(Row::remarks) {
+        let _ = writeln!(text, "  {remark}");
+    }
+    text
+}
+
+fn recovery(sorted: &[u64]) -> String {
+    let (Some(median), Some(longest)) = (sorted.get(sorted.len() / 2), sorted.last()) else {
+        return "-".to_owned();
+    };
+    let millis = |nanos: &u64| nanos / 1_000_000;
+    format!("{} / {} ms", millis(median), millis(longest))
+}
+
+/// A request, which attempt at its sign-in it is, and its answer.
+type Exchange<'a> = (&'a Sent, usize, Option<&'a Answered>);
+
+fn exchanges(records: &[Record]) -> Vec<Exchange<'_>> {
+    let answers: BTreeMap<u64, &Answered> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Answered(answer) => Some((answer.id, answer)),
+            _ => None,
+        })
+        .collect();
+    let mut logins: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+    records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Sent(sent) => {
+                let attempts = logins.entry((sent.request.client, sent.request.login)).or_default();
+                *attempts += usize::from(sent.request.kind == Kind::Login);
+                Some((sent, *attempts, answers.get(&sent.id).copied()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn count(exchanges: &[Exchange<'_>]) -> Answers {
+    let mut answers = Answers::default();
+    for (sent, attempt, answer) in exchanges {
+        answers.requests += 1;
+        let counter = match answer {
+            None => &mut answers.none,
+            Some(Answered { status: 200, .. }) => &mut answers.good,
+            Some(Answered { status: 503, .. }) => &mut answers.unavailable,
+            Some(Answered { status: 504, .. }) => &mut answers.timeout,
+            Some(answer) if is_deserved_refusal(sent, answer, *attempt) => &mut answers.refused,
+            Some(_) => &mut answers.other,
+        };
+        *counter += 1;
+    }
+    answers
+}
+
+/// An experiment that nobody noticed has shown nothing.
+fn disappointment(plan: &Plan, exchanges: &[Exchange<'_>], answers: &Answers) -> Option<String> {
+    if !plan.goes_unnoticed && answers.unavailable + answers.timeout + answers.none == 0 {
+        return Some("no request noticed anything".to_owned());
+    }
+    if !plan.spares_sessions {
+        return None;
+    }
+    let disturbed = exchanges.iter().find(|(sent, _, answer)| {
+        let is_fine = answer.is_some_and(|answer| !matches!(answer.status, 503 | 504));
+        sent.request.kind != Kind::Login && !is_fine
+    });
+    disturbed.map(|(sent, ..)| {
+        let (id, kind) = (sent.id, sent.request.kind);
+        format!("request {id}, {kind:?}, was disturbed, and only sign-ins may be")
+    })
+}
+
+/// How long it took from the end of each fault to the first 200 of this kind.
+fn recoveries(records: &[Record], kind: Kind) -> Vec<u64> {
+    let mut kinds: BTreeMap<u64, Kind> = BTreeMap::new();
+    let mut waiting: Vec<u64> = Vec::new();
+    let mut found = Vec::new();
+    for record in records {
+        match record {
+            Record::Sent(sent) => drop(kinds.insert(sent.id, sent.request.kind)),
+            Record::FaultEnded { at } => waiting.push(*at),
+            Record::Answered(answer)
+                if answer.status == 200 && kinds.get(&answer.id) == Some(&kind) =>
+            {
+                found.extend(waiting.drain(..).map(|ended| answer.at.saturating_sub(ended)));
+            }
+            Record::Answered(_) | Record::Unanswered { .. } => {}
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::checker::Invariant;
+    use super::super::journal::{Purpose, Request};
+    use super::super::plan::{Form, all};
+    use super::*;
+
+    fn sent(id: u64, at: u64, kind: Kind) -> Record {
+        let purpose = Purpose::Usual;
+        let request = Request { client: 1, login: 1, kind, purpose, token: None };
+        Record::Sent(Sent { id, at, request })
+    }
+
+    fn answered(id: u64, at: u64, status: u16) -> Record {
+        Record::Answered(Answered { id, at, status, code: None, token: None })
+    }
+
+    fn plan(name: &str) -> Plan {
+        all(Form::Short).into_iter().find(|plan| plan.name == name).unwrap()
+    }
+
+    #[test]
+    fn recovery_is_from_the_end_of_a_fault_to_the_next_good_answer_of_the_kind() {
+        let records = [
+            sent(1, 0, Kind::Refresh),
+            answered(1, 1, 200),
+            Record::FaultEnded { at: 10 },
+            sent(2, 11, Kind::Refresh),
+            answered(2, 12, 503),
+            sent(3, 13, Kind::Me),
+            answered(3, 14, 200),
+            sent(4, 15, Kind::Refresh),
+            answered(4, 17, 200),
+            Record::FaultEnded { at: 20 },
+            sent(5, 21, Kind::Refresh),
+            answered(5, 23, 200),
+        ];
+        assert_eq!(recoveries(&records, Kind::Refresh), [3, 7]);
+    }
+
+    #[test]
+    fn an_experiment_that_nobody_noticed_is_not_ok() {
+        let records = [sent(1, 0, Kind::Refresh), answered(1, 1, 200)];
+        assert!(!Row::new(&plan("service-killed"), "3 kills".into(), &records, Vec::new()).is_ok());
+        let records = [records.as_slice(), &[sent(2, 2, Kind::Refresh)]].concat();
+        assert!(Row::new(&plan("service-killed"), "3 kills".into(), &records, Vec::new()).is_ok());
+        let unnoticed = plan("cut-after-commit");
+        assert!(Row::new(&unnoticed, "3 cuts".into(), &records[..2], Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn where_only_sign_ins_may_suffer_a_refresh_may_not() {
+        let login = [sent(1, 0, Kind::Login), answered(1, 1, 504)];
+        let plan = plan("provider-paused");
+        assert!(Row::new(&plan, "1 pauses".into(), &login, Vec::new()).is_ok());
+        let refresh = [sent(2, 2, Kind::Refresh), answered(2, 3, 503)];
+        let records = [login, refresh].concat();
+        assert!(!Row::new(&plan, "1 pauses".into(), &records, Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn the_table_counts_each_answer_once_and_names_what_broke() {
+        let records = [
+            sent(1, 0, Kind::Login),
+            answered(1, 1, 200),
+            sent(2, 2, Kind::Refresh),
+            answered(2, 3, 503),
+            sent(3, 4, Kind::Refresh),
+            answered(3, 5, 401),
+            sent(4, 6, Kind::Refresh),
+        ];
+        let violation = Violation {
+            invariant: Invariant::NobodyIsAccused,
+            times: 1,
+            example: "request 3".to_owned(),
+        };
+        let row = Row::new(&plan("service-killed"), "3 kills".into(), &records, vec![violation]);
+        let expected = Answers {
+            requests: 4,
+            good: 1,
+            unavailable: 1,
+            none: 1,
+            other: 1,
+            ..Answers::default()
+        };
+        assert_eq!(row.answers, expected);
+        let table = table(&[row]);
+        assert!(table.contains("BROKEN I3"), "{table}");
+        assert!(table.contains("service-killed: I3 1 times, first: request 3"), "{table}");
+    }
+}
