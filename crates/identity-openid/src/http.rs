@@ -17,9 +17,10 @@ use crate::text::excerpt;
 /// No proper answer of a provider is longer.
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// Idle connections are kept this long: shorter than most servers keep theirs, because a request
-/// sent into a connection that is just being closed has an unknown outcome.
-const KEEP_IDLE: Duration = Duration::from_secs(30);
+/// Idle connections are kept this long: shorter than servers keep theirs (5 s is what Apache and
+/// Node.js do by default), because a request sent into a connection that is just being closed has
+/// an unknown outcome, and a code is not sent twice.
+const KEEP_IDLE: Duration = Duration::from_secs(4);
 /// After a burst, no more connections than this are kept.
 const MAX_IDLE: usize = 32;
 

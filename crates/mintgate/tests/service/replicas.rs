@@ -51,22 +51,45 @@ async fn replica(database: &TestDatabase, skew_secs: i64) -> TestService {
     .await
 }
 
-async fn key_set(service: &TestService) -> JwkSet {
-    let answer = service.client.get(service.url("/.well-known/jwks.json")).send().await.unwrap();
-    serde_json::from_value(answer.json::<Value>().await.unwrap()).unwrap()
+const ISSUER: &str = "http://localhost:8080";
+
+/// Another service, with an independent library: it was told the issuer alone, has asked once, and
+/// keeps the key set, as `Cache-Control` allows it to.
+struct Verifier(JwkSet);
+
+impl Verifier {
+    /// Sets itself up; whatever it asks at the issuer's address, a balancer takes to this replica.
+    async fn new(replica: &TestService) -> Self {
+        let get = async |url: &str| -> Value {
+            let url = replica.url(url.strip_prefix(ISSUER).expect("an address of the issuer"));
+            let answer = replica.client.get(url).send().await.unwrap();
+            assert_eq!(answer.headers()["cache-control"], "public, max-age=300");
+            answer.json().await.unwrap()
+        };
+        let metadata = get(&format!("{ISSUER}/.well-known/openid-configuration")).await;
+        assert_eq!(metadata["issuer"], ISSUER);
+        let keys = get(metadata["jwks_uri"].as_str().unwrap()).await;
+        Self(serde_json::from_value(keys).unwrap())
+    }
+
+    fn accepts(&self, access: &str) {
+        let key = self.0.find(&kid(access)).expect("the key was published before it signed");
+        let mut rules = Validation::new(Algorithm::ES256);
+        rules.set_issuer(&[ISSUER]);
+        rules.set_audience(&[ISSUER]);
+        let key = DecodingKey::from_jwk(key).unwrap();
+        jsonwebtoken::decode::<Value>(access, &key, &rules).expect("it verifies");
+    }
 }
 
-/// Proves that an access token is accepted at both replicas and by an independent library.
-async fn accepted(replicas: [&TestService; 2], access: &str) {
+/// Proves that an access token is accepted at both replicas and by both verifiers.
+async fn accepted(replicas: [&TestService; 2], verifiers: &[Verifier; 2], access: &str) {
     for replica in replicas {
         let answer = replica.me(access).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
-        let keys = key_set(replica).await;
-        let key = keys.find(header(access)["kid"].as_str().unwrap()).expect("it is published");
-        let mut rules = Validation::new(Algorithm::ES256);
-        rules.set_audience(&["http://localhost:8080"]);
-        let key = DecodingKey::from_jwk(key).unwrap();
-        jsonwebtoken::decode::<Value>(access, &key, &rules).expect("it verifies");
+    }
+    for verifier in verifiers {
+        verifier.accepts(access);
     }
 }
 
@@ -83,7 +106,11 @@ async fn rotate(config: &Path, key_use: &str) {
 }
 
 /// Refreshes and is accepted again and again, at one replica after the other, until told to stop.
-async fn live(replicas: [&TestService; 2], stop: &AtomicBool) -> (Tokens, u64) {
+async fn live(
+    replicas: [&TestService; 2],
+    verifiers: &[Verifier; 2],
+    stop: &AtomicBool,
+) -> (Tokens, u64) {
     let mut tokens = replicas[0].signed_in().await;
     let mut rounds = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -91,8 +118,8 @@ async fn live(replicas: [&TestService; 2], stop: &AtomicBool) -> (Tokens, u64) {
         let next = here.refreshed(&tokens.refresh).await;
         // The answer was lost, and the client asks the other one.
         assert!(there.refreshed(&tokens.refresh).await.refresh == next.refresh, "one successor");
-        accepted(replicas, &tokens.access).await;
-        accepted(replicas, &next.access).await;
+        accepted(replicas, verifiers, &tokens.access).await;
+        accepted(replicas, verifiers, &next.access).await;
         tokens = next;
         rounds += 1;
     }
@@ -103,10 +130,12 @@ async fn live(replicas: [&TestService; 2], stop: &AtomicBool) -> (Tokens, u64) {
 async fn keys_are_rotated_under_load_and_no_token_is_refused_anywhere() {
     let database = crate::common::database().await;
     let (a, b) = (replica(&database, 0).await, replica(&database, 0).await);
+    // Each has read the whole ring that the first to start has made, and no later one.
+    let verifiers = [Verifier::new(&a).await, Verifier::new(&b).await];
     let oldest = a.signed_in().await;
     let before = [kid(&oldest.access), kid(&oldest.refresh)];
     let stop = AtomicBool::new(false);
-    let clients = join_all((0..3).map(|_| live([&a, &b], &stop)));
+    let clients = join_all((0..3).map(|_| live([&a, &b], &verifiers, &stop)));
     let operator = async {
         let config = a.config_file();
         for key_use in ["access", "refresh"] {
@@ -116,7 +145,7 @@ async fn keys_are_rotated_under_load_and_no_token_is_refused_anywhere() {
         for replica in [&a, &b] {
             loop {
                 let tokens = replica.signed_in().await;
-                accepted([&a, &b], &tokens.access).await;
+                accepted([&a, &b], &verifiers, &tokens.access).await;
                 let now = [kid(&tokens.access), kid(&tokens.refresh)];
                 if now[0] != before[0] && now[1] != before[1] {
                     break;
@@ -131,10 +160,10 @@ async fn keys_are_rotated_under_load_and_no_token_is_refused_anywhere() {
         assert_ne!(kid(&tokens.access), "");
     }
     // What the former keys signed is as good as before.
-    accepted([&a, &b], &oldest.access).await;
+    accepted([&a, &b], &verifiers, &oldest.access).await;
     let next = b.refreshed(&oldest.refresh).await;
     assert_ne!(kid(&next.refresh), before[1]);
-    accepted([&a, &b], &next.access).await;
+    accepted([&a, &b], &verifiers, &next.access).await;
 }
 
 fn kid(token: &str) -> String {
