@@ -198,6 +198,7 @@ async fn a_sign_in_that_could_not_be_stored_is_stored_when_it_is_asked_for_again
     let still = tokio::time::timeout(Duration::from_secs(10), keyed(&service, &body, KEY).send());
     assert_error(still.await.unwrap().unwrap(), unavailable, "STORE_UNAVAILABLE").await;
     proxy.restore();
+    service.until_ready().await;
     let tokens = issued(keyed(&service, &body, KEY)).await;
     assert_eq!(service.idp().control().stats().token, asked + 1, "the code was sent once");
     assert_eq!(service.refreshed(&tokens.refresh).await.generation(), 1);

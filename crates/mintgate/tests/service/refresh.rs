@@ -467,6 +467,7 @@ async fn case_44_a_store_that_is_cut_off_is_503_and_the_same_token_works_afterwa
             assert_error(answer, StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE").await;
         }
         proxy.restore();
+        service.until_ready().await;
         current = service.refreshed(&current.refresh).await;
         assert_eq!(current.generation(), round);
     }

@@ -83,6 +83,7 @@ async fn a_database_that_goes_away_is_503_and_comes_back_without_a_restart() {
     assert_eq!(jwks.status(), StatusCode::OK);
 
     proxy.restore();
+    service.until_ready().await;
     assert_eq!(service.login(&service.code()).await.status(), StatusCode::OK);
 }
 

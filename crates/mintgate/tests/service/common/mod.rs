@@ -306,6 +306,18 @@ impl TestService {
         }
     }
 
+    /// Returns when the service has found its store again, as a load balancer does.
+    pub(crate) async fn until_ready(&self) {
+        let ready = async {
+            let url = self.ops_url("/health/ready");
+            while self.client.get(&url).send().await.expect("an answer").status() != StatusCode::OK
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), ready).await.expect("it is ready again");
+    }
+
     pub(crate) async fn metrics(&self) -> String {
         let answer = self.client.get(self.ops_url("/metrics")).send().await.expect("metrics");
         answer.text().await.expect("text")
