@@ -105,6 +105,21 @@ async fn one_after_another_ten_replays_are_answered_and_the_eleventh_is_reuse() 
 }
 
 #[tokio::test]
+async fn case_41_replays_that_come_at_once_do_not_count_towards_the_limit() {
+    let rig = Rig::new();
+    let first = rig.sign_in("ada").await;
+    let second = rig.refresh(&first.refresh).await.unwrap();
+    let tab = async || {
+        for _ in 0..12 {
+            let again = rig.refresh(&first.refresh).await.unwrap();
+            assert_eq!(again.refresh.expose(), second.refresh.expose());
+        }
+    };
+    tokio::join!(tab(), tab());
+    assert_eq!(session(&rig, first.session).await.refresh.generation, 1);
+}
+
+#[tokio::test]
 async fn until_used_a_lost_successor_is_replaced_and_works_no_more() {
     let config = RefreshConfig { lost_answer: LostAnswer::UntilUsed, ..refresh_config() };
     let rig = Rig::with(config);

@@ -203,6 +203,8 @@ impl RefreshTokenRepo for Between {
     }
 
     async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
+        // A real store takes a while, in which others come.
+        tokio::task::yield_now().await;
         match self.store.rotate(rotation).await? {
             RotateOutcome::Replayed(mut session)
                 if self.corrupts_replays.load(Ordering::SeqCst) =>
