@@ -50,6 +50,9 @@ pub enum AuthError {
     /// The refresh token is none of ours, or of no session there is.
     #[error("the refresh token is refused: {0}")]
     InvalidRefreshToken(String),
+    /// The refresh token is ours, and its session never had it.
+    #[error("the refresh token is newer than its session: has the store been set back?")]
+    RefreshTokenAhead,
     /// The refresh token has expired, or its session has.
     #[error("the refresh token has expired")]
     RefreshTokenExpired,
@@ -102,7 +105,7 @@ impl AuthError {
             Self::InvalidState(_) => "INVALID_STATE",
             Self::AccessDenied(_) => "ACCESS_DENIED",
             Self::InvalidAccessToken(_) => "INVALID_ACCESS_TOKEN",
-            Self::InvalidRefreshToken(_) => "INVALID_REFRESH_TOKEN",
+            Self::InvalidRefreshToken(_) | Self::RefreshTokenAhead => "INVALID_REFRESH_TOKEN",
             Self::RefreshTokenExpired => "REFRESH_TOKEN_EXPIRED",
             Self::RefreshTokenReused => "REFRESH_TOKEN_REUSED",
             Self::SessionRevoked(_) => "SESSION_REVOKED",
@@ -121,16 +124,9 @@ impl AuthError {
 }
 
 impl AuthError {
-    /// What [`InvalidRefreshToken`](Self::InvalidRefreshToken) says of a token its session never had.
-    pub(crate) const AHEAD: &str = "it is newer than its session: has the store been set back?";
-
     /// Whether an operator should look into it: a token was stolen, or the store was set back.
     pub fn is_alarming(&self) -> bool {
-        match self {
-            Self::RefreshTokenReused => true,
-            Self::InvalidRefreshToken(reason) => reason == Self::AHEAD,
-            _ => false,
-        }
+        matches!(self, Self::RefreshTokenReused | Self::RefreshTokenAhead)
     }
 }
 

@@ -15,8 +15,8 @@ use crate::ports::{
 };
 use crate::repeats::ProvenSignIns;
 use crate::{
-    AuthError, AuthorizationCode, CodeVerifier, IdTokenText, Nonce, ProviderRegistry,
-    RegisteredProvider, RolePolicy, SetCookie, SignedToken, TokenHash, UsedCodes,
+    AuthError, AuthorizationCode, CodeVerifier, IdTokenText, IssuedTokens, Nonce, ProviderRegistry,
+    RegisteredProvider, RolePolicy, TokenDelivery, TokenHash, UsedCodes,
 };
 
 /// How often a first sign-in looks again when the same person is being created elsewhere.
@@ -32,16 +32,6 @@ pub enum Credential {
     Code(AuthorizationCode),
     /// An ID token it obtained itself.
     IdToken(IdTokenText),
-}
-
-/// Where the tokens go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum TokenDelivery {
-    /// Two HttpOnly cookies; the refresh token is not in the body.
-    #[default]
-    Cookie,
-    /// The body alone, for native apps.
-    Body,
 }
 
 /// A request for tokens, its syntax checked.
@@ -65,27 +55,6 @@ pub struct TokenRequest {
     pub client: ClientInfo,
     /// What a repetition of this request is known by.
     pub idempotency: Option<IdempotencyKey>,
-}
-
-/// A session's tokens, as they are answered.
-#[derive(Debug)]
-pub struct IssuedTokens {
-    /// The provider the session was opened with.
-    pub provider: ProviderId,
-    /// The user.
-    pub user: UserId,
-    /// The session.
-    pub session: SessionId,
-    /// The access token.
-    pub access: SignedToken,
-    /// Its remaining life.
-    pub access_expires_in: Duration,
-    /// The refresh token.
-    pub refresh: SignedToken,
-    /// Its remaining life.
-    pub refresh_expires_in: Duration,
-    /// The cookies, in cookie delivery.
-    pub cookies: Option<[SetCookie; 2]>,
 }
 
 /// What issuing tokens can be told.

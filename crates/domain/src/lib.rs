@@ -23,9 +23,9 @@ mod secret;
 pub use codes::UsedCodes;
 pub use error::{AuthError, FieldError};
 pub use issue_tokens::{
-    Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts, IssuedTokens, TokenDelivery,
-    TokenRequest,
+    Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts, TokenRequest,
 };
+pub use minting::{IssuedTokens, TokenDelivery};
 pub use own_sessions::{OwnSessions, SessionProof};
 pub use refresh_session::{RefreshConfig, RefreshPorts, RefreshSession};
 pub use registry::{ProviderPolicy, ProviderRegistry, RegisteredProvider, Requirement};

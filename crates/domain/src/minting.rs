@@ -8,7 +8,38 @@ use crate::model::{
     Timestamp, UserId,
 };
 use crate::ports::{CookiePolicy, Entropy, SessionTokens, TokenSigner};
-use crate::{AuthError, IssuedTokens, SetCookie, SignedToken, TokenDelivery, TokenHash};
+use crate::{AuthError, SetCookie, SignedToken, TokenHash};
+
+/// Where the tokens go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenDelivery {
+    /// Two HttpOnly cookies; the refresh token is not in the body.
+    #[default]
+    Cookie,
+    /// The body alone, for native apps.
+    Body,
+}
+
+/// A session's tokens, as they are answered.
+#[derive(Debug)]
+pub struct IssuedTokens {
+    /// The provider the session was opened with.
+    pub provider: ProviderId,
+    /// The user.
+    pub user: UserId,
+    /// The session.
+    pub session: SessionId,
+    /// The access token.
+    pub access: SignedToken,
+    /// Its remaining life.
+    pub access_expires_in: Duration,
+    /// The refresh token.
+    pub refresh: SignedToken,
+    /// Its remaining life.
+    pub refresh_expires_in: Duration,
+    /// The cookies, in cookie delivery.
+    pub cookies: Option<[SetCookie; 2]>,
+}
 
 /// Everything that has to do with signing, and nothing that has to do with storing.
 #[derive(Clone)]

@@ -106,9 +106,11 @@ impl RefreshSession {
             Err(AuthError::SessionRevoked(_) | AuthError::AccessDenied(_)) => {
                 RefreshResult::Revoked
             }
-            Err(AuthError::InvalidRefreshToken(_) | AuthError::InvalidRequest(_)) => {
-                RefreshResult::Invalid
-            }
+            Err(
+                AuthError::InvalidRefreshToken(_)
+                | AuthError::RefreshTokenAhead
+                | AuthError::InvalidRequest(_),
+            ) => RefreshResult::Invalid,
             Err(_) => RefreshResult::Failed,
         };
         let took = self.ports.clock.monotonic().saturating_sub(started);
@@ -200,9 +202,7 @@ impl RefreshSession {
                 )
                 | RotateOutcome::Expired => return Err(AuthError::RefreshTokenExpired),
                 RotateOutcome::Revoked(reason) => return Err(AuthError::SessionRevoked(reason)),
-                RotateOutcome::Ahead => {
-                    return Err(AuthError::InvalidRefreshToken(AuthError::AHEAD.to_owned()));
-                }
+                RotateOutcome::Ahead => return Err(AuthError::RefreshTokenAhead),
                 RotateOutcome::Unknown => {
                     let text = "there is no such session of this user";
                     return Err(AuthError::InvalidRefreshToken(text.to_owned()));

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, IdempotencyKey, KeyId, NewSession,
-    NewUser, ProviderId, RefreshClaims, RevokeReason, Role, Rotation, Session, SessionId,
-    SessionOpening, SessionOwner, Timestamp, UserId, VerifiedIdentity,
+    AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, KeyId, NewSession, NewUser, ProviderId,
+    RefreshClaims, Role, SessionOpening, SessionOwner, Timestamp, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
-    CodeGrant, CookiePolicy, CookieTooLarge, EndOutcome, IdentityProvider, OpenOutcome,
-    ProviderError, ProviderTokens, RefreshTokenRepo, RotateOutcome, SessionTokens, SigningError,
-    StoreError, TokenSigner, UserDirectory as _,
+    CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, OpenOutcome, ProviderError,
+    ProviderTokens, RefreshTokenRepo, SessionTokens, SigningError, StoreError, TokenSigner,
+    UserDirectory as _,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts,
@@ -22,7 +21,8 @@ use mintgate_domain::{
     TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
-    ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy, StoreUnderTest as _,
+    Behind, Interposed, ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy,
+    StoreUnderTest as _,
 };
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -97,57 +97,17 @@ struct Overtaken {
 }
 
 #[async_trait]
-impl RefreshTokenRepo for Overtaken {
+impl Interposed for Overtaken {
+    fn store(&self) -> &dyn RefreshTokenRepo {
+        &self.store
+    }
+
     async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
         let other = self.by.lock().unwrap().take();
         if let Some(other) = other {
             assert_eq!(self.store.open_session(&other).await?, OpenOutcome::Opened);
         }
         self.store.open_session(opening).await
-    }
-
-    async fn find_opening(
-        &self,
-        key: TokenHash,
-        now: Timestamp,
-    ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
-        self.store.find_opening(key, now).await
-    }
-
-    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
-        self.store.rotate(rotation).await
-    }
-
-    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        self.store.find_session(id).await
-    }
-
-    async fn live_sessions(
-        &self,
-        user: UserId,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Session>, StoreError> {
-        self.store.live_sessions(user, now, limit).await
-    }
-
-    async fn end_session(
-        &self,
-        id: SessionId,
-        user: UserId,
-        reason: RevokeReason,
-        now: Timestamp,
-    ) -> Result<EndOutcome, StoreError> {
-        self.store.end_session(id, user, reason, now).await
-    }
-
-    async fn end_user_sessions(
-        &self,
-        user: UserId,
-        reason: RevokeReason,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        self.store.end_user_sessions(user, reason, now).await
     }
 }
 
@@ -248,7 +208,7 @@ async fn two_first_sign_ins_of_one_person_at_once_end_as_one_user_with_two_sessi
     let other = someone_elses_opening().await;
     let other_user = other.owner.user_id();
     let store = MemoryStore::default();
-    let overtaken = Overtaken { store: store.clone(), by: Mutex::new(Some(other)) };
+    let overtaken = Behind(Overtaken { store: store.clone(), by: Mutex::new(Some(other)) });
     let rig = rig_with(store, Arc::new(overtaken), config(), 1);
 
     let tokens = rig.issue.issue(request("code")).await.unwrap();

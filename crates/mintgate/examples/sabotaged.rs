@@ -11,14 +11,9 @@ use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application, Overrides};
 use mintgate::settings::{Settings, StoreUrl};
 use mintgate::system::OsEntropy;
-use mintgate_domain::TokenHash;
-use mintgate_domain::model::{
-    IdempotencyKey, RevokeReason, Rotation, Session, SessionId, SessionOpening, Timestamp, UserId,
-    Verdict,
-};
-use mintgate_domain::ports::{
-    EndOutcome, Entropy, OpenOutcome, RefreshTokenRepo, RotateOutcome, StoreError,
-};
+use mintgate_domain::model::{Rotation, Session, Verdict};
+use mintgate_domain::ports::{Entropy, RefreshTokenRepo, RotateOutcome, StoreError};
+use mintgate_testkit::{Behind, Interposed};
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls};
 
@@ -53,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
     let database = url.expose().to_owned();
     let overrides = Overrides {
         sessions: Some(Box::new(move |inner| {
-            Arc::new(CheckThenUpdate { inner, database, client: Mutex::new(None) })
+            Arc::new(Behind(CheckThenUpdate { inner, database, client: Mutex::new(None) }))
         })),
         ..Overrides::default()
     };
@@ -111,7 +106,11 @@ impl CheckThenUpdate {
 }
 
 #[async_trait]
-impl RefreshTokenRepo for CheckThenUpdate {
+impl Interposed for CheckThenUpdate {
+    fn store(&self) -> &dyn RefreshTokenRepo {
+        &*self.inner
+    }
+
     async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
         let Some(read) = self.inner.find_session(rotation.session).await? else {
             return Ok(RotateOutcome::Unknown);
@@ -126,49 +125,5 @@ impl RefreshTokenRepo for CheckThenUpdate {
             .map_err(|error| StoreError::Unavailable(format!("{error:#}")))?;
         let session = Session { refresh: rotation.successor.clone(), ..read };
         Ok(RotateOutcome::Rotated(Box::new(session)))
-    }
-
-    async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
-        self.inner.open_session(opening).await
-    }
-
-    async fn find_opening(
-        &self,
-        key: TokenHash,
-        now: Timestamp,
-    ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
-        self.inner.find_opening(key, now).await
-    }
-
-    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        self.inner.find_session(id).await
-    }
-
-    async fn live_sessions(
-        &self,
-        user: UserId,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Session>, StoreError> {
-        self.inner.live_sessions(user, now, limit).await
-    }
-
-    async fn end_session(
-        &self,
-        id: SessionId,
-        user: UserId,
-        reason: RevokeReason,
-        now: Timestamp,
-    ) -> Result<EndOutcome, StoreError> {
-        self.inner.end_session(id, user, reason, now).await
-    }
-
-    async fn end_user_sessions(
-        &self,
-        user: UserId,
-        reason: RevokeReason,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        self.inner.end_user_sessions(user, reason, now).await
     }
 }

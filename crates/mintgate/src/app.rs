@@ -11,12 +11,11 @@ use actix_web::dev::Server;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, HttpServer, middleware};
 use anyhow::Context as _;
-use mintgate_domain::ports::{CircuitState, Clock, Metrics, RefreshTokenRepo};
+use mintgate_domain::ports::{Clock, Metrics, RefreshTokenRepo};
 use mintgate_domain::{
-    IssueTokens, IssueTokensConfig, IssueTokensPorts, OwnSessions, ProviderPolicy,
-    ProviderRegistry, RefreshConfig, RefreshPorts, RefreshSession, RegisteredProvider, RolePolicy,
+    IssueTokens, IssueTokensConfig, IssueTokensPorts, OwnSessions, RefreshConfig, RefreshPorts,
+    RefreshSession, RolePolicy,
 };
-use mintgate_identity_openid::{OpenIdConfig, OpenIdProvider};
 use mintgate_signer_jose::{JoseTokens, KeyRing, TokensConfig};
 use tokio::runtime::Handle;
 
@@ -25,7 +24,8 @@ use crate::http::{self, AppParts, AppState, HttpCookiePolicy};
 use crate::keys::{self, KeyTrouble};
 use crate::metrics::PrometheusMetrics;
 use crate::ops::{self, OpsState};
-use crate::settings::{ProviderSettings, Settings};
+use crate::providers::providers;
+use crate::settings::Settings;
 use crate::store::Store;
 use crate::system::{OsEntropy, SystemClock};
 
@@ -259,7 +259,7 @@ fn parts(settings: &Settings, shared: &Shared) -> anyhow::Result<AppParts> {
     };
     let tokens = Arc::new(JoseTokens::new(config, Arc::clone(ring))?);
     let issue_ports = IssueTokensPorts {
-        providers: providers(settings, clock, metrics)?,
+        providers: providers(settings, clock, &(metrics.clone() as Arc<dyn Metrics>))?,
         users: store.users(),
         sessions: Arc::clone(sessions),
         signer: tokens.clone(),
@@ -364,41 +364,6 @@ fn refresh_config(settings: &Settings) -> RefreshConfig {
         lost_answer: settings.refresh.lost_answer,
         body_delivery: settings.tokens.body_delivery,
     }
-}
-
-fn providers(
-    settings: &Settings,
-    clock: &Arc<dyn Clock>,
-    metrics: &Arc<PrometheusMetrics>,
-) -> anyhow::Result<ProviderRegistry> {
-    let register = |provider: &ProviderSettings| -> anyhow::Result<RegisteredProvider> {
-        let adapter = OpenIdProvider::new(
-            OpenIdConfig {
-                id: provider.id.clone(),
-                issuer: provider.issuer.clone(),
-                client_id: provider.client_id.clone(),
-                client_secret: provider.client_secret.clone(),
-                id_token_algorithms: provider.id_token_algorithms.clone(),
-                userinfo: provider.userinfo,
-                allow_private_network: provider.allow_private_network,
-                connect_timeout: provider.connect_timeout,
-                timeout: provider.timeout,
-            },
-            Arc::clone(clock),
-            Arc::clone(metrics) as Arc<dyn Metrics>,
-        )
-        .with_context(|| format!("provider {}", provider.id))?;
-        metrics.provider_circuit(&provider.id, CircuitState::Closed);
-        let policy = ProviderPolicy {
-            id: provider.id.clone(),
-            issuer: provider.issuer.clone(),
-            redirect_uris: provider.redirect_uris.clone(),
-            pkce: provider.pkce,
-            nonce: provider.nonce,
-        };
-        Ok(RegisteredProvider { policy, adapter: Arc::new(adapter) })
-    };
-    settings.providers.iter().map(register).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod logging;
 pub mod metrics;
 mod ops;
+mod providers;
 pub mod settings;
 mod store;
 pub mod system;

@@ -1,5 +1,7 @@
 //! The published key set (RFC 7517 §5).
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintgate_domain::ports::JwksDocument;
@@ -10,11 +12,12 @@ use crate::SigningKey;
 use crate::key::PublicParameters;
 
 /// The set of these keys' public halves; a symmetric key has none and is left out.
-pub(crate) fn document<'a>(keys: impl Iterator<Item = &'a SigningKey>) -> JwksDocument {
-    let keys: Vec<Value> = keys.filter_map(public_jwk).collect();
+pub(crate) fn document(keys: &[&SigningKey]) -> JwksDocument {
+    let algorithms: BTreeSet<_> = keys.iter().map(|key| key.algorithm().name()).collect();
+    let keys: Vec<Value> = keys.iter().filter_map(|key| public_jwk(key)).collect();
     let json = json!({ "keys": keys }).to_string();
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(sha256(json.as_bytes())));
-    JwksDocument { json, etag }
+    JwksDocument { json, etag, algorithms: algorithms.into_iter().collect() }
 }
 
 fn public_jwk(key: &SigningKey) -> Option<Value> {

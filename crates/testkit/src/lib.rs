@@ -10,6 +10,7 @@
 mod clock;
 pub mod cut_proxy;
 mod entropy;
+mod interposed;
 mod memory_store;
 mod metrics;
 pub mod openings;
@@ -21,6 +22,7 @@ mod store_under_test;
 
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
+pub use interposed::{Behind, Interposed};
 pub use memory_store::MemoryStore;
 pub use metrics::{MetricEvent, NoMetrics, RecordingMetrics};
 pub use store_under_test::{Dump, Store, StoreUnderTest};

@@ -185,13 +185,17 @@ mod tests {
 
         let frozen = Frozen::with_children(process.pid()).unwrap();
         assert_eq!(frozen.count(), 2);
-        let count = {
-            // What the children's own children do ends by itself.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            ticks()
+        // As the kernel sees it: T is stopped (proc(5)).
+        let stopped = || async {
+            for pid in &frozen.0 {
+                let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
+                let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+                ensure!(state == Some('T'), "{state:?}");
+            }
+            Ok(())
         };
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(ticks(), count);
+        until(limit, stopped).await.unwrap();
+        let count = ticks();
 
         drop(frozen);
         until(limit, || more_than(count)).await.unwrap();

@@ -7,6 +7,9 @@ pub struct JwksDocument {
     pub json: String,
     /// A strong entity tag, quotes included.
     pub etag: String,
+    /// The `alg` (RFC 7518 §3.1) of each key that signs access tokens, has signed or will sign them,
+    /// once; also of a symmetric key, which is not in the set.
+    pub algorithms: Vec<&'static str>,
 }
 
 /// Publishes the keys that others verify our tokens with.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::model::{
     AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, IdempotencyKey, KeyId, LostAnswer,
-    ProviderId, RefreshClaims, RevokeReason, Role, Rotation, Session, SessionId, SessionOpening,
-    Timestamp, UserId, VerifiedIdentity,
+    ProviderId, RefreshClaims, Role, Rotation, Session, SessionId, SessionOpening, Timestamp,
+    UserId, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
-    Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, EndOutcome, IdentityProvider, OpenOutcome,
+    Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, OpenOutcome,
     ProviderError, ProviderTokens, RefreshTokenRepo, RotateOutcome, SessionTokens, SigningError,
     StoreError, TokenSigner, TokenVerifier, VerifiedAccess, VerifiedRefresh, VerifyError,
 };
@@ -21,7 +21,9 @@ use mintgate_domain::{
     RefreshSession, RegisteredProvider, Requirement, RolePolicy, SetCookie, SignedToken,
     TokenDelivery, TokenHash, TokenRequest,
 };
-use mintgate_testkit::{ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy};
+use mintgate_testkit::{
+    Behind, Interposed, ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy,
+};
 use uuid::Uuid;
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
@@ -183,7 +185,11 @@ pub(crate) struct Between {
 }
 
 #[async_trait]
-impl RefreshTokenRepo for Between {
+impl Interposed for Between {
+    fn store(&self) -> &dyn RefreshTokenRepo {
+        &self.store
+    }
+
     async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
         if self.fails_openings.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("down".to_owned()));
@@ -215,44 +221,12 @@ impl RefreshTokenRepo for Between {
             outcome => Ok(outcome),
         }
     }
-
-    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        self.store.find_session(id).await
-    }
-
-    async fn live_sessions(
-        &self,
-        user: UserId,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Session>, StoreError> {
-        self.store.live_sessions(user, now, limit).await
-    }
-
-    async fn end_session(
-        &self,
-        id: SessionId,
-        user: UserId,
-        reason: RevokeReason,
-        now: Timestamp,
-    ) -> Result<EndOutcome, StoreError> {
-        self.store.end_session(id, user, reason, now).await
-    }
-
-    async fn end_user_sessions(
-        &self,
-        user: UserId,
-        reason: RevokeReason,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        self.store.end_user_sessions(user, reason, now).await
-    }
 }
 
 /// Everything a session meets in its life.
 pub(crate) struct Rig {
     pub(crate) store: MemoryStore,
-    pub(crate) between: Arc<Between>,
+    pub(crate) between: Arc<Behind<Between>>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) tokens: Arc<PlainTokens>,
     pub(crate) metrics: Arc<RecordingMetrics>,
@@ -282,12 +256,12 @@ impl Rig {
     /// With another configuration of refreshes.
     pub(crate) fn with(config: RefreshConfig) -> Self {
         let store = MemoryStore::default();
-        let between = Arc::new(Between {
+        let between = Arc::new(Behind(Between {
             store: store.clone(),
             corrupts_replays: AtomicBool::new(false),
             hides_an_opening: AtomicBool::new(false),
             fails_openings: AtomicBool::new(false),
-        });
+        }));
         let sessions: Arc<dyn RefreshTokenRepo> = between.clone();
         let clock = Arc::new(ManualClock::default());
         let tokens = Arc::new(PlainTokens::default());

@@ -15,12 +15,7 @@ pub(super) async fn run<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
     let mut task = AbortOnDrop(runtime.spawn(work));
-    match (&mut task.0).await {
-        Ok(output) => output,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // Only the end of the runtime or of this future cancels it, and then nobody waits.
-        Err(_) => std::future::pending().await,
-    }
+    output(&mut task.0).await
 }
 
 /// Runs a future there to its end, also when the caller is cancelled; panics where the caller waits.
@@ -30,9 +25,14 @@ pub(super) async fn run_detached<T: Send + 'static>(
     runtime: &Handle,
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
-    match runtime.spawn(work).await {
+    output(&mut runtime.spawn(work)).await
+}
+
+async fn output<T>(task: &mut JoinHandle<T>) -> T {
+    match task.await {
         Ok(output) => output,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // Only the end of the runtime, or of whoever waits, cancels it, and then nobody waits.
         Err(_) => std::future::pending().await,
     }
 }

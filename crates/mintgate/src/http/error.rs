@@ -295,6 +295,7 @@ impl From<AuthError> for ApiError {
             | AuthError::AccessDenied(_)
             | AuthError::InvalidAccessToken(_)
             | AuthError::InvalidRefreshToken(_)
+            | AuthError::RefreshTokenAhead
             | AuthError::RefreshTokenExpired
             | AuthError::RefreshTokenReused
             | AuthError::SessionRevoked(_)

@@ -1,6 +1,9 @@
 //! `GET /.well-known/jwks.json`: the keys others verify our tokens with.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse, web};
+use mintgate_domain::ports::JwksDocument;
 
 use super::error::{ApiError, ErrorKind};
 use super::{AppState, public_document};
@@ -10,9 +13,16 @@ pub(super) async fn show(
     request: HttpRequest,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
-    match state.parts.public_keys.jwks() {
-        Some(document) => Ok(public_document::answer(&request, &document.json, &document.etag)),
-        None => Err(ApiError::new(ErrorKind::STORE_UNAVAILABLE)
-            .with_detail("the signing keys are not loaded")),
-    }
+    let document = published_keys(&state)?;
+    Ok(public_document::answer(&request, &document.json, &document.etag))
+}
+
+/// The keys as they are published at present.
+///
+/// # Errors
+/// `STORE_UNAVAILABLE` as long as none have been loaded.
+pub(super) fn published_keys(state: &AppState) -> Result<Arc<JwksDocument>, ApiError> {
+    state.parts.public_keys.jwks().ok_or_else(|| {
+        ApiError::new(ErrorKind::STORE_UNAVAILABLE).with_detail("the signing keys are not loaded")
+    })
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::error::{ApiError, ErrorKind};
+use super::jwks::published_keys;
 use super::{AppState, public_document};
 use crate::settings::Settings;
 
@@ -31,39 +32,48 @@ struct Document<'a> {
     /// Required, though RFC 8414 §3.2 leaves out what has no elements.
     response_types_supported: [&'a str; 0],
     subject_types_supported: [&'a str; 1],
-    /// How access tokens are signed; some verifiers accept no other algorithm than these.
-    id_token_signing_alg_values_supported: [&'a str; 1],
+    /// How access tokens are signed, those of former keys included; some verifiers accept no other
+    /// algorithm than these.
+    id_token_signing_alg_values_supported: &'a [&'a str],
 }
 
-/// The document, and where it is found.
+/// What the document says for good, and where it is found.
 #[derive(Debug)]
 pub(super) struct Metadata {
-    json: String,
-    etag: String,
+    issuer: String,
+    jwks_uri: String,
     paths: [String; 3],
 }
 
 impl Metadata {
     pub(super) fn new(settings: &Settings) -> Self {
-        let tokens = &settings.tokens;
-        Self::of(&tokens.issuer, &settings.server.public_url, tokens.algorithm.name())
+        Self::of(&settings.tokens.issuer, &settings.server.public_url)
     }
 
-    fn of(issuer: &str, public_url: &Url, algorithm: &str) -> Self {
+    fn of(issuer: &str, public_url: &Url) -> Self {
         let origin = public_url.origin().ascii_serialization();
+        let jwks_uri = format!("{origin}/.well-known/jwks.json");
+        Self { issuer: issuer.to_owned(), jwks_uri, paths: paths(issuer) }
+    }
+
+    fn document(&self, algorithms: &[&str]) -> String {
         let document = Document {
-            issuer,
-            jwks_uri: &format!("{origin}/.well-known/jwks.json"),
+            issuer: &self.issuer,
+            jwks_uri: &self.jwks_uri,
             response_types_supported: [],
             subject_types_supported: ["public"],
-            id_token_signing_alg_values_supported: [algorithm],
+            id_token_signing_alg_values_supported: algorithms,
         };
         // Texts and arrays of texts: there is nothing that could not be written as JSON.
-        let json = serde_json::to_string(&document).unwrap_or_default();
-        let digest = TokenHash::of(&json);
-        let tag = u128::from_be_bytes(std::array::from_fn(|i| digest.as_bytes()[i]));
-        Self { etag: format!("\"{tag:032x}\""), json, paths: paths(issuer) }
+        serde_json::to_string(&document).unwrap_or_default()
     }
+}
+
+/// A strong entity tag of this text.
+fn etag(json: &str) -> String {
+    let digest = TokenHash::of(json);
+    let tag = u128::from_be_bytes(std::array::from_fn(|i| digest.as_bytes()[i]));
+    format!("\"{tag:032x}\"")
 }
 
 /// An issuer with a path has its document below it (OIDC Discovery §4) or between host and path
@@ -87,7 +97,8 @@ pub(super) async fn show(
     if !metadata.paths.iter().any(|path| path == request.path()) {
         return Err(ApiError::new(ErrorKind::NOT_FOUND));
     }
-    Ok(public_document::answer(&request, &metadata.json, &metadata.etag))
+    let json = metadata.document(&published_keys(&state)?.algorithms);
+    Ok(public_document::answer(&request, &json, &etag(&json)))
 }
 
 #[cfg(test)]
@@ -97,13 +108,13 @@ mod tests {
     #[test]
     fn the_document_says_where_the_keys_are_and_names_no_endpoint_we_do_not_have() {
         let url = Url::parse("https://auth.example.com").unwrap();
-        let metadata = Metadata::of("https://id.example.com/", &url, "EdDSA");
+        let json = Metadata::of("https://id.example.com/", &url).document(&["ES256", "EdDSA"]);
         assert_eq!(
-            metadata.json,
-            r#"{"issuer":"https://id.example.com/","jwks_uri":"https://auth.example.com/.well-known/jwks.json","response_types_supported":[],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["EdDSA"]}"#
+            json,
+            r#"{"issuer":"https://id.example.com/","jwks_uri":"https://auth.example.com/.well-known/jwks.json","response_types_supported":[],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["ES256","EdDSA"]}"#
         );
-        assert_eq!(metadata.etag.len(), 34);
-        assert_ne!(metadata.etag, Metadata::of("https://id.example.com", &url, "EdDSA").etag);
+        assert_eq!(etag(&json).len(), 34);
+        assert_ne!(etag(&json), etag(""));
     }
 
     #[test]

@@ -54,13 +54,14 @@ async fn log_whose(
     token: &PresentedToken,
     error: &AuthError,
 ) {
-    let is_genuine = match error {
+    let is_genuine = matches!(
+        error,
         AuthError::RefreshTokenExpired
-        | AuthError::RefreshTokenReused
-        | AuthError::SessionRevoked(_)
-        | AuthError::AccessDenied(_) => true,
-        other => other.is_alarming(),
-    };
+            | AuthError::RefreshTokenReused
+            | AuthError::RefreshTokenAhead
+            | AuthError::SessionRevoked(_)
+            | AuthError::AccessDenied(_)
+    );
     if is_genuine && let Ok(said) = state.parts.own_sessions.verifier.verify_refresh(token).await {
         LogFields::update(request, |fields| {
             fields.user = Some(said.subject);

@@ -8,7 +8,6 @@ use crate::common::{
 use crate::on_both_stores;
 use futures_util::future::join_all;
 use mintgate_mock_idp::{FaultKind, Faults, IdTokenRecipe};
-use mintgate_testkit::cut_proxy::CutProxy;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -174,30 +173,20 @@ on_both_stores! {
 
 #[tokio::test]
 async fn a_sign_in_that_could_not_be_stored_is_stored_when_it_is_asked_for_again() {
-    let database = crate::common::database().await;
-    let proxy = CutProxy::start(database.host_and_port()).await;
-    let service = TestService::start_with(
-        Store::Postgres,
-        Options {
-            store_url: Some(database.url_through(proxy.address())),
-            store_timeout_ms: 1000,
-            ..Options::default()
-        },
-    )
-    .await;
+    let service = TestService::behind_a_line().await;
     issued(service.post(&bare(&service.code()))).await;
     slow_exchange(&service, 500);
     let asked = service.idp().control().stats().token;
     let body = bare(&service.code());
     let (answer, ()) = tokio::join!(keyed(&service, &body, KEY).send(), async {
         until_the_provider_is_asked(&service, asked).await;
-        proxy.cut();
+        service.line().cut();
     });
     let unavailable = StatusCode::SERVICE_UNAVAILABLE;
     assert_error(answer.unwrap(), unavailable, "STORE_UNAVAILABLE").await;
     let still = tokio::time::timeout(Duration::from_secs(10), keyed(&service, &body, KEY).send());
     assert_error(still.await.unwrap().unwrap(), unavailable, "STORE_UNAVAILABLE").await;
-    proxy.restore();
+    service.line().restore();
     service.until_ready().await;
     let tokens = issued(keyed(&service, &body, KEY)).await;
     assert_eq!(service.idp().control().stats().token, asked + 1, "the code was sent once");

@@ -7,7 +7,6 @@ use crate::common::session::{LOGOUT, REFRESH, cookies};
 use crate::common::{Options, Store, TestService, Tokens, assert_error, bare, claims, header, log};
 use crate::on_both_stores;
 use futures_util::future::join_all;
-use mintgate_testkit::cut_proxy::CutProxy;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -437,20 +436,10 @@ async fn race(service: &TestService, raced: &AtomicUsize, won: &AtomicUsize) {
 
 #[tokio::test]
 async fn case_44_a_store_that_is_cut_off_is_503_and_the_same_token_works_afterwards() {
-    let database = crate::common::database().await;
-    let proxy = CutProxy::start(database.host_and_port()).await;
-    let service = TestService::start_with(
-        Store::Postgres,
-        Options {
-            store_url: Some(database.url_through(proxy.address())),
-            store_timeout_ms: 1000,
-            ..Options::default()
-        },
-    )
-    .await;
+    let service = TestService::behind_a_line().await;
     let mut current = service.signed_in().await;
     for round in 1..=3 {
-        proxy.cut();
+        service.line().cut();
         let requests = [
             service.refresh(&current.refresh),
             service.me(&current.access),
@@ -466,7 +455,7 @@ async fn case_44_a_store_that_is_cut_off_is_503_and_the_same_token_works_afterwa
             assert!(cookies(&answer).is_empty(), "the session lives on");
             assert_error(answer, StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE").await;
         }
-        proxy.restore();
+        service.line().restore();
         service.until_ready().await;
         current = service.refreshed(&current.refresh).await;
         assert_eq!(current.generation(), round);

@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::common::{Options, Store, TestService, assert_error, bare};
 use crate::on_both_stores;
 use mintgate_mock_idp::{FaultKind, Faults};
-use mintgate_testkit::cut_proxy::CutProxy;
 use reqwest::StatusCode;
 
 on_both_stores! {
@@ -57,20 +56,10 @@ on_both_stores! {
 
 #[tokio::test]
 async fn a_database_that_goes_away_is_503_and_comes_back_without_a_restart() {
-    let database = crate::common::database().await;
-    let proxy = CutProxy::start(database.host_and_port()).await;
-    let service = TestService::start_with(
-        Store::Postgres,
-        Options {
-            store_url: Some(database.url_through(proxy.address())),
-            store_timeout_ms: 1000,
-            ..Options::default()
-        },
-    )
-    .await;
+    let service = TestService::behind_a_line().await;
     assert_eq!(service.login(&service.code()).await.status(), StatusCode::OK);
 
-    proxy.cut();
+    service.line().cut();
     let code = service.code();
     let answer = tokio::time::timeout(Duration::from_secs(10), service.login(&code)).await;
     let answer = answer.expect("a refusal in bounded time");
@@ -82,7 +71,7 @@ async fn a_database_that_goes_away_is_503_and_comes_back_without_a_restart() {
     let jwks = service.client.get(service.url("/.well-known/jwks.json")).send().await.unwrap();
     assert_eq!(jwks.status(), StatusCode::OK);
 
-    proxy.restore();
+    service.line().restore();
     service.until_ready().await;
     assert_eq!(service.login(&service.code()).await.status(), StatusCode::OK);
 }

@@ -99,8 +99,8 @@ impl Snapshot {
         if let Some(entry) = refresh.iter().find(|entry| !entry.algorithm().is_deterministic()) {
             return Err(KeyRingError::NotDeterministic(entry.algorithm()));
         }
-        let published = || access.iter().map(|entry| entry.prepared.key());
-        let jwks = (!access.is_empty()).then(|| Arc::new(jwks::document(published())));
+        let keys: Vec<_> = access.iter().map(|entry| entry.prepared.key()).collect();
+        let jwks = (!keys.is_empty()).then(|| Arc::new(jwks::document(&keys)));
         Ok(Self { access, refresh, jwks })
     }
 

@@ -60,10 +60,10 @@ impl KeyRing {
         housekeeping: &dyn Housekeeping,
     ) -> Result<Vec<KeyChange>, KeyRingError> {
         let mut changes = Vec::new();
+        self.load().await?;
         for key_use in KeyUse::ALL.into_iter().filter(|key_use| self.is_managed(*key_use)) {
             let mut in_use = HashSet::new();
             let mut lost_races = 0;
-            self.load().await?;
             while let Some(step) = self.next_step(key_use, &in_use) {
                 if let Step::RemoveUnlessInUse(id) = &step
                     && housekeeping.refresh_key_in_use(id, self.now()).await?

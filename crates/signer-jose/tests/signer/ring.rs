@@ -321,6 +321,9 @@ async fn another_algorithm_comes_in_by_rotation() {
     assert_eq!(replica.maintain().await, ["added access 3", "added refresh 3"]);
     assert_eq!(replica.current(KeyUse::Access).algorithm, Algorithm::Es256);
     assert_eq!(replica.states(KeyUse::Access), ["1 current", "2 next", "3 next"]);
+    // Verifiers are told of the one that signs and of the one to come, and then of the one that did.
+    let algorithms = || replica.tokens.jwks().unwrap().algorithms.clone();
+    assert_eq!(algorithms(), ["ES256", "EdDSA"]);
     world.clock.advance(PUBLISH_AHEAD.saturating_sub(SECOND));
     assert!(replica.maintain().await.is_empty());
 
@@ -333,6 +336,7 @@ async fn another_algorithm_comes_in_by_rotation() {
         assert_eq!(replica.states(key_use), ["1 former", "3 current", "4 next"]);
         assert_eq!(replica.current(key_use).algorithm, Algorithm::EdDsa);
     }
+    assert_eq!(algorithms(), ["ES256", "EdDSA"]);
     assert!(replica.maintain().await.is_empty());
     replica.verify(&access).await.unwrap();
     replica.verify_refresh(&refresh).await.unwrap();

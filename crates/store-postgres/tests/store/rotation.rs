@@ -176,8 +176,9 @@ async fn the_window_is_measured_by_the_databases_clock() {
     assert!(matches!(outcome, RotateOutcome::Replayed(_)), "{outcome:?}");
 }
 
-#[tokio::test]
-async fn a_replay_that_came_in_time_is_answered_though_the_window_ends_while_it_waits() {
+/// What a replay is told that waits for so long while the row it is about says that the rotation was
+/// half a minute ago. The window is a second.
+async fn told_after_waiting(waited: Duration) -> RotateOutcome {
     let meeting = meeting().await;
     let clock = Arc::new(ManualClock::default());
     let here = config(meeting.test.database.url());
@@ -186,17 +187,25 @@ async fn a_replay_that_came_in_time_is_answered_though_the_window_ends_while_it_
     slow.replay.window = Duration::from_secs(1);
     let mut other = meeting.test.database.client().await;
     let transaction = other.transaction().await.unwrap();
-    let locked = "UPDATE sessions SET rotated_at = clock_timestamp()";
-    transaction.batch_execute(locked).await.unwrap();
+    let half_a_minute_ago =
+        "UPDATE sessions SET rotated_at = clock_timestamp() - interval '30 seconds'";
+    transaction.batch_execute(half_a_minute_ago).await.unwrap();
     let wait = async {
         somebody_waits_for_a_lock(&meeting.test.admin).await;
-        // It has begun in time; by now the window is over.
-        transaction.batch_execute("SELECT pg_sleep(1)").await.unwrap();
-        clock.advance(Duration::from_mins(1));
+        clock.advance(waited);
         transaction.commit().await.unwrap();
     };
-    let (outcome, ()) = tokio::join!(async { here.rotate(&slow).await }, wait);
-    assert!(matches!(outcome, Ok(RotateOutcome::Replayed(_))), "{outcome:?}");
+    tokio::join!(async { here.rotate(&slow).await.unwrap() }, wait).0
+}
+
+#[tokio::test]
+async fn the_window_ends_when_the_token_comes_and_not_when_it_is_judged() {
+    // It came before the window was over, and has waited since.
+    let outcome = told_after_waiting(Duration::from_mins(1)).await;
+    assert!(matches!(outcome, RotateOutcome::Replayed(_)), "{outcome:?}");
+    // The window was long over.
+    let outcome = told_after_waiting(Duration::from_secs(10)).await;
+    assert_eq!(outcome, RotateOutcome::Reused);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use mintgate::settings::Settings;
 use mintgate_domain::ports::Clock;
 use mintgate_mock_idp::{MockConfig, MockIdp, SignIn};
 use mintgate_testkit::Dump;
+use mintgate_testkit::cut_proxy::CutProxy;
 use mintgate_testkit::postgres::TestDatabase;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -59,6 +60,7 @@ pub(crate) struct TestService {
     pub(crate) ops: SocketAddr,
     dir: tempfile::TempDir,
     store: StoreGuard,
+    line: Option<CutProxy>,
     text: String,
     clock: Option<Arc<dyn Clock>>,
     stop: Option<oneshot::Sender<()>>,
@@ -79,6 +81,8 @@ pub(crate) struct Options {
     pub(crate) keys: String,
     /// Replaces the store's address, to put something in between or to share one.
     pub(crate) store_url: Option<String>,
+    /// Whether a line that can be cut is put between the service and its Postgres.
+    pub(crate) behind_a_line: bool,
     /// Says in `server.public_url` where it really is.
     pub(crate) real_address: bool,
     /// Replaces the machine's clock.
@@ -97,6 +101,7 @@ impl Default for Options {
             store: "",
             keys: String::new(),
             store_url: None,
+            behind_a_line: false,
             real_address: false,
             clock: None,
             without_schema: false,
@@ -118,13 +123,19 @@ impl TestService {
         }
         let idp = MockIdp::start(mock).await.expect("the provider starts");
         let dir = tempfile::tempdir().expect("a directory");
+        let mut line = None;
         let (guard, url) = match store {
             Store::Sqlite => {
                 (StoreGuard::Sqlite, format!("sqlite://{}", dir.path().join("test.db").display()))
             }
             Store::Postgres => {
                 let database = database().await;
-                let url = database.url();
+                let mut url = database.url();
+                if options.behind_a_line {
+                    let cuttable = CutProxy::start(database.host_and_port()).await;
+                    url = database.url_through(cuttable.address());
+                    line = Some(cuttable);
+                }
                 (StoreGuard::Postgres(database), url)
             }
         };
@@ -196,6 +207,7 @@ impl TestService {
             ops,
             dir,
             store: guard,
+            line,
             text,
             clock: options.clock,
             stop: Some(stop),
@@ -304,6 +316,17 @@ impl TestService {
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the service ended well");
         }
+    }
+
+    /// On a Postgres behind a [`line`](Self::line), which it does not wait for long.
+    pub(crate) async fn behind_a_line() -> Self {
+        let options = Options { behind_a_line: true, store_timeout_ms: 1000, ..Options::default() };
+        Self::start_with(Store::Postgres, options).await
+    }
+
+    /// The line to its Postgres.
+    pub(crate) fn line(&self) -> &CutProxy {
+        self.line.as_ref().expect("it was put there")
     }
 
     /// Returns when the service has found its store again, as a load balancer does.
