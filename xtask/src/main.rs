@@ -5,6 +5,7 @@ mod check_deps;
 mod ci;
 mod db;
 mod e2e;
+mod isolation;
 mod postgres;
 mod process;
 mod say;
@@ -26,6 +27,8 @@ enum Command {
     E2e(e2e::Options),
     /// Faults under load, and whether what must hold held: kills, cuts, pauses, a full disk
     Chaos(chaos::Options),
+    /// What a paused provider does to everybody else, in ratios
+    Isolation(isolation::Options),
     /// What a change must pass: fmt, clippy, docs, test (with e2e and chaos), deny
     Ci(ci::Options),
     /// The arrows between the crates, and what the domain may not reach
@@ -57,6 +60,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Test(options) => test::run(&options).await,
         Command::E2e(options) => e2e::run(&options).await,
         Command::Chaos(options) => chaos::run(&options).await,
+        Command::Isolation(options) => isolation::run(&options).await,
         Command::Ci(options) => ci::run(&options).await,
         Command::CheckDeps => check_deps::run().await,
         Command::Db(action) => db::run(action).await,

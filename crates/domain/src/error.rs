@@ -1,7 +1,10 @@
 //! Why tokens were not issued, or not accepted.
 
 use crate::model::RevokeReason;
-use crate::ports::{CookieTooLarge, ProviderError, SigningError, StoreError, VerifyError};
+use crate::ports::{
+    CookieTooLarge, ProviderError, RoleLookupError, SealError, SigningError, StoreError,
+    VerifyError,
+};
 
 /// A field of a request that breaks a rule; never holds the field's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +68,24 @@ pub enum AuthError {
     /// The caller has no such session.
     #[error("the caller has no such session")]
     NoSuchSession,
+    /// The identity is another user's.
+    #[error("the identity is linked to another user")]
+    IdentityTaken,
+    /// It is the only identity the caller has.
+    #[error("the caller has no other identity to sign in with")]
+    LastIdentity,
+    /// The caller has no such identity.
+    #[error("the caller has no such identity")]
+    NoSuchIdentity,
+    /// The logout token was refused, or came before.
+    #[error("the logout token is refused: {0}")]
+    InvalidLogoutToken(String),
+    /// The roles could not be decided.
+    #[error("{0}")]
+    RolesUnavailable(RoleLookupError),
+    /// A provider's refresh token could not be encrypted.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The idempotency key came before, with another body.
     #[error("the idempotency key has been used with another body")]
     IdempotencyKeyReused,
@@ -108,8 +129,16 @@ impl AuthError {
             Self::InvalidRefreshToken(_) | Self::RefreshTokenAhead => "INVALID_REFRESH_TOKEN",
             Self::RefreshTokenExpired => "REFRESH_TOKEN_EXPIRED",
             Self::RefreshTokenReused => "REFRESH_TOKEN_REUSED",
-            Self::SessionRevoked(_) => "SESSION_REVOKED",
-            Self::NoSuchSession => "NOT_FOUND",
+            Self::SessionRevoked(_) | Self::Provider(ProviderError::RefreshRefused(_)) => {
+                "SESSION_REVOKED"
+            }
+            Self::NoSuchSession | Self::NoSuchIdentity => "NOT_FOUND",
+            Self::IdentityTaken => "IDENTITY_TAKEN",
+            Self::LastIdentity => "LAST_IDENTITY",
+            Self::InvalidLogoutToken(_) | Self::Provider(ProviderError::LogoutTokenRefused(_)) => {
+                "INVALID_LOGOUT_TOKEN"
+            }
+            Self::RolesUnavailable(_) => "ROLES_UNAVAILABLE",
             Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
             Self::Signing(SigningError::Failed(_)) => "TOKEN_GENERATION_FAILED",
             Self::TokenTooLarge { .. } => "TOKEN_TOO_LARGE",
@@ -118,7 +147,7 @@ impl AuthError {
             Self::Provider(ProviderError::TimedOut(_)) => "PROVIDER_TIMEOUT",
             Self::Store(StoreError::Unavailable(_) | StoreError::SchemaMismatch(_))
             | Self::Signing(SigningError::KeysUnavailable(_)) => "STORE_UNAVAILABLE",
-            Self::Store(StoreError::Corrupt(_)) => "INTERNAL_ERROR",
+            Self::Store(StoreError::Corrupt(_)) | Self::Seal(_) => "INTERNAL_ERROR",
         }
     }
 }

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::identities::finished_before;
 use crate::minting::{Mint, Subject};
 use crate::model::{
-    AccessGrant, ClientInfo, ConsumedIdToken, IdempotencyKey, IdempotencyRecord, NewSession,
-    NewUser, ProviderId, SessionId, SessionOpening, SessionOwner, Timestamp, UserId,
-    VerifiedIdentity,
+    AccessGrant, ClaimSet, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, NewUser,
+    ProviderId, SessionId, SessionOpening, SessionOwner, Timestamp, UserId, VerifiedIdentity,
 };
 use crate::ports::{
-    Clock, CodeGrant, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, ProviderError,
-    ProviderTokens, RefreshTokenRepo, TokenSigner, UserDirectory,
+    Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RefreshTokenRepo, RoleQuestion,
+    TokenSeal, TokenSigner, UserDirectory,
 };
 use crate::repeats::ProvenSignIns;
-use crate::{
-    AuthError, AuthorizationCode, CodeVerifier, IdTokenText, IssuedTokens, Nonce, ProviderRegistry,
-    RegisteredProvider, RolePolicy, TokenDelivery, TokenHash, UsedCodes,
-};
+use crate::sign_in::{Admitted, Credential, ProvenSignIn, SignIn, SignInRequest};
+use crate::{AuthError, IssuedTokens, RegisteredProvider, RoleDecider, TokenDelivery};
 
 /// How often a first sign-in looks again when the same person is being created elsewhere.
 const IDENTITY_ATTEMPTS: usize = 3;
@@ -25,30 +23,11 @@ const IDENTITY_ATTEMPTS: usize = 3;
 /// For how long a request that carries an idempotency key may be repeated.
 const REPEATABLE_FOR: Duration = Duration::from_mins(1);
 
-/// What the client has from the provider.
-#[derive(Debug)]
-pub enum Credential {
-    /// A code to exchange.
-    Code(AuthorizationCode),
-    /// An ID token it obtained itself.
-    IdToken(IdTokenText),
-}
-
 /// A request for tokens, its syntax checked.
 #[derive(Debug)]
 pub struct TokenRequest {
-    /// The provider's configured name, as the client sent it.
-    pub provider: String,
-    /// The proof of the sign-in.
-    pub credential: Credential,
-    /// The redirect URI of the authorization request.
-    pub redirect_uri: Option<String>,
-    /// The PKCE verifier.
-    pub code_verifier: Option<CodeVerifier>,
-    /// The nonce of the authentication request.
-    pub nonce: Option<Nonce>,
-    /// The `iss` of the authorization response (RFC 9207).
-    pub issuer: Option<String>,
+    /// The sign-in.
+    pub sign_in: SignInRequest,
     /// Where the tokens go.
     pub delivery: TokenDelivery,
     /// Who asks.
@@ -68,8 +47,6 @@ pub struct IssueTokensConfig {
     pub session_ttl: Duration,
     /// Whether tokens may be delivered in the body.
     pub body_delivery: bool,
-    /// Who gets which roles.
-    pub roles: RolePolicy,
     /// Claims copied into access tokens: our name, and the path of the provider's claim.
     pub extra_claims: Vec<(String, String)>,
 }
@@ -77,8 +54,12 @@ pub struct IssueTokensConfig {
 /// What issuing tokens needs.
 #[derive(Clone)]
 pub struct IssueTokensPorts {
-    /// The providers.
-    pub providers: ProviderRegistry,
+    /// Who proves sign-ins.
+    pub sign_in: Arc<SignIn>,
+    /// Who decides the roles.
+    pub roles: RoleDecider,
+    /// Who encrypts the providers' refresh tokens; needed if a provider is asked again.
+    pub seal: Option<Arc<dyn TokenSeal>>,
     /// Who is known.
     pub users: Arc<dyn UserDirectory>,
     /// Where sessions are kept.
@@ -100,7 +81,6 @@ pub struct IssueTokens {
     ports: IssueTokensPorts,
     config: IssueTokensConfig,
     mint: Mint,
-    codes: UsedCodes,
     proven: ProvenSignIns,
 }
 
@@ -111,8 +91,6 @@ struct Minted {
 }
 
 impl IssueTokens {
-    /// How many codes are remembered as used.
-    const CODE_MEMORY: usize = 100_000;
     /// How many sign-ins are kept that could not be stored.
     const PROVEN_MEMORY: usize = 1_000;
 
@@ -126,12 +104,13 @@ impl IssueTokens {
             refresh_ttl: config.refresh_ttl,
         };
         let proven = ProvenSignIns::new(Self::PROVEN_MEMORY, REPEATABLE_FOR);
-        Self { ports, config, mint, codes: UsedCodes::new(Self::CODE_MEMORY), proven }
+        Self { ports, config, mint, proven }
     }
 
-    /// The provider of exactly this name, if it is configured.
-    pub fn provider_id(&self, name: &str) -> Option<ProviderId> {
-        self.ports.providers.find(name).map(|provider| provider.policy.id.clone())
+    /// The provider of a request, if it is configured.
+    pub fn provider_id(&self, request: &TokenRequest) -> Option<ProviderId> {
+        let provider = self.ports.sign_in.provider_of(&request.sign_in);
+        provider.ok().map(|provider| provider.policy.id.clone())
     }
 
     /// Turns a sign-in into a session, or refuses and leaves nothing behind.
@@ -139,10 +118,12 @@ impl IssueTokens {
     /// # Errors
     /// See [`AuthError`]; on every error no row was written.
     pub async fn issue(&self, request: TokenRequest) -> Result<IssuedTokens, AuthError> {
-        let Some(provider) = self.ports.providers.find(&request.provider) else {
-            let refusal = AuthError::UnknownProvider;
-            self.ports.metrics.token_generation(None, refusal.code());
-            return Err(refusal);
+        let provider = match self.ports.sign_in.provider_of(&request.sign_in) {
+            Ok(provider) => provider,
+            Err(refusal) => {
+                self.ports.metrics.token_generation(None, refusal.code());
+                return Err(refusal);
+            }
         };
         let id = &provider.policy.id;
         let started = self.ports.clock.monotonic();
@@ -164,22 +145,38 @@ impl IssueTokens {
                 "\"body\" is not allowed by this server's configuration",
             )]));
         }
-        let redirect_uri = provider.policy.admit(request)?;
+        // First of all: the browser may have let go of its login with the answer it did not read.
         if let Some(repeated) = self.repeat(request).await? {
             return Ok(repeated);
         }
-        let identity = match self.prove(provider, request, redirect_uri).await {
+        let admitted = self.ports.sign_in.admit(provider, &request.sign_in)?;
+        let proven = match self.prove(&admitted, request).await {
             // Another replica may have answered this very request a moment ago.
             Err(error @ (AuthError::InvalidAuthCode(_) | AuthError::Provider(_))) => {
                 return self.repeat(request).await?.ok_or(error);
             }
             proven => proven?,
         };
-        let stored = self.store(provider, request, &identity).await;
-        if let (Err(AuthError::Store(_)), Some(key)) = (&stored, request.idempotency) {
-            self.proven.put(key, identity, self.ports.clock.monotonic());
+        let stored = self.store(provider, request, &proven).await;
+        if let (Err(AuthError::Store(_) | AuthError::RolesUnavailable(_)), Some(key)) =
+            (&stored, request.idempotency)
+        {
+            self.proven.put(key, proven, self.ports.clock.monotonic());
         }
         stored
+    }
+
+    /// Has the provider vouch for the sign-in, unless it has and the request comes again.
+    async fn prove(
+        &self,
+        admitted: &Admitted<'_>,
+        request: &TokenRequest,
+    ) -> Result<ProvenSignIn, AuthError> {
+        let now = self.ports.clock.monotonic();
+        match request.idempotency.and_then(|key| self.proven.take(&key, now)) {
+            Some(proven) => Ok(proven),
+            None => self.ports.sign_in.prove(admitted).await,
+        }
     }
 
     /// The session that this very request has opened before, if it can be asked for again.
@@ -209,21 +206,25 @@ impl IssueTokens {
         &self,
         provider: &RegisteredProvider,
         request: &TokenRequest,
-        identity: &VerifiedIdentity,
+        proven: &ProvenSignIn,
     ) -> Result<IssuedTokens, AuthError> {
         // A first sign-in may find, at the write, that the same person was just created by
         // another; then everything from the look-up on is done again with the user's real id.
         for _ in 0..IDENTITY_ATTEMPTS {
-            let minted = self.mint(provider, request, identity).await?;
+            let minted = self.mint(provider, request, proven).await?;
             let started = self.ports.clock.monotonic();
             let outcome = self.ports.sessions.open_session(&minted.opening).await;
             self.observe(&provider.policy.id, Phase::Store, started);
             match outcome? {
                 OpenOutcome::Opened => return Ok(minted.tokens),
                 OpenOutcome::IdentityTaken => {}
-                OpenOutcome::IdTokenReplayed => {
-                    let refusal =
-                        AuthError::InvalidIdToken("it has opened a session before".to_owned());
+                OpenOutcome::Replayed => {
+                    let refusal = match request.sign_in.credential {
+                        Credential::Code(_) => finished_before(),
+                        Credential::IdToken(_) => {
+                            AuthError::InvalidIdToken("it has opened a session before".to_owned())
+                        }
+                    };
                     return self.repeat(request).await?.ok_or(refusal);
                 }
                 OpenOutcome::IdempotencyKeyTaken => {
@@ -240,51 +241,14 @@ impl IssueTokens {
         .into())
     }
 
-    /// Has the provider vouch for the sign-in.
-    async fn prove(
-        &self,
-        provider: &RegisteredProvider,
-        request: &TokenRequest,
-        redirect_uri: &str,
-    ) -> Result<VerifiedIdentity, AuthError> {
-        let id = &provider.policy.id;
-        let now = self.ports.clock.monotonic();
-        if let Some(proven) = request.idempotency.and_then(|key| self.proven.take(&key, now)) {
-            return Ok(proven);
-        }
-        let tokens = match &request.credential {
-            Credential::IdToken(token) => {
-                ProviderTokens { id_token: Some(token.clone()), access_token: None }
-            }
-            Credential::Code(code) => {
-                let started = self.ports.clock.monotonic();
-                let mark = TokenHash::of_parts(&[id.as_str(), code.expose()]);
-                if !self.codes.claim(mark, started) {
-                    return Err(AuthError::InvalidAuthCode("it was posted before".to_owned()));
-                }
-                let grant =
-                    CodeGrant { code, redirect_uri, code_verifier: request.code_verifier.as_ref() };
-                let redeemed = provider.adapter.redeem(&grant).await;
-                self.observe(id, Phase::Exchange, started);
-                if let Err(ProviderError::Unreachable(_)) = redeemed {
-                    self.codes.release(mark);
-                }
-                redeemed.map_err(AuthError::Provider)?
-            }
-        };
-        let started = self.ports.clock.monotonic();
-        let verified = provider.adapter.verify(&tokens, request.nonce.as_ref()).await;
-        self.observe(id, Phase::Verify, started);
-        verified.map_err(AuthError::Provider)
-    }
-
     /// Finds the user, decides the roles, and signs; everything a session is before it is stored.
     async fn mint(
         &self,
         provider: &RegisteredProvider,
         request: &TokenRequest,
-        verified: &VerifiedIdentity,
+        proven: &ProvenSignIn,
     ) -> Result<Minted, AuthError> {
+        let verified = &proven.identity;
         let id = &provider.policy.id;
         let started = self.ports.clock.monotonic();
         let known = self.ports.users.find_user(&verified.identity).await;
@@ -293,14 +257,9 @@ impl IssueTokens {
         if known.as_ref().is_some_and(|user| user.disabled_at.is_some()) {
             return Err(disabled());
         }
-        let granted = known.as_ref().map_or(&[][..], |user| &user.granted_roles);
-        let roles = self.config.roles.evaluate(id, &verified.claims, granted);
-        if roles.is_empty() {
-            return Err(AuthError::AccessDenied("no role rule lets this person in".to_owned()));
-        }
-
         let instant = self.ports.clock.now();
         let now = Timestamp::from(instant);
+        let granted = known.as_ref().map_or(&[][..], |user| &user.granted_roles).to_vec();
         let owner = match known {
             Some(user) => SessionOwner::Existing(user.id),
             None => SessionOwner::New(NewUser {
@@ -309,6 +268,13 @@ impl IssueTokens {
             }),
         };
         let subject = owner.user_id();
+        let claimed_roles = self.ports.roles.policy.claimed(id, &verified.claims);
+        let question = RoleQuestion { user: subject, provider: id, identity: &verified.identity };
+        let decided = self.ports.roles.decide(question, &claimed_roles, &granted).await?;
+        let roles = decided.roles;
+        if roles.is_empty() {
+            return Err(AuthError::AccessDenied("no role rule lets this person in".to_owned()));
+        }
         let session = SessionId::generate(instant, self.ports.entropy.bytes());
         let absolute_expires_at = now + self.config.session_ttl;
         let grant = AccessGrant {
@@ -329,10 +295,8 @@ impl IssueTokens {
             self.mint.deliver(signed_for, refresh_token, expires_at, request.delivery, now)?;
         self.observe(id, Phase::Sign, started);
 
-        let consumed = match (&request.credential, verified.id_token) {
-            (Credential::IdToken(_), Some((hash, expires_at))) => {
-                Some(ConsumedIdToken { hash, expires_at })
-            }
+        let upstream = match (&proven.refresh_token, &self.ports.seal) {
+            (Some(token), Some(seal)) => Some(seal.seal(session, token)?),
             _ => None,
         };
         let idempotency = request
@@ -341,13 +305,17 @@ impl IssueTokens {
         let session = NewSession {
             id: session,
             provider: id.clone(),
+            identity: verified.identity.clone(),
+            upstream_sid: upstream_sid(&verified.claims),
+            claimed_roles,
             refresh,
             absolute_expires_at,
             grant,
             client: request.client.clone(),
             created_at: now,
         };
-        let opening = SessionOpening { owner, session, consumed, idempotency };
+        let single_use = proven.single_use;
+        let opening = SessionOpening { owner, session, single_use, upstream, idempotency };
         Ok(Minted { tokens, opening })
     }
 
@@ -365,6 +333,12 @@ impl IssueTokens {
         let took = self.ports.clock.monotonic().saturating_sub(started);
         self.ports.metrics.token_generation_phase(provider, phase, took);
     }
+}
+
+/// The session at the provider, as far as it can be kept.
+fn upstream_sid(claims: &ClaimSet) -> Option<String> {
+    let sid = claims.find("sid")?.as_text()?;
+    (1..=255).contains(&sid.len()).then(|| sid.to_owned())
 }
 
 fn disabled() -> AuthError {

@@ -2,35 +2,50 @@
 //!
 //! Nothing here does I/O, reads a clock or draws randomness by itself: whatever
 //! touches the world is a trait in [`ports`], implemented by an adapter crate.
-//! There is one use case for each part of a session's life: [`IssueTokens`] opens it,
-//! [`RefreshSession`] keeps it alive, and with [`OwnSessions`] its user looks at it and ends it.
+//! There is one use case for each part of a session's life: [`BeginLogin`] sends somebody to a
+//! provider, [`IssueTokens`] opens the session, [`RefreshSession`] keeps it alive, with
+//! [`OwnSessions`] its user looks at it and ends it, with [`Identities`] they say by which identities
+//! they are known, and by [`ProviderLogout`] a provider ends it.
 //! Each reads top to bottom like what it performs.
 
+mod begin_login;
 mod codes;
 mod crowds;
 mod error;
+mod identities;
 mod issue_tokens;
 mod minting;
 pub mod model;
 mod own_sessions;
 pub mod ports;
+mod provider_logout;
+mod recheck;
 mod refresh_session;
 mod registry;
 mod repeats;
 mod roles;
 mod secret;
+mod sign_in;
 
+pub use begin_login::{BeginLogin, BegunLogin};
 pub use codes::UsedCodes;
 pub use error::{AuthError, FieldError};
-pub use issue_tokens::{
-    Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts, TokenRequest,
-};
+pub use identities::Identities;
+pub use issue_tokens::{IssueTokens, IssueTokensConfig, IssueTokensPorts, TokenRequest};
 pub use minting::{IssuedTokens, TokenDelivery};
 pub use own_sessions::{OwnSessions, SessionProof};
+pub use provider_logout::ProviderLogout;
+pub use recheck::Recheck;
 pub use refresh_session::{RefreshConfig, RefreshPorts, RefreshSession};
-pub use registry::{ProviderPolicy, ProviderRegistry, RegisteredProvider, Requirement};
-pub use roles::{RoleCondition, RolePolicy, RoleRule};
-pub use secret::{
-    AuthorizationCode, CodeVerifier, IdTokenText, Nonce, PresentedToken, ProviderAccessToken,
-    SecretText, SetCookie, SignedToken, TokenHash,
+pub use registry::{
+    LoginRequest, ProviderPolicy, ProviderRegistry, RegisteredProvider, Requirement,
 };
+pub use roles::{
+    OnLookupFailure, RoleCondition, RoleDecider, RoleLookup, RolePolicy, RoleRule, RuleVerdict,
+};
+pub use secret::{
+    AuthorizationCode, CodeVerifier, IdTokenText, LoginCookie, LogoutTokenText, Nonce,
+    PresentedToken, ProviderAccessToken, ProviderRefreshToken, SecretText, SetCookie, SignedToken,
+    TokenHash,
+};
+pub use sign_in::{Credential, SignIn, SignInRequest};

@@ -6,13 +6,16 @@ use std::time::Duration;
 use crate::crowds::Crowds;
 use crate::minting::{Mint, Subject};
 use crate::model::{
-    LostAnswer, PresentedRefresh, ReplayRule, RevokeReason, Rotation, Session, Timestamp,
+    LostAnswer, PresentedRefresh, ReplayRule, RevokeReason, Role, Rotation, Session, Timestamp,
 };
 use crate::ports::{
-    Clock, CookiePolicy, Entropy, Metrics, RefreshResult, RefreshTokenRepo, RotateOutcome,
-    StoreError, TokenSigner, TokenVerifier, VerifiedRefresh,
+    Clock, CookiePolicy, EndOutcome, Entropy, Metrics, RefreshResult, RefreshTokenRepo,
+    RoleQuestion, RotateOutcome, StoreError, TokenSigner, TokenVerifier, VerifiedRefresh,
 };
-use crate::{AuthError, IssuedTokens, PresentedToken, SignedToken, TokenDelivery, TokenHash};
+use crate::recheck::{Recheck, Rechecked};
+use crate::{
+    AuthError, IssuedTokens, PresentedToken, RoleDecider, SignedToken, TokenDelivery, TokenHash,
+};
 
 /// How often a successor is made anew because the session turned out to be another than expected.
 const MINT_ATTEMPTS: usize = 4;
@@ -34,6 +37,8 @@ pub struct RefreshConfig {
     pub lost_answer: LostAnswer,
     /// Whether tokens may be delivered in the body.
     pub body_delivery: bool,
+    /// Whether the roles are decided again at each refresh.
+    pub decides_roles: bool,
 }
 
 /// What refreshing needs.
@@ -41,6 +46,10 @@ pub struct RefreshConfig {
 pub struct RefreshPorts {
     /// Where sessions are kept.
     pub sessions: Arc<dyn RefreshTokenRepo>,
+    /// Who decides the roles, where they are decided again.
+    pub roles: RoleDecider,
+    /// How providers are asked again about the people who signed in there, if they are.
+    pub recheck: Option<Recheck>,
     /// Who tells our tokens from others.
     pub verifier: Arc<dyn TokenVerifier>,
     /// Who signs.
@@ -144,7 +153,8 @@ impl RefreshSession {
             lost_answer: self.config.lost_answer,
         };
         let hash = TokenHash::of(token.expose());
-        let refreshed = self.rotate(&claims, hash, replay, now).await?;
+        let roles = self.reconsider(&claims, hash, now).await?;
+        let refreshed = self.rotate(&claims, hash, roles, replay, now).await?;
         drop(presence);
 
         let session = &refreshed.session;
@@ -154,12 +164,65 @@ impl RefreshSession {
         Ok((tokens, refreshed.result))
     }
 
+    /// The roles that the session is to have from now on, if these are decided again and are others
+    /// than it has. Asks the provider again where that is due.
+    async fn reconsider(
+        &self,
+        claims: &VerifiedRefresh,
+        hash: TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<Vec<Role>>, AuthError> {
+        if !self.config.decides_roles && self.ports.recheck.is_none() {
+            return Ok(None);
+        }
+        let found = self.ports.sessions.find_session_and_user(claims.session).await?;
+        let Some((session, user)) = found else { return Ok(None) };
+        // Only for who is about to get a new token; of everybody else the store takes care.
+        let is_current = session.refresh.hash == hash && session.user == claims.subject;
+        if !is_current || !session.is_live(now) || user.disabled_at.is_some() {
+            return Ok(None);
+        }
+        let policy = &self.ports.roles.policy;
+        let rechecked = match &self.ports.recheck {
+            Some(recheck) => recheck.ask(&session, policy, now).await,
+            None => Rechecked::NotWanted,
+        };
+        let claimed_roles = match rechecked {
+            Rechecked::NotWanted if !self.config.decides_roles => return Ok(None),
+            Rechecked::NotWanted | Rechecked::AsBefore => &session.claimed_roles,
+            Rechecked::Claimed(ref roles) => roles,
+            Rechecked::Refused => {
+                let (reason, sessions) = (RevokeReason::ProviderRefused, &self.ports.sessions);
+                let ended = sessions.end_session(session.id, session.user, reason, now).await?;
+                if ended == EndOutcome::Ended {
+                    self.ports.metrics.sessions_revoked(reason, 1);
+                }
+                return Err(AuthError::SessionRevoked(reason));
+            }
+            Rechecked::Failed(error) => return Err(error),
+        };
+        let question = RoleQuestion {
+            user: session.user,
+            provider: &session.provider,
+            identity: &session.identity,
+        };
+        let decided = self.ports.roles.decide(question, claimed_roles, &user.granted_roles).await?;
+        if !decided.is_complete || decided.roles == session.grant.roles {
+            return Ok(None);
+        }
+        if decided.roles.is_empty() {
+            return Err(AuthError::AccessDenied("no role rule lets this person in".to_owned()));
+        }
+        Ok(Some(decided.roles))
+    }
+
     /// Has the store exchange the token. The successor is signed before the store is asked, for the
     /// session as it is expected to be; only if it is another, once more.
     async fn rotate(
         &self,
         claims: &VerifiedRefresh,
         hash: TokenHash,
+        roles: Option<Vec<Role>>,
         replay: ReplayRule,
         now: Timestamp,
     ) -> Result<Refreshed, AuthError> {
@@ -175,6 +238,7 @@ impl RefreshSession {
                 user,
                 presented: PresentedRefresh { generation: claims.generation, hash },
                 successor,
+                roles: roles.clone(),
                 idle_expires_at: now + self.config.refresh_ttl,
                 now,
                 replay,

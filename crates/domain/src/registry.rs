@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::issue_tokens::{Credential, TokenRequest};
-use crate::model::ProviderId;
+use crate::model::{LoginTransaction, ProviderId};
 use crate::ports::IdentityProvider;
+use crate::sign_in::{Credential, SignInRequest};
 use crate::{AuthError, FieldError};
 
 /// Whether a request must bring something that protects a code or an ID token.
@@ -17,59 +18,112 @@ pub enum Requirement {
     Required,
 }
 
-/// What is checked here, before a provider is asked.
+/// How a login with a provider begins (RFC 6749 §4.1.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoginRequest {
+    /// What a login page calls the provider.
+    pub display_name: String,
+    /// Our client id there.
+    pub client_id: String,
+    /// The scopes asked for.
+    pub scopes: Vec<String>,
+    /// What the authorization request says besides, as names and values.
+    pub parameters: Vec<(String, String)>,
+    /// Whether it answers with an ID token, so that a nonce means something.
+    pub has_id_tokens: bool,
+}
+
+/// What is known of a provider, and checked here, before it is asked.
 #[derive(Debug, Clone)]
 pub struct ProviderPolicy {
     /// The configured name.
     pub id: ProviderId,
-    /// The issuer identifier.
-    pub issuer: String,
+    /// The issuer identifiers that its authorization responses may name (RFC 9207 §2.4): its own, and
+    /// those of its tenants.
+    pub issuers: Vec<String>,
     /// The allowed redirect URIs, compared character for character (RFC 9700 §2.1).
     pub redirect_uris: Vec<String>,
     /// PKCE (RFC 7636).
     pub pkce: Requirement,
     /// The nonce of the authentication request.
     pub nonce: Requirement,
+    /// How a login with it begins.
+    pub login: LoginRequest,
+    /// How old its word on somebody may become before it is asked again at a refresh; never if `None`.
+    pub recheck: Option<Duration>,
 }
 
 impl ProviderPolicy {
-    /// Admits a request, and says which redirect URI its code belongs to
+    /// Admits a sign-in, and says which redirect URI its code belongs to
     /// (empty for an ID token posted without one).
     ///
     /// # Errors
     /// The refusal; nothing may be sent out then.
-    pub(crate) fn admit<'a>(&'a self, request: &'a TokenRequest) -> Result<&'a str, AuthError> {
-        let redirect_uri = match (&request.redirect_uri, self.redirect_uris.as_slice()) {
-            (Some(uri), allowed) if allowed.contains(uri) => uri.as_str(),
-            (Some(_), _) => return Err(AuthError::RedirectUriNotAllowed),
-            (None, [only]) => only.as_str(),
-            (None, _) => match request.credential {
-                Credential::IdToken(_) => "",
-                Credential::Code(_) => {
-                    return Err(AuthError::InvalidRequest(vec![FieldError::new(
-                        "redirectUri",
-                        "is required: this provider has several redirect URIs",
-                    )]));
-                }
-            },
-        };
-        if let Some(issuer) = &request.issuer
-            && *issuer != self.issuer
-        {
-            return Err(AuthError::InvalidState("iss is not this provider's issuer".to_owned()));
+    pub(crate) fn admit<'a>(
+        &'a self,
+        request: &'a SignInRequest,
+        login: Option<&'a LoginTransaction>,
+    ) -> Result<&'a str, AuthError> {
+        let redirect_uri = self.redirect_uri(request, login)?;
+        match (&request.issuer, login) {
+            (Some(issuer), _) if !self.issuers.contains(issuer) => {
+                return Err(AuthError::InvalidState(
+                    "iss is not this provider's issuer".to_owned(),
+                ));
+            }
+            (None, Some(login)) if login.names_issuer => {
+                let text = "iss is missing, which this provider sends along";
+                return Err(AuthError::InvalidState(text.to_owned()));
+            }
+            _ => {}
         }
         let mut missing = Vec::new();
         if self.pkce == Requirement::Required
             && matches!(request.credential, Credential::Code(_))
             && request.code_verifier.is_none()
+            && login.is_none()
         {
             missing.push(FieldError::new("codeVerifier", "is required for this provider"));
         }
-        if self.nonce == Requirement::Required && request.nonce.is_none() {
+        if self.nonce == Requirement::Required && request.nonce.is_none() && login.is_none() {
             missing.push(FieldError::new("nonce", "is required for this provider"));
         }
         if missing.is_empty() { Ok(redirect_uri) } else { Err(AuthError::InvalidRequest(missing)) }
     }
+
+    fn redirect_uri<'a>(
+        &'a self,
+        request: &'a SignInRequest,
+        login: Option<&'a LoginTransaction>,
+    ) -> Result<&'a str, AuthError> {
+        let posted = request.redirect_uri.as_ref();
+        if posted.is_some_and(|uri| !self.redirect_uris.contains(uri)) {
+            return Err(AuthError::RedirectUriNotAllowed);
+        }
+        if let Some(login) = login {
+            // The configuration may have changed since.
+            if !self.redirect_uris.contains(&login.redirect_uri) {
+                return Err(AuthError::RedirectUriNotAllowed);
+            }
+            if posted.is_some_and(|uri| *uri != login.redirect_uri) {
+                let text = "redirectUri is not the one the login was begun with";
+                return Err(AuthError::InvalidState(text.to_owned()));
+            }
+            return Ok(&login.redirect_uri);
+        }
+        match (posted, self.redirect_uris.as_slice(), &request.credential) {
+            (Some(uri), ..) => Ok(uri),
+            (None, [only], _) => Ok(only),
+            (None, _, Credential::IdToken(_)) => Ok(""),
+            (None, _, Credential::Code(_)) => Err(several_redirect_uris()),
+        }
+    }
+}
+
+/// That a request has to say which redirect URI it means.
+pub(crate) fn several_redirect_uris() -> AuthError {
+    let rule = "is required: this provider has several redirect URIs";
+    AuthError::InvalidRequest(vec![FieldError::new("redirectUri", rule)])
 }
 
 /// A provider with its policy and the adapter that talks to it.
@@ -83,17 +137,30 @@ pub struct RegisteredProvider {
 
 /// All configured providers.
 #[derive(Clone, Default)]
-pub struct ProviderRegistry(HashMap<ProviderId, RegisteredProvider>);
+pub struct ProviderRegistry {
+    by_id: HashMap<ProviderId, RegisteredProvider>,
+    order: Vec<ProviderId>,
+}
 
 impl ProviderRegistry {
     /// The provider of exactly this name.
     pub fn find(&self, id: &str) -> Option<&RegisteredProvider> {
-        self.0.get(id)
+        self.by_id.get(id)
+    }
+
+    /// Every provider, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &RegisteredProvider> {
+        self.order.iter().filter_map(|id| self.by_id.get(id))
     }
 }
 
 impl FromIterator<RegisteredProvider> for ProviderRegistry {
     fn from_iter<I: IntoIterator<Item = RegisteredProvider>>(providers: I) -> Self {
-        Self(providers.into_iter().map(|p| (p.policy.id.clone(), p)).collect())
+        let mut registry = Self::default();
+        for provider in providers {
+            registry.order.push(provider.policy.id.clone());
+            registry.by_id.insert(provider.policy.id.clone(), provider);
+        }
+        registry
     }
 }

@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::TokenHash;
-use crate::model::{IdempotencyKey, VerifiedIdentity};
+use crate::model::IdempotencyKey;
+use crate::sign_in::ProvenSignIn;
 
 /// A bounded memory of identities a provider vouched for while the store was down.
 ///
@@ -21,7 +22,7 @@ pub(crate) struct ProvenSignIns {
 #[derive(Debug)]
 struct Proven {
     body: TokenHash,
-    identity: VerifiedIdentity,
+    sign_in: ProvenSignIn,
     at: Duration,
 }
 
@@ -31,25 +32,25 @@ impl ProvenSignIns {
     }
 
     /// Keeps a sign-in, unless too many are kept. `now` is monotonic.
-    pub(crate) fn put(&self, request: IdempotencyKey, identity: VerifiedIdentity, now: Duration) {
+    pub(crate) fn put(&self, request: IdempotencyKey, sign_in: ProvenSignIn, now: Duration) {
         let mut memory = self.lock();
         if memory.len() >= self.capacity {
             memory.retain(|_, proven| now.saturating_sub(proven.at) < self.remembered_for);
         }
         if memory.len() < self.capacity {
-            let proven = Proven { body: request.body, identity, at: now };
+            let proven = Proven { body: request.body, sign_in, at: now };
             memory.insert(request.key, proven);
         }
     }
 
     /// Takes out the sign-in of exactly this request, if it is not too old.
-    pub(crate) fn take(&self, request: &IdempotencyKey, now: Duration) -> Option<VerifiedIdentity> {
+    pub(crate) fn take(&self, request: &IdempotencyKey, now: Duration) -> Option<ProvenSignIn> {
         let mut memory = self.lock();
         if memory.get(&request.key)?.body != request.body {
             return None;
         }
         let proven = memory.remove(&request.key)?;
-        (now.saturating_sub(proven.at) < self.remembered_for).then_some(proven.identity)
+        (now.saturating_sub(proven.at) < self.remembered_for).then_some(proven.sign_in)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<TokenHash, Proven>> {
@@ -60,7 +61,7 @@ impl ProvenSignIns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ClaimSet, ExternalIdentity};
+    use crate::model::{ClaimSet, ExternalIdentity, VerifiedIdentity};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -68,27 +69,28 @@ mod tests {
         IdempotencyKey { key: TokenHash::of(&n.to_string()), body: TokenHash::of("body") }
     }
 
-    fn identity() -> VerifiedIdentity {
+    fn sign_in() -> ProvenSignIn {
         let identity = ExternalIdentity { issuer: "i".to_owned(), subject: "s".to_owned() };
-        VerifiedIdentity {
+        let identity = VerifiedIdentity {
             identity,
             claims: ClaimSet::default(),
             auth_time: None,
             acr: None,
             amr: vec![],
             id_token: None,
-        }
+        };
+        ProvenSignIn { identity, single_use: None, refresh_token: None }
     }
 
     #[test]
     fn a_flood_is_kept_within_the_capacity_and_goes_with_time() {
         let proven = ProvenSignIns::new(10, SECOND * 60);
         for n in 0..100 {
-            proven.put(request(n), identity(), SECOND);
+            proven.put(request(n), sign_in(), SECOND);
         }
         assert_eq!(proven.lock().len(), 10);
         assert!(proven.take(&request(50), SECOND).is_none());
-        proven.put(request(100), identity(), SECOND * 61);
+        proven.put(request(100), sign_in(), SECOND * 61);
         assert!(proven.take(&request(100), SECOND * 61).is_some());
         assert!(proven.lock().is_empty());
     }

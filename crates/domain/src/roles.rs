@@ -1,10 +1,13 @@
 //! Which roles a person gets.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use regex::Regex;
 
+use crate::AuthError;
 use crate::model::{ClaimSet, ProviderId, Role};
+use crate::ports::{RoleDirectory, RoleQuestion};
 
 /// What a claim must be for a rule to apply. A list matches if one of its texts does.
 #[derive(Debug, Clone)]
@@ -55,8 +58,35 @@ pub struct RoleRule {
     pub grant: Vec<Role>,
 }
 
-/// The default roles and the rules. Only roles named here, or given to a user in
-/// the store, are ever granted: a provider's group is never a role by its own name.
+/// What a rule says to somebody's claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleVerdict<'a> {
+    /// It applies, because of this text.
+    Applies(&'a str),
+    /// It is for another provider.
+    OtherProvider,
+    /// There is no such claim; or it is an address that is not verified, which counts as none.
+    NoSuchClaim,
+    /// The claim holds no text that satisfies the condition.
+    NotSatisfied,
+}
+
+impl RoleRule {
+    /// Whether it applies, and why.
+    pub fn judge<'a>(&self, provider: &ProviderId, claims: &'a ClaimSet) -> RuleVerdict<'a> {
+        if self.provider.as_ref().is_some_and(|only| only != provider) {
+            return RuleVerdict::OtherProvider;
+        }
+        let Some(value) = claims.find(&self.claim) else { return RuleVerdict::NoSuchClaim };
+        match value.texts().find(|text| self.condition.holds(text)) {
+            Some(text) => RuleVerdict::Applies(text),
+            None => RuleVerdict::NotSatisfied,
+        }
+    }
+}
+
+/// The default roles and the rules. Only roles named here, given to a user in the store, or told by
+/// the operator's own user system are ever granted: a provider's group is never a role by its own name.
 #[derive(Debug, Clone, Default)]
 pub struct RolePolicy {
     /// For everybody who signs in.
@@ -66,28 +96,79 @@ pub struct RolePolicy {
 }
 
 impl RolePolicy {
-    /// The roles for these claims plus those granted in the store; sorted, without duplicates.
-    /// Empty means: no rule lets this person in.
-    pub fn evaluate(
-        &self,
-        provider: &ProviderId,
-        claims: &ClaimSet,
-        granted: &[Role],
-    ) -> Vec<Role> {
-        let by_rules = self.rules.iter().filter(|rule| {
-            rule.provider.as_ref().is_none_or(|only| only == provider)
-                && claims
-                    .find(&rule.claim)
-                    .is_some_and(|value| value.texts().any(|text| rule.condition.holds(text)))
-        });
-        let roles: BTreeSet<&Role> = self
-            .default
-            .iter()
-            .chain(granted)
-            .chain(by_rules.flat_map(|rule| &rule.grant))
-            .collect();
-        roles.into_iter().cloned().collect()
+    /// The roles that the rules give for these claims; sorted, without duplicates.
+    pub fn claimed(&self, provider: &ProviderId, claims: &ClaimSet) -> Vec<Role> {
+        let applies =
+            |rule: &&RoleRule| matches!(rule.judge(provider, claims), RuleVerdict::Applies(_));
+        union(self.rules.iter().filter(applies).flat_map(|rule| &rule.grant))
     }
+}
+
+/// What becomes of a sign-in or a refresh whose roles cannot be looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLookupFailure {
+    /// It fails, and can be tried again: nobody gets in with roles that may have been taken away.
+    #[default]
+    Refuse,
+    /// It goes on without those roles, or at a refresh with the ones the session has.
+    Ignore,
+}
+
+/// The operator's own user system, and what its failure means.
+#[derive(Clone)]
+pub struct RoleLookup {
+    /// Who is asked.
+    pub directory: Arc<dyn RoleDirectory>,
+    /// What if it does not answer.
+    pub on_failure: OnLookupFailure,
+}
+
+/// Decides roles from everything that says something about them.
+#[derive(Clone, Default)]
+pub struct RoleDecider {
+    /// The default roles and the rules.
+    pub policy: RolePolicy,
+    /// The operator's own user system, if it is asked.
+    pub lookup: Option<RoleLookup>,
+}
+
+/// Roles, and whether everybody who was to be asked has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) roles: Vec<Role>,
+    pub(crate) is_complete: bool,
+}
+
+impl RoleDecider {
+    /// The default roles, those claimed by the rules, those granted in the store, and those looked up;
+    /// sorted, without duplicates. Empty means: nobody lets this person in.
+    ///
+    /// # Errors
+    /// [`AuthError::RolesUnavailable`]
+    pub(crate) async fn decide(
+        &self,
+        question: RoleQuestion<'_>,
+        claimed: &[Role],
+        granted: &[Role],
+    ) -> Result<Decision, AuthError> {
+        let (looked_up, is_complete) = match &self.lookup {
+            None => (Vec::new(), true),
+            Some(lookup) => match lookup.directory.roles(question).await {
+                Ok(roles) => (roles, true),
+                Err(error) if lookup.on_failure == OnLookupFailure::Refuse => {
+                    return Err(AuthError::RolesUnavailable(error));
+                }
+                Err(_) => (Vec::new(), false),
+            },
+        };
+        let all = self.policy.default.iter().chain(claimed).chain(granted).chain(&looked_up);
+        Ok(Decision { roles: union(all), is_complete })
+    }
+}
+
+fn union<'a>(roles: impl Iterator<Item = &'a Role>) -> Vec<Role> {
+    let roles: BTreeSet<&Role> = roles.collect();
+    roles.into_iter().cloned().collect()
 }
 
 #[cfg(test)]
@@ -116,7 +197,7 @@ mod tests {
                 grant: vec![Role::new("admin")],
             }],
         };
-        let roles = policy.evaluate(&ProviderId::new("corp"), &claims(claim, value), &[]);
+        let roles = policy.claimed(&ProviderId::new("corp"), &claims(claim, value));
         roles == [Role::new("admin")]
     }
 
@@ -154,7 +235,7 @@ mod tests {
     #[test]
     fn a_rule_for_one_provider_does_not_apply_to_another() {
         let policy = RolePolicy {
-            default: vec![Role::new("user")],
+            default: vec![],
             rules: vec![RoleRule {
                 provider: Some(ProviderId::new("corp")),
                 claim: "groups".to_owned(),
@@ -163,15 +244,7 @@ mod tests {
             }],
         };
         let set = claims("groups", text("admins"));
-        let roles = policy.evaluate(&ProviderId::new("other"), &set, &[]);
-        assert_eq!(roles, [Role::new("user")]);
-    }
-
-    #[test]
-    fn case_32_a_group_named_like_a_role_grants_nothing_by_itself() {
-        let policy = RolePolicy { default: vec![Role::new("user")], rules: vec![] };
-        let set = claims("groups", ClaimValue::List(vec![text("admin"), text("user")]));
-        let roles = policy.evaluate(&ProviderId::new("corp"), &set, &[Role::new("editor")]);
-        assert_eq!(roles, [Role::new("editor"), Role::new("user")]);
+        assert_eq!(policy.claimed(&ProviderId::new("other"), &set), []);
+        assert_eq!(policy.claimed(&ProviderId::new("corp"), &set), [Role::new("admin")]);
     }
 }

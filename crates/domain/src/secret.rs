@@ -70,6 +70,18 @@ secret_text! {
     ProviderAccessToken
 }
 secret_text! {
+    /// The provider's refresh token: asked with it, the provider says whether somebody may still sign in.
+    ProviderRefreshToken
+}
+secret_text! {
+    /// A logout token as received (OIDC Back-Channel Logout §2.4): compact JWS, not verified.
+    LogoutTokenText
+}
+secret_text! {
+    /// The cookie in which a browser keeps a login it has begun.
+    LoginCookie
+}
+secret_text! {
     /// A token signed by us: compact JWS.
     ///
     /// ```

@@ -11,13 +11,14 @@ use mintgate_domain::model::{
     RefreshClaims, Role, SessionOpening, SessionOwner, Timestamp, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
-    CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, OpenOutcome, ProviderError,
-    ProviderTokens, RefreshTokenRepo, SessionTokens, SigningError, StoreError, TokenSigner,
-    UserDirectory as _,
+    AuthorizationEndpoint, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, LogoutOrder,
+    OpenOutcome, ProviderError, ProviderTokens, RefreshTokenRepo, Renewal, SessionTokens,
+    SigningError, StoreError, TokenSigner, UserDirectory as _,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts,
-    Nonce, ProviderPolicy, RegisteredProvider, Requirement, RolePolicy, SetCookie, SignedToken,
+    LoginRequest, LogoutTokenText, Nonce, ProviderPolicy, ProviderRefreshToken, RegisteredProvider,
+    Requirement, RoleDecider, RolePolicy, SetCookie, SignIn, SignInRequest, SignedToken,
     TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
@@ -40,7 +41,7 @@ impl IdentityProvider for FakeProvider {
         self.redeemed.fetch_add(1, Ordering::SeqCst);
         match self.failure.lock().unwrap().clone() {
             Some(failure) => Err(failure),
-            None => Ok(ProviderTokens { id_token: None, access_token: None }),
+            None => Ok(ProviderTokens { id_token: None, access_token: None, refresh_token: None }),
         }
     }
 
@@ -57,6 +58,22 @@ impl IdentityProvider for FakeProvider {
             amr: vec![],
             id_token: Some((TokenHash::of("id token"), NOW + Duration::from_mins(5))),
         })
+    }
+
+    async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
+        Err(ProviderError::Unreachable("not part of this".to_owned()))
+    }
+
+    async fn renew(
+        &self,
+        _: &ProviderRefreshToken,
+        _: &ExternalIdentity,
+    ) -> Result<Renewal, ProviderError> {
+        Err(ProviderError::Unreachable("not part of this".to_owned()))
+    }
+
+    async fn verify_logout(&self, _: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
+        Err(ProviderError::Unreachable("not part of this".to_owned()))
     }
 }
 
@@ -128,7 +145,6 @@ fn config() -> IssueTokensConfig {
         refresh_ttl: Duration::from_hours(24),
         session_ttl: Duration::from_hours(48),
         body_delivery: false,
-        roles: RolePolicy { default: vec![Role::new("user")], rules: vec![] },
         extra_claims: vec![],
     }
 }
@@ -148,19 +164,26 @@ fn rig_with(
     let metrics = Arc::new(RecordingMetrics::default());
     let policy = ProviderPolicy {
         id: ProviderId::new("corp"),
-        issuer: person().issuer,
+        issuers: vec![person().issuer],
         redirect_uris: vec!["https://app.example.com/callback".to_owned()],
         pkce: Requirement::Auto,
         nonce: Requirement::Auto,
+        login: LoginRequest { has_id_tokens: true, ..LoginRequest::default() },
+        recheck: None,
     };
     let registered = RegisteredProvider { policy, adapter: provider.clone() };
+    let clock = Arc::new(ManualClock::at(NOW));
+    let providers = [registered].into_iter().collect();
+    let policy = RolePolicy { default: vec![Role::new("user")], rules: vec![] };
     let ports = IssueTokensPorts {
-        providers: [registered].into_iter().collect(),
+        sign_in: Arc::new(SignIn::new(providers, clock.clone(), metrics.clone())),
+        roles: RoleDecider { policy, lookup: None },
+        seal: None,
         users: Arc::new(store.clone()),
         sessions,
         signer: Arc::new(PlainSigner),
         cookies: Arc::new(NoCookies),
-        clock: Arc::new(ManualClock::at(NOW)),
+        clock,
         entropy: Arc::new(SeededEntropy::new(seed)),
         metrics: metrics.clone(),
     };
@@ -169,12 +192,16 @@ fn rig_with(
 
 fn request(code: &str) -> TokenRequest {
     TokenRequest {
-        provider: "corp".to_owned(),
-        credential: Credential::Code(AuthorizationCode::new(code)),
-        redirect_uri: None,
-        code_verifier: None,
-        nonce: None,
-        issuer: None,
+        sign_in: SignInRequest {
+            provider: Some("corp".to_owned()),
+            credential: Credential::Code(AuthorizationCode::new(code)),
+            redirect_uri: None,
+            code_verifier: None,
+            nonce: None,
+            state: None,
+            issuer: None,
+            logins: vec![],
+        },
         delivery: TokenDelivery::Cookie,
         client: ClientInfo::default(),
         idempotency: None,
@@ -192,13 +219,17 @@ async fn someone_elses_opening() -> SessionOpening {
         session: NewSession {
             id: stored.id,
             provider: stored.provider,
+            identity: stored.identity,
+            upstream_sid: stored.upstream_sid,
+            claimed_roles: stored.claimed_roles,
             refresh: stored.refresh,
             absolute_expires_at: stored.absolute_expires_at,
             grant: stored.grant,
             client: stored.client,
             created_at: stored.created_at,
         },
-        consumed: None,
+        single_use: None,
+        upstream: None,
         idempotency: None,
     }
 }
@@ -295,7 +326,8 @@ async fn every_outcome_is_counted_once_with_a_configured_provider_or_none() {
     let rig = rig();
     rig.issue.issue(request("code")).await.unwrap();
     rig.issue.issue(request("code")).await.unwrap_err();
-    let unknown = TokenRequest { provider: "CORP".to_owned(), ..request("code") };
+    let mut unknown = request("code");
+    unknown.sign_in.provider = Some("CORP".to_owned());
     rig.issue.issue(unknown).await.unwrap_err();
     let counted: Vec<_> = rig
         .metrics

@@ -1,6 +1,7 @@
-//! What an ID token must claim, beyond what openidconnect checks (OIDC Core §2, §3.1.3.7).
+//! What an ID token must claim (OIDC Core §2, §3.1.3.7), and what a logout token must claim likewise.
 
 use mintgate_domain::model::{ClaimValue, Timestamp};
+use mintgate_domain::{Nonce, TokenHash};
 
 use crate::json::Members;
 
@@ -9,6 +10,8 @@ use crate::json::Members;
 const CLOCK_SKEW_SECS: i64 = 60;
 /// An ID token is proof of a sign-in just now, not yesterday, however long it says it lives.
 const MAX_AGE_SECS: i64 = 24 * 60 * 60;
+/// 9999-12-31T23:59:59Z. What is later is no date.
+const LAST_SECOND: i64 = 253_402_300_799;
 /// OIDC Core §2 allows no longer subject.
 pub(crate) const MAX_SUBJECT_BYTES: usize = 255;
 
@@ -29,20 +32,49 @@ pub(crate) fn check(
     client_id: &str,
     now: Timestamp,
 ) -> Result<CheckedClaims, String> {
-    if text(claims, "iss") != Some(issuer) {
-        return Err("its issuer is not this provider".to_owned());
-    }
-    check_audience(claims, client_id)?;
+    check_addressee(claims, issuer, client_id)?;
     check_kind(claims)?;
     // A value of another type would be taken by nobody for the nonce, nor for its absence.
     if claims.contains_key("nonce") && text(claims, "nonce").is_none() {
         return Err("its nonce is not a text".to_owned());
     }
-    let subject = text(claims, "sub")
-        .filter(|sub| !sub.is_empty() && sub.len() <= MAX_SUBJECT_BYTES)
-        .filter(|sub| !sub.contains(char::is_control))
-        .ok_or("its subject is not a text of 1 to 255 bytes")?;
+    let subject = identifier(claims, "sub")?.ok_or("it has no sub")?;
+    let expires_at = check_time(claims, now, MAX_AGE_SECS)?;
+    let auth_time = seconds(claims, "auth_time")?;
+    if auth_time.is_some_and(|at| at > now.as_unix() + CLOCK_SKEW_SECS) {
+        return Err("its auth_time is in the future".to_owned());
+    }
+    // Neither decides anything; what is no plain text is left out of the session.
+    let plain = |text: &&str| !text.contains(char::is_control);
+    let amr = claims.get("amr").into_iter().flat_map(ClaimValue::texts).filter(plain);
+    Ok(CheckedClaims {
+        subject,
+        expires_at,
+        auth_time: auth_time.map(Timestamp::from_unix),
+        acr: text(claims, "acr").filter(plain).map(ToOwned::to_owned),
+        amr: amr.map(Into::into).collect(),
+    })
+}
 
+/// Checks who made the token, and for whom.
+pub(crate) fn check_addressee(
+    claims: &Members,
+    issuer: &str,
+    client_id: &str,
+) -> Result<(), String> {
+    if text(claims, "iss") != Some(issuer) {
+        return Err("its issuer is not this provider".to_owned());
+    }
+    check_audience(claims, client_id)
+}
+
+/// Checks that it is time for the token, and that it is no older than `max_age`, in seconds; when it
+/// expires. That is when it is too old at the latest, so that the mark of its use can go.
+pub(crate) fn check_time(
+    claims: &Members,
+    now: Timestamp,
+    max_age: i64,
+) -> Result<Timestamp, String> {
     let now = now.as_unix();
     let expires = seconds(claims, "exp")?.ok_or("it has no exp")?;
     if expires <= now {
@@ -52,27 +84,25 @@ pub(crate) fn check(
     if made > now + CLOCK_SKEW_SECS {
         return Err("it was issued in the future".to_owned());
     }
-    if made < now - MAX_AGE_SECS {
+    if made < now - max_age {
         return Err("it was issued too long ago".to_owned());
     }
     if seconds(claims, "nbf")?.is_some_and(|not_before| not_before > now + CLOCK_SKEW_SECS) {
         return Err("it is not valid yet".to_owned());
     }
-    let auth_time = seconds(claims, "auth_time")?;
-    if auth_time.is_some_and(|at| at > now + CLOCK_SKEW_SECS) {
-        return Err("its auth_time is in the future".to_owned());
+    Ok(Timestamp::from_unix(expires.min(made + max_age + 1)))
+}
+
+/// The nonce of the request, or none where that had none (OIDC Core §3.1.3.7 item 11). Hashes are
+/// compared, so that time tells nothing.
+pub(crate) fn check_nonce(claims: &Members, expected: Option<&Nonce>) -> Result<(), String> {
+    let claimed = text(claims, "nonce").map(TokenHash::of);
+    let expected = expected.map(|nonce| TokenHash::of(nonce.expose()));
+    if claimed == expected {
+        Ok(())
+    } else {
+        Err("its nonce is not that of the request".to_owned())
     }
-    // Neither decides anything; what is no plain text is left out of the session.
-    let plain = |text: &&str| !text.contains(char::is_control);
-    let amr = claims.get("amr").into_iter().flat_map(ClaimValue::texts).filter(plain);
-    Ok(CheckedClaims {
-        subject: subject.to_owned(),
-        // When it would be refused for its age: no later, so that its single-use mark can go.
-        expires_at: Timestamp::from_unix(expires.min(made + MAX_AGE_SECS + 1)),
-        auth_time: auth_time.map(Timestamp::from_unix),
-        acr: text(claims, "acr").filter(plain).map(ToOwned::to_owned),
-        amr: amr.map(Into::into).collect(),
-    })
 }
 
 /// No audience but ourselves is trusted, so a token for others as well is refused whatever its
@@ -116,19 +146,33 @@ pub(crate) fn check_required(
     }
 }
 
-fn text<'a>(claims: &'a Members, name: &str) -> Option<&'a str> {
+/// A claim that identifies something, if it is there.
+pub(crate) fn identifier(claims: &Members, name: &str) -> Result<Option<String>, String> {
+    if !claims.contains_key(name) {
+        return Ok(None);
+    }
+    text(claims, name)
+        .filter(|text| (1..=MAX_SUBJECT_BYTES).contains(&text.len()))
+        .filter(|text| !text.contains(char::is_control))
+        .map(|text| Some(text.to_owned()))
+        .ok_or_else(|| format!("its {name} is not a text of 1 to {MAX_SUBJECT_BYTES} bytes"))
+}
+
+pub(crate) fn text<'a>(claims: &'a Members, name: &str) -> Option<&'a str> {
     claims.get(name).and_then(ClaimValue::as_text)
 }
 
 /// A NumericDate (RFC 7519 §2) in whole seconds.
 fn seconds(claims: &Members, name: &str) -> Result<Option<i64>, String> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(ClaimValue::Integer(seconds)) if *seconds >= 0 => Ok(Some(*seconds)),
+    let seconds = match claims.get(name) {
+        None => return Ok(None),
+        Some(ClaimValue::Integer(seconds)) => Some(*seconds),
         #[expect(clippy::cast_possible_truncation, reason = "whole seconds; too many saturate")]
-        Some(ClaimValue::Float(seconds)) if *seconds >= 0.0 => Ok(Some(seconds.floor() as i64)),
-        Some(_) => Err(format!("its {name} is not a number of seconds since 1970")),
-    }
+        Some(ClaimValue::Float(seconds)) => Some(seconds.floor() as i64),
+        Some(_) => None,
+    };
+    let seconds = seconds.filter(|seconds| (0..=LAST_SECOND).contains(seconds));
+    seconds.map(Some).ok_or_else(|| format!("its {name} is not a number of seconds since 1970"))
 }
 
 #[cfg(test)]
@@ -158,13 +202,15 @@ mod tests {
             r#"{"iat":1699913600}"#,
             r#"{"nbf":1700000060}"#,
             r#"{"nbf":0}"#,
-            r#"{"exp":1e300}"#,
+            r#"{"exp":253402300799.5}"#,
         ] {
             assert!(check_with(good).is_ok(), "{good}");
         }
         for bad in [
             r#"{"exp":1700000000}"#,
             r#"{"exp":1700000000.9}"#,
+            r#"{"exp":253402300800}"#,
+            r#"{"exp":1e300}"#,
             r#"{"iat":1700000061}"#,
             r#"{"iat":1699913599}"#,
             r#"{"nbf":1700000061}"#,
@@ -179,7 +225,7 @@ mod tests {
     fn a_token_counts_as_expired_when_it_is_too_old_at_the_latest() {
         let expires_at = |change| check_with(change).unwrap().expires_at.as_unix();
         assert_eq!(expires_at("{}"), NOW + 300);
-        assert_eq!(expires_at(r#"{"exp":1e300}"#), NOW + 24 * 3600 + 1);
+        assert_eq!(expires_at(r#"{"exp":253402300799}"#), NOW + 24 * 3600 + 1);
     }
 
     #[test]

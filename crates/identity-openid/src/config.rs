@@ -77,10 +77,8 @@ pub enum OpenIdConfigError {
 pub(crate) struct Checked {
     pub(crate) config: OpenIdConfig,
     pub(crate) dialect: Dialect,
-    pub(crate) issuer: IssuerUrl,
     pub(crate) discovery_url: Url,
     pub(crate) policy: AddressPolicy,
-    pub(crate) algorithms: Vec<Alg>,
     pub(crate) symmetric: bool,
 }
 
@@ -112,7 +110,7 @@ impl Checked {
         }
         check_dialect(&dialect, &policy, config.client_secret.is_some())?;
         let symmetric = symmetric > 0;
-        Ok(Self { config, dialect, issuer, discovery_url, policy, algorithms, symmetric })
+        Ok(Self { config, dialect, discovery_url, policy, symmetric })
     }
 }
 
@@ -148,7 +146,7 @@ fn check_issuer(
 }
 
 /// The algorithms that openidconnect can verify.
-fn algorithm(name: &str) -> Option<Alg> {
+pub(crate) fn algorithm(name: &str) -> Option<Alg> {
     Some(match name {
         "RS256" => Alg::RsaSsaPkcs1V15Sha256,
         "RS384" => Alg::RsaSsaPkcs1V15Sha384,

@@ -1,4 +1,5 @@
-//! The exchange of a code at the token endpoint (RFC 6749 §4.1.3, OIDC Core §3.1.3).
+//! Requests to the token endpoint: a code or a refresh token in, tokens out (RFC 6749 §4.1.3, §6,
+//! OIDC Core §3.1.3, §12).
 
 use std::fmt;
 use std::pin::Pin;
@@ -7,7 +8,9 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{CodeGrant, ProviderEndpoint, ProviderError, ProviderTokens};
-use mintgate_domain::{CodeVerifier, IdTokenText, ProviderAccessToken, SecretText};
+use mintgate_domain::{
+    CodeVerifier, IdTokenText, ProviderAccessToken, ProviderRefreshToken, SecretText,
+};
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
     BasicTokenType,
@@ -21,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client_auth::Authenticated;
 use crate::http::{BoundedClient, HttpError};
-use crate::text::excerpt;
+use crate::refusal::Refusal;
 
 /// oauth2's client with a token endpoint.
 pub(crate) type TokenClient = oauth2::Client<
@@ -45,6 +48,8 @@ pub(crate) struct TokenAnswer {
     token_type: BasicTokenType,
     #[serde(default)]
     id_token: Option<RawIdToken>,
+    #[serde(default)]
+    refresh_token: Option<RefreshToken>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -69,12 +74,15 @@ impl TokenResponse for TokenAnswer {
         None
     }
     fn refresh_token(&self) -> Option<&RefreshToken> {
-        None
+        self.refresh_token.as_ref()
     }
     fn scopes(&self) -> Option<&Vec<Scope>> {
         None
     }
 }
+
+/// How oauth2 says it.
+type Failure = RequestTokenError<ExchangeError, BasicErrorResponse>;
 
 /// Why there is no successful answer.
 #[derive(Debug, thiserror::Error)]
@@ -83,59 +91,6 @@ pub(crate) enum ExchangeError {
     Http(#[from] HttpError),
     #[error("the provider refused")]
     Refused(Refusal),
-}
-
-/// An OAuth error answer (RFC 6749 §5.2).
-#[derive(Debug, Deserialize)]
-pub(crate) struct Refusal {
-    error: String,
-    #[serde(default)]
-    error_description: serde_json::Value,
-    #[serde(skip)]
-    status: u16,
-}
-
-impl Refusal {
-    /// An OAuth error is one under any status: some providers send theirs as a success.
-    fn find(answer: &HttpResponse) -> Option<Self> {
-        let refusal: Self = serde_json::from_slice(answer.body()).ok()?;
-        let status = answer.status().as_u16();
-        (!refusal.error.is_empty()).then_some(Self { status, ..refusal })
-    }
-
-    fn into_provider_error(self, provider: &ProviderId, secrets: &[&str]) -> ProviderError {
-        let mut text = self.error.clone();
-        if let Some(description) = self.error_description.as_str() {
-            text = format!("{text}: {description}");
-        }
-        for secret in secrets {
-            text = text.replace(secret, "[redacted]");
-        }
-        let text = excerpt(&text);
-        match self.error.as_str() {
-            "invalid_grant" | "invalid_request" | "access_denied" | "bad_verification_code" => {
-                ProviderError::CodeRefused(text)
-            }
-            "invalid_client" | "incorrect_client_credentials" | "unauthorized_client" => {
-                ProviderError::Misbehaved(format!(
-                    "{text}; check client_id and client_secret of provider {provider}"
-                ))
-            }
-            "redirect_uri_mismatch" => ProviderError::Misbehaved(format!(
-                "{text}; check that redirect_uris of provider {provider} are registered there"
-            )),
-            "unsupported_grant_type" | "invalid_scope" => ProviderError::Misbehaved(format!(
-                "{text}; check what the client of provider {provider} is allowed there"
-            )),
-            _ if self.status >= 500 => {
-                let status = HttpError::Status(self.status);
-                ProviderError::Misbehaved(format!("token endpoint: {status}: {text}"))
-            }
-            "server_error" | "temporarily_unavailable" => ProviderError::Misbehaved(text),
-            _ if self.status == 429 => ProviderError::Misbehaved(text),
-            _ => ProviderError::CodeRefused(text),
-        }
-    }
 }
 
 /// How oauth2 sends its one request. Errors are found here, in whatever answer they come.
@@ -165,16 +120,18 @@ impl<'c> AsyncHttpClient<'c> for Sender<'_> {
     }
 }
 
-/// What a code is exchanged for.
+/// What is to come of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// An ID token: OpenID Connect.
     IdToken,
+    /// An ID token, if there is one: OpenID Connect leaves that open for a refresh (OIDC Core §12.2).
+    IdTokenIfAny,
     /// An access token for the user endpoint: OAuth 2.0 alone.
     AccessToken,
 }
 
-/// The client as it presents itself in one exchange.
+/// The client as it presents itself in one request.
 pub(crate) struct Exchange<'a> {
     pub(crate) provider: &'a ProviderId,
     pub(crate) wanted: Wanted,
@@ -198,22 +155,54 @@ impl Exchange<'_> {
             .client
             .exchange_code(AuthorizationCode::new(grant.code.expose().to_owned()))
             .add_extra_param("redirect_uri", grant.redirect_uri);
-        for (name, value) in self.parameters {
-            request = request.add_extra_param(name.as_str(), value.as_str());
-        }
-        if let Some(assertion) = &self.authenticated.assertion {
-            request = request
-                .add_extra_param("client_assertion_type", ASSERTION_TYPE)
-                .add_extra_param("client_assertion", assertion.expose());
+        for (name, value) in self.more_parameters() {
+            request = request.add_extra_param(name, value);
         }
         if let Some(verifier) = grant.code_verifier {
             let verifier = PkceCodeVerifier::new(verifier.expose().to_owned());
             request = request.set_pkce_verifier(verifier);
         }
-
-        let mut observed = http.observe(ProviderEndpoint::Token);
         let sender = Sender { http, wanted: self.wanted };
-        let failure = match request.request_async(&sender).await {
+        let verifier = grant.code_verifier.map(CodeVerifier::expose);
+        let secrets = [Some(grant.code.expose()), verifier];
+        self.finish(http, request.request_async(&sender), &secrets, Refusal::of_code).await
+    }
+
+    /// Sends a refresh token to the token endpoint, once.
+    pub(crate) async fn renew(
+        &self,
+        http: &BoundedClient,
+        token: &ProviderRefreshToken,
+    ) -> Result<ProviderTokens, ProviderError> {
+        let shown = RefreshToken::new(token.expose().to_owned());
+        let mut request = self.authenticated.client.exchange_refresh_token(&shown);
+        for (name, value) in self.more_parameters() {
+            request = request.add_extra_param(name, value);
+        }
+        let sender = Sender { http, wanted: self.wanted };
+        let secrets = [Some(token.expose())];
+        self.finish(http, request.request_async(&sender), &secrets, Refusal::of_refresh_token).await
+    }
+
+    fn more_parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        let configured =
+            self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let assertion = self.authenticated.assertion.iter().flat_map(|assertion| {
+            [("client_assertion_type", ASSERTION_TYPE), ("client_assertion", assertion.expose())]
+        });
+        configured.chain(assertion)
+    }
+
+    /// Waits for the answer, and says what it is in the port's words.
+    async fn finish(
+        &self,
+        http: &BoundedClient,
+        answer: impl Future<Output = Result<TokenAnswer, Failure>>,
+        secrets: &[Option<&str>],
+        refusal: impl FnOnce(Refusal, &ProviderId, &[&str]) -> ProviderError,
+    ) -> Result<ProviderTokens, ProviderError> {
+        let mut observed = http.observe(ProviderEndpoint::Token);
+        let failure = match answer.await {
             Ok(answer) => match self.tokens(answer) {
                 Ok(tokens) => {
                     observed.outcome = "success";
@@ -221,9 +210,12 @@ impl Exchange<'_> {
                 }
                 Err(failure) => failure,
             },
-            Err(RequestTokenError::Request(ExchangeError::Refused(refusal))) => {
+            Err(RequestTokenError::Request(ExchangeError::Refused(refused))) => {
                 observed.outcome = "refused";
-                return Err(refusal.into_provider_error(self.provider, &self.secrets(grant)));
+                let ours = [&self.authenticated.assertion, &self.authenticated.secret];
+                let ours = ours.into_iter().flatten().map(SecretText::expose);
+                let secrets: Vec<_> = secrets.iter().copied().flatten().chain(ours).collect();
+                return Err(refusal(refused, self.provider, &secrets));
             }
             Err(RequestTokenError::Request(ExchangeError::Http(error))) => error,
             // What else oauth2 says may repeat the answer, and with it a token.
@@ -234,31 +226,27 @@ impl Exchange<'_> {
     }
 
     fn tokens(&self, answer: TokenAnswer) -> Result<ProviderTokens, HttpError> {
-        let TokenAnswer { access_token, token_type, id_token } = answer;
+        let TokenAnswer { access_token, token_type, id_token, refresh_token } = answer;
+        let refresh_token = refresh_token.map(RefreshToken::into_secret);
+        let refresh_token =
+            refresh_token.filter(|token| !token.is_empty()).map(ProviderRefreshToken::new);
         let bearer = token_type.as_ref().eq_ignore_ascii_case("bearer");
         let access_token = bearer.then(|| ProviderAccessToken::new(access_token.into_secret()));
-        match (self.wanted, id_token) {
-            (Wanted::IdToken, Some(RawIdToken(id_token))) => {
-                Ok(ProviderTokens { id_token: Some(IdTokenText::new(id_token)), access_token })
+        let id_token = id_token.map(|RawIdToken(text)| IdTokenText::new(text));
+        let id_token = match self.wanted {
+            Wanted::IdToken if id_token.is_none() => {
+                let problem = "has no id_token; is the scope openid asked for?";
+                return Err(HttpError::Malformed(problem.to_owned()));
             }
-            (Wanted::IdToken, None) => Err(HttpError::Malformed(
-                "has no id_token; is the scope openid asked for?".to_owned(),
-            )),
+            Wanted::IdToken | Wanted::IdTokenIfAny => id_token,
+            Wanted::AccessToken if access_token.is_none() => {
+                let problem = "has an access token that is no bearer token";
+                return Err(HttpError::Malformed(problem.to_owned()));
+            }
             // An ID token that comes along is verified by nobody, so nobody may see it.
-            (Wanted::AccessToken, _) if access_token.is_some() => {
-                Ok(ProviderTokens { id_token: None, access_token })
-            }
-            (Wanted::AccessToken, _) => {
-                Err(HttpError::Malformed("has an access token that is no bearer token".to_owned()))
-            }
-        }
-    }
-
-    fn secrets<'a>(&'a self, grant: &'a CodeGrant<'_>) -> Vec<&'a str> {
-        let verifier = grant.code_verifier.map(CodeVerifier::expose);
-        let ours = [&self.authenticated.assertion, &self.authenticated.secret];
-        let ours = ours.into_iter().flatten().map(SecretText::expose);
-        [Some(grant.code.expose()), verifier].into_iter().flatten().chain(ours).collect()
+            Wanted::AccessToken => None,
+        };
+        Ok(ProviderTokens { id_token, access_token, refresh_token })
     }
 }
 
@@ -281,73 +269,15 @@ fn read_form(answer: &mut HttpResponse) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::is_outage;
-
-    fn refuse(status: u16, error: &str, description: &str) -> ProviderError {
-        let refusal =
-            Refusal { error: error.to_owned(), error_description: description.into(), status };
-        refusal.into_provider_error(&ProviderId::new("corp"), &["the-code", "s3cret"])
-    }
-
-    #[test]
-    fn case_16_an_oauth_error_says_whose_fault_it_is_under_any_status() {
-        for status in [200, 400, 401, 403, 500] {
-            for code in
-                ["invalid_grant", "invalid_request", "access_denied", "bad_verification_code"]
-            {
-                assert!(
-                    matches!(refuse(status, code, ""), ProviderError::CodeRefused(_)),
-                    "{code}"
-                );
-            }
-            for code in [
-                "invalid_client",
-                "unauthorized_client",
-                "incorrect_client_credentials",
-                "unsupported_grant_type",
-                "invalid_scope",
-                "redirect_uri_mismatch",
-            ] {
-                let ProviderError::Misbehaved(text) = refuse(status, code, "") else {
-                    panic!("{code} is taken for a refused code");
-                };
-                assert!(text.contains("corp"), "{text}");
-            }
-            for code in ["server_error", "temporarily_unavailable"] {
-                assert!(matches!(refuse(status, code, ""), ProviderError::Misbehaved(_)), "{code}");
-            }
-        }
-        assert!(matches!(refuse(400, "made_up", ""), ProviderError::CodeRefused(_)));
-        assert!(matches!(refuse(429, "made_up", ""), ProviderError::Misbehaved(_)));
-        assert!(matches!(refuse(503, "made_up", ""), ProviderError::Misbehaved(_)));
-        let outage = |status, error| is_outage(&refuse(status, error, ""));
-        assert!(outage(500, "server_error") && outage(503, "made_up"));
-        assert!(!outage(400, "server_error") && !outage(429, "made_up"));
-        assert!(!outage(500, "invalid_client") && !outage(500, "invalid_grant"));
-    }
-
-    #[test]
-    fn what_a_provider_says_is_cut_cleaned_and_without_our_secrets() {
-        let text = refuse(400, "invalid_grant", "the-code\r\nforged line, s3cret").to_string();
-        assert!(!text.contains("the-code") && !text.contains("s3cret") && !text.contains('\n'));
-        assert!(text.contains("[redacted]forged line"), "{text}");
-        assert!(refuse(400, "invalid_grant", &"x".repeat(100_000)).to_string().len() < 300);
-    }
-
-    #[test]
-    fn only_a_json_object_with_an_error_text_is_a_refusal() {
-        let find = |body: &str| Refusal::find(&HttpResponse::new(body.as_bytes().to_vec()));
-        assert!(find(r#"{"error":"invalid_grant","access_token":"x"}"#).is_some());
-        for body in ["", "error=invalid_grant", "{}", r#"{"error":""}"#, r#"{"error":{}}"#] {
-            assert!(find(body).is_none(), "{body}");
-        }
-    }
 
     #[test]
     fn an_answer_is_printed_without_its_tokens() {
-        let json = r#"{"access_token":"at-text","token_type":"Bearer","expires_in":"3600","id_token":"idt-text"}"#;
+        let json = r#"{"access_token":"at-text","token_type":"Bearer","expires_in":"3600",
+            "id_token":"idt-text","refresh_token":"rt-text"}"#;
         let answer: TokenAnswer = serde_json::from_str(json).unwrap();
         let printed = format!("{answer:?}");
-        assert!(!printed.contains("at-text") && !printed.contains("idt-text"), "{printed}");
+        for token in ["at-text", "idt-text", "rt-text"] {
+            assert!(!printed.contains(token), "{printed}");
+        }
     }
 }

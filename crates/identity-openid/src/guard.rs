@@ -1,24 +1,30 @@
-//! A provider in trouble, kept from harming anybody else: a limit to the calls at once, and a circuit
-//! breaker, around any adapter.
+//! A provider in trouble, kept from harming anybody else: a limit to the calls at once, with a short
+//! queue, and a circuit breaker, around any adapter.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::Nonce;
-use mintgate_domain::model::{ProviderId, VerifiedIdentity};
+use mintgate_domain::model::{ExternalIdentity, ProviderId, VerifiedIdentity};
 use mintgate_domain::ports::{
-    CircuitState, Clock, CodeGrant, IdentityProvider, Metrics, ProviderError, ProviderTokens,
+    AuthorizationEndpoint, CircuitState, Clock, CodeGrant, IdentityProvider, LogoutOrder, Metrics,
+    ProviderError, ProviderTokens, Renewal,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use mintgate_domain::{LogoutTokenText, Nonce, ProviderRefreshToken};
+use tokio::sync::{Notify, SemaphorePermit};
 
+use crate::gate::{Gate, Turned};
 use crate::http::is_outage;
 
 /// The limits of a [`GuardedProvider`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuardConfig {
-    /// So many exchanges may be under way at once, and so many verifications; at least one.
+    /// So many exchanges and renewals may be under way at once, and so many calls of each other kind;
+    /// at least one. Of each, 16 times as many may wait.
     pub max_concurrent: usize,
+    /// For so long a call waits for its turn.
+    pub max_wait: Duration,
     /// So many failures in a row open the circuit; at least one.
     pub failures_to_open: u32,
     /// The circuit stays open for so long before one call is let through to try.
@@ -26,16 +32,24 @@ pub struct GuardConfig {
 }
 
 impl Default for GuardConfig {
-    /// 64 calls, 5 failures, 10 seconds.
+    /// 64 calls, which others wait for 5 seconds for; 5 failures, 10 seconds.
     fn default() -> Self {
-        Self { max_concurrent: 64, failures_to_open: 5, open_for: Duration::from_secs(10) }
+        Self {
+            max_concurrent: 64,
+            max_wait: Duration::from_secs(5),
+            failures_to_open: 5,
+            open_for: Duration::from_secs(10),
+        }
     }
 }
 
 /// A provider with a limit to the calls at once and a circuit breaker.
 ///
-/// What is beyond the limit, or comes while the circuit is open, fails at once as
-/// [`ProviderError::Unreachable`]: a code was not sent. Nothing waits in a queue.
+/// What is beyond the limit waits for its turn, up to [`GuardConfig::max_wait`]. What has waited for so
+/// long, finds the queue full, or comes while the circuit is open, fails as
+/// [`ProviderError::Unreachable`]: a code was not sent. When the circuit opens, everybody who waits for
+/// it to let them through fails at once. So a call takes no longer than `max_wait` and the time limit
+/// of the adapter together, and much less once a provider is known to hang.
 ///
 /// A failure is a provider that cannot be reached, does not answer in time, breaks off, or answers
 /// with a status of 500 or above. Everything else it says of a code is an answer, a refusal too: who
@@ -43,16 +57,24 @@ impl Default for GuardConfig {
 /// have been refused without asking the provider.
 ///
 /// The verification that follows an exchange is let through whatever the circuit says: its code is
-/// spent, and failing it would waste a sign-in that may succeed.
+/// spent, and failing it would waste a sign-in that may succeed. So are logout tokens and the question
+/// where logins begin, each with a limit of its own: what is cached answers them, mostly, and a
+/// provider that has trouble now may still end its sessions. If they do fail for want of an answer,
+/// that counts like any failure; that they succeed tells nothing.
 pub struct GuardedProvider {
     inner: Arc<dyn IdentityProvider>,
     provider: ProviderId,
     config: GuardConfig,
     clock: Arc<dyn Clock>,
     metrics: Arc<dyn Metrics>,
-    redeeming: Semaphore,
-    verifying: Semaphore,
+    /// Exchanges and renewals.
+    redeeming: Gate,
+    verifying: Gate,
+    beginning: Gate,
+    ending: Gate,
     circuit: Mutex<Circuit>,
+    /// Tells those who wait.
+    opened: Notify,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,51 +100,79 @@ impl GuardedProvider {
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
     ) -> Self {
-        let permits = config.max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
+        let gate = || Gate::new(config.max_concurrent);
         Self {
             inner,
             provider,
             config,
             clock,
             metrics,
-            redeeming: Semaphore::new(permits),
-            verifying: Semaphore::new(permits),
+            redeeming: gate(),
+            verifying: gate(),
+            beginning: gate(),
+            ending: gate(),
             circuit: Mutex::new(Circuit::Closed { failures: 0 }),
+            opened: Notify::new(),
         }
     }
 
-    /// Waits for no permit: a queue would only make everybody in it late.
-    fn permit<'a>(&self, semaphore: &'a Semaphore) -> Result<SemaphorePermit<'a>, ProviderError> {
-        semaphore.try_acquire().map_err(|_| {
-            ProviderError::Unreachable(format!(
-                "{} calls are under way already, so it was not asked",
-                self.config.max_concurrent.max(1)
-            ))
+    /// Waits for a place, whatever the circuit says.
+    async fn place<'a>(&self, gate: &'a Gate) -> Result<SemaphorePermit<'a>, ProviderError> {
+        if let Some(place) = gate.try_enter() {
+            return Ok(place);
+        }
+        gate.enter(self.config.max_wait).await.map_err(|turned| {
+            let limit = self.config.max_concurrent.max(1);
+            let then = match turned {
+                Turned::Away => "and as many wait as may",
+                Turned::Late => "and it was not this one's turn in time",
+            };
+            let text = format!("{limit} calls are under way, {then}; so it was not asked");
+            ProviderError::Unreachable(text)
         })
     }
 
-    /// Lets a call through, or not; whoever is let through says by the ticket how it went.
-    fn admit(&self) -> Result<Ticket<'_>, ProviderError> {
-        let mut circuit = self.circuit();
-        let trial = match *circuit {
-            Circuit::Closed { .. } => false,
-            Circuit::HalfOpen { trying: false } => true,
-            Circuit::Open { since }
-                if self.clock.monotonic().saturating_sub(since) >= self.config.open_for =>
-            {
-                true
-            }
-            Circuit::Open { .. } | Circuit::HalfOpen { trying: true } => {
-                return Err(ProviderError::Unreachable(
-                    "it failed too often just now, so it was not asked (its circuit is open)"
-                        .to_owned(),
-                ));
-            }
+    /// Waits for a place, and for no place of a provider whose circuit is open. Whoever is let through
+    /// says by the ticket how it went.
+    async fn admit<'a>(
+        &'a self,
+        gate: &'a Gate,
+    ) -> Result<(SemaphorePermit<'a>, Ticket<'a>), ProviderError> {
+        let mut opened = pin!(self.opened.notified());
+        // From here on no opening is missed; one before shows in the circuit.
+        opened.as_mut().enable();
+        self.is_trial(*self.circuit())?;
+        let place = tokio::select! {
+            biased;
+            () = opened => return Err(kept_out()),
+            place = self.place(gate) => place?,
         };
+        let mut circuit = self.circuit();
+        let trial = self.is_trial(*circuit)?;
         if trial {
             self.become_state(&mut circuit, Circuit::HalfOpen { trying: true });
         }
-        Ok(Ticket { guard: self, trial, said: false })
+        drop(circuit);
+        Ok((place, Ticket { guard: self, trial, said: false }))
+    }
+
+    /// Whether a call now would be the one that tries; an error if it would be none.
+    fn is_trial(&self, circuit: Circuit) -> Result<bool, ProviderError> {
+        match circuit {
+            Circuit::Closed { .. } => Ok(false),
+            Circuit::HalfOpen { trying: false } => Ok(true),
+            Circuit::Open { since }
+                if self.clock.monotonic().saturating_sub(since) >= self.config.open_for =>
+            {
+                Ok(true)
+            }
+            Circuit::Open { .. } | Circuit::HalfOpen { trying: true } => Err(kept_out()),
+        }
+    }
+
+    /// A call that needs no leave.
+    fn uninvited(&self) -> Ticket<'_> {
+        Ticket { guard: self, trial: false, said: false }
     }
 
     fn record(&self, trial: bool, told: Told) {
@@ -157,7 +207,10 @@ impl GuardedProvider {
             self.metrics.provider_circuit(&self.provider, after);
             let provider = &self.provider;
             match after {
-                CircuitState::Open => tracing::warn!(%provider, "its circuit is open"),
+                CircuitState::Open => {
+                    self.opened.notify_waiters();
+                    tracing::warn!(%provider, "its circuit is open");
+                }
                 CircuitState::HalfOpen => tracing::info!(%provider, "its circuit is half open"),
                 CircuitState::Closed => tracing::info!(%provider, "its circuit is closed again"),
             }
@@ -167,6 +220,11 @@ impl GuardedProvider {
     fn circuit(&self) -> MutexGuard<'_, Circuit> {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn kept_out() -> ProviderError {
+    let text = "it failed too often just now, so it was not asked (its circuit is open)";
+    ProviderError::Unreachable(text.to_owned())
 }
 
 fn state(circuit: Circuit) -> CircuitState {
@@ -189,8 +247,18 @@ impl Told {
     fn by<T>(result: &Result<T, ProviderError>) -> Self {
         match result {
             Err(error) if is_outage(error) => Self::Fails,
-            Err(ProviderError::IdTokenRefused(_)) => Self::Nothing,
+            Err(ProviderError::IdTokenRefused(_) | ProviderError::LogoutTokenRefused(_)) => {
+                Self::Nothing
+            }
             Ok(_) | Err(_) => Self::Works,
+        }
+    }
+
+    /// Where what is cached may have answered.
+    fn failure_by<T>(result: &Result<T, ProviderError>) -> Self {
+        match Self::by(result) {
+            Self::Fails => Self::Fails,
+            Self::Works | Self::Nothing => Self::Nothing,
         }
     }
 }
@@ -220,8 +288,7 @@ impl Drop for Ticket<'_> {
 #[async_trait]
 impl IdentityProvider for GuardedProvider {
     async fn redeem(&self, grant: &CodeGrant<'_>) -> Result<ProviderTokens, ProviderError> {
-        let _permit = self.permit(&self.redeeming)?;
-        let ticket = self.admit()?;
+        let (_place, ticket) = self.admit(&self.redeeming).await?;
         let result = self.inner.redeem(grant).await;
         ticket.say(Told::by(&result));
         result
@@ -232,13 +299,39 @@ impl IdentityProvider for GuardedProvider {
         tokens: &ProviderTokens,
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
-        let _permit = self.permit(&self.verifying)?;
-        let ticket = match &tokens.access_token {
-            Some(_) => Ticket { guard: self, trial: false, said: false },
-            None => self.admit()?,
+        let (_place, ticket) = match &tokens.access_token {
+            Some(_) => (self.place(&self.verifying).await?, self.uninvited()),
+            None => self.admit(&self.verifying).await?,
         };
         let result = self.inner.verify(tokens, nonce).await;
         ticket.say(Told::by(&result));
+        result
+    }
+
+    async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
+        let _place = self.place(&self.beginning).await?;
+        let ticket = self.uninvited();
+        let result = self.inner.authorization_endpoint().await;
+        ticket.say(Told::failure_by(&result));
+        result
+    }
+
+    async fn renew(
+        &self,
+        token: &ProviderRefreshToken,
+        identity: &ExternalIdentity,
+    ) -> Result<Renewal, ProviderError> {
+        let (_place, ticket) = self.admit(&self.redeeming).await?;
+        let result = self.inner.renew(token, identity).await;
+        ticket.say(Told::by(&result));
+        result
+    }
+
+    async fn verify_logout(&self, token: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
+        let _place = self.place(&self.ending).await?;
+        let ticket = self.uninvited();
+        let result = self.inner.verify_logout(token).await;
+        ticket.say(Told::failure_by(&result));
         result
     }
 }

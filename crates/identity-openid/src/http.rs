@@ -90,7 +90,10 @@ pub(crate) fn is_outage(error: &ProviderError) -> bool {
             what.starts_with("it answers with status 5")
                 || what.starts_with("the connection failed before the answer was complete")
         }),
-        ProviderError::CodeRefused(_) | ProviderError::IdTokenRefused(_) => false,
+        ProviderError::CodeRefused(_)
+        | ProviderError::IdTokenRefused(_)
+        | ProviderError::RefreshRefused(_)
+        | ProviderError::LogoutTokenRefused(_) => false,
     }
 }
 

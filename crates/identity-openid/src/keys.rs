@@ -1,20 +1,28 @@
-//! The keys that a provider publishes (RFC 7517), without those that would prove nothing.
+//! The keys that a provider publishes (RFC 7517), without those that would prove nothing, and the one
+//! way in which a signature is verified with them.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet};
+use mintgate_domain::SecretText;
+use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
+use openidconnect::{
+    JsonWebKey as _, JsonWebKeyAlgorithm, JsonWebKeyUse, JwsSigningAlgorithm as _,
+};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
+use crate::config::algorithm;
 use crate::dialect::IssuerRule;
 use crate::jws::MIN_RSA_BITS;
 use crate::quirks::entra::KeyIssuers;
+use crate::text::excerpt;
+use crate::token::UnverifiedToken;
 
 /// What one JWKS says.
 #[derive(Default)]
 pub(crate) struct Keys {
-    pub(crate) set: CoreJsonWebKeySet,
+    set: Vec<CoreJsonWebKey>,
     /// Which of them sign for whom.
     pub(crate) issuers: KeyIssuers,
 }
@@ -33,13 +41,55 @@ impl Keys {
             return Err("holds no key".to_owned());
         }
         let set: CoreJsonWebKeySet = serde_json::from_slice(document).map_err(unreadable)?;
-        let usable = set.keys().iter().filter(|key| is_usable(key)).cloned().collect();
+        let set = set.keys().iter().filter(|key| is_usable(key)).cloned().collect();
         let issuers = match rule {
             IssuerRule::Exact => KeyIssuers::default(),
             IssuerRule::Tenants { .. } => KeyIssuers::read(document)?,
         };
-        Ok(Self { set: CoreJsonWebKeySet::new(usable), issuers })
+        Ok(Self { set, issuers })
     }
+
+    /// The key of symmetric algorithms (OIDC Core §10.1): none is published then.
+    pub(crate) fn of_secret(secret: &SecretText) -> Self {
+        let key = CoreJsonWebKey::new_symmetric(secret.expose().as_bytes().to_vec());
+        Self { set: vec![key], issuers: KeyIssuers::default() }
+    }
+
+    /// Verifies the signature of a token, whose algorithm is one of those pinned.
+    pub(crate) fn verify(&self, token: &UnverifiedToken<'_>) -> Result<(), Unproven> {
+        let refused = |why: &str| Unproven::Refused(why.to_owned());
+        let algorithm = algorithm(&token.algorithm).ok_or_else(|| refused("its algorithm"))?;
+        let mut fitting = self.set.iter().filter(|key| fits(key, token.kid.as_deref(), &algorithm));
+        let key = fitting.next().ok_or(Unproven::UnknownKey)?;
+        if fitting.next().is_some() {
+            return Err(refused("several keys of this provider fit it"));
+        }
+        key.verify_signature(&algorithm, token.signed_part.as_bytes(), &token.signature)
+            .map_err(|error| Unproven::Refused(excerpt(&format!("its signature: {error}"))))
+    }
+}
+
+/// Why a signature does not count.
+#[derive(Debug)]
+pub(crate) enum Unproven {
+    /// None of the keys is the one; newer ones might be.
+    UnknownKey,
+    Refused(String),
+}
+
+/// Whether a key is the one that is named, if one is, and may verify with this algorithm (RFC 7515
+/// §4.1.4, RFC 7517 §4.1, §4.2, §4.4).
+fn fits(key: &CoreJsonWebKey, kid: Option<&str>, algorithm: &CoreJwsSigningAlgorithm) -> bool {
+    // There is one secret, whatever a token calls it.
+    let is_named = algorithm.uses_shared_secret()
+        || kid.is_none_or(|kid| key.key_id().is_some_and(|id| id.as_str() == kid));
+    let may_sign = key.key_use().is_none_or(JsonWebKeyUse::allows_signature);
+    let for_it = match key.signing_alg() {
+        JsonWebKeyAlgorithm::Algorithm(only) => only == algorithm,
+        JsonWebKeyAlgorithm::Unspecified => true,
+        JsonWebKeyAlgorithm::Unsupported => false,
+    };
+    is_named && may_sign && for_it && algorithm.key_type().as_ref() == Some(key.key_type())
 }
 
 /// Whether a signature under this key proves anything; openidconnect takes the key as it is. What no

@@ -3,9 +3,9 @@
 //!
 //! A provider is a foreign server: what it answers is bounded in time, length and address
 //! (`http`, `address`), what it publishes is cached (`metadata`), a code is sent to it once
-//! (`exchange`), and a token is believed only after `token`, openidconnect and `claims`
-//! have nothing against it (`provider` has the order). A provider without ID tokens is asked who
-//! somebody is (`oauth2_provider`).
+//! (`exchange`), and a token is believed only after `token`, `claims` (or `logout`) and `keys` have
+//! nothing against it (`provider` has the order). A provider without ID tokens is asked who somebody
+//! is (`oauth2_provider`). Either may be asked again later (`renewal`).
 //!
 //! Providers differ. What data can say of that is in a [`Dialect`], and in the table of
 //! [`Preset`]s; what needs code of its own is in `quirks`. [`GuardedProvider`] keeps a
@@ -15,13 +15,16 @@ mod address;
 mod claims;
 mod client_auth;
 mod config;
+mod deadline;
 mod dialect;
 mod exchange;
+mod gate;
 mod guard;
 mod http;
 mod json;
 mod jws;
 mod keys;
+mod logout;
 mod metadata;
 mod oauth2_config;
 mod oauth2_provider;
@@ -29,6 +32,8 @@ mod presets;
 mod provider;
 mod quirks;
 mod reach;
+mod refusal;
+mod renewal;
 mod text;
 mod token;
 mod userinfo;
@@ -40,6 +45,8 @@ pub use guard::{GuardConfig, GuardedProvider};
 pub use jws::{AssertionAlgorithm, ClientKeyError};
 pub use oauth2_config::{OAuth2Config, OAuth2ConfigError, OAuth2Endpoints};
 pub use oauth2_provider::OAuth2Provider;
-pub use presets::{Parameter, Preset, PresetAuthentication, PresetError, PresetKind, UserEndpoint};
+pub use presets::{
+    Offline, Parameter, Preset, PresetAuthentication, PresetError, PresetKind, UserEndpoint,
+};
 pub use provider::OpenIdProvider;
 pub use quirks::apple::AppleSecret;

@@ -5,21 +5,20 @@
 //! goes away neither stops it nor spends it in vain.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use mintgate_domain::SecretText;
 use mintgate_domain::ports::{Clock, Metrics, ProviderEndpoint, ProviderError};
-use oauth2::{AuthType, ClientId, ClientSecret};
-use openidconnect::core::{CoreClientAuthMethod, CoreIdTokenVerifier, CoreProviderMetadata};
+use oauth2::{AuthType, ClientId};
+use openidconnect::core::{CoreClientAuthMethod, CoreProviderMetadata};
+use serde::Deserialize;
 use tokio::sync::Mutex;
 use url::Url;
 
 use crate::config::Checked;
-use crate::dialect::IssuerRule;
 use crate::exchange::TokenClient;
 use crate::http::{BoundedClient, HttpError};
 use crate::keys::Keys;
-use crate::quirks::entra::{self, KeyIssuers};
+use crate::quirks::entra;
 use crate::text::excerpt;
 
 /// How long what is cached counts as fresh.
@@ -31,10 +30,8 @@ const COOLDOWN: Duration = Duration::from_secs(30);
 /// The metadata at one moment; replaced as a whole.
 pub(crate) struct Snapshot {
     pub(crate) endpoints: Arc<Endpoints>,
-    /// Verifies ID tokens with the keys of this moment.
-    pub(crate) verifier: CoreIdTokenVerifier<'static>,
-    /// Which of the keys sign for whom.
-    pub(crate) key_issuers: KeyIssuers,
+    /// What verifies its tokens.
+    pub(crate) keys: Keys,
     loaded_at: Duration,
 }
 
@@ -43,8 +40,17 @@ pub(crate) struct Endpoints {
     pub(crate) token: TokenClient,
     /// Where people are sent; we never go there ourselves.
     pub(crate) authorization: Url,
+    /// Whether authorization responses name the issuer (RFC 9207 §3).
+    pub(crate) names_issuer: bool,
     pub(crate) userinfo: Option<Url>,
     jwks: Url,
+}
+
+/// What is read of the discovery document besides what openidconnect knows of it.
+#[derive(Deserialize)]
+struct MoreMetadata {
+    /// RFC 9207 §3; absent is false.
+    authorization_response_iss_parameter_supported: Option<bool>,
 }
 
 /// A provider's metadata.
@@ -135,8 +141,8 @@ impl MetadataCache {
         let cache = Arc::clone(self);
         detached(async move {
             let keys = cache.fetch_keys(&current.endpoints).await.ok()?;
-            let endpoints = Arc::clone(&current.endpoints);
-            let newer = cache.snapshot(endpoints, keys, current.loaded_at);
+            let (endpoints, loaded_at) = (Arc::clone(&current.endpoints), current.loaded_at);
+            let newer = Arc::new(Snapshot { endpoints, keys, loaded_at });
             cache.write(|state| state.snapshot = Some(Arc::clone(&newer)));
             drop(fetching);
             Some(newer)
@@ -169,32 +175,39 @@ impl MetadataCache {
         let endpoints = self.discover().await?;
         let keys = self.fetch_keys(&endpoints).await;
         let keys = keys.map_err(|error| error.at(ProviderEndpoint::Jwks))?;
-        Ok(self.snapshot(Arc::new(endpoints), keys, self.clock.monotonic()))
+        let loaded_at = self.clock.monotonic();
+        Ok(Arc::new(Snapshot { endpoints: Arc::new(endpoints), keys, loaded_at }))
     }
 
     async fn discover(&self) -> Result<Endpoints, ProviderError> {
         let Checked { config, dialect, discovery_url, .. } = &*self.checked;
         let read = |document: &[u8]| {
-            let metadata = serde_json::from_slice::<CoreProviderMetadata>(document);
-            let metadata = metadata.map_err(|error| {
+            let unreadable = |error: serde_json::Error| {
                 format!("is not a discovery document: {}", excerpt(&error.to_string()))
-            })?;
+            };
+            let metadata: CoreProviderMetadata =
+                serde_json::from_slice(document).map_err(unreadable)?;
+            let more: MoreMetadata = serde_json::from_slice(document).map_err(unreadable)?;
             // Compared as texts: another slash is another issuer (OIDC Discovery §4.3).
             if metadata.issuer().as_str()
                 != entra::discovered_issuer(&dialect.issuer, &config.issuer)
             {
                 return Err(format!("names the issuer {}", excerpt(metadata.issuer())));
             }
-            Ok(metadata)
+            Ok((metadata, more))
         };
         let found =
             self.http.get_json(ProviderEndpoint::Discovery, discovery_url, None, read).await;
         found
-            .and_then(|metadata| self.endpoints(&metadata))
+            .and_then(|(metadata, more)| self.endpoints(&metadata, &more))
             .map_err(|error| error.at(ProviderEndpoint::Discovery))
     }
 
-    fn endpoints(&self, metadata: &CoreProviderMetadata) -> Result<Endpoints, HttpError> {
+    fn endpoints(
+        &self,
+        metadata: &CoreProviderMetadata,
+        more: &MoreMetadata,
+    ) -> Result<Endpoints, HttpError> {
         let token_url = metadata
             .token_endpoint()
             .ok_or_else(|| HttpError::Malformed("names no token_endpoint".to_owned()))?;
@@ -209,13 +222,15 @@ impl MetadataCache {
             .set_token_uri(token_url.clone())
             .set_auth_type(authentication.auth_type(|| auth_type(metadata)));
         let authorization = metadata.authorization_endpoint().url().clone();
-        Ok(Endpoints { token, authorization, userinfo, jwks })
+        let names_issuer = more.authorization_response_iss_parameter_supported == Some(true);
+        Ok(Endpoints { token, authorization, names_issuer, userinfo, jwks })
     }
 
     async fn fetch_keys(&self, endpoints: &Endpoints) -> Result<Keys, HttpError> {
-        let Checked { dialect, symmetric, .. } = &*self.checked;
+        let Checked { config, dialect, symmetric, .. } = &*self.checked;
         if *symmetric {
-            return Ok(Keys::default());
+            // Only this: a set that knows no secret cannot be talked into using one as a key.
+            return Ok(config.client_secret.as_ref().map(Keys::of_secret).unwrap_or_default());
         }
         let read = |document: &[u8]| Keys::read(document, &dialect.issuer);
         let endpoint = ProviderEndpoint::Jwks;
@@ -224,34 +239,6 @@ impl MetadataCache {
             self.count_refresh(&keys);
         }
         keys
-    }
-
-    fn snapshot(
-        &self,
-        endpoints: Arc<Endpoints>,
-        keys: Keys,
-        loaded_at: Duration,
-    ) -> Arc<Snapshot> {
-        let Checked { config, dialect, issuer, algorithms, symmetric, .. } = &*self.checked;
-        let Keys { set: keys, issuers: key_issuers } = keys;
-        let client_id = ClientId::new(config.client_id.clone());
-        // A verifier that does not know the secret cannot be talked into using it as a key.
-        let verifier = match &config.client_secret {
-            Some(secret) if *symmetric => CoreIdTokenVerifier::new_confidential_client(
-                client_id,
-                client_secret(secret),
-                issuer.clone(),
-                keys,
-            ),
-            _ => CoreIdTokenVerifier::new_public_client(client_id, issuer.clone(), keys),
-        };
-        let clock = Arc::clone(&self.clock);
-        let verifier = verifier
-            .set_allowed_algs(algorithms.iter().cloned())
-            .set_time_fn(move || SystemTime::from(clock.now()).into())
-            // Where it is not one fixed text, the claims are held against the rule before.
-            .require_issuer_match(dialect.issuer == IssuerRule::Exact);
-        Arc::new(Snapshot { endpoints, verifier, key_issuers, loaded_at })
     }
 
     fn count_refresh(&self, keys: &Result<Keys, HttpError>) {
@@ -312,8 +299,4 @@ fn auth_type(metadata: &CoreProviderMetadata) -> AuthType {
     } else {
         AuthType::BasicAuth
     }
-}
-
-fn client_secret(secret: &SecretText) -> ClientSecret {
-    ClientSecret::new(secret.expose().to_owned())
 }

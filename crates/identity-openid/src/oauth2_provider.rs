@@ -13,19 +13,21 @@ use async_trait::async_trait;
 use http::StatusCode;
 use mintgate_domain::model::{ClaimSet, ClaimValue, ExternalIdentity, VerifiedIdentity};
 use mintgate_domain::ports::{
-    Clock, CodeGrant, IdentityProvider, Metrics, ProviderEndpoint, ProviderError, ProviderTokens,
+    AuthorizationEndpoint, Clock, CodeGrant, IdentityProvider, LogoutOrder, Metrics,
+    ProviderEndpoint, ProviderError, ProviderTokens, Renewal,
 };
-use mintgate_domain::{Nonce, ProviderAccessToken};
+use mintgate_domain::{LogoutTokenText, Nonce, ProviderAccessToken, ProviderRefreshToken};
 use oauth2::HttpRequest;
 use url::Url;
 
 use crate::claims::MAX_SUBJECT_BYTES;
 use crate::client_auth::Authenticator;
+use crate::deadline::{Deadline, within};
 use crate::exchange::{Exchange, Wanted};
 use crate::http::{BoundedClient, HttpError, get};
 use crate::json::{Members, parse_list, parse_object};
 use crate::oauth2_config::{CheckedOAuth2, OAuth2Config, OAuth2ConfigError};
-use crate::provider::within;
+use crate::renewal::{self, settle};
 
 /// An OAuth 2.0 provider.
 ///
@@ -61,19 +63,8 @@ impl OAuth2Provider {
         Ok(Self { checked, http, clock })
     }
 
-    /// Where people are sent to sign in (RFC 6749 §3.1), as configured.
-    ///
-    /// # Errors
-    /// None today; the signature is that of [`OpenIdProvider`](crate::OpenIdProvider).
-    #[expect(clippy::unused_async, reason = "the same call as for a provider that is discovered")]
-    pub async fn authorization_endpoint(&self) -> Result<Url, ProviderError> {
-        Ok(self.checked.authorization.clone())
-    }
-
-    async fn redeem_unbounded(
-        &self,
-        grant: &CodeGrant<'_>,
-    ) -> Result<ProviderTokens, ProviderError> {
+    /// A request to the token endpoint, as this provider wants it.
+    fn exchange(&self) -> Result<Exchange<'_>, ProviderError> {
         let CheckedOAuth2 { config, client, .. } = &self.checked;
         let authenticator = Authenticator {
             authentication: &config.client_authentication,
@@ -82,13 +73,19 @@ impl OAuth2Provider {
             issuer: &config.issuer,
             clock: &*self.clock,
         };
-        let exchange = Exchange {
+        Ok(Exchange {
             provider: &config.id,
             wanted: Wanted::AccessToken,
             authenticated: authenticator.prepare(client)?,
             parameters: &config.token_parameters,
-        };
-        exchange.redeem(&self.http, grant).await
+        })
+    }
+
+    async fn redeem_unbounded(
+        &self,
+        grant: &CodeGrant<'_>,
+    ) -> Result<ProviderTokens, ProviderError> {
+        self.exchange()?.redeem(&self.http, grant).await
     }
 
     async fn verify_unbounded(
@@ -106,9 +103,58 @@ impl OAuth2Provider {
         let Some(access_token) = &tokens.access_token else {
             return refused("there is neither an ID token nor an access token");
         };
-        let config = &self.checked.config;
-        let user = self.user(access_token).await.map_err(|e| e.at_place("user endpoint"))?;
-        let (subject, mut claims) = user;
+        let user = self.user(access_token).await.map_err(|error| error.at_place(USER))?;
+        let (subject, claims) = user;
+        let issuer = self.checked.config.issuer.clone();
+        Ok(VerifiedIdentity {
+            identity: ExternalIdentity { issuer, subject },
+            claims: self.with_email(claims, access_token).await?,
+            auth_time: None,
+            acr: None,
+            amr: Vec::new(),
+            id_token: None,
+        })
+    }
+
+    async fn refresh(
+        &self,
+        token: &ProviderRefreshToken,
+        identity: &ExternalIdentity,
+    ) -> Result<ProviderTokens, ProviderError> {
+        if identity.issuer != self.checked.config.issuer {
+            return Err(renewal::foreign());
+        }
+        self.exchange()?.renew(&self.http, token).await
+    }
+
+    /// What the user endpoint says now. To whom it will not talk with the access token that was just
+    /// given, the provider says no; anything else it answers may have other reasons (GitHub answers
+    /// 403 to who asks too often).
+    async fn claims_again(
+        &self,
+        tokens: &ProviderTokens,
+        identity: &ExternalIdentity,
+    ) -> Result<Option<ClaimSet>, ProviderError> {
+        let Some(access_token) = &tokens.access_token else { return Ok(None) };
+        let (subject, claims) = match self.user(access_token).await {
+            Err(HttpError::Status(UNAUTHORIZED)) => {
+                let text = "its user endpoint refuses the access token it gave for it";
+                return Err(ProviderError::RefreshRefused(text.to_owned()));
+            }
+            user => user.map_err(|error| error.at_place(USER))?,
+        };
+        if subject != identity.subject {
+            return Err(ProviderError::IdTokenRefused(renewal::SOMEBODY_ELSE.to_owned()));
+        }
+        self.with_email(claims, access_token).await.map(Some)
+    }
+
+    /// With the address that the emails endpoint vouches for, where there is that endpoint.
+    async fn with_email(
+        &self,
+        mut claims: Members,
+        access_token: &ProviderAccessToken,
+    ) -> Result<ClaimSet, ProviderError> {
         if let Some(emails) = &self.checked.emails {
             let email = self.verified_email(emails, access_token).await;
             let email = email.map_err(|error| error.at_place("emails endpoint"))?;
@@ -119,14 +165,7 @@ impl OAuth2Provider {
                 claims.insert("email_verified".to_owned(), ClaimValue::Bool(true));
             }
         }
-        Ok(VerifiedIdentity {
-            identity: ExternalIdentity { issuer: config.issuer.clone(), subject },
-            claims: ClaimSet::new(claims),
-            auth_time: None,
-            acr: None,
-            amr: Vec::new(),
-            id_token: None,
-        })
+        Ok(ClaimSet::new(claims))
     }
 
     /// The subject, and everything that is said of it.
@@ -192,8 +231,34 @@ impl IdentityProvider for OAuth2Provider {
     ) -> Result<VerifiedIdentity, ProviderError> {
         within(self.checked.config.timeout, self.verify_unbounded(tokens, nonce)).await
     }
+
+    /// As configured. Whether authorization responses name the issuer, an OAuth 2.0 provider has no
+    /// document to say.
+    async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
+        let url = self.checked.authorization.to_string();
+        Ok(AuthorizationEndpoint { url, names_issuer: false })
+    }
+
+    async fn renew(
+        &self,
+        token: &ProviderRefreshToken,
+        identity: &ExternalIdentity,
+    ) -> Result<Renewal, ProviderError> {
+        let config = &self.checked.config;
+        let mut deadline = Deadline::after(config.timeout);
+        let tokens = deadline.bound(self.refresh(token, identity)).await?;
+        let claims = deadline.bound(self.claims_again(&tokens, identity)).await;
+        settle(&config.id, claims, tokens.refresh_token)
+    }
+
+    async fn verify_logout(&self, _: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
+        let text = "this provider has no ID tokens, and so no logout tokens";
+        Err(ProviderError::LogoutTokenRefused(text.to_owned()))
+    }
 }
 
+const USER: &str = "user endpoint";
+const UNAUTHORIZED: u16 = StatusCode::UNAUTHORIZED.as_u16();
 const FORBIDDEN: u16 = StatusCode::FORBIDDEN.as_u16();
 /// What GitHub answers to a token without the scope.
 const NOT_FOUND: u16 = StatusCode::NOT_FOUND.as_u16();

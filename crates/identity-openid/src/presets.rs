@@ -35,6 +35,8 @@ pub struct Preset {
     /// What an authorization request says besides, as names and patterns; one whose parameter is
     /// optional and not given is left out.
     pub authorization_parameters: &'static [(&'static str, &'static str)],
+    /// What makes it give a refresh token with the sign-in, so that it can be asked again later.
+    pub offline: Offline,
     /// What a token request says besides, likewise.
     pub token_parameters: &'static [(&'static str, &'static str)],
     /// Claims that its ID tokens must carry with this text, as names and values.
@@ -98,6 +100,17 @@ pub enum PresetAuthentication {
     SecretPost,
     /// [`ClientAuthentication::MintedSecret`] from a key, a key id and a team id of the configuration.
     AppleKey,
+}
+
+/// What makes a provider give a refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offline {
+    /// One scope more in the authorization request: `offline_access` (OIDC Core §11).
+    Scope(&'static str),
+    /// More parameters of the authorization request, as names and values.
+    Parameters(&'static [(&'static str, &'static str)]),
+    /// Nothing: one comes anyway, or what makes one come is set at the provider, or none ever does.
+    Nothing,
 }
 
 /// Why a preset cannot be filled in.
@@ -312,6 +325,7 @@ const PLAIN: Preset = Preset {
     userinfo: false,
     client_authentication: PresetAuthentication::Negotiated,
     authorization_parameters: &[],
+    offline: Offline::Scope("offline_access"),
     token_parameters: &[],
     required_claims: &[],
     tenant_template: None,
@@ -324,6 +338,7 @@ const OIDC: Preset = Preset {
         "issuer",
         "the issuer identifier, exactly as the discovery document has it",
     )],
+    id_token_algorithms: &["RS256", "ES256", "PS256", "EdDSA"],
     ..PLAIN
 };
 
@@ -335,6 +350,8 @@ const GOOGLE: Preset = Preset {
     issuer: "https://accounts.google.com",
     parameters: &[optional("hosted_domain", "the Google Workspace domain whose people are let in")],
     authorization_parameters: &[("hd", "{hosted_domain}")],
+    // Google has no such scope, and gives a token again only to who is asked for consent again.
+    offline: Offline::Parameters(&[("access_type", "offline"), ("prompt", "consent")]),
     documentation: "https://developers.google.com/identity/openid-connect/openid-connect",
     ..PLAIN
 };
@@ -364,6 +381,8 @@ const GITHUB: Preset = Preset {
     scopes: &["read:user", "user:email"],
     id_token_algorithms: &[],
     client_authentication: PresetAuthentication::SecretPost,
+    // An OAuth app gets none; for a GitHub App it is set there that its tokens expire.
+    offline: Offline::Nothing,
     documentation: "https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps",
     ..PLAIN
 };
@@ -423,11 +442,17 @@ const ADFS: Preset = Preset {
     scopes: &["openid", "allatclaims"],
     authorization_parameters: &[("resource", "{resource}")],
     token_parameters: &[("resource", "{resource}")],
+    // One comes by itself; how long it lives, the farm's single sign-on settings say.
+    offline: Offline::Nothing,
     documentation: "https://learn.microsoft.com/en-us/windows-server/identity/ad-fs/development/ad-fs-openid-connect-oauth-concepts",
     ..PLAIN
 };
 
-/// Asked for a name or an address, Apple answers by POST.
+/// Asked for a name or an address, Apple answers by POST. A refresh token comes with every code;
+/// Apple may refuse to be asked with it more than once a day.
+///
+/// Apple, "Verifying a user":
+/// <https://developer.apple.com/documentation/signinwithapple/verifying-a-user>
 const APPLE: Preset = Preset {
     name: "apple",
     display_name: "Apple",
@@ -435,6 +460,7 @@ const APPLE: Preset = Preset {
     scopes: &["openid", "name", "email"],
     client_authentication: PresetAuthentication::AppleKey,
     authorization_parameters: &[("response_mode", "form_post")],
+    offline: Offline::Nothing,
     documentation: "https://developer.apple.com/documentation/signinwithapplerestapi",
     ..PLAIN
 };
@@ -446,10 +472,14 @@ const GITLAB: Preset = Preset {
     issuer: "https://{domain}",
     parameters: &[defaulted("domain", "gitlab.com", "the server's domain")],
     userinfo: true,
+    // One comes with every code; a scope that GitLab does not know would be an error.
+    offline: Offline::Nothing,
     documentation: "https://docs.gitlab.com/integration/openid_connect_provider/",
     ..PLAIN
 };
 
+/// A refresh token comes by itself, but ends with the person's session at Keycloak, which idles out in
+/// half an hour unless the realm says otherwise. With the scope it outlives that.
 const KEYCLOAK: Preset = Preset {
     name: "keycloak",
     display_name: "Keycloak",
@@ -477,7 +507,7 @@ const AUTH0: Preset = Preset {
     ..PLAIN
 };
 
-/// Its tokens say in `token_use` what they are.
+/// Its tokens say in `token_use` what they are. A refresh token comes with every code.
 ///
 /// AWS, "Verifying JSON web tokens":
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html>
@@ -490,6 +520,7 @@ const COGNITO: Preset = Preset {
         required("pool", "the id of the user pool, such as eu-central-1_AbCdEfGhI"),
     ],
     required_claims: &[("token_use", "id")],
+    offline: Offline::Nothing,
     documentation: "https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-id-token.html",
     ..PLAIN
 };
@@ -515,6 +546,8 @@ const OAUTH2: Preset = Preset {
     ],
     scopes: &[],
     id_token_algorithms: &[],
+    // What its provider wants, only the operator knows.
+    offline: Offline::Nothing,
     documentation: "https://www.rfc-editor.org/rfc/rfc6749",
     ..PLAIN
 };
@@ -586,6 +619,30 @@ mod tests {
             for parameter in preset.parameters {
                 assert!(!(parameter.required && parameter.default.is_some()));
             }
+        }
+    }
+
+    #[test]
+    fn a_refresh_token_is_asked_for_as_each_provider_wants_it() {
+        let scope = Offline::Scope("offline_access");
+        for (name, offline) in [
+            ("google", Offline::Parameters(&[("access_type", "offline"), ("prompt", "consent")])),
+            ("github", Offline::Nothing),
+            ("okta", scope),
+            ("entra", scope),
+            ("adfs", Offline::Nothing),
+            ("apple", Offline::Nothing),
+            ("gitlab", Offline::Nothing),
+            ("keycloak", scope),
+            ("auth0", scope),
+            ("cognito", Offline::Nothing),
+            ("oidc", scope),
+            ("oauth2", Offline::Nothing),
+        ] {
+            let preset = preset(name);
+            assert_eq!(preset.offline, offline, "{name}");
+            // Who is not asked again leaves no such token behind.
+            assert!(!preset.scopes.contains(&"offline_access"), "{name}");
         }
     }
 

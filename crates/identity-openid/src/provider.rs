@@ -1,29 +1,29 @@
 //! The adapter: a provider behind the port.
 
-use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::model::{ClaimSet, ExternalIdentity, Timestamp, VerifiedIdentity};
+use mintgate_domain::model::{ClaimSet, ClaimValue, ExternalIdentity, Timestamp, VerifiedIdentity};
 use mintgate_domain::ports::{
-    Clock, CodeGrant, IdentityProvider, Metrics, ProviderError, ProviderTokens,
+    AuthorizationEndpoint, Clock, CodeGrant, IdentityProvider, LogoutOrder, Metrics, ProviderError,
+    ProviderTokens, Renewal,
 };
-use mintgate_domain::{IdTokenText, Nonce, TokenHash};
-use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier};
-use openidconnect::{ClaimsVerificationError, SignatureVerificationError};
-use url::Url;
+use mintgate_domain::{IdTokenText, LogoutTokenText, Nonce, ProviderRefreshToken};
 
 use crate::claims;
 use crate::client_auth::Authenticator;
 use crate::config::{Checked, OpenIdConfig, OpenIdConfigError};
+use crate::deadline::{Deadline, within};
 use crate::dialect::Dialect;
 use crate::exchange::{Exchange, Wanted};
 use crate::http::BoundedClient;
-use crate::metadata::{MetadataCache, Snapshot};
+use crate::json::Members;
+use crate::keys::Unproven;
+use crate::logout;
+use crate::metadata::{Endpoints, MetadataCache, Snapshot};
 use crate::quirks::entra;
-use crate::text::excerpt;
-use crate::token::UnverifiedToken;
+use crate::renewal::{self, settle};
+use crate::token::{Kind, UnverifiedToken};
 use crate::userinfo;
 
 /// An OpenID Connect provider.
@@ -82,23 +82,21 @@ impl OpenIdProvider {
         Ok(Self { checked, http, metadata, clock })
     }
 
-    /// Where people are sent to sign in (OIDC Core §3.1.2), as the discovery document says.
-    ///
-    /// # Errors
-    /// If the document cannot be had, or names a place no provider can be at.
-    pub async fn authorization_endpoint(&self) -> Result<Url, ProviderError> {
-        let snapshot = self.within_timeout(self.metadata.current()).await?;
-        let endpoint = &snapshot.endpoints.authorization;
-        let checked = self.http.check_url(endpoint);
+    async fn endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
+        let snapshot = self.metadata.current().await?;
+        let Endpoints { authorization, names_issuer, .. } = &*snapshot.endpoints;
+        let checked = self.http.check_url(authorization);
         checked.map_err(|error| error.at_place("authorization endpoint"))?;
-        Ok(endpoint.clone())
+        let url = authorization.to_string();
+        Ok(AuthorizationEndpoint { url, names_issuer: *names_issuer })
     }
 
-    async fn redeem_unbounded(
+    /// A request to the token endpoint, as this provider wants it.
+    fn exchange(
         &self,
-        grant: &CodeGrant<'_>,
-    ) -> Result<ProviderTokens, ProviderError> {
-        let snapshot = self.metadata.current().await?;
+        endpoints: &Endpoints,
+        wanted: Wanted,
+    ) -> Result<Exchange<'_>, ProviderError> {
         let Checked { config, dialect, .. } = &*self.checked;
         let authenticator = Authenticator {
             authentication: &dialect.client_authentication,
@@ -107,50 +105,52 @@ impl OpenIdProvider {
             issuer: &config.issuer,
             clock: &*self.clock,
         };
-        let authenticated = authenticator.prepare(&snapshot.endpoints.token)?;
-        let exchange = Exchange {
+        Ok(Exchange {
             provider: &config.id,
-            wanted: Wanted::IdToken,
-            authenticated,
+            wanted,
+            authenticated: authenticator.prepare(&endpoints.token)?,
             parameters: &dialect.token_parameters,
-        };
-        exchange.redeem(&self.http, grant).await
+        })
+    }
+
+    async fn redeem_unbounded(
+        &self,
+        grant: &CodeGrant<'_>,
+    ) -> Result<ProviderTokens, ProviderError> {
+        let snapshot = self.metadata.current().await?;
+        self.exchange(&snapshot.endpoints, Wanted::IdToken)?.redeem(&self.http, grant).await
     }
 
     async fn verify_unbounded(
         &self,
         tokens: &ProviderTokens,
-        nonce: Option<&Nonce>,
+        awaited: Awaited<'_>,
     ) -> Result<VerifiedIdentity, ProviderError> {
         let Checked { config, dialect, .. } = &*self.checked;
         let refused = ProviderError::IdTokenRefused;
         let text = tokens.id_token.as_ref().map_or("", IdTokenText::expose);
         // All that can be told without the provider comes first: nothing is fetched for garbage.
-        let token = UnverifiedToken::parse(text, &config.id_token_algorithms).map_err(refused)?;
+        let token = UnverifiedToken::parse(text, &config.id_token_algorithms, Kind::IdToken)
+            .map_err(refused)?;
         let now = Timestamp::from(self.clock.now());
         let issuer = entra::expected_issuer(&dialect.issuer, &config.issuer, &token.claims)
             .map_err(refused)?;
         let checked =
             claims::check(&token.claims, &issuer, &config.client_id, now).map_err(refused)?;
         claims::check_required(&token.claims, &dialect.required_claims).map_err(refused)?;
+        let identity = ExternalIdentity { issuer, subject: checked.subject };
+        match awaited {
+            Awaited::SignIn(nonce) => claims::check_nonce(&token.claims, nonce),
+            Awaited::Again(known) if *known != identity => Err(renewal::SOMEBODY_ELSE.to_owned()),
+            Awaited::Again(_) => Ok(()),
+        }
+        .map_err(refused)?;
 
-        let snapshot = self.prove(&token, nonce).await?;
-        let signed_for = snapshot.key_issuers.check(&dialect.issuer, token.kid.as_deref(), &issuer);
-        signed_for.map_err(refused)?;
-
+        let snapshot = self.prove(&token, &identity.issuer, refused).await?;
         let id_token = Some((token.hash(), checked.expires_at));
-        let endpoint = snapshot.endpoints.userinfo.as_ref().filter(|_| config.userinfo);
-        let claims = match (endpoint, &tokens.access_token) {
-            (Some(endpoint), Some(access_token)) => {
-                userinfo::add_claims(&self.http, endpoint, access_token, token.claims).await?
-            }
-            _ => token.claims,
-        };
-        let access_token = tokens.access_token.as_ref();
-        let overage = &dialect.group_overage;
-        let claims = entra::complete_groups(overage, &self.http, access_token, claims).await?;
+        let claims = self.complete(&snapshot, tokens, token.claims).await?;
         Ok(VerifiedIdentity {
-            identity: ExternalIdentity { issuer, subject: checked.subject },
+            identity,
             claims: ClaimSet::new(claims),
             auth_time: checked.auth_time,
             acr: checked.acr,
@@ -159,27 +159,105 @@ impl OpenIdProvider {
         })
     }
 
-    /// Verifies the signature and what openidconnect checks besides, with newer keys if need be.
+    /// Adds what is asked for with the access token.
+    async fn complete(
+        &self,
+        snapshot: &Snapshot,
+        tokens: &ProviderTokens,
+        claims: Members,
+    ) -> Result<Members, ProviderError> {
+        let Checked { config, dialect, .. } = &*self.checked;
+        let endpoint = snapshot.endpoints.userinfo.as_ref().filter(|_| config.userinfo);
+        let access_token = tokens.access_token.as_ref();
+        let claims = match (endpoint, access_token) {
+            (Some(endpoint), Some(access_token)) => {
+                userinfo::add_claims(&self.http, endpoint, access_token, claims).await?
+            }
+            _ => claims,
+        };
+        entra::complete_groups(&dialect.group_overage, &self.http, access_token, claims).await
+    }
+
+    /// Verifies the signature, with newer keys if need be, and that its key signs for this issuer.
     async fn prove(
         &self,
         token: &UnverifiedToken<'_>,
-        nonce: Option<&Nonce>,
+        issuer: &str,
+        refused: fn(String) -> ProviderError,
     ) -> Result<Arc<Snapshot>, ProviderError> {
         let mut snapshot = self.metadata.current().await?;
-        let mut proof = verify(token, &snapshot.verifier, nonce);
+        let mut proof = snapshot.keys.verify(token);
         if let Err(Unproven::UnknownKey) = proof
             && let Some(newer) = self.metadata.newer_keys(&snapshot).await
         {
-            proof = verify(token, &newer.verifier, nonce);
+            proof = newer.keys.verify(token);
             snapshot = newer;
         }
-        match proof {
-            Ok(()) => Ok(snapshot),
-            Err(Unproven::UnknownKey) => Err(ProviderError::IdTokenRefused(
-                "no key of this provider fits its key id and algorithm".to_owned(),
-            )),
-            Err(Unproven::Refused(reason)) => Err(ProviderError::IdTokenRefused(reason)),
+        proof.map_err(|unproven| match unproven {
+            Unproven::UnknownKey => {
+                refused("no key of this provider fits its key id and algorithm".to_owned())
+            }
+            Unproven::Refused(reason) => refused(reason),
+        })?;
+        let rule = &self.checked.dialect.issuer;
+        snapshot.keys.issuers.check(rule, token.kid.as_deref(), issuer).map_err(refused)?;
+        Ok(snapshot)
+    }
+
+    async fn refresh(
+        &self,
+        token: &ProviderRefreshToken,
+        identity: &ExternalIdentity,
+    ) -> Result<ProviderTokens, ProviderError> {
+        let Checked { config, dialect, .. } = &*self.checked;
+        if !entra::is_issuer(&dialect.issuer, &config.issuer, &identity.issuer) {
+            return Err(renewal::foreign());
         }
+        let snapshot = self.metadata.current().await?;
+        self.exchange(&snapshot.endpoints, Wanted::IdTokenIfAny)?.renew(&self.http, token).await
+    }
+
+    /// What came with a refresh says of somebody, if it says anything.
+    async fn claims_again(
+        &self,
+        tokens: &ProviderTokens,
+        identity: &ExternalIdentity,
+    ) -> Result<Option<ClaimSet>, ProviderError> {
+        if tokens.id_token.is_some() {
+            let verified = self.verify_unbounded(tokens, Awaited::Again(identity)).await?;
+            return Ok(Some(verified.claims));
+        }
+        if !self.checked.config.userinfo || tokens.access_token.is_none() {
+            return Ok(None);
+        }
+        let snapshot = self.metadata.current().await?;
+        if snapshot.endpoints.userinfo.is_none() {
+            return Ok(None);
+        }
+        // Userinfo must be about this subject, as it must be about that of an ID token.
+        let known = ClaimValue::Text(identity.subject.clone());
+        let claims = Members::from([("sub".to_owned(), known)]);
+        self.complete(&snapshot, tokens, claims).await.map(|claims| Some(ClaimSet::new(claims)))
+    }
+
+    async fn verify_logout_unbounded(
+        &self,
+        token: &LogoutTokenText,
+    ) -> Result<LogoutOrder, ProviderError> {
+        let Checked { config, dialect, .. } = &*self.checked;
+        let refused = ProviderError::LogoutTokenRefused;
+        // As with ID tokens: nothing is fetched for garbage. What an ID token must claim besides
+        // (Google's `hd`, Cognito's `token_use`), a logout token has not.
+        let algorithms = &config.id_token_algorithms;
+        let token = UnverifiedToken::parse(token.expose(), algorithms, Kind::LogoutToken)
+            .map_err(refused)?;
+        let now = Timestamp::from(self.clock.now());
+        let issuer = entra::expected_issuer(&dialect.issuer, &config.issuer, &token.claims)
+            .map_err(refused)?;
+        let order =
+            logout::check(&token.claims, &issuer, &config.client_id, now).map_err(refused)?;
+        self.prove(&token, &issuer, refused).await?;
+        Ok(order)
     }
 
     /// Bounds a call as a whole: one that has to load the metadata first makes three requests.
@@ -191,14 +269,14 @@ impl OpenIdProvider {
     }
 }
 
-/// Gives up on a call after so long.
-pub(crate) async fn within<T>(
-    limit: Duration,
-    call: impl Future<Output = Result<T, ProviderError>>,
-) -> Result<T, ProviderError> {
-    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
-        Err(ProviderError::TimedOut(format!("nothing for {} ms", limit.as_millis())))
-    })
+/// What is known of an ID token before it is read.
+#[derive(Clone, Copy)]
+enum Awaited<'a> {
+    /// It proves a sign-in, whose request had this nonce or none.
+    SignIn(Option<&'a Nonce>),
+    /// It is about somebody who has signed in before. It should have no nonce then, or else that of
+    /// the sign-in (OIDC Core §12.2), which nobody has kept.
+    Again(&'a ExternalIdentity),
 }
 
 #[async_trait]
@@ -212,41 +290,26 @@ impl IdentityProvider for OpenIdProvider {
         tokens: &ProviderTokens,
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
-        self.within_timeout(self.verify_unbounded(tokens, nonce)).await
+        self.within_timeout(self.verify_unbounded(tokens, Awaited::SignIn(nonce))).await
     }
-}
 
-enum Unproven {
-    /// None of the keys is the one; newer ones might be.
-    UnknownKey,
-    Refused(String),
-}
-
-fn verify(
-    token: &UnverifiedToken<'_>,
-    verifier: &CoreIdTokenVerifier<'static>,
-    nonce: Option<&Nonce>,
-) -> Result<(), Unproven> {
-    use ClaimsVerificationError::SignatureVerification;
-    let refused = |reason: String| Unproven::Refused(excerpt(&reason));
-    let id_token = CoreIdToken::from_str(token.text).map_err(|error| refused(error.to_string()))?;
-    let same_nonce = |claimed: Option<&openidconnect::Nonce>| check_nonce(claimed, nonce);
-    match id_token.claims(verifier, same_nonce) {
-        Ok(_) => Ok(()),
-        Err(SignatureVerification(SignatureVerificationError::NoMatchingKey)) => {
-            Err(Unproven::UnknownKey)
-        }
-        Err(SignatureVerification(error)) => Err(refused(format!("its signature: {error}"))),
-        Err(error) => Err(refused(error.to_string())),
+    async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
+        self.within_timeout(self.endpoint()).await
     }
-}
 
-/// Both or none, and then the same. Hashes are compared, so that time tells nothing.
-fn check_nonce(
-    claimed: Option<&openidconnect::Nonce>,
-    expected: Option<&Nonce>,
-) -> Result<(), String> {
-    let claimed = claimed.map(|nonce| TokenHash::of(nonce.secret()));
-    let expected = expected.map(|nonce| TokenHash::of(nonce.expose()));
-    if claimed == expected { Ok(()) } else { Err("not that of the request".to_owned()) }
+    async fn renew(
+        &self,
+        token: &ProviderRefreshToken,
+        identity: &ExternalIdentity,
+    ) -> Result<Renewal, ProviderError> {
+        let config = &self.checked.config;
+        let mut deadline = Deadline::after(config.timeout);
+        let tokens = deadline.bound(self.refresh(token, identity)).await?;
+        let claims = deadline.bound(self.claims_again(&tokens, identity)).await;
+        settle(&config.id, claims, tokens.refresh_token)
+    }
+
+    async fn verify_logout(&self, token: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
+        self.within_timeout(self.verify_logout_unbounded(token)).await
+    }
 }

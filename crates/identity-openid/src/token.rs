@@ -1,4 +1,4 @@
-//! An ID token before anything is believed: what its text alone must be (RFC 7515, RFC 8725).
+//! A provider's token before anything is believed: what its text alone must be (RFC 7515, RFC 8725).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -16,21 +16,47 @@ const MAX_KID_BYTES: usize = 256;
 const REFUSED_PARAMETERS: [&str; 9] =
     ["jwk", "jku", "x5c", "x5u", "crit", "b64", "zip", "enc", "cty"];
 
+/// What a token is to be. Its header may say so (RFC 8725 §3.11); its claims must.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An ID token (OIDC Core §2).
+    IdToken,
+    /// A logout token (OIDC Back-Channel Logout §2.4).
+    LogoutToken,
+}
+
+impl Kind {
+    /// What `typ` may be, in lower case and without `application/` (RFC 7515 §4.1.9).
+    fn types(self) -> &'static [&'static str] {
+        match self {
+            Self::IdToken => &["jwt"],
+            // Providers of before 2022 call theirs JWT.
+            Self::LogoutToken => &["logout+jwt", "jwt"],
+        }
+    }
+}
+
 /// A token of the right form. Nothing in it is proven yet.
 #[derive(Debug)]
 pub(crate) struct UnverifiedToken<'a> {
-    /// The whole text.
-    pub(crate) text: &'a str,
     /// What it claims.
     pub(crate) claims: Members,
     /// The key it names.
     pub(crate) kid: Option<String>,
-    signed_part: &'a str,
+    /// The algorithm it names, which is one of those pinned.
+    pub(crate) algorithm: String,
+    /// What is signed (RFC 7515 §5.1).
+    pub(crate) signed_part: &'a str,
+    pub(crate) signature: Vec<u8>,
 }
 
 impl<'a> UnverifiedToken<'a> {
     /// Takes the text apart; `algorithms` are the ones pinned, by their names.
-    pub(crate) fn parse(text: &'a str, algorithms: &[String]) -> Result<Self, String> {
+    pub(crate) fn parse(
+        text: &'a str,
+        algorithms: &[String],
+        expected: Kind,
+    ) -> Result<Self, String> {
         if text.len() > MAX_TOKEN_BYTES {
             return Err(format!("it is longer than {MAX_TOKEN_BYTES} bytes"));
         }
@@ -40,17 +66,17 @@ impl<'a> UnverifiedToken<'a> {
         else {
             return Err("it has not three segments".to_owned());
         };
-        let [header_json, payload_json, _] = [header, payload, signature].map(decode);
-        decode(signature).ok_or("its signature is not base64url")?;
+        let [header_json, payload_json, signature] = [header, payload, signature].map(decode);
+        let signature = signature.ok_or("its signature is not base64url")?;
         let header_json = header_json.ok_or("its header is not base64url")?;
         let payload_json = payload_json.ok_or("its payload is not base64url")?;
         let header_members =
             parse_object(&header_json).map_err(|error| format!("its header {error}"))?;
-        check_header(&header_members, algorithms)?;
+        let algorithm = check_header(&header_members, algorithms, expected)?;
         let claims = parse_object(&payload_json).map_err(|error| format!("its payload {error}"))?;
         let signed_part = &text[..header.len() + 1 + payload.len()];
         let kid = header_members.get("kid").and_then(ClaimValue::as_text).map(ToOwned::to_owned);
-        Ok(Self { text, claims, kid, signed_part })
+        Ok(Self { claims, kid, algorithm, signed_part, signature })
     }
 
     /// Identifies the token for single use. Of the signed part alone: an ECDSA signature can be
@@ -65,26 +91,31 @@ fn decode(segment: &str) -> Option<Vec<u8>> {
     BASE64_URL_SAFE_NO_PAD.decode(segment).ok().filter(|bytes| !bytes.is_empty())
 }
 
-fn check_header(header: &Members, algorithms: &[String]) -> Result<(), String> {
+/// Checks the header; which algorithm it names.
+fn check_header(header: &Members, algorithms: &[String], expected: Kind) -> Result<String, String> {
     if let Some(refused) = REFUSED_PARAMETERS.iter().find(|name| header.contains_key(**name)) {
         return Err(format!("its header has {refused}"));
     }
-    match header.get("alg") {
-        Some(ClaimValue::Text(alg)) if algorithms.contains(alg) => {}
+    let algorithm = match header.get("alg") {
+        Some(ClaimValue::Text(alg)) if algorithms.contains(alg) => alg.clone(),
         _ => return Err("its algorithm is not one accepted from this provider".to_owned()),
-    }
-    // An access token (RFC 9068), logout token or refresh token says so (RFC 8725 §3.11).
+    };
+    // An access token (RFC 9068), logout token or refresh token says so.
     match header.get("typ") {
         None => {}
-        Some(ClaimValue::Text(typ))
-            if ["JWT", "application/jwt"].iter().any(|jwt| typ.eq_ignore_ascii_case(jwt)) => {}
-        Some(_) => return Err("its type is not JWT".to_owned()),
+        Some(ClaimValue::Text(typ)) if is_type(typ, expected) => {}
+        Some(_) => return Err("its type is another kind of token's".to_owned()),
     }
     match header.get("kid") {
-        None => Ok(()),
-        Some(ClaimValue::Text(kid)) if kid.len() <= MAX_KID_BYTES => Ok(()),
+        None => Ok(algorithm),
+        Some(ClaimValue::Text(kid)) if kid.len() <= MAX_KID_BYTES => Ok(algorithm),
         Some(_) => Err("its key id is not a short text".to_owned()),
     }
+}
+
+fn is_type(typ: &str, expected: Kind) -> bool {
+    let typ = typ.to_ascii_lowercase();
+    expected.types().contains(&typ.strip_prefix("application/").unwrap_or(&typ))
 }
 
 #[cfg(test)]
@@ -97,8 +128,12 @@ mod tests {
         format!("{header}.{payload}.{signature}")
     }
 
+    fn parse_as(kind: Kind, text: &str) -> Result<(), String> {
+        UnverifiedToken::parse(text, &["RS256".to_owned(), "ES256".to_owned()], kind).map(|_| ())
+    }
+
     fn parse(text: &str) -> Result<(), String> {
-        UnverifiedToken::parse(text, &["RS256".to_owned(), "ES256".to_owned()]).map(|_| ())
+        parse_as(Kind::IdToken, text)
     }
 
     #[test]
@@ -109,6 +144,25 @@ mod tests {
             r#"{"alg":"RS256","typ":"application/jwt"}"#,
         ] {
             assert_eq!(parse(&token(header, "{}")), Ok(()), "{header}");
+        }
+    }
+
+    #[test]
+    fn case_26_a_type_is_that_of_the_kind_or_the_general_one() {
+        for (typ, id_token, logout_token) in [
+            ("JWT", true, true),
+            ("application/JWT", true, true),
+            ("logout+jwt", false, true),
+            ("Application/LOGOUT+JWT", false, true),
+            ("at+jwt", false, false),
+            ("secevent+jwt", false, false),
+            ("application/application/jwt", false, false),
+            ("application/", false, false),
+            ("", false, false),
+        ] {
+            let text = token(&format!(r#"{{"alg":"RS256","typ":"{typ}"}}"#), "{}");
+            assert_eq!(parse_as(Kind::IdToken, &text).is_ok(), id_token, "{typ}");
+            assert_eq!(parse_as(Kind::LogoutToken, &text).is_ok(), logout_token, "{typ}");
         }
     }
 
@@ -137,9 +191,9 @@ mod tests {
         let one = token(r#"{"alg":"RS256"}"#, "{}");
         let other = format!("{}.b3RoZXI", one.rsplit_once('.').unwrap().0);
         let pinned = ["RS256".to_owned()];
-        let [one, other] = [&one, &other].map(|t| UnverifiedToken::parse(t, &pinned).unwrap());
-        assert_eq!(one.hash(), other.hash());
-        let another = token(r#"{"alg":"RS256"}"#, r#"{"a":1}"#);
-        assert_ne!(one.hash(), UnverifiedToken::parse(&another, &pinned).unwrap().hash());
+        let hash =
+            |text: &str| UnverifiedToken::parse(text, &pinned, Kind::IdToken).unwrap().hash();
+        assert_eq!(hash(&one), hash(&other));
+        assert_ne!(hash(&one), hash(&token(r#"{"alg":"RS256"}"#, r#"{"a":1}"#)));
     }
 }

@@ -9,6 +9,7 @@ pub mod logging;
 pub mod metrics;
 mod ops;
 mod providers;
+pub mod roles_command;
 pub mod settings;
 mod store;
 pub mod system;

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
 use mintgate::dev::{self, DevOptions};
 use mintgate::keys::KeysCommand;
+use mintgate::roles_command::RolesCommand;
 use mintgate::settings::{self, ConfigError, Settings};
 
 /// Turns a sign-in at an OpenID provider into a session of your own.
@@ -35,6 +36,9 @@ enum Command {
     /// Look at the signing keys, and replace them.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Find out who gets which roles.
+    #[command(subcommand)]
+    Roles(RolesCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -53,7 +57,7 @@ enum ConfigCommand {
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Cli::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "a command says why it failed")]
             {
@@ -65,16 +69,16 @@ async fn main() -> ExitCode {
 }
 
 #[expect(clippy::print_stdout, reason = "commands print their results")]
-async fn run(cli: Cli) -> anyhow::Result<()> {
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let load = || Settings::load(cli.config.as_deref(), std::env::vars_os());
     match &cli.command {
         Command::Serve => {
             let settings = load()?;
             mintgate::logging::start(&settings.log)?;
             let application = Application::build(settings).await?;
-            application.run_until(app::stop_signal()?).await
+            application.run_until(app::stop_signal()?).await?;
         }
-        Command::Dev(options) => dev::run(options).await,
+        Command::Dev(options) => dev::run(options).await?,
         Command::Migrate { plan } => {
             let settings = load()?;
             if *plan {
@@ -85,7 +89,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
                 for name in pending {
                     println!("would run {name}");
                 }
-                return Ok(());
+                return Ok(ExitCode::SUCCESS);
             }
             let done = app::migrate(&settings).await?;
             if done.is_empty() {
@@ -94,24 +98,25 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             for name in done {
                 println!("ran {name}");
             }
-            Ok(())
         }
         Command::Keys(command) => {
             print!("{}", command.run(&load()?).await?);
-            Ok(())
+        }
+        Command::Roles(command) => {
+            let explained = command.run(&load()?, std::io::stdin())?;
+            print!("{}", explained.text);
+            return Ok(explained.exit_code());
         }
         Command::Config(ConfigCommand::Check) => {
             load()?;
             println!("The configuration is valid.");
-            Ok(())
         }
         Command::Config(ConfigCommand::Print) => {
             print!("{}", load()?.print());
-            Ok(())
         }
         Command::Config(ConfigCommand::Reference) => {
             print!("{}", settings::reference());
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -262,6 +262,10 @@ mod tests {
         metrics.refresh(RefreshResult::Rotated, Duration::from_millis(3));
         metrics.refresh(RefreshResult::Reused, Duration::from_millis(3));
         metrics.sessions_revoked(RevokeReason::ExpiredIdle, 7);
+        metrics.sessions_revoked(RevokeReason::ProviderLogout, 2);
+        metrics.sessions_revoked(RevokeReason::ProviderRefused, 1);
+        metrics.store_query(StoreOperation::Upstream, Duration::ZERO);
+        metrics.store_query(StoreOperation::LinkIdentity, Duration::ZERO);
         metrics.provider_circuit(&ProviderId::new("corp"), CircuitState::Open);
         let keys = [(KeyId::new("kid-1"), Duration::from_mins(2))];
         let text = metrics.render(PoolState { idle: 3, in_use: 1 }, &keys).unwrap();
@@ -276,6 +280,10 @@ mod tests {
             r#"mintgate_refresh_duration_seconds_bucket{le="0.0025"} 0"#,
             r#"mintgate_refresh_duration_seconds_bucket{le="0.005"} 2"#,
             r#"mintgate_sessions_revoked_total{reason="expired_idle"} 7"#,
+            r#"mintgate_sessions_revoked_total{reason="provider_logout"} 2"#,
+            r#"mintgate_sessions_revoked_total{reason="provider_refused"} 1"#,
+            r#"mintgate_store_query_duration_seconds_count{operation="upstream"} 1"#,
+            r#"mintgate_store_query_duration_seconds_count{operation="link_identity"} 1"#,
             r#"mintgate_signing_key_age_seconds{kid="kid-1"} 120"#,
             r#"mintgate_provider_circuit_state{provider="corp"} 2"#,
             r#"mintgate_store_pool_connections{state="idle"} 3"#,

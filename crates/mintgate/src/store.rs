@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use mintgate_domain::ports::{
-    Clock, Housekeeping, KeyRepo, Metrics, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
+    Clock, Housekeeping, KeyRepo, Metrics, RefreshTokenRepo, StoreError, StoreHealth,
+    UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_store_postgres::{PgConfig, PgStore};
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
@@ -42,6 +43,13 @@ impl Store {
     }
 
     pub(crate) fn users(&self) -> Arc<dyn UserDirectory> {
+        match self {
+            Self::Postgres(store) => store.clone(),
+            Self::Sqlite(store) => store.clone(),
+        }
+    }
+
+    pub(crate) fn upstream_tokens(&self) -> Arc<dyn UpstreamTokenRepo> {
         match self {
             Self::Postgres(store) => store.clone(),
             Self::Sqlite(store) => store.clone(),

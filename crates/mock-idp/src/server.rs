@@ -6,6 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::rt::System;
@@ -147,7 +148,9 @@ fn serve(shared: &Arc<Shared>, issuer_path: &str, listener: TcpListener) -> io::
         };
         app.configure(|config| routes(config, shared.traits(), &prefix))
     });
-    Ok(server.workers(1).disable_signals().listen(listener)?.run())
+    // A client on a busy machine may open a connection long before it says something.
+    let server = server.workers(1).client_request_timeout(Duration::from_mins(1));
+    Ok(server.disable_signals().listen(listener)?.run())
 }
 
 fn routes(config: &mut ServiceConfig, traits: &Traits, prefix: &str) {

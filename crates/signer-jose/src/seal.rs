@@ -1,4 +1,5 @@
-//! Private keys under a key-encryption key, so that whoever keeps them cannot read them (RFC 7517 §7).
+//! Secrets under a key-encryption key, so that whoever keeps them cannot read them: the key, how it
+//! seals, and private keys sealed with it (RFC 7517 §7).
 
 use std::fmt;
 
@@ -10,11 +11,14 @@ use josekit::jwe::{self, Dir, JweHeader};
 use mintgate_domain::SecretText;
 use mintgate_domain::model::{KeyId, KeyUse};
 use openssl::sha::Sha256;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 /// 256 bits, for A256GCM (RFC 7518 §5.3).
 const KEY_BYTES: usize = 32;
+/// The key itself encrypts (RFC 7518 §4.5).
+const ALGORITHM: &str = "dir";
+const ENCRYPTION: &str = "A256GCM";
 const HEX_CHARS: usize = 2 * KEY_BYTES;
 /// 96 bits of initialization vector and 128 bits of tag, RFC 7518 §5.3, in base64url.
 const IV_CHARS: usize = 16;
@@ -37,7 +41,11 @@ pub enum KeySeal {
     Sealed(KeyEncryptionKey),
 }
 
-/// The key that signing keys are sealed with: 32 bytes, the same on every replica.
+/// The key that signing keys and providers' refresh tokens are sealed with: 32 bytes, the same on
+/// every replica.
+///
+/// Each seal draws a random initialization vector, and one key is good for 2^32 of those (NIST SP
+/// 800-38D §8.3).
 pub struct KeyEncryptionKey {
     bytes: Zeroizing<[u8; KEY_BYTES]>,
     name: String,
@@ -50,7 +58,7 @@ pub struct KeyEncryptionKey {
 )]
 pub struct KeyEncryptionKeyError;
 
-/// Why a sealed key cannot be made or opened. No text of it holds key material.
+/// Why something sealed cannot be made or opened. No text of it holds what is sealed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// It is sealed under another key-encryption key.
@@ -109,28 +117,24 @@ impl KeyEncryptionKey {
         &self.name
     }
 
-    fn seal(&self, slot: Slot<'_>, jwk: &[u8]) -> Result<SecretText, SealError> {
+    /// Seals as a compact JWE (RFC 7516), together with a label: what does not fit the label it is
+    /// opened with does not open.
+    pub(crate) fn seal(&self, label: Label, content: &[u8]) -> Result<String, SealError> {
         let mut header = JweHeader::new();
-        header.set_algorithm("dir");
-        header.set_content_encryption("A256GCM");
+        header.set_algorithm(ALGORITHM);
+        header.set_content_encryption(ENCRYPTION);
         header.set_key_id(&self.name);
-        header.set_content_type("jwk+json");
-        let members = [
-            ("key_use", slot.key_use.name().into()),
-            ("key_number", slot.number.into()),
-            ("key_id", slot.id.as_str().into()),
-        ];
-        for (name, value) in members {
-            header.set_claim(name, Some(value)).map_err(|e| SealError::Library(e.to_string()))?;
+        for (name, value) in label.members {
+            header.set_claim(&name, Some(value)).map_err(|e| SealError::Library(e.to_string()))?;
         }
         let encrypter = Dir.encrypter_from_bytes(self.bytes.as_slice());
         encrypter
-            .and_then(|encrypter| jwe::serialize_compact(jwk, &header, &encrypter))
-            .map(SecretText::new)
+            .and_then(|encrypter| jwe::serialize_compact(content, &header, &encrypter))
             .map_err(|e| SealError::Library(e.to_string()))
     }
 
-    fn open(&self, slot: Slot<'_>, sealed: &str) -> Result<SecretText, SealError> {
+    /// Opens what was sealed under this key with this label.
+    pub(crate) fn open(&self, label: &Label, sealed: &str) -> Result<SecretText, SealError> {
         let parts: Vec<&str> = sealed.split('.').collect();
         let &[header, "", iv, _, tag] = parts.as_slice() else {
             return Err(SealError::NotThis("it is no compact JWE with a direct key"));
@@ -140,25 +144,13 @@ impl KeyEncryptionKey {
             return Err(SealError::NotThis("its initialization vector or tag is cut short"));
         }
         let header = URL_SAFE_NO_PAD.decode(header).ok();
-        let header = header.and_then(|json| serde_json::from_slice::<SealedHeader>(&json).ok());
-        let Some(header) = header else {
+        let header =
+            header.and_then(|json| serde_json::from_slice::<Map<String, Value>>(&json).ok());
+        let Some(mut header) = header else {
             return Err(SealError::NotThis("its header is not one of ours"));
         };
-        if header.kid != self.name {
-            // It is shown, and whoever can write to the store can write anything there.
-            let shown = crate::key::is_proper_key_id(&header.kid);
-            let sealed_under = if shown { header.kid } else { "(no proper name)".to_owned() };
-            return Err(SealError::OtherKey { sealed_under, configured: self.name.clone() });
-        }
-        if header.alg != "dir" || header.enc != "A256GCM" || header.cty != "jwk+json" {
-            return Err(SealError::NotThis("it is sealed in another way"));
-        }
-        if header.key_use != slot.key_use.name()
-            || header.key_number != slot.number
-            || header.key_id != slot.id.as_str()
-        {
-            return Err(SealError::NotThis("it belongs to another row"));
-        }
+        self.check_name(header.remove("kid"))?;
+        label.check(header)?;
         let opened = Dir
             .decrypter_from_bytes(self.bytes.as_slice())
             .and_then(|decrypter| jwe::deserialize_compact(sealed, &decrypter));
@@ -166,12 +158,61 @@ impl KeyEncryptionKey {
             return Err(SealError::NotThis("it does not open with the key it names"));
         };
         match String::from_utf8(content) {
-            Ok(jwk) => Ok(SecretText::new(jwk)),
+            Ok(text) => Ok(SecretText::new(text)),
             Err(error) => {
                 drop(Zeroizing::new(error.into_bytes()));
-                Err(SealError::NotThis("it holds no JSON Web Key"))
+                Err(SealError::NotThis("it holds no text"))
             }
         }
+    }
+
+    fn check_name(&self, kid: Option<Value>) -> Result<(), SealError> {
+        let Some(Value::String(kid)) = kid else {
+            return Err(SealError::NotThis("its header is not one of ours"));
+        };
+        if kid == self.name {
+            return Ok(());
+        }
+        // It is shown, and whoever can write to the store can write anything there.
+        let shown = crate::key::is_proper_key_id(&kid);
+        let sealed_under = if shown { kid } else { "(no proper name)".to_owned() };
+        Err(SealError::OtherKey { sealed_under, configured: self.name.clone() })
+    }
+}
+
+/// What is sealed, and for which place: members of the protected header, which is authenticated with
+/// the content (RFC 7516 §5.1). Labels of different kinds differ in the names of their members, so
+/// that what is sealed as one kind never opens as another.
+pub(crate) struct Label {
+    members: Map<String, Value>,
+}
+
+impl Label {
+    /// The names must be none of `alg`, `enc` and `kid`, nor mean anything to a JWE library.
+    pub(crate) fn new(members: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
+        Self {
+            members: members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
+
+    /// Whether a header, without its `kid`, is what sealing with this label makes; nothing else may
+    /// be in it.
+    fn check(&self, mut header: Map<String, Value>) -> Result<(), SealError> {
+        let is = |member: Option<Value>, expected: &str| {
+            member.is_some_and(|member| member.as_str() == Some(expected))
+        };
+        if !is(header.remove("alg"), ALGORITHM) || !is(header.remove("enc"), ENCRYPTION) {
+            return Err(SealError::NotThis("it is sealed in another way"));
+        }
+        let same_kind = header.len() == self.members.len()
+            && self.members.keys().all(|name| header.contains_key(name));
+        if !same_kind {
+            return Err(SealError::NotThis("its header is not one of ours"));
+        }
+        if header != self.members {
+            return Err(SealError::NotThis("it belongs to another row"));
+        }
+        Ok(())
     }
 }
 
@@ -189,24 +230,22 @@ pub(crate) struct Slot<'a> {
     pub(crate) id: &'a KeyId,
 }
 
-/// The protected header of what we seal, whole: nothing else may be in it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SealedHeader {
-    alg: String,
-    enc: String,
-    kid: String,
-    cty: String,
-    key_use: String,
-    key_number: u32,
-    key_id: String,
+impl Slot<'_> {
+    fn label(self) -> Label {
+        Label::new([
+            ("cty", "jwk+json".into()),
+            ("key_use", self.key_use.name().into()),
+            ("key_number", self.number.into()),
+            ("key_id", self.id.as_str().into()),
+        ])
+    }
 }
 
 impl KeySeal {
     /// Makes a private JWK ready to be kept.
     pub(crate) fn close(&self, slot: Slot<'_>, jwk: &[u8]) -> Result<SecretText, SealError> {
         match self {
-            Self::Sealed(key) => key.seal(slot, jwk),
+            Self::Sealed(key) => key.seal(slot.label(), jwk).map(SecretText::new),
             Self::Guarded => match std::str::from_utf8(jwk) {
                 Ok(text) => Ok(SecretText::new(text)),
                 Err(_) => Err(SealError::Library("a JWK is not UTF-8".to_owned())),
@@ -223,7 +262,7 @@ impl KeySeal {
         let is_plain = material.expose().trim_start().starts_with('{');
         match self {
             Self::Sealed(_) if is_plain => Err(SealError::NotSealed),
-            Self::Sealed(key) => key.open(slot, material.expose()),
+            Self::Sealed(key) => key.open(&slot.label(), material.expose()),
             Self::Guarded if is_plain => Ok(material.clone()),
             Self::Guarded => Err(SealError::NoKey),
         }

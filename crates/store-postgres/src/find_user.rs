@@ -3,13 +3,14 @@
 use diesel::data_types::PgTimestamp;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use mintgate_domain::model::{ExternalIdentity, Role, User, UserId};
+use mintgate_domain::model::{ExternalIdentity, User, UserId};
 use mintgate_domain::ports::StoreError;
 use uuid::Uuid;
 
 use crate::error::Failure;
 use crate::pool::Statement;
 use crate::schema::{external_identities, users};
+use crate::session_row::roles;
 use crate::time::from_postgres;
 
 /// The user with this identity.
@@ -27,13 +28,21 @@ impl TryFrom<UserRow> for User {
     type Error = StoreError;
 
     fn try_from(row: UserRow) -> Result<Self, StoreError> {
-        let disabled_at = row.disabled_at.map(|at| from_postgres(at, "disabled_at")).transpose()?;
-        let granted_roles = row.granted_roles.into_iter().map(|role| role.map(Role::new));
-        let granted_roles = granted_roles.collect::<Option<_>>();
-        let granted_roles = granted_roles
-            .ok_or_else(|| StoreError::Corrupt("granted_roles holds a null".to_owned()))?;
-        Ok(Self { id: UserId::from_uuid(row.id), disabled_at, granted_roles })
+        user(row.id, row.granted_roles, row.disabled_at)
     }
+}
+
+/// A user, as the columns of `users` have one.
+pub(crate) fn user(
+    id: Uuid,
+    granted_roles: Vec<Option<String>>,
+    disabled_at: Option<PgTimestamp>,
+) -> Result<User, StoreError> {
+    Ok(User {
+        id: UserId::from_uuid(id),
+        disabled_at: disabled_at.map(|at| from_postgres(at, "disabled_at")).transpose()?,
+        granted_roles: roles(granted_roles, "granted_roles")?,
+    })
 }
 
 impl Statement for FindUser<'_> {

@@ -48,8 +48,10 @@ pub(crate) struct Values<'a> {
     roles: Vec<&'a str>,
     auth_time: PgTimestamp,
     extra_claims: serde_json::Value,
-    consumed_hash: Option<&'a [u8]>,
-    consumed_until: Option<PgTimestamp>,
+    claimed_roles: Vec<&'a str>,
+    mark: Option<&'a [u8]>,
+    mark_until: Option<PgTimestamp>,
+    sealed: Option<&'a str>,
     key_hash: Option<&'a [u8]>,
     body_hash: Option<&'a [u8]>,
     key_until: Option<PgTimestamp>,
@@ -71,7 +73,7 @@ impl<'a> TryFrom<&'a SessionOpening> for Values<'a> {
         };
         let session = &opening.session;
         let grant = &session.grant;
-        let consumed = opening.consumed.as_ref();
+        let mark = opening.single_use.as_ref();
         let idempotency = opening.idempotency.as_ref();
         Ok(Self {
             opening,
@@ -89,10 +91,10 @@ impl<'a> TryFrom<&'a SessionOpening> for Values<'a> {
             extra_claims: serde_json::Value::Object(
                 grant.extra.iter().map(|(name, value)| (name.clone(), to_json(value))).collect(),
             ),
-            consumed_hash: consumed.map(|c| c.hash.as_bytes().as_slice()),
-            consumed_until: consumed
-                .map(|c| to_postgres(c.expires_at, "expires_at"))
-                .transpose()?,
+            claimed_roles: session.claimed_roles.iter().map(Role::as_str).collect(),
+            mark: mark.map(|m| m.hash.as_bytes().as_slice()),
+            mark_until: mark.map(|m| to_postgres(m.expires_at, "expires_at")).transpose()?,
+            sealed: opening.upstream.as_ref().map(|token| token.0.as_str()),
             key_hash: idempotency.map(|i| i.request.key.as_bytes().as_slice()),
             body_hash: idempotency.map(|i| i.request.body.as_bytes().as_slice()),
             key_until: idempotency.map(|i| to_postgres(i.expires_at, "expires_at")).transpose()?,
@@ -114,7 +116,7 @@ impl Statement for OpenSession<'_> {
                     Some("sessions_pkey") => Ok(OpenOutcome::Opened),
                     Some("idempotency_keys_pkey") => Ok(OpenOutcome::IdempotencyKeyTaken),
                     Some("external_identities_pkey") => Ok(OpenOutcome::IdentityTaken),
-                    Some("consumed_id_tokens_pkey") => Ok(OpenOutcome::IdTokenReplayed),
+                    Some("single_use_marks_pkey") => Ok(OpenOutcome::Replayed),
                     _ => Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, information)
                         .into()),
                 }
@@ -151,12 +153,17 @@ impl QueryFragment<Pg> for OpenSession<'_> {
         out.push_sql(" IS NOT NULL), ");
 
         out.push_sql(
-            "session AS (INSERT INTO sessions (user_id, id, provider, gen, cur_hash, cur_kid, \
-             cur_iat, cur_exp, absolute_expires_at, created_at, last_used_at, user_agent, \
-             ip_prefix, roles, auth_time, acr, amr, extra_claims) SELECT owner.id",
+            "session AS (INSERT INTO sessions (user_id, id, provider, issuer, subject, \
+             upstream_sid, claimed_roles, gen, cur_hash, cur_kid, cur_iat, cur_exp, \
+             absolute_expires_at, created_at, last_used_at, user_agent, ip_prefix, roles, \
+             auth_time, acr, amr, extra_claims) SELECT owner.id",
         );
         bind::<Uuid, _>(&mut out, ", ", session.id.as_uuid())?;
         bind::<Text, _>(&mut out, ", ", session.provider.as_str())?;
+        bind::<Text, _>(&mut out, ", ", &session.identity.issuer)?;
+        bind::<Text, _>(&mut out, ", ", &session.identity.subject)?;
+        bind::<Nullable<Text>, _>(&mut out, ", ", &session.upstream_sid)?;
+        bind::<Array<Text>, _>(&mut out, ", ", &v.claimed_roles)?;
         bind::<BigInt, _>(&mut out, ", ", &v.generation)?;
         bind::<Binary, _>(&mut out, ", ", refresh.hash.as_bytes().as_slice())?;
         bind::<Text, _>(&mut out, ", ", refresh.key_id.as_str())?;
@@ -192,10 +199,16 @@ impl QueryFragment<Pg> for OpenSession<'_> {
              WHERE (SELECT count(*) FROM remembered) >= 0), ",
         );
 
-        out.push_sql("consumed AS (INSERT INTO consumed_id_tokens (hash, expires_at) SELECT ");
-        bind::<Nullable<Binary>, _>(&mut out, "", &v.consumed_hash)?;
-        bind::<Nullable<Timestamptz>, _>(&mut out, ", ", &v.consumed_until)?;
-        bind::<Nullable<Binary>, _>(&mut out, " FROM entered WHERE ", &v.consumed_hash)?;
+        out.push_sql("mark AS (INSERT INTO single_use_marks (hash, expires_at) SELECT ");
+        bind::<Nullable<Binary>, _>(&mut out, "", &v.mark)?;
+        bind::<Nullable<Timestamptz>, _>(&mut out, ", ", &v.mark_until)?;
+        bind::<Nullable<Binary>, _>(&mut out, " FROM entered WHERE ", &v.mark)?;
+        out.push_sql(" IS NOT NULL), ");
+
+        out.push_sql("upstream AS (INSERT INTO upstream_tokens (session_id, sealed, asked_at) ");
+        bind::<Nullable<Text>, _>(&mut out, "SELECT id, ", &v.sealed)?;
+        bind::<Timestamptz, _>(&mut out, ", ", &v.created_at)?;
+        bind::<Nullable<Text>, _>(&mut out, " FROM session WHERE ", &v.sealed)?;
         out.push_sql(" IS NOT NULL), ");
 
         out.push_sql("new_user AS (INSERT INTO users (id, created_at) SELECT user_id");

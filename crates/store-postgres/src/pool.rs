@@ -31,7 +31,8 @@ const RECONNECT_AFTER_AT_MOST: Duration = Duration::from_secs(1);
 /// One statement in one round trip.
 ///
 /// It MUST be harmless to run twice: where a connection breaks, whether the first one was
-/// executed is not known.
+/// executed is not known. One that would take its own work for another's then counts its
+/// [`Attempts`](crate::attempts::Attempts).
 pub(crate) trait Statement: Sync {
     type Output: Send;
 

@@ -31,7 +31,7 @@ const EXCHANGE: &str = concat!(
     "UPDATE sessions AS s
     SET gen = s.gen + 1, cur_hash = $successor, cur_kid = $key_id, cur_iat = $issued_at,
         cur_exp = $expires_at, prev_hash = s.cur_hash, prev_replays = 0,
-        rotated_at = clock_timestamp(), last_used_at = $now
+        rotated_at = clock_timestamp(), last_used_at = $now, roles = COALESCE($roles, s.roles)
     WHERE s.id = $session AND s.user_id IS NOT DISTINCT FROM $user
         AND s.gen = $predecessor AND s.cur_hash = $presented
         AND s.revoked_at IS NULL AND s.cur_exp > $now
@@ -81,7 +81,8 @@ const JUDGE: &str = concat!(
         UPDATE sessions AS s
         SET gen = s.gen + 1, cur_hash = $successor, cur_kid = $key_id, cur_iat = $issued_at,
             cur_exp = $expires_at, prev_hash = $presented, prev_replays = 0,
-            rotated_at = clock_timestamp(), last_used_at = $now
+            rotated_at = clock_timestamp(), last_used_at = $now,
+            roles = COALESCE($roles, s.roles)
         FROM judged AS j WHERE s.id = j.id AND j.verdict IN ('rotate', 'supersede')
         RETURNING ",
     session_columns!("s"),
@@ -163,7 +164,7 @@ impl<'a> Rotate<'a> {
     }
 
     fn sql(&self, text: &'static str, confirmed: bool) -> Sql<'_> {
-        let Rotation { session, user, presented, successor, replay, .. } = self.rotation;
+        let Rotation { session, user, presented, successor, roles, replay, .. } = self.rotation;
         let values = [
             ("session", Value::Uuid(session.as_uuid())),
             ("user", Value::Uuid(user.as_uuid())),
@@ -176,6 +177,7 @@ impl<'a> Rotate<'a> {
             ("expires_at", Value::At(self.expires_at)),
             ("idle_limit", Value::At(self.idle_limit)),
             ("now", Value::At(self.now)),
+            ("roles", Value::roles(roles.as_deref())),
             ("window", Value::Span(self.window())),
             ("limit", Value::Integer(replay.limit.into())),
             ("counted", Value::Bool(replay.counted)),

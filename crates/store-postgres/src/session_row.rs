@@ -5,8 +5,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Binary, Nullable, SmallInt, Text, Timestamptz, Uuid};
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    AccessGrant, ClientInfo, KeyId, PreviousToken, ProviderId, RefreshState, RevokeReason, Role,
-    Session, SessionEnd, SessionId, UserId,
+    AccessGrant, ClientInfo, ExternalIdentity, KeyId, PreviousToken, ProviderId, RefreshState,
+    RevokeReason, Role, Session, SessionEnd, SessionId, UserId,
 };
 use mintgate_domain::ports::StoreError;
 
@@ -17,8 +17,8 @@ use crate::time::from_postgres;
 macro_rules! session_columns {
     ($table:literal) => {
         $crate::session_row::session_columns!(
-            $table: ".id, " ".user_id, " ".provider, " ".gen, " ".cur_hash, " ".cur_kid, "
-            ".cur_iat, " ".cur_exp, " ".prev_hash, " ".prev_replays, " ".rotated_at, "
+            $table: ".id, " ".user_id, " ".provider, " ".issuer, " ".subject, " ".upstream_sid, "
+            ".claimed_roles, " ".gen, " ".cur_hash, " ".cur_kid, " ".cur_iat, " ".cur_exp, " ".prev_hash, " ".prev_replays, " ".rotated_at, "
             ".absolute_expires_at, " ".revoked_at, " ".revoke_reason, " ".created_at, "
             ".last_used_at, " ".user_agent, " ".ip_prefix, " ".roles, " ".auth_time, " ".acr, "
             ".amr, " ".extra_claims::text AS extra_claims"
@@ -37,6 +37,14 @@ pub(crate) struct SessionRow {
     user_id: uuid::Uuid,
     #[diesel(sql_type = Text)]
     provider: String,
+    #[diesel(sql_type = Text)]
+    issuer: String,
+    #[diesel(sql_type = Text)]
+    subject: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    upstream_sid: Option<String>,
+    #[diesel(sql_type = Array<Nullable<Text>>)]
+    claimed_roles: Vec<Option<String>>,
     #[diesel(sql_type = BigInt)]
     r#gen: i64,
     #[diesel(sql_type = Binary)]
@@ -117,7 +125,7 @@ impl TryFrom<SessionRow> for Session {
         let extra: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&row.extra_claims).map_err(|_| unreadable("extra_claims"))?;
         let grant = AccessGrant {
-            roles: texts(row.roles, "roles")?.into_iter().map(Role::new).collect(),
+            roles: roles(row.roles, "roles")?,
             auth_time: from_postgres(row.auth_time, "auth_time")?,
             acr: row.acr,
             amr: texts(row.amr, "amr")?,
@@ -127,6 +135,9 @@ impl TryFrom<SessionRow> for Session {
             id: SessionId::from_uuid(row.id),
             user: UserId::from_uuid(row.user_id),
             provider: ProviderId::new(row.provider),
+            identity: ExternalIdentity { issuer: row.issuer, subject: row.subject },
+            upstream_sid: row.upstream_sid,
+            claimed_roles: roles(row.claimed_roles, "claimed_roles")?,
             refresh,
             previous,
             absolute_expires_at: from_postgres(row.absolute_expires_at, "absolute_expires_at")?,
@@ -141,6 +152,10 @@ impl TryFrom<SessionRow> for Session {
 
 pub(crate) fn token_hash(bytes: &[u8], column: &str) -> Result<TokenHash, StoreError> {
     bytes.try_into().map(TokenHash::from_bytes).map_err(|_| unreadable(column))
+}
+
+pub(crate) fn roles(texts: Vec<Option<String>>, column: &str) -> Result<Vec<Role>, StoreError> {
+    Ok(self::texts(texts, column)?.into_iter().map(Role::new).collect())
 }
 
 fn texts(texts: Vec<Option<String>>, column: &str) -> Result<Vec<String>, StoreError> {

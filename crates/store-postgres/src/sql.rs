@@ -6,9 +6,10 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error;
 use diesel::sql_types::{
-    BigInt, Binary, Bool, Integer, Interval, Nullable, Text, Timestamptz, Untyped,
+    Array, BigInt, Binary, Bool, Integer, Interval, Nullable, Text, Timestamptz, Untyped,
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use mintgate_domain::model::Role;
 
 /// A statement. Its text is the same for every call, so that it is parsed and planned once per
 /// connection; each `$name` in it stands for the value of that name, wherever it occurs.
@@ -28,6 +29,9 @@ pub(crate) enum Value<'a> {
     Bytes(&'a [u8]),
     Integer(i32),
     MaybeAt(Option<PgTimestamp>),
+    MaybeBytes(Option<&'a [u8]>),
+    MaybeText(Option<&'a str>),
+    MaybeTexts(Option<Vec<&'a str>>),
     Span(PgInterval),
     Text(&'a str),
     Uuid(&'a uuid::Uuid),
@@ -68,7 +72,12 @@ impl<'a> Sql<'a> {
     }
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// The names of roles.
+    pub(crate) fn roles(roles: Option<&'a [Role]>) -> Self {
+        Self::MaybeTexts(roles.map(|roles| roles.iter().map(Role::as_str).collect()))
+    }
+
     fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         match self {
             Self::At(value) => out.push_bind_param::<Timestamptz, _>(value),
@@ -77,6 +86,9 @@ impl Value<'_> {
             Self::Bytes(value) => out.push_bind_param::<Binary, _>(*value),
             Self::Integer(value) => out.push_bind_param::<Integer, _>(value),
             Self::MaybeAt(value) => out.push_bind_param::<Nullable<Timestamptz>, _>(value),
+            Self::MaybeBytes(value) => out.push_bind_param::<Nullable<Binary>, _>(value),
+            Self::MaybeText(value) => out.push_bind_param::<Nullable<Text>, _>(value),
+            Self::MaybeTexts(value) => out.push_bind_param::<Nullable<Array<Text>>, _>(value),
             Self::Span(value) => out.push_bind_param::<Interval, _>(value),
             Self::Text(value) => out.push_bind_param::<Text, _>(*value),
             Self::Uuid(value) => out.push_bind_param::<diesel::sql_types::Uuid, _>(*value),

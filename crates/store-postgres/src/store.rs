@@ -6,25 +6,35 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    ExternalIdentity, IdempotencyKey, KeyId, KeyRecord, KeyUse, RevokeReason, Rotation, Session,
-    SessionId, SessionOpening, Timestamp, User, UserId,
+    ExternalIdentity, IdempotencyKey, KeyId, KeyRecord, KeyUse, LinkedIdentity, NewIdentity,
+    RevokeReason, Rotation, SealedToken, Session, SessionId, SessionOpening, SingleUse, Timestamp,
+    User, UserId,
 };
 use mintgate_domain::ports::{
-    Clock, EndOutcome, Housekeeping, KeyRepo, Metrics, OpenOutcome, PoolState, RefreshTokenRepo,
-    RotateOutcome, StoreError, StoreHealth, StoreOperation, SweepStep, Swept, UserDirectory,
+    Clock, EndOutcome, Housekeeping, KeyRepo, LinkOutcome, LogoutOrder, Metrics, OpenOutcome,
+    PoolState, ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome, StoreError, StoreHealth,
+    StoreOperation, SweepStep, Swept, UnlinkOutcome, UpstreamRenewal, UpstreamTokenRepo,
+    UserDirectory,
 };
 
 use crate::activate_key::ActivateKey;
 use crate::add_key::AddKey;
+use crate::attempts::Attempts;
 use crate::claim_sweep::ClaimSweep;
+use crate::claim_upstream::ClaimUpstream;
 use crate::config::{InvalidPgConfig, PgConfig};
 use crate::connector::Connector;
+use crate::end_provider_sessions::EndProviderSessions;
 use crate::end_session::EndSession;
 use crate::end_sweep::EndSweep;
 use crate::end_user_sessions::EndUserSessions;
 use crate::find_opening::FindOpening;
 use crate::find_session::FindSession;
+use crate::find_session_and_user::FindSessionAndUser;
 use crate::find_user::FindUser;
+use crate::identities::Identities;
+use crate::keep_upstream::KeepUpstream;
+use crate::link_identity::LinkIdentity;
 use crate::list_keys::ListKeys;
 use crate::live_sessions::LiveSessions;
 use crate::migrations::{self, AppliedMigrations};
@@ -34,6 +44,7 @@ use crate::refresh_key_in_use::RefreshKeyInUse;
 use crate::remove_key::RemoveKey;
 use crate::rotate::Rotate;
 use crate::sweep::Sweep;
+use crate::unlink_identity::UnlinkIdentity;
 
 /// Users, sessions and signing keys in Postgres.
 pub struct PgStore {
@@ -98,6 +109,34 @@ impl UserDirectory for PgStore {
     async fn find_user(&self, identity: &ExternalIdentity) -> Result<Option<User>, StoreError> {
         self.timed(StoreOperation::FindUser, &FindUser(identity)).await
     }
+
+    async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
+        self.timed(StoreOperation::Identities, &Identities(&user)).await
+    }
+
+    async fn link_identity(
+        &self,
+        user: UserId,
+        identity: &NewIdentity,
+        single_use: Option<SingleUse>,
+    ) -> Result<LinkOutcome, StoreError> {
+        let (single_use, attempts) = (single_use.as_ref(), Attempts::default());
+        let statement = LinkIdentity { user: &user, identity, single_use, attempts };
+        self.timed(StoreOperation::LinkIdentity, &statement).await
+    }
+
+    async fn unlink_identity(
+        &self,
+        user: UserId,
+        identity: &ExternalIdentity,
+        keep: SessionId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<UnlinkOutcome, StoreError> {
+        let (user, keep, attempts) = (&user, &keep, Attempts::default());
+        let statement = UnlinkIdentity { user, identity, keep, reason, now, attempts };
+        self.timed(StoreOperation::UnlinkIdentity, &statement).await
+    }
 }
 
 #[async_trait]
@@ -122,6 +161,13 @@ impl RefreshTokenRepo for PgStore {
 
     async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         self.timed(StoreOperation::FindSession, &FindSession(&id)).await
+    }
+
+    async fn find_session_and_user(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(Session, User)>, StoreError> {
+        self.timed(StoreOperation::FindSession, &FindSessionAndUser(&id)).await
     }
 
     async fn live_sessions(
@@ -153,6 +199,38 @@ impl RefreshTokenRepo for PgStore {
     ) -> Result<u64, StoreError> {
         let statement = EndUserSessions { user: &user, reason, now };
         self.timed(StoreOperation::EndUserSessions, &statement).await
+    }
+
+    async fn end_provider_sessions(
+        &self,
+        order: &LogoutOrder,
+        now: Timestamp,
+    ) -> Result<ProviderLogoutOutcome, StoreError> {
+        let statement = EndProviderSessions { order, now, attempts: Attempts::default() };
+        self.timed(StoreOperation::EndProviderSessions, &statement).await
+    }
+}
+
+#[async_trait]
+impl UpstreamTokenRepo for PgStore {
+    async fn claim_upstream(
+        &self,
+        session: SessionId,
+        due: Timestamp,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<Option<SealedToken>, StoreError> {
+        let statement = ClaimUpstream { session: &session, due, now, lease };
+        self.timed(StoreOperation::Upstream, &statement).await
+    }
+
+    async fn keep_upstream(
+        &self,
+        session: SessionId,
+        renewal: &UpstreamRenewal,
+    ) -> Result<(), StoreError> {
+        let statement = KeepUpstream { session: &session, renewal };
+        self.timed(StoreOperation::Upstream, &statement).await
     }
 }
 

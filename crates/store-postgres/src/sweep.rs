@@ -15,9 +15,11 @@ use crate::time::bound;
 ///   else is writing to: they are left to the next round. Which is which is checked again on a
 ///   row that has changed since the statement began.
 /// - A session that ran out so long ago that it can go is not marked first.
+/// - Of the page's sessions that have ended, the providers' refresh tokens go at once.
 /// - The page's last row is there only if the page is full.
 const TEXT: &str = "WITH page AS MATERIALIZED (
-        SELECT id FROM sessions WHERE id > $after ORDER BY id LIMIT $limit
+        SELECT id, revoked_at IS NOT NULL AS ended FROM sessions
+        WHERE id > $after ORDER BY id LIMIT $limit
     ), due AS MATERIALIZED (
         SELECT s.id, s.revoked_at IS NULL AS expired,
             s.cur_exp >= s.absolute_expires_at AS absolute,
@@ -31,11 +33,17 @@ const TEXT: &str = "WITH page AS MATERIALIZED (
         FROM due WHERE s.id = due.id AND due.expired AND NOT due.goes
     ), deleted AS (
         DELETE FROM sessions AS s USING due WHERE s.id = due.id AND due.goes
-    ), old_tokens AS MATERIALIZED (
-        SELECT hash FROM consumed_id_tokens WHERE expires_at <= $now
-        ORDER BY expires_at LIMIT $limit FOR UPDATE SKIP LOCKED
+    ), useless AS MATERIALIZED (
+        SELECT t.session_id FROM upstream_tokens AS t JOIN page ON page.id = t.session_id
+        WHERE page.ended OR page.id IN (SELECT due.id FROM due WHERE due.expired)
+        FOR UPDATE OF t SKIP LOCKED
     ), forgotten_tokens AS (
-        DELETE FROM consumed_id_tokens AS t USING old_tokens AS o WHERE t.hash = o.hash
+        DELETE FROM upstream_tokens AS t USING useless AS u WHERE t.session_id = u.session_id
+    ), old_marks AS MATERIALIZED (
+        SELECT hash FROM single_use_marks WHERE expires_at <= $now
+        ORDER BY expires_at LIMIT $limit FOR UPDATE SKIP LOCKED
+    ), forgotten_marks AS (
+        DELETE FROM single_use_marks AS m USING old_marks AS o WHERE m.hash = o.hash
     ), old_keys AS MATERIALIZED (
         SELECT key_hash FROM idempotency_keys WHERE expires_at <= $now
         ORDER BY expires_at LIMIT $limit FOR UPDATE SKIP LOCKED

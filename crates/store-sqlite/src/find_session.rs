@@ -2,11 +2,12 @@
 
 use diesel::prelude::*;
 use mintgate_domain::TokenHash;
-use mintgate_domain::model::{IdempotencyKey, Session, SessionId, Timestamp, UserId};
+use mintgate_domain::model::{IdempotencyKey, Session, SessionId, Timestamp, User, UserId};
 use mintgate_domain::ports::StoreError;
 
 use crate::error::store_error;
-use crate::schema::{idempotency_keys, sessions};
+use crate::find_user::UserRow;
+use crate::schema::{idempotency_keys, sessions, users};
 use crate::session_row::{SessionRow, hash};
 
 pub(crate) fn find_session(
@@ -19,6 +20,21 @@ pub(crate) fn find_session(
         .first(connection)
         .optional();
     row.map_err(|e| store_error(&e))?.map(Session::try_from).transpose()
+}
+
+pub(crate) fn find_session_and_user(
+    connection: &mut SqliteConnection,
+    id: SessionId,
+) -> Result<Option<(Session, User)>, StoreError> {
+    let rows: Option<(SessionRow, UserRow)> = sessions::table
+        .inner_join(users::table)
+        .filter(sessions::id.eq(id.as_uuid().as_bytes().as_slice()))
+        .select((SessionRow::as_select(), UserRow::as_select()))
+        .first(connection)
+        .optional()
+        .map_err(|e| store_error(&e))?;
+    let Some((session, user)) = rows else { return Ok(None) };
+    Ok(Some((session.try_into()?, user.try_into()?)))
 }
 
 pub(crate) fn find_opening(

@@ -1,5 +1,6 @@
-//! Looks a user up by an external identity.
+//! Looks a user up by an external identity, and whether one may do anything.
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use mintgate_domain::model::{ExternalIdentity, Role, Timestamp, User, UserId};
 use mintgate_domain::ports::StoreError;
@@ -11,7 +12,7 @@ use crate::schema::{external_identities, users};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
-struct UserRow {
+pub(crate) struct UserRow {
     id: Vec<u8>,
     granted_roles: String,
     disabled_at: Option<i64>,
@@ -46,4 +47,11 @@ pub(crate) fn find_user(
         .first(connection)
         .optional();
     row.map_err(|e| store_error(&e))?.map(User::try_from).transpose()
+}
+
+/// Whether there is such a user, and no operator has disabled it.
+pub(crate) fn is_enabled(connection: &mut SqliteConnection, user: UserId) -> QueryResult<bool> {
+    let id = user.as_uuid().as_bytes().as_slice();
+    let enabled = users::table.find(id).filter(users::disabled_at.is_null());
+    diesel::select(exists(enabled)).get_result(connection)
 }

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use mintgate_domain::model::ClaimValue;
+use mintgate_domain::model::{ClaimValue, Role};
 use serde_json::Value;
 
 /// An array of texts.
 pub(crate) fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     texts.collect::<Value>().to_string()
+}
+
+/// An array of the roles' names.
+pub(crate) fn roles(roles: &[Role]) -> String {
+    texts(roles.iter().map(Role::as_str))
 }
 
 /// An object of claims.

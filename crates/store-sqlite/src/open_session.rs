@@ -5,13 +5,15 @@ use diesel::insert_into;
 use diesel::prelude::*;
 use diesel::result::Error;
 use mintgate_domain::model::{
-    IdempotencyRecord, NewSession, NewUser, Role, SessionOpening, SessionOwner, UserId,
+    IdempotencyRecord, NewSession, NewUser, SealedToken, SessionOpening, SessionOwner, UserId,
 };
 use mintgate_domain::ports::{OpenOutcome, StoreError};
 
 use crate::error::store_error;
+use crate::find_user::is_enabled;
 use crate::json;
-use crate::schema::{consumed_id_tokens, external_identities, idempotency_keys, sessions, users};
+use crate::schema::{external_identities, idempotency_keys, sessions, upstream_tokens, users};
+use crate::single_use::use_up;
 
 /// Why a transaction is rolled back.
 enum Abort {
@@ -44,22 +46,19 @@ fn write(connection: &mut SqliteConnection, opening: &SessionOpening) -> Result<
     if diesel::select(exists(sessions::table.find(id))).get_result(connection)? {
         return Ok(());
     }
-    if let Some(token) = &opening.consumed {
-        let mark = (
-            consumed_id_tokens::hash.eq(token.hash.as_bytes().as_slice()),
-            consumed_id_tokens::expires_at.eq(token.expires_at.as_unix()),
-        );
-        let inserted = insert_into(consumed_id_tokens::table)
-            .values(mark)
-            .on_conflict_do_nothing()
-            .execute(connection)?;
-        require(inserted == 1, OpenOutcome::IdTokenReplayed)?;
+    if let Some(mark) = &opening.single_use {
+        require(use_up(connection, mark)?, OpenOutcome::Replayed)?;
     }
     match &opening.owner {
-        SessionOwner::Existing(id) => require_enabled(connection, *id)?,
+        SessionOwner::Existing(id) => {
+            require(is_enabled(connection, *id)?, OpenOutcome::UserDisabled)?;
+        }
         SessionOwner::New(user) => write_user(connection, user, session)?,
     }
     write_session(connection, opening.owner.user_id(), session)?;
+    if let Some(sealed) = &opening.upstream {
+        write_upstream(connection, session, sealed)?;
+    }
     match &opening.idempotency {
         Some(record) => write_key(connection, record, session),
         None => Ok(()),
@@ -68,13 +67,6 @@ fn write(connection: &mut SqliteConnection, opening: &SessionOpening) -> Result<
 
 fn require(holds: bool, outcome: OpenOutcome) -> Result<(), Abort> {
     if holds { Ok(()) } else { Err(Abort::Refused(outcome)) }
-}
-
-fn require_enabled(connection: &mut SqliteConnection, user: UserId) -> Result<(), Abort> {
-    let id = user.as_uuid().as_bytes().as_slice();
-    let enabled = users::table.find(id).filter(users::disabled_at.is_null());
-    let is_enabled = diesel::select(exists(enabled)).get_result(connection)?;
-    require(is_enabled, OpenOutcome::UserDisabled)
 }
 
 fn write_user(
@@ -99,6 +91,21 @@ fn write_user(
         .on_conflict_do_nothing()
         .execute(connection)?;
     require(inserted == 1, OpenOutcome::IdentityTaken)
+}
+
+/// Its provider counts as asked.
+fn write_upstream(
+    connection: &mut SqliteConnection,
+    session: &NewSession,
+    sealed: &SealedToken,
+) -> Result<(), Abort> {
+    let row = (
+        upstream_tokens::session_id.eq(session.id.as_uuid().as_bytes().as_slice()),
+        upstream_tokens::sealed.eq(&sealed.0),
+        upstream_tokens::asked_at.eq(session.created_at.as_unix()),
+    );
+    insert_into(upstream_tokens::table).values(row).execute(connection)?;
+    Ok(())
 }
 
 /// A key that has been forgotten, swept or not, may be used again.
@@ -137,6 +144,9 @@ fn write_session(
         sessions::id.eq(session.id.as_uuid().as_bytes().as_slice()),
         sessions::user_id.eq(user.as_uuid().as_bytes().as_slice()),
         sessions::provider.eq(session.provider.as_str()),
+        sessions::issuer.eq(&session.identity.issuer),
+        sessions::subject.eq(&session.identity.subject),
+        sessions::upstream_sid.eq(&session.upstream_sid),
         sessions::generation.eq(generation),
         sessions::cur_hash.eq(refresh.hash.as_bytes().as_slice()),
         sessions::cur_kid.eq(refresh.key_id.as_str()),
@@ -147,11 +157,12 @@ fn write_session(
         sessions::last_used_at.eq(session.created_at.as_unix()),
         sessions::user_agent.eq(&client.user_agent),
         sessions::ip_prefix.eq(&client.ip_prefix),
-        sessions::roles.eq(json::texts(grant.roles.iter().map(Role::as_str))),
+        sessions::roles.eq(json::roles(&grant.roles)),
         sessions::auth_time.eq(grant.auth_time.as_unix()),
         sessions::acr.eq(&grant.acr),
         sessions::amr.eq(json::texts(grant.amr.iter().map(String::as_str))),
         sessions::extra_claims.eq(json::claims(grant.extra.iter())),
+        sessions::claimed_roles.eq(json::roles(&session.claimed_roles)),
     );
     insert_into(sessions::table).values(row).execute(connection)?;
     Ok(())

@@ -8,6 +8,7 @@ use mintgate_domain::model::{
 use mintgate_domain::ports::{RotateOutcome, StoreError};
 
 use crate::error::store_error;
+use crate::json;
 use crate::schema::{sessions, users};
 use crate::session_row::{SessionRow, corrupt};
 
@@ -77,7 +78,7 @@ fn judge_and_write(
 fn succeed(
     connection: &mut SqliteConnection,
     rotation: &Rotation,
-    session: Session,
+    mut session: Session,
 ) -> Result<Session, Failed> {
     let RefreshState { generation, hash, key_id, issued_at, expires_at } = &rotation.successor;
     let now = rotation.now.as_unix();
@@ -93,9 +94,14 @@ fn succeed(
             sessions::prev_replays.eq(0),
             sessions::rotated_at.eq(now),
             sessions::last_used_at.eq(now),
+            // Left as they are where none were decided again.
+            rotation.roles.as_deref().map(|roles| sessions::roles.eq(json::roles(roles))),
         ))
         .execute(connection)?;
     require_one(written)?;
+    if let Some(roles) = &rotation.roles {
+        session.grant.roles.clone_from(roles);
+    }
     let hash = rotation.presented.hash;
     Ok(Session {
         refresh: rotation.successor.clone(),

@@ -20,7 +20,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    consumed_id_tokens (hash) {
+    single_use_marks (hash) {
         hash -> Binary,
         expires_at -> BigInt,
     }
@@ -31,6 +31,9 @@ diesel::table! {
         id -> Binary,
         user_id -> Binary,
         provider -> Text,
+        issuer -> Text,
+        subject -> Text,
+        upstream_sid -> Nullable<Text>,
         #[sql_name = "gen"]
         generation -> BigInt,
         cur_hash -> Binary,
@@ -52,6 +55,16 @@ diesel::table! {
         acr -> Nullable<Text>,
         amr -> Text,
         extra_claims -> Text,
+        claimed_roles -> Text,
+    }
+}
+
+diesel::table! {
+    upstream_tokens (session_id) {
+        session_id -> Binary,
+        sealed -> Text,
+        asked_at -> BigInt,
+        claimed_until -> Nullable<BigInt>,
     }
 }
 
@@ -98,6 +111,8 @@ diesel::table! {
 diesel::joinable!(external_identities -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(idempotency_keys -> sessions (session_id));
+diesel::joinable!(upstream_tokens -> sessions (session_id));
 diesel::allow_tables_to_appear_in_same_query!(external_identities, users);
 diesel::allow_tables_to_appear_in_same_query!(sessions, users);
 diesel::allow_tables_to_appear_in_same_query!(idempotency_keys, sessions);
+diesel::allow_tables_to_appear_in_same_query!(upstream_tokens, sessions);

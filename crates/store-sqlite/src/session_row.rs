@@ -3,8 +3,8 @@
 use diesel::prelude::*;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    AccessGrant, ClientInfo, KeyId, PreviousToken, ProviderId, RefreshState, RevokeReason, Role,
-    Session, SessionEnd, SessionId, Timestamp, UserId,
+    AccessGrant, ClientInfo, ExternalIdentity, KeyId, PreviousToken, ProviderId, RefreshState,
+    RevokeReason, Role, Session, SessionEnd, SessionId, Timestamp, UserId,
 };
 use mintgate_domain::ports::StoreError;
 use uuid::Uuid;
@@ -19,6 +19,9 @@ pub(crate) struct SessionRow {
     id: Vec<u8>,
     user_id: Vec<u8>,
     provider: String,
+    issuer: String,
+    subject: String,
+    upstream_sid: Option<String>,
     generation: i64,
     cur_hash: Vec<u8>,
     cur_kid: String,
@@ -39,6 +42,7 @@ pub(crate) struct SessionRow {
     acr: Option<String>,
     amr: String,
     extra_claims: String,
+    claimed_roles: String,
 }
 
 impl TryFrom<SessionRow> for Session {
@@ -48,11 +52,15 @@ impl TryFrom<SessionRow> for Session {
     fn try_from(row: SessionRow) -> Result<Self, StoreError> {
         let previous = previous(&row)?;
         let end = end(&row)?;
-        let roles = json::read_texts(&row.roles).ok_or_else(|| corrupt("roles"))?;
+        let roles = roles(&row.roles, "roles")?;
+        let claimed_roles = self::roles(&row.claimed_roles, "claimed_roles")?;
         Ok(Self {
             id: SessionId::from_uuid(uuid(&row.id, "id")?),
             user: UserId::from_uuid(uuid(&row.user_id, "user_id")?),
             provider: ProviderId::new(row.provider),
+            identity: ExternalIdentity { issuer: row.issuer, subject: row.subject },
+            upstream_sid: row.upstream_sid,
+            claimed_roles,
             refresh: RefreshState {
                 generation: row.generation.try_into().map_err(|_| corrupt("gen"))?,
                 hash: hash(&row.cur_hash, "cur_hash")?,
@@ -63,7 +71,7 @@ impl TryFrom<SessionRow> for Session {
             previous,
             absolute_expires_at: Timestamp::from_unix(row.absolute_expires_at),
             grant: AccessGrant {
-                roles: roles.into_iter().map(Role::new).collect(),
+                roles,
                 auth_time: Timestamp::from_unix(row.auth_time),
                 acr: row.acr,
                 amr: json::read_texts(&row.amr).ok_or_else(|| corrupt("amr"))?,
@@ -99,6 +107,12 @@ fn end(row: &SessionRow) -> Result<Option<SessionEnd>, StoreError> {
         (None, Some(_)) => Err(corrupt("revoked_at")),
         (Some(_), None) => Err(corrupt("revoke_reason")),
     }
+}
+
+/// Roles from the JSON array they are stored as.
+fn roles(json: &str, column: &str) -> Result<Vec<Role>, StoreError> {
+    let names = json::read_texts(json).ok_or_else(|| corrupt(column))?;
+    Ok(names.into_iter().map(Role::new).collect())
 }
 
 /// An identifier from its 16 bytes.

@@ -6,24 +6,31 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    ExternalIdentity, IdempotencyKey, KeyId, KeyRecord, KeyUse, RevokeReason, Rotation, Session,
-    SessionId, SessionOpening, Timestamp, User, UserId,
+    ExternalIdentity, IdempotencyKey, KeyId, KeyRecord, KeyUse, LinkedIdentity, NewIdentity,
+    RevokeReason, Rotation, SealedToken, Session, SessionEnd, SessionId, SessionOpening, SingleUse,
+    Timestamp, User, UserId,
 };
 use mintgate_domain::ports::{
-    Clock, EndOutcome, Housekeeping, KeyRepo, Metrics, OpenOutcome, PoolState, RefreshTokenRepo,
-    RotateOutcome, StoreError, StoreHealth, StoreOperation, SweepStep, Swept, UserDirectory,
+    Clock, EndOutcome, Housekeeping, KeyRepo, LinkOutcome, LogoutOrder, Metrics, OpenOutcome,
+    PoolState, ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome, StoreError, StoreHealth,
+    StoreOperation, SweepStep, Swept, UnlinkOutcome, UpstreamRenewal, UpstreamTokenRepo,
+    UserDirectory,
 };
 
 use crate::config::{CannotOpen, SqliteConfig};
+use crate::end_provider_sessions::end_provider_sessions;
 use crate::end_session::{end_session, end_user_sessions};
-use crate::find_session::{find_opening, find_session, live_sessions};
+use crate::find_session::{find_opening, find_session, find_session_and_user, live_sessions};
 use crate::find_user::find_user;
+use crate::identities::identities;
 use crate::keys::refresh_key_in_use;
+use crate::link_identity::link_identity;
 use crate::open_session::open_session;
 use crate::pool::Pool;
 use crate::rotate::rotate;
 use crate::sweep_duty::{claim_sweep, end_sweep};
-use crate::{file, keys, migrations, sweep};
+use crate::unlink_identity::unlink_identity;
+use crate::{file, keys, migrations, sweep, upstream};
 
 /// Readers do not wait for the writer, nor it for them; more than a few do not help one disk.
 const READERS: u32 = 4;
@@ -92,6 +99,38 @@ impl UserDirectory for SqliteStore {
         let call = self.readers.run(move |connection| find_user(connection, &identity));
         self.timed(StoreOperation::FindUser, call).await
     }
+
+    async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
+        let call = self.readers.run(move |connection| identities(connection, user));
+        self.timed(StoreOperation::Identities, call).await
+    }
+
+    async fn link_identity(
+        &self,
+        user: UserId,
+        identity: &NewIdentity,
+        single_use: Option<SingleUse>,
+    ) -> Result<LinkOutcome, StoreError> {
+        let new = identity.clone();
+        let call =
+            self.writer.run(move |connection| link_identity(connection, user, &new, single_use));
+        self.timed(StoreOperation::LinkIdentity, call).await
+    }
+
+    async fn unlink_identity(
+        &self,
+        user: UserId,
+        identity: &ExternalIdentity,
+        keep: SessionId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<UnlinkOutcome, StoreError> {
+        let (identity, end) = (identity.clone(), SessionEnd { at: now, reason });
+        let call = self
+            .writer
+            .run(move |connection| unlink_identity(connection, user, &identity, keep, end));
+        self.timed(StoreOperation::UnlinkIdentity, call).await
+    }
 }
 
 #[async_trait]
@@ -119,6 +158,14 @@ impl RefreshTokenRepo for SqliteStore {
 
     async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
         let call = self.readers.run(move |connection| find_session(connection, id));
+        self.timed(StoreOperation::FindSession, call).await
+    }
+
+    async fn find_session_and_user(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(Session, User)>, StoreError> {
+        let call = self.readers.run(move |connection| find_session_and_user(connection, id));
         self.timed(StoreOperation::FindSession, call).await
     }
 
@@ -153,6 +200,48 @@ impl RefreshTokenRepo for SqliteStore {
         let call =
             self.writer.run(move |connection| end_user_sessions(connection, user, reason, now));
         self.timed(StoreOperation::EndUserSessions, call).await
+    }
+
+    async fn end_provider_sessions(
+        &self,
+        order: &LogoutOrder,
+        now: Timestamp,
+    ) -> Result<ProviderLogoutOutcome, StoreError> {
+        let order = order.clone();
+        let call =
+            self.writer.run(move |connection| end_provider_sessions(connection, &order, now));
+        self.timed(StoreOperation::EndProviderSessions, call).await
+    }
+}
+
+#[async_trait]
+impl UpstreamTokenRepo for SqliteStore {
+    async fn claim_upstream(
+        &self,
+        session: SessionId,
+        due: Timestamp,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<Option<SealedToken>, StoreError> {
+        let claim = upstream::Claim { session, due, now, lease };
+        let call = async {
+            // Most refreshes find that nothing is due, and need not wait for the writer.
+            if !self.readers.run(move |connection| upstream::is_free(connection, claim)).await? {
+                return Ok(None);
+            }
+            self.writer.run(move |connection| upstream::claim(connection, claim)).await
+        };
+        self.timed(StoreOperation::Upstream, call).await
+    }
+
+    async fn keep_upstream(
+        &self,
+        session: SessionId,
+        renewal: &UpstreamRenewal,
+    ) -> Result<(), StoreError> {
+        let renewal = renewal.clone();
+        let call = self.writer.run(move |connection| upstream::keep(connection, session, &renewal));
+        self.timed(StoreOperation::Upstream, call).await
     }
 }
 

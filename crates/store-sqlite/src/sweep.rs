@@ -1,20 +1,21 @@
 //! One step of the clean-up: a look that keeps nobody from anything, and a short write if it is due.
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::result::Error;
 use mintgate_domain::model::{RevokeReason, SessionId, Timestamp};
 use mintgate_domain::ports::{StoreError, SweepStep, Swept};
 
 use crate::error::store_error;
-use crate::schema::{consumed_id_tokens, idempotency_keys, sessions};
+use crate::schema::{idempotency_keys, sessions, single_use_marks, upstream_tokens};
 use crate::session_row::uuid;
 
 /// What a step has to do.
 pub(crate) struct Due {
-    /// Sessions that have run out, or ended long ago.
+    /// Sessions that have run out, or ended long ago, or ended and have a provider's token still.
     sessions: Vec<Vec<u8>>,
-    /// ID tokens that have expired.
-    tokens: Vec<Vec<u8>>,
+    /// Single-use marks that have expired.
+    marks: Vec<Vec<u8>>,
     /// Idempotency keys that have expired.
     keys: Vec<Vec<u8>>,
     /// Where the next step begins.
@@ -24,7 +25,7 @@ pub(crate) struct Due {
 impl Due {
     /// Nothing: the writer is not needed.
     pub(crate) fn is_nothing(&self) -> bool {
-        self.sessions.is_empty() && self.tokens.is_empty() && self.keys.is_empty()
+        self.sessions.is_empty() && self.marks.is_empty() && self.keys.is_empty()
     }
 }
 
@@ -35,12 +36,13 @@ fn forgotten_before(step: &SweepStep) -> Timestamp {
 
 /// Looks, without a lock.
 pub(crate) fn look(connection: &mut SqliteConnection, step: &SweepStep) -> Result<Due, StoreError> {
-    let page: Vec<(Vec<u8>, i64, Option<i64>)> = {
-        let page = sessions::table.order(sessions::id).limit(step.limit.into()).select((
-            sessions::id,
-            sessions::cur_exp,
-            sessions::revoked_at,
-        ));
+    let page: Vec<(Vec<u8>, i64, Option<i64>, bool)> = {
+        let has_token = upstream_tokens::session_id.nullable().is_not_null();
+        let page = sessions::table
+            .left_join(upstream_tokens::table)
+            .order(sessions::id)
+            .limit(step.limit.into())
+            .select((sessions::id, sessions::cur_exp, sessions::revoked_at, has_token));
         let page = match step.after {
             Some(after) => {
                 page.filter(sessions::id.gt(after.as_uuid().as_bytes().to_vec())).load(connection)
@@ -55,14 +57,14 @@ pub(crate) fn look(connection: &mut SqliteConnection, step: &SweepStep) -> Resul
         _ => None,
     };
     let (now, forgotten) = (step.now.as_unix(), forgotten_before(step).as_unix());
-    let due = page.into_iter().filter(|(_, cur_exp, revoked_at)| match revoked_at {
+    let due = page.into_iter().filter(|(_, cur_exp, revoked_at, has_token)| match revoked_at {
         None => *cur_exp <= now,
-        Some(at) => *at < forgotten,
+        Some(at) => *at < forgotten || *has_token,
     });
     let sessions = due.map(|(id, ..)| id).collect();
-    let tokens = consumed_id_tokens::table
-        .filter(consumed_id_tokens::expires_at.le(now))
-        .select(consumed_id_tokens::hash)
+    let marks = single_use_marks::table
+        .filter(single_use_marks::expires_at.le(now))
+        .select(single_use_marks::hash)
         .limit(step.limit.into())
         .load(connection)
         .map_err(|e| store_error(&e))?;
@@ -72,7 +74,7 @@ pub(crate) fn look(connection: &mut SqliteConnection, step: &SweepStep) -> Resul
         .limit(step.limit.into())
         .load(connection)
         .map_err(|e| store_error(&e))?;
-    Ok(Due { sessions, tokens, keys, next })
+    Ok(Due { sessions, marks, keys, next })
 }
 
 /// Writes, under the conditions that were looked for: what was refreshed since is left alone.
@@ -87,9 +89,9 @@ pub(crate) fn write(
         for id in &due.sessions {
             sweep_session(connection, step, id, &mut swept)?;
         }
-        for hash in &due.tokens {
-            let expired = consumed_id_tokens::expires_at.le(now);
-            diesel::delete(consumed_id_tokens::table.find(hash).filter(expired))
+        for hash in &due.marks {
+            let expired = single_use_marks::expires_at.le(now);
+            diesel::delete(single_use_marks::table.find(hash).filter(expired))
                 .execute(connection)?;
         }
         for key in &due.keys {
@@ -126,6 +128,10 @@ fn sweep_session(
             .execute(connection)?;
         *marked += rows as u64;
     }
+    // Of one that has ended nobody asks its provider any more.
+    let has_ended = exists(sessions::table.find(id).filter(sessions::revoked_at.is_not_null()));
+    let useless = upstream_tokens::table.find(id).filter(has_ended);
+    diesel::delete(useless).execute(connection)?;
     let forgotten = forgotten_before(step).as_unix();
     let over = sessions::table.find(id).filter(sessions::revoked_at.lt(forgotten));
     swept.deleted += diesel::delete(over).execute(connection)? as u64;

@@ -3,10 +3,12 @@
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    IdempotencyKey, RevokeReason, Rotation, Session, SessionId, SessionOpening, Timestamp, UserId,
+    IdempotencyKey, RevokeReason, Rotation, Session, SessionId, SessionOpening, Timestamp, User,
+    UserId,
 };
 use mintgate_domain::ports::{
-    EndOutcome, OpenOutcome, RefreshTokenRepo, RotateOutcome, StoreError,
+    EndOutcome, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome,
+    StoreError,
 };
 
 /// What may be changed on the way; by default nothing.
@@ -61,6 +63,13 @@ impl<T: Interposed> RefreshTokenRepo for Behind<T> {
         self.0.store().find_session(id).await
     }
 
+    async fn find_session_and_user(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(Session, User)>, StoreError> {
+        self.0.store().find_session_and_user(id).await
+    }
+
     async fn live_sessions(
         &self,
         user: UserId,
@@ -87,5 +96,13 @@ impl<T: Interposed> RefreshTokenRepo for Behind<T> {
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         self.0.store().end_user_sessions(user, reason, now).await
+    }
+
+    async fn end_provider_sessions(
+        &self,
+        order: &LogoutOrder,
+        now: Timestamp,
+    ) -> Result<ProviderLogoutOutcome, StoreError> {
+        self.0.store().end_provider_sessions(order, now).await
     }
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    ConsumedIdToken, ExternalIdentity, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, KeyUse,
-    PreviousToken, ProviderId, RevokeReason, Role, Rotation, Session, SessionEnd, SessionId,
-    SessionOpening, SessionOwner, Timestamp, User, UserId, Verdict,
+    ExternalIdentity, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, KeyUse, LinkedIdentity,
+    NewIdentity, PreviousToken, RevokeReason, Role, Rotation, SealedToken, Session, SessionEnd,
+    SessionId, SessionOpening, SessionOwner, SingleUse, Timestamp, User, UserId, Verdict,
 };
 use mintgate_domain::ports::{
-    EndOutcome, Housekeeping, KeyRepo, OpenOutcome, PoolState, RefreshTokenRepo, RotateOutcome,
-    StoreError, StoreHealth, SweepStep, Swept, UserDirectory,
+    EndOutcome, Housekeeping, KeyRepo, LinkOutcome, LogoutOrder, OpenOutcome, PoolState,
+    ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome, StoreError, StoreHealth, SweepStep,
+    Swept, UnlinkOutcome, UpstreamRenewal, UpstreamTokenRepo, UserDirectory,
 };
 
 use crate::store_under_test::{Dump, Store, StoreUnderTest, hex};
@@ -27,14 +28,24 @@ pub struct MemoryStore(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     users: HashMap<UserId, User>,
-    identities: HashMap<ExternalIdentity, (UserId, ProviderId)>,
-    consumed: HashMap<TokenHash, Timestamp>,
+    /// The oldest first.
+    identities: Vec<(UserId, LinkedIdentity)>,
+    single_use: HashMap<TokenHash, Timestamp>,
     sessions: BTreeMap<SessionId, Session>,
     /// By the digest of the key.
     openings: HashMap<TokenHash, (IdempotencyRecord, SessionId)>,
     keys: BTreeMap<(KeyUse, u32), KeyRecord>,
+    upstream: HashMap<SessionId, Upstream>,
     sweep: Duty,
     fault: Option<StoreError>,
+}
+
+/// A provider's refresh token.
+#[derive(Debug)]
+struct Upstream {
+    sealed: SealedToken,
+    asked_at: Timestamp,
+    claimed_until: Option<Timestamp>,
 }
 
 /// Who cleans up.
@@ -73,8 +84,10 @@ impl State {
         if let Some(refusal) = self.refusal(opening) {
             return refusal;
         }
-        if let Some(ConsumedIdToken { hash, expires_at }) = opening.consumed {
-            self.consumed.insert(hash, expires_at);
+        self.use_up(opening.single_use);
+        if let Some(sealed) = opening.upstream.clone() {
+            let upstream = Upstream { sealed, asked_at: new.created_at, claimed_until: None };
+            self.upstream.insert(new.id, upstream);
         }
         if let Some(record) = opening.idempotency {
             self.openings.insert(record.request.key, (record, new.id));
@@ -82,12 +95,20 @@ impl State {
         let user = opening.owner.user_id();
         if let SessionOwner::New(new_user) = &opening.owner {
             self.users.insert(user, User { id: user, disabled_at: None, granted_roles: vec![] });
-            self.identities.insert(new_user.identity.clone(), (user, new.provider.clone()));
+            let linked = LinkedIdentity {
+                identity: new_user.identity.clone(),
+                provider: new.provider.clone(),
+                linked_at: new.created_at,
+            };
+            self.identities.push((user, linked));
         }
         let session = Session {
             id: new.id,
             user,
             provider: new.provider.clone(),
+            identity: new.identity.clone(),
+            upstream_sid: new.upstream_sid.clone(),
+            claimed_roles: new.claimed_roles.clone(),
             refresh: new.refresh.clone(),
             previous: None,
             absolute_expires_at: new.absolute_expires_at,
@@ -104,7 +125,7 @@ impl State {
     fn refusal(&self, opening: &SessionOpening) -> Option<OpenOutcome> {
         let now = opening.session.created_at;
         if let SessionOwner::New(user) = &opening.owner
-            && self.identities.contains_key(&user.identity)
+            && self.owner_of(&user.identity).is_some()
         {
             return Some(OpenOutcome::IdentityTaken);
         }
@@ -113,14 +134,134 @@ impl State {
         {
             return Some(OpenOutcome::UserDisabled);
         }
-        if opening.consumed.is_some_and(|token| self.consumed.contains_key(&token.hash)) {
-            return Some(OpenOutcome::IdTokenReplayed);
+        if self.is_used_up(opening.single_use) {
+            return Some(OpenOutcome::Replayed);
         }
         let asked = opening.idempotency.as_ref();
         if asked.is_some_and(|asked| self.opened_by(asked.request.key, now).is_some()) {
             return Some(OpenOutcome::IdempotencyKeyTaken);
         }
         None
+    }
+
+    fn owner_of(&self, identity: &ExternalIdentity) -> Option<UserId> {
+        let mut all = self.identities.iter();
+        all.find(|(_, linked)| linked.identity == *identity).map(|(user, _)| *user)
+    }
+
+    fn is_used_up(&self, single_use: Option<SingleUse>) -> bool {
+        single_use.is_some_and(|mark| self.single_use.contains_key(&mark.hash))
+    }
+
+    fn use_up(&mut self, single_use: Option<SingleUse>) {
+        self.single_use.extend(single_use.map(|mark| (mark.hash, mark.expires_at)));
+    }
+
+    fn link(
+        &mut self,
+        user: UserId,
+        new: &NewIdentity,
+        single_use: Option<SingleUse>,
+    ) -> LinkOutcome {
+        if self.is_disabled(user) {
+            return LinkOutcome::UserDisabled;
+        }
+        if self.is_used_up(single_use) {
+            return LinkOutcome::Replayed;
+        }
+        match self.owner_of(&new.identity) {
+            Some(owner) if owner != user => LinkOutcome::Taken,
+            Some(_) => {
+                self.use_up(single_use);
+                LinkOutcome::LinkedBefore
+            }
+            None => {
+                self.use_up(single_use);
+                let NewIdentity { identity, provider, now } = new.clone();
+                self.identities.push((user, LinkedIdentity { identity, provider, linked_at: now }));
+                LinkOutcome::Linked
+            }
+        }
+    }
+
+    fn unlink(
+        &mut self,
+        user: UserId,
+        identity: &ExternalIdentity,
+        keep: SessionId,
+        end: SessionEnd,
+    ) -> UnlinkOutcome {
+        if self.owner_of(identity) != Some(user) {
+            return UnlinkOutcome::Unknown;
+        }
+        if self.identities.iter().filter(|(owner, _)| *owner == user).count() == 1 {
+            return UnlinkOutcome::Last;
+        }
+        self.identities.retain(|(_, linked)| linked.identity != *identity);
+        let ended = self.end_live(end, |session| {
+            session.user == user && session.identity == *identity && session.id != keep
+        });
+        UnlinkOutcome::Unlinked { ended }
+    }
+
+    fn end_live(&mut self, end: SessionEnd, is_meant: impl Fn(&Session) -> bool) -> u64 {
+        let live = self.sessions.values_mut().filter(|session| session.is_live(end.at));
+        let mut ended = 0;
+        for session in live.filter(|session| is_meant(session)) {
+            session.end = Some(end);
+            ended += 1;
+        }
+        ended
+    }
+
+    fn carry_out(&mut self, order: &LogoutOrder, now: Timestamp) -> ProviderLogoutOutcome {
+        let mark = Some(SingleUse { hash: order.id, expires_at: order.expires_at });
+        if self.is_used_up(mark) {
+            return ProviderLogoutOutcome::Replayed;
+        }
+        self.use_up(mark);
+        let end = SessionEnd { at: now, reason: RevokeReason::ProviderLogout };
+        let ended = self.end_live(end, |session| {
+            let same = |named: &Option<String>, own: Option<&str>| {
+                named.as_deref().is_none_or(|named| own == Some(named))
+            };
+            (order.subject.is_some() || order.session.is_some())
+                && session.identity.issuer == order.issuer
+                && same(&order.subject, Some(&session.identity.subject))
+                && same(&order.session, session.upstream_sid.as_deref())
+        });
+        ProviderLogoutOutcome::Ended(ended)
+    }
+
+    fn claim_upstream(
+        &mut self,
+        session: SessionId,
+        due: Timestamp,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Option<SealedToken> {
+        let upstream = self.upstream.get_mut(&session)?;
+        let is_claimed = upstream.claimed_until.is_some_and(|until| now < until);
+        if upstream.asked_at > due || is_claimed {
+            return None;
+        }
+        upstream.claimed_until = Some(lease);
+        Some(upstream.sealed.clone())
+    }
+
+    fn keep_upstream(&mut self, session: SessionId, renewal: &UpstreamRenewal) {
+        if let Some(upstream) = self.upstream.get_mut(&session) {
+            upstream.asked_at = renewal.at;
+            upstream.claimed_until = None;
+            if let Some(token) = &renewal.token {
+                upstream.sealed = token.clone();
+            }
+        }
+        if let (Some(session), Some(roles)) =
+            (self.sessions.get_mut(&session), &renewal.claimed_roles)
+        {
+            session.claimed_roles.clone_from(roles);
+        }
     }
 
     /// Disabled or gone.
@@ -219,10 +360,19 @@ impl State {
         for id in deleted {
             self.sessions.remove(&id);
             self.openings.retain(|_, (_, session)| *session != id);
+            self.upstream.remove(&id);
         }
-        forget(&mut self.consumed, limit, |expires_at| *expires_at <= step.now);
+        let ended = looked_at.iter().filter(|id| self.is_ended(**id)).copied().collect::<Vec<_>>();
+        for id in ended {
+            self.upstream.remove(&id);
+        }
+        forget(&mut self.single_use, limit, |expires_at| *expires_at <= step.now);
         forget(&mut self.openings, limit, |(record, _)| record.expires_at <= step.now);
         swept
+    }
+
+    fn is_ended(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| session.end.is_some())
     }
 
     fn add_key(&mut self, record: &KeyRecord) -> bool {
@@ -254,6 +404,9 @@ fn succeed(session: &mut Session, rotation: &Rotation) {
         Some(PreviousToken { hash: rotation.presented.hash, rotated_at: rotation.now, replays: 0 });
     session.refresh = rotation.successor.clone();
     session.last_used_at = rotation.now;
+    if let Some(roles) = &rotation.roles {
+        session.grant.roles.clone_from(roles);
+    }
 }
 
 /// Removes so many at most.
@@ -320,15 +473,47 @@ impl RefreshTokenRepo for MemoryStore {
         reason: RevokeReason,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
+        let end = SessionEnd { at: now, reason };
+        self.with(|state| state.end_live(end, |session| session.user == user))
+    }
+
+    async fn find_session_and_user(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(Session, User)>, StoreError> {
         self.with(|state| {
-            let own = state.sessions.values_mut().filter(|session| session.user == user);
-            let mut ended = 0;
-            for session in own.filter(|session| session.is_live(now)) {
-                session.end = Some(SessionEnd { at: now, reason });
-                ended += 1;
-            }
-            ended
+            let session = state.sessions.get(&id)?;
+            Some((session.clone(), state.users.get(&session.user)?.clone()))
         })
+    }
+
+    async fn end_provider_sessions(
+        &self,
+        order: &LogoutOrder,
+        now: Timestamp,
+    ) -> Result<ProviderLogoutOutcome, StoreError> {
+        self.with(|state| state.carry_out(order, now))
+    }
+}
+
+#[async_trait]
+impl UpstreamTokenRepo for MemoryStore {
+    async fn claim_upstream(
+        &self,
+        session: SessionId,
+        due: Timestamp,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<Option<SealedToken>, StoreError> {
+        self.with(|state| state.claim_upstream(session, due, now, lease))
+    }
+
+    async fn keep_upstream(
+        &self,
+        session: SessionId,
+        renewal: &UpstreamRenewal,
+    ) -> Result<(), StoreError> {
+        self.with(|state| state.keep_upstream(session, renewal))
     }
 }
 
@@ -399,9 +584,36 @@ impl KeyRepo for MemoryStore {
 impl UserDirectory for MemoryStore {
     async fn find_user(&self, identity: &ExternalIdentity) -> Result<Option<User>, StoreError> {
         self.with(|state| {
-            let (id, _) = state.identities.get(identity)?;
-            state.users.get(id).cloned()
+            let owner = state.owner_of(identity)?;
+            state.users.get(&owner).cloned()
         })
+    }
+
+    async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
+        self.with(|state| {
+            let own = state.identities.iter().filter(|(owner, _)| *owner == user);
+            own.map(|(_, linked)| linked.clone()).collect()
+        })
+    }
+
+    async fn link_identity(
+        &self,
+        user: UserId,
+        identity: &NewIdentity,
+        single_use: Option<SingleUse>,
+    ) -> Result<LinkOutcome, StoreError> {
+        self.with(|state| state.link(user, identity, single_use))
+    }
+
+    async fn unlink_identity(
+        &self,
+        user: UserId,
+        identity: &ExternalIdentity,
+        keep: SessionId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<UnlinkOutcome, StoreError> {
+        self.with(|state| state.unlink(user, identity, keep, SessionEnd { at: now, reason }))
     }
 }
 
@@ -444,9 +656,13 @@ impl StoreUnderTest for MemoryStore {
         dump.insert("users", state.users.iter().map(|row| format!("{row:?}")).collect());
         let identities = state.identities.iter().map(|row| format!("{row:?}"));
         dump.insert("external_identities", identities.collect());
-        let consumed =
-            state.consumed.iter().map(|(hash, at)| format!("{} {at:?}", hex(hash.as_bytes())));
-        dump.insert("consumed_id_tokens", consumed.collect());
+        let marks =
+            state.single_use.iter().map(|(hash, at)| format!("{} {at:?}", hex(hash.as_bytes())));
+        dump.insert("single_use_marks", marks.collect());
+        dump.insert(
+            "upstream_tokens",
+            state.upstream.iter().map(|row| format!("{row:?}")).collect(),
+        );
         dump.insert("sessions", state.sessions.values().map(session_row).collect());
         let openings =
             state.openings.values().map(|(IdempotencyRecord { request, expires_at }, id)| {

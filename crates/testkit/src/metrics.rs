@@ -4,7 +4,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use mintgate_domain::model::{ProviderId, RevokeReason};
-use mintgate_domain::ports::{Metrics, Phase, ProviderEndpoint, RefreshResult, StoreOperation};
+use mintgate_domain::ports::{
+    CircuitState, Metrics, Phase, ProviderEndpoint, RefreshResult, StoreOperation,
+};
 
 /// Counts nothing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,6 +52,10 @@ pub enum MetricEvent {
     JwksRefresh {
         provider: ProviderId,
         outcome: &'static str,
+    },
+    ProviderCircuit {
+        provider: ProviderId,
+        state: CircuitState,
     },
     StoreQuery {
         operation: StoreOperation,
@@ -103,6 +109,10 @@ impl Metrics for RecordingMetrics {
 
     fn jwks_refresh(&self, provider: &ProviderId, outcome: &'static str) {
         self.record(MetricEvent::JwksRefresh { provider: provider.clone(), outcome });
+    }
+
+    fn provider_circuit(&self, provider: &ProviderId, state: CircuitState) {
+        self.record(MetricEvent::ProviderCircuit { provider: provider.clone(), state });
     }
 
     fn store_query(&self, operation: StoreOperation, took: Duration) {

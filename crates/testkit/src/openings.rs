@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    AccessGrant, ClientInfo, ConsumedIdToken, ExternalIdentity, IdempotencyKey, IdempotencyRecord,
-    KeyId, NewSession, NewUser, ProviderId, RefreshState, Role, SessionId, SessionOpening,
-    SessionOwner, Timestamp, UserId,
+    AccessGrant, ClientInfo, ExternalIdentity, IdempotencyKey, IdempotencyRecord, KeyId,
+    NewSession, NewUser, ProviderId, RefreshState, Role, SessionId, SessionOpening, SessionOwner,
+    SingleUse, Timestamp, UserId,
 };
 use uuid::Uuid;
 
@@ -30,8 +30,8 @@ pub fn id_token_text(name: &str) -> String {
 }
 
 /// The single-use mark of an ID token.
-pub fn consumed(name: &str) -> ConsumedIdToken {
-    ConsumedIdToken {
+pub fn single_use(name: &str) -> SingleUse {
+    SingleUse {
         hash: TokenHash::of(&id_token_text(name)),
         expires_at: NOW + Duration::from_mins(5),
     }
@@ -58,19 +58,27 @@ impl Openings {
     /// For somebody who signs in for the first time.
     pub fn new_user(&self, identity: ExternalIdentity) -> SessionOpening {
         let id = UserId::from_uuid(self.uuid());
-        self.opening(SessionOwner::New(NewUser { id, identity }))
+        self.opening(SessionOwner::New(NewUser { id, identity: identity.clone() }), identity)
     }
 
-    /// For a user that is known.
+    /// For a user that is known; signed in with the identity `ada` has.
     pub fn existing(&self, user: UserId) -> SessionOpening {
-        self.opening(SessionOwner::Existing(user))
+        self.existing_with(user, identity("ada"))
     }
 
-    fn opening(&self, owner: SessionOwner) -> SessionOpening {
+    /// For a user that is known, signed in with this identity.
+    pub fn existing_with(&self, user: UserId, identity: ExternalIdentity) -> SessionOpening {
+        self.opening(SessionOwner::Existing(user), identity)
+    }
+
+    fn opening(&self, owner: SessionOwner, identity: ExternalIdentity) -> SessionOpening {
         let id = SessionId::from_uuid(self.uuid());
         let session = NewSession {
             id,
             provider: ProviderId::new("corp"),
+            identity,
+            upstream_sid: None,
+            claimed_roles: vec![],
             refresh: RefreshState {
                 generation: 0,
                 hash: TokenHash::of(&refresh_token_text(id)),
@@ -92,7 +100,7 @@ impl Openings {
             },
             created_at: NOW,
         };
-        SessionOpening { owner, session, consumed: None, idempotency: None }
+        SessionOpening { owner, session, single_use: None, upstream: None, idempotency: None }
     }
 
     fn uuid(&self) -> Uuid {

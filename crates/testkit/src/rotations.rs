@@ -46,6 +46,7 @@ pub fn presenting(session: &Session, presented: PresentedRefresh, now: Timestamp
         session: session.id,
         user: session.user,
         presented,
+        roles: None,
         successor: successor(session, now),
         idle_expires_at: now + IDLE,
         now,

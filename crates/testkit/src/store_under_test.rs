@@ -7,12 +7,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{SessionId, Timestamp, UserId};
-use mintgate_domain::ports::{Housekeeping, KeyRepo, RefreshTokenRepo, StoreHealth, UserDirectory};
+use mintgate_domain::ports::{
+    Housekeeping, KeyRepo, RefreshTokenRepo, StoreHealth, UpstreamTokenRepo, UserDirectory,
+};
 
 /// All the ports of a store.
-pub trait Store: RefreshTokenRepo + UserDirectory + Housekeeping + KeyRepo + StoreHealth {}
+pub trait Store:
+    RefreshTokenRepo + UserDirectory + UpstreamTokenRepo + Housekeeping + KeyRepo + StoreHealth
+{
+}
 
-impl<T: RefreshTokenRepo + UserDirectory + Housekeeping + KeyRepo + StoreHealth> Store for T {}
+impl<T> Store for T where
+    T: RefreshTokenRepo + UserDirectory + UpstreamTokenRepo + Housekeeping + KeyRepo + StoreHealth
+{
+}
 
 /// A fresh store with a current schema, and a way around its ports: into the rows themselves.
 #[async_trait]
@@ -40,14 +48,15 @@ pub struct Dump(BTreeMap<String, Vec<String>>);
 
 impl Dump {
     /// The tables that a dump has to have.
-    pub const TABLES: [&'static str; 7] = [
+    pub const TABLES: [&'static str; 8] = [
         "users",
         "external_identities",
-        "consumed_id_tokens",
+        "single_use_marks",
         "sessions",
         "idempotency_keys",
         "signing_keys",
         "duties",
+        "upstream_tokens",
     ];
 
     /// Adds a table; the order of its rows does not matter.
@@ -61,9 +70,9 @@ impl Dump {
         self.0.get(table).expect("a table that is dumped")
     }
 
-    /// How many users, identities, used ID tokens and sessions there are: what a sign-in writes.
+    /// How many users, identities, single-use marks and sessions there are: what a sign-in writes.
     pub fn counts(&self) -> [usize; 4] {
-        ["users", "external_identities", "consumed_id_tokens", "sessions"]
+        ["users", "external_identities", "single_use_marks", "sessions"]
             .map(|table| self.rows(table).len())
     }
 }

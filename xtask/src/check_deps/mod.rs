@@ -32,6 +32,7 @@ const TESTKIT: &str = "mintgate-testkit";
 const MOCK_IDP: &str = "mintgate-mock-idp";
 const ADAPTERS: &[&str] = &[
     "mintgate-identity-openid",
+    "mintgate-role-directory-http",
     "mintgate-signer-jose",
     "mintgate-store-postgres",
     "mintgate-store-sqlite",

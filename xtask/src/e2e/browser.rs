@@ -1,21 +1,16 @@
-//! The development page in a real browser, in two windows too: Chromium, driven over WebDriver.
+//! The development page in a real browser, in two windows too.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use fantoccini::wd::WindowHandle;
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
+use fantoccini::{Client, Locator};
 use serde_json::{Value, json};
 
 use super::steps::Steps;
-use crate::process::{Process, free_addresses, until};
-use crate::{say, workspace};
+use super::webdriver::{Browser, PAGE_LIMIT, Programs, screenshot, wait_for};
+use crate::process::until;
 
-const DRIVER_LIMIT: Duration = Duration::from_secs(20);
-const PAGE_LIMIT: Duration = Duration::from_secs(20);
 const SIGNED_IN: &str = r#"#result[data-state="signed-in"]"#;
 
 const ROUNDS: usize = 6;
@@ -31,23 +26,6 @@ const ME_AND_REFRESH: &str = "const done = arguments[arguments.length - 1];
       (await fetch('/api/v1/auth/refresh', { method: 'POST' })).status,
     ])().then(done, error => done(String(error)));";
 
-/// A browser and its driver.
-pub(super) struct Programs {
-    chromium: PathBuf,
-    driver: PathBuf,
-}
-
-/// Finds them in `PATH`.
-pub(super) fn find() -> Option<Programs> {
-    let chromium = workspace::find_program(&[
-        "chromium",
-        "chromium-browser",
-        "google-chrome-stable",
-        "google-chrome",
-    ])?;
-    Some(Programs { chromium, driver: workspace::find_program(&["chromedriver"])? })
-}
-
 /// What is done with the page, one step each.
 pub(super) const STEPS: [&str; 3] = [
     "a person signs in on the page with a browser",
@@ -62,60 +40,16 @@ pub(super) async fn walk(
     dir: &Path,
     page: &str,
 ) -> Result<()> {
-    let [address] = free_addresses()?;
-    let mut command = Command::new(&programs.driver);
-    command.arg(format!("--port={}", address.port()));
-    let mut driver = Process::logged("chromedriver", &mut command, &dir.join("chromedriver.log"))?;
-    let profile = dir.join("browser-profile");
-    let opened = || open(&programs.chromium, &profile, address.port());
-    let browser = driver.ready(DRIVER_LIMIT, opened).await?;
+    let browser = Browser::start(programs, dir).await?;
+    let client = &browser.client;
     let walked = async {
         let [sign_in_once, in_two_windows, to_the_end] = STEPS;
-        steps.step(sign_in_once, sign_in(&browser, page)).await?;
-        steps.step(in_two_windows, two_windows(&browser, page)).await?;
-        steps.step(to_the_end, sessions(&browser)).await
+        steps.step(sign_in_once, sign_in(client, page)).await?;
+        steps.step(in_two_windows, two_windows(client, page)).await?;
+        steps.step(to_the_end, sessions(client)).await
     };
     let walked = walked.await;
-    if walked.is_err() {
-        let shown = browser.find(Locator::Css("body")).await?.text().await?;
-        say::error(&format!("--- what the page shows\n{shown}"));
-        screenshot(&browser, "failure").await?;
-    }
-    // The driver's end ends a browser that does not close.
-    let _ = browser.close().await;
-    walked
-}
-
-async fn open(chromium: &Path, profile: &Path, driver_port: u16) -> Result<Client> {
-    let mut arguments = vec![
-        "--headless".to_owned(),
-        "--disable-gpu".to_owned(),
-        "--disable-quic".to_owned(),
-        "--disable-dev-shm-usage".to_owned(),
-        "--no-first-run".to_owned(),
-        "--no-proxy-server".to_owned(),
-        "--disable-background-networking".to_owned(),
-        "--disable-component-update".to_owned(),
-        "--disable-sync".to_owned(),
-        // Of two windows, neither may be put to sleep.
-        "--disable-background-timer-throttling".to_owned(),
-        "--disable-backgrounding-occluded-windows".to_owned(),
-        "--disable-renderer-backgrounding".to_owned(),
-        "--window-size=1000,1100".to_owned(),
-        format!("--user-data-dir={}", profile.display()),
-    ];
-    if rustix::process::geteuid().is_root() {
-        // Chromium's sandbox does not work for root.
-        arguments.push("--no-sandbox".to_owned());
-    }
-    let capabilities = json!({
-        "browserName": "chrome",
-        "goog:chromeOptions": {"binary": chromium, "args": arguments},
-    });
-    let capabilities = capabilities.as_object().cloned().unwrap_or_default();
-    let url = format!("http://127.0.0.1:{driver_port}");
-    let mut builder = ClientBuilder::new(HttpConnector::new());
-    Ok(builder.capabilities(capabilities).connect(&url).await?)
+    browser.end(walked, "failure").await
 }
 
 /// Signs in as alice at the provider, and looks at what the page then shows.
@@ -266,15 +200,4 @@ async fn listed(browser: &Client, expected: usize) -> Result<()> {
         Ok(())
     })
     .await
-}
-
-async fn wait_for(browser: &Client, selector: &str) -> Result<fantoccini::elements::Element> {
-    let found = browser.wait().at_most(PAGE_LIMIT).for_element(Locator::Css(selector)).await;
-    found.with_context(|| format!("expected {selector} on the page"))
-}
-
-async fn screenshot(browser: &Client, name: &str) -> Result<()> {
-    let dir = workspace::root().join("target/e2e");
-    std::fs::create_dir_all(&dir)?;
-    Ok(std::fs::write(dir.join(format!("{name}.png")), browser.screenshot().await?)?)
 }

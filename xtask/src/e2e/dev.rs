@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::browser;
 use super::http::{expect, keys};
 use super::rig::{Binaries, plain};
 use super::steps::Steps;
+use super::{browser, webdriver};
 use crate::process::{Process, capture, free_addresses};
 use crate::{say, workspace};
 
@@ -56,7 +56,7 @@ async fn watched(
     } else {
         steps.not_run(name, "no curl in PATH; Debian: apt-get install curl");
     }
-    match browser::find() {
+    match webdriver::find() {
         _ if !with_browser => {
             for name in browser::STEPS {
                 Steps::left_out(name, "--no-browser");
@@ -64,10 +64,8 @@ async fn watched(
         }
         Some(programs) => browser::walk(steps, &programs, dir, page).await?,
         None => {
-            let reason = "no chromium with chromedriver in PATH; Debian: apt-get install chromium \
-                          chromium-driver";
             for name in browser::STEPS {
-                steps.not_run(name, reason);
+                steps.not_run(name, webdriver::MISSING);
             }
         }
     }

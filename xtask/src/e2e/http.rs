@@ -20,10 +20,10 @@ pub(super) fn client() -> Result<Client> {
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
-    pub(super) body: String,
+    pub(crate) body: String,
     pub(super) took: Duration,
 }
 

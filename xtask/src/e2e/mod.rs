@@ -6,7 +6,8 @@ mod browser;
 pub(crate) mod database;
 mod dev;
 mod ending;
-mod http;
+mod frontends;
+pub(crate) mod http;
 mod login;
 pub(crate) mod rig;
 mod seen;
@@ -14,6 +15,7 @@ mod session;
 mod stage;
 mod steps;
 mod trouble;
+mod webdriver;
 
 use std::path::Path;
 
@@ -77,6 +79,9 @@ async fn sections(
 
     Steps::section("the service on SQLite");
     on_sqlite(steps, binaries, &dir.join("sqlite")).await?;
+
+    Steps::section("the front ends of docs/frontend.md");
+    frontends::walk(steps, binaries, &dir.join("frontends"), !options.no_browser).await?;
 
     Steps::section("mintgate dev");
     dev::walk(steps, binaries, &dir.join("dev"), !options.no_browser).await

@@ -41,7 +41,13 @@ struct Target {
 
 impl Binaries {
     pub(crate) async fn build() -> Result<Self> {
-        let targets = ["-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"];
+        Self::build_profile(false).await
+    }
+
+    /// Optimised, if that is wanted.
+    pub(crate) async fn build_profile(release: bool) -> Result<Self> {
+        let mut targets = vec!["-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"];
+        targets.extend(release.then_some("--release"));
         let [service, mock] = build(&targets, ["mintgate", "mintgate-mock-idp"]).await?;
         Ok(Self { service, mock })
     }
@@ -89,11 +95,23 @@ pub(crate) struct Mock {
 
 impl Mock {
     pub(crate) async fn start(binaries: &Binaries, dir: &Path, name: &str) -> Result<Self> {
+        Self::start_for(binaries, dir, name, &[REDIRECT_URI]).await
+    }
+
+    /// With a client that has these redirect URIs.
+    pub(crate) async fn start_for(
+        binaries: &Binaries,
+        dir: &Path,
+        name: &str,
+        redirect_uris: &[&str],
+    ) -> Result<Self> {
         let [address] = free_addresses()?;
         let mut command = plain(&binaries.mock, dir);
         command.args(["--listen", &address.to_string(), "--control"]);
         command.args(["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]);
-        command.args(["--redirect-uri", REDIRECT_URI]);
+        for uri in redirect_uris {
+            command.args(["--redirect-uri", uri]);
+        }
         let mut process = Process::logged(name, &mut command, &dir.join(format!("{name}.log")))?;
         let (client, issuer) = (client()?, format!("http://{address}"));
         process.ready(START_LIMIT, || stats(&client, &issuer)).await?;
@@ -149,7 +167,7 @@ pub(crate) struct Stats {
 }
 
 /// The service in a process of its own, with a config file.
-pub(super) struct Service {
+pub(crate) struct Service {
     process: Option<Process>,
     client: Client,
     program: PathBuf,
@@ -168,8 +186,18 @@ impl Service {
         [mock, slow]: [&Mock; 2],
     ) -> Result<Self> {
         let [public, ops] = free_addresses()?;
-        let config = dir.join("mintgate.toml");
         let text = config_text(public, ops, store_url, [&mock.issuer, &slow.issuer]);
+        Self::with_config(binaries, dir, &text, [public, ops])
+    }
+
+    /// With a whole configuration, which says that it is at these addresses.
+    pub(crate) fn with_config(
+        binaries: &Binaries,
+        dir: &Path,
+        text: &str,
+        [public, ops]: [SocketAddr; 2],
+    ) -> Result<Self> {
+        let config = dir.join("mintgate.toml");
         std::fs::write(&config, text)?;
         Ok(Self {
             process: None,
@@ -190,7 +218,7 @@ impl Service {
     }
 
     /// `mintgate migrate`
-    pub(super) async fn migrate(&self) -> Result<()> {
+    pub(crate) async fn migrate(&self) -> Result<()> {
         capture(&mut self.command("migrate"), START_LIMIT).await.map(drop)
     }
 
@@ -200,7 +228,7 @@ impl Service {
     }
 
     /// `mintgate serve`, until it is ready.
-    pub(super) async fn start(&mut self) -> Result<()> {
+    pub(crate) async fn start(&mut self) -> Result<()> {
         let process = Process::logged("mintgate", &mut self.command("serve"), &self.log)?;
         let process = self.process.insert(process);
         let url = format!("http://{}/health/ready", self.ops);
@@ -214,12 +242,12 @@ impl Service {
     }
 
     /// Everything it has logged.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.process.as_ref().map(Process::output).unwrap_or_default()
     }
 
     /// Its address as clients see it, which is its issuer.
-    pub(super) fn base(&self) -> String {
+    pub(crate) fn base(&self) -> String {
         format!("http://{}", self.public)
     }
 
@@ -241,7 +269,7 @@ impl Service {
         self.client.get(format!("http://{}/.well-known/jwks.json", self.public))
     }
 
-    pub(super) async fn ops(&self, path: &str) -> Result<Answer> {
+    pub(crate) async fn ops(&self, path: &str) -> Result<Answer> {
         send(self.client.get(format!("http://{}{path}", self.ops))).await
     }
 }

@@ -1,6 +1,6 @@
 //! Who a provider says has signed in.
 
-use super::{ClaimSet, Timestamp};
+use super::{ClaimSet, ProviderId, Timestamp};
 use crate::TokenHash;
 
 /// A person as a provider knows them: (issuer, subject), never an email (OIDC Core §5.7).
@@ -10,6 +10,38 @@ pub struct ExternalIdentity {
     pub issuer: String,
     /// The subject identifier at that issuer; case-sensitive, at most 255 bytes.
     pub subject: String,
+}
+
+impl ExternalIdentity {
+    /// What an identity is called where it has to be named in a URL: 128 bits of a digest, so that an
+    /// issuer's subjects do not end up in logs of proxies.
+    pub fn short_name(&self) -> u128 {
+        let digest = TokenHash::of_parts(&[&self.issuer, &self.subject]);
+        let bytes = digest.as_bytes().first_chunk().copied().unwrap_or_default();
+        u128::from_be_bytes(bytes)
+    }
+}
+
+/// An identity a user is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkedIdentity {
+    /// The identity.
+    pub identity: ExternalIdentity,
+    /// The configured provider it was first used with; for people to read.
+    pub provider: ProviderId,
+    /// Since when it is this user's.
+    pub linked_at: Timestamp,
+}
+
+/// An identity that a user is to be known by, in addition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewIdentity {
+    /// The identity.
+    pub identity: ExternalIdentity,
+    /// The configured provider it was proven with.
+    pub provider: ProviderId,
+    /// Now.
+    pub now: Timestamp,
 }
 
 /// What a provider adapter has proven about a sign-in.

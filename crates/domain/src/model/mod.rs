@@ -4,6 +4,7 @@ mod claims;
 mod identity;
 mod ids;
 mod key_record;
+mod login;
 mod rotation;
 mod session;
 mod timestamp;
@@ -11,14 +12,15 @@ mod tokens;
 mod user;
 
 pub use claims::{ClaimSet, ClaimValue};
-pub use identity::{ExternalIdentity, VerifiedIdentity};
+pub use identity::{ExternalIdentity, LinkedIdentity, NewIdentity, VerifiedIdentity};
 pub use ids::{KeyId, ProviderId, Role, SessionId, UserId};
 pub use key_record::{KeyRecord, KeyUse};
+pub use login::LoginTransaction;
 pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
 pub use session::{
-    AccessGrant, ClientInfo, ConsumedIdToken, IdempotencyKey, IdempotencyRecord, NewSession,
-    NewUser, PreviousToken, RefreshState, RevokeReason, Session, SessionEnd, SessionOpening,
-    SessionOwner,
+    AccessGrant, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, NewUser, PreviousToken,
+    RefreshState, RevokeReason, SealedToken, Session, SessionEnd, SessionOpening, SessionOwner,
+    SingleUse,
 };
 pub use timestamp::Timestamp;
 pub use tokens::{AccessClaims, RefreshClaims};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{RefreshState, RevokeReason, Session, SessionId, Timestamp, UserId};
+use super::{RefreshState, RevokeReason, Role, Session, SessionId, Timestamp, UserId};
 use crate::TokenHash;
 
 /// What a refresh asks of the store.
@@ -19,6 +19,9 @@ pub struct Rotation {
     pub presented: PresentedRefresh,
     /// The token that is to take its place, made for a session that is as expected.
     pub successor: RefreshState,
+    /// The roles that its access tokens have from now on, if they were decided again: stored where the
+    /// successor is.
+    pub roles: Option<Vec<Role>>,
     /// When a token made now expires if the session's absolute limit does not come first.
     pub idle_expires_at: Timestamp,
     /// Now.
@@ -131,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        AccessGrant, ClientInfo, KeyId, PreviousToken, ProviderId, Role, SessionEnd,
+        AccessGrant, ClientInfo, ExternalIdentity, KeyId, PreviousToken, ProviderId, SessionEnd,
     };
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -157,6 +160,9 @@ mod tests {
             id: SessionId::from_uuid(Uuid::from_u128(7)),
             user: user(1),
             provider: ProviderId::new("corp"),
+            identity: ExternalIdentity { issuer: "i".to_owned(), subject: "s".to_owned() },
+            upstream_sid: None,
+            claimed_roles: vec![],
             refresh: state(5, "current", NOW + MINUTE * 10),
             previous: Some(PreviousToken {
                 hash: TokenHash::of("previous"),
@@ -185,6 +191,7 @@ mod tests {
             user: user(1),
             presented: PresentedRefresh { generation, hash: TokenHash::of(token) },
             successor: state(6, "successor", idle_expires_at),
+            roles: None,
             idle_expires_at,
             now: NOW,
             replay: ReplayRule {

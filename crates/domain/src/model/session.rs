@@ -61,6 +61,14 @@ pub struct NewSession {
     pub id: SessionId,
     /// The provider the person signed in with.
     pub provider: ProviderId,
+    /// Who the person is there.
+    pub identity: ExternalIdentity,
+    /// The session at the provider, which it may end: the `sid` of the ID token, if it has one; at
+    /// most 255 bytes (OIDC Back-Channel Logout §2.1).
+    pub upstream_sid: Option<String>,
+    /// The roles that the role rules gave for the provider's claims, without those from elsewhere; so
+    /// that the roles can be decided again without the claims. Sorted.
+    pub claimed_roles: Vec<Role>,
     /// The first refresh token.
     pub refresh: RefreshState,
     /// Fixed at sign-in: nothing of this session works after it.
@@ -82,6 +90,12 @@ pub struct Session {
     pub user: UserId,
     /// The provider the person signed in with.
     pub provider: ProviderId,
+    /// Who the person is there.
+    pub identity: ExternalIdentity,
+    /// The session at the provider, which it may end; `None` if it did not name one.
+    pub upstream_sid: Option<String>,
+    /// The roles that the role rules gave for the provider's claims. Sorted.
+    pub claimed_roles: Vec<Role>,
     /// The current refresh token.
     pub refresh: RefreshState,
     /// The refresh token before it; `None` until the first rotation.
@@ -142,17 +156,23 @@ pub enum RevokeReason {
     ExpiredIdle,
     /// It reached its absolute limit.
     ExpiredAbsolute,
+    /// The provider ended it (OIDC Back-Channel Logout).
+    ProviderLogout,
+    /// The provider was asked again and said no.
+    ProviderRefused,
 }
 
 impl RevokeReason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Logout,
         Self::Reuse,
         Self::Admin,
         Self::UserDisabled,
         Self::ExpiredIdle,
         Self::ExpiredAbsolute,
+        Self::ProviderLogout,
+        Self::ProviderRefused,
     ];
 
     /// The name it is stored and counted under.
@@ -164,6 +184,8 @@ impl RevokeReason {
             Self::UserDisabled => "user_disabled",
             Self::ExpiredIdle => "expired_idle",
             Self::ExpiredAbsolute => "expired_absolute",
+            Self::ProviderLogout => "provider_logout",
+            Self::ProviderRefused => "provider_refused",
         }
     }
 
@@ -201,14 +223,19 @@ impl SessionOwner {
     }
 }
 
-/// An ID token that was posted directly and must never open a second session.
+/// The mark of something that counts once: an ID token that was posted directly, a login that was
+/// begun here, a provider's logout token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConsumedIdToken {
-    /// SHA-256 of its signed part.
+pub struct SingleUse {
+    /// SHA-256 of what it is.
     pub hash: TokenHash,
-    /// When the token expires by itself, so the record can go.
+    /// When it expires by itself, so that the mark can go.
     pub expires_at: Timestamp,
 }
+
+/// A provider's refresh token, encrypted; good for nothing without the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedToken(pub String);
 
 /// Everything a sign-in writes, as one atomic step.
 #[derive(Debug, Clone, PartialEq)]
@@ -217,8 +244,11 @@ pub struct SessionOpening {
     pub owner: SessionOwner,
     /// The session.
     pub session: NewSession,
-    /// The single-use mark, where the ID token came from the client.
-    pub consumed: Option<ConsumedIdToken>,
+    /// The mark of the sign-in, where it counts once by itself.
+    pub single_use: Option<SingleUse>,
+    /// The provider's refresh token, where the operator has the provider asked again. The provider
+    /// counts as asked when the session is created.
+    pub upstream: Option<SealedToken>,
     /// What a repetition of the request is known by, where the client gave it a key.
     pub idempotency: Option<IdempotencyRecord>,
 }

@@ -51,7 +51,8 @@ pub trait Housekeeping: Send + Sync {
 
     /// Marks sessions that have run out as ended (`expired_idle`, or `expired_absolute` where that
     /// limit is reached) at the moment they did, deletes those that ended longer than `keep_ended`
-    /// ago, and deletes used ID tokens and idempotency records that have expired.
+    /// ago, the providers' refresh tokens of those that have ended, and the single-use marks and
+    /// idempotency records that have expired.
     ///
     /// MUST be bounded, and MUST NOT wait for a session that is in use, nor have one wait for it
     /// longer than for a write of its own.

@@ -2,8 +2,12 @@
 
 use async_trait::async_trait;
 
-use crate::model::VerifiedIdentity;
-use crate::{AuthorizationCode, CodeVerifier, IdTokenText, Nonce, ProviderAccessToken};
+use crate::TokenHash;
+use crate::model::{ClaimSet, ExternalIdentity, Timestamp, VerifiedIdentity};
+use crate::{
+    AuthorizationCode, CodeVerifier, IdTokenText, LogoutTokenText, Nonce, ProviderAccessToken,
+    ProviderRefreshToken,
+};
 
 /// An authorization code with what must accompany it (RFC 6749 §4.1.3, RFC 7636 §4.5).
 #[derive(Debug)]
@@ -23,6 +27,42 @@ pub struct ProviderTokens {
     pub id_token: Option<IdTokenText>,
     /// The provider's access token, for its userinfo endpoint.
     pub access_token: Option<ProviderAccessToken>,
+    /// The refresh token, if it gives one.
+    pub refresh_token: Option<ProviderRefreshToken>,
+}
+
+/// Where a provider takes authorization requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthorizationEndpoint {
+    /// Its URL (RFC 6749 §3.1); it may have a query.
+    pub url: String,
+    /// Whether every authorization response names its issuer (RFC 9207 §3).
+    pub names_issuer: bool,
+}
+
+/// What a provider says of somebody when it is asked again.
+#[derive(Debug)]
+pub struct Renewal {
+    /// The claims as they are now; `None` if it said nothing but that the person may still sign in.
+    pub claims: Option<ClaimSet>,
+    /// The refresh token that takes the place of the one that was shown, if there is one.
+    pub refresh_token: Option<ProviderRefreshToken>,
+}
+
+/// A provider's word that sessions at it have ended, verified (OIDC Back-Channel Logout §2.6). At
+/// least one of subject and session is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogoutOrder {
+    /// Whose word it is, exactly as it is in the token.
+    pub issuer: String,
+    /// Whose sessions.
+    pub subject: Option<String>,
+    /// Which session at the provider: the `sid` of its ID tokens.
+    pub session: Option<String>,
+    /// SHA-256 of issuer and `jti`: each order counts once.
+    pub id: TokenHash,
+    /// When the order expires by itself, so that the mark of its use can go.
+    pub expires_at: Timestamp,
 }
 
 /// Why a provider did not vouch for a sign-in. The text is for the log, never
@@ -35,6 +75,13 @@ pub enum ProviderError {
     /// The ID token (or userinfo) is not what it must be.
     #[error("the ID token is not acceptable: {0}")]
     IdTokenRefused(String),
+    /// The provider refused its refresh token: the person may not sign in there any more, or has
+    /// withdrawn what they granted.
+    #[error("the provider refused its refresh token: {0}")]
+    RefreshRefused(String),
+    /// The logout token is not what it must be.
+    #[error("the logout token is not acceptable: {0}")]
+    LogoutTokenRefused(String),
     /// The provider answered something that is no proper answer, or refuses us as a client.
     #[error("the provider's answer cannot be used: {0}")]
     Misbehaved(String),
@@ -71,4 +118,31 @@ pub trait IdentityProvider: Send + Sync {
         tokens: &ProviderTokens,
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError>;
+
+    /// Where somebody is sent to sign in.
+    ///
+    /// # Errors
+    /// If the provider has to be asked for that and does not answer properly.
+    async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError>;
+
+    /// Asks again about somebody who has signed in, with the refresh token given then (RFC 6749 §6,
+    /// OIDC Core §12).
+    ///
+    /// What is answered about anybody but `identity` MUST be refused.
+    ///
+    /// # Errors
+    /// [`ProviderError::RefreshRefused`] MUST mean that the provider itself said no.
+    async fn renew(
+        &self,
+        token: &ProviderRefreshToken,
+        identity: &ExternalIdentity,
+    ) -> Result<Renewal, ProviderError>;
+
+    /// Verifies a logout token as OIDC Back-Channel Logout §2.6 says, with the algorithms pinned for
+    /// this provider.
+    ///
+    /// # Errors
+    /// [`ProviderError::LogoutTokenRefused`] for every token that is forged, broken, stale, not for
+    /// us, or of another kind; and always, if the provider has no ID tokens.
+    async fn verify_logout(&self, token: &LogoutTokenText) -> Result<LogoutOrder, ProviderError>;
 }

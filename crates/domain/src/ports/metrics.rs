@@ -44,6 +44,16 @@ pub enum StoreOperation {
     FindOpening,
     /// [`RefreshTokenRepo::rotate`](super::RefreshTokenRepo::rotate)
     Rotate,
+    /// [`UserDirectory::identities`](super::UserDirectory::identities)
+    Identities,
+    /// [`UserDirectory::link_identity`](super::UserDirectory::link_identity)
+    LinkIdentity,
+    /// [`UserDirectory::unlink_identity`](super::UserDirectory::unlink_identity)
+    UnlinkIdentity,
+    /// [`RefreshTokenRepo::end_provider_sessions`](super::RefreshTokenRepo::end_provider_sessions)
+    EndProviderSessions,
+    /// A call of [`UpstreamTokenRepo`](super::UpstreamTokenRepo)
+    Upstream,
     /// [`RefreshTokenRepo::find_session`](super::RefreshTokenRepo::find_session)
     FindSession,
     /// [`RefreshTokenRepo::live_sessions`](super::RefreshTokenRepo::live_sessions)
@@ -66,6 +76,11 @@ impl StoreOperation {
             Self::OpenSession => "open_session",
             Self::FindOpening => "find_opening",
             Self::Rotate => "rotate",
+            Self::Identities => "identities",
+            Self::LinkIdentity => "link_identity",
+            Self::UnlinkIdentity => "unlink_identity",
+            Self::EndProviderSessions => "end_provider_sessions",
+            Self::Upstream => "upstream",
             Self::FindSession => "find_session",
             Self::LiveSessions => "live_sessions",
             Self::EndSession => "end_session",

@@ -12,21 +12,30 @@ mod key_repo;
 mod metrics;
 mod public_keys;
 mod refresh_token_repo;
+mod role_directory;
 mod store_health;
 mod token_signer;
 mod token_verifier;
+mod upstream;
 mod user_directory;
 
 pub use clock::Clock;
 pub use cookie_policy::{CookiePolicy, CookieTooLarge, SessionTokens};
 pub use entropy::Entropy;
 pub use housekeeping::{Housekeeping, SweepStep, Swept};
-pub use identity_provider::{CodeGrant, IdentityProvider, ProviderError, ProviderTokens};
+pub use identity_provider::{
+    AuthorizationEndpoint, CodeGrant, IdentityProvider, LogoutOrder, ProviderError, ProviderTokens,
+    Renewal,
+};
 pub use key_repo::KeyRepo;
 pub use metrics::{CircuitState, Metrics, Phase, ProviderEndpoint, RefreshResult, StoreOperation};
 pub use public_keys::{JwksDocument, PublicKeys};
-pub use refresh_token_repo::{EndOutcome, OpenOutcome, RefreshTokenRepo, RotateOutcome};
+pub use refresh_token_repo::{
+    EndOutcome, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome,
+};
+pub use role_directory::{RoleDirectory, RoleLookupError, RoleQuestion};
 pub use store_health::{PoolState, StoreError, StoreHealth};
 pub use token_signer::{SigningError, TokenSigner};
 pub use token_verifier::{TokenVerifier, VerifiedAccess, VerifiedRefresh, VerifyError};
-pub use user_directory::UserDirectory;
+pub use upstream::{SealError, TokenSeal, UpstreamRenewal, UpstreamTokenRepo};
+pub use user_directory::{LinkOutcome, UnlinkOutcome, UserDirectory};

@@ -5,8 +5,10 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::TokenHash;
 use crate::model::{
-    IdempotencyKey, RevokeReason, Rotation, Session, SessionId, SessionOpening, Timestamp, UserId,
+    IdempotencyKey, RevokeReason, Rotation, Session, SessionId, SessionOpening, Timestamp, User,
+    UserId,
 };
+use crate::ports::LogoutOrder;
 
 /// What became of opening a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +18,8 @@ pub enum OpenOutcome {
     /// Somebody with the same external identity was created in the meantime; nothing was
     /// stored. Look the user up again.
     IdentityTaken,
-    /// The ID token has opened a session before; nothing was stored.
-    IdTokenReplayed,
+    /// The sign-in has been used before; nothing was stored.
+    Replayed,
     /// A request with the same idempotency key has opened a session, and the key has not expired;
     /// nothing was stored. [`find_opening`](RefreshTokenRepo::find_opening) says which.
     IdempotencyKeyTaken,
@@ -60,6 +62,15 @@ pub enum EndOutcome {
     Unknown,
 }
 
+/// What became of a provider's logout order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderLogoutOutcome {
+    /// So many live sessions have been ended, durably, by this call.
+    Ended(u64),
+    /// The order has been carried out before; nothing was written.
+    Replayed,
+}
+
 /// The store of refresh tokens: one row a session, hashes only.
 ///
 /// Writes to one session MUST be serialised by the store: once a call that ends a session has
@@ -95,6 +106,12 @@ pub trait RefreshTokenRepo: Send + Sync {
     /// The session of this id, ended or not.
     async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
 
+    /// The session of this id, ended or not, with the user it is of.
+    async fn find_session_and_user(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(Session, User)>, StoreError>;
+
     /// The sessions of a user that are live at `now`, the last used first; at most `limit`.
     async fn live_sessions(
         &self,
@@ -119,4 +136,14 @@ pub trait RefreshTokenRepo: Send + Sync {
         reason: RevokeReason,
         now: Timestamp,
     ) -> Result<u64, StoreError>;
+
+    /// Ends the sessions, live at `now`, that a provider's order is about, for
+    /// [`RevokeReason::ProviderLogout`], and marks the order as used: all or nothing. The sessions of
+    /// the subject are those opened with that identity; where the order names both, of those only the
+    /// ones of that session at the provider.
+    async fn end_provider_sessions(
+        &self,
+        order: &LogoutOrder,
+        now: Timestamp,
+    ) -> Result<ProviderLogoutOutcome, StoreError>;
 }

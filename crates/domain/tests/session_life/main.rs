@@ -2,7 +2,11 @@
 //! what happens between two steps, and what happens at which second.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod identities;
+mod login;
 mod own_sessions;
+mod provider_logout;
 mod refresh;
 mod repeats;
 mod rig;
+mod roles;

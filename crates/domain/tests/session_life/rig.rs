@@ -7,19 +7,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::model::{
     AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, IdempotencyKey, KeyId, LostAnswer,
-    ProviderId, RefreshClaims, Role, Rotation, Session, SessionId, SessionOpening, Timestamp,
-    UserId, VerifiedIdentity,
+    ProviderId, RefreshClaims, Role, Rotation, SealedToken, Session, SessionId, SessionOpening,
+    Timestamp, UserId, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
-    Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, OpenOutcome,
-    ProviderError, ProviderTokens, RefreshTokenRepo, RotateOutcome, SessionTokens, SigningError,
-    StoreError, TokenSigner, TokenVerifier, VerifiedAccess, VerifiedRefresh, VerifyError,
+    AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider,
+    LogoutOrder, OpenOutcome, ProviderError, ProviderTokens, RefreshTokenRepo, Renewal,
+    RoleDirectory, RoleLookupError, RoleQuestion, RotateOutcome, SealError, SessionTokens,
+    SigningError, StoreError, TokenSeal, TokenSigner, TokenVerifier, VerifiedAccess,
+    VerifiedRefresh, VerifyError,
 };
 use mintgate_domain::{
-    AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts,
-    IssuedTokens, Nonce, OwnSessions, PresentedToken, ProviderPolicy, RefreshConfig, RefreshPorts,
-    RefreshSession, RegisteredProvider, Requirement, RolePolicy, SetCookie, SignedToken,
-    TokenDelivery, TokenHash, TokenRequest,
+    AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
+    IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginRequest, LogoutTokenText, Nonce,
+    OnLookupFailure, OwnSessions, PresentedToken, ProviderLogout, ProviderPolicy,
+    ProviderRefreshToken, Recheck, RefreshConfig, RefreshPorts, RefreshSession, RegisteredProvider,
+    Requirement, RoleDecider, RoleLookup, RolePolicy, RoleRule, SetCookie, SignIn, SignInRequest,
+    SignedToken, TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
     Behind, Interposed, ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy,
@@ -139,6 +143,13 @@ impl CookiePolicy for PlainCookies {
 pub(crate) struct AnyCode {
     pub(crate) asked: AtomicUsize,
     pub(crate) refuses: AtomicBool,
+    pub(crate) names_issuer: AtomicBool,
+    /// The verifier and the nonce of the last exchange.
+    pub(crate) brought: Mutex<(Option<String>, Option<String>)>,
+    pub(crate) claims: Mutex<ClaimSet>,
+    pub(crate) renewed_with: Mutex<Vec<String>>,
+    pub(crate) renewed_claims: Mutex<Option<ClaimSet>>,
+    pub(crate) renewal_fails: Mutex<Option<ProviderError>>,
     last: Mutex<String>,
 }
 
@@ -149,27 +160,119 @@ impl IdentityProvider for AnyCode {
         if self.refuses.load(Ordering::SeqCst) {
             return Err(ProviderError::CodeRefused("used".to_owned()));
         }
+        self.brought.lock().unwrap().0 = grant.code_verifier.map(|text| text.expose().to_owned());
         let person = grant.code.expose().split('-').next().unwrap_or_default();
         person.clone_into(&mut self.last.lock().unwrap());
-        Ok(ProviderTokens { id_token: None, access_token: None })
+        Ok(ProviderTokens {
+            id_token: None,
+            access_token: None,
+            refresh_token: Some(ProviderRefreshToken::new(format!("{person}-0"))),
+        })
     }
 
     async fn verify(
         &self,
         _: &ProviderTokens,
-        _: Option<&Nonce>,
+        nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
+        self.brought.lock().unwrap().1 = nonce.map(|text| text.expose().to_owned());
         Ok(VerifiedIdentity {
             identity: ExternalIdentity {
                 issuer: "https://idp.example.com".to_owned(),
                 subject: self.last.lock().unwrap().clone(),
             },
-            claims: ClaimSet::default(),
+            claims: self.claims.lock().unwrap().clone(),
             auth_time: None,
             acr: None,
             amr: vec![],
             id_token: None,
         })
+    }
+
+    async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
+        Ok(AuthorizationEndpoint {
+            url: "https://idp.example.com/authorize?tenant=1".to_owned(),
+            names_issuer: self.names_issuer.load(Ordering::SeqCst),
+        })
+    }
+
+    /// Counts in the token how often it was renewed.
+    async fn renew(
+        &self,
+        token: &ProviderRefreshToken,
+        identity: &ExternalIdentity,
+    ) -> Result<Renewal, ProviderError> {
+        let text = token.expose().to_owned();
+        self.renewed_with.lock().unwrap().push(text.clone());
+        tokio::task::yield_now().await;
+        if let Some(failure) = self.renewal_fails.lock().unwrap().clone() {
+            return Err(failure);
+        }
+        let (person, count) = text.split_once('-').unwrap();
+        assert_eq!(person, identity.subject);
+        let count: u32 = count.parse().unwrap();
+        Ok(Renewal {
+            claims: self.renewed_claims.lock().unwrap().clone(),
+            refresh_token: Some(ProviderRefreshToken::new(format!("{person}-{}", count + 1))),
+        })
+    }
+
+    /// Takes the text for the order: a subject, or `sid:` and a session.
+    async fn verify_logout(&self, token: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
+        let text = token.expose();
+        if text == "forged" {
+            return Err(ProviderError::LogoutTokenRefused("forged".to_owned()));
+        }
+        let session = text.strip_prefix("sid:").map(str::to_owned);
+        Ok(LogoutOrder {
+            issuer: "https://idp.example.com".to_owned(),
+            subject: session.is_none().then(|| text.to_owned()),
+            session,
+            id: TokenHash::of(text),
+            expires_at: Timestamp::from_unix(1_900_000_000),
+        })
+    }
+}
+
+/// Seals by saying for whom.
+pub(crate) struct PlainSeal;
+
+impl TokenSeal for PlainSeal {
+    fn seal(
+        &self,
+        session: SessionId,
+        token: &ProviderRefreshToken,
+    ) -> Result<SealedToken, SealError> {
+        Ok(SealedToken(format!("{session}|{}", token.expose())))
+    }
+
+    fn open(
+        &self,
+        session: SessionId,
+        sealed: &SealedToken,
+    ) -> Result<ProviderRefreshToken, SealError> {
+        let (of, token) = sealed.0.split_once('|').ok_or_else(|| SealError("shape".to_owned()))?;
+        assert_eq!(of, session.to_string());
+        Ok(ProviderRefreshToken::new(token))
+    }
+}
+
+/// Tells the roles it is told, or that it is down.
+#[derive(Default)]
+pub(crate) struct ToldRoles {
+    pub(crate) roles: Mutex<Vec<Role>>,
+    pub(crate) is_down: AtomicBool,
+    pub(crate) asked: AtomicUsize,
+}
+
+#[async_trait]
+impl RoleDirectory for ToldRoles {
+    async fn roles(&self, _: RoleQuestion<'_>) -> Result<Vec<Role>, RoleLookupError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(RoleLookupError("down".to_owned()));
+        }
+        Ok(self.roles.lock().unwrap().clone())
     }
 }
 
@@ -231,9 +334,13 @@ pub(crate) struct Rig {
     pub(crate) tokens: Arc<PlainTokens>,
     pub(crate) metrics: Arc<RecordingMetrics>,
     pub(crate) provider: Arc<AnyCode>,
+    pub(crate) told: Arc<ToldRoles>,
+    pub(crate) begin: BeginLogin,
     pub(crate) issue: IssueTokens,
     pub(crate) refresh: RefreshSession,
-    pub(crate) own: OwnSessions,
+    pub(crate) own: Arc<OwnSessions>,
+    pub(crate) identities: Identities,
+    pub(crate) provider_logout: ProviderLogout,
 }
 
 pub(crate) fn refresh_config() -> RefreshConfig {
@@ -245,6 +352,59 @@ pub(crate) fn refresh_config() -> RefreshConfig {
         grace_replays: 10,
         lost_answer: LostAnswer::Grace,
         body_delivery: true,
+        decides_roles: false,
+    }
+}
+
+/// What a rig may differ in.
+#[derive(Default)]
+pub(crate) struct Setup {
+    pub(crate) config: Option<RefreshConfig>,
+    pub(crate) recheck: Option<Duration>,
+    pub(crate) on_lookup_failure: Option<OnLookupFailure>,
+    pub(crate) rules: Vec<RoleRule>,
+    pub(crate) without_default_role: bool,
+    /// Whether PKCE and nonce are required.
+    pub(crate) is_strict: bool,
+}
+
+impl Setup {
+    fn requirement(&self) -> Requirement {
+        if self.is_strict { Requirement::Required } else { Requirement::Auto }
+    }
+
+    fn role_decider(self, told: &Arc<ToldRoles>) -> RoleDecider {
+        let default = if self.without_default_role { vec![] } else { vec![Role::new("user")] };
+        RoleDecider {
+            policy: RolePolicy { default, rules: self.rules },
+            lookup: self
+                .on_lookup_failure
+                .map(|on_failure| RoleLookup { directory: told.clone(), on_failure }),
+        }
+    }
+}
+
+/// The provider as it is registered: `other` has two redirect URIs, `hub` has no ID tokens and is
+/// never asked again.
+fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> ProviderPolicy {
+    let mut redirect_uris = vec![format!("https://app.example.com/{id}")];
+    if id == "other" {
+        redirect_uris.push("https://app.example.com/second".to_owned());
+    }
+    ProviderPolicy {
+        id: ProviderId::new(id),
+        issuers: vec![format!("https://{id}.example.com"), "https://idp.example.com".to_owned()],
+        redirect_uris,
+        pkce: requirement,
+        nonce: requirement,
+        login: LoginRequest {
+            display_name: id.to_owned(),
+            client_id: "mintgate".to_owned(),
+            scopes: vec!["openid".to_owned(), "email".to_owned()],
+            parameters: vec![("prompt".to_owned(), "select account".to_owned())],
+            has_id_tokens: id != "hub",
+        },
+        recheck: recheck.filter(|_| id != "hub"),
     }
 }
 
@@ -255,6 +415,13 @@ impl Rig {
 
     /// With another configuration of refreshes.
     pub(crate) fn with(config: RefreshConfig) -> Self {
+        Self::set_up(Setup { config: Some(config), ..Setup::default() })
+    }
+
+    /// With whatever is different; the providers `corp`, `other` and (without ID tokens) `hub` are
+    /// the same one.
+    pub(crate) fn set_up(setup: Setup) -> Self {
+        let config = setup.config.clone().unwrap_or_else(refresh_config);
         let store = MemoryStore::default();
         let between = Arc::new(Behind(Between {
             store: store.clone(),
@@ -267,17 +434,27 @@ impl Rig {
         let tokens = Arc::new(PlainTokens::default());
         let metrics = Arc::new(RecordingMetrics::default());
         let provider = Arc::new(AnyCode::default());
-        let policy = ProviderPolicy {
-            id: ProviderId::new("corp"),
-            issuer: "https://idp.example.com".to_owned(),
-            redirect_uris: vec!["https://app.example.com/callback".to_owned()],
-            pkce: Requirement::Auto,
-            nonce: Requirement::Auto,
-        };
-        let registered = RegisteredProvider { policy, adapter: provider.clone() };
+        let registered = ["corp", "other", "hub"].map(|id| RegisteredProvider {
+            policy: policy(id, setup.recheck, setup.requirement()),
+            adapter: provider.clone(),
+        });
+        let providers = registered.into_iter().collect();
+        let sign_in = Arc::new(SignIn::new(providers, clock.clone(), metrics.clone()));
+        let told = Arc::new(ToldRoles::default());
+        let recheck = setup.recheck;
+        let roles = setup.role_decider(&told);
+        let seal: Option<Arc<dyn TokenSeal>> =
+            if recheck.is_some() { Some(Arc::new(PlainSeal)) } else { None };
+        let recheck = seal.clone().map(|seal| Recheck {
+            sign_in: Arc::clone(&sign_in),
+            tokens: Arc::new(store.clone()),
+            seal,
+        });
         let issue = IssueTokens::new(
             IssueTokensPorts {
-                providers: [registered].into_iter().collect(),
+                sign_in: Arc::clone(&sign_in),
+                roles: roles.clone(),
+                seal,
                 users: Arc::new(store.clone()),
                 sessions: Arc::clone(&sessions),
                 signer: tokens.clone(),
@@ -291,13 +468,14 @@ impl Rig {
                 refresh_ttl: DAY * 30,
                 session_ttl: DAY * 90,
                 body_delivery: true,
-                roles: RolePolicy { default: vec![Role::new("user")], rules: vec![] },
                 extra_claims: vec![],
             },
         );
         let refresh = RefreshSession::new(
             RefreshPorts {
                 sessions: Arc::clone(&sessions),
+                roles,
+                recheck,
                 verifier: tokens.clone(),
                 signer: tokens.clone(),
                 cookies: Arc::new(PlainCookies),
@@ -307,13 +485,42 @@ impl Rig {
             },
             config,
         );
-        let own = OwnSessions {
-            sessions,
+        let own = Arc::new(OwnSessions {
+            sessions: Arc::clone(&sessions),
             verifier: tokens.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
+        });
+        let begin = BeginLogin {
+            sign_in: Arc::clone(&sign_in),
+            clock: clock.clone(),
+            entropy: Arc::new(SeededEntropy::new(3)),
+            ttl: Duration::from_mins(10),
         };
-        Self { store, between, clock, tokens, metrics, provider, issue, refresh, own }
+        let identities = Identities {
+            own_sessions: Arc::clone(&own),
+            sign_in: Arc::clone(&sign_in),
+            users: Arc::new(store.clone()),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let provider_logout =
+            ProviderLogout { sign_in, sessions, clock: clock.clone(), metrics: metrics.clone() };
+        Self {
+            store,
+            between,
+            clock,
+            tokens,
+            metrics,
+            provider,
+            told,
+            begin,
+            issue,
+            refresh,
+            own,
+            identities,
+            provider_logout,
+        }
     }
 
     /// Signs in with a code; its part before the dash is the person.
@@ -354,18 +561,27 @@ impl Rig {
 /// A request for tokens; `idempotency` is the key and the body it comes with.
 pub(crate) fn request(code: &str, idempotency: Option<(&str, &str)>) -> TokenRequest {
     TokenRequest {
-        provider: "corp".to_owned(),
-        credential: Credential::Code(AuthorizationCode::new(code)),
-        redirect_uri: None,
-        code_verifier: None,
-        nonce: None,
-        issuer: None,
+        sign_in: with_code(code),
         delivery: TokenDelivery::Body,
         client: ClientInfo::default(),
         idempotency: idempotency.map(|(key, body)| IdempotencyKey {
             key: TokenHash::of(key),
             body: TokenHash::of(body),
         }),
+    }
+}
+
+/// A sign-in by code at `corp` and nothing more; the code's part before the dash is the person.
+pub(crate) fn with_code(code: &str) -> SignInRequest {
+    SignInRequest {
+        provider: Some("corp".to_owned()),
+        credential: Credential::Code(AuthorizationCode::new(code)),
+        redirect_uri: None,
+        code_verifier: None,
+        nonce: None,
+        state: None,
+        issuer: None,
+        logins: vec![],
     }
 }
 

@@ -69,6 +69,16 @@ pub(crate) fn expected_issuer(
     Ok(template.replace(PLACEHOLDER, tenant))
 }
 
+/// Whether somebody's identity can have this issuer.
+pub(crate) fn is_issuer(rule: &IssuerRule, configured: &str, issuer: &str) -> bool {
+    match rule {
+        IssuerRule::Exact => issuer == configured,
+        IssuerRule::Tenants { template, allowed } => allowed
+            .iter()
+            .any(|tenant| template.replace(PLACEHOLDER, &tenant.to_ascii_lowercase()) == issuer),
+    }
+}
+
 fn has_upper(text: &str) -> bool {
     text.contains(|c: char| c.is_ascii_uppercase())
 }
@@ -277,6 +287,18 @@ mod tests {
         ] {
             assert!(expected(claims).is_err(), "{claims}");
         }
+    }
+
+    #[test]
+    fn an_identity_has_the_issuer_of_an_allowed_tenant() {
+        let rule = tenants(TEMPLATE, &[&A.to_uppercase()]);
+        let of = |tenant: &str| TEMPLATE.replace(PLACEHOLDER, tenant);
+        assert!(is_issuer(&rule, "configured", &of(A)));
+        for other in [&of(&A.to_uppercase()), &of("common"), TEMPLATE, "configured", ""] {
+            assert!(!is_issuer(&rule, "configured", other), "{other}");
+        }
+        assert!(is_issuer(&IssuerRule::Exact, "configured", "configured"));
+        assert!(!is_issuer(&IssuerRule::Exact, "configured", "configured/"));
     }
 
     #[test]

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use mintgate_domain::ports::ProviderError;
-use mintgate_mock_idp::{FaultKind, Faults, IdTokenAlg, SignIn};
+use mintgate_domain::AuthorizationCode;
+use mintgate_domain::model::ProviderId;
+use mintgate_domain::ports::{CodeGrant, IdentityProvider, ProviderError};
+use mintgate_identity_openid::{GuardConfig, GuardedProvider};
+use mintgate_mock_idp::{FaultKind, Faults, IdTokenAlg, LogoutOrder, SignIn};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -133,6 +136,73 @@ async fn case_51_ten_thousand_random_kids_make_one_fetch_in_thirty_seconds() {
     }
     assert_eq!(fetched(&idp), (1, 3));
     adapter.sign_in(&idp, SignIn::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn case_51_ten_thousand_random_kids_of_logout_tokens_make_the_same_one_fetch() {
+    let (idp, adapter) = warm().await;
+    let id_token = genuine(&idp);
+    let logout_token = idp.control().logout_token(&LogoutOrder::default());
+    for i in 0..10_000 {
+        let kid = format!("kid-{i}");
+        let refused = adapter.verify_logout(&unknown_kid(&logout_token, &kid)).await;
+        assert!(matches!(refused, Err(ProviderError::LogoutTokenRefused(_))));
+        if i % 100 == 0 {
+            assert!(adapter.verify(&unknown_kid(&id_token, &kid), None).await.is_err());
+        }
+    }
+    assert_eq!(fetched(&idp), (1, 2));
+    adapter.clock.advance(COOLDOWN);
+    for i in 0..10 {
+        let refused = adapter.verify_logout(&unknown_kid(&logout_token, &i.to_string())).await;
+        assert!(matches!(refused, Err(ProviderError::LogoutTokenRefused(_))));
+        assert!(adapter.verify(&unknown_kid(&id_token, &i.to_string()), None).await.is_err());
+    }
+    assert_eq!(fetched(&idp), (1, 3));
+    adapter.verify_logout(&logout_token).await.unwrap();
+    adapter.sign_in(&idp, SignIn::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn case_52_five_hundred_cold_sign_ins_at_once_get_through_the_guard() {
+    let idp = start_with(IdTokenAlg::EdDsa).await;
+    let adapter = Adapter::new(idp.issuer(), |config| {
+        config.id_token_algorithms = vec!["EdDSA".to_owned()];
+        config.connect_timeout = Duration::from_mins(1);
+        config.timeout = Duration::from_mins(2);
+    });
+    // The limits of every day, but for the patience: this machine may be slower than a provider.
+    let limits = GuardConfig { max_wait: Duration::from_mins(2), ..GuardConfig::default() };
+    let guard = Arc::new(GuardedProvider::new(
+        ProviderId::new("corp"),
+        Arc::new(adapter.provider),
+        limits,
+        adapter.clock,
+        adapter.counted.clone(),
+    ));
+    let mut exchanges = JoinSet::new();
+    for _ in 0..500 {
+        let code = AuthorizationCode::new(idp.control().issue_code(SignIn::default()));
+        let guard = Arc::clone(&guard);
+        exchanges.spawn(async move {
+            let redirect_uri = &SignIn::default().redirect_uri;
+            guard.authorization_endpoint().await?;
+            let grant = CodeGrant { code: &code, redirect_uri, code_verifier: None };
+            guard.redeem(&grant).await
+        });
+    }
+    // Only then, as unoptimized cryptography keeps this one thread from its connections.
+    let mut verifications = JoinSet::new();
+    for tokens in exchanges.join_all().await {
+        let (guard, tokens) = (Arc::clone(&guard), tokens.unwrap());
+        verifications.spawn(async move { guard.verify(&tokens, None).await });
+    }
+    for identity in verifications.join_all().await {
+        assert_eq!(identity.unwrap().identity.subject, "mock|alice");
+    }
+    assert_eq!(fetched(&idp), (1, 1));
+    assert_eq!(idp.control().stats().exchanges, 500);
+    assert_eq!(adapter.counted.circuits(), []);
 }
 
 #[tokio::test]

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use mintgate_domain::model::{ClaimValue, VerifiedIdentity};
-use mintgate_domain::ports::{Entropy, IdentityProvider, ProviderError};
-use mintgate_domain::{Nonce, SecretText};
+use mintgate_domain::model::{ClaimValue, ExternalIdentity, VerifiedIdentity};
+use mintgate_domain::ports::{
+    AuthorizationEndpoint, Entropy, IdentityProvider, ProviderError, Renewal,
+};
+use mintgate_domain::{Nonce, ProviderRefreshToken, SecretText};
 use mintgate_identity_openid::{
     AppleSecret, AssertionAlgorithm, AssertionAudience, AssertionKey, ClientAuthentication,
     ClientKeyError, Dialect, GraphGroups, GroupOverage, IssuerRule, OpenIdConfig,
@@ -415,6 +417,122 @@ async fn case_23_a_key_of_one_tenant_signs_for_no_other() {
     }
 }
 
+async fn renew(
+    idp: &FakeIdp,
+    adapter: &Adapter,
+    issuer: &str,
+    id_token: &str,
+) -> Result<Renewal, ProviderError> {
+    idp.grant(id_token);
+    let identity = ExternalIdentity { issuer: issuer.to_owned(), subject: "somebody".to_owned() };
+    adapter.provider.renew(&ProviderRefreshToken::new("some-token"), &identity).await
+}
+
+#[tokio::test]
+async fn somebody_asked_about_again_is_of_the_same_tenant() {
+    let (idp, adapter) = multi_tenant().await;
+    let [a, b] = [A, B].map(|tenant| of_tenant(&idp, tenant));
+    let of_a = idp.token(&json!({ "iss": a, "tid": A, "groups": ["x"] }));
+    let renewal = renew(&idp, &adapter, &a, &of_a).await.unwrap();
+    assert!(renewal.claims.unwrap().find("groups").is_some());
+    let sent = idp.fake.requests("/token").len();
+    let refused = renew(&idp, &adapter, &b, &of_a).await;
+    assert!(matches!(refused, Err(ProviderError::IdTokenRefused(_))), "{refused:?}");
+    assert_eq!(idp.fake.requests("/token").len(), sent + 1);
+    // A tenant that is not let in any more, the shared name, another server.
+    let gone = of_tenant(&idp, "9188040d-6c67-4c5b-b112-36a304b66dad");
+    for issuer in [gone.as_str(), &idp.issuer, "https://idp.example.com"] {
+        let refused = renew(&idp, &adapter, issuer, &of_a).await;
+        assert!(matches!(refused, Err(ProviderError::IdTokenRefused(_))), "{issuer}: {refused:?}");
+    }
+    assert_eq!(idp.fake.requests("/token").len(), sent + 1, "and their tokens stay here");
+}
+
+#[tokio::test]
+async fn somebody_asked_about_again_is_held_to_the_rules_of_a_sign_in() {
+    let idp = FakeIdp::start("").await;
+    let adapter = speaking(&idp, Dialect::default().with_hosted_domain("example.com"));
+    let good = idp.token(&json!({ "hd": "example.com" }));
+    renew(&idp, &adapter, &idp.issuer, &good).await.unwrap();
+    let refused = renew(&idp, &adapter, &idp.issuer, &idp.token(&json!({}))).await;
+    assert!(matches!(refused, Err(ProviderError::IdTokenRefused(_))), "{refused:?}");
+
+    let overage = in_too_many_groups(&idp);
+    let refusing = with_overage(&idp, GroupOverage::Refuse);
+    let refused = renew(&idp, &refusing, &idp.issuer, &overage).await;
+    assert!(matches!(refused, Err(ProviderError::IdTokenRefused(_))), "{refused:?}");
+    let following = with_overage(&idp, GroupOverage::Follow(graph(&idp, "/me/getMemberObjects")));
+    idp.fake.page("/me/getMemberObjects", Reply::json(&json!({ "value": ["a"] })));
+    let renewal = renew(&idp, &following, &idp.issuer, &overage).await.unwrap();
+    let groups: Vec<_> = renewal.claims.as_ref().unwrap().find("groups").unwrap().texts().collect();
+    assert_eq!(groups, ["a"]);
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_shown_with_what_the_dialect_adds() {
+    let idp = FakeIdp::start("/adfs").await;
+    let resource = ("resource".to_owned(), "urn:example:api?a&b=c".to_owned());
+    let key = ec_key(Nid::X9_62_PRIME256V1);
+    let es256 = AssertionAlgorithm::Es256;
+    let assertions = AssertionKey::from_pem(&pem(&key), es256, Arc::new(Random)).unwrap();
+    let dialect = Dialect {
+        token_parameters: vec![resource],
+        ..authenticating(ClientAuthentication::PrivateKeyJwt(assertions))
+    };
+    let adapter = speaking(&idp, dialect);
+    renew(&idp, &adapter, &idp.issuer, &idp.token(&json!({}))).await.unwrap();
+    let form = idp.fake.requests("/token").pop().unwrap().form();
+    let names: Vec<_> = form.keys().map(String::as_str).collect();
+    let expected = [
+        "client_assertion",
+        "client_assertion_type",
+        "client_id",
+        "grant_type",
+        "refresh_token",
+        "resource",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!((&*form["grant_type"], &*form["refresh_token"]), ("refresh_token", "some-token"));
+    assert_eq!(form["resource"], "urn:example:api?a&b=c");
+    opened(&form["client_assertion"], es256, &key);
+}
+
+#[tokio::test]
+async fn case_23_a_logout_token_is_good_for_its_own_tenant_alone() {
+    let (idp, adapter) = multi_tenant().await;
+    let logout = |changes: &Value| {
+        let mut claims = json!({
+            "jti": "1", "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+        });
+        crate::fake::merge(&mut claims, changes);
+        idp.token(&claims)
+    };
+    let [a, b] = [A, B].map(|tenant| of_tenant(&idp, tenant));
+    let order = adapter.verify_logout(&logout(&json!({ "iss": a, "tid": A }))).await.unwrap();
+    assert_eq!((order.issuer, order.subject.as_deref()), (a.clone(), Some("somebody")));
+    let other = "9188040d-6c67-4c5b-b112-36a304b66dad";
+    for claims in [
+        json!({ "iss": b, "tid": A }),
+        json!({ "iss": a }),
+        json!({ "iss": idp.issuer, "tid": A }),
+        json!({ "iss": of_tenant(&idp, other), "tid": other }),
+    ] {
+        let refused = adapter.verify_logout(&logout(&claims)).await;
+        assert!(matches!(refused, Err(ProviderError::LogoutTokenRefused(_))), "{claims}");
+    }
+    // A key that signs for one tenant alone.
+    let (idp, adapter) = multi_tenant().await;
+    idp.publish(&json!([idp.jwk(&json!({ "issuer": of_tenant(&idp, B) }))]));
+    let token = idp.token(&json!({
+        "iss": of_tenant(&idp, A), "tid": A, "jti": "1",
+        "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
+    }));
+    let Err(ProviderError::LogoutTokenRefused(reason)) = adapter.verify_logout(&token).await else {
+        panic!("another tenant's key ends sessions");
+    };
+    assert!(reason.contains("another tenant"), "{reason}");
+}
+
 #[tokio::test]
 async fn case_13_the_shared_document_names_the_template_and_nothing_else() {
     let (idp, adapter) = multi_tenant().await;
@@ -635,8 +753,16 @@ async fn apple_says_a_name_once_at_most_and_its_text_true_vouches_for_nothing() 
 #[tokio::test]
 async fn people_are_sent_where_the_discovery_document_says() {
     let idp = FakeIdp::start("").await;
-    let endpoint = speaking(&idp, Dialect::default()).provider.authorization_endpoint().await;
-    assert_eq!(endpoint.unwrap().as_str(), format!("{}/authorize", idp.fake.origin));
+    let url = format!("{}/authorize", idp.fake.origin);
+    for (flag, names_issuer) in [(Value::Null, false), (json!(false), false), (json!(true), true)] {
+        idp.discover(&json!({ "authorization_response_iss_parameter_supported": flag }));
+        let endpoint = speaking(&idp, Dialect::default()).provider.authorization_endpoint().await;
+        let expected = AuthorizationEndpoint { url: url.clone(), names_issuer };
+        assert_eq!(endpoint.unwrap(), expected, "{flag}");
+    }
+    idp.discover(&json!({ "authorization_response_iss_parameter_supported": "true" }));
+    let failed = speaking(&idp, Dialect::default()).provider.authorization_endpoint().await;
+    assert!(matches!(failed, Err(ProviderError::Misbehaved(_))), "{failed:?}");
     for wrong in
         ["http://idp.example.com/authorize", "https://u:p@idp.example.com", "https://10.0.0.1/a"]
     {

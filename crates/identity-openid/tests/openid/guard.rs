@@ -6,14 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::model::{ClaimSet, ExternalIdentity, ProviderId, VerifiedIdentity};
+use mintgate_domain::model::{ClaimSet, ExternalIdentity, ProviderId, Timestamp, VerifiedIdentity};
 use mintgate_domain::ports::{
-    CircuitState, CodeGrant, IdentityProvider, ProviderError, ProviderTokens,
+    AuthorizationEndpoint, CircuitState, CodeGrant, IdentityProvider, LogoutOrder, ProviderError,
+    ProviderTokens, Renewal,
 };
-use mintgate_domain::{AuthorizationCode, IdTokenText, Nonce, ProviderAccessToken};
+use mintgate_domain::{
+    AuthorizationCode, IdTokenText, LogoutTokenText, Nonce, ProviderAccessToken,
+    ProviderRefreshToken, TokenHash,
+};
 use mintgate_identity_openid::{GuardConfig, GuardedProvider};
 use mintgate_mock_idp::{FaultKind, Faults, SignIn};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use crate::support::{Counted, TestClock, warm};
 
@@ -23,8 +28,11 @@ const NOT_YET: Duration = Duration::from_millis(9_999);
 /// More than any test has calls under way.
 const GATE: u32 = 1000;
 
-/// Answers every call as it is told next, with success when it is told nothing, and only once the
-/// gate lets it.
+/// Longer than any test takes.
+const FOR_EVER: Duration = Duration::from_hours(1);
+
+/// Answers every call as it is told next, with success when it is told nothing; exchanges and
+/// renewals only once the gate lets them.
 struct Scripted {
     answers: Mutex<VecDeque<ProviderError>>,
     gate: Semaphore,
@@ -32,9 +40,18 @@ struct Scripted {
 }
 
 impl Scripted {
-    async fn answer(&self) -> Result<(), ProviderError> {
+    async fn answer_later(&self) -> Result<(), ProviderError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let _open = self.gate.acquire().await.unwrap();
+        self.next()
+    }
+
+    fn answer(&self) -> Result<(), ProviderError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.next()
+    }
+
+    fn next(&self) -> Result<(), ProviderError> {
         self.answers.lock().unwrap().pop_front().map_or(Ok(()), Err)
     }
 }
@@ -42,8 +59,12 @@ impl Scripted {
 #[async_trait]
 impl IdentityProvider for Scripted {
     async fn redeem(&self, _: &CodeGrant<'_>) -> Result<ProviderTokens, ProviderError> {
-        self.answer().await?;
-        Ok(ProviderTokens { id_token: None, access_token: Some(ProviderAccessToken::new("x")) })
+        self.answer_later().await?;
+        Ok(ProviderTokens {
+            id_token: None,
+            access_token: Some(ProviderAccessToken::new("x")),
+            refresh_token: None,
+        })
     }
 
     async fn verify(
@@ -51,9 +72,9 @@ impl IdentityProvider for Scripted {
         _: &ProviderTokens,
         _: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
-        self.answer().await?;
+        self.answer()?;
         Ok(VerifiedIdentity {
-            identity: ExternalIdentity { issuer: String::new(), subject: String::new() },
+            identity: somebody(),
             claims: ClaimSet::default(),
             auth_time: None,
             acr: None,
@@ -61,6 +82,35 @@ impl IdentityProvider for Scripted {
             id_token: None,
         })
     }
+
+    async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
+        self.answer()?;
+        Ok(AuthorizationEndpoint { url: String::new(), names_issuer: false })
+    }
+
+    async fn renew(
+        &self,
+        _: &ProviderRefreshToken,
+        _: &ExternalIdentity,
+    ) -> Result<Renewal, ProviderError> {
+        self.answer_later().await?;
+        Ok(Renewal { claims: None, refresh_token: None })
+    }
+
+    async fn verify_logout(&self, _: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
+        self.answer()?;
+        Ok(LogoutOrder {
+            issuer: String::new(),
+            subject: None,
+            session: None,
+            id: TokenHash::of(""),
+            expires_at: Timestamp::from_unix(0),
+        })
+    }
+}
+
+fn somebody() -> ExternalIdentity {
+    ExternalIdentity { issuer: String::new(), subject: String::new() }
 }
 
 struct Guarded {
@@ -72,6 +122,10 @@ struct Guarded {
 
 impl Guarded {
     fn new(max_concurrent: usize) -> Self {
+        Self::patient(max_concurrent, FOR_EVER)
+    }
+
+    fn patient(max_concurrent: usize, max_wait: Duration) -> Self {
         let inner = Arc::new(Scripted {
             answers: Mutex::default(),
             gate: Semaphore::new(GATE as usize),
@@ -82,7 +136,7 @@ impl Guarded {
         let guard = Arc::new(GuardedProvider::new(
             ProviderId::new("corp"),
             inner.clone(),
-            GuardConfig { max_concurrent, failures_to_open: 3, open_for: OPEN_FOR },
+            GuardConfig { max_concurrent, max_wait, failures_to_open: 3, open_for: OPEN_FOR },
             clock.clone(),
             counted.clone(),
         ));
@@ -95,6 +149,15 @@ impl Guarded {
 
     fn calls(&self) -> usize {
         self.inner.calls.load(Ordering::SeqCst)
+    }
+
+    /// So many exchanges, begun as tasks of their own.
+    fn begin(&self, count: usize) -> Vec<JoinHandle<Result<(), ProviderError>>> {
+        let begin = |_| {
+            let guard = Arc::clone(&self.guard);
+            tokio::spawn(async move { redeem(&guard).await })
+        };
+        (0..count).map(begin).collect()
     }
 
     /// Opens the circuit.
@@ -113,11 +176,31 @@ async fn redeem(provider: &GuardedProvider) -> Result<(), ProviderError> {
     provider.redeem(&grant).await.map(|_| ())
 }
 
+async fn renew(provider: &GuardedProvider) -> Result<(), ProviderError> {
+    provider.renew(&ProviderRefreshToken::new("some-token"), &somebody()).await.map(|_| ())
+}
+
+async fn logout(provider: &GuardedProvider) -> Result<(), ProviderError> {
+    provider.verify_logout(&LogoutTokenText::new("a.b.c")).await.map(|_| ())
+}
+
+async fn begin_login(provider: &GuardedProvider) -> Result<(), ProviderError> {
+    provider.authorization_endpoint().await.map(|_| ())
+}
+
+/// Lets the other tasks of this thread get as far as they can.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// An ID token posted directly, or one that came with an access token for a code.
 async fn verify(provider: &GuardedProvider, by_code: bool) -> Result<(), ProviderError> {
     let tokens = ProviderTokens {
         id_token: Some(IdTokenText::new("a.b.c")),
         access_token: by_code.then(|| ProviderAccessToken::new("x")),
+        refresh_token: None,
     };
     provider.verify(&tokens, None).await.map(|_| ())
 }
@@ -247,12 +330,7 @@ async fn only_one_tries_and_one_that_gives_up_makes_room_for_the_next() {
 async fn a_late_answer_from_before_does_not_decide_about_now() {
     let guarded = Guarded::new(8);
     let held = guarded.inner.gate.acquire_many(GATE).await.unwrap();
-    let late: Vec<_> = (0..5)
-        .map(|_| {
-            let guard = Arc::clone(&guarded.guard);
-            tokio::spawn(async move { redeem(&guard).await })
-        })
-        .collect();
+    let late = guarded.begin(5);
     while guarded.calls() < 5 {
         tokio::task::yield_now().await;
     }
@@ -266,35 +344,213 @@ async fn a_late_answer_from_before_does_not_decide_about_now() {
 }
 
 #[tokio::test]
-async fn calls_beyond_the_limit_fail_at_once_and_are_not_sent() {
+async fn calls_beyond_the_limit_wait_for_their_turn() {
     let guarded = Guarded::new(2);
     let held = guarded.inner.gate.acquire_many(GATE).await.unwrap();
-    let under_way: Vec<_> = (0..2)
-        .map(|_| {
-            let guard = Arc::clone(&guarded.guard);
-            tokio::spawn(async move { redeem(&guard).await })
-        })
-        .collect();
-    while guarded.calls() < 2 {
-        tokio::task::yield_now().await;
+    let calls = guarded.begin(32);
+    settle().await;
+    assert_eq!(guarded.calls(), 2);
+    // Another kind of call is not held up by them: a code that is spent, a session that ends.
+    verify(&guarded.guard, true).await.unwrap();
+    verify(&guarded.guard, false).await.unwrap();
+    logout(&guarded.guard).await.unwrap();
+    begin_login(&guarded.guard).await.unwrap();
+    drop(held);
+    for call in calls {
+        call.await.unwrap().unwrap();
     }
-    for _ in 0..50 {
-        let Err(ProviderError::Unreachable(text)) = redeem(&guarded.guard).await else {
+    assert_eq!(guarded.calls(), 36);
+    assert_eq!(guarded.counted.circuits(), [], "the limit is ours and no failure of theirs");
+}
+
+#[tokio::test]
+async fn a_renewal_waits_in_the_line_of_the_exchanges() {
+    let guarded = Guarded::new(1);
+    let held = guarded.inner.gate.acquire_many(GATE).await.unwrap();
+    let first = guarded.begin(1);
+    settle().await;
+    let guard = Arc::clone(&guarded.guard);
+    let renewal = tokio::spawn(async move { renew(&guard).await });
+    settle().await;
+    assert_eq!(guarded.calls(), 1);
+    drop(held);
+    renewal.await.unwrap().unwrap();
+    for call in first {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_turn_does_not_come_fails_in_time_and_is_not_sent() {
+    let guarded = Guarded::patient(2, Duration::from_millis(50));
+    let held = guarded.inner.gate.acquire_many(GATE).await.unwrap();
+    let under_way = guarded.begin(2);
+    settle().await;
+    for late in guarded.begin(5) {
+        let Err(ProviderError::Unreachable(text)) = late.await.unwrap() else {
             panic!("a third call was let through");
         };
-        assert!(text.contains("2 calls are under way"), "{text}");
+        assert!(text.contains("2 calls are under way") && text.contains("in time"), "{text}");
     }
     assert_eq!(guarded.calls(), 2);
-    // A code that is spent already is not held up by those that are not.
-    let guard = Arc::clone(&guarded.guard);
-    let verifying = tokio::spawn(async move { verify(&guard, true).await });
     drop(held);
     for call in under_way {
         call.await.unwrap().unwrap();
     }
-    verifying.await.unwrap().unwrap();
+    // Their places in the queue are free again.
     redeem(&guarded.guard).await.unwrap();
-    assert_eq!(guarded.counted.circuits(), [], "the limit is ours and no failure of theirs");
+    assert_eq!(guarded.counted.circuits(), []);
+}
+
+#[tokio::test]
+async fn a_full_queue_turns_away_at_once() {
+    let guarded = Guarded::new(2);
+    let held = guarded.inner.gate.acquire_many(GATE).await.unwrap();
+    let calls = guarded.begin(2 + 2 * 16);
+    settle().await;
+    for _ in 0..3 {
+        let Err(ProviderError::Unreachable(text)) = redeem(&guarded.guard).await else {
+            panic!("the queue has no end");
+        };
+        assert!(text.contains("as many wait as may"), "{text}");
+    }
+    // Who goes away makes room.
+    let mut calls = calls;
+    let gone = calls.pop().unwrap();
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    calls.extend(guarded.begin(1));
+    settle().await;
+    drop(held);
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(guarded.calls(), 34);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_provider_whose_circuit_opens() {
+    let guarded = Guarded::new(2);
+    let held = guarded.inner.gate.acquire_many(GATE).await.unwrap();
+    let mut under_way = guarded.begin(2);
+    settle().await;
+    let waiting = guarded.begin(20);
+    settle().await;
+    // The verifications of directly posted tokens are what finds out.
+    guarded.say([timed_out(), timed_out(), timed_out()]);
+    for _ in 0..3 {
+        assert_eq!(verify(&guarded.guard, false).await, Err(timed_out()));
+    }
+    for call in waiting {
+        let result = tokio::time::timeout(Duration::from_secs(10), call).await.unwrap().unwrap();
+        assert!(is_kept_out(&result), "{result:?}");
+    }
+    assert!(
+        is_kept_out(&redeem(&guarded.guard).await),
+        "there is no place, and none is waited for"
+    );
+    assert!(is_kept_out(&renew(&guarded.guard).await));
+    assert_eq!(guarded.calls(), 5, "two under way, three verifications, and nothing else");
+    drop(held);
+    for call in under_way.drain(..) {
+        call.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_refresh_token_is_no_failure_and_an_outage_is() {
+    let guarded = Guarded::new(8);
+    let refused = || ProviderError::RefreshRefused("invalid_grant".to_owned());
+    guarded.say([timed_out(), timed_out(), refused(), timed_out(), unavailable()]);
+    for _ in 0..5 {
+        assert!(renew(&guarded.guard).await.is_err());
+    }
+    assert_eq!(guarded.counted.circuits(), []);
+    guarded.say([unreachable()]);
+    assert_eq!(renew(&guarded.guard).await, Err(unreachable()));
+    assert_eq!(guarded.counted.circuits(), [CircuitState::Open]);
+    assert!(is_kept_out(&redeem(&guarded.guard).await));
+    guarded.clock.advance(OPEN_FOR);
+    renew(&guarded.guard).await.unwrap();
+    assert_eq!(guarded.counted.circuits().last(), Some(&CircuitState::Closed));
+}
+
+#[tokio::test]
+async fn what_is_cached_answers_while_the_circuit_is_open() {
+    let guarded = Guarded::new(8);
+    guarded.open().await;
+    for _ in 0..5 {
+        begin_login(&guarded.guard).await.unwrap();
+        logout(&guarded.guard).await.unwrap();
+    }
+    assert_eq!(guarded.counted.circuits(), [CircuitState::Open], "and tells nothing of now");
+    guarded.clock.advance(OPEN_FOR);
+    logout(&guarded.guard).await.unwrap();
+    assert_eq!(guarded.counted.circuits(), [CircuitState::Open], "nor is it the call that tries");
+}
+
+#[tokio::test]
+async fn a_provider_that_cannot_say_where_logins_begin_has_failed() {
+    let refused = || ProviderError::LogoutTokenRefused("its exp".to_owned());
+    let guarded = Guarded::new(8);
+    guarded.say([timed_out()]);
+    assert_eq!(begin_login(&guarded.guard).await, Err(timed_out()));
+    guarded.say([unreachable()]);
+    assert_eq!(logout(&guarded.guard).await, Err(unreachable()));
+    // An answer from what is cached, or a bad token, does not end the row.
+    begin_login(&guarded.guard).await.unwrap();
+    logout(&guarded.guard).await.unwrap();
+    guarded.say([refused()]);
+    assert_eq!(logout(&guarded.guard).await, Err(refused()));
+    assert_eq!(guarded.counted.circuits(), []);
+    guarded.say([timed_out()]);
+    assert_eq!(begin_login(&guarded.guard).await, Err(timed_out()));
+    assert_eq!(guarded.counted.circuits(), [CircuitState::Open]);
+}
+
+#[tokio::test]
+async fn case_17_the_logins_of_a_hanging_provider_fail_in_time() {
+    let (idp, _) = warm().await;
+    let (timeout, max_wait) = (Duration::from_millis(600), Duration::from_millis(300));
+    let adapter = crate::support::Adapter::new(idp.issuer(), |config| {
+        config.id_token_algorithms = vec!["EdDSA".to_owned()];
+        config.timeout = timeout;
+    });
+    adapter.sign_in(&idp, SignIn::default()).await.unwrap();
+    let limits =
+        GuardConfig { max_concurrent: 4, max_wait, failures_to_open: 100, open_for: OPEN_FOR };
+    let guard = Arc::new(GuardedProvider::new(
+        ProviderId::new("corp"),
+        Arc::new(adapter.provider),
+        limits,
+        adapter.clock,
+        adapter.counted,
+    ));
+    let before = idp.control().stats().token;
+    idp.control().set_faults(Faults { token: Some(FaultKind::Hang.into()), ..Faults::default() });
+    let calls: Vec<_> = (0..12)
+        .map(|_| {
+            let guard = Arc::clone(&guard);
+            tokio::spawn(async move { redeem(&guard).await })
+        })
+        .collect();
+    let all = async {
+        let mut kinds = [0, 0];
+        for call in calls {
+            match call.await.unwrap() {
+                Err(ProviderError::TimedOut(_)) => kinds[0] += 1,
+                Err(ProviderError::Unreachable(_)) => kinds[1] += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        kinds
+    };
+    // Both limits, and some patience with this machine; far from twelve calls in a row.
+    let kinds = tokio::time::timeout((timeout + max_wait) * 4, all).await.expect("in time");
+    assert_eq!(kinds, [4, 8], "four were sent, and the others' turn did not come");
+    assert_eq!(idp.control().stats().token, before + 4);
+    // What is cached is not held up.
+    guard.authorization_endpoint().await.unwrap();
 }
 
 #[tokio::test]

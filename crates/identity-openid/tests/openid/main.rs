@@ -15,11 +15,15 @@ mod forged_signatures;
 #[cfg(test)]
 mod guard;
 #[cfg(test)]
+mod logout;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod oauth2;
 #[cfg(test)]
 mod published_keys;
+#[cfg(test)]
+mod renewal;
 #[cfg(test)]
 mod sign_in;
 #[cfg(test)]

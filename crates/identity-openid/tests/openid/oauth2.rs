@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mintgate_domain::model::{ClaimValue, ProviderId, VerifiedIdentity};
-use mintgate_domain::ports::{CodeGrant, IdentityProvider, ProviderError, ProviderTokens};
+use mintgate_domain::model::{ClaimValue, ExternalIdentity, ProviderId, VerifiedIdentity};
+use mintgate_domain::ports::{
+    AuthorizationEndpoint, CodeGrant, IdentityProvider, ProviderError, ProviderTokens, Renewal,
+};
 use mintgate_domain::{
-    AuthorizationCode, CodeVerifier, IdTokenText, Nonce, ProviderAccessToken, SecretText,
+    AuthorizationCode, CodeVerifier, IdTokenText, LogoutTokenText, Nonce, ProviderAccessToken,
+    ProviderRefreshToken, SecretText,
 };
 use mintgate_identity_openid::{
     ClientAuthentication, OAuth2Config, OAuth2Endpoints, OAuth2Provider, Preset, PresetKind,
@@ -178,12 +181,14 @@ async fn nothing_is_believed_that_this_provider_cannot_prove() {
     let provider = github(&fake, |_| {});
     let access_token = || Some(ProviderAccessToken::new(ACCESS_TOKEN));
     let id_token = || Some(IdTokenText::new("a.b.c"));
+    let tokens =
+        |id_token, access_token| ProviderTokens { id_token, access_token, refresh_token: None };
     let nonce = Nonce::new("n");
     for (name, tokens, nonce) in [
-        ("a nonce", ProviderTokens { id_token: None, access_token: access_token() }, Some(&nonce)),
-        ("an ID token", ProviderTokens { id_token: id_token(), access_token: None }, None),
-        ("both", ProviderTokens { id_token: id_token(), access_token: access_token() }, None),
-        ("nothing", ProviderTokens { id_token: None, access_token: None }, None),
+        ("a nonce", tokens(None, access_token()), Some(&nonce)),
+        ("an ID token", tokens(id_token(), None), None),
+        ("both", tokens(id_token(), access_token()), None),
+        ("nothing", tokens(None, None), None),
     ] {
         let refused = provider.verify(&tokens, nonce).await;
         assert!(matches!(refused, Err(ProviderError::IdTokenRefused(_))), "{name}: {refused:?}");
@@ -291,5 +296,125 @@ async fn a_provider_that_is_gone_was_sent_no_code() {
     let failed = redeem(&provider).await;
     assert!(matches!(failed, Err(ProviderError::Unreachable(_))), "{failed:?}");
     let endpoint = provider.authorization_endpoint().await.unwrap();
-    assert_eq!(endpoint.as_str(), format!("{}/login/oauth/authorize", fake.origin));
+    let url = format!("{}/login/oauth/authorize", fake.origin);
+    assert_eq!(endpoint, AuthorizationEndpoint { url, names_issuer: false });
+}
+
+async fn renew(provider: &OAuth2Provider, issuer: &str) -> Result<Renewal, ProviderError> {
+    let identity = ExternalIdentity { issuer: issuer.to_owned(), subject: "583231".to_owned() };
+    provider.renew(&ProviderRefreshToken::new("ghr_old"), &identity).await
+}
+
+const GITHUB: &str = "https://github.com";
+
+/// GitHub's answer to a refresh token of an app whose tokens expire.
+fn renewed() -> Reply {
+    Reply::json(&json!({
+        "access_token": ACCESS_TOKEN, "token_type": "bearer", "refresh_token": "ghr_new",
+        "expires_in": 28800, "refresh_token_expires_in": 15_897_600, "scope": "",
+    }))
+}
+
+#[tokio::test]
+async fn somebody_is_asked_about_again_at_the_user_endpoint() {
+    let fake = start().await;
+    let provider = github(&fake, |_| {});
+    for reply in [
+        renewed(),
+        Reply::form(&format!(
+            "access_token={ACCESS_TOKEN}&token_type=bearer&refresh_token=ghr_new"
+        )),
+    ] {
+        fake.page(TOKEN, reply);
+        let renewal = renew(&provider, GITHUB).await.unwrap();
+        assert_eq!(renewal.refresh_token, Some(ProviderRefreshToken::new("ghr_new")));
+        let claims = renewal.claims.unwrap();
+        assert_eq!(claims.find("preferred_username"), Some(&text("octocat")));
+        assert_eq!(claims.find("email"), Some(&text("octocat@example.com")));
+    }
+    let form = fake.requests(TOKEN).pop().unwrap().form();
+    assert_eq!((&*form["grant_type"], &*form["refresh_token"]), ("refresh_token", "ghr_old"));
+    assert_eq!((&*form["client_id"], &*form["client_secret"]), ("mintgate", CLIENT_SECRET));
+    let bearer = fake.requests("/user").pop().unwrap();
+    assert_eq!(bearer.header("authorization"), Some(&*format!("Bearer {ACCESS_TOKEN}")));
+
+    // The first sign-in gives a refresh token likewise.
+    let tokens = redeem(&provider).await.unwrap();
+    assert_eq!(tokens.refresh_token, Some(ProviderRefreshToken::new("ghr_new")));
+}
+
+#[tokio::test]
+async fn only_the_providers_own_word_says_that_somebody_may_not_sign_in_any_more() {
+    let fake = start().await;
+    let provider = github(&fake, |_| {});
+    let error = |code: &str| Reply::json(&json!({ "error": code, "error_description": "ghr_old" }));
+    for (reply, refused) in [
+        (error("bad_refresh_token"), true),
+        (error("invalid_grant").status(400), true),
+        (Reply::form("error=bad_refresh_token"), true),
+        (error("incorrect_client_credentials"), false),
+        (error("unsupported_grant_type"), false),
+        (error("something_else"), false),
+        (error("bad_refresh_token").status(503), false),
+        (Reply::json(&json!({})).status(404), false),
+        (Reply::json(&json!({})), false),
+    ] {
+        fake.page(TOKEN, reply.clone());
+        let failed = renew(&provider, GITHUB).await.unwrap_err();
+        assert_eq!(matches!(failed, ProviderError::RefreshRefused(_)), refused, "{reply:?}");
+        assert_eq!(matches!(failed, ProviderError::Misbehaved(_)), !refused, "{reply:?}");
+        assert!(!failed.to_string().contains("ghr_old"), "{failed}");
+    }
+    assert!(fake.requests("/user").is_empty());
+
+    // Without another refresh token, so that nothing is lost with a failure.
+    let same = json!({ "access_token": ACCESS_TOKEN, "token_type": "bearer" });
+    fake.page(TOKEN, Reply::json(&same));
+    for (status, refused) in [(401, true), (403, false), (404, false), (429, false), (500, false)] {
+        fake.page("/user", Reply::json(&json!({ "message": "x" })).status(status));
+        let failed = renew(&provider, GITHUB).await.unwrap_err();
+        assert_eq!(matches!(failed, ProviderError::RefreshRefused(_)), refused, "{status}");
+        assert_eq!(matches!(failed, ProviderError::Misbehaved(_)), !refused, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_refresh_token_is_not_lost_because_the_user_endpoint_fails() {
+    let fake = start().await;
+    let provider = github(&fake, |config| config.timeout = Duration::from_secs(2));
+    fake.page(TOKEN, renewed());
+    for (path, status) in [("/user", 403), ("/user", 503), ("/user/emails", 500)] {
+        let fake_reply = Reply::json(&json!({ "message": "x" })).status(status);
+        fake.page(path, fake_reply);
+        let renewal = renew(&provider, GITHUB).await.unwrap();
+        assert!(renewal.claims.is_none(), "{path} {status}");
+        assert_eq!(renewal.refresh_token, Some(ProviderRefreshToken::new("ghr_new")));
+        fake.page("/user", Reply::json(&user(&json!(583_231))));
+    }
+    fake.page("/user", Reply::json(&json!({ "message": "x" })).status(401));
+    let refused = renew(&provider, GITHUB).await;
+    assert!(matches!(refused, Err(ProviderError::RefreshRefused(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_is_said_about_somebody_else_is_refused_and_signs_nobody_out() {
+    let fake = start().await;
+    let provider = github(&fake, |_| {});
+    fake.page(TOKEN, renewed());
+    fake.page("/user", Reply::json(&user(&json!(7))));
+    let refused = renew(&provider, GITHUB).await;
+    assert!(matches!(refused, Err(ProviderError::IdTokenRefused(_))), "{refused:?}");
+    let sent = fake.requests(TOKEN).len();
+    for issuer in ["https://hub.example.com", "https://github.com/", ""] {
+        let refused = renew(&provider, issuer).await;
+        assert!(matches!(refused, Err(ProviderError::IdTokenRefused(_))), "{issuer}");
+    }
+    assert_eq!(fake.requests(TOKEN).len(), sent, "a token of somebody else's stays here");
+}
+
+#[tokio::test]
+async fn case_26_without_id_tokens_there_are_no_logout_tokens() {
+    let fake = start().await;
+    let refused = github(&fake, |_| {}).verify_logout(&LogoutTokenText::new("a.b.c")).await;
+    assert!(matches!(refused, Err(ProviderError::LogoutTokenRefused(_))), "{refused:?}");
 }

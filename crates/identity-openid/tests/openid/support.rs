@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use mintgate_domain::model::{ProviderId, RevokeReason, VerifiedIdentity};
 use mintgate_domain::ports::{
-    CircuitState, Clock, CodeGrant, IdentityProvider, Metrics, Phase, ProviderEndpoint,
-    ProviderError, ProviderTokens, RefreshResult, StoreOperation,
+    CircuitState, Clock, CodeGrant, IdentityProvider, LogoutOrder, Metrics, Phase,
+    ProviderEndpoint, ProviderError, ProviderTokens, RefreshResult, StoreOperation,
 };
-use mintgate_domain::{AuthorizationCode, CodeVerifier, IdTokenText, Nonce, SecretText};
+use mintgate_domain::{
+    AuthorizationCode, CodeVerifier, IdTokenText, LogoutTokenText, Nonce, SecretText,
+};
 use mintgate_identity_openid::{Dialect, OpenIdConfig, OpenIdProvider};
 use mintgate_mock_idp::{IdTokenAlg, IdTokenRecipe, MockConfig, MockIdp, SignIn, Stats};
 use time::OffsetDateTime;
@@ -139,9 +141,17 @@ impl Adapter {
         id_token: &str,
         nonce: Option<&str>,
     ) -> Result<VerifiedIdentity, ProviderError> {
-        let tokens =
-            ProviderTokens { id_token: Some(IdTokenText::new(id_token)), access_token: None };
+        let tokens = ProviderTokens {
+            id_token: Some(IdTokenText::new(id_token)),
+            access_token: None,
+            refresh_token: None,
+        };
         self.provider.verify(&tokens, nonce.map(Nonce::new).as_ref()).await
+    }
+
+    /// Verifies a logout token.
+    pub(crate) async fn verify_logout(&self, token: &str) -> Result<LogoutOrder, ProviderError> {
+        self.provider.verify_logout(&LogoutTokenText::new(token)).await
     }
 
     /// A whole sign-in by code, as the mock grants it now.

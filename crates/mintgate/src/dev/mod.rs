@@ -64,7 +64,7 @@ pub async fn run(options: &DevOptions) -> anyhow::Result<()> {
     let settings = settings(options, &idp, &client, &redirect_uri)?;
     crate::logging::start(&settings.log)?;
     app::migrate(&settings).await?;
-    let page = DevPage::new(&settings, idp.issuer(), &client.id, &redirect_uri);
+    let page = DevPage::new(&settings);
     let application = Application::build_with(settings, move |config| page.routes(config)).await?;
     banner(options, &idp, &client.id, &redirect_uri);
     application.run_until(app::stop_signal()?).await?;

@@ -16,21 +16,10 @@ pub(super) struct DevPage {
 }
 
 impl DevPage {
-    pub(super) fn new(
-        settings: &Settings,
-        issuer: &str,
-        client_id: &str,
-        redirect_uri: &str,
-    ) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         // Below the refresh cookie's path, where the browser sends both cookies.
         let cookie_check = format!("{}/dev-cookies", settings.cookies.refresh_path);
-        let config = json!({
-            "authorizationEndpoint": format!("{issuer}/authorize"),
-            "clientId": client_id,
-            "redirectUri": redirect_uri,
-            "provider": PROVIDER,
-            "cookieCheck": cookie_check,
-        });
+        let config = json!({ "provider": PROVIDER, "cookieCheck": cookie_check });
         Self {
             html: include_str!("page.html").replace("/*CONFIG*/null", &config.to_string()),
             cookie_check,

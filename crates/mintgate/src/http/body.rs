@@ -1,4 +1,4 @@
-//! Request bodies: bounded in size and time, JSON in UTF-8 and nothing else.
+//! Request bodies: bounded in size and time, of one type, in UTF-8.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use super::error::{ApiError, ErrorKind};
 /// Bytes of a JSON body at most.
 pub(super) const MAX_BODY_BYTES: usize = 16 * 1024;
 
+const JSON: &str = "application/json";
+
 /// Reads a JSON body whole; at no time is more than the limit held.
 ///
 /// # Errors
@@ -21,7 +23,7 @@ pub(super) async fn read_json(
     payload: Payload,
     timeout: Duration,
 ) -> Result<Vec<u8>, ApiError> {
-    if !is_plain_json(request) {
+    if !is_plain(request, JSON) {
         return Err(ApiError::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE));
     }
     read(request, payload, timeout).await
@@ -40,10 +42,25 @@ pub(super) async fn read_optional_json(
     if body.is_empty() {
         return Ok(None);
     }
-    if !is_plain_json(request) {
+    if !is_plain(request, JSON) {
         return Err(ApiError::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE));
     }
     Ok(Some(body))
+}
+
+/// Reads a form whole.
+///
+/// # Errors
+/// As [`read_json`].
+pub(super) async fn read_form(
+    request: &HttpRequest,
+    payload: Payload,
+    timeout: Duration,
+) -> Result<Vec<u8>, ApiError> {
+    if !is_plain(request, "application/x-www-form-urlencoded") {
+        return Err(ApiError::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE));
+    }
+    read(request, payload, timeout).await
 }
 
 async fn read(
@@ -74,8 +91,8 @@ async fn read(
         .map_err(|_| ApiError::new(ErrorKind::REQUEST_TIMEOUT))?
 }
 
-/// Whether the body is said to be `application/json`, in UTF-8, not compressed.
-fn is_plain_json(request: &HttpRequest) -> bool {
+/// Whether the body is said to be of this type, in UTF-8, not compressed.
+fn is_plain(request: &HttpRequest, wanted: &str) -> bool {
     let headers = request.headers();
     let encoded = headers
         .get_all(header::CONTENT_ENCODING)
@@ -88,12 +105,12 @@ fn is_plain_json(request: &HttpRequest) -> bool {
         return false;
     };
     let mut parts = content_type.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|mime| mime.eq_ignore_ascii_case("application/json"));
+    let is_wanted = parts.next().is_some_and(|mime| mime.eq_ignore_ascii_case(wanted));
     let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
             value.trim_matches('"').eq_ignore_ascii_case("utf-8")
         }
         _ => true,
     });
-    is_json && is_utf8 && !encoded
+    is_wanted && is_utf8 && !encoded
 }

@@ -83,8 +83,8 @@ impl HttpCookiePolicy {
     }
 }
 
-/// The values of all cookies of this name (RFC 6265 §5.4), by any number of headers.
-fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+/// All cookies, names and values (RFC 6265 §5.4), by any number of headers.
+pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     headers
         .get_all(header::COOKIE)
         .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'))
@@ -92,8 +92,12 @@ fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a
             let end = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
             (pair[..end].trim_ascii(), pair.get(end + 1..).unwrap_or_default().trim_ascii())
         })
-        .filter(move |(found, _)| *found == name.as_bytes())
-        .map(|(_, value)| value)
+}
+
+/// The values of all cookies of this name.
+fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    let named = pairs(headers).filter(move |(found, _)| *found == name.as_bytes());
+    named.map(|(_, value)| value)
 }
 
 /// The token in the cookie of this name; an empty one holds none.

@@ -73,6 +73,8 @@ error_table! {
     REDIRECT_URI_NOT_ALLOWED = BAD_REQUEST, "REDIRECT_URI_NOT_ALLOWED", "The redirect URI is not allowed for this provider.";
     /// A cookie came twice.
     DUPLICATE_COOKIE = BAD_REQUEST, "DUPLICATE_COOKIE", "A session cookie was sent twice; it has been cleared. Please try again.";
+    /// The logout token is none of the provider's, or came before.
+    INVALID_LOGOUT_TOKEN = BAD_REQUEST, "INVALID_LOGOUT_TOKEN", "The logout token is invalid, expired, or was used before.";
     /// The provider, or we, refused the code.
     INVALID_AUTH_CODE = UNAUTHORIZED, "INVALID_AUTH_CODE", "The provided authorization code is invalid or expired.";
     /// The ID token is refused.
@@ -101,6 +103,10 @@ error_table! {
     NOT_ACCEPTABLE = NOT_ACCEPTABLE, "NOT_ACCEPTABLE", "Answers are application/json, which the Accept header rules out.";
     /// The body came too slowly.
     REQUEST_TIMEOUT = REQUEST_TIMEOUT, "REQUEST_TIMEOUT", "The request took too long to arrive.";
+    /// The identity is linked to another user.
+    IDENTITY_TAKEN = CONFLICT, "IDENTITY_TAKEN", "This identity belongs to another account.";
+    /// The identity is the only one.
+    LAST_IDENTITY = CONFLICT, "LAST_IDENTITY", "This is the only identity to sign in with; link another one first.";
     /// The body is too large.
     PAYLOAD_TOO_LARGE = PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The request body is too large.";
     /// Not JSON, or compressed.
@@ -121,6 +127,8 @@ error_table! {
     PROVIDER_UNAVAILABLE = SERVICE_UNAVAILABLE, "PROVIDER_UNAVAILABLE", "The identity provider cannot be reached.";
     /// The store cannot be reached.
     STORE_UNAVAILABLE = SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE", "Sessions cannot be stored at the moment.";
+    /// The operator's user system cannot be asked for roles.
+    ROLES_UNAVAILABLE = SERVICE_UNAVAILABLE, "ROLES_UNAVAILABLE", "The roles of this account cannot be looked up at the moment.";
     /// Too many requests at once.
     OVERLOADED = SERVICE_UNAVAILABLE, "OVERLOADED", "The server is busy. Please try again.";
     /// The provider did not answer in time.
@@ -300,6 +308,12 @@ impl From<AuthError> for ApiError {
             | AuthError::RefreshTokenReused
             | AuthError::SessionRevoked(_)
             | AuthError::NoSuchSession
+            | AuthError::IdentityTaken
+            | AuthError::LastIdentity
+            | AuthError::NoSuchIdentity
+            | AuthError::InvalidLogoutToken(_)
+            | AuthError::RolesUnavailable(_)
+            | AuthError::Seal(_)
             | AuthError::IdempotencyKeyReused
             | AuthError::Signing(_)
             | AuthError::TokenTooLarge { .. }
@@ -330,7 +344,9 @@ pub(super) fn from_framework(status: StatusCode, detail: String) -> ApiError {
 #[cfg(test)]
 mod tests {
     use mintgate_domain::model::RevokeReason;
-    use mintgate_domain::ports::{CookieTooLarge, ProviderError, SigningError};
+    use mintgate_domain::ports::{
+        CookieTooLarge, ProviderError, RoleLookupError, SealError, SigningError,
+    };
 
     use super::*;
 
@@ -351,6 +367,12 @@ mod tests {
             AuthError::RefreshTokenReused,
             AuthError::SessionRevoked(RevokeReason::Logout),
             AuthError::NoSuchSession,
+            AuthError::IdentityTaken,
+            AuthError::LastIdentity,
+            AuthError::NoSuchIdentity,
+            AuthError::InvalidLogoutToken(text()),
+            AuthError::RolesUnavailable(RoleLookupError(text())),
+            AuthError::Seal(SealError(text())),
             AuthError::IdempotencyKeyReused,
             AuthError::Signing(SigningError::Failed(text())),
             AuthError::Signing(SigningError::KeysUnavailable(text())),
@@ -361,6 +383,8 @@ mod tests {
             },
             AuthError::Provider(ProviderError::CodeRefused(text())),
             AuthError::Provider(ProviderError::IdTokenRefused(text())),
+            AuthError::Provider(ProviderError::LogoutTokenRefused(text())),
+            AuthError::Provider(ProviderError::RefreshRefused(text())),
             AuthError::Provider(ProviderError::Misbehaved(text())),
             AuthError::Provider(ProviderError::Unreachable(text())),
             AuthError::Provider(ProviderError::TimedOut(text())),

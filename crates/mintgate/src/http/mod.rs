@@ -1,5 +1,6 @@
 //! The public listener: routes, and the envelope every request goes through.
 
+mod backchannel;
 mod background;
 mod body;
 mod client;
@@ -8,15 +9,19 @@ mod credential;
 mod envelope;
 mod error;
 mod idempotency;
+mod identities;
 mod issued;
 mod json;
 mod jwks;
+mod login;
+mod login_cookies;
 mod logout;
 mod metadata;
 mod origin;
 mod public_document;
 mod refresh;
 mod sessions;
+mod sign_in;
 mod token;
 
 use std::sync::Arc;
@@ -26,7 +31,9 @@ use std::time::Duration;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
-use mintgate_domain::{IssueTokens, OwnSessions, RefreshSession};
+use mintgate_domain::{
+    BeginLogin, Identities, IssueTokens, OwnSessions, ProviderLogout, RefreshSession,
+};
 use tokio::runtime::Handle;
 
 pub use cookies::HttpCookiePolicy;
@@ -36,6 +43,7 @@ pub use error::{ApiError, ErrorKind};
 use crate::metrics::PrometheusMetrics;
 use crate::settings::Settings;
 use idempotency::Turns;
+use login_cookies::LoginCookies;
 use metadata::Metadata;
 use origin::OriginPolicy;
 
@@ -53,6 +61,7 @@ impl RequestId {
 pub struct AppState {
     parts: AppParts,
     origins: OriginPolicy,
+    logins: LoginCookies,
     metadata: Metadata,
     turns: Turns,
     trusted_proxies: Vec<ipnet::IpNet>,
@@ -64,12 +73,18 @@ pub struct AppState {
 
 /// The ports and use cases behind the routes.
 pub struct AppParts {
+    /// The use case behind `POST /api/v1/auth/login`.
+    pub begin_login: Arc<BeginLogin>,
     /// The use case behind `POST /api/v1/auth/token`.
     pub issue: Arc<IssueTokens>,
     /// The use case behind `POST /api/v1/auth/refresh`.
     pub refresh: Arc<RefreshSession>,
     /// The use case behind what callers do with their own sessions.
     pub own_sessions: Arc<OwnSessions>,
+    /// The use case behind what callers do with their own identities.
+    pub identities: Arc<Identities>,
+    /// The use case behind the providers' back-channel logout.
+    pub provider_logout: Arc<ProviderLogout>,
     /// Where it runs: a runtime that outlives the HTTP workers.
     pub runtime: Handle,
     /// The keys behind `/.well-known/jwks.json`.
@@ -93,6 +108,7 @@ impl AppState {
                 &settings.server.public_url,
                 settings.cors.allowed_origins.clone(),
             ),
+            logins: LoginCookies::new(&settings.cookies),
             metadata: Metadata::new(settings),
             turns: Turns::default(),
             trusted_proxies: settings.server.trusted_proxies.clone(),
@@ -124,6 +140,8 @@ impl Drop for InFlight {
 pub fn routes(config: &mut ServiceConfig) {
     let auth = |path: &str| web::resource(format!("/api/v1/auth/{path}"));
     config
+        .service(methods(auth("login").post(login::begin), "POST"))
+        .service(readable("/api/v1/auth/providers", login::providers))
         .service(methods(auth("token").post(token::issue), "POST"))
         .service(methods(auth("refresh").post(refresh::refresh), "POST"))
         .service(methods(auth("logout").post(logout::log_out), "POST"))
@@ -134,6 +152,12 @@ pub fn routes(config: &mut ServiceConfig) {
             web::resource("/api/v1/auth/sessions/{sid}").delete(sessions::end),
             "DELETE",
         ))
+        .service(methods(
+            auth("identities").get(identities::list).head(identities::list).post(identities::link),
+            "GET, HEAD, POST",
+        ))
+        .service(methods(auth("identities/{id}").delete(identities::unlink), "DELETE"))
+        .service(methods(auth("backchannel-logout/{provider}").post(backchannel::log_out), "POST"))
         .service(readable("/.well-known/jwks.json", jwks::show));
     for path in metadata::ROUTES {
         config.service(readable(path, metadata::show));

@@ -35,7 +35,9 @@ pub(super) async fn refresh(
     let token = Arc::new(token);
     let (refresh, shown) = (Arc::clone(&state.parts.refresh), Arc::clone(&token));
     let refreshing = async move { refresh.refresh(&shown, delivery).await };
-    match background::run(&state.parts.runtime, refreshing).await {
+    // To its end: a provider that was asked again may have given a new refresh token, and the old
+    // one be good no more.
+    match background::run_detached(&state.parts.runtime, refreshing).await {
         Ok(tokens) => {
             LogFields::update(&request, |fields| fields.of_tokens(&tokens));
             Ok(issued::answer("Tokens refreshed successfully.", &tokens))

@@ -9,10 +9,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use mintgate_domain::SecretText;
 use mintgate_domain::model::Timestamp;
-use mintgate_domain::ports::{Clock, Housekeeping, KeyRepo, StoreError};
+use mintgate_domain::ports::{Clock, Housekeeping, KeyRepo, StoreError, TokenSeal};
 use mintgate_signer_jose::{
     Algorithm, FixedKeys, KeyChange, KeyDirectory, KeyEncryptionKey, KeyInfo, KeyRing,
-    KeyRingConfig, KeyRingError, KeySeal, SigningKey,
+    KeyRingConfig, KeyRingError, KeySeal, SealedTokens, SigningKey,
 };
 use time::format_description::well_known::Rfc3339;
 
@@ -60,6 +60,17 @@ pub(crate) fn open(
     };
     let ring = KeyRing::new(config, repo, seal, fixed, clock);
     ring.map(Arc::new).map_err(|error| explained(error, keys))
+}
+
+/// Who encrypts the providers' refresh tokens: the key that encrypts the ring's in the store.
+///
+/// # Errors
+/// If there is no such key, or it is none.
+pub(crate) fn token_seal(settings: &Settings) -> anyhow::Result<Arc<dyn TokenSeal>> {
+    let text = settings.keys.encryption_key.as_ref();
+    let text = text.context("keys.encryption_key is needed to keep providers' refresh tokens")?;
+    let key = KeyEncryptionKey::from_text(text).context("keys.encryption_key")?;
+    Ok(Arc::new(SealedTokens::new(key)))
 }
 
 fn fixed(

@@ -1,10 +1,11 @@
 //! Environment variables laid over the file: `MINTGATE__SECTION__KEY`, and
-//! `MINTGATE__PROVIDERS__ID__KEY` for a provider, by its id in upper case with `_` for `-`.
+//! `MINTGATE__PROVIDERS__ID__KEY` for a provider, by its id in upper case with `_` for `-`; a section
+//! in a section is one more segment.
 
 use std::ffi::OsString;
 
 use super::mistakes::Mistake;
-use super::source::{Node, Origin, Table, Value};
+use super::source::{Node, Origin, Shape, Table, Value};
 use super::unknown::{PROVIDERS, nearest};
 
 /// What our variables begin with.
@@ -53,16 +54,43 @@ pub(super) fn overlay(
                 "write MINTGATE__SECTION__KEY, or MINTGATE__PROVIDERS__ID__KEY for a provider",
             )),
             Some((section, key)) => {
-                let at = root.entry(section.to_owned()).or_insert_with(|| Node {
-                    value: Value::Table(Table::new()),
-                    origin: Origin::Env(variable.name.clone()),
-                });
-                insert(at, key, variable);
+                let at = enter(root, section, &variable.name);
+                mistakes.extend(put(at, key, variable));
             }
         }
     }
     mistakes.extend(overlay_providers(root, unplaced));
     mistakes
+}
+
+/// Puts a variable into a section, or into a section in that one.
+fn put(at: &mut Node, key: &str, variable: Variable) -> Option<Mistake> {
+    let Some((inner, rest)) = key.split_once("__") else {
+        insert(at, key, variable);
+        return None;
+    };
+    // A section that is no table is told when it is read.
+    let Value::Table(table) = &mut at.value else { return None };
+    let inner = enter(table, inner, &variable.name);
+    if !matches!(inner.value, Value::Table(_)) {
+        let problem = "It names a part of something that has no such parts.";
+        let fix = "set all of it in one variable, whose name ends where the part begins";
+        return Some(mistake(variable.name, problem, fix));
+    }
+    put(inner, rest, variable)
+}
+
+/// The table of this name, made if it is not there; one that a variable holds is read.
+fn enter<'t>(table: &'t mut Table, name: &str, variable: &str) -> &'t mut Node {
+    let node = table.entry(name.to_owned()).or_insert_with(|| Node {
+        value: Value::Table(Table::new()),
+        origin: Origin::Env(variable.to_owned()),
+    });
+    if let Value::Variable(_) = node.value {
+        let text = std::mem::replace(&mut node.value, Value::Flag(false));
+        node.value = text.shaped(Shape::Table, &node.origin);
+    }
+    node
 }
 
 /// The ids of the configured providers, whether they are well-formed or not.

@@ -1,5 +1,8 @@
 //! The declaration of a key: its name, what it means, and what holds where it is not set.
 
+use std::borrow::Cow;
+
+use super::mistakes::Flaw;
 use super::source::{Node, Origin, Value};
 
 /// One key of a section. The reader, `config print` and the reference all work from it.
@@ -7,10 +10,12 @@ pub(super) struct Key {
     /// The name in the file.
     pub name: &'static str,
     /// What it means: Markdown for the reference.
-    pub doc: &'static str,
+    pub doc: Cow<'static, str>,
     /// Whether the value is never shown.
     pub secret: bool,
     pub(super) fallback: Fallback,
+    /// Why it means nothing here, if it does not: it is a mistake to set it then.
+    pub(super) barred: Option<Flaw>,
 }
 
 /// What holds where a key is not set.
@@ -26,8 +31,9 @@ pub(super) enum Fallback {
 }
 
 /// Declares a key; optional until told otherwise.
-pub(super) fn key(name: &'static str, doc: &'static str) -> Key {
-    Key { name, doc, secret: false, fallback: Fallback::Nothing("none") }
+pub(super) fn key(name: &'static str, doc: impl Into<Cow<'static, str>>) -> Key {
+    let fallback = Fallback::Nothing("none");
+    Key { name, doc: doc.into(), secret: false, fallback, barred: None }
 }
 
 impl Key {
@@ -49,6 +55,11 @@ impl Key {
     /// What it means that the key is not set.
     pub(super) fn or_nothing(self, shown: &'static str) -> Self {
         Self { fallback: Fallback::Nothing(shown), ..self }
+    }
+
+    /// The key means nothing here, if there is a flaw in setting it.
+    pub(super) fn barred(self, flaw: Option<Flaw>) -> Self {
+        Self { barred: flaw, ..self }
     }
 
     /// The value is never shown.
@@ -103,7 +114,13 @@ impl From<bool> for Value {
 
 impl<const N: usize> From<[&str; N]> for Value {
     fn from(texts: [&str; N]) -> Self {
-        let node = |text: &str| Node { value: text.into(), origin: Origin::Unset };
-        Self::List(texts.into_iter().map(node).collect())
+        Self::from(texts.as_slice())
+    }
+}
+
+impl From<&[&str]> for Value {
+    fn from(texts: &[&str]) -> Self {
+        let node = |text: &&str| Node { value: (*text).into(), origin: Origin::Unset };
+        Self::List(texts.iter().map(node).collect())
     }
 }

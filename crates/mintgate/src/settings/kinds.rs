@@ -149,9 +149,12 @@ impl Section<'_> {
         if in_file && !given {
             key.fallback = Fallback::Nothing("");
         }
+        let barred = key.barred.clone();
         let direct = self.take(key, Shape::Text, kind);
-        let path = self.take_file(name, &file_key);
+        let path = self.take_file(name, &file_key, barred.as_ref());
         let (text, source) = match (direct.map(|n| n.value), path) {
+            // A key that is not for here is a mistake already, each of the two.
+            (None, None) => return None,
             _ if given && in_file => {
                 let problem = format!("Both {name} and {file_key} are set.");
                 self.blame(&file_key, flaw(problem, "keep one of them"));
@@ -176,7 +179,7 @@ impl Section<'_> {
     }
 
     /// The path in a `…_file` key.
-    fn take_file(&mut self, name: &str, file_key: &str) -> Option<String> {
+    fn take_file(&mut self, name: &str, file_key: &str, barred: Option<&Flaw>) -> Option<String> {
         let node = self.take_raw(file_key);
         let (section, path) = self.place();
         let shown = node.as_ref().map(|node| match &node.value {
@@ -191,10 +194,15 @@ impl Section<'_> {
             kind: "path".to_owned(),
             default: "none".to_owned(),
             doc: format!("A file that holds `{name}`; one newline at its end is dropped."),
+            applies: barred.is_none(),
             value: shown,
             origin: node.as_ref().map_or(Origin::Unset, |n| n.origin.clone()),
         };
         self.record(record);
+        if let (Some(flaw), Some(_)) = (barred, &node) {
+            self.blame(file_key, flaw.clone());
+            return None;
+        }
         if let Value::Text(text) = node?.value {
             return Some(text);
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use super::source::Origin;
 
 /// A value that breaks a rule: what is wrong with it, and what to write instead.
+#[derive(Clone)]
 pub(super) struct Flaw {
     pub problem: String,
     pub fix: String,

@@ -12,7 +12,7 @@ mod sections;
 mod show;
 mod source;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod types;
 mod unknown;
 
@@ -25,6 +25,9 @@ pub use types::*;
 
 use reader::{Reader, Section};
 use source::Table;
+
+const PROVIDERS_DOC: &str = "The identity providers; at least one. Which keys there are depends on \
+the preset, and so do the defaults; a key that means nothing to a preset is a mistake.";
 
 /// What to write where there is no provider at all.
 const FIRST_PROVIDER: &str = "add at least this\n\
@@ -100,13 +103,15 @@ fn read_sections(root: &mut Section<'_>, provider_ids: &[String]) -> Option<Sett
     let refresh = root.section("refresh", "Rotation of refresh tokens.", sections::refresh);
     let cookies = root.section("cookies", "The two cookies.", |s| sections::cookies(s, url));
     let cors = root.section("cors", "Which pages may call.", sections::cors);
+    let login = root.section("login", "Logins that are begun here.", sections::login);
     let roles =
         root.section("roles", "Who gets which roles.", |s| sections::roles(s, provider_ids));
     let limits = root.section("limits", "What clients can take up.", sections::limits);
     let log = root.section("log", "The log, on standard output.", sections::log);
-    let mut ids = Vec::new();
-    let providers = root.tables(unknown::PROVIDERS, "The identity providers; at least one.", |s| {
-        sections::provider(s, &mut ids)
+    let can_seal = keys.as_ref().map(|keys| keys.encryption_key.is_some());
+    let mut neighbours = sections::Neighbours::default();
+    let providers = root.tables(unknown::PROVIDERS, PROVIDERS_DOC, |s| {
+        sections::provider(s, can_seal, &mut neighbours)
     });
     if providers.as_ref().is_some_and(Vec::is_empty) {
         root.missing(unknown::PROVIDERS, FIRST_PROVIDER);
@@ -120,6 +125,7 @@ fn read_sections(root: &mut Section<'_>, provider_ids: &[String]) -> Option<Sett
         refresh: refresh?,
         cookies: cookies?,
         cors: cors?,
+        login: login?,
         roles: roles?,
         limits: limits?,
         log: log?,

@@ -21,6 +21,8 @@ pub(super) struct Record {
     pub default: String,
     /// Its meaning, for the reference.
     pub doc: String,
+    /// Whether it means something here; one that does not is in the reference alone.
+    pub applies: bool,
     /// Its value here as TOML, masked; `None` if it has none.
     pub value: Option<String>,
     /// Where that came from.
@@ -71,7 +73,7 @@ pub(super) struct Section<'r> {
 }
 
 impl Section<'_> {
-    /// Reads the table `[name]`, which may be absent.
+    /// Reads the table `[name]`, which may be absent; `name` is the whole path.
     pub(super) fn section<T>(
         &mut self,
         name: &'static str,
@@ -79,8 +81,13 @@ impl Section<'_> {
         read: impl FnOnce(&mut Section<'_>) -> T,
     ) -> T {
         self.reader.sections.push(SectionDoc { name, doc, repeated: false });
-        let empty = || Node { value: Value::Table(Table::new()), origin: Origin::Unset };
-        let node = self.table.remove(name).unwrap_or_else(empty);
+        let key = name.rsplit('.').next().unwrap_or(name);
+        let node = match self.table.remove(key) {
+            Some(Node { value, origin }) => {
+                Node { value: value.shaped(Shape::Table, &origin), origin }
+            }
+            None => Node { value: Value::Table(Table::new()), origin: Origin::Unset },
+        };
         self.enter(name, name.to_owned(), node, read)
     }
 
@@ -171,9 +178,10 @@ impl Section<'_> {
 
     /// Takes a key's value in the given shape, or notes why there is none.
     pub(super) fn take(&mut self, key: Key, shape: Shape, kind: &str) -> Option<Node> {
-        let Key { name, doc, secret, fallback } = key;
+        let Key { name, doc, secret, fallback, barred } = key;
         let (default, required) = (fallback.shown(), fallback.required());
-        let node = self.table.remove(name).or_else(|| fallback.into_node());
+        let node = self.table.remove(name);
+        let node = if barred.is_some() { node } else { node.or_else(|| fallback.into_node()) };
         let node =
             node.map(|Node { value, origin }| Node { value: value.shaped(shape, &origin), origin });
         let shown = |n: &Node| if secret { show::quoted(show::MASK) } else { show::toml(&n.value) };
@@ -183,10 +191,17 @@ impl Section<'_> {
             name: name.to_owned(),
             kind: kind.to_owned(),
             default,
-            doc: doc.to_owned(),
+            doc: doc.into_owned(),
+            applies: barred.is_none(),
             value: node.as_ref().map(shown),
             origin: node.as_ref().map_or(Origin::Unset, |n| n.origin.clone()),
         });
+        if let Some(flaw) = barred {
+            if node.is_some() {
+                self.blame(name, flaw);
+            }
+            return None;
+        }
         match (node, required) {
             (Some(node), _) if node.value.is(shape) => Some(node),
             (Some(_), _) => {

@@ -74,7 +74,9 @@ pub fn reference() -> String {
 /// The form of a section's variables; a rule has none of its own.
 fn variable(section: &SectionDoc) -> Option<String> {
     match (section.name, section.repeated) {
-        (name, false) => Some(format!("MINTGATE__{}__KEY", name.to_ascii_uppercase())),
+        (name, false) => {
+            Some(format!("MINTGATE__{}__KEY", name.to_ascii_uppercase().replace('.', "__")))
+        }
         (super::unknown::PROVIDERS, true) => Some("MINTGATE__PROVIDERS__ID__KEY".to_owned()),
         (_, true) => None,
     }
@@ -84,7 +86,7 @@ fn variable(section: &SectionDoc) -> Option<String> {
 pub(super) fn effective(records: &[Record]) -> String {
     let mut out = String::new();
     let mut path = "";
-    for record in records {
+    for record in records.iter().filter(|record| record.applies) {
         if record.path != path {
             let separator = if out.is_empty() { "" } else { "\n" };
             // A path of its own, with an index or an id, is one of several.

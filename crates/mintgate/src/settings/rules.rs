@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use mintgate_domain::SecretText;
 use mintgate_domain::model::Role;
 use url::{Host, Url};
 
@@ -21,6 +22,27 @@ pub(super) fn non_empty(text: &str) -> Result<String, Flaw> {
         return Err(flaw("This is empty.", "write a value, or leave the key out"));
     }
     Ok(text.to_owned())
+}
+
+/// `name=value`, both of them written out.
+pub(super) fn pair(text: &str) -> Result<(String, String), Flaw> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err(flaw("This is not a name and a value.", "write \"name=value\"")),
+    }
+}
+
+/// A GUID, in lower case.
+pub(super) fn guid(text: &str) -> Result<String, Flaw> {
+    let is_guid = text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+        && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
+    if !is_guid {
+        let fix = "write a GUID such as \"72f988bf-86f1-41af-91ab-2d7cd011db47\"";
+        return Err(flaw("This is not the id of a tenant.", fix));
+    }
+    Ok(text.to_ascii_lowercase())
 }
 
 /// Whether a host is this machine: `localhost`, 127.0.0.0/8, `::1`.
@@ -69,6 +91,53 @@ fn web_url(text: &str) -> Result<Url, Flaw> {
         return Err(flaw(problem, "write https://"));
     }
     Ok(url)
+}
+
+/// The address of an endpoint: a web address that may have a query (RFC 6749 §3.1 and §3.2).
+pub(super) fn endpoint(text: &str) -> Result<String, Flaw> {
+    web_url(text).map(|_| text.to_owned())
+}
+
+/// The address of something of the operator's own that is asked over HTTP.
+pub(super) fn web_address(text: &str) -> Result<Url, Flaw> {
+    web_url(text)
+}
+
+/// The value of a parameter that stands in the middle of an address: a host, with a port or a path
+/// if there is one, or a part of a path. The second value tells whether it was written with
+/// `http://`, which is for this machine alone.
+pub(super) fn address_part(text: &str) -> Result<(String, bool), Flaw> {
+    let (rest, is_plain) = match text.split_once("://") {
+        Some(("http", rest)) => {
+            web_url(text)?;
+            (rest, true)
+        }
+        Some((scheme, rest)) => {
+            let rest = rest.trim_end_matches('/');
+            let problem = format!("This stands behind https:// already, without {scheme}://.");
+            return Err(flaw(problem, format!("write \"{rest}\"")));
+        }
+        None => (text, false),
+    };
+    let bare = rest.trim_matches('/');
+    if bare.is_empty() {
+        return Err(flaw("This is empty.", "write a value, or leave the key out"));
+    }
+    if bare != rest {
+        let scheme = if is_plain { "http://" } else { "" };
+        let problem = "No slash stands before it or after it.";
+        return Err(flaw(problem, format!("write \"{scheme}{bare}\"")));
+    }
+    Ok((rest.to_owned(), is_plain))
+}
+
+/// A bearer token (RFC 6750 §2.1), as far as a header needs it.
+pub(super) fn bearer_token(text: &str) -> Result<SecretText, Flaw> {
+    if text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(SecretText::new(text));
+    }
+    let problem = "This cannot be sent in a header: it has spaces, or characters beyond ASCII.";
+    Err(flaw(problem, "write the token alone, without Bearer in front"))
 }
 
 /// An issuer identifier: a web address without query (OIDC Discovery §3, RFC 8414 §2),

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mintgate_domain::model::{LostAnswer, ProviderId, Role};
-use mintgate_domain::{Requirement, RoleRule, SecretText};
+use mintgate_domain::{OnLookupFailure, Requirement, RoleRule, SecretText};
+use mintgate_identity_openid::{
+    ClientAuthentication, Dialect, GuardConfig, IssuerRule, OAuth2Endpoints, Preset,
+};
 use url::Url;
 
 pub use mintgate_signer_jose::Algorithm;
@@ -30,6 +33,8 @@ pub struct Settings {
     pub cookies: CookieSettings,
     /// `[cors]`
     pub cors: CorsSettings,
+    /// `[login]`
+    pub login: LoginSettings,
     /// `[roles]`
     pub roles: RoleSettings,
     /// `[limits]`
@@ -177,6 +182,13 @@ pub struct CorsSettings {
     pub allowed_origins: Vec<String>,
 }
 
+/// Logins that are begun here.
+#[derive(Debug, Clone)]
+pub struct LoginSettings {
+    /// How long a person may take at the provider.
+    pub ttl: Duration,
+}
+
 /// Who gets which roles.
 #[derive(Debug, Clone)]
 pub struct RoleSettings {
@@ -184,6 +196,25 @@ pub struct RoleSettings {
     pub default: Vec<Role>,
     /// In addition.
     pub rules: Vec<RoleRule>,
+    /// Whether roles are decided anew at every refresh.
+    pub at_refresh: bool,
+    /// The operator's own user system, if it is asked.
+    pub lookup: Option<RoleLookupSettings>,
+}
+
+/// The operator's own user system, asked over HTTP.
+#[derive(Debug, Clone)]
+pub struct RoleLookupSettings {
+    /// Where.
+    pub url: Url,
+    /// The bearer token it is asked with.
+    pub token: Option<SecretText>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How long an answer is remembered; not at all if zero.
+    pub cache: Duration,
+    /// What becomes of a sign-in that it does not answer.
+    pub on_failure: OnLookupFailure,
 }
 
 /// Bounds on what clients can take up.
@@ -220,28 +251,92 @@ pub struct LogSettings {
 pub struct ProviderSettings {
     /// Its name in requests.
     pub id: ProviderId,
+    /// What a login page calls it.
+    pub display_name: String,
+    /// Which of the known providers it is.
+    pub preset: &'static Preset,
     /// Its issuer identifier, character for character.
     pub issuer: String,
     /// Our client id there.
     pub client_id: String,
-    /// Our secret there; none for a public client.
+    /// Our secret there; none for a public client, or one that proves itself by a key.
     pub client_secret: Option<SecretText>,
     /// The redirect URIs, character for character; never empty.
     pub redirect_uris: Vec<String>,
-    /// The scopes; `openid` among them.
+    /// The scopes.
     pub scopes: Vec<String>,
+    /// What the authorization request says besides, as names and values.
+    pub authorization_parameters: Vec<(String, String)>,
     /// PKCE.
     pub pkce: Requirement,
+    /// How old its word on somebody may become before it is asked again at a refresh; never if `None`.
+    pub recheck: Option<Duration>,
+    /// Whether it may live on private and loopback addresses though it is not configured with one.
+    pub allow_private_network: bool,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long one request may take in all.
+    pub timeout: Duration,
+    /// The limits that keep its trouble from harming anybody else.
+    pub guard: GuardConfig,
+    /// How it is asked.
+    pub kind: ProviderKind,
+}
+
+/// How a provider is asked, and what is to be known for that.
+#[derive(Debug, Clone)]
+pub enum ProviderKind {
+    /// By OpenID Connect with discovery.
+    OpenId(OpenIdSettings),
+    /// By OAuth 2.0 alone.
+    OAuth2(OAuth2Settings),
+}
+
+/// What is configured of OpenID Connect.
+#[derive(Debug, Clone)]
+pub struct OpenIdSettings {
     /// The nonce.
     pub nonce: Requirement,
     /// The ID token algorithms accepted, by their JWS names.
     pub id_token_algorithms: Vec<String>,
     /// Whether userinfo is asked in addition to the ID token.
     pub userinfo: bool,
-    /// Whether it may live on private and loopback addresses though its issuer does not name one.
-    pub allow_private_network: bool,
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// How long one request may take in all.
-    pub timeout: Duration,
+    /// What this provider does in its own way, client authentication included.
+    pub dialect: Dialect,
+}
+
+/// What is configured of OAuth 2.0.
+#[derive(Debug, Clone)]
+pub struct OAuth2Settings {
+    /// How the client authenticates.
+    pub client_authentication: ClientAuthentication,
+    /// What the token request says besides, as names and values.
+    pub token_parameters: Vec<(String, String)>,
+    /// Where it is asked.
+    pub endpoints: OAuth2Endpoints,
+    /// The path to the subject in the user endpoint's answer.
+    pub subject: String,
+    /// More claims, as names and paths.
+    pub claims: Vec<(String, String)>,
+    /// Headers of the requests to the user endpoint, as names and values.
+    pub headers: Vec<(String, String)>,
+}
+
+impl ProviderSettings {
+    /// The issuers that its people's identities may have, and its authorization responses may name:
+    /// the configured one, and those of its tenants.
+    pub fn issuers(&self) -> Vec<String> {
+        let mut issuers = vec![self.issuer.clone()];
+        if let ProviderKind::OpenId(OpenIdSettings { dialect, .. }) = &self.kind
+            && let IssuerRule::Tenants { template, allowed } = &dialect.issuer
+        {
+            issuers.extend(allowed.iter().map(|tenant| template.replace("{tenantid}", tenant)));
+        }
+        issuers
+    }
+
+    /// Whether it answers with ID tokens.
+    pub fn has_id_tokens(&self) -> bool {
+        matches!(self.kind, ProviderKind::OpenId(_))
+    }
 }

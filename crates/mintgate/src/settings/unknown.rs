@@ -2,7 +2,7 @@
 //! shown: a misspelt secret is still a secret.
 
 use super::mistakes::Mistake;
-use super::reader::Reader;
+use super::reader::{Reader, Record};
 use super::source::{Node, Origin, Value};
 
 /// The sections made of tables that have a name of their own in environment variables.
@@ -12,6 +12,8 @@ pub(super) const PROVIDERS: &str = "providers";
 pub(super) struct Unknown {
     /// The section it was found in; empty at the top.
     section: &'static str,
+    /// The same as it is in this configuration, for example `providers[0]`.
+    within: String,
     path: String,
     name: String,
     origin: Origin,
@@ -21,30 +23,34 @@ pub(super) struct Unknown {
 pub(super) fn collect(
     all: &mut Vec<Unknown>,
     section: &'static str,
-    path: &str,
+    within: &str,
     name: String,
     node: Node,
 ) {
-    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+    let path = if within.is_empty() { name.clone() } else { format!("{within}.{name}") };
+    let within = within.to_owned();
     match (node.value, node.origin) {
         (Value::Table(table), Origin::Env(_)) => {
             for (key, child) in table {
                 let path = format!("{path}.{key}");
-                all.push(Unknown { section, path, name: name.clone(), origin: child.origin });
+                let (within, name) = (within.clone(), name.clone());
+                all.push(Unknown { section, within, path, name, origin: child.origin });
             }
         }
-        (_, origin) => all.push(Unknown { section, path, name, origin }),
+        (_, origin) => all.push(Unknown { section, within, path, name, origin }),
     }
 }
 
 /// What to say of it.
 pub(super) fn mistake(unknown: &Unknown, reader: &Reader) -> Mistake {
-    let known = names_in(reader, unknown.section);
+    let known = names_in(reader, unknown.section, Some(&unknown.within));
     let near = nearest(&unknown.name, known.iter().copied());
     let homes: Vec<String> = reader
         .sections
         .iter()
-        .filter(|s| s.name != unknown.section && names_in(reader, s.name).contains(&&*unknown.name))
+        .filter(|s| {
+            s.name != unknown.section && names_in(reader, s.name, None).contains(&&*unknown.name)
+        })
         .map(|s| bracketed(s.name, s.repeated))
         .collect();
     let what = if unknown.section.is_empty() { "section" } else { "key" };
@@ -71,9 +77,13 @@ pub(super) fn mistake(unknown: &Unknown, reader: &Reader) -> Mistake {
     }
 }
 
-/// The keys and subsections of a section; the sections, at the top.
-fn names_in<'a>(reader: &'a Reader, section: &str) -> Vec<&'a str> {
-    let keys = reader.records.iter().filter(|r| r.section == section).map(|r| r.name.as_str());
+/// The keys and subsections of a section; the sections, at the top. `within` is the one of several
+/// whose keys count, as not all of them need have the same.
+fn names_in<'a>(reader: &'a Reader, section: &str, within: Option<&str>) -> Vec<&'a str> {
+    let here = |r: &&Record| {
+        r.section == section && within.is_none_or(|within| r.path == within && r.applies)
+    };
+    let keys = reader.records.iter().filter(here).map(|r| r.name.as_str());
     let sections = reader.sections.iter().filter_map(|s| match s.name.rsplit_once('.') {
         Some((parent, name)) => (parent == section).then_some(name),
         None => section.is_empty().then_some(s.name),

@@ -1,15 +1,21 @@
 //! The whole service over real HTTP: a real provider, real stores, real cryptography.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod begun_login;
 mod common;
 mod csrf;
 mod http;
 mod idempotency;
+mod identities;
 mod login;
 mod logout;
 mod metadata;
+mod presets;
+mod provider_logout;
+mod rechecks;
 mod refresh;
 mod refusals;
 mod replicas;
+mod roles;
 mod secrets;
 mod trouble;

@@ -1,14 +1,15 @@
-//! Keys in a store that must not be able to read, change or move them.
+//! Keys and tokens in a store that must not be able to read, change or move them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use mintgate_domain::SecretText;
-use mintgate_domain::model::{KeyId, KeyRecord, KeyUse};
-use mintgate_domain::ports::KeyRepo;
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, SealedToken, SessionId};
+use mintgate_domain::ports::{KeyRepo, TokenSeal as _};
+use mintgate_domain::{ProviderRefreshToken, SecretText};
 use mintgate_signer_jose::{
-    FixedKeys, KeyEncryptionKey, KeyRingError, KeySeal, RetireOutcome, SealError,
+    FixedKeys, KeyEncryptionKey, KeyRingError, KeySeal, RetireOutcome, SealError, SealedTokens,
 };
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::common::{Replica, World, made_jwk, ring_config};
 
@@ -261,4 +262,184 @@ async fn an_opened_ring_goes_on_when_its_rows_are_tampered_with() {
     world.repo.forge_no_more();
     let outcome = replica.ring.retire(&replica.current(KeyUse::Access).id).await.unwrap();
     assert!(matches!(outcome, RetireOutcome::Replaced(_)));
+}
+
+const REFRESH_TOKEN: &str = "the-provider's-refresh-token";
+
+fn session(number: u128) -> SessionId {
+    SessionId::from_uuid(Uuid::from_u128(number))
+}
+
+fn tokens(byte: u8) -> SealedTokens {
+    SealedTokens::new(key(byte))
+}
+
+fn sealed_token() -> SealedToken {
+    tokens(1).seal(session(7), &ProviderRefreshToken::new(REFRESH_TOKEN)).unwrap()
+}
+
+/// Why it does not open; nothing of the token is in the reason.
+fn unopened(seal: &SealedTokens, session: SessionId, sealed: &str) -> String {
+    let error = seal.open(session, &SealedToken(sealed.to_owned())).unwrap_err().0;
+    assert!(!error.contains("refresh-token") && !error.contains(sealed.get(..9).unwrap_or("?")));
+    error
+}
+
+#[test]
+fn a_token_opens_for_its_session_on_every_replica() {
+    let longest = "é".repeat(4096);
+    for text in [REFRESH_TOKEN, "", "0.AX\u{0}\n{}", &longest] {
+        let sealed = tokens(1).seal(session(7), &ProviderRefreshToken::new(text)).unwrap();
+        assert_eq!(tokens(1).open(session(7), &sealed).unwrap().expose(), text);
+    }
+}
+
+#[test]
+fn case_45_a_sealed_token_says_whose_it_is_and_not_what() {
+    let SealedToken(sealed) = sealed_token();
+    let parts: Vec<&str> = sealed.split('.').collect();
+    let [header, "", iv, ciphertext, tag] = parts.as_slice() else { panic!("{sealed}") };
+    let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+    let expected = json!({
+        "alg": "dir", "enc": "A256GCM", "kid": key(1).name(),
+        "purpose": "provider-refresh-token", "session": session(7).to_string(),
+    });
+    assert_eq!(header, expected);
+    assert_eq!((iv.len(), tag.len()), (16, 22));
+    let ciphertext = URL_SAFE_NO_PAD.decode(ciphertext).unwrap();
+    assert_eq!(ciphertext.len(), REFRESH_TOKEN.len());
+    assert!(!ciphertext.windows(4).any(|window| REFRESH_TOKEN.as_bytes().starts_with(window)));
+}
+
+#[test]
+fn the_same_token_is_never_sealed_the_same_way_twice() {
+    let mut ivs: Vec<String> =
+        (0..100).map(|_| sealed_token().0.split('.').nth(2).unwrap().to_owned()).collect();
+    ivs.sort();
+    ivs.dedup();
+    assert_eq!(ivs.len(), 100);
+}
+
+#[test]
+fn a_token_of_another_session_is_refused() {
+    let SealedToken(sealed) = sealed_token();
+    let error = unopened(&tokens(1), session(8), &sealed);
+    assert!(error.contains("it belongs to another row"), "{error}");
+    // Nor does it help to say that it is this one's.
+    let (header, rest) = sealed.split_once('.').unwrap();
+    let header = String::from_utf8(URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+    let header = header.replace(&session(7).to_string(), &session(8).to_string());
+    let moved = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header));
+    let error = unopened(&tokens(1), session(8), &moved);
+    assert!(error.contains("it does not open with the key it names"), "{error}");
+}
+
+#[test]
+fn a_token_under_another_key_is_told_by_the_names_of_the_keys() {
+    let SealedToken(sealed) = sealed_token();
+    let error = unopened(&tokens(2), session(7), &sealed);
+    for part in [key(1).name(), key(2).name()] {
+        assert!(error.contains(part), "{error}");
+    }
+    let (header, rest) = sealed.split_once('.').unwrap();
+    let header = String::from_utf8(URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
+    let renamed = URL_SAFE_NO_PAD.encode(header.replace(key(1).name(), key(2).name()));
+    let error = unopened(&tokens(2), session(7), &format!("{renamed}.{rest}"));
+    assert!(error.contains("it does not open with the key it names"), "{error}");
+}
+
+#[test]
+fn a_sealed_token_that_was_changed_is_refused() {
+    let SealedToken(sealed) = sealed_token();
+    let parts: Vec<&str> = sealed.split('.').collect();
+    let [header, _, iv, ciphertext, tag] = parts.as_slice() else { panic!("no compact JWE") };
+    let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
+    let mut changed = Vec::new();
+    // Every bit of what is encrypted, drawn and authenticated.
+    for (number, part) in parts.iter().enumerate().skip(2) {
+        for bit in 0..decode(part).len() * 8 {
+            let mut bytes = decode(part);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let mut parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+            parts[number] = URL_SAFE_NO_PAD.encode(bytes);
+            changed.push(parts.join("."));
+        }
+    }
+    for bytes in 0..16 {
+        let cut = URL_SAFE_NO_PAD.encode(&decode(tag)[..bytes]);
+        changed.push(format!("{header}..{iv}.{ciphertext}.{cut}"));
+    }
+    let decoded = String::from_utf8(decode(header)).unwrap();
+    for (from, to) in [
+        ("A256GCM", "A128GCM"),
+        ("A256GCM", "A256CBC-HS512"),
+        ("\"dir\"", "\"A256KW\""),
+        ("\"dir\"", "\"none\""),
+        ("\"dir\"", "[\"dir\"]"),
+        ("provider-refresh-token", "something-else"),
+        ("\"purpose\"", "\"purposes\""),
+        ("{", "{\"cty\":\"jwk+json\","),
+        ("{", "{\"zip\":\"DEF\","),
+        ("{", "{\"crit\":[\"x\"],\"x\":1,"),
+        ("{", "{\"alg\":\"none\","),
+        ("{", "{ "),
+        ("{", "["),
+    ] {
+        assert!(decoded.contains(from), "{decoded}");
+        let header = URL_SAFE_NO_PAD.encode(decoded.replacen(from, to, 1));
+        changed.push(format!("{header}..{iv}.{ciphertext}.{tag}"));
+    }
+    changed.extend([
+        String::new(),
+        "....".to_owned(),
+        REFRESH_TOKEN.to_owned(),
+        format!("{header}..{iv}.{ciphertext}"),
+        format!("{header}..{iv}.{ciphertext}.{tag}."),
+        format!("{header}..{iv}..{tag}"),
+        format!("{header}...{ciphertext}.{tag}"),
+        format!("{header}.AAAA.{iv}.{ciphertext}.{tag}"),
+        format!("..{iv}.{ciphertext}.{tag}"),
+        format!("{sealed}="),
+        format!(" {sealed}"),
+    ]);
+    for forged in changed {
+        let opened = tokens(1).open(session(7), &SealedToken(forged.clone()));
+        assert!(opened.is_err(), "{forged}");
+    }
+    assert_eq!(tokens(1).open(session(7), &sealed_token()).unwrap().expose(), REFRESH_TOKEN);
+}
+
+#[tokio::test]
+async fn a_sealed_key_is_no_token_and_a_sealed_token_no_key() {
+    let world = sealed_world().await;
+    for record in world.repo.store.list_keys().await.unwrap() {
+        let error = unopened(&tokens(1), session(7), record.material.expose());
+        assert!(error.contains("its header is not one of ours"), "{error}");
+    }
+    let SealedToken(sealed) = sealed_token();
+    world.repo.forge(move |records| records[0].material = SecretText::new(sealed.clone()));
+    let error = why(refusal(&world).await);
+    assert_eq!(error, SealError::NotThis("its header is not one of ours"));
+    // Not even one that holds a key.
+    let plain = made_jwk(mintgate_signer_jose::Algorithm::Es256).await;
+    let SealedToken(sealed) =
+        tokens(1).seal(session(7), &ProviderRefreshToken::new(plain)).unwrap();
+    world.repo.forge(move |records| records[0].material = SecretText::new(sealed.clone()));
+    assert!(matches!(why(refusal(&world).await), SealError::NotThis(_)));
+}
+
+#[test]
+fn a_token_of_any_length_is_not_sealed_nor_opened() {
+    let seal = tokens(1);
+    let long = ProviderRefreshToken::new("x".repeat(8 * 1024 + 1));
+    assert_eq!(seal.seal(session(7), &long).unwrap_err().0, "it is longer than 8192 bytes");
+    let SealedToken(sealed) = sealed_token();
+    let error = unopened(&seal, session(7), &format!("{sealed}{}", "A".repeat(12 * 1024)));
+    assert_eq!(error, "it is too long to be one");
+}
+
+#[test]
+fn what_seals_tokens_shows_no_key() {
+    let shown = format!("{:?}", tokens(7));
+    assert!(shown.contains(key(7).name()) && !shown.contains("7, 7"), "{shown}");
 }

@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use crate::harness::{config, migrated, read, session, somebody_waits_for_a_lock, store};
+use crate::harness::{
+    config, linking, migrated, order, read, renewal, session, somebody_waits_for_a_lock, store,
+};
 use futures_util::future::join_all;
 use mintgate_domain::SecretText;
-use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, RevokeReason};
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, RevokeReason, SealedToken};
 use mintgate_domain::ports::{
-    EndOutcome, Housekeeping, KeyRepo, OpenOutcome, RefreshTokenRepo, RotateOutcome, StoreError,
-    StoreHealth, SweepStep, UserDirectory,
+    EndOutcome, Housekeeping, KeyRepo, LinkOutcome, OpenOutcome, ProviderLogoutOutcome,
+    RefreshTokenRepo, RotateOutcome, StoreError, StoreHealth, SweepStep, UnlinkOutcome,
+    UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_store_postgres::{PgConfig, PgStore};
 use mintgate_testkit::cut_proxy::CutProxy;
-use mintgate_testkit::openings::{NOW, Openings, identity, repeatable};
+use mintgate_testkit::openings::{NOW, Openings, identity, repeatable, single_use};
 use mintgate_testkit::postgres::TestDatabase;
 use mintgate_testkit::rotations::rotation;
 use tokio::time::timeout;
@@ -217,6 +220,93 @@ async fn case_53_an_opening_with_a_key_whose_answer_is_lost_after_the_commit_is_
     assert_eq!(store.open_session(&again).await, Ok(OpenOutcome::IdempotencyKeyTaken));
     let live = store.live_sessions(opening.owner.user_id(), NOW, 9).await.unwrap();
     assert_eq!(live.iter().map(|session| session.id).collect::<Vec<_>>(), [opening.session.id]);
+}
+
+#[tokio::test]
+async fn case_53_a_link_whose_answer_is_lost_after_the_commit_is_linked() {
+    let network = broken_network().await;
+    let store = store(&network.config);
+    let ada = session(&store, &Openings::default(), "ada").await.user;
+    let mark = Some(single_use("ada"));
+    let other = linking(&identity("other"));
+    let done = "SELECT FROM single_use_marks";
+    let call = store.link_identity(ada, &other, mark);
+    let outcome = network.loses_the_answer("external_identities", done, call).await;
+    assert_eq!(outcome, Ok(LinkOutcome::LinkedBefore));
+    assert_eq!(store.identities(ada).await.unwrap().len(), 2);
+    // For everybody else the sign-in is used up.
+    assert_eq!(store.link_identity(ada, &other, mark).await, Ok(LinkOutcome::Replayed));
+
+    // What is not linked is not said to be.
+    let third = linking(&identity("third"));
+    let call = store.link_identity(ada, &third, mark);
+    let outcome = network.loses_the_answer("external_identities", "SELECT", call).await;
+    assert_eq!(outcome, Ok(LinkOutcome::Replayed));
+    assert_eq!(store.find_user(&identity("third")).await, Ok(None));
+}
+
+#[tokio::test]
+async fn case_53_an_unlinking_whose_answer_is_lost_after_the_commit_is_done_once() {
+    let network = broken_network().await;
+    let store = store(&network.config);
+    let openings = Openings::default();
+    let first = session(&store, &openings, "ada").await;
+    let (ada, other, reason) = (first.user, identity("other"), RevokeReason::Logout);
+    store.link_identity(ada, &linking(&other), None).await.unwrap();
+    store.open_session(&openings.existing_with(ada, other.clone())).await.unwrap();
+    let done = "SELECT FROM sessions WHERE revoked_at IS NOT NULL";
+    let call = store.unlink_identity(ada, &other, first.id, reason, NOW);
+    let outcome = network.loses_the_answer("external_identities", done, call).await;
+    assert_eq!(outcome, Ok(UnlinkOutcome::Unlinked { ended: 1 }));
+    // Who asks for it anew does not have it.
+    let again = store.unlink_identity(ada, &other, first.id, reason, NOW).await;
+    assert_eq!(again, Ok(UnlinkOutcome::Unknown));
+}
+
+#[tokio::test]
+async fn case_53_an_order_whose_answer_is_lost_after_the_commit_is_carried_out_once() {
+    let network = broken_network().await;
+    let store = store(&network.config);
+    session(&store, &Openings::default(), "ada").await;
+    let done = "SELECT FROM single_use_marks";
+    let first = order(Some("ada"), None, "first");
+    let call = store.end_provider_sessions(&first, NOW);
+    let outcome = network.loses_the_answer("sessions", done, call).await;
+    assert_eq!(outcome, Ok(ProviderLogoutOutcome::Ended(1)));
+    let again = store.end_provider_sessions(&first, NOW).await;
+    assert_eq!(again, Ok(ProviderLogoutOutcome::Replayed));
+
+    // Where nothing was there to be ended, nothing tells it from another's.
+    let done = "SELECT FROM single_use_marks OFFSET 1";
+    let second = order(Some("ada"), None, "second");
+    let later = NOW + Duration::from_secs(1);
+    let call = store.end_provider_sessions(&second, later);
+    let outcome = network.loses_the_answer("sessions", done, call).await;
+    assert_eq!(outcome, Ok(ProviderLogoutOutcome::Replayed));
+}
+
+#[tokio::test]
+async fn case_53_asking_a_provider_again_survives_lost_answers() {
+    let network = broken_network().await;
+    let store = store(&network.config);
+    let mut opening = Openings::default().new_user(identity("ada"));
+    opening.upstream = Some(SealedToken("old".to_owned()));
+    store.open_session(&opening).await.unwrap();
+    let (id, lease) = (opening.session.id, NOW + Duration::from_mins(1));
+    let done = "SELECT FROM upstream_tokens WHERE claimed_until IS NOT NULL";
+    let call = store.claim_upstream(id, NOW, NOW, lease);
+    // Taken, and lost: after the lease it is there again.
+    assert_eq!(network.loses_the_answer("upstream_tokens", done, call).await, Ok(None));
+    let claimed = store.claim_upstream(id, NOW, lease, lease).await;
+    assert_eq!(claimed, Ok(Some(SealedToken("old".to_owned()))));
+
+    let done = "SELECT FROM upstream_tokens WHERE sealed = 'new'";
+    let renewal = renewal("new", lease);
+    let call = store.keep_upstream(id, &renewal);
+    assert_eq!(network.loses_the_answer("upstream_tokens", done, call).await, Ok(()));
+    assert_eq!(Some(read(&store, id).await.claimed_roles), renewal.claimed_roles);
+    let claimed = store.claim_upstream(id, lease, lease, lease).await;
+    assert_eq!(claimed, Ok(renewal.token));
 }
 
 #[tokio::test]

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::SecretText;
-use mintgate_domain::model::{Session, SessionId, SessionOpening, Timestamp, UserId};
-use mintgate_domain::ports::{OpenOutcome, RefreshTokenRepo};
+use mintgate_domain::model::{
+    ExternalIdentity, NewIdentity, ProviderId, Role, SealedToken, Session, SessionId,
+    SessionOpening, Timestamp, UserId,
+};
+use mintgate_domain::ports::{LogoutOrder, OpenOutcome, RefreshTokenRepo, UpstreamRenewal};
+use mintgate_domain::{SecretText, TokenHash};
 use mintgate_store_postgres::{PgConfig, PgStore};
-use mintgate_testkit::openings::{Openings, identity};
+use mintgate_testkit::openings::{NOW, Openings, identity};
 use mintgate_testkit::postgres::TestDatabase;
 use mintgate_testkit::{Dump, ManualClock, NoMetrics, Store, StoreUnderTest};
 use tokio_postgres::Client;
@@ -61,6 +64,28 @@ pub(crate) async fn session(store: &PgStore, openings: &Openings, subject: &str)
 
 pub(crate) async fn read(store: &PgStore, id: SessionId) -> Session {
     store.find_session(id).await.unwrap().expect("a session")
+}
+
+/// An identity to be linked now.
+pub(crate) fn linking(identity: &ExternalIdentity) -> NewIdentity {
+    NewIdentity { identity: identity.clone(), provider: ProviderId::new("other"), now: NOW }
+}
+
+/// An order of the tests' provider; orders of one name are one.
+pub(crate) fn order(subject: Option<&str>, session: Option<&str>, name: &str) -> LogoutOrder {
+    LogoutOrder {
+        issuer: identity("").issuer,
+        subject: subject.map(str::to_owned),
+        session: session.map(str::to_owned),
+        id: TokenHash::of(name),
+        expires_at: NOW + Duration::from_mins(2),
+    }
+}
+
+/// The provider gave a new token, and claims that give a role.
+pub(crate) fn renewal(token: &str, at: Timestamp) -> UpstreamRenewal {
+    let claimed_roles = Some(vec![Role::new(token)]);
+    UpstreamRenewal { token: Some(SealedToken(token.to_owned())), claimed_roles, at }
 }
 
 /// Returns as soon as a statement in this database waits for a lock.

@@ -5,10 +5,12 @@
 mod contract;
 mod faults;
 mod harness;
+mod identities;
 mod oracle;
 mod rotation;
 mod schema;
 mod statements;
 mod storage;
 mod tls;
+mod upgrade;
 mod upkeep;

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mintgate_domain::model::{
-    LostAnswer, PresentedRefresh, RevokeReason, Rotation, Session, UserId,
+    LostAnswer, PresentedRefresh, RevokeReason, Role, Rotation, SealedToken, Session, SessionId,
+    UserId,
 };
-use mintgate_domain::ports::{EndOutcome, RefreshTokenRepo, RotateOutcome, StoreError};
+use mintgate_domain::ports::{
+    EndOutcome, LinkOutcome, RefreshTokenRepo, RotateOutcome, StoreError, UpstreamTokenRepo,
+    UserDirectory,
+};
 use mintgate_store_postgres::PgStore;
 use mintgate_testkit::openings::{NOW, Openings, identity};
 use mintgate_testkit::rotations::{WINDOW, presenting, rotation, token_of};
@@ -16,8 +20,8 @@ use mintgate_testkit::{ManualClock, NoMetrics, StoreUnderTest};
 use tokio_postgres::Client;
 
 use crate::harness::{
-    PgUnderTest, config, everything_is_executed, fresh_store, opened, read, session,
-    somebody_waits_for_a_lock, store,
+    PgUnderTest, config, everything_is_executed, fresh_store, linking, opened, order, read,
+    renewal, session, somebody_waits_for_a_lock, store,
 };
 
 /// What the rotation of a session that was rotated once meets: the session, and a connection that
@@ -32,7 +36,9 @@ struct Meeting {
 async fn meeting() -> Meeting {
     let test = fresh_store().await;
     let openings = Openings::default();
-    let opened = session(&test.store, &openings, "ada").await;
+    let mut opening = openings.new_user(identity("ada"));
+    opening.upstream = Some(SealedToken("sealed".to_owned()));
+    let opened = opened(&test.store, &opening).await;
     let first = token_of(&opened.refresh);
     let RotateOutcome::Rotated(before) = test.store.rotate(&rotation(&opened, NOW)).await.unwrap()
     else {
@@ -151,6 +157,30 @@ async fn of_two_that_supersede_a_lost_successor_the_second_gets_what_the_first_m
 }
 
 #[tokio::test]
+async fn roles_come_with_the_successor_that_is_stored_and_with_no_other() {
+    let meeting = meeting().await;
+    let auditor = || Some(vec![Role::new("auditor")]);
+    let mut late = rotation(&meeting.before, NOW);
+    late.roles = auditor();
+    let replayed = meeting.meets(&late, ROTATED_AGAIN).await.unwrap();
+    let after = meeting.after().await;
+    assert_eq!(after.grant, meeting.before.grant);
+    assert_eq!(replayed, RotateOutcome::Replayed(Box::new(after)));
+
+    // The first statement does not match a current token that was lost; the second stores the roles.
+    meeting.test.age_rotation(meeting.before.id, WINDOW * 2).await;
+    let lost = meeting.after().await;
+    let mut again = presenting(&lost, token_of(&meeting.before.refresh), NOW);
+    again.replay.lost_answer = LostAnswer::UntilUsed;
+    again.roles = auditor();
+    let outcome = meeting.test.store.rotate(&again).await.unwrap();
+    let after = meeting.after().await;
+    assert_eq!(after.grant.roles, auditor().unwrap());
+    assert_eq!(after.refresh, again.successor);
+    assert_eq!(outcome, RotateOutcome::Rotated(Box::new(after)));
+}
+
+#[tokio::test]
 async fn a_successor_that_no_longer_fits_when_the_wait_is_over_is_not_stored() {
     let meeting = meeting().await;
     let mut lost = meeting.replay();
@@ -261,7 +291,21 @@ async fn case_44_a_rollback_before_the_commit_leaves_the_token_as_good_as_before
     let ended = store.end_user_sessions(user, RevokeReason::Logout, NOW).await;
     assert_eq!(ended, Err(failed.clone()));
     let opened = store.open_session(&meeting.openings.new_user(identity("bob"))).await;
-    assert_eq!(opened, Err(failed));
+    assert_eq!(opened, Err(failed.clone()));
+    assert_eq!(meeting.test.dump().await, before);
+
+    // Whatever else a statement has done goes with it.
+    let other = identity("linked");
+    let linked = store.link_identity(user, &linking(&other), None).await;
+    assert_eq!(linked, Ok(LinkOutcome::Linked));
+    let before = meeting.test.dump().await;
+    let nobody = SessionId::from_uuid(uuid::Uuid::nil());
+    let ada = identity("ada");
+    let unlinked = store.unlink_identity(user, &ada, nobody, RevokeReason::Logout, NOW).await;
+    assert_eq!(unlinked, Err(failed.clone()));
+    let ended = store.end_provider_sessions(&order(Some("ada"), None, "an order"), NOW).await;
+    assert_eq!(ended, Err(failed.clone()));
+    assert_eq!(store.keep_upstream(id, &renewal("new", NOW)).await, Err(failed));
     assert_eq!(meeting.test.dump().await, before);
     meeting.test.admin.batch_execute("DROP TRIGGER fail ON sessions").await.unwrap();
     let outcome = meeting.test.store.rotate(&rotate).await.unwrap();

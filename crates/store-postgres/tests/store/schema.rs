@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use crate::harness::{config, fresh_store, session, somebody_waits_for_a_lock, store};
 use mintgate_domain::SecretText;
-use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, SessionOwner, Timestamp};
 use mintgate_domain::ports::{
     KeyRepo, OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
 };
 use mintgate_testkit::StoreUnderTest;
-use mintgate_testkit::openings::{NOW, Openings, consumed, identity};
+use mintgate_testkit::openings::{NOW, Openings, identity, single_use};
 use mintgate_testkit::postgres::TestDatabase;
 
-const ALL: [&str; 2] = ["0001_users_and_sessions", "0002_session_life"];
+const ALL: [&str; 3] =
+    ["0001_users_and_sessions", "0002_session_life", "0003_identities_and_providers"];
 
 #[tokio::test]
 async fn an_empty_database_is_planned_migrated_and_then_current() {
@@ -58,6 +59,7 @@ async fn a_schema_that_is_newer_is_served() {
 async fn the_migrations_can_be_undone() {
     let test = fresh_store().await;
     for down in [
+        include_str!("../../../../migrations/postgres/0003_identities_and_providers/down.sql"),
         include_str!("../../../../migrations/postgres/0002_session_life/down.sql"),
         include_str!("../../../../migrations/postgres/0001_users_and_sessions/down.sql"),
     ] {
@@ -122,6 +124,7 @@ async fn a_session_or_key_that_cannot_be_read_is_called_corrupt_by_its_column() 
         ("revoked_at = now(), revoke_reason = 'secret-reason'", "revoke_reason cannot be read"),
         ("revoked_at = now()", "revoke_reason cannot be read"),
         ("roles = ARRAY['secret-role', NULL]", "roles holds a null"),
+        ("claimed_roles = ARRAY[NULL, 'secret-role']", "claimed_roles holds a null"),
         ("amr = ARRAY[NULL, 'secret-amr']", "amr holds a null"),
         ("extra_claims = '[\"secret-claim\"]'", "extra_claims cannot be read"),
         ("extra_claims = '{\"secret-claim\": 1e999}'", "extra_claims cannot be read"),
@@ -154,10 +157,18 @@ async fn a_row_that_breaks_a_rule_is_refused_by_the_name_of_the_rule_alone() {
     let mut beyond_time = openings.new_user(identity("ada"));
     beyond_time.session.created_at = Timestamp::from_unix(i64::MAX);
     let too_long = openings.new_user(identity(&"a".repeat(256)));
+    let mut no_issuer = openings.new_user(identity("ada"));
+    if let SessionOwner::New(user) = &mut no_issuer.owner {
+        user.identity.issuer.clear();
+    }
+    let mut long_sid = openings.new_user(identity("ada"));
+    long_sid.session.upstream_sid = Some("s".repeat(256));
     for (opening, rule) in [
         (beyond_the_limit, "a row was refused by sessions_limits_check"),
         (beyond_time, "created_at is out of range"),
-        (too_long, "a row was refused by external_identities_subject_check"),
+        (too_long, "a row was refused by sessions_subject_check"),
+        (no_issuer, "a row was refused by external_identities_issuer_check"),
+        (long_sid, "a row was refused by sessions_upstream_sid_check"),
     ] {
         let refused = StoreError::Corrupt(rule.to_owned());
         assert_eq!(test.store.open_session(&opening).await, Err(refused));
@@ -177,7 +188,7 @@ async fn case_32_a_sign_in_waits_for_the_operator_who_is_disabling_the_user() {
     let disabling = operator.transaction().await.unwrap();
     disabling.batch_execute("UPDATE users SET disabled_at = '2026-01-01'").await.unwrap();
     let mut opening = openings.existing(first.owner.user_id());
-    opening.consumed = Some(consumed("ada"));
+    opening.single_use = Some(single_use("ada"));
     let call = async { test.store.open_session(&opening).await };
     let commit = async {
         somebody_waits_for_a_lock(&test.admin).await;

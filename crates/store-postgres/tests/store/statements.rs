@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::harness::{config, migrated};
+use crate::harness::{config, linking, migrated, order, renewal};
 use mintgate_domain::SecretText;
 use mintgate_domain::model::{
-    KeyId, KeyRecord, KeyUse, LostAnswer, RevokeReason, Rotation, Session,
+    KeyId, KeyRecord, KeyUse, LostAnswer, RevokeReason, Role, Rotation, SealedToken, Session,
 };
 use mintgate_domain::ports::{
     EndOutcome, Housekeeping, KeyRepo, OpenOutcome, RefreshTokenRepo, RotateOutcome, StoreHealth,
-    StoreOperation, SweepStep, UserDirectory,
+    StoreOperation, SweepStep, UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_store_postgres::PgStore;
 use mintgate_testkit::cut_proxy::CutProxy;
-use mintgate_testkit::openings::{NOW, Openings, consumed, identity, repeatable};
+use mintgate_testkit::openings::{NOW, Openings, identity, repeatable, single_use};
 use mintgate_testkit::rotations::{presenting, rotation, token_of};
 use mintgate_testkit::{ManualClock, MetricEvent, RecordingMetrics};
 
@@ -32,15 +32,18 @@ async fn every_call_is_one_round_trip_once_its_statement_is_prepared() {
     let ada = first.owner.user_id();
 
     let mut replayed = openings.existing(ada);
-    replayed.consumed = Some(consumed("ada"));
+    replayed.single_use = Some(single_use("ada"));
     let mut again = openings.existing(ada);
-    again.consumed = replayed.consumed;
+    again.single_use = replayed.single_use;
+    let mut asked_again = openings.existing(ada);
+    asked_again.upstream = Some(SealedToken("sealed".to_owned()));
     for (opening, outcome) in [
         (openings.existing(ada), OpenOutcome::Opened),
         (openings.new_user(identity("bob")), OpenOutcome::Opened),
         (openings.new_user(identity("ada")), OpenOutcome::IdentityTaken),
         (replayed, OpenOutcome::Opened),
-        (again, OpenOutcome::IdTokenReplayed),
+        (asked_again, OpenOutcome::Opened),
+        (again, OpenOutcome::Replayed),
         (first, OpenOutcome::Opened),
     ] {
         let before = proxy.round_trips();
@@ -77,6 +80,15 @@ async fn each_call_is_timed_under_its_name() {
         StoreOperation::LiveSessions,
         StoreOperation::EndSession,
         StoreOperation::EndUserSessions,
+        StoreOperation::FindSession,
+        StoreOperation::Identities,
+        StoreOperation::LinkIdentity,
+        StoreOperation::UnlinkIdentity,
+        StoreOperation::EndProviderSessions,
+        StoreOperation::EndProviderSessions,
+        StoreOperation::EndProviderSessions,
+        StoreOperation::Upstream,
+        StoreOperation::Upstream,
         StoreOperation::Sweep,
         StoreOperation::Sweep,
         StoreOperation::Sweep,
@@ -99,6 +111,16 @@ async fn everything_else(store: &PgStore, session: &Session) -> usize {
     store.live_sessions(user, NOW, 9).await.unwrap();
     store.end_session(id, user, RevokeReason::Admin, NOW).await.unwrap();
     store.end_user_sessions(user, RevokeReason::Admin, NOW).await.unwrap();
+    store.find_session_and_user(id).await.unwrap();
+    store.identities(user).await.unwrap();
+    let other = identity("linked");
+    store.link_identity(user, &linking(&other), Some(single_use("link"))).await.unwrap();
+    store.unlink_identity(user, &other, id, RevokeReason::Logout, NOW).await.unwrap();
+    for (subject, sid) in [(Some("x"), None), (None, Some("x")), (Some("x"), Some("x"))] {
+        store.end_provider_sessions(&order(subject, sid, "every shape"), NOW).await.unwrap();
+    }
+    store.claim_upstream(id, NOW, NOW, NOW + span).await.unwrap();
+    store.keep_upstream(id, &renewal("new", NOW)).await.unwrap();
     store.claim_sweep(NOW, span, span).await.unwrap();
     let step = SweepStep { after: None, limit: 9, now: NOW, keep_ended: span };
     store.sweep(&step).await.unwrap();
@@ -116,7 +138,7 @@ async fn everything_else(store: &PgStore, session: &Session) -> usize {
     store.add_key(&record).await.unwrap();
     store.activate_key(KeyUse::Access, &key, NOW).await.unwrap();
     store.remove_key(KeyUse::Access, &key).await.unwrap();
-    13
+    22
 }
 
 #[tokio::test]
@@ -153,7 +175,9 @@ async fn only_a_rotation_that_is_not_the_normal_case_takes_a_second_round_trip()
 
     let live = crate::harness::session(&store, &openings, "bob").await;
     let before = proxy.round_trips();
-    let rotated = store.rotate(&rotation(&live, NOW)).await.unwrap();
+    let mut with_roles = rotation(&live, NOW);
+    with_roles.roles = Some(vec![Role::new("auditor")]);
+    let rotated = store.rotate(&with_roles).await.unwrap();
     assert!(matches!(rotated, RotateOutcome::Rotated(_)), "{rotated:?}");
     assert_eq!(proxy.round_trips() - before, 1);
     let after = crate::harness::read(&store, live.id).await;

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use mintgate_domain::model::{Session, Timestamp};
-use mintgate_domain::ports::{RefreshTokenRepo, RotateOutcome};
-use mintgate_testkit::openings::{NOW, Openings};
+use mintgate_domain::model::{RevokeReason, SealedToken, Session, Timestamp};
+use mintgate_domain::ports::{
+    ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome, UnlinkOutcome, UpstreamTokenRepo,
+    UserDirectory,
+};
+use mintgate_testkit::openings::{NOW, Openings, identity};
 use mintgate_testkit::rotations::rotation;
 use tokio_postgres::Client;
 
-use crate::harness::{PgUnderTest, fresh_store, opened, session};
+use crate::harness::{PgUnderTest, fresh_store, linking, opened, order, renewal, session};
 
 async fn rotate(test: &PgUnderTest, session: &mut Session, now: Timestamp) {
     match test.store.rotate(&rotation(session, now)).await {
@@ -88,4 +91,67 @@ async fn a_rotation_finds_its_row_by_the_primary_key_and_reads_no_other() {
     let after = settled(&test.admin, accesses, |counts| counts[3] >= done).await;
     let rotated: Vec<_> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
     assert_eq!(rotated, [300, 0, 0, 300]);
+}
+
+#[tokio::test]
+async fn asking_a_provider_again_updates_in_place_and_touches_no_index() {
+    let test = fresh_store().await;
+    let mut opening = Openings::default().new_user(identity("ada"));
+    opening.upstream = Some(SealedToken("sealed".to_owned()));
+    let session = opened(&test.store, &opening).await;
+    let mut now = NOW;
+    for n in 0..200 {
+        now = now + Duration::from_secs(1);
+        let claimed = test.store.claim_upstream(session.id, now, now, now).await.unwrap();
+        assert!(claimed.is_some());
+        test.store.keep_upstream(session.id, &renewal(&format!("{n}"), now)).await.unwrap();
+    }
+    let updates = "SELECT s.n_tup_upd, s.n_tup_hot_upd, t.n_tup_upd, t.n_tup_hot_upd
+        FROM pg_stat_user_tables AS s, pg_stat_user_tables AS t
+        WHERE s.relname = 'sessions' AND t.relname = 'upstream_tokens'";
+    let counts = settled(&test.admin, updates, |counts| counts[0] >= 200 && counts[2] >= 400).await;
+    assert_eq!((counts[0], counts[2]), (200, 400));
+    assert!(counts[1] >= 190 && counts[3] >= 380, "{counts:?}");
+}
+
+#[tokio::test]
+async fn what_an_order_or_an_unlinking_ends_is_found_by_an_index() {
+    let test = fresh_store().await;
+    let openings = Openings::default();
+    let mut sessions = Vec::new();
+    for n in 0..300 {
+        let mut opening = openings.new_user(identity(&format!("subject {n}")));
+        opening.session.upstream_sid = Some(format!("sid {n}"));
+        let session = opened(&test.store, &opening).await;
+        let other = identity(&format!("other {n}"));
+        test.store.link_identity(session.user, &linking(&other), None).await.unwrap();
+        sessions.push(session);
+    }
+    test.admin.batch_execute("VACUUM ANALYZE").await.unwrap();
+    let accesses = "SELECT s.n_tup_upd, s.seq_scan, i.seq_scan, s.n_tup_ins + i.n_tup_ins
+        FROM pg_stat_user_tables AS s, pg_stat_user_tables AS i
+        WHERE s.relname = 'sessions' AND i.relname = 'external_identities'";
+    // What was read while the tables were small is told of by then.
+    let before = settled(&test.admin, accesses, |counts| counts[3] >= 900).await;
+    for (n, session) in sessions.iter().enumerate() {
+        let (subject, sid) = (format!("subject {n}"), format!("sid {n}"));
+        let order = |subject, sid| order(subject, sid, &n.to_string());
+        let order = match n % 4 {
+            0 => order(Some(subject.as_str()), None),
+            1 => order(None, Some(sid.as_str())),
+            2 => order(Some(subject.as_str()), Some(sid.as_str())),
+            _ => {
+                let (ours, keep) = (identity(&subject), sessions[0].id);
+                let (user, reason) = (session.user, RevokeReason::Logout);
+                let unlinked = test.store.unlink_identity(user, &ours, keep, reason, NOW).await;
+                assert_eq!(unlinked, Ok(UnlinkOutcome::Unlinked { ended: 1 }));
+                continue;
+            }
+        };
+        let ended = test.store.end_provider_sessions(&order, NOW).await;
+        assert_eq!(ended, Ok(ProviderLogoutOutcome::Ended(1)));
+    }
+    let done = before[0] + 300;
+    let after = settled(&test.admin, accesses, |counts| counts[0] >= done).await;
+    assert_eq!(after, [done, before[1], before[2], before[3]]);
 }

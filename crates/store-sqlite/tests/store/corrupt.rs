@@ -40,6 +40,7 @@ async fn a_session_that_cannot_be_read_is_called_corrupt_by_its_column() {
         ("revoke_reason", "revoked_at = 1"),
         ("revoked_at", "revoke_reason = 'logout'"),
         ("roles", "roles = '{\"secret\": 1}'"),
+        ("claimed_roles", "claimed_roles = '[\"secret\", 1]'"),
         ("amr", "amr = '[\"secret\", 1]'"),
         ("extra_claims", "extra_claims = '[\"secret\"]'"),
         ("extra_claims", "extra_claims = '{\"secret\": 1e999}'"),

@@ -4,22 +4,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::harness::{config, fresh_store, open, stored};
+use crate::harness::{config, fresh_store, open};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use futures_util::future::{join_all, try_join_all};
-use mintgate_domain::SecretText;
-use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, RevokeReason};
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, NewIdentity, RevokeReason};
 use mintgate_domain::ports::{
-    Housekeeping, KeyRepo, OpenOutcome, RefreshTokenRepo, RotateOutcome, StoreError, StoreHealth,
-    StoreOperation, SweepStep, UserDirectory,
+    Housekeeping, KeyRepo, LogoutOrder, OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth,
+    StoreOperation, SweepStep, UpstreamRenewal, UpstreamTokenRepo, UserDirectory,
 };
+use mintgate_domain::{SecretText, TokenHash};
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
 use mintgate_testkit::openings::{NOW, Openings, identity, repeatable};
 use mintgate_testkit::rotations::rotation;
 use mintgate_testkit::{ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreUnderTest};
 
-const ALL: [&str; 2] = ["0001_users_and_sessions", "0002_session_life"];
+const ALL: [&str; 3] =
+    ["0001_users_and_sessions", "0002_session_life", "0003_identities_and_providers"];
 
 fn cannot_open(path: &std::path::Path) -> String {
     let config = SqliteConfig { path: path.to_owned(), busy_timeout: Duration::from_secs(1) };
@@ -68,24 +69,6 @@ async fn processes_that_migrate_at_once_take_turns() {
     );
     let runs = try_join_all(processes.iter().map(|process| process.migrate())).await.unwrap();
     assert_eq!(runs.concat(), ALL);
-}
-
-#[tokio::test]
-async fn the_migrations_can_be_undone() {
-    let test = fresh_store().await;
-    let session = stored(&test).await;
-    let request = rotation(&session, NOW);
-    test.execute(include_str!("../../../../migrations/sqlite/0002_session_life/down.sql"));
-    // What the first migration is about goes on.
-    let outcome = test.store.rotate(&request).await.unwrap();
-    assert!(matches!(outcome, RotateOutcome::Rotated(_)), "{outcome:?}");
-    assert_eq!(
-        test.store.list_keys().await.unwrap_err(),
-        StoreError::SchemaMismatch("no such table: signing_keys".into())
-    );
-    test.execute(include_str!("../../../../migrations/sqlite/0001_users_and_sessions/down.sql"));
-    let error = test.store.find_user(&identity("ada")).await.unwrap_err();
-    assert_eq!(error, StoreError::SchemaMismatch("no such table: external_identities".into()));
 }
 
 #[tokio::test]
@@ -244,13 +227,30 @@ async fn each_call_is_timed_under_its_name() {
         activates_at: None,
     };
     let step = SweepStep { after: None, limit: 9, now: NOW, keep_ended: Duration::ZERO };
+    let provider = opening.session.provider.clone();
+    let new = NewIdentity { identity: identity("another"), provider, now: NOW };
+    let renewal = UpstreamRenewal { token: None, claimed_roles: None, at: NOW };
+    let order = LogoutOrder {
+        issuer: new.identity.issuer.clone(),
+        subject: None,
+        session: Some("a session".to_owned()),
+        id: TokenHash::of("an order"),
+        expires_at: NOW,
+    };
 
     store.find_user(&identity("ada")).await.unwrap();
     store.open_session(&opening).await.unwrap();
     store.find_opening(repeatable("ada").request.key, NOW).await.unwrap();
     let session = store.find_session(id).await.unwrap().unwrap();
     store.rotate(&rotation(&session, NOW)).await.unwrap();
+    store.find_session_and_user(id).await.unwrap();
+    store.claim_upstream(id, NOW, NOW, NOW).await.unwrap();
+    store.keep_upstream(id, &renewal).await.unwrap();
     store.live_sessions(user, NOW, 9).await.unwrap();
+    store.end_provider_sessions(&order, NOW).await.unwrap();
+    store.identities(user).await.unwrap();
+    store.link_identity(user, &new, None).await.unwrap();
+    store.unlink_identity(user, &new.identity, id, RevokeReason::Logout, NOW).await.unwrap();
     store.end_session(id, user, RevokeReason::Logout, NOW).await.unwrap();
     store.end_user_sessions(user, RevokeReason::Logout, NOW).await.unwrap();
     store.claim_sweep(NOW, Duration::ZERO, Duration::ZERO).await.unwrap();
@@ -268,7 +268,14 @@ async fn each_call_is_timed_under_its_name() {
         StoreOperation::FindOpening,
         StoreOperation::FindSession,
         StoreOperation::Rotate,
+        StoreOperation::FindSession,
+        StoreOperation::Upstream,
+        StoreOperation::Upstream,
         StoreOperation::LiveSessions,
+        StoreOperation::EndProviderSessions,
+        StoreOperation::Identities,
+        StoreOperation::LinkIdentity,
+        StoreOperation::UnlinkIdentity,
         StoreOperation::EndSession,
         StoreOperation::EndUserSessions,
         StoreOperation::Sweep,

@@ -1,5 +1,6 @@
 //! A store in a directory of its own, and a way around it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -77,6 +78,17 @@ impl SqliteUnderTest {
         self.admin.lock().unwrap().batch_execute(sql).unwrap();
     }
 
+    /// How SQLite goes about a statement.
+    pub(crate) fn plan(&self, explain: &str) -> String {
+        let steps = self.query::<PlanStep>(explain).into_iter().map(|step| step.detail);
+        steps.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The texts of a column called `line`.
+    pub(crate) fn lines(&self, sql: &str) -> Vec<String> {
+        self.query::<Line>(sql).into_iter().map(|row| row.line).collect()
+    }
+
     fn query<T: QueryableByName<diesel::sqlite::Sqlite> + 'static>(&self, sql: &str) -> Vec<T> {
         sql_query(sql).load(&mut *self.admin.lock().unwrap()).unwrap()
     }
@@ -86,6 +98,12 @@ impl SqliteUnderTest {
 struct Line {
     #[diesel(sql_type = Text)]
     line: String,
+}
+
+#[derive(QueryableByName)]
+struct PlanStep {
+    #[diesel(sql_type = Text)]
+    detail: String,
 }
 
 /// A UUID as an SQL literal.
@@ -130,6 +148,43 @@ impl StoreUnderTest for SqliteUnderTest {
             dump.insert(table, rows.into_iter().map(|row| lowercase_hex(&row.line)).collect());
         }
         dump
+    }
+}
+
+/// One file, and stores on it as several processes have them: each call goes to the next.
+pub(crate) struct FileOfSeveralProcesses {
+    file: SqliteUnderTest,
+    processes: Vec<Arc<SqliteStore>>,
+    calls: AtomicUsize,
+}
+
+pub(crate) async fn file_of_several_processes() -> FileOfSeveralProcesses {
+    let file = fresh_store().await;
+    let processes = (0..4).map(|_| open(&config(&file.directory))).collect();
+    FileOfSeveralProcesses { file, processes, calls: AtomicUsize::new(0) }
+}
+
+#[async_trait]
+impl StoreUnderTest for FileOfSeveralProcesses {
+    fn store(&self) -> Arc<dyn Store> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        self.processes[call % self.processes.len()].clone()
+    }
+
+    async fn disable_user(&self, user: UserId, at: Timestamp) {
+        self.file.disable_user(user, at).await;
+    }
+
+    async fn grant_roles(&self, user: UserId, roles: &[&str]) {
+        self.file.grant_roles(user, roles).await;
+    }
+
+    async fn age_rotation(&self, session: SessionId, by: Duration) {
+        self.file.age_rotation(session, by).await;
+    }
+
+    async fn dump(&self) -> Dump {
+        self.file.dump().await
     }
 }
 

@@ -6,5 +6,7 @@ mod contract;
 mod corrupt;
 mod file;
 mod harness;
+mod identities;
+mod migrations;
 mod rotation;
 mod sweep;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mintgate_domain::model::{
-    KeyId, RevokeReason, Session, SessionEnd, SessionId, SessionOpening, Timestamp,
+    KeyId, RevokeReason, SealedToken, Session, SessionEnd, SessionId, SessionOpening, Timestamp,
 };
 use mintgate_domain::ports::{RotateOutcome, SweepStep, Swept};
 
@@ -11,7 +11,7 @@ use super::{
     RACERS, again, at_once, count, ended, find_session, known_user, open, rotate_at_once, rotated,
     soon, stored,
 };
-use crate::openings::{NOW, Openings, consumed, identity, repeatable};
+use crate::openings::{NOW, Openings, identity, repeatable, single_use};
 use crate::rotations::rotation;
 use crate::store_under_test::StoreUnderTest;
 
@@ -208,9 +208,9 @@ pub async fn a_sweep_forgets_used_id_tokens_and_repeatable_requests(store: &dyn 
     let ada = known_user(store, &openings, "ada").await;
     for (name, expires_at) in [("past", soon()), ("future", soon() + SECOND)] {
         let mut opening = openings.existing(ada);
-        let mut mark = consumed(name);
+        let mut mark = single_use(name);
         mark.expires_at = expires_at;
-        opening.consumed = Some(mark);
+        opening.single_use = Some(mark);
         let mut record = repeatable(name);
         record.expires_at = expires_at;
         opening.idempotency = Some(record);
@@ -236,7 +236,7 @@ pub async fn a_sweep_forgets_so_many_at_most(store: &dyn StoreUnderTest) {
     let ada = known_user(store, &openings, "ada").await;
     for n in 0..5 {
         let mut opening = openings.existing(ada);
-        opening.consumed = Some(consumed(&n.to_string()));
+        opening.single_use = Some(single_use(&n.to_string()));
         opening.idempotency = Some(repeatable(&n.to_string()));
         stored(store, &opening).await;
     }
@@ -267,7 +267,8 @@ pub async fn sweeping_and_refreshing_at_once_lose_no_session(store: &dyn StoreUn
     let limit = NOW + DAY;
     let mut sessions: Vec<Session> = vec![];
     for _ in 0..RACERS * 2 {
-        let opening = limited(openings.existing(ada), limit, NOW + DAY * 90);
+        let mut opening = limited(openings.existing(ada), limit, NOW + DAY * 90);
+        opening.upstream = Some(SealedToken("sealed".to_owned()));
         sessions.push(stored(store, &opening).await);
     }
     let ports = store.store();
@@ -292,6 +293,9 @@ pub async fn sweeping_and_refreshing_at_once_lose_no_session(store: &dyn StoreUn
             other => panic!("neither refreshed nor run out: {other:?}"),
         };
         assert_eq!(again(store, session).await, expected);
+        let token = store.store().claim_upstream(session.id, limit, limit, limit).await;
+        let has_token = token.expect("an answer").is_some();
+        assert_eq!(has_token, expected.end.is_none(), "a provider's token goes with its session");
     }
 }
 

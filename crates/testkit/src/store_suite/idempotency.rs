@@ -12,7 +12,7 @@ use super::{
     RACERS, again, count, find_session, is_refused, known_user, open, open_at_once, rotated, soon,
     stored,
 };
-use crate::openings::{NOW, Openings, consumed, identity, repeatable};
+use crate::openings::{NOW, Openings, identity, repeatable, single_use};
 use crate::rotations::rotation;
 use crate::store_under_test::StoreUnderTest;
 
@@ -94,9 +94,9 @@ pub async fn a_taken_key_stores_nothing(store: &dyn StoreUnderTest) {
     let first = stored(store, &opening_with_key(&openings, ada, "ada")).await;
     let mut somebody_new = openings.new_user(identity("eve"));
     somebody_new.idempotency = Some(repeatable("ada"));
-    somebody_new.consumed = Some(consumed("eve"));
+    somebody_new.single_use = Some(single_use("eve"));
     let mut same_user = opening_with_key(&openings, ada, "ada");
-    same_user.consumed = Some(consumed("ada"));
+    same_user.single_use = Some(single_use("ada"));
     let mut another_body = opening_with_key(&openings, ada, "ada");
     let mut record = repeatable("ada");
     record.request.body = TokenHash::of("another body");
@@ -184,7 +184,7 @@ pub async fn one_key_for_many_first_sign_ins_at_once_creates_one_user(store: &dy
 pub async fn repeating_an_opening_with_a_key_changes_nothing(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
     opening.idempotency = Some(repeatable("ada"));
-    opening.consumed = Some(consumed("ada"));
+    opening.single_use = Some(single_use("ada"));
     let outcomes = open_at_once(store, vec![opening.clone(); RACERS]).await;
     assert_eq!(outcomes, [OpenOutcome::Opened; RACERS]);
     let before = store.dump().await;

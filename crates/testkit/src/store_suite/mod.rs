@@ -5,10 +5,15 @@
 mod ending;
 mod housekeeping;
 mod idempotency;
+mod identities;
 mod keys;
 mod oracle;
+mod provider_logout;
+mod roles;
 mod rotation;
 mod sign_in;
+mod unlinking;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -21,16 +26,24 @@ use mintgate_domain::ports::{OpenOutcome, RotateOutcome};
 pub use ending::*;
 pub use housekeeping::*;
 pub use idempotency::*;
+pub use identities::*;
 pub use keys::*;
 pub use oracle::*;
+pub use provider_logout::*;
+pub use roles::*;
 pub use rotation::*;
 pub use sign_in::*;
+pub use unlinking::*;
+pub use upstream::*;
 
 use crate::openings::{Openings, identity};
 use crate::store_under_test::{Store, StoreUnderTest};
 
 /// How many callers race.
 const RACERS: usize = 16;
+
+/// How many callers race for an identity, a provider's order, or a provider's refresh token.
+const CALLERS: usize = 20;
 
 /// One test for each case; the argument is an async function that gives a fresh store.
 #[macro_export]
@@ -56,6 +69,7 @@ macro_rules! store_suite {
             repeating_an_opening_many_times_at_once_leaves_one_row,
             every_column_survives,
             a_session_with_the_least_survives,
+            a_session_is_found_with_its_user,
             case_45_a_dump_holds_digests_and_no_token,
             the_current_token_is_exchanged_for_its_successor,
             every_column_survives_a_rotation,
@@ -87,6 +101,10 @@ macro_rules! store_suite {
             until_used_a_successor_that_does_not_fit_is_to_be_made_anew,
             case_43_after_an_acknowledged_end_no_refresh_works,
             random_histories_agree_with_the_rules,
+            roles_decided_again_are_stored_with_the_successor,
+            until_used_a_superseding_successor_brings_its_roles,
+            roles_that_come_with_no_successor_are_not_stored,
+            case_41_many_rotations_at_once_store_the_roles_of_the_one_that_won,
             a_session_is_ended_once_and_stays_as_it_was,
             many_ends_at_once_end_once,
             case_46_ending_another_users_session_changes_nothing,
@@ -125,6 +143,55 @@ macro_rules! store_suite {
             of_many_at_once_one_adds_the_next_key,
             activating_a_key_only_brings_it_forward,
             a_removed_key_is_gone_and_no_other,
+            a_linked_identity_finds_its_user,
+            identities_are_listed_the_oldest_first,
+            linking_what_is_the_users_own_changes_nothing,
+            linking_what_is_the_users_own_uses_the_sign_in_up,
+            an_identity_of_another_user_is_taken,
+            case_30_linked_identities_are_compared_byte_for_byte,
+            case_32_a_disabled_user_links_nothing,
+            a_user_that_is_gone_links_nothing,
+            case_25_a_sign_in_links_once,
+            case_25_one_sign_in_many_times_at_once_links_once,
+            case_25_a_sign_in_either_opens_a_session_or_links,
+            many_users_who_link_one_identity_at_once_one_gets_it,
+            one_user_links_one_identity_many_times_at_once,
+            linking_and_first_sign_ins_at_once_leave_one_owner,
+            an_unlinked_identity_is_nobodys,
+            an_unlinked_identity_can_be_linked_by_another_user,
+            unlinking_ends_the_sessions_signed_in_with_it_and_no_other,
+            unlinking_keeps_the_session_that_asks,
+            case_30_unlinking_compares_byte_for_byte,
+            the_last_identity_stays,
+            an_identity_the_user_has_not_is_unknown,
+            of_two_identities_unlinked_by_many_at_once_one_stays,
+            after_an_acknowledged_unlinking_no_refresh_works,
+            an_order_about_a_subject_ends_its_live_sessions,
+            an_order_about_a_session_ends_what_was_opened_in_it,
+            an_order_about_both_ends_only_what_is_both,
+            an_order_leaves_what_has_ended_or_run_out_as_it_was,
+            case_30_an_order_is_compared_byte_for_byte,
+            an_order_about_nobody_ends_nothing_and_counts_once,
+            an_order_that_names_nothing_ends_nothing,
+            an_order_that_was_carried_out_before_writes_nothing,
+            an_order_many_times_at_once_is_carried_out_once,
+            several_orders_at_once_end_each_session_once,
+            an_order_and_a_sign_in_with_one_mark_at_once_count_once,
+            after_an_acknowledged_order_no_refresh_works,
+            marks_of_links_and_orders_go_when_they_expire,
+            an_upstream_token_is_stored_with_its_session,
+            case_45_an_upstream_token_is_stored_as_it_was_sealed,
+            a_refused_opening_leaves_no_upstream_token,
+            where_there_is_no_upstream_token_none_is_claimed,
+            an_upstream_token_is_claimed_when_it_is_due,
+            a_claimed_upstream_token_is_one_callers_until_the_lease_ends,
+            many_claim_an_upstream_token_at_once_and_one_gets_it,
+            what_a_provider_said_is_kept_and_ends_the_claim,
+            a_renewal_that_says_nothing_new_changes_only_when_it_was_asked,
+            what_is_said_of_a_session_that_is_gone_is_not_kept,
+            keeping_and_refreshing_at_once_lose_neither,
+            a_sweep_forgets_the_upstream_tokens_of_ended_sessions,
+            an_upstream_token_goes_with_its_session,
         );
     };
     (@cases $fresh_store:path, $($case:ident),+ $(,)?) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    LostAnswer, PresentedRefresh, PreviousToken, ReplayRule, RevokeReason, Rotation, Session,
+    LostAnswer, PresentedRefresh, PreviousToken, ReplayRule, RevokeReason, Role, Rotation, Session,
     SessionEnd, Timestamp, UserId, Verdict,
 };
 use mintgate_domain::ports::{Entropy, RotateOutcome};
@@ -226,6 +226,9 @@ impl History<'_> {
         }
         if dice.one_in(12) {
             rotation.successor.expires_at = rotation.successor.expires_at - Duration::from_secs(5);
+        }
+        if dice.one_in(3) {
+            rotation.roles = Some(vec![Role::new("user"), Role::new(name)]);
         }
         if dice.one_in(30) {
             rotation.user = UserId::from_uuid(Uuid::from_u128(0xdead));

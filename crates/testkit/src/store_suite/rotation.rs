@@ -25,7 +25,12 @@ const DAY: Duration = Duration::from_hours(24);
 /// The session after this rotation of it.
 pub(super) fn succeeded(before: &Session, rotation: &Rotation, rotated_at: Timestamp) -> Session {
     let hash = rotation.presented.hash;
+    let mut grant = before.grant.clone();
+    if let Some(roles) = &rotation.roles {
+        grant.roles.clone_from(roles);
+    }
     Session {
+        grant,
         refresh: rotation.successor.clone(),
         previous: Some(PreviousToken { hash, rotated_at, replays: 0 }),
         last_used_at: rotation.now,
@@ -33,26 +38,26 @@ pub(super) fn succeeded(before: &Session, rotation: &Rotation, rotated_at: Times
     }
 }
 
-fn rotated_at(session: &Session) -> Timestamp {
+pub(super) fn rotated_at(session: &Session) -> Timestamp {
     session.previous.expect("a session that was rotated").rotated_at
 }
 
 /// Somebody presents the token before the current one.
-fn replay(session: &Session, now: Timestamp) -> Rotation {
+pub(super) fn replay(session: &Session, now: Timestamp) -> Rotation {
     let hash = session.previous.expect("a session that was rotated").hash;
     let generation = session.refresh.generation - 1;
     presenting(session, PresentedRefresh { generation, hash }, now)
 }
 
 /// The same, and its successor may have been lost.
-fn lost_answer(session: &Session, now: Timestamp) -> Rotation {
+pub(super) fn lost_answer(session: &Session, now: Timestamp) -> Rotation {
     let mut rotation = replay(session, now);
     rotation.replay.lost_answer = LostAnswer::UntilUsed;
     rotation
 }
 
 /// Rotates, which must end the session with this outcome, for this reason, and keep all else.
-async fn ends(
+pub(super) async fn ends(
     store: &dyn StoreUnderTest,
     rotation: &Rotation,
     outcome: &RotateOutcome,

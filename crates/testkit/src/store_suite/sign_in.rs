@@ -1,18 +1,19 @@
 //! Signing in: users, identities, and the sessions that are opened for them.
 
 use mintgate_domain::model::{
-    ClaimValue, ClientInfo, ExternalIdentity, Role, Session, SessionOpening, Timestamp, UserId,
+    ClaimValue, ClientInfo, ExternalIdentity, RevokeReason, Role, Session, SessionId,
+    SessionOpening, Timestamp, User, UserId,
 };
 use mintgate_domain::ports::OpenOutcome;
 use uuid::Uuid;
 
 use super::{
-    RACERS, count, find, find_session, is_refused, known_user, open, open_at_once, rotated, soon,
-    stored,
+    RACERS, again, count, find, find_session, is_refused, known_user, open, open_at_once, rotated,
+    soon, stored,
 };
 use crate::openings::{
-    Openings, consumed, id_token_text, idempotency_key_text, identity, refresh_token_text,
-    repeatable,
+    Openings, id_token_text, idempotency_key_text, identity, refresh_token_text, repeatable,
+    single_use,
 };
 use crate::rotations::rotation;
 use crate::store_under_test::{StoreUnderTest, hex};
@@ -27,7 +28,7 @@ pub async fn a_fresh_store_is_ready(store: &dyn StoreUnderTest) {
 /// User, identity, single-use mark and session, in one step.
 pub async fn a_first_sign_in_stores_one_row_of_each_kind(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
-    opening.consumed = Some(consumed("ada"));
+    opening.single_use = Some(single_use("ada"));
     assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
     assert_eq!(store.dump().await.counts(), [1, 1, 1, 1]);
 }
@@ -45,7 +46,18 @@ pub async fn a_user_is_found_by_the_identity_that_signed_in(store: &dyn StoreUnd
 /// Case, slashes, spaces and the way an accent is written make another person.
 pub async fn case_30_issuer_and_subject_are_compared_byte_for_byte(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
-    let near_misses = [
+    for (n, identity) in near_misses().iter().enumerate() {
+        assert_eq!(find(store, identity).await, None, "{identity:?} is another's");
+        let opening = openings.new_user(identity.clone());
+        assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
+        assert_eq!(find(store, identity).await, Some(opening.owner.user_id()));
+        assert_eq!(store.dump().await.counts(), [n + 1, n + 1, 0, n + 1]);
+    }
+}
+
+/// Identities that are alike to anybody but a machine.
+pub(super) fn near_misses() -> [ExternalIdentity; 10] {
+    let texts = [
         ("https://idp.example.com", "Zo\u{eb}"),
         ("https://idp.example.com/", "Zo\u{eb}"),
         ("https://IDP.example.com", "Zo\u{eb}"),
@@ -57,17 +69,10 @@ pub async fn case_30_issuer_and_subject_are_compared_byte_for_byte(store: &dyn S
         ("https://idp.example.com", "Zoe"),
         ("https://idp.example.comZo", "\u{eb}"),
     ];
-    let identities = near_misses.map(|(issuer, subject)| ExternalIdentity {
+    texts.map(|(issuer, subject)| ExternalIdentity {
         issuer: issuer.into(),
         subject: subject.into(),
-    });
-    for (n, identity) in identities.iter().enumerate() {
-        assert_eq!(find(store, identity).await, None, "{identity:?} is another's");
-        let opening = openings.new_user(identity.clone());
-        assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
-        assert_eq!(find(store, identity).await, Some(opening.owner.user_id()));
-        assert_eq!(store.dump().await.counts(), [n + 1, n + 1, 0, n + 1]);
-    }
+    })
 }
 
 /// Quotes, comments and wildcards mean nothing.
@@ -111,7 +116,7 @@ pub async fn a_known_identity_is_not_created_again(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
     let mut late = openings.new_user(identity("ada"));
-    late.consumed = Some(consumed("ada"));
+    late.single_use = Some(single_use("ada"));
     is_refused(store, &late, OpenOutcome::IdentityTaken).await;
     assert_eq!(find(store, &identity("ada")).await, Some(ada));
 }
@@ -121,7 +126,7 @@ pub async fn many_first_sign_ins_at_once_create_one_user(store: &dyn StoreUnderT
     let openings = Openings::default();
     let racers = (0..RACERS).map(|n| {
         let mut opening = openings.new_user(identity("ada"));
-        opening.consumed = Some(consumed(&n.to_string()));
+        opening.single_use = Some(single_use(&n.to_string()));
         opening
     });
     let outcomes = open_at_once(store, racers.collect()).await;
@@ -135,13 +140,13 @@ pub async fn case_25_an_id_token_opens_one_session(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
     let mut first = openings.existing(ada);
-    first.consumed = Some(consumed("ada"));
+    first.single_use = Some(single_use("ada"));
     let mut second = openings.existing(ada);
-    second.consumed = first.consumed;
+    second.single_use = first.single_use;
     let mut other = openings.existing(ada);
-    other.consumed = Some(consumed("another"));
+    other.single_use = Some(single_use("another"));
     assert_eq!(open(store, &first).await, OpenOutcome::Opened);
-    is_refused(store, &second, OpenOutcome::IdTokenReplayed).await;
+    is_refused(store, &second, OpenOutcome::Replayed).await;
     assert_eq!(open(store, &other).await, OpenOutcome::Opened);
 }
 
@@ -149,11 +154,11 @@ pub async fn case_25_an_id_token_opens_one_session(store: &dyn StoreUnderTest) {
 pub async fn case_25_a_replayed_id_token_creates_no_user(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let mut first = openings.new_user(identity("ada"));
-    first.consumed = Some(consumed("ada"));
+    first.single_use = Some(single_use("ada"));
     let mut second = openings.new_user(identity("eve"));
-    second.consumed = first.consumed;
+    second.single_use = first.single_use;
     assert_eq!(open(store, &first).await, OpenOutcome::Opened);
-    is_refused(store, &second, OpenOutcome::IdTokenReplayed).await;
+    is_refused(store, &second, OpenOutcome::Replayed).await;
     assert_eq!(find(store, &identity("eve")).await, None);
 }
 
@@ -165,12 +170,12 @@ pub async fn case_25_one_id_token_posted_by_many_at_once_opens_one_session(
     let ada = known_user(store, &openings, "ada").await;
     let racers = (0..RACERS).map(|_| {
         let mut opening = openings.existing(ada);
-        opening.consumed = Some(consumed("ada"));
+        opening.single_use = Some(single_use("ada"));
         opening
     });
     let outcomes = open_at_once(store, racers.collect()).await;
     assert_eq!(count(&outcomes, &OpenOutcome::Opened), 1);
-    assert_eq!(count(&outcomes, &OpenOutcome::IdTokenReplayed), RACERS - 1);
+    assert_eq!(count(&outcomes, &OpenOutcome::Replayed), RACERS - 1);
     assert_eq!(store.dump().await.counts(), [1, 1, 1, 2]);
 }
 
@@ -181,7 +186,7 @@ pub async fn case_32_a_disabled_user_opens_nothing(store: &dyn StoreUnderTest) {
     let bob = known_user(store, &openings, "bob").await;
     store.disable_user(ada, Timestamp::from_unix(1_767_225_600)).await;
     let mut refused = openings.existing(ada);
-    refused.consumed = Some(consumed("ada"));
+    refused.single_use = Some(single_use("ada"));
     is_refused(store, &refused, OpenOutcome::UserDisabled).await;
     assert_eq!(open(store, &openings.existing(bob)).await, OpenOutcome::Opened);
 }
@@ -191,7 +196,7 @@ pub async fn a_user_that_is_gone_opens_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     known_user(store, &openings, "ada").await;
     let mut refused = openings.existing(UserId::from_uuid(Uuid::from_u128(0xdead)));
-    refused.consumed = Some(consumed("gone"));
+    refused.single_use = Some(single_use("gone"));
     is_refused(store, &refused, OpenOutcome::UserDisabled).await;
 }
 
@@ -199,9 +204,9 @@ pub async fn a_user_that_is_gone_opens_nothing(store: &dyn StoreUnderTest) {
 pub async fn repeating_an_opening_changes_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let mut first = openings.new_user(identity("ada"));
-    first.consumed = Some(consumed("first"));
+    first.single_use = Some(single_use("first"));
     let mut second = openings.existing(first.owner.user_id());
-    second.consumed = Some(consumed("second"));
+    second.single_use = Some(single_use("second"));
     let plain = openings.existing(first.owner.user_id());
     for opening in [first, second, plain] {
         assert_eq!(open(store, &opening).await, OpenOutcome::Opened);
@@ -215,7 +220,7 @@ pub async fn repeating_an_opening_changes_nothing(store: &dyn StoreUnderTest) {
 /// Also while the first attempt is still under way.
 pub async fn repeating_an_opening_many_times_at_once_leaves_one_row(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
-    opening.consumed = Some(consumed("ada"));
+    opening.single_use = Some(single_use("ada"));
     let outcomes = open_at_once(store, vec![opening; RACERS]).await;
     assert_eq!(outcomes, [OpenOutcome::Opened; RACERS]);
     assert_eq!(store.dump().await.counts(), [1, 1, 1, 1]);
@@ -227,6 +232,12 @@ pub async fn every_column_survives(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let mut opening = openings.new_user(identity("ada"));
     let session = &mut opening.session;
+    session.identity = ExternalIdentity {
+        issuer: "https://Id\u{e9}.example.com/'quoted' \\".to_owned(),
+        subject: "Zoe\u{308} \u{1f980} \"too\"".to_owned(),
+    };
+    session.upstream_sid = Some("S\u{e9}ssion '1' \\ \"2\" ".to_owned());
+    session.claimed_roles = ["a,b", "{c}", "\"d\"", "日本", "NULL"].map(Role::new).into();
     session.refresh.generation = 7;
     session.refresh.issued_at = Timestamp::from_unix(1_767_225_001);
     session.refresh.expires_at = Timestamp::from_unix(1_767_225_002);
@@ -267,10 +278,40 @@ pub async fn every_column_survives(store: &dyn StoreUnderTest) {
 /// Empty where it may be empty.
 pub async fn a_session_with_the_least_survives(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
+    opening.session.upstream_sid = None;
+    opening.session.claimed_roles = vec![];
     opening.session.grant.acr = None;
     opening.session.grant.amr = vec![];
     opening.session.client = ClientInfo::default();
     is_read_back(store, opening).await;
+}
+
+/// Both as they are now, ended or disabled; or neither.
+pub async fn a_session_is_found_with_its_user(store: &dyn StoreUnderTest) {
+    let find =
+        async |id: SessionId| store.store().find_session_and_user(id).await.expect("an answer");
+    let openings = Openings::default();
+    let opening = openings.new_user(identity("ada"));
+    assert_eq!(find(opening.session.id).await, None);
+    let ada = stored(store, &opening).await;
+    let bob = stored(store, &openings.new_user(identity("bob"))).await;
+    let mut user = User { id: ada.user, disabled_at: None, granted_roles: vec![] };
+    assert_eq!(find(ada.id).await, Some((ada.clone(), user.clone())));
+
+    store.grant_roles(ada.user, &["auditor"]).await;
+    user.granted_roles = vec![Role::new("auditor")];
+    let ada = rotated(store, &rotation(&ada, soon())).await;
+    assert_eq!(find(ada.id).await, Some((ada.clone(), user.clone())));
+
+    store.disable_user(ada.user, soon()).await;
+    user.disabled_at = Some(soon());
+    let reason = RevokeReason::Admin;
+    store.store().end_session(ada.id, ada.user, reason, soon()).await.expect("an end");
+    let ada = again(store, &ada).await;
+    assert!(ada.end.is_some());
+    assert_eq!(find(ada.id).await, Some((ada, user)));
+    let (_, nobody_else) = find(bob.id).await.expect("both");
+    assert_eq!(nobody_else, User { id: bob.user, disabled_at: None, granted_roles: vec![] });
 }
 
 async fn is_read_back(store: &dyn StoreUnderTest, opening: SessionOpening) {
@@ -279,6 +320,9 @@ async fn is_read_back(store: &dyn StoreUnderTest, opening: SessionOpening) {
         id: session.id,
         user: opening.owner.user_id(),
         provider: session.provider,
+        identity: session.identity,
+        upstream_sid: session.upstream_sid,
+        claimed_roles: session.claimed_roles,
         refresh: session.refresh,
         previous: None,
         absolute_expires_at: session.absolute_expires_at,
@@ -294,9 +338,9 @@ async fn is_read_back(store: &dyn StoreUnderTest, opening: SessionOpening) {
 /// What would let somebody in cannot be read out.
 pub async fn case_45_a_dump_holds_digests_and_no_token(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
-    let mark = consumed("ada");
+    let mark = single_use("ada");
     let record = repeatable("ada");
-    opening.consumed = Some(mark);
+    opening.single_use = Some(mark);
     opening.idempotency = Some(record);
     let session = stored(store, &opening).await;
     let next = rotated(store, &rotation(&session, soon())).await;

@@ -1,6 +1,7 @@
 //! The sections: each key is declared once, where it is read.
 
 mod cookies;
+mod login;
 mod providers;
 mod roles;
 mod server;
@@ -8,7 +9,8 @@ mod store;
 mod tokens;
 
 pub(super) use cookies::{cookies, cors};
-pub(super) use providers::provider;
+pub(super) use login::login;
+pub(super) use providers::{Neighbours, provider};
 pub(super) use roles::roles;
 pub(super) use server::{limits, log, ops, server};
 pub(super) use store::store;

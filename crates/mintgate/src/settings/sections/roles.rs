@@ -1,14 +1,14 @@
 //! `[roles]`: who gets which roles.
 
 use mintgate_domain::model::ProviderId;
-use mintgate_domain::{RoleCondition, RoleRule};
+use mintgate_domain::{OnLookupFailure, RoleCondition, RoleRule};
 
 use crate::settings::key::key;
 use crate::settings::kinds::not_among;
 use crate::settings::mistakes::flaw;
 use crate::settings::reader::Section;
 use crate::settings::rules;
-use crate::settings::types::RoleSettings;
+use crate::settings::types::{RoleLookupSettings, RoleSettings};
 
 const CONDITIONS: [&str; 4] = ["equals", "in", "matches", "domain"];
 
@@ -26,6 +26,16 @@ pub(in crate::settings) fn roles(
         "list of roles",
         rules::role,
     );
+    let at_refresh = s.choice(
+        key(
+            "at_refresh",
+            "`keep`: a session keeps the roles it was opened with. `evaluate`: every refresh decides \
+             them anew, from this configuration, what the rules gave at the sign-in (or when the \
+             provider was last asked), what is granted in the store, and the lookup.",
+        )
+        .or("keep"),
+        &[("keep", false), ("evaluate", true)],
+    );
     let rules = s.tables(
         "roles.rules",
         "In addition, each rule grants roles to those whose claim satisfies its one condition: \
@@ -33,7 +43,55 @@ pub(in crate::settings) fn roles(
          or JSON list in `MINTGATE__ROLES__RULES`.",
         |s| rule(s, providers),
     );
-    Some(RoleSettings { default: default?, rules: rules? })
+    let lookup = s.section(
+        "roles.lookup",
+        "Your own user system, asked over HTTP for more roles; not at all without `url`.",
+        lookup,
+    );
+    Some(RoleSettings { default: default?, rules: rules?, at_refresh: at_refresh?, lookup })
+}
+
+/// Reads `[roles.lookup]`; `None` if it is not wanted, or if there is a mistake.
+fn lookup(s: &mut Section<'_>) -> Option<RoleLookupSettings> {
+    let unused = (!s.is_given("url")).then(|| {
+        let fix = "add url = \"https://users.example.com/roles\", or remove it";
+        flaw("Without url nobody is asked for roles.", fix)
+    });
+    let url = s.text(
+        key("url", "Where roles are asked for: `https`, or `http` on a loopback host.")
+            .or_nothing("none: nobody is asked"),
+        "URL",
+        rules::web_address,
+    );
+    let key = |name, doc| key(name, doc).barred(unused.clone());
+    let token = s.text_or_file(
+        key("token", "The bearer token sent along.").secret(),
+        "text",
+        rules::bearer_token,
+    );
+    let timeout =
+        s.millis(key("timeout_ms", "How long it may take to answer.").or(2000), 1..=30_000);
+    let cache = s.seconds(
+        key("cache_secs", "How long an answer is remembered; 0: not at all.").or(60),
+        0..=86_400,
+    );
+    let on_failure = s.choice(
+        key(
+            "on_failure",
+            "Where it does not answer. `refuse`: the sign-in or refresh fails with \
+             `ROLES_UNAVAILABLE`, and can be tried again. `ignore`: it goes on without those roles, \
+             a refresh with the roles the session has.",
+        )
+        .or("refuse"),
+        &[("refuse", OnLookupFailure::Refuse), ("ignore", OnLookupFailure::Ignore)],
+    );
+    Some(RoleLookupSettings {
+        url: url?,
+        token,
+        timeout: timeout?,
+        cache: cache?,
+        on_failure: on_failure?,
+    })
 }
 
 fn rule(s: &mut Section<'_>, providers: &[String]) -> Option<RoleRule> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mintgate_domain::OnLookupFailure;
 use mintgate_domain::model::LostAnswer;
 
 use super::{PROVIDER, good, refusal, with_provider};
@@ -294,12 +295,50 @@ fn role_rules_have_one_condition_and_a_known_provider() {
 }
 
 #[test]
+fn logins_and_role_lookups_keep_their_bounds() {
+    let lookup = |lines: &str| {
+        format!("[roles.lookup]\nurl = \"https://users.example.com/roles?app=1\"\n{lines}")
+    };
+    refused_with(&[
+        ("[login]\nttl_secs = 0", "from 1 to 3600"),
+        ("[login]\nttl_secs = 3601", "from 1 to 3600"),
+        ("[roles]\nat_refresh = \"evalute\"", "did you mean \"evaluate\"?"),
+        ("[roles.lookup]\nurl = \"http://users.example.com\"", "Plain http is for this machine"),
+        ("[roles.lookup]\nurl = \"https://a:b@users.example.com\"", "A user or password"),
+        ("[roles.lookup]\ncache_secs = 5", "roles.lookup.cache_secs = 5 (mintgate.toml:2)"),
+        ("[roles.lookup]\ntoken = \"t\"", "add url = \"https://users.example.com/roles\""),
+        ("[roles]\nlookup = 5", "write [roles.lookup] on a line of its own"),
+        ("[roles.lookup]\nurll = \"x\"", "roles.lookup.urll (mintgate.toml:2)"),
+        (&lookup("token = \"Bearer x\""), "without Bearer in front"),
+        (&lookup("token = \"\""), "This is empty."),
+        (&lookup("timeout_ms = 0"), "from 1 to 30000"),
+        (&lookup("cache_secs = 86401"), "from 0 to 86400"),
+        (&lookup("on_failure = \"refused\""), "did you mean \"refuse\"?"),
+    ]);
+    let roles = good("").roles;
+    assert!(!roles.at_refresh && roles.lookup.is_none());
+    let roles = good(&format!("[roles]\nat_refresh = \"evaluate\"\n{}", lookup(""))).roles;
+    assert!(roles.at_refresh);
+    let asked = roles.lookup.unwrap();
+    assert_eq!(asked.url.as_str(), "https://users.example.com/roles?app=1");
+    assert!(asked.token.is_none());
+    assert_eq!((asked.timeout, asked.cache), (Duration::from_secs(2), Duration::from_mins(1)));
+    assert_eq!(asked.on_failure, OnLookupFailure::Refuse);
+    let open = lookup("token = \"t\"\non_failure = \"ignore\"\ncache_secs = 0");
+    let asked = good(&open).roles.lookup.unwrap();
+    assert_eq!(asked.token.unwrap().expose(), "t");
+    assert_eq!((asked.cache, asked.on_failure), (Duration::ZERO, OnLookupFailure::Ignore));
+    good("[roles.lookup]\nurl = \"http://[::1]:9/roles\"");
+}
+
+#[test]
 fn providers_are_checked() {
     provider_refused_with(&[
         ("id = \"Corp\"", "lower-case letters"),
         ("id = \"\"", "lower-case letters"),
-        ("preset = \"google\"", "use preset = \"oidc\""),
+        ("preset = \"gogle\"", "did you mean \"google\"?"),
         ("preset = \"oidcc\"", "did you mean \"oidc\"?"),
+        ("display_name = \" \"", "1 to 64"),
         ("issuer = \"http://idp.example.com\"", "write https://"),
         ("issuer = \"https://idp.example.com#x\"", "A fragment"),
         ("client_id = \"\"", "1 to 255"),
@@ -323,6 +362,13 @@ fn providers_are_checked() {
         ("id_token_algs = [\"HS256\", \"RS256\"]\nclient_secret = \"x\"", "passed off"),
         ("connect_timeout_ms = 30001\ntimeout_ms = 40000", "from 1 to 30000"),
         ("connect_timeout_ms = 6000", "write at most 5000"),
+        ("max_concurrent = 0", "from 1 to 10000"),
+        ("circuit_failures = 0", "from 1 to 1000"),
+        ("circuit_open_secs = 3601", "from 1 to 3600"),
+        ("authorization_params = [\"prompt\"]", "write \"name=value\""),
+        ("authorization_params = [\"state=x\"]", "Mintgate sets state itself"),
+        ("authorization_params = [\"a=b\", \"code_challenge_method=plain\"]", "params[1] ="),
+        ("issuer = \"https://0.0.0.0\"", "at an address a server can have"),
         ("redirect_uri = \"x\"", "did you mean redirect_uris"),
         ("public_url = \"x\"", "move it to [server]"),
     ]);

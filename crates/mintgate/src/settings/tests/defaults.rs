@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use mintgate_domain::Requirement;
 use mintgate_domain::model::{LostAnswer, Role};
+use mintgate_identity_openid::GuardConfig;
 
-use super::{good, with_provider};
+use super::{good, openid, with_provider};
 use crate::settings::reference::EXAMPLE;
 use crate::settings::{Algorithm, LogFormat, SameSite, Settings, StoreUrl};
 
@@ -21,6 +22,7 @@ fn the_defaults_are_the_contracts() {
         refresh,
         cookies,
         cors,
+        login,
         roles,
         limits,
         log,
@@ -62,8 +64,9 @@ fn the_defaults_are_the_contracts() {
     assert!(!cookies.partitioned && cookies.secure);
     assert_eq!(cookies.refresh_path, "/api/v1/auth/refresh");
     assert!(cors.allowed_origins.is_empty());
+    assert_eq!(login.ttl, Duration::from_mins(10));
     assert_eq!(roles.default, [Role::new("user")]);
-    assert!(roles.rules.is_empty());
+    assert!(roles.rules.is_empty() && roles.lookup.is_none() && !roles.at_refresh);
     assert_eq!(limits.max_in_flight, 1024);
     assert_eq!(limits.request_timeout, Duration::from_secs(10));
     assert_eq!(limits.max_header_bytes, 16_384);
@@ -72,9 +75,12 @@ fn the_defaults_are_the_contracts() {
     let [corp] = providers.as_slice() else { panic!("one provider") };
     assert!(corp.client_secret.is_none());
     assert_eq!(corp.scopes, ["openid", "profile", "email"]);
-    assert_eq!((corp.pkce, corp.nonce), (Requirement::Auto, Requirement::Auto));
-    assert_eq!(corp.id_token_algorithms, ["RS256", "ES256", "PS256", "EdDSA"]);
-    assert!(!corp.userinfo && !corp.allow_private_network);
+    assert_eq!((corp.preset.name, corp.display_name.as_str()), ("oidc", "OpenID Connect"));
+    assert_eq!((corp.pkce, openid(corp).nonce), (Requirement::Auto, Requirement::Auto));
+    assert_eq!(openid(corp).id_token_algorithms, corp.preset.id_token_algorithms);
+    assert!(!openid(corp).userinfo && !corp.allow_private_network);
+    assert!(corp.authorization_parameters.is_empty() && corp.recheck.is_none());
+    assert_eq!(corp.guard, GuardConfig::default());
     assert_eq!(corp.connect_timeout, Duration::from_secs(2));
     assert_eq!(corp.timeout, Duration::from_secs(5));
 }

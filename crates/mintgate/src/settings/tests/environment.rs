@@ -1,6 +1,6 @@
 //! Variables over the file.
 
-use super::{PROVIDER, load};
+use super::{PROVIDER, load, openid};
 
 fn refused(env: &[(&str, &str)]) -> String {
     load(PROVIDER, env).unwrap_err().to_string()
@@ -31,7 +31,37 @@ fn a_variable_goes_over_the_file_in_every_type() {
     assert_eq!(settings.cors.allowed_origins, ["https://a.test", "https://b.test"]);
     assert!(settings.roles.default.is_empty());
     assert_eq!(settings.roles.rules[0].claim, "groups");
-    assert!(settings.providers[0].userinfo);
+    assert!(openid(&settings.providers[0]).userinfo);
+}
+
+#[test]
+fn a_section_in_a_section_is_one_more_segment() {
+    let text = format!("[roles.lookup]\nurl = \"https://a.test\"\n{PROVIDER}");
+    let over = [
+        ("MINTGATE__ROLES__LOOKUP__URL", "https://b.test/roles"),
+        ("MINTGATE__ROLES__LOOKUP__TOKEN", "t0ken"),
+    ];
+    for text in [text.as_str(), PROVIDER] {
+        let lookup = load(text, &over).unwrap().roles.lookup.unwrap();
+        assert_eq!(lookup.url.as_str(), "https://b.test/roles");
+        assert_eq!(lookup.token.unwrap().expose(), "t0ken");
+    }
+    let whole = ("MINTGATE__ROLES__LOOKUP", "{ url = 'https://c.test', cache_secs = 5 }");
+    let lookup = load(&text, &[whole]).unwrap().roles.lookup.unwrap();
+    assert_eq!((lookup.url.as_str(), lookup.cache.as_secs()), ("https://c.test/", 5));
+    let lookup = load(&text, &[whole, over[1]]).unwrap().roles.lookup.unwrap();
+    assert_eq!((lookup.cache.as_secs(), lookup.token.is_some()), (5, true));
+    let rules = "[[roles.rules]]\nclaim = \"a\"\nequals = \"b\"\ngrant = [\"c\"]\n";
+    for (text, name, hint) in [
+        (PROVIDER, "MINTGATE__ROLES__LOOKUP__URLL", "did you mean MINTGATE__ROLES__LOOKUP__URL?"),
+        (PROVIDER, "MINTGATE__SERVER__LISTEN__X", "This must be a text."),
+        (&format!("{rules}{PROVIDER}"), "MINTGATE__ROLES__RULES__0", "no such parts"),
+        (&format!("[log]\nformat = \"json\"\n{PROVIDER}"), "MINTGATE__LOG__FORMAT__X", "no such"),
+    ] {
+        let error = load(text, &[(name, "x")]).unwrap_err().to_string();
+        assert!(error.contains(&format!("({name})")) && error.contains(hint), "{error}");
+        assert!(error.starts_with("There is 1 mistake"), "{error}");
+    }
 }
 
 #[test]

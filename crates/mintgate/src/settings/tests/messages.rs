@@ -18,7 +18,7 @@ refresh_name = "__Host-Refresh"
 [cors]
 allowed_origins = ["https://app.example.com",
                    "https://App.example.com:443/"]
-[loging]
+[logs]
 filter = "debug"
 [[providers]]
 id = "corp"
@@ -58,7 +58,7 @@ redirect_uris = ["https://app.example.com/*"]
    Browsers send origins in one spelling, and this is another.
    Fix: write "https://app.example.com".
 
-8. loging (mintgate.toml:14)
+8. logs (mintgate.toml:14)
    There is no such section.
    Fix: did you mean [log]?
 

@@ -23,10 +23,16 @@ fn the_reference_has_every_section_and_tells_the_environments_names() {
     for expected in [
         "## `[server]`",
         "## `[[roles.rules]]`",
+        "## `[roles.lookup]`",
         "## `[[providers]]`",
+        "`MINTGATE__ROLES__LOOKUP__KEY`",
         "`MINTGATE__SERVER__KEY`",
         "| `listen` | IP address and port | `\"127.0.0.1:8080\"` |",
-        "| `issuer` | URL | **required** |",
+        "| `issuer` | URL | the preset's |",
+        "| `realm` | text | the preset's | `keycloak` (**required**): the realm. |",
+        "| `server` | text | the preset's | `okta` (default `default`): ",
+        "| `client_key_file` | path | none |",
+        "| `ttl_secs` | whole number, 1 to 3600 | `600` |",
         "| `client_secret_file` | path | none |",
         "| `max_header_bytes` | whole number, 1024 to 65536 | `16384` |",
     ] {

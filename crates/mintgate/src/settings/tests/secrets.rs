@@ -1,12 +1,20 @@
 //! No secret in any output.
 
-use super::{PROVIDER, load, refusal, with_provider};
+use super::{CLIENT, EC_KEY, PROVIDER, load, quoted, refusal, with_provider};
 use crate::settings::{Settings, StoreUrl};
 
 const SECRET: &str = "correct-horse-battery";
 
 /// It must be one to be taken, so it cannot be the same.
 const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+const APPLE: &str = "[[providers]]\nid = \"apple\"\npreset = \"apple\"\nteam_id = \"T\"\n\
+                     client_key_id = \"K\"\n";
+
+/// A line of the key that `APPLE` has.
+fn key_line() -> &'static str {
+    EC_KEY.lines().nth(1).unwrap()
+}
 
 /// A secret, well placed, in every key that takes one.
 fn secretive(dir: &std::path::Path) -> String {
@@ -16,8 +24,11 @@ fn secretive(dir: &std::path::Path) -> String {
         "[store]\nurl = \"postgres://mint:{SECRET}@db/mint?sslmode=require&password={SECRET}\"\n\
          [keys]\naccess_key = \"{SECRET}\"\nrefresh_key_file = \"{}\"\n\
          encryption_key = \"{ENCRYPTION_KEY}\"\n\
-         {PROVIDER}client_secret = \"{SECRET}\"\n",
-        key.display()
+         [roles.lookup]\nurl = \"https://users.example.com\"\ntoken = \"{SECRET}\"\n\
+         {PROVIDER}client_secret = \"{SECRET}\"\n\
+         {APPLE}{CLIENT}client_key = {}\n",
+        key.display(),
+        quoted(EC_KEY),
     )
 }
 
@@ -30,10 +41,12 @@ fn secrets_are_in_the_settings_but_in_nothing_printed() {
     assert_eq!(settings.keys.access_key.as_ref().unwrap().expose(), SECRET);
     assert_eq!(settings.keys.refresh_key.as_ref().unwrap().expose(), SECRET);
     assert!(settings.keys.encryption_key.is_some());
+    let lookup = settings.roles.lookup.as_ref().unwrap();
+    assert_eq!(lookup.token.as_ref().unwrap().expose(), SECRET);
     assert_eq!(settings.providers[0].client_secret.as_ref().unwrap().expose(), SECRET);
 
     let printed = settings.print();
-    for secret in [SECRET, ENCRYPTION_KEY] {
+    for secret in [SECRET, ENCRYPTION_KEY, key_line()] {
         assert!(
             !printed.contains(secret) && !format!("{settings:?}").contains(secret),
             "{printed}"
@@ -42,6 +55,7 @@ fn secrets_are_in_the_settings_but_in_nothing_printed() {
     assert!(printed.contains("encryption_key = \"***\""), "{printed}");
     assert!(printed.contains("url = \"postgres://mint:***@db/mint?sslmode=require&password=***\""));
     assert!(printed.contains("client_secret = \"***\""));
+    assert!(printed.contains("client_key = \"***\"") && printed.contains("token = \"***\""));
     assert!(printed.contains("/key\"  # mintgate.toml:5"), "{printed}");
 }
 
@@ -70,6 +84,16 @@ fn secrets_are_in_no_mistake() {
         good.replace("client_secret =", "client_secret_file ="),
         good.replace("client_secret =", "client_secret_file = ["),
         good.replace("client_secret =", "client_secret"),
+        good.replace("client_key =", "client_ky ="),
+        good.replace("client_key =", "client_key_file ="),
+        good.replace("client_key =", "client_secret ="),
+        good.replace("client_key =", "client_key_id ="),
+        good.replace("BEGIN PRIVATE", "BEGIN PUBLIC"),
+        good.replace("preset = \"apple\"", "preset = \"google\""),
+        good.replace("[roles.lookup]", "[roles.look]"),
+        good.replace("token =", "tokn ="),
+        good.replace("token = \"", "token = \"Bearer "),
+        good.replace("token =", "token_file ="),
         good.replace("issuer = \"https://", &format!("issuer = \"https://ada:{SECRET}@")),
         with_provider(&format!("[server]\npublic_url = \"{url}\"")),
         with_provider(&format!("[cors]\nallowed_origins = [\"{url}\"]")),
@@ -77,7 +101,7 @@ fn secrets_are_in_no_mistake() {
         format!("client_secret = \"{SECRET}\n"),
     ] {
         let error = Settings::from_toml(&bad).unwrap_err();
-        for secret in [SECRET, &ENCRYPTION_KEY[2..]] {
+        for secret in [SECRET, &ENCRYPTION_KEY[2..], key_line()] {
             assert!(!error.to_string().contains(secret), "{error}");
             assert!(!format!("{error:?}").contains(secret), "{error:?}");
         }

@@ -2,6 +2,7 @@
 
 mod dump;
 pub(crate) mod log;
+pub(crate) mod login;
 pub(crate) mod session;
 
 use std::net::{SocketAddr, TcpListener};

@@ -1,0 +1,96 @@
+//! The use case: a login begins, with everything that protects it made here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::model::{LoginTransaction, Timestamp};
+use crate::ports::{AuthorizationEndpoint, Clock, Entropy, ProviderError};
+use crate::registry::several_redirect_uris;
+use crate::{AuthError, ProviderPolicy, SignIn};
+
+/// Begins logins.
+pub struct BeginLogin {
+    /// The providers.
+    pub sign_in: Arc<SignIn>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// How long a person may take at the provider.
+    pub ttl: Duration,
+}
+
+/// A login that has begun.
+#[derive(Debug)]
+pub struct BegunLogin {
+    /// Where the browser goes.
+    pub authorization_url: String,
+    /// What the browser keeps until it is back.
+    pub transaction: LoginTransaction,
+}
+
+impl BeginLogin {
+    /// Makes an authorization request (OIDC Core §3.1.2.1) with state, nonce and PKCE.
+    ///
+    /// # Errors
+    /// [`AuthError::UnknownProvider`], [`AuthError::RedirectUriNotAllowed`], a redirect URI that has to
+    /// be given and is not, or that the provider does not say where its logins begin.
+    pub async fn begin(
+        &self,
+        provider: &str,
+        redirect_uri: Option<&str>,
+    ) -> Result<BegunLogin, AuthError> {
+        let provider = self.sign_in.providers().find(provider).ok_or(AuthError::UnknownProvider)?;
+        let policy = &provider.policy;
+        let redirect_uri = match (redirect_uri, policy.redirect_uris.as_slice()) {
+            (Some(uri), allowed) if allowed.iter().any(|one| one == uri) => uri,
+            (Some(_), _) => return Err(AuthError::RedirectUriNotAllowed),
+            (None, [only]) => only,
+            (None, _) => return Err(several_redirect_uris()),
+        };
+        let endpoint = provider.adapter.authorization_endpoint().await;
+        let endpoint = endpoint.map_err(AuthError::Provider)?;
+        let transaction = LoginTransaction::begin(
+            self.entropy.bytes(),
+            policy.id.clone(),
+            redirect_uri.to_owned(),
+            endpoint.names_issuer,
+            Timestamp::from(self.clock.now()) + self.ttl,
+        );
+        let authorization_url = authorization_url(&endpoint, policy, &transaction)?;
+        Ok(BegunLogin { authorization_url, transaction })
+    }
+}
+
+fn authorization_url(
+    endpoint: &AuthorizationEndpoint,
+    policy: &ProviderPolicy,
+    transaction: &LoginTransaction,
+) -> Result<String, AuthError> {
+    let unusable = |error: url::ParseError| {
+        let text = format!("its authorization endpoint: {error}");
+        AuthError::Provider(ProviderError::Misbehaved(text))
+    };
+    let mut url = Url::parse(&endpoint.url).map_err(unusable)?;
+    let login = &policy.login;
+    let mut query = url.query_pairs_mut();
+    query
+        .append_pair("response_type", "code")
+        .append_pair("client_id", &login.client_id)
+        .append_pair("redirect_uri", &transaction.redirect_uri)
+        .append_pair("scope", &login.scopes.join(" "))
+        .append_pair("state", &transaction.state());
+    if login.has_id_tokens {
+        query.append_pair("nonce", transaction.nonce().expose());
+    }
+    query
+        .append_pair("code_challenge", &transaction.code_challenge())
+        .append_pair("code_challenge_method", "S256");
+    for (name, value) in &login.parameters {
+        query.append_pair(name, value);
+    }
+    drop(query);
+    Ok(url.into())
+}

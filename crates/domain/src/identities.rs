@@ -1,0 +1,117 @@
+//! The use case: signed-in people say by which identities they are known.
+
+use std::sync::Arc;
+
+use crate::model::{LinkedIdentity, NewIdentity, RevokeReason, Timestamp};
+use crate::ports::{Clock, LinkOutcome, Metrics, UnlinkOutcome, UserDirectory, VerifiedAccess};
+use crate::sign_in::{Credential, SignIn, SignInRequest};
+use crate::{AuthError, FieldError, OwnSessions, PresentedToken};
+
+/// What callers do with their identities. Nothing is ever linked but by the user's own act: not by
+/// an email address, nor by anything else a provider says (the user would be whoever says it next).
+pub struct Identities {
+    /// Who the caller is.
+    pub own_sessions: Arc<OwnSessions>,
+    /// Who proves the identity to be linked.
+    pub sign_in: Arc<SignIn>,
+    /// Where identities are kept.
+    pub users: Arc<dyn UserDirectory>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<dyn Metrics>,
+}
+
+impl Identities {
+    /// The caller's identities, the oldest first.
+    ///
+    /// # Errors
+    /// As [`OwnSessions::caller`].
+    pub async fn list(
+        &self,
+        token: &PresentedToken,
+    ) -> Result<(VerifiedAccess, Vec<LinkedIdentity>), AuthError> {
+        let caller = self.own_sessions.caller(token).await?;
+        let identities = self.users.identities(caller.subject).await?;
+        Ok((caller, identities))
+    }
+
+    /// Links the identity of a fresh sign-in to the caller's user. Linking what is linked already
+    /// changes nothing.
+    ///
+    /// The sign-in must be by code, and protected by a login begun here or by a code verifier: with
+    /// neither, anybody could slip a code of their own in, and have their identity open this account.
+    ///
+    /// # Errors
+    /// As [`OwnSessions::caller`], as a sign-in, and [`AuthError::IdentityTaken`].
+    pub async fn link(
+        &self,
+        token: &PresentedToken,
+        request: &SignInRequest,
+    ) -> Result<(VerifiedAccess, LinkedIdentity), AuthError> {
+        let caller = self.own_sessions.caller(token).await?;
+        let provider = self.sign_in.provider_of(request)?;
+        if let Credential::IdToken(_) = request.credential {
+            let rule = "is not accepted here: link an identity with a fresh authCode";
+            return Err(AuthError::InvalidRequest(vec![FieldError::new("idToken", rule)]));
+        }
+        let admitted = self.sign_in.admit(provider, request)?;
+        if !admitted.is_bound_to_client() {
+            let rule = "is required to link an identity (or the state of a login begun here)";
+            return Err(AuthError::InvalidRequest(vec![FieldError::new("codeVerifier", rule)]));
+        }
+        let proven = self.sign_in.prove(&admitted).await?;
+        let identity = NewIdentity {
+            identity: proven.identity.identity,
+            provider: provider.policy.id.clone(),
+            now: self.now(),
+        };
+        let linked = self.users.link_identity(caller.subject, &identity, proven.single_use);
+        match linked.await? {
+            LinkOutcome::Linked | LinkOutcome::LinkedBefore => {
+                let NewIdentity { identity, provider, now } = identity;
+                Ok((caller, LinkedIdentity { identity, provider, linked_at: now }))
+            }
+            LinkOutcome::Taken => Err(AuthError::IdentityTaken),
+            LinkOutcome::Replayed => Err(finished_before()),
+            LinkOutcome::UserDisabled => {
+                Err(AuthError::AccessDenied("the user is disabled".to_owned()))
+            }
+        }
+    }
+
+    /// Takes an identity away from the caller's user, named by its
+    /// [`short_name`](crate::model::ExternalIdentity::short_name), and ends the sessions that were
+    /// signed in with it, except the one that asks.
+    ///
+    /// # Errors
+    /// As [`OwnSessions::caller`], [`AuthError::NoSuchIdentity`], [`AuthError::LastIdentity`].
+    pub async fn unlink(
+        &self,
+        token: &PresentedToken,
+        name: u128,
+    ) -> Result<VerifiedAccess, AuthError> {
+        let (caller, identities) = self.list(token).await?;
+        let named = identities.iter().find(|linked| linked.identity.short_name() == name);
+        let identity = &named.ok_or(AuthError::NoSuchIdentity)?.identity;
+        let (user, keep, reason) = (caller.subject, caller.session, RevokeReason::Logout);
+        let unlinked = self.users.unlink_identity(user, identity, keep, reason, self.now());
+        match unlinked.await? {
+            UnlinkOutcome::Unlinked { ended } => {
+                self.metrics.sessions_revoked(reason, ended);
+                Ok(caller)
+            }
+            UnlinkOutcome::Last => Err(AuthError::LastIdentity),
+            UnlinkOutcome::Unknown => Err(AuthError::NoSuchIdentity),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now().into()
+    }
+}
+
+/// That a login was finished already.
+pub(crate) fn finished_before() -> AuthError {
+    AuthError::InvalidState("the login has been finished before".to_owned())
+}

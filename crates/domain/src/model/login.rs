@@ -1,0 +1,194 @@
+//! A login begun here: one secret in the browser's cookie, from which everything else follows.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+
+use super::{ProviderId, SingleUse, Timestamp};
+use crate::{CodeVerifier, LoginCookie, Nonce, TokenHash};
+
+/// The first field of a cookie, and with it how the others are to be read.
+const VERSION: &str = "1";
+/// What our own `state` values begin with.
+const STATE_PREFIX: &str = "mg.";
+
+/// A login between the authorization request and its response.
+///
+/// State, nonce and code verifier are digests of the secret together with the provider, the redirect
+/// URI and the rest: a transaction in which any of these was changed has another state, so whoever
+/// brings the state back finishes exactly what was begun. Nothing is stored until it is finished.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoginTransaction {
+    secret: [u8; 32],
+    /// The provider it was begun with.
+    pub provider: ProviderId,
+    /// The redirect URI of the authorization request.
+    pub redirect_uri: String,
+    /// Whether the authorization response must name its issuer (RFC 9207 §2.4).
+    pub names_issuer: bool,
+    /// Until when it may be finished.
+    pub expires_at: Timestamp,
+}
+
+impl LoginTransaction {
+    /// Begins a login; the secret must be random.
+    pub fn begin(
+        secret: [u8; 32],
+        provider: ProviderId,
+        redirect_uri: String,
+        names_issuer: bool,
+        expires_at: Timestamp,
+    ) -> Self {
+        Self { secret, provider, redirect_uri, names_issuer, expires_at }
+    }
+
+    /// Whether a `state` looks like one that was made here.
+    pub fn is_state(state: &str) -> bool {
+        state.starts_with(STATE_PREFIX)
+    }
+
+    /// The `state` of the authorization request (RFC 6749 §4.1.1). Public, as URLs are.
+    pub fn state(&self) -> String {
+        format!("{STATE_PREFIX}{}", self.derive("state"))
+    }
+
+    /// Its nonce (OIDC Core §3.1.2.1).
+    pub fn nonce(&self) -> Nonce {
+        Nonce::new(self.derive("nonce"))
+    }
+
+    /// The code verifier (RFC 7636 §4.1): 43 characters.
+    pub fn code_verifier(&self) -> CodeVerifier {
+        CodeVerifier::new(self.derive("code_verifier"))
+    }
+
+    /// The code challenge of the method S256 (RFC 7636 §4.2).
+    pub fn code_challenge(&self) -> String {
+        BASE64.encode(TokenHash::of(self.code_verifier().expose()).as_bytes())
+    }
+
+    /// The mark that it has been finished.
+    pub fn single_use(&self) -> SingleUse {
+        let hash = TokenHash::of_parts(&["login", &self.state()]);
+        SingleUse { hash, expires_at: self.expires_at }
+    }
+
+    /// What distinguishes it from other logins of the same browser; part of the public state.
+    pub fn tag(state: &str) -> &str {
+        let tag = state.strip_prefix(STATE_PREFIX).unwrap_or(state);
+        tag.get(..12).unwrap_or(tag)
+    }
+
+    /// As the cookie's value.
+    pub fn to_cookie(&self) -> LoginCookie {
+        LoginCookie::new(format!(
+            "{VERSION}.{}.{}.{}.{}.{}",
+            BASE64.encode(self.secret),
+            self.expires_at.as_unix(),
+            u8::from(self.names_issuer),
+            self.provider,
+            BASE64.encode(&self.redirect_uri),
+        ))
+    }
+
+    /// Reads a cookie's value; `None` if it is none that was made here.
+    pub fn from_cookie(cookie: &LoginCookie) -> Option<Self> {
+        let fields: Vec<&str> = cookie.expose().split('.').collect();
+        let [VERSION, secret, expires_at, names_issuer, provider, redirect_uri] = fields[..] else {
+            return None;
+        };
+        Some(Self {
+            secret: BASE64.decode(secret).ok()?.try_into().ok()?,
+            provider: ProviderId::new(provider),
+            redirect_uri: String::from_utf8(BASE64.decode(redirect_uri).ok()?).ok()?,
+            names_issuer: match names_issuer {
+                "0" => false,
+                "1" => true,
+                _ => return None,
+            },
+            expires_at: Timestamp::from_unix(expires_at.parse().ok()?),
+        })
+    }
+
+    fn derive(&self, what: &str) -> String {
+        let digest = TokenHash::of_parts(&[
+            what,
+            &BASE64.encode(self.secret),
+            self.provider.as_str(),
+            &self.redirect_uri,
+            if self.names_issuer { "1" } else { "0" },
+            &self.expires_at.as_unix().to_string(),
+        ]);
+        BASE64.encode(digest.as_bytes())
+    }
+}
+
+impl std::fmt::Debug for LoginTransaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginTransaction")
+            .field("provider", &self.provider)
+            .field("redirect_uri", &self.redirect_uri)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login() -> LoginTransaction {
+        LoginTransaction::begin(
+            [7; 32],
+            ProviderId::new("corp"),
+            "https://app.example.com/callback".to_owned(),
+            true,
+            Timestamp::from_unix(1_800_000_600),
+        )
+    }
+
+    #[test]
+    fn a_login_comes_back_from_its_cookie_whole() {
+        let back = LoginTransaction::from_cookie(&login().to_cookie());
+        assert_eq!(back, Some(login()));
+        for broken in ["", "1", "1.a.b.c", "2.AA.1.0.corp.AA", "1.AA.1800000600.0.corp.AA"] {
+            assert_eq!(LoginTransaction::from_cookie(&LoginCookie::new(broken)), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_changed_in_a_cookie_changes_state_nonce_and_verifier() {
+        let texts = |login: &LoginTransaction| {
+            [
+                login.state(),
+                login.nonce().expose().to_owned(),
+                login.code_verifier().expose().to_owned(),
+            ]
+        };
+        let genuine = texts(&login());
+        let changes: [fn(&mut LoginTransaction); 5] = [
+            |l| l.secret[31] = 8,
+            |l| l.provider = ProviderId::new("other"),
+            |l| l.redirect_uri.push('/'),
+            |l| l.names_issuer = false,
+            |l| l.expires_at = l.expires_at + std::time::Duration::from_secs(1),
+        ];
+        for change in changes {
+            let mut other = login();
+            change(&mut other);
+            for (mine, theirs) in texts(&other).iter().zip(&genuine) {
+                assert_ne!(mine, theirs);
+            }
+        }
+    }
+
+    #[test]
+    fn case_14_the_verifier_and_its_challenge_are_what_rfc_7636_asks_for() {
+        let verifier = login().code_verifier();
+        assert_eq!(verifier.expose().len(), 43);
+        assert_eq!(login().code_challenge().len(), 43);
+        assert!(LoginTransaction::is_state(&login().state()));
+        assert_ne!(login().nonce().expose(), verifier.expose());
+        let printed = format!("{:?}", login());
+        assert!(!printed.contains("secret") && !printed.contains(&login().state()), "{printed}");
+    }
+}

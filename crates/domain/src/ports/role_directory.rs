@@ -1,0 +1,32 @@
+//! The operator's own user system, which knows roles that no provider does.
+
+use async_trait::async_trait;
+
+use crate::model::{ExternalIdentity, ProviderId, Role, UserId};
+
+/// Whose roles are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct RoleQuestion<'a> {
+    /// The `sub` of our tokens.
+    pub user: UserId,
+    /// The provider the person signed in with.
+    pub provider: &'a ProviderId,
+    /// Who the person is there.
+    pub identity: &'a ExternalIdentity,
+}
+
+/// The roles could not be had. The text is for the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the roles could not be looked up: {0}")]
+pub struct RoleLookupError(pub String);
+
+/// Looks roles up in another system. MUST bound every wait and every answer.
+#[async_trait]
+pub trait RoleDirectory: Send + Sync {
+    /// The roles of a person; empty for somebody it does not know. An answer may be remembered for as
+    /// long as the operator allows.
+    ///
+    /// # Errors
+    /// If it cannot be asked or gives no proper answer; never empty in that case.
+    async fn roles(&self, question: RoleQuestion<'_>) -> Result<Vec<Role>, RoleLookupError>;
+}

@@ -1,0 +1,45 @@
+//! The use case: a provider says that sessions at it have ended, and ours end with them.
+
+use std::sync::Arc;
+
+use crate::model::{ProviderId, RevokeReason, Timestamp};
+use crate::ports::{Clock, Metrics, ProviderLogoutOutcome, RefreshTokenRepo};
+use crate::{AuthError, LogoutTokenText, SignIn};
+
+/// Carries out what providers order (OIDC Back-Channel Logout).
+pub struct ProviderLogout {
+    /// The providers.
+    pub sign_in: Arc<SignIn>,
+    /// Where sessions are kept.
+    pub sessions: Arc<dyn RefreshTokenRepo>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<dyn Metrics>,
+}
+
+impl ProviderLogout {
+    /// Ends the sessions that a logout token is about; how many.
+    ///
+    /// # Errors
+    /// [`AuthError::UnknownProvider`], [`AuthError::InvalidLogoutToken`] (also for one that came
+    /// before), or that the provider's keys or the store cannot be had: nothing has ended then.
+    pub async fn end_sessions(
+        &self,
+        provider: &str,
+        token: &LogoutTokenText,
+    ) -> Result<(ProviderId, u64), AuthError> {
+        let provider = self.sign_in.providers().find(provider).ok_or(AuthError::UnknownProvider)?;
+        let order = provider.adapter.verify_logout(token).await.map_err(AuthError::Provider)?;
+        let now = Timestamp::from(self.clock.now());
+        match self.sessions.end_provider_sessions(&order, now).await? {
+            ProviderLogoutOutcome::Ended(count) => {
+                self.metrics.sessions_revoked(RevokeReason::ProviderLogout, count);
+                Ok((provider.policy.id.clone(), count))
+            }
+            ProviderLogoutOutcome::Replayed => {
+                Err(AuthError::InvalidLogoutToken("it came before".to_owned()))
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! A sign-in, from what the client brings to what the provider vouches for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{LoginTransaction, ProviderId, SingleUse, Timestamp, VerifiedIdentity};
+use crate::ports::{Clock, CodeGrant, Metrics, Phase, ProviderError, ProviderTokens};
+use crate::{
+    AuthError, AuthorizationCode, CodeVerifier, FieldError, IdTokenText, Nonce,
+    ProviderRefreshToken, ProviderRegistry, RegisteredProvider, TokenHash, UsedCodes,
+};
+
+/// What the client has from the provider.
+#[derive(Debug)]
+pub enum Credential {
+    /// A code to exchange.
+    Code(AuthorizationCode),
+    /// An ID token it obtained itself.
+    IdToken(IdTokenText),
+}
+
+/// What a client brings of a sign-in, its syntax checked.
+#[derive(Debug)]
+pub struct SignInRequest {
+    /// The provider's configured name, as the client sent it. May be left out for a login that was
+    /// begun here.
+    pub provider: Option<String>,
+    /// The proof of the sign-in.
+    pub credential: Credential,
+    /// The redirect URI of the authorization request.
+    pub redirect_uri: Option<String>,
+    /// The PKCE verifier.
+    pub code_verifier: Option<CodeVerifier>,
+    /// The nonce of the authentication request.
+    pub nonce: Option<Nonce>,
+    /// The `state` of the authorization response.
+    pub state: Option<String>,
+    /// The `iss` of the authorization response (RFC 9207).
+    pub issuer: Option<String>,
+    /// The logins that the browser has begun here, as its cookies say.
+    pub logins: Vec<LoginTransaction>,
+}
+
+/// Has providers vouch for sign-ins.
+pub struct SignIn {
+    providers: ProviderRegistry,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<dyn Metrics>,
+    codes: UsedCodes,
+}
+
+/// A request that may be taken to its provider.
+pub(crate) struct Admitted<'a> {
+    pub(crate) provider: &'a RegisteredProvider,
+    request: &'a SignInRequest,
+    redirect_uri: &'a str,
+    login: Option<&'a LoginTransaction>,
+}
+
+impl Admitted<'_> {
+    /// Whether the sign-in was protected by something that only this client has: a login begun here,
+    /// or a code verifier.
+    pub(crate) fn is_bound_to_client(&self) -> bool {
+        self.login.is_some() || self.request.code_verifier.is_some()
+    }
+}
+
+/// A sign-in that a provider has vouched for.
+#[derive(Debug, Clone)]
+pub(crate) struct ProvenSignIn {
+    pub(crate) identity: VerifiedIdentity,
+    /// The mark that it has been used, where it counts once by itself.
+    pub(crate) single_use: Option<SingleUse>,
+    /// The provider's refresh token, where it is wanted and given.
+    pub(crate) refresh_token: Option<ProviderRefreshToken>,
+}
+
+impl SignIn {
+    /// How many codes are remembered as used.
+    const CODE_MEMORY: usize = 100_000;
+
+    /// For these providers.
+    pub fn new(
+        providers: ProviderRegistry,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<dyn Metrics>,
+    ) -> Self {
+        Self { providers, clock, metrics, codes: UsedCodes::new(Self::CODE_MEMORY) }
+    }
+
+    /// The providers.
+    pub fn providers(&self) -> &ProviderRegistry {
+        &self.providers
+    }
+
+    /// The provider a request is about: the one it names, else that of the login it finishes.
+    ///
+    /// # Errors
+    /// [`AuthError::UnknownProvider`], or that the request names none.
+    pub(crate) fn provider_of(
+        &self,
+        request: &SignInRequest,
+    ) -> Result<&RegisteredProvider, AuthError> {
+        let login = self.login_of(request);
+        let named = request.provider.as_deref();
+        let Some(name) = named.or_else(|| login.map(|login| login.provider.as_str())) else {
+            if request.state.as_deref().is_some_and(LoginTransaction::is_state) {
+                return Err(unknown_state());
+            }
+            return Err(AuthError::InvalidRequest(vec![FieldError::new(
+                "provider",
+                "is required (or the state of a login that was begun here)",
+            )]));
+        };
+        self.providers.find(name).ok_or(AuthError::UnknownProvider)
+    }
+
+    /// The login, begun in this browser and not expired, whose `state` the request brings.
+    fn login_of<'a>(&self, request: &'a SignInRequest) -> Option<&'a LoginTransaction> {
+        let state = request.state.as_deref()?;
+        let asked = TokenHash::of(state);
+        let now = Timestamp::from(self.clock.now());
+        // Digests are compared, so that time tells nothing.
+        let is_it = |login: &&LoginTransaction| {
+            TokenHash::of(&login.state()) == asked && now < login.expires_at
+        };
+        request.logins.iter().find(is_it)
+    }
+
+    /// Decides whether the provider is asked at all.
+    ///
+    /// # Errors
+    /// The refusal; nothing has been sent out.
+    pub(crate) fn admit<'a>(
+        &self,
+        provider: &'a RegisteredProvider,
+        request: &'a SignInRequest,
+    ) -> Result<Admitted<'a>, AuthError> {
+        let login = self.login_of(request);
+        let id = &provider.policy.id;
+        match login {
+            Some(login) if login.provider != *id => {
+                let text = "the login was begun with another provider";
+                return Err(AuthError::InvalidState(text.to_owned()));
+            }
+            None if request.state.as_deref().is_some_and(LoginTransaction::is_state) => {
+                return Err(unknown_state());
+            }
+            // A login of this browser with this provider is under way: its response has a state, so
+            // a code without one comes from elsewhere.
+            None if matches!(request.credential, Credential::Code(_))
+                && request.code_verifier.is_none()
+                && self.is_under_way(id, &request.logins) =>
+            {
+                let text = "this browser has begun a login, and this is not its response";
+                return Err(AuthError::InvalidState(text.to_owned()));
+            }
+            _ => {}
+        }
+        let redirect_uri = provider.policy.admit(request, login)?;
+        Ok(Admitted { provider, request, redirect_uri, login })
+    }
+
+    fn is_under_way(&self, id: &ProviderId, logins: &[LoginTransaction]) -> bool {
+        let now = Timestamp::from(self.clock.now());
+        logins.iter().any(|login| login.provider == *id && now < login.expires_at)
+    }
+
+    /// Has the provider vouch for the sign-in.
+    ///
+    /// # Errors
+    /// That it did not, or that the code has been here before.
+    pub(crate) async fn prove(&self, admitted: &Admitted<'_>) -> Result<ProvenSignIn, AuthError> {
+        let Admitted { provider, request, redirect_uri, login } = admitted;
+        let id = &provider.policy.id;
+        let mut tokens = match &request.credential {
+            Credential::IdToken(token) => ProviderTokens {
+                id_token: Some(token.clone()),
+                access_token: None,
+                refresh_token: None,
+            },
+            Credential::Code(code) => {
+                let started = self.clock.monotonic();
+                let mark = TokenHash::of_parts(&[id.as_str(), code.expose()]);
+                if !self.codes.claim(mark, started) {
+                    return Err(AuthError::InvalidAuthCode("it was posted before".to_owned()));
+                }
+                let begun_here = login.map(LoginTransaction::code_verifier);
+                let code_verifier = begun_here.as_ref().or(request.code_verifier.as_ref());
+                let grant = CodeGrant { code, redirect_uri, code_verifier };
+                let redeemed = provider.adapter.redeem(&grant).await;
+                self.observe(id, Phase::Exchange, started);
+                if let Err(ProviderError::Unreachable(_)) = redeemed {
+                    self.codes.release(mark);
+                }
+                redeemed.map_err(AuthError::Provider)?
+            }
+        };
+        let begun_here = login.filter(|_| provider.policy.login.has_id_tokens);
+        let begun_here = begun_here.map(LoginTransaction::nonce);
+        let nonce = begun_here.as_ref().or(request.nonce.as_ref());
+        let started = self.clock.monotonic();
+        let verified = provider.adapter.verify(&tokens, nonce).await;
+        self.observe(id, Phase::Verify, started);
+        let identity = verified.map_err(AuthError::Provider)?;
+        let single_use = match (&request.credential, login, identity.id_token) {
+            (_, Some(login), _) => Some(login.single_use()),
+            (Credential::IdToken(_), None, Some((hash, expires_at))) => {
+                Some(SingleUse { hash, expires_at })
+            }
+            _ => None,
+        };
+        let refresh_token =
+            tokens.refresh_token.take().filter(|_| provider.policy.recheck.is_some());
+        Ok(ProvenSignIn { identity, single_use, refresh_token })
+    }
+
+    fn observe(&self, provider: &ProviderId, phase: Phase, started: Duration) {
+        let took = self.clock.monotonic().saturating_sub(started);
+        self.metrics.token_generation_phase(provider, phase, took);
+    }
+}
+
+fn unknown_state() -> AuthError {
+    AuthError::InvalidState("no login with this state is under way in this browser".to_owned())
+}

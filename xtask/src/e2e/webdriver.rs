@@ -1,0 +1,119 @@
+//! A real browser: Chromium, driven over WebDriver.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::json;
+
+use crate::process::{Process, free_addresses};
+use crate::{say, workspace};
+
+const DRIVER_LIMIT: Duration = Duration::from_secs(20);
+/// How long a page may take to show something.
+pub(super) const PAGE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Why there is none.
+pub(super) const MISSING: &str =
+    "no chromium with chromedriver in PATH; Debian: apt-get install chromium chromium-driver";
+
+/// A browser and its driver.
+pub(super) struct Programs {
+    chromium: PathBuf,
+    driver: PathBuf,
+}
+
+/// Finds them in `PATH`.
+pub(super) fn find() -> Option<Programs> {
+    let chromium = workspace::find_program(&[
+        "chromium",
+        "chromium-browser",
+        "google-chrome-stable",
+        "google-chrome",
+    ])?;
+    Some(Programs { chromium, driver: workspace::find_program(&["chromedriver"])? })
+}
+
+/// A browser with a fresh profile; it ends with its driver.
+pub(super) struct Browser {
+    pub(super) client: Client,
+    _driver: Process,
+}
+
+impl Browser {
+    /// Starts both; their files are in this directory.
+    pub(super) async fn start(programs: &Programs, dir: &Path) -> Result<Self> {
+        let [address] = free_addresses()?;
+        let mut command = Command::new(&programs.driver);
+        command.arg(format!("--port={}", address.port()));
+        let log = dir.join("chromedriver.log");
+        let mut driver = Process::logged("chromedriver", &mut command, &log)?;
+        let profile = dir.join("browser-profile");
+        let opened = || open(&programs.chromium, &profile, address.port());
+        let client = driver.ready(DRIVER_LIMIT, opened).await?;
+        Ok(Self { client, _driver: driver })
+    }
+
+    /// Ends it; shows first what it showed last if something went wrong.
+    pub(super) async fn end<T>(self, walked: Result<T>, failure: &str) -> Result<T> {
+        if walked.is_err() {
+            let shown = self.client.find(Locator::Css("body")).await?.text().await?;
+            say::error(&format!("--- what the page shows\n{shown}"));
+            screenshot(&self.client, failure).await?;
+        }
+        // The driver's end ends a browser that does not close.
+        let _ = self.client.close().await;
+        walked
+    }
+}
+
+async fn open(chromium: &Path, profile: &Path, driver_port: u16) -> Result<Client> {
+    let mut arguments = vec![
+        "--headless".to_owned(),
+        "--disable-gpu".to_owned(),
+        "--disable-quic".to_owned(),
+        "--disable-dev-shm-usage".to_owned(),
+        "--no-first-run".to_owned(),
+        "--no-proxy-server".to_owned(),
+        "--disable-background-networking".to_owned(),
+        "--disable-component-update".to_owned(),
+        "--disable-sync".to_owned(),
+        // Of two windows, neither may be put to sleep.
+        "--disable-background-timer-throttling".to_owned(),
+        "--disable-backgrounding-occluded-windows".to_owned(),
+        "--disable-renderer-backgrounding".to_owned(),
+        "--window-size=1000,1100".to_owned(),
+        format!("--user-data-dir={}", profile.display()),
+    ];
+    if rustix::process::geteuid().is_root() {
+        // Chromium's sandbox does not work for root.
+        arguments.push("--no-sandbox".to_owned());
+    }
+    let capabilities = json!({
+        "browserName": "chrome",
+        "goog:chromeOptions": {"binary": chromium, "args": arguments},
+    });
+    let capabilities = capabilities.as_object().cloned().unwrap_or_default();
+    let url = format!("http://127.0.0.1:{driver_port}");
+    let mut builder = ClientBuilder::new(HttpConnector::new());
+    Ok(builder.capabilities(capabilities).connect(&url).await?)
+}
+
+/// Waits until this is on the page.
+pub(super) async fn wait_for(
+    browser: &Client,
+    selector: &str,
+) -> Result<fantoccini::elements::Element> {
+    let found = browser.wait().at_most(PAGE_LIMIT).for_element(Locator::Css(selector)).await;
+    found.with_context(|| format!("expected {selector} on the page"))
+}
+
+/// Leaves a picture under `target/e2e`.
+pub(super) async fn screenshot(browser: &Client, name: &str) -> Result<()> {
+    let dir = workspace::root().join("target/e2e");
+    std::fs::create_dir_all(&dir)?;
+    Ok(std::fs::write(dir.join(format!("{name}.png")), browser.screenshot().await?)?)
+}
