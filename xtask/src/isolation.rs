@@ -27,8 +27,8 @@ const PAUSED: &str = "paused";
 const IN_TIME: Duration = Duration::from_secs(12);
 /// How long the service may take to find out that the provider is back.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
-/// Between two requests of one client.
-const PACE: Duration = Duration::from_millis(20);
+/// Between two requests of one client: the machine is not to be what is measured.
+const PACE: Duration = Duration::from_millis(200);
 /// Clients of each kind.
 const CLIENTS: usize = 4;
 

@@ -145,11 +145,11 @@ impl IssueTokens {
                 "\"body\" is not allowed by this server's configuration",
             )]));
         }
-        // First of all: the browser may have let go of its login with the answer it did not read.
+        // First of all: whoever finishes a login begun here shows that it is theirs, also the second time.
+        let admitted = self.ports.sign_in.admit(provider, &request.sign_in)?;
         if let Some(repeated) = self.repeat(request).await? {
             return Ok(repeated);
         }
-        let admitted = self.ports.sign_in.admit(provider, &request.sign_in)?;
         let proven = match self.prove(&admitted, request).await {
             // Another replica may have answered this very request a moment ago.
             Err(error @ (AuthError::InvalidAuthCode(_) | AuthError::Provider(_))) => {

@@ -38,7 +38,7 @@ pub use provider_logout::ProviderLogout;
 pub use recheck::Recheck;
 pub use refresh_session::{RefreshConfig, RefreshPorts, RefreshSession};
 pub use registry::{
-    LoginRequest, ProviderPolicy, ProviderRegistry, RegisteredProvider, Requirement,
+    LoginRequest, ProviderPolicy, ProviderRegistry, RecheckRule, RegisteredProvider, Requirement,
 };
 pub use roles::{
     OnLookupFailure, RoleCondition, RoleDecider, RoleLookup, RolePolicy, RoleRule, RuleVerdict,

@@ -1,25 +1,26 @@
 //! Providers asked again: may those who signed in there still do so?
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::model::{Role, Session, Timestamp};
-use crate::ports::{ProviderError, TokenSeal, UpstreamRenewal, UpstreamTokenRepo};
+use crate::model::{Role, Session, SessionId, Timestamp};
+use crate::ports::{
+    Metrics, ProviderError, RecheckResult, TokenSeal, UpstreamRenewal, UpstreamTokenRepo,
+};
 use crate::{AuthError, RolePolicy, SignIn};
 
-/// For how long one caller alone may ask about a session. Longer than any call takes; also how long
-/// it takes until a provider that could not be asked is asked again about this session.
-const LEASE: Duration = Duration::from_mins(1);
+/// How many answers are kept that could not be stored.
+const UNSTORED_MEMORY: usize = 10_000;
 
 /// Asks providers again, with the refresh tokens they gave at the sign-in.
-#[derive(Clone)]
 pub struct Recheck {
-    /// The providers.
-    pub sign_in: Arc<SignIn>,
-    /// Where their refresh tokens are kept.
-    pub tokens: Arc<dyn UpstreamTokenRepo>,
-    /// Who encrypts them.
-    pub seal: Arc<dyn TokenSeal>,
+    sign_in: Arc<SignIn>,
+    tokens: Arc<dyn UpstreamTokenRepo>,
+    seal: Arc<dyn TokenSeal>,
+    metrics: Arc<dyn Metrics>,
+    /// What providers have said while the store was down. Many take a refresh token once: the new one
+    /// must not get lost, or the person would be signed out the next time.
+    unstored: Mutex<HashMap<SessionId, UpstreamRenewal>>,
 }
 
 /// What came of it.
@@ -38,6 +39,16 @@ pub(crate) enum Rechecked {
 }
 
 impl Recheck {
+    /// With these providers, whose refresh tokens are kept there, sealed so.
+    pub fn new(
+        sign_in: Arc<SignIn>,
+        tokens: Arc<dyn UpstreamTokenRepo>,
+        seal: Arc<dyn TokenSeal>,
+        metrics: Arc<dyn Metrics>,
+    ) -> Self {
+        Self { sign_in, tokens, seal, metrics, unstored: Mutex::default() }
+    }
+
     /// Asks about a live session, if that is due.
     pub(crate) async fn ask(
         &self,
@@ -48,9 +59,13 @@ impl Recheck {
         let Some(provider) = self.sign_in.providers().find(session.provider.as_str()) else {
             return Rechecked::NotWanted;
         };
-        let Some(every) = provider.policy.recheck else { return Rechecked::NotWanted };
-        let claimed = self.tokens.claim_upstream(session.id, now - every, now, now + LEASE).await;
-        let sealed = match claimed {
+        let Some(rule) = provider.policy.recheck else { return Rechecked::NotWanted };
+        let unstored = self.unstored().remove(&session.id);
+        if let Some(renewal) = unstored {
+            return self.keep(session.id, renewal).await;
+        }
+        let (due, lease) = (now - rule.every, now + rule.lease);
+        let sealed = match self.tokens.claim_upstream(session.id, due, now, lease).await {
             Ok(Some(sealed)) => sealed,
             Ok(None) => return Rechecked::AsBefore,
             Err(error) => return Rechecked::Failed(error.into()),
@@ -59,9 +74,18 @@ impl Recheck {
             Ok(token) => token,
             Err(error) => return Rechecked::Failed(error.into()),
         };
-        let renewal = match provider.adapter.renew(&token, &session.identity).await {
+        let renewed = provider.adapter.renew(&token, &session.identity).await;
+        let result = match &renewed {
+            Ok(_) => RecheckResult::Confirmed,
+            Err(ProviderError::RefreshRefused(_) | ProviderError::IdTokenRefused(_)) => {
+                RecheckResult::Refused
+            }
+            Err(_) => RecheckResult::Failed,
+        };
+        self.metrics.provider_recheck(&provider.policy.id, result);
+        let renewal = match renewed {
             Ok(renewal) => renewal,
-            Err(ProviderError::RefreshRefused(_)) => return Rechecked::Refused,
+            Err(_) if result == RecheckResult::Refused => return Rechecked::Refused,
             Err(_) => return Rechecked::AsBefore,
         };
         let claimed_roles = renewal.claims.map(|claims| policy.claimed(&session.provider, &claims));
@@ -70,10 +94,24 @@ impl Recheck {
             Some(Ok(sealed)) => Some(sealed),
             Some(Err(error)) => return Rechecked::Failed(error.into()),
         };
-        let kept = UpstreamRenewal { token, claimed_roles: claimed_roles.clone(), at: now };
-        match self.tokens.keep_upstream(session.id, &kept).await {
-            Ok(()) => claimed_roles.map_or(Rechecked::AsBefore, Rechecked::Claimed),
-            Err(error) => Rechecked::Failed(error.into()),
+        self.keep(session.id, UpstreamRenewal { token, claimed_roles, at: now }).await
+    }
+
+    /// Stores what the provider said, or keeps it until that is possible.
+    async fn keep(&self, session: SessionId, renewal: UpstreamRenewal) -> Rechecked {
+        match self.tokens.keep_upstream(session, &renewal).await {
+            Ok(()) => renewal.claimed_roles.map_or(Rechecked::AsBefore, Rechecked::Claimed),
+            Err(error) => {
+                let mut unstored = self.unstored();
+                if unstored.len() < UNSTORED_MEMORY {
+                    unstored.insert(session, renewal);
+                }
+                Rechecked::Failed(error.into())
+            }
         }
+    }
+
+    fn unstored(&self) -> MutexGuard<'_, HashMap<SessionId, UpstreamRenewal>> {
+        self.unstored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -49,7 +49,7 @@ pub struct RefreshPorts {
     /// Who decides the roles, where they are decided again.
     pub roles: RoleDecider,
     /// How providers are asked again about the people who signed in there, if they are.
-    pub recheck: Option<Recheck>,
+    pub recheck: Option<Arc<Recheck>>,
     /// Who tells our tokens from others.
     pub verifier: Arc<dyn TokenVerifier>,
     /// Who signs.
@@ -98,8 +98,9 @@ impl RefreshSession {
     /// is the same, byte for byte. A token that was superseded longer ago ends its session.
     ///
     /// # Errors
-    /// See [`AuthError`]. Of those, only [`AuthError::RefreshTokenReused`] and
-    /// [`AuthError::AccessDenied`] have changed anything; after those of the store or of the keys
+    /// See [`AuthError`]. Of those, only [`AuthError::RefreshTokenReused`], [`AuthError::AccessDenied`]
+    /// of a disabled user and [`AuthError::SessionRevoked`] where the provider was asked again have
+    /// changed anything; after those of the store or of the keys
     /// ([`AuthError::Store`], [`AuthError::Signing`]) the same token can be presented again.
     pub async fn refresh(
         &self,
@@ -207,13 +208,19 @@ impl RefreshSession {
             identity: &session.identity,
         };
         let decided = self.ports.roles.decide(question, claimed_roles, &user.granted_roles).await?;
-        if !decided.is_complete || decided.roles == session.grant.roles {
-            return Ok(None);
+        let mut roles = decided.roles;
+        if !decided.is_complete {
+            // Whatever was looked up before goes on; what the provider's claims gave does not.
+            let taken_away = |role: &&Role| session.claimed_roles.contains(role);
+            let kept = session.grant.roles.iter().filter(|role| !taken_away(role)).cloned();
+            roles.extend(kept);
+            roles.sort_unstable();
+            roles.dedup();
         }
-        if decided.roles.is_empty() {
+        if roles.is_empty() {
             return Err(AuthError::AccessDenied("no role rule lets this person in".to_owned()));
         }
-        Ok(Some(decided.roles))
+        Ok((roles != session.grant.roles).then_some(roles))
     }
 
     /// Has the store exchange the token. The successor is signed before the store is asked, for the

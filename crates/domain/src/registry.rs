@@ -33,6 +33,17 @@ pub struct LoginRequest {
     pub has_id_tokens: bool,
 }
 
+/// When a provider is asked again about somebody who has signed in there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecheckRule {
+    /// How old its word may become.
+    pub every: Duration,
+    /// For how long one caller alone may ask: longer than the longest call takes, for a refresh token
+    /// that is shown twice may count as stolen. Also how long it takes until a provider that could
+    /// not be asked is asked again about this session.
+    pub lease: Duration,
+}
+
 /// What is known of a provider, and checked here, before it is asked.
 #[derive(Debug, Clone)]
 pub struct ProviderPolicy {
@@ -49,8 +60,8 @@ pub struct ProviderPolicy {
     pub nonce: Requirement,
     /// How a login with it begins.
     pub login: LoginRequest,
-    /// How old its word on somebody may become before it is asked again at a refresh; never if `None`.
-    pub recheck: Option<Duration>,
+    /// How it is asked again at refreshes; not at all if `None`.
+    pub recheck: Option<RecheckRule>,
 }
 
 impl ProviderPolicy {

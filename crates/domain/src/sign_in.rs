@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{LoginTransaction, ProviderId, SingleUse, Timestamp, VerifiedIdentity};
-use crate::ports::{Clock, CodeGrant, Metrics, Phase, ProviderError, ProviderTokens};
+use crate::ports::{
+    Clock, CodeGrant, Metrics, Phase, ProviderError, ProviderTokens, RecheckResult,
+};
 use crate::{
     AuthError, AuthorizationCode, CodeVerifier, FieldError, IdTokenText, Nonce,
     ProviderRefreshToken, ProviderRegistry, RegisteredProvider, TokenHash, UsedCodes,
@@ -143,6 +145,12 @@ impl SignIn {
                 let text = "the login was begun with another provider";
                 return Err(AuthError::InvalidState(text.to_owned()));
             }
+            // Its mark would be the login's, and the token could be posted again without it.
+            Some(_) if matches!(request.credential, Credential::IdToken(_)) => {
+                let rule =
+                    "must not come with the state of a login begun here, which ends in a code";
+                return Err(AuthError::InvalidRequest(vec![FieldError::new("idToken", rule)]));
+            }
             None if request.state.as_deref().is_some_and(LoginTransaction::is_state) => {
                 return Err(unknown_state());
             }
@@ -202,7 +210,13 @@ impl SignIn {
         let started = self.clock.monotonic();
         let verified = provider.adapter.verify(&tokens, nonce).await;
         self.observe(id, Phase::Verify, started);
-        let identity = verified.map_err(AuthError::Provider)?;
+        let identity = verified.map_err(|error| match (error, &request.credential) {
+            // The code is spent: whoever is told so would send it again.
+            (ProviderError::Unreachable(text), Credential::Code(_)) => {
+                AuthError::Provider(ProviderError::TimedOut(text))
+            }
+            (error, _) => AuthError::Provider(error),
+        })?;
         let single_use = match (&request.credential, login, identity.id_token) {
             (_, Some(login), _) => Some(login.single_use()),
             (Credential::IdToken(_), None, Some((hash, expires_at))) => {
@@ -210,8 +224,11 @@ impl SignIn {
             }
             _ => None,
         };
-        let refresh_token =
-            tokens.refresh_token.take().filter(|_| provider.policy.recheck.is_some());
+        let wanted = provider.policy.recheck.is_some();
+        let refresh_token = tokens.refresh_token.take().filter(|_| wanted);
+        if wanted && refresh_token.is_none() {
+            self.metrics.provider_recheck(id, RecheckResult::Impossible);
+        }
         Ok(ProvenSignIn { identity, single_use, refresh_token })
     }
 

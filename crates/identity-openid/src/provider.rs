@@ -128,15 +128,21 @@ impl OpenIdProvider {
     ) -> Result<VerifiedIdentity, ProviderError> {
         let Checked { config, dialect, .. } = &*self.checked;
         let refused = ProviderError::IdTokenRefused;
+        // A token that came unasked is as likely forged as broken; one that came for a refresh token,
+        // from the provider itself, is only broken, or signed with a key that cannot be had now.
+        let broken = match awaited {
+            Awaited::SignIn(_) => ProviderError::IdTokenRefused,
+            Awaited::Again(_) => ProviderError::Misbehaved,
+        };
         let text = tokens.id_token.as_ref().map_or("", IdTokenText::expose);
         // All that can be told without the provider comes first: nothing is fetched for garbage.
         let token = UnverifiedToken::parse(text, &config.id_token_algorithms, Kind::IdToken)
-            .map_err(refused)?;
+            .map_err(broken)?;
         let now = Timestamp::from(self.clock.now());
         let issuer = entra::expected_issuer(&dialect.issuer, &config.issuer, &token.claims)
             .map_err(refused)?;
         let checked =
-            claims::check(&token.claims, &issuer, &config.client_id, now).map_err(refused)?;
+            claims::check(&token.claims, &issuer, &config.client_id, now).map_err(broken)?;
         claims::check_required(&token.claims, &dialect.required_claims).map_err(refused)?;
         let identity = ExternalIdentity { issuer, subject: checked.subject };
         match awaited {
@@ -146,7 +152,7 @@ impl OpenIdProvider {
         }
         .map_err(refused)?;
 
-        let snapshot = self.prove(&token, &identity.issuer, refused).await?;
+        let snapshot = self.prove(&token, &identity.issuer, broken).await?;
         let id_token = Some((token.hash(), checked.expires_at));
         let claims = self.complete(&snapshot, tokens, token.claims).await?;
         Ok(VerifiedIdentity {

@@ -266,10 +266,9 @@ fn parts(settings: &Settings, shared: &Shared) -> anyhow::Result<AppParts> {
     let sign_in = Arc::new(SignIn::new(registry, Arc::clone(clock), Arc::clone(&counted)));
     let roles = role_decider(settings, clock)?;
     let seal = if rechecks { Some(keys::token_seal(settings)?) } else { None };
-    let recheck = seal.clone().map(|seal| Recheck {
-        sign_in: Arc::clone(&sign_in),
-        tokens: store.upstream_tokens(),
-        seal,
+    let recheck = seal.clone().map(|seal| {
+        let tokens = store.upstream_tokens();
+        Arc::new(Recheck::new(Arc::clone(&sign_in), tokens, seal, Arc::clone(&counted)))
     });
     let issue_ports = IssueTokensPorts {
         sign_in: Arc::clone(&sign_in),

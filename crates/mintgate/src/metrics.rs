@@ -6,7 +6,8 @@ use std::time::Duration;
 use actix_web::http::{Method, StatusCode};
 use mintgate_domain::model::{KeyId, ProviderId, RevokeReason};
 use mintgate_domain::ports::{
-    CircuitState, Metrics, Phase, PoolState, ProviderEndpoint, RefreshResult, StoreOperation,
+    CircuitState, Metrics, Phase, PoolState, ProviderEndpoint, RecheckResult, RefreshResult,
+    StoreOperation,
 };
 use prometheus::core::Collector;
 use prometheus::{
@@ -30,6 +31,7 @@ pub struct PrometheusMetrics {
     provider_request_duration: HistogramVec,
     jwks_refresh: IntCounterVec,
     provider_circuit: IntGaugeVec,
+    provider_rechecks: IntCounterVec,
     store_query_duration: HistogramVec,
     store_pool_connections: IntGaugeVec,
     signing_key_age: IntGaugeVec,
@@ -98,6 +100,11 @@ impl PrometheusMetrics {
                 "What a provider's circuit breaker lets through: 0 everything, 1 one call to try, \
                  2 nothing.",
                 &["provider"],
+            )?,
+            provider_rechecks: counter(
+                "mintgate_provider_rechecks_total",
+                "Times a provider was to be asked again about somebody.",
+                &["provider", "outcome"],
             )?,
             store_query_duration: seconds(
                 "mintgate_store_query_duration_seconds",
@@ -231,6 +238,10 @@ impl Metrics for PrometheusMetrics {
         self.jwks_refresh.with_label_values(&[provider.as_str(), outcome]).inc();
     }
 
+    fn provider_recheck(&self, provider: &ProviderId, result: RecheckResult) {
+        self.provider_rechecks.with_label_values(&[provider.as_str(), result.name()]).inc();
+    }
+
     fn provider_circuit(&self, provider: &ProviderId, state: CircuitState) {
         let state = match state {
             CircuitState::Closed => 0,
@@ -267,6 +278,7 @@ mod tests {
         metrics.store_query(StoreOperation::Upstream, Duration::ZERO);
         metrics.store_query(StoreOperation::LinkIdentity, Duration::ZERO);
         metrics.provider_circuit(&ProviderId::new("corp"), CircuitState::Open);
+        metrics.provider_recheck(&ProviderId::new("corp"), RecheckResult::Impossible);
         let keys = [(KeyId::new("kid-1"), Duration::from_mins(2))];
         let text = metrics.render(PoolState { idle: 3, in_use: 1 }, &keys).unwrap();
         for line in [
@@ -286,6 +298,7 @@ mod tests {
             r#"mintgate_store_query_duration_seconds_count{operation="link_identity"} 1"#,
             r#"mintgate_signing_key_age_seconds{kid="kid-1"} 120"#,
             r#"mintgate_provider_circuit_state{provider="corp"} 2"#,
+            r#"mintgate_provider_rechecks_total{outcome="impossible",provider="corp"} 1"#,
             r#"mintgate_store_pool_connections{state="idle"} 3"#,
             r#"mintgate_build_info{revision="abc",version="1.2.3"} 1"#,
         ] {

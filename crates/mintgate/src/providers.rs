@@ -1,11 +1,12 @@
 //! The configured providers, as adapters with what is asked of a request before they are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mintgate_domain::ports::{CircuitState, Clock, IdentityProvider, Metrics};
 use mintgate_domain::{
-    LoginRequest, ProviderPolicy, ProviderRegistry, RegisteredProvider, Requirement,
+    LoginRequest, ProviderPolicy, ProviderRegistry, RecheckRule, RegisteredProvider, Requirement,
 };
 use mintgate_identity_openid::{
     GuardedProvider, OAuth2Config, OAuth2ConfigError, OAuth2Provider, Offline, OpenIdConfig,
@@ -13,6 +14,10 @@ use mintgate_identity_openid::{
 };
 
 use crate::settings::{OAuth2Settings, OpenIdSettings, ProviderKind, ProviderSettings, Settings};
+
+/// For how long one request alone asks a provider again about a session, and for how long a provider
+/// that is down is not asked again.
+const LEAST_LEASE: Duration = Duration::from_mins(1);
 
 /// A provider cannot work as configured.
 #[derive(Debug, thiserror::Error)]
@@ -113,7 +118,11 @@ fn policy(provider: &ProviderSettings) -> ProviderPolicy {
             ProviderKind::OAuth2(_) => Requirement::Auto,
         },
         login: login(provider),
-        recheck: provider.recheck,
+        recheck: provider.recheck.map(|every| RecheckRule {
+            every,
+            // A call waits for its place, and is then made.
+            lease: LEAST_LEASE.max((provider.timeout + provider.guard.max_wait) * 2),
+        }),
     }
 }
 

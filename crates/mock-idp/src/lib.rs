@@ -26,6 +26,7 @@ mod control;
 mod dialect;
 mod discovery;
 mod faults;
+pub mod forgeries;
 mod grants;
 mod id_token;
 mod keys;

@@ -49,7 +49,9 @@ macro_rules! text {
 const OF_SUBJECT: &str = text!("s.subject = $subject");
 const OF_SESSION: &str = text!("s.upstream_sid = $sid");
 /// Also for an order that names neither: nothing equals NULL.
-const OF_BOTH: &str = text!("s.subject = $subject AND s.upstream_sid = $sid");
+const OF_BOTH: &str = text!(
+    "s.subject = $subject AND (s.upstream_sid = $sid OR s.upstream_sid IS NULL AND $sid IS NOT NULL)"
+);
 
 /// Carries an order out, once. A call that is repeated because its answer was lost knows by the
 /// sessions it has ended that it was its own doing; where it has ended none, it finds the order

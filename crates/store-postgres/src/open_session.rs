@@ -21,8 +21,9 @@ use crate::time::to_postgres;
 /// The statement and its values.
 ///
 /// What each part of it is for:
-/// - `existing` locks the user's row against being disabled until the session is committed; who
-///   is disabled already, or gone, gives no row, and then nothing is written.
+/// - `existing` locks the user's row against being disabled, and the identity's against being
+///   unlinked, until the session is committed; who is disabled already, or gone, or not known by
+///   this identity any more, gives no row, and then nothing is written.
 /// - The session comes first and the rest follows from it, so that a repeated call is told by
 ///   the session's own primary key before any other.
 /// - `forgotten` makes room for the idempotency record where the key's last one has expired; one
@@ -107,9 +108,13 @@ impl Statement for OpenSession<'_> {
 
     async fn run(&self, connection: &mut AsyncPgConnection) -> Result<OpenOutcome, Failure> {
         // To the end of the answer: its one row comes before the commit.
-        match self.get_results::<bool>(connection).await {
-            Ok(opened) if opened.contains(&true) => Ok(OpenOutcome::Opened),
-            Ok(_) => Ok(OpenOutcome::UserDisabled),
+        match self.get_results::<(bool, bool)>(connection).await {
+            Ok(rows) => Ok(match rows.as_slice() {
+                [(true, _), ..] => OpenOutcome::Opened,
+                // Whoever it is may sign in, and not as this user: the identity was unlinked.
+                [(false, true), ..] => OpenOutcome::IdentityTaken,
+                [(false, false), ..] | [] => OpenOutcome::UserDisabled,
+            }),
             Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, information)) => {
                 match information.constraint_name() {
                     // Session ids are random and fresh: an earlier attempt of this very call got through.
@@ -133,7 +138,7 @@ impl QueryId for OpenSession<'_> {
 }
 
 impl Query for OpenSession<'_> {
-    type SqlType = Bool;
+    type SqlType = (Bool, Bool);
 }
 
 impl QueryFragment<Pg> for OpenSession<'_> {
@@ -142,10 +147,13 @@ impl QueryFragment<Pg> for OpenSession<'_> {
         let session = &v.opening.session;
         let (refresh, grant, client) = (&session.refresh, &session.grant, &session.client);
 
-        out.push_sql("WITH existing AS (SELECT id FROM users WHERE id = ");
-        bind::<Uuid, _>(&mut out, "", &v.user_id)?;
+        out.push_sql("WITH existing AS (SELECT u.id FROM users AS u, external_identities AS e ");
+        bind::<Uuid, _>(&mut out, "WHERE u.id = ", &v.user_id)?;
         bind::<Nullable<Text>, _>(&mut out, " AND ", &v.issuer)?;
-        out.push_sql(" IS NULL AND disabled_at IS NULL FOR SHARE), ");
+        out.push_sql(" IS NULL AND u.disabled_at IS NULL AND e.user_id = u.id");
+        bind::<Text, _>(&mut out, " AND e.issuer = ", &session.identity.issuer)?;
+        bind::<Text, _>(&mut out, " AND e.subject = ", &session.identity.subject)?;
+        out.push_sql(" FOR SHARE OF u FOR KEY SHARE OF e), ");
 
         out.push_sql("owner AS (SELECT id FROM existing UNION ALL SELECT ");
         bind::<Uuid, _>(&mut out, "", &v.user_id)?;
@@ -224,7 +232,9 @@ impl QueryFragment<Pg> for OpenSession<'_> {
         bind::<Nullable<Text>, _>(&mut out, ", ", &v.subject)?;
         bind::<Text, _>(&mut out, ", ", session.provider.as_str())?;
         bind::<Timestamptz, _>(&mut out, ", ", &v.created_at)?;
-        out.push_sql(" FROM new_user) SELECT EXISTS (SELECT FROM session)");
+        out.push_sql(" FROM new_user) SELECT EXISTS (SELECT FROM session), ");
+        bind::<Uuid, _>(&mut out, "EXISTS (SELECT FROM users WHERE id = ", &v.user_id)?;
+        out.push_sql(" AND disabled_at IS NULL)");
         Ok(())
     }
 }

@@ -46,6 +46,24 @@ const TEXT: &str = "WITH own AS MATERIALIZED (
                 AND s.issuer = $issuer AND s.subject = $subject
                 AND s.revoked_at = $now AND s.revoke_reason = $reason) AS ended_before";
 
+/// A sign-in with the identity may have been committing while the identity was waited for, and its
+/// session is not in the snapshot of the first statement. It is in this one's; and none can follow,
+/// as a sign-in needs the identity.
+const OPENED_MEANWHILE: &str = "WITH live AS MATERIALIZED (
+        SELECT s.id FROM sessions AS s
+        WHERE s.user_id = $user AND s.id <> $keep
+            AND s.issuer = $issuer AND s.subject = $subject
+            AND s.revoked_at IS NULL AND s.cur_exp > $now
+            AND NOT EXISTS (SELECT FROM external_identities AS i
+                WHERE i.issuer = $issuer AND i.subject = $subject)
+        ORDER BY s.id FOR NO KEY UPDATE
+    ), ended AS (
+        UPDATE sessions AS s SET revoked_at = $now, revoke_reason = $reason
+        FROM live WHERE s.id = live.id
+        RETURNING s.id
+    )
+    SELECT count(*) AS ended FROM ended";
+
 /// Takes an identity away from a user, if it is not the last, and ends the sessions that were
 /// opened with it. A call that is repeated because its answer was lost knows by the sessions it has
 /// ended that it was its own doing; where it has ended none, the identity is unknown to it.
@@ -72,29 +90,37 @@ struct UnlinkedRow {
     ended_before: i64,
 }
 
+#[derive(QueryableByName)]
+#[diesel(check_for_backend(diesel::pg::Pg))]
+struct EndedRow {
+    #[diesel(sql_type = BigInt)]
+    ended: i64,
+}
+
 impl Statement for UnlinkIdentity<'_> {
     type Output = UnlinkOutcome;
 
     async fn run(&self, connection: &mut AsyncPgConnection) -> Result<UnlinkOutcome, Failure> {
         let attempt = self.attempts.begin();
-        let values = [
-            ("user", Value::Uuid(self.user.as_uuid())),
-            ("issuer", Value::Text(&self.identity.issuer)),
-            ("subject", Value::Text(&self.identity.subject)),
-            ("keep", Value::Uuid(self.keep.as_uuid())),
-            ("reason", Value::Text(self.reason.name())),
-            ("now", Value::At(to_postgres(self.now, "revoked_at")?)),
-        ];
-        let row: UnlinkedRow = Sql::new(TEXT, values).answer(connection).await?;
-        Ok(match row {
-            UnlinkedRow { unlinked: true, ended, .. } => {
-                UnlinkOutcome::Unlinked { ended: ended.unsigned_abs() }
-            }
-            UnlinkedRow { known: true, .. } => UnlinkOutcome::Last,
-            UnlinkedRow { ended_before: ended @ 1.., .. } if attempt == Attempt::Repeated => {
-                UnlinkOutcome::Unlinked { ended: ended.unsigned_abs() }
-            }
-            UnlinkedRow { .. } => UnlinkOutcome::Unknown,
-        })
+        let revoked_at = to_postgres(self.now, "revoked_at")?;
+        let values = || {
+            [
+                ("user", Value::Uuid(self.user.as_uuid())),
+                ("issuer", Value::Text(&self.identity.issuer)),
+                ("subject", Value::Text(&self.identity.subject)),
+                ("keep", Value::Uuid(self.keep.as_uuid())),
+                ("reason", Value::Text(self.reason.name())),
+                ("now", Value::At(revoked_at)),
+            ]
+        };
+        let row: UnlinkedRow = Sql::new(TEXT, values()).answer(connection).await?;
+        let ended = match row {
+            UnlinkedRow { unlinked: true, ended, .. } => ended,
+            UnlinkedRow { known: true, .. } => return Ok(UnlinkOutcome::Last),
+            UnlinkedRow { ended_before: ended @ 1.., .. } if attempt == Attempt::Repeated => ended,
+            UnlinkedRow { .. } => return Ok(UnlinkOutcome::Unknown),
+        };
+        let meanwhile: EndedRow = Sql::new(OPENED_MEANWHILE, values()).answer(connection).await?;
+        Ok(UnlinkOutcome::Unlinked { ended: (ended + meanwhile.ended).unsigned_abs() })
     }
 }

@@ -43,9 +43,14 @@ fn carry_out(
     if let Some(subject) = &order.subject {
         ending = ending.filter(sessions::subject.eq(subject));
     }
-    if let Some(session) = &order.session {
-        ending = ending.filter(sessions::upstream_sid.eq(session));
-    }
+    ending = match (&order.session, &order.subject) {
+        (Some(session), Some(_)) => {
+            let unnamed = sessions::upstream_sid.is_null();
+            ending.filter(unnamed.or(sessions::upstream_sid.eq(session).assume_not_null()))
+        }
+        (Some(session), None) => ending.filter(sessions::upstream_sid.eq(session)),
+        (None, _) => ending,
+    };
     let ended = ending.execute(connection)?;
     Ok(ProviderLogoutOutcome::Ended(ended as u64))
 }

@@ -52,6 +52,8 @@ fn write(connection: &mut SqliteConnection, opening: &SessionOpening) -> Result<
     match &opening.owner {
         SessionOwner::Existing(id) => {
             require(is_enabled(connection, *id)?, OpenOutcome::UserDisabled)?;
+            // It may have been unlinked since the user was looked up.
+            require(is_known_by(connection, *id, session)?, OpenOutcome::IdentityTaken)?;
         }
         SessionOwner::New(user) => write_user(connection, user, session)?,
     }
@@ -63,6 +65,18 @@ fn write(connection: &mut SqliteConnection, opening: &SessionOpening) -> Result<
         Some(record) => write_key(connection, record, session),
         None => Ok(()),
     }
+}
+
+fn is_known_by(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    session: &NewSession,
+) -> Result<bool, Error> {
+    let identity = external_identities::table
+        .filter(external_identities::issuer.eq(&session.identity.issuer))
+        .filter(external_identities::subject.eq(&session.identity.subject))
+        .filter(external_identities::user_id.eq(user.as_uuid().as_bytes().as_slice()));
+    diesel::select(exists(identity)).get_result(connection)
 }
 
 fn require(holds: bool, outcome: OpenOutcome) -> Result<(), Abort> {

@@ -134,6 +134,11 @@ impl State {
         {
             return Some(OpenOutcome::UserDisabled);
         }
+        if let SessionOwner::Existing(id) = &opening.owner
+            && self.owner_of(&opening.session.identity) != Some(*id)
+        {
+            return Some(OpenOutcome::IdentityTaken);
+        }
         if self.is_used_up(opening.single_use) {
             return Some(OpenOutcome::Replayed);
         }
@@ -228,7 +233,9 @@ impl State {
             (order.subject.is_some() || order.session.is_some())
                 && session.identity.issuer == order.issuer
                 && same(&order.subject, Some(&session.identity.subject))
-                && same(&order.session, session.upstream_sid.as_deref())
+                && (same(&order.session, session.upstream_sid.as_deref())
+                    // Which session at the provider it is, nobody has said.
+                    || order.subject.is_some() && session.upstream_sid.is_none())
         });
         ProviderLogoutOutcome::Ended(ended)
     }

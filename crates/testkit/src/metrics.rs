@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mintgate_domain::model::{ProviderId, RevokeReason};
 use mintgate_domain::ports::{
-    CircuitState, Metrics, Phase, ProviderEndpoint, RefreshResult, StoreOperation,
+    CircuitState, Metrics, Phase, ProviderEndpoint, RecheckResult, RefreshResult, StoreOperation,
 };
 
 /// Counts nothing.
@@ -52,6 +52,10 @@ pub enum MetricEvent {
     JwksRefresh {
         provider: ProviderId,
         outcome: &'static str,
+    },
+    ProviderRecheck {
+        provider: ProviderId,
+        result: RecheckResult,
     },
     ProviderCircuit {
         provider: ProviderId,
@@ -109,6 +113,10 @@ impl Metrics for RecordingMetrics {
 
     fn jwks_refresh(&self, provider: &ProviderId, outcome: &'static str) {
         self.record(MetricEvent::JwksRefresh { provider: provider.clone(), outcome });
+    }
+
+    fn provider_recheck(&self, provider: &ProviderId, result: RecheckResult) {
+        self.record(MetricEvent::ProviderRecheck { provider: provider.clone(), result });
     }
 
     fn provider_circuit(&self, provider: &ProviderId, state: CircuitState) {

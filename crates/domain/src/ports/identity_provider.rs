@@ -131,7 +131,10 @@ pub trait IdentityProvider: Send + Sync {
     /// What is answered about anybody but `identity` MUST be refused.
     ///
     /// # Errors
-    /// [`ProviderError::RefreshRefused`] MUST mean that the provider itself said no.
+    /// [`ProviderError::RefreshRefused`] MUST mean that the provider itself said no,
+    /// [`ProviderError::IdTokenRefused`] that it answered about somebody else, or about somebody who
+    /// may not sign in here any more: another tenant, another domain, too many groups. What may only
+    /// be broken, or cannot be verified now, is [`ProviderError::Misbehaved`].
     async fn renew(
         &self,
         token: &ProviderRefreshToken,

@@ -91,6 +91,31 @@ impl StoreOperation {
     }
 }
 
+/// What came of asking a provider again about somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecheckResult {
+    /// They may still sign in.
+    Confirmed,
+    /// They may not; the session ends.
+    Refused,
+    /// It could not be asked, or gave no proper answer; the session goes on.
+    Failed,
+    /// It gave no refresh token at the sign-in, so nobody will ever be able to ask.
+    Impossible,
+}
+
+impl RecheckResult {
+    /// The name it is counted under.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Impossible => "impossible",
+        }
+    }
+}
+
 /// What a provider's circuit breaker lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CircuitState {
@@ -162,6 +187,9 @@ pub trait Metrics: Send + Sync {
 
     /// A provider's JWKS was fetched again, or failed to be; `outcome` as above.
     fn jwks_refresh(&self, provider: &ProviderId, outcome: &'static str);
+
+    /// A provider was to be asked again.
+    fn provider_recheck(&self, _provider: &ProviderId, _result: RecheckResult) {}
 
     /// A provider's circuit breaker changed its state; every provider begins closed.
     fn provider_circuit(&self, _provider: &ProviderId, _state: CircuitState) {}

@@ -28,7 +28,9 @@ pub use identity_provider::{
     Renewal,
 };
 pub use key_repo::KeyRepo;
-pub use metrics::{CircuitState, Metrics, Phase, ProviderEndpoint, RefreshResult, StoreOperation};
+pub use metrics::{
+    CircuitState, Metrics, Phase, ProviderEndpoint, RecheckResult, RefreshResult, StoreOperation,
+};
 pub use public_keys::{JwksDocument, PublicKeys};
 pub use refresh_token_repo::{
     EndOutcome, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome,

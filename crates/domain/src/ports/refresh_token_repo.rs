@@ -15,8 +15,8 @@ use crate::ports::LogoutOrder;
 pub enum OpenOutcome {
     /// All of it is stored, durably.
     Opened,
-    /// Somebody with the same external identity was created in the meantime; nothing was
-    /// stored. Look the user up again.
+    /// Somebody with the same external identity was created in the meantime, or an existing user is
+    /// not known by it any more; nothing was stored. Look the user up again.
     IdentityTaken,
     /// The sign-in has been used before; nothing was stored.
     Replayed,
@@ -140,7 +140,7 @@ pub trait RefreshTokenRepo: Send + Sync {
     /// Ends the sessions, live at `now`, that a provider's order is about, for
     /// [`RevokeReason::ProviderLogout`], and marks the order as used: all or nothing. The sessions of
     /// the subject are those opened with that identity; where the order names both, of those only the
-    /// ones of that session at the provider.
+    /// ones of that session at the provider, and the ones whose session there was never named.
     async fn end_provider_sessions(
         &self,
         order: &LogoutOrder,

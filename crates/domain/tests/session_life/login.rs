@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mintgate_domain::model::{LoginTransaction, ProviderId};
+use mintgate_domain::ports::ProviderError;
 use mintgate_domain::{
     AuthError, CodeVerifier, Credential, IdTokenText, Nonce, SignInRequest, TokenDelivery,
     TokenHash, TokenRequest,
@@ -250,13 +251,38 @@ async fn case_14_a_login_has_what_a_strict_provider_requires() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_lost_with_the_login_cookie_can_be_asked_for_again() {
+async fn case_25_a_login_begun_here_does_not_end_in_an_id_token() {
+    let rig = Rig::new();
+    let login = begin(&rig, "corp").await;
+    let mut response = response_to(&login, "");
+    response.credential = Credential::IdToken(IdTokenText::new("t"));
+    let refusal = rig.issue.issue(token_request(response)).await.unwrap_err();
+    assert_eq!(refusal.code(), "INVALID_REQUEST");
+}
+
+#[tokio::test]
+async fn a_code_that_is_spent_is_never_said_to_be_unsent() {
+    let rig = Rig::new();
+    let unreachable = ProviderError::Unreachable("the user endpoint".to_owned());
+    *rig.provider.verification_fails.lock().unwrap() = Some(unreachable.clone());
+    let refusal = rig.issue.issue(token_request(with_code("ada"))).await.unwrap_err();
+    assert_eq!(refusal.code(), "PROVIDER_TIMEOUT");
+    let id_token =
+        SignInRequest { credential: Credential::IdToken(IdTokenText::new("t")), ..with_code("") };
+    let refusal = rig.issue.issue(token_request(id_token)).await.unwrap_err();
+    assert_eq!(refusal, AuthError::Provider(unreachable), "it can be posted again");
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_can_be_asked_for_again_by_the_browser_that_began_the_login() {
     let rig = Rig::new();
     let login = begin(&rig, "corp").await;
     let with_key = |sign_in| TokenRequest { sign_in, ..request("", Some(("key", "body"))) };
     let first = rig.issue.issue(with_key(response_to(&login, "ada"))).await.unwrap();
-    let mut without_cookie = response_to(&login, "ada");
-    without_cookie.logins.clear();
-    let again = rig.issue.issue(with_key(without_cookie)).await.expect("the same session");
+    let mut elsewhere = response_to(&login, "ada");
+    elsewhere.logins.clear();
+    let refusal = rig.issue.issue(with_key(elsewhere)).await.unwrap_err();
+    assert_eq!(refusal.code(), "INVALID_STATE", "who has the URL and the key has not the browser");
+    let again = rig.issue.issue(with_key(response_to(&login, "ada"))).await.expect("the session");
     assert_eq!(TokenHash::of(again.refresh.expose()), TokenHash::of(first.refresh.expose()));
 }

@@ -14,16 +14,16 @@ use mintgate_domain::ports::{
     AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider,
     LogoutOrder, OpenOutcome, ProviderError, ProviderTokens, RefreshTokenRepo, Renewal,
     RoleDirectory, RoleLookupError, RoleQuestion, RotateOutcome, SealError, SessionTokens,
-    SigningError, StoreError, TokenSeal, TokenSigner, TokenVerifier, VerifiedAccess,
-    VerifiedRefresh, VerifyError,
+    SigningError, StoreError, TokenSeal, TokenSigner, TokenVerifier, UpstreamRenewal,
+    UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh, VerifyError,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
     IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginRequest, LogoutTokenText, Nonce,
     OnLookupFailure, OwnSessions, PresentedToken, ProviderLogout, ProviderPolicy,
-    ProviderRefreshToken, Recheck, RefreshConfig, RefreshPorts, RefreshSession, RegisteredProvider,
-    Requirement, RoleDecider, RoleLookup, RolePolicy, RoleRule, SetCookie, SignIn, SignInRequest,
-    SignedToken, TokenDelivery, TokenHash, TokenRequest,
+    ProviderRefreshToken, Recheck, RecheckRule, RefreshConfig, RefreshPorts, RefreshSession,
+    RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy, RoleRule, SetCookie,
+    SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
     Behind, Interposed, ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy,
@@ -147,6 +147,7 @@ pub(crate) struct AnyCode {
     /// The verifier and the nonce of the last exchange.
     pub(crate) brought: Mutex<(Option<String>, Option<String>)>,
     pub(crate) claims: Mutex<ClaimSet>,
+    pub(crate) verification_fails: Mutex<Option<ProviderError>>,
     pub(crate) renewed_with: Mutex<Vec<String>>,
     pub(crate) renewed_claims: Mutex<Option<ClaimSet>>,
     pub(crate) renewal_fails: Mutex<Option<ProviderError>>,
@@ -175,6 +176,9 @@ impl IdentityProvider for AnyCode {
         _: &ProviderTokens,
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
+        if let Some(failure) = self.verification_fails.lock().unwrap().clone() {
+            return Err(failure);
+        }
         self.brought.lock().unwrap().1 = nonce.map(|text| text.expose().to_owned());
         Ok(VerifiedIdentity {
             identity: ExternalIdentity {
@@ -257,6 +261,36 @@ impl TokenSeal for PlainSeal {
     }
 }
 
+/// The providers' refresh tokens, of which new ones cannot be stored while it is told so.
+struct RefusesToKeep {
+    store: MemoryStore,
+    refuses: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl UpstreamTokenRepo for RefusesToKeep {
+    async fn claim_upstream(
+        &self,
+        session: SessionId,
+        due: Timestamp,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<Option<SealedToken>, StoreError> {
+        self.store.claim_upstream(session, due, now, lease).await
+    }
+
+    async fn keep_upstream(
+        &self,
+        session: SessionId,
+        renewal: &UpstreamRenewal,
+    ) -> Result<(), StoreError> {
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("down".to_owned()));
+        }
+        self.store.keep_upstream(session, renewal).await
+    }
+}
+
 /// Tells the roles it is told, or that it is down.
 #[derive(Default)]
 pub(crate) struct ToldRoles {
@@ -285,6 +319,13 @@ pub(crate) struct Between {
     pub(crate) hides_an_opening: AtomicBool,
     /// Is down when a session is to be opened.
     pub(crate) fails_openings: AtomicBool,
+}
+
+impl Between {
+    fn quiet(store: MemoryStore) -> Self {
+        let no = || AtomicBool::new(false);
+        Self { store, corrupts_replays: no(), hides_an_opening: no(), fails_openings: no() }
+    }
 }
 
 #[async_trait]
@@ -335,6 +376,8 @@ pub(crate) struct Rig {
     pub(crate) metrics: Arc<RecordingMetrics>,
     pub(crate) provider: Arc<AnyCode>,
     pub(crate) told: Arc<ToldRoles>,
+    /// Whether the store is down whenever a provider's answer is to be kept.
+    pub(crate) keeps_nothing: Arc<AtomicBool>,
     pub(crate) begin: BeginLogin,
     pub(crate) issue: IssueTokens,
     pub(crate) refresh: RefreshSession,
@@ -404,7 +447,9 @@ fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> Prov
             parameters: vec![("prompt".to_owned(), "select account".to_owned())],
             has_id_tokens: id != "hub",
         },
-        recheck: recheck.filter(|_| id != "hub"),
+        recheck: recheck
+            .filter(|_| id != "hub")
+            .map(|every| RecheckRule { every, lease: Duration::from_mins(1) }),
     }
 }
 
@@ -423,12 +468,7 @@ impl Rig {
     pub(crate) fn set_up(setup: Setup) -> Self {
         let config = setup.config.clone().unwrap_or_else(refresh_config);
         let store = MemoryStore::default();
-        let between = Arc::new(Behind(Between {
-            store: store.clone(),
-            corrupts_replays: AtomicBool::new(false),
-            hides_an_opening: AtomicBool::new(false),
-            fails_openings: AtomicBool::new(false),
-        }));
+        let between = Arc::new(Behind(Between::quiet(store.clone())));
         let sessions: Arc<dyn RefreshTokenRepo> = between.clone();
         let clock = Arc::new(ManualClock::default());
         let tokens = Arc::new(PlainTokens::default());
@@ -441,14 +481,15 @@ impl Rig {
         let providers = registered.into_iter().collect();
         let sign_in = Arc::new(SignIn::new(providers, clock.clone(), metrics.clone()));
         let told = Arc::new(ToldRoles::default());
+        let keeps_nothing = Arc::new(AtomicBool::new(false));
         let recheck = setup.recheck;
         let roles = setup.role_decider(&told);
         let seal: Option<Arc<dyn TokenSeal>> =
             if recheck.is_some() { Some(Arc::new(PlainSeal)) } else { None };
-        let recheck = seal.clone().map(|seal| Recheck {
-            sign_in: Arc::clone(&sign_in),
-            tokens: Arc::new(store.clone()),
-            seal,
+        let recheck = seal.clone().map(|seal| {
+            let refuses = Arc::clone(&keeps_nothing);
+            let tokens = Arc::new(RefusesToKeep { store: store.clone(), refuses });
+            Arc::new(Recheck::new(Arc::clone(&sign_in), tokens, seal, metrics.clone()))
         });
         let issue = IssueTokens::new(
             IssueTokensPorts {
@@ -514,6 +555,7 @@ impl Rig {
             metrics,
             provider,
             told,
+            keeps_nothing,
             begin,
             issue,
             refresh,
@@ -542,6 +584,16 @@ impl Rig {
         let events = self.metrics.events();
         let results = events.iter().filter_map(|event| match event {
             MetricEvent::Refresh { result, .. } => Some(result.name()),
+            _ => None,
+        });
+        results.collect()
+    }
+
+    /// What came of asking providers again, by the names that is counted under.
+    pub(crate) fn rechecks(&self) -> Vec<&'static str> {
+        let events = self.metrics.events();
+        let results = events.iter().filter_map(|event| match event {
+            MetricEvent::ProviderRecheck { result, .. } => Some(result.name()),
             _ => None,
         });
         results.collect()

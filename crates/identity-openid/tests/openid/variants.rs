@@ -1,41 +1,15 @@
-//! Tables of spoiled ID tokens, and the one way in which all of them are tried.
+//! The mock's catalogue of forged ID tokens, and the one way in which all of them are tried.
 
 use mintgate_domain::Nonce;
 use mintgate_domain::ports::{IdentityProvider, ProviderError};
-use mintgate_mock_idp::{Faults, IdTokenRecipe, MockIdp, SignWith};
+use mintgate_mock_idp::forgeries::{Forgery, Kind, Target, forgeries};
+use mintgate_mock_idp::{Faults, IdTokenRecipe, MockIdp, SignIn};
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
 use crate::support::{Adapter, NONCE, start, with_nonce};
 
-/// A way to spoil a token.
-pub(crate) struct Variant {
-    name: String,
-    recipe: IdTokenRecipe,
-}
-
-#[derive(Default)]
-pub(crate) struct Table(pub(crate) Vec<Variant>);
-
-impl Table {
-    pub(crate) fn add(&mut self, name: impl Into<String>, change: impl FnOnce(&mut IdTokenRecipe)) {
-        let mut recipe = IdTokenRecipe::default();
-        change(&mut recipe);
-        self.0.push(Variant { name: name.into(), recipe });
-    }
-
-    pub(crate) fn header(&mut self, name: &str, change: &Value) {
-        self.add(name, |recipe| recipe.header = object(change));
-    }
-
-    pub(crate) fn claims(&mut self, name: &str, change: &Value) {
-        self.add(name, |recipe| recipe.claims = object(change));
-    }
-
-    pub(crate) fn sign(&mut self, name: &str, sign: SignWith) {
-        self.add(name, |recipe| recipe.sign = sign);
-    }
-}
+const NOBODYS_JWKS: &str = "https://attacker.example.com/jwks";
 
 pub(crate) fn object(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
@@ -46,23 +20,37 @@ pub(crate) fn now_secs() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
 
-/// Holds every variant against an adapter that is warm, posted directly and through a code.
-pub(crate) async fn refuse_all(idp: &MockIdp, adapter: &Adapter, variants: Vec<Variant>) {
+/// Whom the forgeries are for: what [`with_nonce`] begins.
+pub(crate) fn target<'a>(idp: &'a MockIdp, attacker_jwks: &'a str) -> Target<'a> {
+    Target { issuer: idp.issuer(), nonce: NONCE, attacker_jwks }
+}
+
+/// Holds every forgery of a kind against an adapter that is warm, posted directly and through a code.
+pub(crate) async fn refuse(kind: Kind) {
+    let idp = start().await;
+    refuse_all(&idp, kind, NOBODYS_JWKS).await;
+}
+
+/// The same at this provider; answers the adapter.
+pub(crate) async fn refuse_all(idp: &MockIdp, kind: Kind, attacker_jwks: &str) -> Adapter {
+    let adapter = Adapter::new(idp.issuer(), |_| {});
     let control = idp.control();
-    assert_genuine_passes(idp, adapter).await;
+    assert_genuine_passes(idp, &adapter).await;
     let before = control.stats();
-    for Variant { name, recipe } in variants {
-        let token = control.issue_id_token(&with_nonce(), &recipe);
-        let direct = adapter.verify(&token, Some(NONCE)).await;
+    let nonce = kind.asks_nonce().then_some(NONCE);
+    let sign_in = SignIn { nonce: nonce.map(str::to_owned), ..SignIn::default() };
+    for Forgery { name, recipe } in forgeries(kind, &target(idp, attacker_jwks)) {
+        let token = control.issue_id_token(&sign_in, &recipe);
+        let direct = adapter.verify(&token, nonce).await;
         assert!(
             matches!(direct, Err(ProviderError::IdTokenRefused(_))),
             "{name}, posted directly: {direct:?}"
         );
 
         control.set_faults(Faults { id_token: Some(recipe), ..Faults::default() });
-        let code = control.issue_code(with_nonce());
+        let code = control.issue_code(sign_in.clone());
         let tokens = adapter.redeem(&code, None).await.unwrap();
-        let by_code = adapter.provider.verify(&tokens, Some(&Nonce::new(NONCE))).await;
+        let by_code = adapter.provider.verify(&tokens, nonce.map(Nonce::new).as_ref()).await;
         let Err(ProviderError::IdTokenRefused(reason)) = by_code else {
             panic!("{name}, by code: {by_code:?}");
         };
@@ -70,25 +58,34 @@ pub(crate) async fn refuse_all(idp: &MockIdp, adapter: &Adapter, variants: Vec<V
         assert!(reason.len() < 400 && !reason.contains(char::is_control), "{name}: {reason}");
     }
     let after = control.stats();
+    let for_unknown_keys = u64::from(kind == Kind::UnknownKey);
     assert_eq!(
         (after.discovery, after.jwks, after.userinfo),
-        (before.discovery, before.jwks, before.userinfo),
+        (before.discovery, before.jwks + for_unknown_keys, before.userinfo),
         "something was fetched for a forged token"
     );
     control.clear_faults();
-    assert_genuine_passes(idp, adapter).await;
+    assert_genuine_passes(idp, &adapter).await;
+    adapter
 }
 
-/// The control: what the variants spoil is good before.
-pub(crate) async fn assert_genuine_passes(idp: &MockIdp, adapter: &Adapter) {
-    let token = idp.control().issue_id_token(&with_nonce(), &IdTokenRecipe::default());
-    let identity = adapter.verify(&token, Some(NONCE)).await.unwrap();
+/// The control: what the forgeries spoil is good before.
+async fn assert_genuine_passes(idp: &MockIdp, adapter: &Adapter) {
+    assert_passes(idp, adapter, with_nonce(), IdTokenRecipe::default()).await;
+}
+
+/// Posted directly and through a code.
+pub(crate) async fn assert_passes(
+    idp: &MockIdp,
+    adapter: &Adapter,
+    sign_in: SignIn,
+    recipe: IdTokenRecipe,
+) {
+    let token = idp.control().issue_id_token(&sign_in, &recipe);
+    let identity = adapter.verify(&token, sign_in.nonce.as_deref()).await.unwrap();
     assert_eq!(identity.identity.subject, "mock|alice");
-    adapter.sign_in(idp, with_nonce()).await.unwrap();
-}
-
-pub(crate) async fn refuse(variants: Table) {
-    let idp = start().await;
-    let adapter = Adapter::new(idp.issuer(), |_| {});
-    refuse_all(&idp, &adapter, variants.0).await;
+    idp.control().set_faults(Faults { id_token: Some(recipe), ..Faults::default() });
+    let identity = adapter.sign_in(idp, sign_in).await.unwrap();
+    assert_eq!(identity.identity.subject, "mock|alice");
+    idp.control().clear_faults();
 }

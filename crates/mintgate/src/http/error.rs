@@ -110,7 +110,7 @@ error_table! {
     /// The body is too large.
     PAYLOAD_TOO_LARGE = PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The request body is too large.";
     /// Not JSON, or compressed.
-    UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", "The request body must be application/json in UTF-8, without a content encoding.";
+    UNSUPPORTED_MEDIA_TYPE = UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", "The request body must be of the type this path takes, in UTF-8, without a content encoding.";
     /// The idempotency key came before, with another body.
     IDEMPOTENCY_KEY_REUSED = UNPROCESSABLE_ENTITY, "IDEMPOTENCY_KEY_REUSED", "The idempotency key has been used with another request.";
     /// The headers are too large.

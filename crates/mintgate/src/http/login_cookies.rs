@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use mintgate_domain::model::LoginTransaction;
 use mintgate_domain::{LoginCookie, SetCookie, SignInRequest};
 
 use super::cookies::pairs;
-use super::error::ApiError;
+use super::error::{ApiError, ErrorKind};
 use crate::settings::{CookieSettings, SameSite};
 
 /// How many logins a browser may have begun at once: one in each of some tabs, and abandoned ones.
@@ -52,7 +51,7 @@ impl LoginCookies {
             let text = std::str::from_utf8(value).ok()?;
             LoginTransaction::from_cookie(&LoginCookie::new(text))
         };
-        alone.take(AT_ONCE * 2).filter_map(read).collect()
+        alone.filter_map(read).collect()
     }
 
     /// The cookie that keeps a login for so long.
@@ -107,10 +106,17 @@ impl Over {
         response
     }
 
-    /// The login is over if it was refused, and not if it only could not be finished now.
+    /// The login is over if it was refused; not if it could not be finished now, or if who wanted to
+    /// link it has to refresh first.
     pub(super) fn refused(self, refusal: ApiError) -> ApiError {
-        let is_final = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::CONFLICT]
-            .contains(&refusal.kind().status);
+        const FINAL: [ErrorKind; 5] = [
+            ErrorKind::INVALID_STATE,
+            ErrorKind::INVALID_AUTH_CODE,
+            ErrorKind::INVALID_ID_TOKEN,
+            ErrorKind::ACCESS_DENIED,
+            ErrorKind::IDENTITY_TAKEN,
+        ];
+        let is_final = FINAL.contains(&refusal.kind());
         match self.0 {
             Some(cookie) if is_final => refusal.clearing(vec![cookie]),
             _ => refusal,
@@ -193,6 +199,13 @@ mod tests {
         let value = format!("Auth-Login-x={}", login(1).to_cookie().expose());
         foreign.append(header::COOKIE, HeaderValue::from_str(&value).unwrap());
         assert_eq!(cookies.begun(&foreign), [], "not of the name that sibling hosts cannot set");
+    }
+
+    #[test]
+    fn the_newest_of_many_logins_is_found_too() {
+        let cookies = cookies(true, SameSite::Lax);
+        let logins: Vec<_> = (1..=20).map(login).collect();
+        assert_eq!(cookies.begun(&sent_back(&cookies, &logins)), logins);
     }
 
     #[test]

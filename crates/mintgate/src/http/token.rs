@@ -54,5 +54,7 @@ pub(super) async fn issue(
         Err(error) => return Err(over.refused(error.into())),
     };
     LogFields::update(&request, |fields| fields.of_tokens(&tokens));
-    Ok(over.answered(issued::answer("Tokens generated successfully.", &tokens)))
+    let answer = issued::answer("Tokens generated successfully.", &tokens);
+    // Who may have to ask again has to show the login again; it counts once all the same.
+    Ok(if idempotency.is_some() { answer } else { over.answered(answer) })
 }

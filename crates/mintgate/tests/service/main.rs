@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod begun_login;
+mod begun_refusals;
+mod cold_start;
 mod common;
 mod csrf;
+mod forgeries;
 mod http;
 mod idempotency;
 mod identities;

@@ -58,7 +58,11 @@ async fn rotations_are_hot_updates_and_nothing_grows() {
             early = sizes().await;
         }
     }
-    assert_eq!(sizes().await, early);
+    // Room to breathe: a snapshot of the autovacuum's may keep some versions for a moment. If none was
+    // ever reused there were more than thirty pages.
+    let (table, indexes) = sizes().await;
+    assert!(table <= early.0 + 8 * 8192, "the table grew from {} to {table} bytes", early.0);
+    assert_eq!(indexes, early.1);
     let updates = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables
         WHERE relname = 'sessions'";
     let counts = settled(&test.admin, updates, |counts| counts[0] >= 1000).await;

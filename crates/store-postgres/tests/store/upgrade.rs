@@ -129,7 +129,7 @@ async fn sessions_of_schema_2_are_refreshed_and_ended_after_the_migration() {
     assert_eq!(store.identities(adas).await.unwrap().len(), 2);
 
     // What was used before stays so.
-    let mut replayed = openings.existing(bobs);
+    let mut replayed = openings.existing_with(bobs, identity("bob"));
     replayed.single_use = Some(used);
     assert_eq!(store.open_session(&replayed).await, Ok(OpenOutcome::Replayed));
 }

@@ -7,6 +7,7 @@ use mintgate_domain::model::{
 use mintgate_domain::ports::OpenOutcome;
 use uuid::Uuid;
 
+use super::identities::elsewhere;
 use super::{
     RACERS, again, count, find, find_session, is_refused, known_user, open, open_at_once, rotated,
     soon, stored,
@@ -188,7 +189,21 @@ pub async fn case_32_a_disabled_user_opens_nothing(store: &dyn StoreUnderTest) {
     let mut refused = openings.existing(ada);
     refused.single_use = Some(single_use("ada"));
     is_refused(store, &refused, OpenOutcome::UserDisabled).await;
-    assert_eq!(open(store, &openings.existing(bob)).await, OpenOutcome::Opened);
+    let bobs = openings.existing_with(bob, identity("bob"));
+    assert_eq!(open(store, &bobs).await, OpenOutcome::Opened);
+}
+
+/// It may have been unlinked since the user was looked up, and be another's by now.
+pub async fn case_30_an_identity_that_is_not_the_users_opens_nothing(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    known_user(store, &openings, "bob").await;
+    for not_hers in [identity("bob"), identity("nobody"), elsewhere("ada")] {
+        let mut refused = openings.existing_with(ada, not_hers);
+        refused.single_use = Some(single_use("ada"));
+        refused.idempotency = Some(repeatable("ada"));
+        is_refused(store, &refused, OpenOutcome::IdentityTaken).await;
+    }
 }
 
 /// A session without a user cannot be.

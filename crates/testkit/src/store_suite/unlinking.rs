@@ -5,7 +5,7 @@ use std::time::Duration;
 use mintgate_domain::model::{
     ExternalIdentity, RevokeReason, Session, SessionEnd, SessionId, UserId,
 };
-use mintgate_domain::ports::{LinkOutcome, RotateOutcome, UnlinkOutcome};
+use mintgate_domain::ports::{LinkOutcome, OpenOutcome, RotateOutcome, UnlinkOutcome};
 use uuid::Uuid;
 
 use super::identities::{elsewhere, identities, link};
@@ -227,6 +227,32 @@ pub async fn of_two_identities_unlinked_by_many_at_once_one_stays(store: &dyn St
         let sessions = [session, other];
         assert_eq!(again(store, &sessions[gone]).await, ended(&sessions[gone], unlinked()));
         assert_eq!(again(store, &sessions[1 - gone]).await, sessions[1 - gone]);
+    }
+}
+
+/// Also one that was on its way at the time: a sign-in that found the user before.
+pub async fn after_an_acknowledged_unlinking_no_sign_in_lives(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    for round in 0..10 {
+        let subject = format!("round {round}");
+        let session = stored(store, &openings.new_user(identity(&subject))).await;
+        let (user, gone) = (session.user, elsewhere(&subject));
+        assert_eq!(link(store, user, &gone, None).await, LinkOutcome::Linked);
+        let signing_in: Vec<_> =
+            (0..CALLERS).map(|_| openings.existing_with(user, gone.clone())).collect();
+        let ids: Vec<_> = signing_in.iter().map(|opening| opening.session.id).collect();
+        let unlinking = unlink(store, user, &gone, session.id);
+        let opening = super::open_at_once(store, signing_in);
+        let (outcomes, outcome) = futures_util::future::join(opening, unlinking).await;
+        let opened = count(&outcomes, &OpenOutcome::Opened);
+        assert_eq!(count(&outcomes, &OpenOutcome::IdentityTaken), CALLERS - opened);
+        let ended = u64::try_from(opened).expect("a small number");
+        assert_eq!(outcome, UnlinkOutcome::Unlinked { ended });
+        for (id, outcome) in ids.into_iter().zip(outcomes) {
+            let found = store.store().find_session(id).await.expect("an answer");
+            let end = found.map(|session| session.end);
+            assert_eq!(end, (outcome == OpenOutcome::Opened).then(|| Some(unlinked())));
+        }
     }
 }
 
