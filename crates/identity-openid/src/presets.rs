@@ -46,6 +46,8 @@ pub struct Preset {
     pub tenant_template: Option<&'static str>,
     /// Where group overage is followed to, as a pattern; whether it is, the configuration says.
     pub group_endpoint: Option<&'static str>,
+    /// The scope that following it needs.
+    pub group_scope: Option<&'static str>,
     /// The provider's own page on this.
     pub documentation: &'static str,
 }
@@ -330,6 +332,7 @@ const PLAIN: Preset = Preset {
     required_claims: &[],
     tenant_template: None,
     group_endpoint: None,
+    group_scope: None,
     documentation: "https://openid.net/specs/openid-connect-core-1_0.html",
 };
 
@@ -417,6 +420,7 @@ const ENTRA: Preset = Preset {
     ],
     tenant_template: Some("https://{domain}/{tenantid}/v2.0"),
     group_endpoint: Some("https://{graph}/v1.0/me/getMemberObjects"),
+    group_scope: Some("User.Read"),
     documentation: "https://learn.microsoft.com/en-us/entra/identity-platform/v2-protocols-oidc",
     ..PLAIN
 };

@@ -8,6 +8,7 @@ pub mod keys;
 pub mod logging;
 pub mod metrics;
 mod ops;
+mod parts;
 mod providers;
 pub mod roles_command;
 pub mod settings;

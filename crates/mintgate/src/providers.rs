@@ -9,8 +9,8 @@ use mintgate_domain::{
     LoginRequest, ProviderPolicy, ProviderRegistry, RecheckRule, RegisteredProvider, Requirement,
 };
 use mintgate_identity_openid::{
-    GuardedProvider, OAuth2Config, OAuth2ConfigError, OAuth2Provider, Offline, OpenIdConfig,
-    OpenIdConfigError, OpenIdProvider,
+    GroupOverage, GuardedProvider, OAuth2Config, OAuth2ConfigError, OAuth2Provider, Offline,
+    OpenIdConfig, OpenIdConfigError, OpenIdProvider,
 };
 
 use crate::settings::{OAuth2Settings, OpenIdSettings, ProviderKind, ProviderSettings, Settings};
@@ -134,21 +134,29 @@ fn login(provider: &ProviderSettings) -> LoginRequest {
         parameters: provider.authorization_parameters.clone(),
         has_id_tokens: provider.has_id_tokens(),
     };
+    if let ProviderKind::OpenId(openid) = &provider.kind
+        && matches!(openid.dialect.group_overage, GroupOverage::Follow(_))
+        && let Some(scope) = provider.preset.group_scope
+    {
+        add_scope(&mut login.scopes, scope);
+    }
     if provider.recheck.is_some() {
         ask_for_refresh_token(&mut login, provider.preset.offline);
     }
     login
 }
 
+fn add_scope(scopes: &mut Vec<String>, scope: &str) {
+    if !scopes.iter().any(|other| other == scope) {
+        scopes.push(scope.to_owned());
+    }
+}
+
 /// Adds what makes the provider give a refresh token, unless it is there.
 fn ask_for_refresh_token(login: &mut LoginRequest, offline: Offline) {
     match offline {
         Offline::Nothing => {}
-        Offline::Scope(scope) => {
-            if !login.scopes.iter().any(|other| other == scope) {
-                login.scopes.push(scope.to_owned());
-            }
-        }
+        Offline::Scope(scope) => add_scope(&mut login.scopes, scope),
         Offline::Parameters(parameters) => {
             for (name, value) in parameters {
                 add_parameter(&mut login.parameters, name, value);
@@ -238,6 +246,17 @@ mod tests {
             has_id_tokens: true,
         };
         assert_eq!(policy.login, login);
+    }
+
+    #[test]
+    fn case_31_a_login_asks_for_what_following_group_overage_needs() {
+        let tenant = "tenant = \"72f988bf-86f1-41af-91ab-2d7cd011db47\"";
+        let scopes = |lines: &str| policy_of("entra", &format!("{tenant}\n{lines}")).login.scopes;
+        assert_eq!(scopes(""), ["openid", "profile", "email"]);
+        let follow = "group_overage = \"follow\"";
+        assert_eq!(scopes(follow), ["openid", "profile", "email", "User.Read"]);
+        let said = format!("{follow}\nscopes = [\"User.Read\", \"openid\"]");
+        assert_eq!(scopes(&said), ["User.Read", "openid"]);
     }
 
     #[test]
