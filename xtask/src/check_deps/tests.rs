@@ -134,7 +134,7 @@ fn a_renamed_crate_does_not_slip_through() {
 #[test]
 fn the_architecture_page_lists_the_crates_that_are_there() {
     let graph = Workspace::healthy().graph();
-    let page = "crates/domain, `crates/mintgate/src`, identity-openid signer-jose store-postgres \
+    let page = "crates/domain, `crates/mintgate/src`, identity-openid role-directory-http signer-jose store-postgres \
                 store-sqlite mock-idp testkit xtask";
     assert_eq!(undocumented(&graph, page), Vec::<String>::new());
     let stale = page.replace("testkit", "crates/store-redis");
