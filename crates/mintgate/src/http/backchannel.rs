@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::{FieldError, LogoutTokenText};
@@ -12,6 +11,7 @@ use url::form_urlencoded;
 use super::body::read_form;
 use super::envelope::LogFields;
 use super::error::ApiError;
+use super::sessions::uncached;
 use super::{AppState, background};
 
 /// As long as an ID token may be.
@@ -33,9 +33,7 @@ pub(super) async fn log_out(
     let (provider, count) = background::run_detached(&state.parts.runtime, ending).await?;
     LogFields::update(&request, |fields| fields.provider = Some(provider.clone()));
     tracing::info!(%provider, sessions = count, "sessions were ended by their provider");
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    Ok(response.finish())
+    Ok(uncached(HttpResponse::Ok()).finish())
 }
 
 fn logout_token(body: &[u8]) -> Result<LogoutTokenText, ApiError> {

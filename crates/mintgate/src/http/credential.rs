@@ -11,7 +11,7 @@ use super::AppState;
 use super::body::read_optional_json;
 use super::envelope::refuse_duplicate_cookies;
 use super::error::{ApiError, ErrorKind};
-use super::json::{Object, Value};
+use super::json::Object;
 
 /// Far more than a refresh token of ours has.
 const MAX_TOKEN_BYTES: usize = 4096;
@@ -123,22 +123,23 @@ pub(super) async fn refresh_token_in_body(
 }
 
 fn refresh_token_member(body: &[u8]) -> Result<Option<PresentedToken>, ApiError> {
-    let invalid = |field: &str, rule: String| ApiError::invalid(vec![FieldError::new(field, rule)]);
-    let mut object = Object::parse(body).map_err(|problem| invalid("body", problem))?;
-    let broken = |rule: String| Err(invalid("refreshToken", rule));
-    match object.0.remove("refreshToken") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Other) => broken("must be a string".to_owned()),
-        Some(Value::Text(text)) if text.is_empty() => {
-            broken("must have at least 1 characters".to_owned())
+    let mut errors = Vec::new();
+    let text = Object::of_request(body)?.take_text("refreshToken", &mut errors);
+    let broken_rule = match &text {
+        Some(text) if text.is_empty() => Some("must have at least 1 characters".to_owned()),
+        Some(text) if text.len() > MAX_TOKEN_BYTES => {
+            Some(format!("must have at most {MAX_TOKEN_BYTES} characters"))
         }
-        Some(Value::Text(text)) if text.len() > MAX_TOKEN_BYTES => {
-            broken(format!("must have at most {MAX_TOKEN_BYTES} characters"))
+        Some(text) if !text.bytes().all(|b| matches!(b, 0x20..=0x7e)) => {
+            Some("must be printable ASCII".to_owned())
         }
-        Some(Value::Text(text)) if !text.bytes().all(|b| matches!(b, 0x20..=0x7e)) => {
-            broken("must be printable ASCII".to_owned())
-        }
-        Some(Value::Text(text)) => Ok(Some(PresentedToken::new(text))),
+        _ => None,
+    };
+    errors.extend(broken_rule.map(|rule| FieldError::new("refreshToken", rule)));
+    if errors.is_empty() {
+        Ok(text.map(PresentedToken::new))
+    } else {
+        Err(ApiError::invalid(errors))
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header;
 use actix_web::web::{Data, Path, Payload};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::AuthError;
 use mintgate_domain::model::LinkedIdentity;
 use serde::Serialize;
@@ -13,7 +12,7 @@ use super::body::read_json;
 use super::credential::access_token;
 use super::envelope::LogFields;
 use super::error::{ApiError, rfc3339_seconds};
-use super::sessions::refused_caller;
+use super::sessions::{refused_caller, uncached};
 use super::sign_in::SignInBody;
 use super::{AppState, background};
 
@@ -107,11 +106,6 @@ pub(super) async fn unlink(
 fn name(text: &str) -> Option<u128> {
     let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
     u128::from_str_radix(text, 16).ok().filter(|_| is_hex)
-}
-
-fn uncached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    response
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use mintgate_domain::FieldError;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::error::ApiError;
 
 /// A JSON value with no member given twice, at any depth. Only texts at the
 /// top level matter to us; other values are kept as their type alone.
@@ -36,6 +39,29 @@ impl Object {
                 error.line(),
                 error.column()
             )),
+        }
+    }
+}
+
+impl Object {
+    /// The object of a request's body, from which texts are then taken.
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST` if it is none.
+    pub(super) fn of_request(body: &[u8]) -> Result<Self, ApiError> {
+        Self::parse(body)
+            .map_err(|problem| ApiError::invalid(vec![FieldError::new("body", problem)]))
+    }
+
+    /// Takes a text out; null is the same as leaving it out. Anything else is noted as an error.
+    pub(super) fn take_text(&mut self, name: &str, errors: &mut Vec<FieldError>) -> Option<String> {
+        match self.0.remove(name) {
+            None | Some(Value::Null) => None,
+            Some(Value::Text(text)) => Some(text),
+            Some(Value::Other) => {
+                errors.push(FieldError::new(name, "must be a string"));
+                None
+            }
         }
     }
 }

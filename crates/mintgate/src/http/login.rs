@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::join_all;
 use garde::Validate;
-use mintgate_domain::{FieldError, RegisteredProvider};
+use mintgate_domain::RegisteredProvider;
 use serde::Serialize;
 
 use super::body::read_json;
 use super::envelope::LogFields;
 use super::error::{ApiError, append_cookies};
-use super::json::{Object, Value};
-use super::sign_in::{plain_message, visible, wire_name};
+use super::json::Object;
+use super::sessions::uncached;
+use super::sign_in::{note_broken_rules, visible};
 use super::{AppState, background};
 
 /// How long the list of providers waits for one that has to be asked where its logins begin.
@@ -60,26 +60,11 @@ struct ProviderBody {
 
 impl LoginBody {
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut object = Object::parse(body)
-            .map_err(|problem| ApiError::invalid(vec![FieldError::new("body", problem)]))?;
+        let mut object = Object::of_request(body)?;
         let mut errors = Vec::new();
-        let mut take = |name: &str| match object.0.remove(name) {
-            None | Some(Value::Null) => None,
-            Some(Value::Text(text)) => Some(text),
-            Some(Value::Other) => {
-                errors.push(FieldError::new(name, "must be a string"));
-                None
-            }
-        };
+        let mut take = |name: &str| object.take_text(name, &mut errors);
         let body = Self { provider: take("provider"), redirect_uri: take("redirectUri") };
-        if let Err(report) = body.validate() {
-            for (path, error) in report.into_inner() {
-                let field = wire_name(&path.to_string());
-                if !errors.iter().any(|error| error.field == field) {
-                    errors.push(FieldError::new(field, plain_message(error.message())));
-                }
-            }
-        }
+        note_broken_rules(&body, &mut errors);
         if errors.is_empty() { Ok(body) } else { Err(ApiError::invalid(errors)) }
     }
 }
@@ -102,8 +87,7 @@ pub(super) async fn begin(
         fields.provider = Some(begun.transaction.provider.clone());
     });
 
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    let mut response = uncached(HttpResponse::Ok());
     append_cookies(&mut response, &state.logins.make_room(request.headers()));
     append_cookies(&mut response, &[state.logins.keep(&begun.transaction, ttl)]);
     Ok(response.json(BegunBody {
@@ -118,9 +102,7 @@ pub(super) async fn providers(state: Data<AppState>) -> HttpResponse {
     let sign_in = &state.parts.begin_login.sign_in;
     let asked = sign_in.providers().iter().map(|provider| describe(&state, provider));
     let providers = join_all(asked).await;
-    let mut response = HttpResponse::Ok();
-    response.insert_header((header::CACHE_CONTROL, "no-store"));
-    response.json(ProvidersBody { providers })
+    uncached(HttpResponse::Ok()).json(ProvidersBody { providers })
 }
 
 /// A provider that is slow or down is listed all the same, and the others do not wait for it.

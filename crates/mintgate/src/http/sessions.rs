@@ -138,7 +138,8 @@ fn session_id(text: &str) -> Option<SessionId> {
     Some(SessionId::from_uuid(uuid))
 }
 
-fn uncached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
+/// An answer that nobody may keep.
+pub(super) fn uncached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     response
 }

@@ -8,7 +8,7 @@ use mintgate_domain::{
 };
 
 use super::error::ApiError;
-use super::json::{Object, Value};
+use super::json::Object;
 
 /// The request as it is on the wire. Texts are taken as they are: no trimming, no case folding.
 #[derive(Validate)]
@@ -74,17 +74,9 @@ impl SignInBody {
     /// # Errors
     /// `INVALID_REQUEST` with every field at fault.
     pub(super) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut object = Object::parse(body)
-            .map_err(|problem| ApiError::invalid(vec![FieldError::new("body", problem)]))?;
+        let mut object = Object::of_request(body)?;
         let mut errors = Vec::new();
-        let mut take = |name: &str| match object.0.remove(name) {
-            None | Some(Value::Null) => None,
-            Some(Value::Text(text)) => Some(text),
-            Some(Value::Other) => {
-                errors.push(FieldError::new(name, "must be a string"));
-                None
-            }
-        };
+        let mut take = |name: &str| object.take_text(name, &mut errors);
         let request = Self {
             auth_code: take("authCode"),
             id_token: take("idToken"),
@@ -114,14 +106,7 @@ impl SignInBody {
         {
             errors.push(FieldError::new("provider", "is required"));
         }
-        if let Err(report) = request.validate() {
-            for (path, error) in report.into_inner() {
-                let field = wire_name(&path.to_string());
-                if !mistyped(&field, &errors) {
-                    errors.push(FieldError::new(field, plain_message(error.message())));
-                }
-            }
-        }
+        note_broken_rules(&request, &mut errors);
         if errors.is_empty() { Ok(request) } else { Err(ApiError::invalid(errors)) }
     }
 
@@ -156,8 +141,19 @@ impl SignInBody {
     }
 }
 
+/// Notes every rule that a body breaks, in the words of the wire, but for fields that are noted already.
+pub(super) fn note_broken_rules(body: &impl Validate<Context = ()>, errors: &mut Vec<FieldError>) {
+    let Err(report) = body.validate() else { return };
+    for (path, error) in report.into_inner() {
+        let field = wire_name(&path.to_string());
+        if !errors.iter().any(|noted| noted.field == field) {
+            errors.push(FieldError::new(field, plain_message(error.message())));
+        }
+    }
+}
+
 /// `auth_code` as clients spell it: `authCode`.
-pub(super) fn wire_name(field: &str) -> String {
+fn wire_name(field: &str) -> String {
     let mut name = String::with_capacity(field.len());
     let mut upper = false;
     for c in field.chars() {
@@ -174,7 +170,7 @@ pub(super) fn wire_name(field: &str) -> String {
 }
 
 /// garde's wording, as a sentence about the field.
-pub(super) fn plain_message(message: &str) -> String {
+fn plain_message(message: &str) -> String {
     if message == "not set" {
         "is required".to_owned()
     } else if let Some(limit) = message.strip_prefix("length is lower than ") {
