@@ -259,8 +259,8 @@ impl IssueTokens {
         }
         let instant = self.ports.clock.now();
         let now = Timestamp::from(instant);
-        let granted = known.as_ref().map_or(&[][..], |user| &user.granted_roles).to_vec();
-        let owner = match known {
+        let granted = known.as_ref().map_or(&[][..], |user| &user.granted_roles);
+        let owner = match &known {
             Some(user) => SessionOwner::Existing(user.id),
             None => SessionOwner::New(NewUser {
                 id: UserId::generate(instant, self.ports.entropy.bytes()),
@@ -270,7 +270,7 @@ impl IssueTokens {
         let subject = owner.user_id();
         let claimed_roles = self.ports.roles.policy.claimed(id, &verified.claims);
         let question = RoleQuestion { user: subject, provider: id, identity: &verified.identity };
-        let decided = self.ports.roles.decide(question, &claimed_roles, &granted).await?;
+        let decided = self.ports.roles.decide(question, &claimed_roles, granted).await?;
         let roles = decided.roles;
         if roles.is_empty() {
             return Err(AuthError::AccessDenied("no role rule lets this person in".to_owned()));

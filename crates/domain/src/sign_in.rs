@@ -103,9 +103,8 @@ impl SignIn {
         &self,
         request: &SignInRequest,
     ) -> Result<&RegisteredProvider, AuthError> {
-        let login = self.login_of(request);
-        let named = request.provider.as_deref();
-        let Some(name) = named.or_else(|| login.map(|login| login.provider.as_str())) else {
+        let begun_with = || self.login_of(request).map(|login| login.provider.as_str());
+        let Some(name) = request.provider.as_deref().or_else(begun_with) else {
             if request.state.as_deref().is_some_and(LoginTransaction::is_state) {
                 return Err(unknown_state());
             }

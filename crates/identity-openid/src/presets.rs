@@ -469,7 +469,7 @@ const APPLE: Preset = Preset {
     ..PLAIN
 };
 
-/// Groups are in userinfo alone.
+/// `groups` are in userinfo alone; an ID token has those of direct members, as `groups_direct`.
 const GITLAB: Preset = Preset {
     name: "gitlab",
     display_name: "GitLab",
