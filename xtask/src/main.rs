@@ -1,5 +1,7 @@
 //! The developer commands, `cargo xtask …`: each is a module, this file only chooses.
 
+#[cfg(test)]
+mod adverse_cases;
 mod chaos;
 mod check_deps;
 mod ci;
