@@ -2,6 +2,7 @@
 //! proxies or forbidden addresses.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,22 +174,22 @@ impl BoundedClient {
     }
 
     /// Gets a JSON document; any status but 200 is an error.
-    pub(crate) async fn get_json<T>(
+    pub(crate) async fn get_json<T, E: Display>(
         &self,
         endpoint: ProviderEndpoint,
         url: &Url,
         bearer: Option<&str>,
-        read: impl FnOnce(&[u8]) -> Result<T, String>,
+        read: impl FnOnce(&[u8]) -> Result<T, E>,
     ) -> Result<T, HttpError> {
         self.fetch(endpoint, get(url, bearer), read).await
     }
 
     /// Sends a request for a JSON document; any status but 200 is an error.
-    pub(crate) async fn fetch<T>(
+    pub(crate) async fn fetch<T, E: Display>(
         &self,
         endpoint: ProviderEndpoint,
         request: Result<HttpRequest, HttpError>,
-        read: impl FnOnce(&[u8]) -> Result<T, String>,
+        read: impl FnOnce(&[u8]) -> Result<T, E>,
     ) -> Result<T, HttpError> {
         let mut observed = self.observe(endpoint);
         let result = async {
@@ -196,7 +197,7 @@ impl BoundedClient {
             if answer.status() != http::StatusCode::OK {
                 return Err(HttpError::Status(answer.status().as_u16()));
             }
-            read(answer.body()).map_err(HttpError::Malformed)
+            read(answer.body()).map_err(|error| HttpError::Malformed(error.to_string()))
         }
         .await;
         observed.outcome = result.as_ref().err().map_or("success", HttpError::outcome);

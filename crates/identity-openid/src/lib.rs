@@ -42,6 +42,7 @@ pub use client_auth::{AssertionAudience, AssertionKey, ClientAuthentication};
 pub use config::{OpenIdConfig, OpenIdConfigError};
 pub use dialect::{Dialect, GraphGroups, GroupOverage, IssuerRule};
 pub use guard::{GuardConfig, GuardedProvider};
+pub use json::parse_object as parse_claims;
 pub use jws::{AssertionAlgorithm, ClientKeyError};
 pub use oauth2_config::{OAuth2Config, OAuth2ConfigError, OAuth2Endpoints};
 pub use oauth2_provider::OAuth2Provider;

@@ -25,7 +25,7 @@ use crate::client_auth::Authenticator;
 use crate::deadline::{Deadline, within};
 use crate::exchange::{Exchange, Wanted};
 use crate::http::{BoundedClient, HttpError, get};
-use crate::json::{Members, parse_list, parse_object};
+use crate::json::{Members, parse_array, parse_object};
 use crate::oauth2_config::{CheckedOAuth2, OAuth2Config, OAuth2ConfigError};
 use crate::renewal::{self, settle};
 
@@ -175,8 +175,8 @@ impl OAuth2Provider {
     ) -> Result<(String, Members), HttpError> {
         let config = &self.checked.config;
         let request = self.request(&self.checked.user, access_token);
-        let read = |body: &[u8]| {
-            let user = parse_object(body)?;
+        let read = |body: &[u8]| -> Result<_, String> {
+            let user = parse_object(body).map_err(|error| error.to_string())?;
             let subject = find(&user, &config.subject)
                 .and_then(subject)
                 .ok_or_else(|| format!("has no subject at {}", config.subject))?;
@@ -193,7 +193,7 @@ impl OAuth2Provider {
         access_token: &ProviderAccessToken,
     ) -> Result<Option<String>, HttpError> {
         let request = self.request(endpoint, access_token);
-        let list = self.http.fetch(ProviderEndpoint::Userinfo, request, parse_list).await;
+        let list = self.http.fetch(ProviderEndpoint::Userinfo, request, parse_array).await;
         match list {
             Ok(list) => Ok(primary_verified(&list)),
             Err(HttpError::Status(status)) if [FORBIDDEN, NOT_FOUND].contains(&status) => {
@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn case_30_an_email_is_the_primary_one_and_verified() {
-        let email = |json: &str| primary_verified(&parse_list(json.as_bytes()).unwrap());
+        let email = |json: &str| primary_verified(&parse_array(json.as_bytes()).unwrap());
         let good = r#"[{"email":"old@x","primary":false,"verified":true},
                        {"email":"a@x","primary":true,"verified":true}]"#;
         assert_eq!(email(good), Some("a@x".to_owned()));

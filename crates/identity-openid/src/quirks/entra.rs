@@ -97,7 +97,9 @@ impl KeyIssuers {
     /// Reads the `issuer` of every key that has one.
     pub(crate) fn read(jwks: &[u8]) -> Result<Self, String> {
         let mut issuers = BTreeMap::<String, Vec<ClaimValue>>::new();
-        if let Some(ClaimValue::List(keys)) = parse_object(jwks)?.remove("keys") {
+        if let Some(ClaimValue::List(keys)) =
+            parse_object(jwks).map_err(|error| error.to_string())?.remove("keys")
+        {
             for key in keys {
                 if let ClaimValue::Object(mut key) = key
                     && let Some(ClaimValue::Text(kid)) = key.remove("kid")
