@@ -1,47 +1,49 @@
-//! A limit to the calls at once, with a queue that is bounded in length and in time.
+//! A limit on concurrent calls, with a queue that is bounded in length and in time.
 
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// So many may wait for each one that is let in.
-const QUEUE_PER_PLACE: usize = 16;
+/// How many callers may wait for each call that may run.
+const QUEUE_PER_CALL: usize = 16;
 
-/// Lets in so many at once.
-pub(crate) struct Gate {
-    places: Semaphore,
-    queue: Semaphore,
+/// Limits how many calls run at once and how many wait.
+pub(crate) struct Bulkhead {
+    running: Semaphore,
+    waiting: Semaphore,
 }
 
-/// Why somebody was not let in.
+/// Why a call got no permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turned {
+pub(crate) enum QueueError {
     /// The queue is full.
-    Away,
-    /// It was not their turn in time.
-    Late,
+    Full,
+    /// The call waited for as long as it may.
+    TimedOut,
 }
 
-impl Gate {
-    /// For so many at once; at least one.
-    pub(crate) fn new(places: usize) -> Self {
-        let places = places.clamp(1, Semaphore::MAX_PERMITS);
-        let queue = places.saturating_mul(QUEUE_PER_PLACE).min(Semaphore::MAX_PERMITS);
-        Self { places: Semaphore::new(places), queue: Semaphore::new(queue) }
+impl Bulkhead {
+    /// Lets `max_concurrent` calls run at once, at least one, and 16 times as many wait.
+    pub(crate) fn new(max_concurrent: usize) -> Self {
+        let running = max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
+        let waiting = running.saturating_mul(QUEUE_PER_CALL).min(Semaphore::MAX_PERMITS);
+        Self { running: Semaphore::new(running), waiting: Semaphore::new(waiting) }
     }
 
-    /// A place, if one is free and nobody waits for it.
-    pub(crate) fn try_enter(&self) -> Option<SemaphorePermit<'_>> {
-        self.places.try_acquire().ok()
-    }
-
-    /// Waits for a place, for so long at most; first come, first served.
-    pub(crate) async fn enter(&self, max_wait: Duration) -> Result<SemaphorePermit<'_>, Turned> {
-        let _queued = self.queue.try_acquire().map_err(|_| Turned::Away)?;
-        match tokio::time::timeout(max_wait, self.places.acquire()).await {
-            Ok(Ok(place)) => Ok(place),
-            // It is never closed.
-            Ok(Err(_)) | Err(_) => Err(Turned::Late),
+    /// Returns a permit, which allows the call to run until it is dropped. Waits up to `max_wait`,
+    /// first come, first served.
+    pub(crate) async fn acquire(
+        &self,
+        max_wait: Duration,
+    ) -> Result<SemaphorePermit<'_>, QueueError> {
+        if let Ok(permit) = self.running.try_acquire() {
+            return Ok(permit);
+        }
+        let _queued = self.waiting.try_acquire().map_err(|_| QueueError::Full)?;
+        match tokio::time::timeout(max_wait, self.running.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => Err(QueueError::TimedOut),
         }
     }
 }

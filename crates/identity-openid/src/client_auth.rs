@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use josekit::JoseError;
+use josekit::jws::JwsHeader;
 use mintgate_domain::SecretText;
 use mintgate_domain::model::Timestamp;
 use mintgate_domain::ports::{Clock, Entropy, ProviderError};
 use oauth2::{AuthType, ClientSecret};
 use openssl::hash::MessageDigest;
 use openssl::x509::X509;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+use crate::client_key::{AssertionAlgorithm, ClientKey, ClientKeyError};
 use crate::exchange::TokenClient;
-use crate::jws::{AssertionAlgorithm, ClientKeyError, JwsKey};
 use crate::quirks::apple::AppleSecret;
 
 /// How long a client assertion is good for: long enough for clocks that are a little apart.
@@ -73,9 +75,10 @@ pub enum AssertionAudience {
 /// The key that signs client assertions, and what else these say.
 #[derive(Clone)]
 pub struct AssertionKey {
-    key: Arc<JwsKey>,
+    key: Arc<ClientKey>,
     key_id: Option<String>,
-    thumbprint: Option<String>,
+    /// SHA-256 of the key's certificate in DER.
+    thumbprint: Option<Vec<u8>>,
     audience: AssertionAudience,
     entropy: Arc<dyn Entropy>,
 }
@@ -90,7 +93,7 @@ impl AssertionKey {
         algorithm: AssertionAlgorithm,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, ClientKeyError> {
-        let key = Arc::new(JwsKey::from_pem(pem, algorithm)?);
+        let key = Arc::new(ClientKey::from_pem(pem, algorithm)?);
         let audience = AssertionAudience::default();
         Ok(Self { key, key_id: None, thumbprint: None, audience, entropy })
     }
@@ -115,8 +118,8 @@ impl AssertionKey {
         let certified = certificate.public_key().map_err(|_| ClientKeyError::Certificate)?;
         let digest = certificate.digest(MessageDigest::sha256());
         match digest {
-            Ok(digest) if certified.public_eq(&self.key.key) => {
-                Ok(Self { thumbprint: Some(BASE64_URL_SAFE_NO_PAD.encode(digest)), ..self })
+            Ok(digest) if self.key.belongs_to(&certified) => {
+                Ok(Self { thumbprint: Some(digest.to_vec()), ..self })
             }
             _ => Err(ClientKeyError::Certificate),
         }
@@ -135,14 +138,14 @@ impl AssertionKey {
         issuer: &str,
         token_endpoint: &str,
         now: Timestamp,
-    ) -> Result<SecretText, openssl::error::ErrorStack> {
-        let mut header = Map::new();
-        header.insert("typ".to_owned(), "JWT".into());
-        let names = [("kid", &self.key_id), ("x5t#S256", &self.thumbprint)];
-        for (name, value) in names {
-            if let Some(value) = value {
-                header.insert(name.to_owned(), value.as_str().into());
-            }
+    ) -> Result<SecretText, JoseError> {
+        let mut header = JwsHeader::new();
+        header.set_token_type("JWT");
+        if let Some(key_id) = &self.key_id {
+            header.set_key_id(key_id);
+        }
+        if let Some(thumbprint) = &self.thumbprint {
+            header.set_x509_certificate_sha256_thumbprint(thumbprint);
         }
         let audience = match self.audience {
             AssertionAudience::TokenEndpoint => token_endpoint,
@@ -158,7 +161,7 @@ impl AssertionKey {
             "nbf": made,
             "exp": made + ASSERTION_SECS,
         });
-        self.key.sign(header, members(claims))
+        self.key.sign(&header, &claims)
     }
 }
 
@@ -169,14 +172,6 @@ impl fmt::Debug for AssertionKey {
             .field("key_id", &self.key_id)
             .field("audience", &self.audience)
             .finish_non_exhaustive()
-    }
-}
-
-/// The members of a JSON object.
-pub(crate) fn members(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        _ => Map::new(),
     }
 }
 

@@ -1,24 +1,18 @@
-//! JSON Web Signatures that we make ourselves (RFC 7515), to authenticate as a client.
+//! The private keys with which we authenticate as a client, and the JWTs they sign (RFC 7515).
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use josekit::JoseError;
+use josekit::jws::{ES256, EdDSA, JwsHeader, JwsSigner, PS256, RS256};
 use mintgate_domain::SecretText;
-use openssl::ecdsa::EcdsaSig;
-use openssl::error::ErrorStack;
-use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
-use openssl::pkey::{Id, PKey, Private};
-use openssl::rsa::Padding;
-use openssl::sha::sha256;
-use openssl::sign::{RsaPssSaltlen, Signer};
-use serde_json::{Map, Value};
+use openssl::pkey::{HasPublic, Id, PKey, Private};
+use serde_json::Value;
 
-/// RFC 7518 §3.3 and §3.5 allow no smaller RSA key.
+/// The smallest RSA key that RFC 7518 §3.3 and §3.5 allow.
 pub(crate) const MIN_RSA_BITS: u32 = 2048;
 
-/// How a client assertion is signed.
+/// The signature algorithm of a client assertion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AssertionAlgorithm {
     /// ECDSA on P-256 with SHA-256 (RFC 7518 §3.4).
@@ -32,10 +26,10 @@ pub enum AssertionAlgorithm {
 }
 
 impl AssertionAlgorithm {
-    /// All there are.
+    /// Every algorithm.
     pub const ALL: [Self; 4] = [Self::Es256, Self::Rs256, Self::Ps256, Self::EdDsa];
 
-    /// Its JWS name, the `alg` of the header.
+    /// The name in the header parameter `alg` (RFC 7515 §4.1.1).
     pub const fn name(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",
@@ -43,11 +37,6 @@ impl AssertionAlgorithm {
             Self::Ps256 => "PS256",
             Self::EdDsa => "EdDSA",
         }
-    }
-
-    /// The algorithm of this JWS name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 }
 
@@ -72,76 +61,63 @@ pub enum ClientKeyError {
     Lifetime,
 }
 
-/// A private key with the one algorithm it is used for.
-pub(crate) struct JwsKey {
-    pub(crate) key: PKey<Private>,
+/// A private key with the one algorithm that it signs with.
+pub(crate) struct ClientKey {
+    key: PKey<Private>,
     algorithm: AssertionAlgorithm,
+    signer: Box<dyn JwsSigner>,
 }
 
-impl JwsKey {
+impl ClientKey {
+    /// Reads a private key in PEM: PKCS#8, SEC 1 or PKCS#1.
     pub(crate) fn from_pem(
         pem: &SecretText,
         algorithm: AssertionAlgorithm,
     ) -> Result<Self, ClientKeyError> {
-        // With a callback that gives no password, so that nobody is asked for one at a terminal.
+        // OpenSSL would ask for a password at the terminal; the callback gives it none.
         let key = PKey::private_key_from_pem_callback(pem.expose().as_bytes(), |_| Ok(0))
             .map_err(|_| ClientKeyError::Unreadable)?;
-        let fits = match algorithm {
-            AssertionAlgorithm::Es256 => {
-                key.ec_key().is_ok_and(|ec| ec.group().curve_name() == Some(Nid::X9_62_PRIME256V1))
-            }
-            AssertionAlgorithm::Rs256 | AssertionAlgorithm::Ps256 => {
-                key.id() == Id::RSA && key.bits() >= MIN_RSA_BITS
-            }
-            AssertionAlgorithm::EdDsa => key.id() == Id::ED25519,
-        };
-        if !fits {
-            return Err(ClientKeyError::Unfit(algorithm.name()));
-        }
-        Ok(Self { key, algorithm })
+        let signer = signer(&key, algorithm).ok_or(ClientKeyError::Unfit(algorithm.name()))?;
+        Ok(Self { key, algorithm, signer })
     }
 
-    /// A signed JWT. `alg` is added to the header.
-    pub(crate) fn sign(
-        &self,
-        mut header: Map<String, Value>,
-        claims: Map<String, Value>,
-    ) -> Result<SecretText, ErrorStack> {
-        header.insert("alg".to_owned(), self.algorithm.name().into());
-        let [header, claims] = [header, claims]
-            .map(|part| BASE64_URL_SAFE_NO_PAD.encode(Value::Object(part).to_string()));
-        let signed = format!("{header}.{claims}");
-        let signature = BASE64_URL_SAFE_NO_PAD.encode(self.signature(signed.as_bytes())?);
-        Ok(SecretText::new(format!("{signed}.{signature}")))
+    /// Whether this is the private half of a public key.
+    pub(crate) fn belongs_to(&self, public: &PKey<impl HasPublic>) -> bool {
+        public.public_eq(&self.key)
     }
 
-    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, ErrorStack> {
-        let sha256_signer = || Signer::new(MessageDigest::sha256(), &self.key);
-        match self.algorithm {
-            AssertionAlgorithm::Es256 => {
-                // r and s, 32 bytes each, one after the other (RFC 7518 §3.4), not DER.
-                let signature = EcdsaSig::sign(&sha256(message), &*self.key.ec_key()?)?;
-                let mut raw = signature.r().to_vec_padded(32)?;
-                raw.extend(signature.s().to_vec_padded(32)?);
-                Ok(raw)
-            }
-            AssertionAlgorithm::Rs256 => sha256_signer()?.sign_oneshot_to_vec(message),
-            AssertionAlgorithm::Ps256 => {
-                let mut signer = sha256_signer()?;
-                signer.set_rsa_padding(Padding::PKCS1_PSS)?;
-                signer.set_rsa_pss_saltlen(RsaPssSaltlen::DIGEST_LENGTH)?;
-                signer.set_rsa_mgf1_md(MessageDigest::sha256())?;
-                signer.sign_oneshot_to_vec(message)
-            }
-            AssertionAlgorithm::EdDsa => {
-                Signer::new_without_digest(&self.key)?.sign_oneshot_to_vec(message)
-            }
-        }
+    /// Signs a JWT. `alg` is added to the header.
+    pub(crate) fn sign(&self, header: &JwsHeader, claims: &Value) -> Result<SecretText, JoseError> {
+        let payload = claims.to_string();
+        josekit::jws::serialize_compact(payload.as_bytes(), header, &*self.signer)
+            .map(SecretText::new)
     }
 }
 
-impl fmt::Debug for JwsKey {
+/// josekit's signer for a key, if the key fits the algorithm. josekit accepts keys that the algorithm
+/// forbids, so the kind of the key is checked first.
+fn signer(key: &PKey<Private>, algorithm: AssertionAlgorithm) -> Option<Box<dyn JwsSigner>> {
+    let is_p256 =
+        || key.ec_key().is_ok_and(|ec| ec.group().curve_name() == Some(Nid::X9_62_PRIME256V1));
+    let is_rsa = || key.id() == Id::RSA && key.bits() >= MIN_RSA_BITS;
+    let pkcs1 = || key.rsa().and_then(|rsa| rsa.private_key_to_der()).ok();
+    let pkcs8 = || key.private_key_to_pkcs8().ok();
+    Some(match algorithm {
+        AssertionAlgorithm::Es256 if is_p256() => Box::new(ES256.signer_from_der(pkcs8()?).ok()?),
+        AssertionAlgorithm::Rs256 if is_rsa() => Box::new(RS256.signer_from_der(pkcs1()?).ok()?),
+        AssertionAlgorithm::Ps256 if is_rsa() => Box::new(PS256.signer_from_der(pkcs1()?).ok()?),
+        AssertionAlgorithm::EdDsa if key.id() == Id::ED25519 => {
+            Box::new(EdDSA.signer_from_der(pkcs8()?).ok()?)
+        }
+        AssertionAlgorithm::Es256
+        | AssertionAlgorithm::Rs256
+        | AssertionAlgorithm::Ps256
+        | AssertionAlgorithm::EdDsa => return None,
+    })
+}
+
+impl fmt::Debug for ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "JwsKey({}, [redacted])", self.algorithm.name())
+        write!(f, "ClientKey({}, [redacted])", self.algorithm.name())
     }
 }

@@ -1,8 +1,8 @@
-//! A provider in trouble, kept from harming anybody else: a limit to the calls at once, with a short
-//! queue, and a circuit breaker, around any adapter.
+//! A limit on concurrent calls and a circuit breaker around any provider, so that one in trouble
+//! harms no other.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,25 +14,26 @@ use mintgate_domain::ports::{
 use mintgate_domain::{LogoutTokenText, Nonce, ProviderRefreshToken};
 use tokio::sync::{Notify, SemaphorePermit};
 
-use crate::gate::{Gate, Turned};
+use crate::breaker::{Admission, Breaker, CallOutcome, CircuitOpen};
+use crate::bulkhead::{Bulkhead, QueueError};
 use crate::http::is_outage;
 
 /// The limits of a [`GuardedProvider`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GuardConfig {
-    /// So many exchanges and renewals may be under way at once, and so many calls of each other kind;
-    /// at least one. Of each, 16 times as many may wait.
+    /// How many exchanges and renewals may run at once, and how many calls of each other kind; at
+    /// least one. Of each, 16 times as many may wait.
     pub max_concurrent: usize,
-    /// For so long a call waits for its turn.
+    /// How long a call waits in the queue.
     pub max_wait: Duration,
-    /// So many failures in a row open the circuit; at least one.
+    /// How many failures in a row open the circuit; at least one.
     pub failures_to_open: u32,
-    /// The circuit stays open for so long before one call is let through to try.
+    /// How long the circuit stays open before one call is let through as a trial.
     pub open_for: Duration,
 }
 
 impl Default for GuardConfig {
-    /// 64 calls, which others wait for 5 seconds for; 5 failures, 10 seconds.
+    /// 64 concurrent calls, 5 seconds in the queue, 5 failures, 10 seconds open.
     fn default() -> Self {
         Self {
             max_concurrent: 64,
@@ -43,52 +44,38 @@ impl Default for GuardConfig {
     }
 }
 
-/// A provider with a limit to the calls at once and a circuit breaker.
+/// A provider with a limit on concurrent calls and a circuit breaker.
 ///
-/// What is beyond the limit waits for its turn, up to [`GuardConfig::max_wait`]. What has waited for so
-/// long, finds the queue full, or comes while the circuit is open, fails as
-/// [`ProviderError::Unreachable`]: a code was not sent. When the circuit opens, everybody who waits for
-/// it to let them through fails at once. So a call takes no longer than `max_wait` and the time limit
-/// of the adapter together, and much less once a provider is known to hang.
+/// A call beyond the limit waits, up to [`GuardConfig::max_wait`]. A call that has waited for so long,
+/// finds the queue full, or comes while the circuit is open, fails as [`ProviderError::Unreachable`]:
+/// a code was not sent. When the circuit opens, every waiting call that the circuit would have to
+/// admit fails at once. So a call takes no longer than `max_wait` and the time limit of the adapter
+/// together, and much less once a provider is known to hang.
 ///
-/// A failure is a provider that cannot be reached, does not answer in time, breaks off, or answers
-/// with a status of 500 or above. Everything else it says of a code is an answer, a refusal too: who
-/// sends bad codes closes nobody else's way. A refused ID token says nothing either way, as it may
-/// have been refused without asking the provider.
+/// A failure is a provider that cannot be reached, does not answer in time, closes the connection
+/// before its answer is complete, or answers with a status of 500 or above. Every other answer is a
+/// success, a refused code too: a caller with bad codes must not lock out the others. A refused ID
+/// token counts as neither, as it may have been refused without asking the provider.
 ///
-/// The verification that follows an exchange is let through whatever the circuit says: its code is
-/// spent, and failing it would waste a sign-in that may succeed. So are logout tokens and the question
-/// where logins begin, each with a limit of its own: what is cached answers them, mostly, and a
-/// provider that has trouble now may still end its sessions. If they do fail for want of an answer,
-/// that counts like any failure; that they succeed tells nothing.
+/// The circuit does not stop the verification that follows an exchange: its code is spent, and
+/// failing the call would waste a sign-in that may succeed. Nor does it stop logout tokens and the
+/// question where logins begin: the cache answers most of these, and a provider in trouble may still
+/// end its sessions. They have limits of their own. If one of them fails for want of an answer, that
+/// counts as a failure; its success counts as neither.
 pub struct GuardedProvider {
     inner: Arc<dyn IdentityProvider>,
     provider: ProviderId,
     config: GuardConfig,
     clock: Arc<dyn Clock>,
     metrics: Arc<dyn Metrics>,
-    /// Exchanges and renewals.
-    redeeming: Gate,
-    verifying: Gate,
-    beginning: Gate,
-    ending: Gate,
-    circuit: Mutex<Circuit>,
-    /// Tells those who wait.
+    /// Limits exchanges and renewals together.
+    redeeming: Bulkhead,
+    verifying: Bulkhead,
+    beginning: Bulkhead,
+    ending: Bulkhead,
+    breaker: Mutex<Breaker>,
+    /// Wakes the calls in the queue when the circuit opens.
     opened: Notify,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Circuit {
-    Closed {
-        failures: u32,
-    },
-    Open {
-        since: Duration,
-    },
-    HalfOpen {
-        /// Whether somebody is trying; none are if who tried gave up or learnt nothing.
-        trying: bool,
-    },
 }
 
 impl GuardedProvider {
@@ -100,198 +87,149 @@ impl GuardedProvider {
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
     ) -> Self {
-        let gate = || Gate::new(config.max_concurrent);
+        let bulkhead = || Bulkhead::new(config.max_concurrent);
         Self {
             inner,
             provider,
             config,
             clock,
             metrics,
-            redeeming: gate(),
-            verifying: gate(),
-            beginning: gate(),
-            ending: gate(),
-            circuit: Mutex::new(Circuit::Closed { failures: 0 }),
+            redeeming: bulkhead(),
+            verifying: bulkhead(),
+            beginning: bulkhead(),
+            ending: bulkhead(),
+            breaker: Mutex::new(Breaker::new(config.failures_to_open, config.open_for)),
             opened: Notify::new(),
         }
     }
 
-    /// Waits for a place, whatever the circuit says.
-    async fn place<'a>(&self, gate: &'a Gate) -> Result<SemaphorePermit<'a>, ProviderError> {
-        if let Some(place) = gate.try_enter() {
-            return Ok(place);
-        }
-        gate.enter(self.config.max_wait).await.map_err(|turned| {
+    /// Waits for a permit, whatever the circuit says.
+    async fn permit<'a>(
+        &self,
+        bulkhead: &'a Bulkhead,
+    ) -> Result<SemaphorePermit<'a>, ProviderError> {
+        bulkhead.acquire(self.config.max_wait).await.map_err(|error| {
             let limit = self.config.max_concurrent.max(1);
-            let then = match turned {
-                Turned::Away => "and as many wait as may",
-                Turned::Late => "and it was not this one's turn in time",
-            };
-            let text = format!("{limit} calls are under way, {then}; so it was not asked");
-            ProviderError::Unreachable(text)
+            ProviderError::Unreachable(match error {
+                QueueError::Full => {
+                    format!("not asked: {limit} calls are under way and the queue is full")
+                }
+                QueueError::TimedOut => {
+                    format!("not asked: {limit} calls are under way and the queue is too slow")
+                }
+            })
         })
     }
 
-    /// Waits for a place, and for no place of a provider whose circuit is open. Whoever is let through
-    /// says by the ticket how it went.
-    async fn admit<'a>(
+    /// Starts a call that the circuit does not stop.
+    async fn start_regardless<'a>(
         &'a self,
-        gate: &'a Gate,
-    ) -> Result<(SemaphorePermit<'a>, Ticket<'a>), ProviderError> {
+        bulkhead: &'a Bulkhead,
+    ) -> Result<Call<'a>, ProviderError> {
+        let permit = self.permit(bulkhead).await?;
+        Ok(Call {
+            guard: self,
+            admission: Admission::Normal,
+            outcome: CallOutcome::Unknown,
+            _permit: permit,
+        })
+    }
+
+    /// Starts a call if the circuit admits it; does not wait for a permit while the circuit is open.
+    async fn start<'a>(&'a self, bulkhead: &'a Bulkhead) -> Result<Call<'a>, ProviderError> {
         let mut opened = pin!(self.opened.notified());
-        // From here on no opening is missed; one before shows in the circuit.
+        // Registered before the circuit is checked, so that no opening is missed in between.
         opened.as_mut().enable();
-        self.is_trial(*self.circuit())?;
-        let place = tokio::select! {
+        self.with_breaker(|breaker, now| breaker.check(now)).map_err(not_asked)?;
+        let permit = tokio::select! {
             biased;
-            () = opened => return Err(kept_out()),
-            place = self.place(gate) => place?,
+            () = opened => return Err(not_asked(CircuitOpen)),
+            permit = self.permit(bulkhead) => permit?,
         };
-        let mut circuit = self.circuit();
-        let trial = self.is_trial(*circuit)?;
-        if trial {
-            self.become_state(&mut circuit, Circuit::HalfOpen { trying: true });
-        }
-        drop(circuit);
-        Ok((place, Ticket { guard: self, trial, said: false }))
+        let admission = self.with_breaker(Breaker::admit).map_err(not_asked)?;
+        Ok(Call { guard: self, admission, outcome: CallOutcome::Unknown, _permit: permit })
     }
 
-    /// Whether a call now would be the one that tries; an error if it would be none.
-    fn is_trial(&self, circuit: Circuit) -> Result<bool, ProviderError> {
-        match circuit {
-            Circuit::Closed { .. } => Ok(false),
-            Circuit::HalfOpen { trying: false } => Ok(true),
-            Circuit::Open { since }
-                if self.clock.monotonic().saturating_sub(since) >= self.config.open_for =>
-            {
-                Ok(true)
-            }
-            Circuit::Open { .. } | Circuit::HalfOpen { trying: true } => Err(kept_out()),
-        }
-    }
-
-    /// A call that needs no leave.
-    fn uninvited(&self) -> Ticket<'_> {
-        Ticket { guard: self, trial: false, said: false }
-    }
-
-    fn record(&self, trial: bool, told: Told) {
-        let mut circuit = self.circuit();
-        let next = match (*circuit, told) {
-            (Circuit::Closed { .. }, Told::Works) => Circuit::Closed { failures: 0 },
-            (Circuit::Closed { failures }, Told::Fails) => {
-                if failures + 1 >= self.config.failures_to_open {
-                    Circuit::Open { since: self.clock.monotonic() }
-                } else {
-                    Circuit::Closed { failures: failures + 1 }
-                }
-            }
-            (Circuit::HalfOpen { .. }, Told::Works) if trial => Circuit::Closed { failures: 0 },
-            (Circuit::HalfOpen { .. }, Told::Fails) if trial => {
-                Circuit::Open { since: self.clock.monotonic() }
-            }
-            (Circuit::HalfOpen { .. }, Told::Nothing) if trial => {
-                Circuit::HalfOpen { trying: false }
-            }
-            // Calls from before the circuit opened tell nothing new.
-            (unchanged, _) => unchanged,
-        };
-        self.become_state(&mut circuit, next);
-    }
-
-    /// Under the lock, so that changes are told in their order.
-    fn become_state(&self, circuit: &mut Circuit, next: Circuit) {
-        let (before, after) = (state(*circuit), state(next));
-        *circuit = next;
+    /// Uses the breaker, and reports a change of its state while it is locked, so that reports keep
+    /// the order of the changes.
+    fn with_breaker<T>(&self, act: impl FnOnce(&mut Breaker, Duration) -> T) -> T {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = breaker.state();
+        let result = act(&mut breaker, self.clock.monotonic());
+        let after = breaker.state();
         if before != after {
             self.metrics.provider_circuit(&self.provider, after);
             let provider = &self.provider;
             match after {
                 CircuitState::Open => {
                     self.opened.notify_waiters();
-                    tracing::warn!(%provider, "its circuit is open");
+                    tracing::warn!(%provider, "the circuit of this provider is open");
                 }
-                CircuitState::HalfOpen => tracing::info!(%provider, "its circuit is half open"),
-                CircuitState::Closed => tracing::info!(%provider, "its circuit is closed again"),
+                CircuitState::HalfOpen => {
+                    tracing::info!(%provider, "the circuit of this provider is half open");
+                }
+                CircuitState::Closed => {
+                    tracing::info!(%provider, "the circuit of this provider is closed again");
+                }
             }
         }
-    }
-
-    fn circuit(&self) -> MutexGuard<'_, Circuit> {
-        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+        result
     }
 }
 
-fn kept_out() -> ProviderError {
-    let text = "it failed too often just now, so it was not asked (its circuit is open)";
+fn not_asked(_: CircuitOpen) -> ProviderError {
+    let text = "not asked: it failed too often just now, and its circuit is open";
     ProviderError::Unreachable(text.to_owned())
 }
 
-fn state(circuit: Circuit) -> CircuitState {
-    match circuit {
-        Circuit::Closed { .. } => CircuitState::Closed,
-        Circuit::Open { .. } => CircuitState::Open,
-        Circuit::HalfOpen { .. } => CircuitState::HalfOpen,
-    }
-}
-
-/// What a call tells of the provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
-    Works,
-    Fails,
-    Nothing,
-}
-
-impl Told {
-    fn by<T>(result: &Result<T, ProviderError>) -> Self {
-        match result {
-            Err(error) if is_outage(error) => Self::Fails,
-            Err(ProviderError::IdTokenRefused(_) | ProviderError::LogoutTokenRefused(_)) => {
-                Self::Nothing
-            }
-            Ok(_) | Err(_) => Self::Works,
+/// What a result says about the provider.
+fn outcome<T>(result: &Result<T, ProviderError>) -> CallOutcome {
+    match result {
+        Err(error) if is_outage(error) => CallOutcome::Failure,
+        Err(ProviderError::IdTokenRefused(_) | ProviderError::LogoutTokenRefused(_)) => {
+            CallOutcome::Unknown
         }
-    }
-
-    /// Where what is cached may have answered.
-    fn failure_by<T>(result: &Result<T, ProviderError>) -> Self {
-        match Self::by(result) {
-            Self::Fails => Self::Fails,
-            Self::Works | Self::Nothing => Self::Nothing,
-        }
+        Ok(_) | Err(_) => CallOutcome::Success,
     }
 }
 
-/// A call that was let through. Dropped without a word it has told nothing: its caller went away.
-struct Ticket<'a> {
+/// A call under way. Recorded with the breaker when it is dropped; as [`CallOutcome::Unknown`] if it
+/// has not finished, as its caller went away.
+struct Call<'a> {
     guard: &'a GuardedProvider,
-    trial: bool,
-    said: bool,
+    admission: Admission,
+    outcome: CallOutcome,
+    _permit: SemaphorePermit<'a>,
 }
 
-impl Ticket<'_> {
-    fn say(mut self, told: Told) {
-        self.said = true;
-        self.guard.record(self.trial, told);
+impl Call<'_> {
+    /// Finishes a call that was sent to the provider.
+    fn finish<T>(mut self, result: Result<T, ProviderError>) -> Result<T, ProviderError> {
+        self.outcome = outcome(&result);
+        result
+    }
+
+    /// Finishes a call that the cache may have answered: only a failure says anything.
+    fn finish_cached<T>(mut self, result: Result<T, ProviderError>) -> Result<T, ProviderError> {
+        if outcome(&result) == CallOutcome::Failure {
+            self.outcome = CallOutcome::Failure;
+        }
+        result
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if !self.said {
-            self.guard.record(self.trial, Told::Nothing);
-        }
+        let (admission, outcome) = (self.admission, self.outcome);
+        self.guard.with_breaker(|breaker, now| breaker.record(admission, outcome, now));
     }
 }
 
 #[async_trait]
 impl IdentityProvider for GuardedProvider {
     async fn redeem(&self, grant: &CodeGrant<'_>) -> Result<ProviderTokens, ProviderError> {
-        let (_place, ticket) = self.admit(&self.redeeming).await?;
-        let result = self.inner.redeem(grant).await;
-        ticket.say(Told::by(&result));
-        result
+        let call = self.start(&self.redeeming).await?;
+        call.finish(self.inner.redeem(grant).await)
     }
 
     async fn verify(
@@ -299,21 +237,16 @@ impl IdentityProvider for GuardedProvider {
         tokens: &ProviderTokens,
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
-        let (_place, ticket) = match &tokens.access_token {
-            Some(_) => (self.place(&self.verifying).await?, self.uninvited()),
-            None => self.admit(&self.verifying).await?,
+        let call = match &tokens.access_token {
+            Some(_) => self.start_regardless(&self.verifying).await?,
+            None => self.start(&self.verifying).await?,
         };
-        let result = self.inner.verify(tokens, nonce).await;
-        ticket.say(Told::by(&result));
-        result
+        call.finish(self.inner.verify(tokens, nonce).await)
     }
 
     async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
-        let _place = self.place(&self.beginning).await?;
-        let ticket = self.uninvited();
-        let result = self.inner.authorization_endpoint().await;
-        ticket.say(Told::failure_by(&result));
-        result
+        let call = self.start_regardless(&self.beginning).await?;
+        call.finish_cached(self.inner.authorization_endpoint().await)
     }
 
     async fn renew(
@@ -321,17 +254,12 @@ impl IdentityProvider for GuardedProvider {
         token: &ProviderRefreshToken,
         identity: &ExternalIdentity,
     ) -> Result<Renewal, ProviderError> {
-        let (_place, ticket) = self.admit(&self.redeeming).await?;
-        let result = self.inner.renew(token, identity).await;
-        ticket.say(Told::by(&result));
-        result
+        let call = self.start(&self.redeeming).await?;
+        call.finish(self.inner.renew(token, identity).await)
     }
 
     async fn verify_logout(&self, token: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
-        let _place = self.place(&self.ending).await?;
-        let ticket = self.uninvited();
-        let result = self.inner.verify_logout(token).await;
-        ticket.say(Told::failure_by(&result));
-        result
+        let call = self.start_regardless(&self.ending).await?;
+        call.finish_cached(self.inner.verify_logout(token).await)
     }
 }

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
+use crate::client_key::MIN_RSA_BITS;
 use crate::config::algorithm;
 use crate::dialect::IssuerRule;
-use crate::jws::MIN_RSA_BITS;
 use crate::quirks::entra::KeyIssuers;
 use crate::text::excerpt;
 use crate::token::UnverifiedToken;

@@ -12,17 +12,18 @@
 //! provider that is down from harming the others.
 
 mod address;
+mod breaker;
+mod bulkhead;
 mod claims;
 mod client_auth;
+mod client_key;
 mod config;
 mod deadline;
 mod dialect;
 mod exchange;
-mod gate;
 mod guard;
 mod http;
 mod json;
-mod jws;
 mod keys;
 mod logout;
 mod metadata;
@@ -39,11 +40,11 @@ mod token;
 mod userinfo;
 
 pub use client_auth::{AssertionAudience, AssertionKey, ClientAuthentication};
+pub use client_key::{AssertionAlgorithm, ClientKeyError};
 pub use config::{OpenIdConfig, OpenIdConfigError};
 pub use dialect::{Dialect, GraphGroups, GroupOverage, IssuerRule};
 pub use guard::{GuardConfig, GuardedProvider};
 pub use json::parse_object as parse_claims;
-pub use jws::{AssertionAlgorithm, ClientKeyError};
 pub use oauth2_config::{OAuth2Config, OAuth2ConfigError, OAuth2Endpoints};
 pub use oauth2_provider::OAuth2Provider;
 pub use presets::{

@@ -13,13 +13,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use josekit::JoseError;
+use josekit::jws::JwsHeader;
 use mintgate_domain::SecretText;
 use mintgate_domain::model::Timestamp;
-use openssl::error::ErrorStack;
 use serde_json::json;
 
-use crate::client_auth::members;
-use crate::jws::{AssertionAlgorithm, ClientKeyError, JwsKey};
+use crate::client_key::{AssertionAlgorithm, ClientKey, ClientKeyError};
 
 /// Whom Apple says the secret is for.
 const APPLE: &str = "https://appleid.apple.com";
@@ -31,7 +31,7 @@ const LIFETIMES: std::ops::RangeInclusive<Duration> =
 /// Clones share what is minted.
 #[derive(Clone)]
 pub struct AppleSecret {
-    key: Arc<JwsKey>,
+    key: Arc<ClientKey>,
     team_id: String,
     key_id: String,
     audience: String,
@@ -58,7 +58,7 @@ impl AppleSecret {
         key_id: impl Into<String>,
     ) -> Result<Self, ClientKeyError> {
         Ok(Self {
-            key: Arc::new(JwsKey::from_pem(pem, AssertionAlgorithm::Es256)?),
+            key: Arc::new(ClientKey::from_pem(pem, AssertionAlgorithm::Es256)?),
             team_id: team_id.into(),
             key_id: key_id.into(),
             audience: APPLE.to_owned(),
@@ -85,11 +85,7 @@ impl AppleSecret {
     }
 
     /// The secret of this moment.
-    pub(crate) fn current(
-        &self,
-        client_id: &str,
-        now: Timestamp,
-    ) -> Result<SecretText, ErrorStack> {
+    pub(crate) fn current(&self, client_id: &str, now: Timestamp) -> Result<SecretText, JoseError> {
         let now = now.as_unix();
         let mut minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner);
         // A clock put back makes the secret one from the future, which Apple need not accept.
@@ -100,7 +96,8 @@ impl AppleSecret {
             return Ok(minted.secret.clone());
         }
         let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX);
-        let header = json!({ "kid": self.key_id });
+        let mut header = JwsHeader::new();
+        header.set_key_id(&self.key_id);
         let claims = json!({
             "iss": self.team_id,
             "sub": client_id,
@@ -108,7 +105,7 @@ impl AppleSecret {
             "iat": now,
             "exp": now.saturating_add(lifetime),
         });
-        let secret = self.key.sign(members(header), members(claims))?;
+        let secret = self.key.sign(&header, &claims)?;
         *minted = Some(Minted {
             secret: secret.clone(),
             client_id: client_id.to_owned(),
