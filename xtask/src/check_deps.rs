@@ -69,7 +69,8 @@ impl Role {
     }
 }
 
-/// What a package must not link, however indirectly, and why. A name also stands for all names
+/// What a package without its default features (as the production image builds it) must not link,
+/// however indirectly, and why. A name also stands for all names
 /// that continue it with a hyphen, an underscore or a digit.
 const BANNED: &[(&str, &[&str], &str)] = &[
     (
@@ -92,6 +93,7 @@ const BANNED: &[(&str, &[&str], &str)] = &[
         &["rustls", "ring", "aws-lc", "boring", "mbedtls"],
         "OpenSSL is the one TLS and crypto stack",
     ),
+    ("mintgate", &["mintgate-mock-idp"], "only `mintgate dev` uses the mock provider"),
 ];
 
 #[derive(Deserialize)]
@@ -125,6 +127,7 @@ pub(crate) async fn run() -> Result<()> {
     for (package, banned, reason) in BANNED {
         let mut tree = workspace::cargo();
         tree.args(["tree", "--package", package, "--edges", "no-dev", "--prefix", "none"]);
+        tree.arg("--no-default-features");
         let tree = output_of("cargo tree", &mut tree).await?;
         let linked: BTreeSet<&str> =
             tree.lines().filter_map(|line| line.split(' ').next()).collect();

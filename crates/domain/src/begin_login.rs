@@ -8,7 +8,7 @@ use url::Url;
 use crate::model::{LoginTransaction, Timestamp};
 use crate::ports::{AuthorizationEndpoint, Clock, Entropy, ProviderError};
 use crate::registry::several_redirect_uris;
-use crate::{AuthError, ProviderPolicy, SignIn};
+use crate::{AuthError, ProviderPolicy, RegisteredProvider, SignIn};
 
 /// Begins logins.
 pub struct BeginLogin {
@@ -32,6 +32,11 @@ pub struct BegunLogin {
 }
 
 impl BeginLogin {
+    /// Every configured provider, in the order of the configuration.
+    pub fn providers(&self) -> impl Iterator<Item = &RegisteredProvider> {
+        self.sign_in.providers().iter()
+    }
+
     /// Makes an authorization request (OIDC Core §3.1.2.1) with state, nonce and PKCE.
     ///
     /// # Errors

@@ -128,6 +128,11 @@ impl RefreshSession {
         refreshed.map(|(tokens, _)| tokens)
     }
 
+    /// Whose refresh token this is, if it is one of ours; for the log line of a refusal.
+    pub async fn holder(&self, token: &PresentedToken) -> Option<VerifiedRefresh> {
+        self.ports.verifier.verify_refresh(token).await.ok()
+    }
+
     async fn refresh_with(
         &self,
         token: &PresentedToken,

@@ -1,11 +1,12 @@
 //! The configured providers, and what each demands of a request before anything is sent out.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{LoginTransaction, ProviderId};
-use crate::ports::IdentityProvider;
+use crate::ports::{AuthorizationEndpoint, IdentityProvider, ProviderError};
 use crate::sign_in::{Credential, SignInRequest};
 use crate::{AuthError, FieldError};
 
@@ -144,6 +145,20 @@ pub struct RegisteredProvider {
     pub policy: ProviderPolicy,
     /// Who is asked.
     pub adapter: Arc<dyn IdentityProvider>,
+}
+
+impl RegisteredProvider {
+    /// Asks the provider where its logins begin. The future borrows nothing, so that it can go on
+    /// when its caller no longer waits.
+    ///
+    /// # Errors
+    /// As [`IdentityProvider::authorization_endpoint`].
+    pub fn authorization_endpoint(
+        &self,
+    ) -> impl Future<Output = Result<AuthorizationEndpoint, ProviderError>> + Send + use<> {
+        let adapter = Arc::clone(&self.adapter);
+        async move { adapter.authorization_endpoint().await }
+    }
 }
 
 /// All configured providers.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use clap::{Parser, Subcommand};
-use mintgate::app::{self, Application, Overrides};
+use mintgate::app::{self, Application};
 use mintgate::settings::{Settings, StoreUrl};
 use mintgate::system::OsEntropy;
 use mintgate_domain::model::{Rotation, Session, Verdict};
@@ -46,13 +46,10 @@ async fn main() -> anyhow::Result<()> {
         anyhow::bail!("the sabotage is written for Postgres");
     };
     let database = url.expose().to_owned();
-    let overrides = Overrides {
-        sessions: Some(Box::new(move |inner| {
-            Arc::new(Behind(CheckThenUpdate { inner, database, client: Mutex::new(None) }))
-        })),
-        ..Overrides::default()
-    };
-    let application = Application::build_overridden(settings, overrides, |_| ()).await?;
+    let application = Application::builder(settings).wrap_sessions(move |inner| {
+        Arc::new(Behind(CheckThenUpdate { inner, database, client: Mutex::new(None) }))
+    });
+    let application = application.build().await?;
     application.run_until(app::stop_signal()?).await
 }
 

@@ -1,16 +1,15 @@
-//! The Mintgate service: settings, HTTP, wiring and commands.
+//! The Mintgate service: commands, wiring and background tasks.
 
 pub mod app;
 mod background;
+#[cfg(feature = "dev")]
 pub mod dev;
-pub mod http;
 pub mod keys;
 pub mod logging;
-pub mod metrics;
-mod ops;
-mod parts;
+mod operations;
 mod providers;
 pub mod roles_command;
 pub mod settings;
 mod store;
 pub mod system;
+mod wiring;

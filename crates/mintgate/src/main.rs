@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
-use mintgate::dev::{self, DevOptions};
 use mintgate::keys::KeysCommand;
 use mintgate::roles_command::RolesCommand;
 use mintgate::settings::{self, ConfigError, Settings};
@@ -26,7 +25,8 @@ enum Command {
     /// Run the service.
     Serve,
     /// Run everything on this machine, with a built-in provider and nothing to set up.
-    Dev(DevOptions),
+    #[cfg(feature = "dev")]
+    Dev(mintgate::dev::DevOptions),
     /// Bring the store's schema up to date.
     Migrate {
         /// Only say what would be done.
@@ -75,14 +75,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve => {
             let settings = load()?;
             mintgate::logging::start(&settings.log)?;
-            let application = Application::build(settings).await?;
+            let application = Application::builder(settings).build().await?;
             application.run_until(app::stop_signal()?).await?;
         }
-        Command::Dev(options) => dev::run(options).await?,
+        #[cfg(feature = "dev")]
+        Command::Dev(options) => mintgate::dev::run(options).await?,
         Command::Migrate { plan } => {
             let settings = load()?;
             if *plan {
-                let pending = app::pending_migrations(&settings).await?;
+                let pending = app::pending_migrations(&settings.store).await?;
                 if pending.is_empty() {
                     println!("The schema is up to date.");
                 }
@@ -91,7 +92,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 }
                 return Ok(ExitCode::SUCCESS);
             }
-            let done = app::migrate(&settings).await?;
+            let done = app::migrate(&settings.store).await?;
             if done.is_empty() {
                 println!("The schema is up to date; nothing to do.");
             }

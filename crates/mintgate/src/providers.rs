@@ -49,7 +49,7 @@ pub(crate) fn providers(
             Arc::clone(clock),
             Arc::clone(metrics),
         );
-        // Told once for everybody, so that a provider nobody has signed in at has a series too.
+        // Every configured provider has a series from the start.
         metrics.provider_circuit(&provider.id, CircuitState::Closed);
         Ok(RegisteredProvider { policy: policy(provider), adapter: Arc::new(guarded) })
     };
@@ -181,10 +181,10 @@ fn add_parameter(parameters: &mut Vec<(String, String)>, name: &str, value: &str
 #[cfg(test)]
 mod tests {
     use mintgate_domain::ports::PoolState;
+    use mintgate_metrics_prometheus::PrometheusMetrics;
     use mintgate_testkit::ManualClock;
 
     use super::*;
-    use crate::metrics::PrometheusMetrics;
     use crate::settings::tests::presets::{least, preset};
 
     fn settings(text: &str) -> Settings {

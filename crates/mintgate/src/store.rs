@@ -1,7 +1,8 @@
-//! The configured store, whichever it is, as the ports it serves.
+//! The configured store, as the ports it implements.
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use mintgate_domain::ports::{
     Clock, Housekeeping, KeyRepo, Metrics, RefreshTokenRepo, StoreError, StoreHealth,
     UpstreamTokenRepo, UserDirectory,
@@ -11,14 +12,23 @@ use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
 
 use crate::settings::{StoreSettings, StoreUrl};
 
-/// An opened store.
-pub(crate) enum Store {
-    Postgres(Arc<PgStore>),
-    Sqlite(Arc<SqliteStore>),
+/// The ports of an opened store. Each could be of another engine.
+pub(crate) struct Store {
+    pub(crate) users: Arc<dyn UserDirectory>,
+    pub(crate) sessions: Arc<dyn RefreshTokenRepo>,
+    pub(crate) upstream_tokens: Arc<dyn UpstreamTokenRepo>,
+    /// The signing keys that are kept in the store.
+    pub(crate) keys: Arc<dyn KeyRepo>,
+    pub(crate) housekeeping: Arc<dyn Housekeeping>,
+    pub(crate) health: Arc<dyn StoreHealth>,
+    pub(crate) migrations: Arc<dyn Migrations>,
 }
 
 impl Store {
-    /// Opens the store; a database that is down is noticed later, at its first use.
+    /// Opens the store. A database that is down is noticed later, at its first use.
+    ///
+    /// # Errors
+    /// If the configured address or its TLS options cannot be used.
     pub(crate) fn open(
         settings: &StoreSettings,
         metrics: Arc<dyn Metrics>,
@@ -32,72 +42,58 @@ impl Store {
                     connect_timeout: settings.connect_timeout,
                     statement_timeout: settings.statement_timeout,
                 };
-                Self::Postgres(Arc::new(PgStore::connect(&config, metrics, clock)?))
+                Self::of_one(PgStore::connect(&config, metrics, clock)?)
             }
             StoreUrl::Sqlite(path) => {
                 let config =
                     SqliteConfig { path: path.clone(), busy_timeout: settings.statement_timeout };
-                Self::Sqlite(Arc::new(SqliteStore::open(&config, metrics, clock)?))
+                Self::of_one(SqliteStore::open(&config, metrics, clock)?)
             }
         })
     }
 
-    pub(crate) fn users(&self) -> Arc<dyn UserDirectory> {
-        match self {
-            Self::Postgres(store) => store.clone(),
-            Self::Sqlite(store) => store.clone(),
-        }
-    }
-
-    pub(crate) fn upstream_tokens(&self) -> Arc<dyn UpstreamTokenRepo> {
-        match self {
-            Self::Postgres(store) => store.clone(),
-            Self::Sqlite(store) => store.clone(),
-        }
-    }
-
-    pub(crate) fn sessions(&self) -> Arc<dyn RefreshTokenRepo> {
-        match self {
-            Self::Postgres(store) => store.clone(),
-            Self::Sqlite(store) => store.clone(),
-        }
-    }
-
-    /// Where the ring of signing keys is, if it is in the store.
-    pub(crate) fn keys(&self) -> Arc<dyn KeyRepo> {
-        match self {
-            Self::Postgres(store) => store.clone(),
-            Self::Sqlite(store) => store.clone(),
-        }
-    }
-
-    pub(crate) fn housekeeping(&self) -> Arc<dyn Housekeeping> {
-        match self {
-            Self::Postgres(store) => store.clone(),
-            Self::Sqlite(store) => store.clone(),
-        }
-    }
-
-    pub(crate) fn health(&self) -> Arc<dyn StoreHealth> {
-        match self {
-            Self::Postgres(store) => store.clone(),
-            Self::Sqlite(store) => store.clone(),
-        }
-    }
-
-    /// Brings the schema up to date; the names of the migrations run.
-    pub(crate) async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.migrate().await,
-            Self::Sqlite(store) => store.migrate().await,
-        }
-    }
-
-    /// The names of the migrations that [`migrate`](Self::migrate) would run.
-    pub(crate) async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-        match self {
-            Self::Postgres(store) => store.pending_migrations().await,
-            Self::Sqlite(store) => store.pending_migrations().await,
+    /// All ports from one store.
+    fn of_one<S>(store: S) -> Self
+    where
+        S: UserDirectory + RefreshTokenRepo + UpstreamTokenRepo + KeyRepo,
+        S: Housekeeping + StoreHealth + Migrations + 'static,
+    {
+        let store = Arc::new(store);
+        Self {
+            users: store.clone(),
+            sessions: store.clone(),
+            upstream_tokens: store.clone(),
+            keys: store.clone(),
+            housekeeping: store.clone(),
+            health: store.clone(),
+            migrations: store,
         }
     }
 }
+
+/// A store whose schema can be brought up to date.
+#[async_trait]
+pub(crate) trait Migrations: Send + Sync {
+    /// Runs every pending migration; the names of those that were run.
+    async fn migrate(&self) -> Result<Vec<String>, StoreError>;
+
+    /// The names of the migrations that [`migrate`](Self::migrate) would run.
+    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError>;
+}
+
+macro_rules! impl_migrations {
+    ($($store:ty),*) => {$(
+        #[async_trait]
+        impl Migrations for $store {
+            async fn migrate(&self) -> Result<Vec<String>, StoreError> {
+                self.migrate().await
+            }
+
+            async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+                self.pending_migrations().await
+            }
+        }
+    )*};
+}
+
+impl_migrations!(PgStore, SqliteStore);

@@ -24,5 +24,6 @@ pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
 pub use interposed::{Behind, Interposed};
 pub use memory_store::MemoryStore;
-pub use metrics::{MetricEvent, NoMetrics, RecordingMetrics};
+pub use metrics::{MetricEvent, RecordingMetrics};
+pub use mintgate_domain::ports::NoMetrics;
 pub use store_under_test::{Dump, Store, StoreUnderTest};

@@ -1,4 +1,4 @@
-//! Metrics that forget everything, and metrics that remember everything.
+//! Metrics that remember every call.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -7,20 +7,6 @@ use mintgate_domain::model::{ProviderId, RevokeReason};
 use mintgate_domain::ports::{
     CircuitState, Metrics, Phase, ProviderEndpoint, RecheckResult, RefreshResult, StoreOperation,
 };
-
-/// Counts nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoMetrics;
-
-impl Metrics for NoMetrics {
-    fn token_generation(&self, _: Option<&ProviderId>, _: &'static str) {}
-    fn token_generation_phase(&self, _: &ProviderId, _: Phase, _: Duration) {}
-    fn refresh(&self, _: RefreshResult, _: Duration) {}
-    fn sessions_revoked(&self, _: RevokeReason, _: u64) {}
-    fn provider_request(&self, _: &ProviderId, _: ProviderEndpoint, _: &'static str, _: Duration) {}
-    fn jwks_refresh(&self, _: &ProviderId, _: &'static str) {}
-    fn store_query(&self, _: StoreOperation, _: Duration) {}
-}
 
 /// One call of a [`Metrics`] method.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -197,3 +197,17 @@ pub trait Metrics: Send + Sync {
     /// A store operation took this long.
     fn store_query(&self, operation: StoreOperation, took: Duration);
 }
+
+/// Metrics that are not kept: for commands and tests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoMetrics;
+
+impl Metrics for NoMetrics {
+    fn token_generation(&self, _: Option<&ProviderId>, _: &'static str) {}
+    fn token_generation_phase(&self, _: &ProviderId, _: Phase, _: Duration) {}
+    fn refresh(&self, _: RefreshResult, _: Duration) {}
+    fn sessions_revoked(&self, _: RevokeReason, _: u64) {}
+    fn provider_request(&self, _: &ProviderId, _: ProviderEndpoint, _: &'static str, _: Duration) {}
+    fn jwks_refresh(&self, _: &ProviderId, _: &'static str) {}
+    fn store_query(&self, _: StoreOperation, _: Duration) {}
+}

@@ -29,7 +29,8 @@ pub use identity_provider::{
 };
 pub use key_repo::KeyRepo;
 pub use metrics::{
-    CircuitState, Metrics, Phase, ProviderEndpoint, RecheckResult, RefreshResult, StoreOperation,
+    CircuitState, Metrics, NoMetrics, Phase, ProviderEndpoint, RecheckResult, RefreshResult,
+    StoreOperation,
 };
 pub use public_keys::{JwksDocument, PublicKeys};
 pub use refresh_token_repo::{

@@ -1,4 +1,4 @@
-//! The clean-up of the store: by one replica at a time, in small steps, each round bounded.
+//! The clean-up of the store: by one replica at a time, in small steps, in rounds of bounded length.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,31 +6,31 @@ use std::time::Duration;
 use mintgate_domain::model::{RevokeReason, SessionId, Timestamp};
 use mintgate_domain::ports::{Clock, Housekeeping, Metrics, StoreError, SweepStep, Swept};
 
-use super::{Chore, Stopping};
+use super::{BackgroundTask, StopSignal};
 
-/// Sessions looked at in one step.
+/// How many sessions one step looks at.
 const STEP: u32 = 500;
-/// Between two steps, so that requests always come first.
+/// The pause between two steps, so that requests always come first.
 const PAUSE: Duration = Duration::from_millis(50);
-/// For so long nobody else begins, should this process end in the middle of a round.
+/// For how long no other replica cleans up if this process dies in the middle of a round.
 const LEASE: Duration = Duration::from_mins(5);
-/// A round stops here, well before its lease ends, and the next goes on where it stopped.
-const ROUND: Duration = Duration::from_mins(4);
+/// The longest round, well below the lease; the next round goes on where this one stopped.
+const MAX_ROUND: Duration = Duration::from_mins(4);
 
-/// Cleans up from time to time.
+/// Ends sessions that have expired and deletes those that ended long ago.
 pub(crate) struct CleanUp {
     store: Arc<dyn Housekeeping>,
     metrics: Arc<dyn Metrics>,
     clock: Arc<dyn Clock>,
     every: Duration,
     keep_ended: Duration,
-    /// Where the next round goes on, if the last one did not come to the end.
+    /// The session after which the next round goes on, if the last one did not reach the end.
     next: Option<SessionId>,
     failing: bool,
 }
 
 impl CleanUp {
-    /// Cleans up each `every`; ended sessions are kept for `keep_ended`.
+    /// Cleans up once in `every`; ended sessions are kept for `keep_ended`.
     pub(crate) fn new(
         store: Arc<dyn Housekeeping>,
         metrics: Arc<dyn Metrics>,
@@ -41,14 +41,14 @@ impl CleanUp {
         Self { store, metrics, clock, every, keep_ended, next: None, failing: false }
     }
 
-    /// A round, if it is this replica's turn.
-    async fn sweep(&mut self, stopping: &mut Stopping) -> Result<(), StoreError> {
+    /// One round, if no other replica has the duty.
+    async fn sweep(&mut self, stopping: &mut StopSignal) -> Result<(), StoreError> {
         if !self.store.claim_sweep(self.now(), LEASE, self.every).await? {
             return Ok(());
         }
         let mut done = Swept::default();
         let swept = self.steps(stopping, &mut done).await;
-        // Also after an error: nobody, not even this replica, could claim the duty before its lease ends.
+        // After an error too: otherwise no replica could claim the duty before the lease ends.
         let ended = self.store.end_sweep(self.now()).await;
         let Swept { expired_idle, expired_absolute, deleted, next: _ } = done;
         if expired_idle + expired_absolute + deleted > 0 {
@@ -57,7 +57,11 @@ impl CleanUp {
         swept.and(ended)
     }
 
-    async fn steps(&mut self, stopping: &mut Stopping, done: &mut Swept) -> Result<(), StoreError> {
+    async fn steps(
+        &mut self,
+        stopping: &mut StopSignal,
+        done: &mut Swept,
+    ) -> Result<(), StoreError> {
         let started = self.clock.monotonic();
         loop {
             let step = SweepStep {
@@ -79,7 +83,7 @@ impl CleanUp {
             done.deleted += swept.deleted;
             self.next = swept.next;
             let took = self.clock.monotonic().saturating_sub(started);
-            if self.next.is_none() || took >= ROUND || stopping.within(PAUSE).await {
+            if self.next.is_none() || took >= MAX_ROUND || stopping.comes_within(PAUSE).await {
                 return Ok(());
             }
         }
@@ -90,10 +94,10 @@ impl CleanUp {
     }
 }
 
-impl Chore for CleanUp {
+impl BackgroundTask for CleanUp {
     const NAME: &'static str = "clean-up";
 
-    async fn round(&mut self, stopping: &mut Stopping) {
+    async fn round(&mut self, stopping: &mut StopSignal) {
         let swept = self.sweep(stopping).await;
         match &swept {
             Err(error) if !self.failing => {
@@ -125,7 +129,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_mins(1);
 
-    /// A store of so many steps, each of which takes a while by the clock.
+    /// A store that is cleaned up in `last` steps, each of which takes `took` by the clock.
     struct Steps {
         clock: Arc<ManualClock>,
         last: u128,
@@ -153,7 +157,7 @@ mod tests {
             lease: Duration,
             every: Duration,
         ) -> Result<bool, StoreError> {
-            assert!(lease > ROUND + MINUTE / 2, "a round ends before its lease");
+            assert!(lease > MAX_ROUND + MINUTE / 2, "a round ends before its lease");
             self.note(format!("claim {}", every.as_secs()));
             Ok(!self.taken.load(Ordering::Relaxed))
         }
@@ -194,15 +198,15 @@ mod tests {
             calls: Mutex::default(),
         });
         let metrics = Arc::new(RecordingMetrics::default());
-        let chore = CleanUp::new(store.clone(), metrics.clone(), clock, MINUTE, MINUTE);
-        (chore, store, metrics)
+        let task = CleanUp::new(store.clone(), metrics.clone(), clock, MINUTE, MINUTE);
+        (task, store, metrics)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_round_goes_to_the_end_in_steps_and_counts_what_it_ended() {
-        let (mut chore, store, metrics) = clean_up(3, Duration::ZERO, None);
+        let (mut task, store, metrics) = clean_up(3, Duration::ZERO, None);
         let (_stop, stopping) = watch::channel(false);
-        chore.round(&mut Stopping(stopping)).await;
+        task.round(&mut StopSignal(stopping)).await;
         let steps = ["claim 60", "step 1 of 500", "step 2 of 500", "step 3 of 500", "end"];
         assert_eq!(store.calls(), steps);
         let revoked = MetricEvent::SessionsRevoked { reason: RevokeReason::ExpiredIdle, count: 2 };
@@ -211,37 +215,37 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_round_that_is_not_ours_does_nothing() {
-        let (mut chore, store, metrics) = clean_up(3, Duration::ZERO, None);
+        let (mut task, store, metrics) = clean_up(3, Duration::ZERO, None);
         store.taken.store(true, Ordering::Relaxed);
         let (_stop, stopping) = watch::channel(false);
-        chore.round(&mut Stopping(stopping)).await;
+        task.round(&mut StopSignal(stopping)).await;
         assert_eq!(store.calls(), ["claim 60"]);
         assert_eq!(metrics.events(), []);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_long_round_ends_before_its_lease_and_the_next_goes_on_where_it_stopped() {
-        let (mut chore, store, _) = clean_up(6, MINUTE, None);
+        let (mut task, store, _) = clean_up(6, MINUTE, None);
         let (_stop, stopping) = watch::channel(false);
-        let mut stopping = Stopping(stopping);
-        chore.round(&mut stopping).await;
+        let mut stopping = StopSignal(stopping);
+        task.round(&mut stopping).await;
         let calls = store.calls();
         assert_eq!(calls.last().unwrap(), "end");
         assert_eq!(calls[calls.len() - 2], "step 4 of 500");
-        chore.round(&mut stopping).await;
+        task.round(&mut stopping).await;
         assert_eq!(store.calls(), ["claim 60", "step 5 of 500", "step 6 of 500", "end"]);
-        chore.round(&mut stopping).await;
+        task.round(&mut stopping).await;
         assert_eq!(store.calls()[1], "step 1 of 500");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_step_that_fails_gives_the_duty_back_and_is_tried_again() {
-        let (mut chore, store, metrics) = clean_up(3, Duration::ZERO, Some(2));
+        let (mut task, store, metrics) = clean_up(3, Duration::ZERO, Some(2));
         let (_stop, stopping) = watch::channel(false);
-        let mut stopping = Stopping(stopping);
+        let mut stopping = StopSignal(stopping);
         for expected in [vec!["step 1 of 500", "step 2 of 500"], vec!["step 2 of 500"]] {
-            chore.round(&mut stopping).await;
-            assert!(chore.failing);
+            task.round(&mut stopping).await;
+            assert!(task.failing);
             let calls = store.calls();
             assert_eq!(calls[1..calls.len() - 1], expected);
             assert_eq!(calls.last().unwrap(), "end");
@@ -251,9 +255,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_service_that_ends_does_not_begin_another_step() {
-        let (mut chore, store, _) = clean_up(3, Duration::ZERO, None);
+        let (mut task, store, _) = clean_up(3, Duration::ZERO, None);
         let (_stop, stopping) = watch::channel(true);
-        chore.round(&mut Stopping(stopping)).await;
+        task.round(&mut StopSignal(stopping)).await;
         assert_eq!(store.calls(), ["claim 60", "step 1 of 500", "end"]);
     }
 }

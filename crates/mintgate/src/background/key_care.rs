@@ -1,4 +1,4 @@
-//! The care of the signing keys: what other replicas changed is read, and what is due is done.
+//! Key care: reads what other replicas changed in the ring of signing keys, and does what is due.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,37 +6,37 @@ use std::time::Duration;
 use mintgate_domain::ports::Housekeeping;
 use mintgate_signer_jose::{KeyChange, KeyInfo, KeyRing, KeyState};
 
-use super::{Chore, Stopping};
-use crate::keys::{self, KeyTrouble};
+use super::{BackgroundTask, StopSignal};
+use crate::keys::{self, KeyRingStatus};
 
-/// How soon it is tried again as long as there are no keys at all.
-const HURRY: Duration = Duration::from_secs(1);
+/// The pause between attempts as long as no keys are loaded.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Looks after the ring from time to time.
+/// Keeps the ring of signing keys up to date.
 pub(crate) struct KeyCare {
     ring: Arc<KeyRing>,
     housekeeping: Arc<dyn Housekeeping>,
-    trouble: Arc<KeyTrouble>,
+    status: Arc<KeyRingStatus>,
     every: Duration,
     /// The keys as they were after the last round.
     seen: Vec<KeyInfo>,
 }
 
 impl KeyCare {
-    /// Looks after the ring each `every`, and tells `trouble` how that went.
+    /// Looks after `ring` once in `every`, and notes in `status` whether that worked.
     pub(crate) fn new(
         ring: Arc<KeyRing>,
         housekeeping: Arc<dyn Housekeeping>,
-        trouble: Arc<KeyTrouble>,
+        status: Arc<KeyRingStatus>,
         every: Duration,
     ) -> Self {
         let seen = ring.keys();
-        Self { ring, housekeeping, trouble, every, seen }
+        Self { ring, housekeeping, status, every, seen }
     }
 
-    /// Tells the log what has changed besides what we did: by another replica, by a command, or
-    /// because the time for it has come.
-    fn tell_of_the_others(&mut self, own: &[KeyChange]) {
+    /// Logs what changed since the last round besides `own`, our changes: what another replica or a
+    /// command changed, and what became due.
+    fn log_foreign_changes(&mut self, own: &[KeyChange]) {
         let now = self.ring.keys();
         for event in events(&self.seen, &now) {
             match event {
@@ -53,16 +53,16 @@ impl KeyCare {
     }
 }
 
-/// What happens to a key besides its being made.
+/// What can happen to a key after it was made.
 #[derive(Debug, PartialEq, Eq)]
 enum KeyEvent<'a> {
-    /// It has begun to sign.
+    /// The key has begun to sign.
     Signs(&'a KeyInfo),
-    /// It was removed.
+    /// The key was removed.
     Gone(&'a KeyInfo),
 }
 
-/// What has happened from one look at the keys to the next.
+/// What has happened to the keys between `before` and `after`.
 fn events<'a>(before: &'a [KeyInfo], after: &'a [KeyInfo]) -> Vec<KeyEvent<'a>> {
     let find = |keys: &'a [KeyInfo], key: &KeyInfo| keys.iter().find(|other| other.id == key.id);
     let gone = before.iter().filter(|key| find(after, key).is_none()).map(KeyEvent::Gone);
@@ -80,20 +80,20 @@ impl KeyCare {
     }
 }
 
-impl Chore for KeyCare {
+impl BackgroundTask for KeyCare {
     const NAME: &'static str = "key care";
 
-    async fn round(&mut self, _: &mut Stopping) {
+    async fn round(&mut self, _: &mut StopSignal) {
         match self.ring.maintain(&*self.housekeeping).await {
             Ok(changes) => {
                 changes.iter().for_each(keys::log);
-                self.tell_of_the_others(&changes);
-                if self.trouble.end() {
+                self.log_foreign_changes(&changes);
+                if self.status.succeeded() {
                     tracing::info!("the signing keys are up to date again");
                 }
             }
             Err(error) => {
-                if self.trouble.begin(&error) {
+                if self.status.failed(&error) {
                     tracing::warn!(%error, "the signing keys cannot be brought up to date");
                 }
             }
@@ -101,7 +101,7 @@ impl Chore for KeyCare {
     }
 
     fn pause(&self) -> Duration {
-        if self.ring.is_loaded() { self.every } else { self.every.min(HURRY) }
+        if self.ring.is_loaded() { self.every } else { self.every.min(RETRY_PAUSE) }
     }
 }
 
@@ -111,27 +111,31 @@ mod tests {
     use tokio::sync::watch;
 
     use super::*;
-    use crate::keys::tests::Place;
+    use crate::keys::tests::TestKeys;
 
     #[tokio::test]
     async fn keys_that_cannot_be_loaded_are_tried_soon_and_then_each_time() {
-        let place = Place::store_without_schema();
-        let settings = place.settings("");
-        let store = Place::store_of(&settings);
+        let keys = TestKeys::in_store_without_schema();
+        let settings = keys.settings("");
+        let store = TestKeys::store_of(&settings);
         let ring = keys::open(&settings, &store, Arc::new(ManualClock::default())).unwrap();
-        let trouble = Arc::new(KeyTrouble::default());
-        let mut care =
-            KeyCare::new(ring.clone(), store.housekeeping(), trouble.clone(), settings.keys.reload);
+        let status = Arc::new(KeyRingStatus::default());
+        let mut care = KeyCare::new(
+            ring.clone(),
+            store.housekeeping.clone(),
+            status.clone(),
+            settings.keys.reload,
+        );
         let (_stop, stopping) = watch::channel(false);
-        let mut stopping = Stopping(stopping);
+        let mut stopping = StopSignal(stopping);
 
         care.round(&mut stopping).await;
-        assert!(trouble.get().is_some_and(|why| why.contains("mintgate migrate")));
-        assert_eq!(care.pause(), HURRY);
+        assert!(status.failure().is_some_and(|why| why.contains("mintgate migrate")));
+        assert_eq!(care.pause(), RETRY_PAUSE);
 
-        store.migrate().await.unwrap();
+        store.migrations.migrate().await.unwrap();
         care.round(&mut stopping).await;
-        assert_eq!(trouble.get(), None);
+        assert_eq!(status.failure(), None);
         assert_eq!(care.pause(), settings.keys.reload);
         assert!(ring.is_loaded());
     }
@@ -139,24 +143,25 @@ mod tests {
     #[tokio::test]
     async fn what_another_replica_has_done_is_noticed() {
         let clock = Arc::new(ManualClock::default());
-        let place = Place::store().await;
-        let settings = place.settings("");
-        let store = Place::store_of(&settings);
-        let here = place.maintain(&settings, &clock).await;
-        let there = place.maintain(&settings, &clock).await;
+        let keys = TestKeys::in_store().await;
+        let settings = keys.settings("");
+        let store = TestKeys::store_of(&settings);
+        let here = keys.maintain(&settings, &clock).await;
+        let there = keys.maintain(&settings, &clock).await;
         let retired = here.keys().first().unwrap().id.clone();
         let before = here.keys();
         there.retire(&retired).await.unwrap();
         assert!(here.keys().iter().any(|key| key.id == retired));
 
         let every = settings.keys.reload;
-        let mut care = KeyCare::new(here.clone(), store.housekeeping(), Arc::default(), every);
+        let mut care =
+            KeyCare::new(here.clone(), store.housekeeping.clone(), Arc::default(), every);
         let (_stop, stopping) = watch::channel(false);
-        care.round(&mut Stopping(stopping)).await;
+        care.round(&mut StopSignal(stopping)).await;
         assert_eq!(here.keys(), there.keys());
         let after = here.keys();
         assert!(after.iter().all(|key| key.id != retired));
-        // The key that stood by signs now; that another stands by is no event.
+        // The next key signs now; that there is another next key is no event.
         let expected = [KeyEvent::Gone(&before[0]), KeyEvent::Signs(&after[0])];
         assert_eq!(events(&before, &after), expected);
         assert_eq!(after[0].id, before[1].id);

@@ -1,4 +1,4 @@
-//! Work that goes on beside the requests, each kind in a loop of its own, until the service ends.
+//! Background tasks: work beside the requests, each task in a loop of its own until the service ends.
 
 mod clean_up;
 mod key_care;
@@ -15,47 +15,44 @@ use tokio::task::JoinSet;
 pub(crate) use clean_up::CleanUp;
 pub(crate) use key_care::KeyCare;
 
-/// How long a round that is under way when the service ends may still take.
-const LAST_ROUND: Duration = Duration::from_secs(2);
+/// How long rounds under way when the service ends may still take.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Work that is done again and again, a round at a time.
-pub(crate) trait Chore: Send + 'static {
-    /// Its name in the log.
+pub(crate) trait BackgroundTask: Send + 'static {
+    /// The task's name in the log.
     const NAME: &'static str;
 
-    /// Does it once. A long round looks at `stopping` now and then.
-    fn round(&mut self, stopping: &mut Stopping) -> impl Future<Output = ()> + Send;
+    /// Does the work once. A long round MUST look at `stopping` now and then, and end early.
+    fn round(&mut self, stopping: &mut StopSignal) -> impl Future<Output = ()> + Send;
 
-    /// How long to wait until the next round.
+    /// The time from the end of one round to the beginning of the next.
     fn pause(&self) -> Duration;
 }
 
-/// The chores of a running service. They end with it, at the latest when this is dropped.
-pub(crate) struct Background {
+/// The background tasks of a running service. All of them end when this is dropped.
+pub(crate) struct BackgroundTasks {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
 
-impl Background {
-    /// Nothing to do yet.
+impl BackgroundTasks {
+    /// No tasks yet.
     pub(crate) fn new() -> Self {
         Self { stop: watch::Sender::new(false), tasks: JoinSet::new() }
     }
 
-    /// Does a chore from now on: a first round at once, and a pause after each. A round that panics
-    /// is logged, and the next one comes in its time.
-    pub(crate) fn add<C: Chore>(&mut self, mut chore: C, runtime: &Handle) {
-        let mut stopping = Stopping(self.stop.subscribe());
+    /// Starts a task on `runtime`: a first round at once, and a pause after each round. A round that
+    /// panics is logged; the next one follows after the usual pause.
+    pub(crate) fn add<T: BackgroundTask>(&mut self, mut task: T, runtime: &Handle) {
+        let mut stopping = StopSignal(self.stop.subscribe());
         let work = async move {
             loop {
-                let round = AssertUnwindSafe(chore.round(&mut stopping)).catch_unwind();
+                let round = AssertUnwindSafe(task.round(&mut stopping)).catch_unwind();
                 if round.await.is_err() {
-                    tracing::error!(
-                        chore = C::NAME,
-                        "a round panicked; the next comes in its time"
-                    );
+                    tracing::error!(task = T::NAME, "a background task panicked; it goes on");
                 }
-                if stopping.within(chore.pause()).await {
+                if stopping.comes_within(task.pause()).await {
                     break;
                 }
             }
@@ -63,28 +60,28 @@ impl Background {
         self.tasks.spawn_on(work, runtime);
     }
 
-    /// Asks all chores to end; they go on with the round they are at.
+    /// Asks all tasks to end after the round they are in.
     pub(crate) fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    /// Returns when all have ended; a round that takes too long is broken off.
+    /// Returns when all tasks have ended; a round that takes longer than two seconds is cancelled.
     pub(crate) async fn end(mut self) {
         self.stop();
         let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_ROUND, ended).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
             self.tasks.shutdown().await;
         }
     }
 }
 
-/// Tells a chore that the service is ending.
-pub(crate) struct Stopping(watch::Receiver<bool>);
+/// Tells a task that the service is ending.
+pub(crate) struct StopSignal(watch::Receiver<bool>);
 
-impl Stopping {
-    /// Waits for so long, but not longer than until the service ends; whether it does.
-    pub(crate) async fn within(&mut self, span: Duration) -> bool {
-        // Whoever could ask to stop being gone is the same as being asked.
+impl StopSignal {
+    /// Waits for `span`, or until the service ends if that is sooner; true if the service ends.
+    pub(crate) async fn comes_within(&mut self, span: Duration) -> bool {
+        // If the sender is gone, so is the service.
         let stopped = self.0.wait_for(|stop| *stop);
         tokio::time::timeout(span, stopped).await.is_ok()
     }
@@ -102,10 +99,10 @@ mod tests {
         report: mpsc::UnboundedSender<u32>,
     }
 
-    impl Chore for Panicky {
+    impl BackgroundTask for Panicky {
         const NAME: &'static str = "panicky";
 
-        async fn round(&mut self, _: &mut Stopping) {
+        async fn round(&mut self, _: &mut StopSignal) {
             self.rounds += 1;
             assert!(self.rounds != 2, "a fault in the second round");
             let _ = self.report.send(self.rounds);
@@ -119,7 +116,7 @@ mod tests {
     #[tokio::test]
     async fn a_round_that_panics_is_followed_by_the_next() {
         let (report, mut reports) = mpsc::unbounded_channel();
-        let mut background = Background::new();
+        let mut background = BackgroundTasks::new();
         background.add(Panicky { rounds: 0, report }, &Handle::current());
         assert_eq!(reports.recv().await, Some(1));
         assert_eq!(reports.recv().await, Some(3));
@@ -133,13 +130,13 @@ mod tests {
         began: mpsc::UnboundedSender<()>,
     }
 
-    impl Chore for Endless {
+    impl BackgroundTask for Endless {
         const NAME: &'static str = "endless";
 
-        async fn round(&mut self, stopping: &mut Stopping) {
+        async fn round(&mut self, stopping: &mut StopSignal) {
             let _ = self.began.send(());
             if self.patient {
-                assert!(stopping.within(Duration::from_hours(1)).await);
+                assert!(stopping.comes_within(Duration::from_hours(1)).await);
             } else {
                 std::future::pending::<()>().await;
             }
@@ -151,24 +148,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_round_is_told_to_end_and_one_that_does_not_is_broken_off() {
-        for (patient, took) in [(true, Duration::ZERO), (false, LAST_ROUND)] {
+    async fn a_round_is_asked_to_end_and_cancelled_if_it_does_not() {
+        for (patient, took) in [(true, Duration::ZERO), (false, STOP_TIMEOUT)] {
             let (began, mut beginnings) = mpsc::unbounded_channel();
-            let mut background = Background::new();
+            let mut background = BackgroundTasks::new();
             background.add(Endless { patient, began }, &Handle::current());
             assert_eq!(beginnings.recv().await, Some(()));
             let asked = tokio::time::Instant::now();
             background.end().await;
             assert_eq!(asked.elapsed(), took);
-            // The chore is gone, and with it its sender.
+            // The task is gone, and with it its sender.
             assert_eq!(beginnings.recv().await, None);
         }
     }
 
     #[tokio::test]
-    async fn chores_end_with_what_they_were_given_to() {
+    async fn tasks_end_when_their_owner_is_dropped() {
         let (began, mut beginnings) = mpsc::unbounded_channel();
-        let mut background = Background::new();
+        let mut background = BackgroundTasks::new();
         background.add(Endless { patient: false, began }, &Handle::current());
         assert_eq!(beginnings.recv().await, Some(()));
         drop(background);

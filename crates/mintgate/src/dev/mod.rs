@@ -63,9 +63,10 @@ pub async fn run(options: &DevOptions) -> anyhow::Result<()> {
 
     let settings = settings(options, &idp, &client, &redirect_uri)?;
     crate::logging::start(&settings.log)?;
-    app::migrate(&settings).await?;
+    app::migrate(&settings.store).await?;
     let page = DevPage::new(&settings);
-    let application = Application::build_with(settings, move |config| page.routes(config)).await?;
+    let application = Application::builder(settings).more_routes(move |config| page.routes(config));
+    let application = application.build().await?;
     banner(options, &idp, &client.id, &redirect_uri);
     application.run_until(app::stop_signal()?).await?;
     idp.stop().await;

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use mintgate_domain::model::{KeyId, KeyUse, Timestamp};
-use mintgate_domain::ports::Clock;
+use mintgate_domain::ports::{Clock, NoMetrics};
 use mintgate_signer_jose::{Algorithm, KeyInfo, KeyRing, KeyState, RetireOutcome};
 
-use super::{KeyPlace, explained, rfc_3339};
-use crate::metrics::PrometheusMetrics;
+use super::{KeyLocation, explained, rfc_3339};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::system::SystemClock;
@@ -56,7 +55,7 @@ impl KeysCommand {
     }
 
     async fn run_by(&self, settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<String> {
-        if let KeyPlace::Directory(path) = KeyPlace::of(&settings.keys) {
+        if let KeyLocation::Directory(path) = KeyLocation::of(&settings.keys) {
             // The service makes it. Where there is none, this is another configuration than the
             // service's, or another working directory, and new keys would be nobody's.
             ensure!(
@@ -66,8 +65,7 @@ impl KeysCommand {
                 path.display()
             );
         }
-        let metrics = Arc::new(PrometheusMetrics::new("", "")?);
-        let store = Store::open(&settings.store, metrics, Arc::clone(&clock))?;
+        let store = Store::open(&settings.store, Arc::new(NoMetrics), Arc::clone(&clock))?;
         let ring = super::open(settings, &store, Arc::clone(&clock))?;
         let command = Command { settings, ring, clock };
         match self {
@@ -263,13 +261,13 @@ mod tests {
     use clap::Parser as _;
     use mintgate_testkit::ManualClock;
 
-    use super::super::tests::{ENCRYPTION_KEY, FIXED_ACCESS_KEY, FIXED_REFRESH_KEY, Place};
+    use super::super::tests::{ENCRYPTION_KEY, FIXED_ACCESS_KEY, FIXED_REFRESH_KEY, TestKeys};
     use super::*;
 
     /// What a service that has just started for the first time leaves behind.
-    async fn started(place: &Place, clock: &Arc<ManualClock>) -> Settings {
-        let settings = place.settings("");
-        place.maintain(&settings, clock).await;
+    async fn started(keys: &TestKeys, clock: &Arc<ManualClock>) -> Settings {
+        let settings = keys.settings("");
+        keys.maintain(&settings, clock).await;
         settings
     }
 
@@ -307,9 +305,9 @@ mod tests {
         KeysCommand::Retire { kid: kid.to_owned(), emergency }
     }
 
-    async fn list_tells_every_key(place: Place) {
+    async fn list_tells_every_key(keys: TestKeys) {
         let clock = Arc::new(ManualClock::default());
-        let settings = started(&place, &clock).await;
+        let settings = started(&keys, &clock).await;
         let rows = list(&settings, &clock).await;
         let now = "2026-01-01T00:00:00Z";
         let expected = [
@@ -324,9 +322,9 @@ mod tests {
         }
     }
 
-    async fn rotate_waits_until_the_next_key_has_been_published_long_enough(place: Place) {
+    async fn rotate_waits_until_the_next_key_has_been_published_long_enough(keys: TestKeys) {
         let clock = Arc::new(ManualClock::default());
-        let settings = started(&place, &clock).await;
+        let settings = started(&keys, &clock).await;
         let before = list(&settings, &clock).await;
         clock.advance(Duration::from_mins(1));
         let text = run(rotate(RotatedUse::Access), &settings, &clock).await;
@@ -351,9 +349,9 @@ mod tests {
         assert_eq!((&*rows[1][3], &*rows[1][5]), ("current", "since 2026-01-01T00:10:00Z"));
     }
 
-    async fn rotate_is_at_once_where_the_next_key_is_known_already(place: Place) {
+    async fn rotate_is_at_once_where_the_next_key_is_known_already(keys: TestKeys) {
         let clock = Arc::new(ManualClock::default());
-        let settings = started(&place, &clock).await;
+        let settings = started(&keys, &clock).await;
         let before = list(&settings, &clock).await;
         clock.advance(Duration::from_mins(10));
         let text = run(rotate(RotatedUse::Refresh), &settings, &clock).await;
@@ -370,9 +368,9 @@ mod tests {
         assert_eq!(states, ["current", "next", "former", "current", "next"]);
     }
 
-    async fn retire_without_emergency_says_what_it_would_do_and_does_nothing(place: Place) {
+    async fn retire_without_emergency_says_what_it_would_do_and_does_nothing(keys: TestKeys) {
         let clock = Arc::new(ManualClock::default());
-        let settings = started(&place, &clock).await;
+        let settings = started(&keys, &clock).await;
         let before = list(&settings, &clock).await;
         for (kid, words) in [
             (&before[0][1], "clients get another by refreshing"),
@@ -385,9 +383,9 @@ mod tests {
         assert_eq!(list(&settings, &clock).await, before);
     }
 
-    async fn retire_removes_a_key_and_the_next_one_signs(place: Place) {
+    async fn retire_removes_a_key_and_the_next_one_signs(keys: TestKeys) {
         let clock = Arc::new(ManualClock::default());
-        let settings = started(&place, &clock).await;
+        let settings = started(&keys, &clock).await;
         let before = list(&settings, &clock).await;
         let (retired, next) = (&before[2][1], &before[3][1]);
         let text = run(retire(retired, true), &settings, &clock).await;
@@ -414,9 +412,9 @@ mod tests {
         assert!(after[1][1] != *stands_by);
     }
 
-    async fn an_unknown_key_is_told_with_the_known_ones(place: Place) {
+    async fn an_unknown_key_is_told_with_the_known_ones(keys: TestKeys) {
         let clock = Arc::new(ManualClock::default());
-        let settings = started(&place, &clock).await;
+        let settings = started(&keys, &clock).await;
         let rows = list(&settings, &clock).await;
         for emergency in [false, true] {
             let text = refusal(retire("nobody", emergency), &settings, &clock).await;
@@ -426,10 +424,10 @@ mod tests {
         assert_eq!(list(&settings, &clock).await, rows);
     }
 
-    async fn nothing_that_is_said_holds_key_material(place: Place) {
+    async fn nothing_that_is_said_holds_key_material(keys: TestKeys) {
         let clock = Arc::new(ManualClock::default());
-        let settings = started(&place, &clock).await;
-        let secrets = place.secrets(&settings).await;
+        let settings = started(&keys, &clock).await;
+        let secrets = keys.secrets(&settings).await;
         assert!(secrets.len() >= 4);
         let kids: Vec<_> =
             list(&settings, &clock).await.into_iter().map(|row| row[1].clone()).collect();
@@ -447,11 +445,11 @@ mod tests {
         ($($name:ident),+ $(,)?) => {
             mod in_a_directory {
                 use super::*;
-                $(#[tokio::test] async fn $name() { super::$name(Place::directory().await).await; })+
+                $(#[tokio::test] async fn $name() { super::$name(TestKeys::in_directory().await).await; })+
             }
             mod in_a_store {
                 use super::*;
-                $(#[tokio::test] async fn $name() { super::$name(Place::store().await).await; })+
+                $(#[tokio::test] async fn $name() { super::$name(TestKeys::in_store().await).await; })+
             }
         };
     }
@@ -469,9 +467,9 @@ mod tests {
     #[tokio::test]
     async fn a_key_of_the_configuration_is_listed_and_not_changed() {
         let clock = Arc::new(ManualClock::default());
-        let place = Place::directory().await;
-        started(&place, &clock).await;
-        let settings = place.settings(&format!("access_key = '''{FIXED_ACCESS_KEY}'''"));
+        let keys = TestKeys::in_directory().await;
+        started(&keys, &clock).await;
+        let settings = keys.settings(&format!("access_key = '''{FIXED_ACCESS_KEY}'''"));
         let rows = list(&settings, &clock).await;
         assert_eq!(
             rows[0],
@@ -493,31 +491,31 @@ mod tests {
     #[tokio::test]
     async fn keys_that_are_all_configured_need_neither_directory_nor_store() {
         let clock = Arc::new(ManualClock::default());
-        let place = Place::directory().await;
-        let settings = place.settings(&format!(
+        let keys = TestKeys::in_directory().await;
+        let settings = keys.settings(&format!(
             "access_key = '''{FIXED_ACCESS_KEY}'''\nrefresh_key = '''{FIXED_REFRESH_KEY}'''"
         ));
         assert_eq!(list(&settings, &clock).await.len(), 2);
-        assert!(!place.keys().exists());
+        assert!(!keys.directory().exists());
     }
 
     #[tokio::test]
     async fn a_directory_that_is_not_there_is_an_error_and_is_not_made() {
         let clock = Arc::new(ManualClock::default());
-        let place = Place::directory().await;
-        let settings = place.settings("");
+        let keys = TestKeys::in_directory().await;
+        let settings = keys.settings("");
         for command in [KeysCommand::List, rotate(RotatedUse::Access), retire("x", true)] {
             let text = refusal(command, &settings, &clock).await;
             assert!(text.starts_with("keys.dir: there is no directory "), "{text}");
         }
-        assert!(!place.keys().exists());
+        assert!(!keys.directory().exists());
     }
 
     #[tokio::test]
     async fn a_store_without_its_schema_is_an_error_that_says_what_to_do() {
         let clock = Arc::new(ManualClock::default());
-        let place = Place::store_without_schema();
-        let text = refusal(KeysCommand::List, &place.settings(""), &clock).await;
+        let keys = TestKeys::in_store_without_schema();
+        let text = refusal(KeysCommand::List, &keys.settings(""), &clock).await;
         assert!(text.contains("mintgate migrate"), "{text}");
     }
 

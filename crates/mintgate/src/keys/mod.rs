@@ -1,4 +1,4 @@
-//! The ring of signing keys as the settings say: where it is kept, and what keeps it from being used.
+//! The ring of signing keys, opened as the settings say, and its state for operators.
 
 mod command;
 
@@ -21,10 +21,11 @@ pub use command::{KeysCommand, RotatedUse};
 use crate::settings::{KeySettings, Settings, StoreUrl};
 use crate::store::Store;
 
-/// Verifiers may keep the JWKS for 300 seconds; a minute more is for clocks that disagree.
+/// The shortest safe time from publishing a key to signing with it: verifiers may cache the JWKS for
+/// 300 seconds, and a minute more allows for clock skew.
 const LEAST_PUBLISH_AHEAD: Duration = Duration::from_mins(6);
 
-/// Opens the ring; nothing is loaded yet.
+/// Opens the ring of signing keys without loading any.
 ///
 /// # Errors
 /// If a configured key is not one, or the key directory cannot be used.
@@ -46,26 +47,26 @@ pub(crate) fn open(
         access: fixed("keys.access_key", keys.access_key.as_ref(), tokens.algorithm)?,
         refresh: fixed("keys.refresh_key", keys.refresh_key.as_ref(), tokens.refresh_algorithm)?,
     };
-    let (repo, seal): (Arc<dyn KeyRepo>, _) = match KeyPlace::of(keys) {
-        KeyPlace::Store(text) => {
+    let (repo, seal): (Arc<dyn KeyRepo>, _) = match KeyLocation::of(keys) {
+        KeyLocation::Store(text) => {
             let key = KeyEncryptionKey::from_text(text).context("keys.encryption_key")?;
-            (store.keys(), KeySeal::Sealed(key))
+            (Arc::clone(&store.keys), KeySeal::Sealed(key))
         }
-        KeyPlace::Directory(path) => {
+        KeyLocation::Directory(path) => {
             let directory = KeyDirectory::open_or_create(path).context("keys.dir")?;
             (Arc::new(directory), KeySeal::Guarded)
         }
-        // Some place there must be; it is never asked.
-        KeyPlace::Configuration => (store.keys(), KeySeal::Guarded),
+        // The ring needs a repository even where both keys are configured; it never uses it.
+        KeyLocation::Configuration => (Arc::clone(&store.keys), KeySeal::Guarded),
     };
     let ring = KeyRing::new(config, repo, seal, fixed, clock);
     ring.map(Arc::new).map_err(|error| explained(error, keys))
 }
 
-/// Who encrypts the providers' refresh tokens: the key that encrypts the ring's in the store.
+/// Encrypts the providers' refresh tokens, under the key that encrypts the signing keys in the store.
 ///
 /// # Errors
-/// If there is no such key, or it is none.
+/// If `keys.encryption_key` is missing or malformed.
 pub(crate) fn token_seal(settings: &Settings) -> anyhow::Result<Arc<dyn TokenSeal>> {
     let text = settings.keys.encryption_key.as_ref();
     let text = text.context("keys.encryption_key is needed to keep providers' refresh tokens")?;
@@ -81,17 +82,17 @@ fn fixed(
     text.map(|text| SigningKey::from_text(text, algorithm)).transpose().context(name)
 }
 
-/// Where the keys are.
-pub(crate) enum KeyPlace<'a> {
-    /// In the store, under this key.
+/// Where the signing keys are kept.
+pub(crate) enum KeyLocation<'a> {
+    /// In the store, encrypted under this key.
     Store(&'a SecretText),
     /// In this directory.
     Directory(&'a Path),
-    /// Both are given in the configuration, and there is no ring.
+    /// In the configuration, both of them; there is no ring.
     Configuration,
 }
 
-impl<'a> KeyPlace<'a> {
+impl<'a> KeyLocation<'a> {
     pub(crate) fn of(keys: &'a KeySettings) -> Self {
         if keys.access_key.is_some() && keys.refresh_key.is_some() {
             return Self::Configuration;
@@ -103,8 +104,8 @@ impl<'a> KeyPlace<'a> {
     }
 }
 
-/// Loads the keys, and makes those that are missing. Not being able to is an error unless it can
-/// only be that the store is down, or has no schema yet: that is waited for.
+/// Loads the keys and makes those that are missing. If the store is down or has no schema yet, the
+/// failure is only noted in `status`: key care tries again.
 ///
 /// # Errors
 /// If a key cannot be read, opened or used, or the key directory fails.
@@ -112,7 +113,7 @@ pub(crate) async fn start(
     settings: &Settings,
     ring: &KeyRing,
     housekeeping: &dyn Housekeeping,
-    trouble: &KeyTrouble,
+    status: &KeyRingStatus,
 ) -> anyhow::Result<()> {
     let error = match ring.maintain(housekeeping).await {
         Ok(changes) => {
@@ -121,31 +122,31 @@ pub(crate) async fn start(
         }
         Err(error) => error,
     };
-    let passing = match &error {
+    let is_temporary = match &error {
         _ if ring.is_loaded() => true,
         KeyRingError::Store(StoreError::Unavailable(_) | StoreError::SchemaMismatch(_)) => {
-            matches!(KeyPlace::of(&settings.keys), KeyPlace::Store(_))
+            matches!(KeyLocation::of(&settings.keys), KeyLocation::Store(_))
         }
         KeyRingError::Contended => true,
         _ => false,
     };
-    if !passing {
+    if !is_temporary {
         return Err(explained(error, &settings.keys));
     }
     tracing::warn!(%error, "the signing keys cannot be loaded, or looked after, yet");
-    trouble.begin(&error);
+    status.failed(&error);
     Ok(())
 }
 
-/// The error, with the setting it is about.
+/// Adds the setting that an error is about.
 fn explained(error: KeyRingError, keys: &KeySettings) -> anyhow::Error {
-    match (KeyPlace::of(keys), error) {
-        // The texts of a store are about a database; those in it, about the directory.
+    match (KeyLocation::of(keys), error) {
+        // `StoreError` speaks of a database; its inner text speaks of the directory.
         (
-            KeyPlace::Directory(_),
+            KeyLocation::Directory(_),
             KeyRingError::Store(StoreError::Unavailable(text) | StoreError::Corrupt(text)),
         ) => anyhow::anyhow!(text).context("keys.dir"),
-        (KeyPlace::Directory(_), error) => anyhow::Error::new(error).context("keys.dir"),
+        (KeyLocation::Directory(_), error) => anyhow::Error::new(error).context("keys.dir"),
         (_, error @ KeyRingError::Sealed { .. }) => {
             anyhow::Error::new(error).context("keys.encryption_key")
         }
@@ -153,7 +154,7 @@ fn explained(error: KeyRingError, keys: &KeySettings) -> anyhow::Error {
     }
 }
 
-/// Tells the log what has been done to the ring.
+/// Logs a change that was made to the ring.
 pub(crate) fn log(change: &KeyChange) {
     let KeyInfo { key_use, id, algorithm, activates_at, .. } = change.key();
     let (kid, key_use) = (id.as_str(), key_use.name());
@@ -171,18 +172,18 @@ pub(crate) fn log(change: &KeyChange) {
     }
 }
 
-/// A time as people and programs read it (RFC 3339), in UTC.
+/// A time in UTC as RFC 3339 writes it.
 fn rfc_3339(at: Timestamp) -> String {
     let text = at.to_datetime().and_then(|at| at.format(&Rfc3339).ok());
     text.unwrap_or_else(|| at.as_unix().to_string())
 }
 
-/// What about the keys is allowed, and seldom meant.
+/// Warnings about key settings that are allowed but seldom intended.
 pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     let keys = &settings.keys;
     let mut warnings = Vec::new();
-    if let (KeyPlace::Directory(path), StoreUrl::Postgres(_)) =
-        (KeyPlace::of(keys), &settings.store.url)
+    if let (KeyLocation::Directory(path), StoreUrl::Postgres(_)) =
+        (KeyLocation::of(keys), &settings.store.url)
     {
         warnings.push(format!(
             "the signing keys are in the directory {} (keys.dir) and not in the store: a replica \
@@ -202,23 +203,23 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     warnings
 }
 
-/// Why the keys cannot be loaded or kept up to date at present.
+/// Whether the signing keys could be loaded and kept up to date the last time it was tried.
 #[derive(Debug, Default)]
-pub(crate) struct KeyTrouble(Mutex<Option<String>>);
+pub(crate) struct KeyRingStatus(Mutex<Option<String>>);
 
-impl KeyTrouble {
-    /// There is trouble; whether there was none before.
-    pub(crate) fn begin(&self, why: &impl ToString) -> bool {
+impl KeyRingStatus {
+    /// Notes a failure; true if it had worked the last time.
+    pub(crate) fn failed(&self, why: &impl ToString) -> bool {
         self.lock().replace(why.to_string()).is_none()
     }
 
-    /// All is well; whether it was not before.
-    pub(crate) fn end(&self) -> bool {
+    /// Notes that it worked; true if it had failed the last time.
+    pub(crate) fn succeeded(&self) -> bool {
         self.lock().take().is_some()
     }
 
-    /// What it is.
-    pub(crate) fn get(&self) -> Option<String> {
+    /// The failure, if it failed the last time.
+    pub(crate) fn failure(&self) -> Option<String> {
         self.lock().clone()
     }
 
@@ -231,7 +232,8 @@ impl KeyTrouble {
 pub(crate) mod tests {
     use std::path::PathBuf;
 
-    use mintgate_testkit::{ManualClock, NoMetrics};
+    use mintgate_domain::ports::NoMetrics;
+    use mintgate_testkit::ManualClock;
 
     use super::*;
 
@@ -245,44 +247,44 @@ pub(crate) mod tests {
     pub(crate) const FIXED_REFRESH_KEY: &str =
         r#"{"kty":"oct","kid":"fixed-refresh","k":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"}"#;
 
-    /// A place where keys are, of a test's own.
-    pub(crate) struct Place {
+    /// A directory of a test's own, with a store and with keys in one of the two.
+    pub(crate) struct TestKeys {
         dir: tempfile::TempDir,
         lines: String,
     }
 
-    impl Place {
-        /// Keys in a directory, which is not there yet.
-        pub(crate) async fn directory() -> Self {
-            let place = Self { dir: tempfile::tempdir().unwrap(), lines: String::new() };
-            Place::store_of(&place.settings("")).migrate().await.unwrap();
-            place
+    impl TestKeys {
+        /// Keys in a directory that does not exist yet.
+        pub(crate) async fn in_directory() -> Self {
+            let keys = Self { dir: tempfile::tempdir().unwrap(), lines: String::new() };
+            TestKeys::store_of(&keys.settings("")).migrations.migrate().await.unwrap();
+            keys
         }
 
-        /// Keys in a store.
-        pub(crate) async fn store() -> Self {
-            let place = Self::store_without_schema();
-            Place::store_of(&place.settings("")).migrate().await.unwrap();
-            place
+        /// Keys in a store with its schema.
+        pub(crate) async fn in_store() -> Self {
+            let keys = Self::in_store_without_schema();
+            TestKeys::store_of(&keys.settings("")).migrations.migrate().await.unwrap();
+            keys
         }
 
-        pub(crate) fn store_without_schema() -> Self {
+        pub(crate) fn in_store_without_schema() -> Self {
             let lines = format!("encryption_key = \"{ENCRYPTION_KEY}\"");
             Self { dir: tempfile::tempdir().unwrap(), lines }
         }
 
-        pub(crate) fn keys(&self) -> PathBuf {
+        pub(crate) fn directory(&self) -> PathBuf {
             self.dir.path().join("keys")
         }
 
-        /// The settings, with lines of `[keys]` besides.
+        /// The settings, with more lines in their section `[keys]`.
         pub(crate) fn settings(&self, lines: &str) -> Settings {
             let text = format!(
                 "[store]\nurl = \"sqlite://{}\"\n[keys]\ndir = \"{}\"\n{}\n{lines}\n\
                  [[providers]]\nid = \"x\"\nissuer = \"https://idp.example.com\"\n\
                  client_id = \"x\"\nredirect_uris = [\"https://app.example.com\"]",
                 self.dir.path().join("test.db").display(),
-                self.keys().display(),
+                self.directory().display(),
                 self.lines,
             );
             Settings::from_toml(&text).unwrap_or_else(|error| panic!("{error}"))
@@ -293,7 +295,7 @@ pub(crate) mod tests {
                 .unwrap()
         }
 
-        /// What a service does at its start; the ring it has then.
+        /// Does what a service does at its start; the ring it then has.
         pub(crate) async fn maintain(
             &self,
             settings: &Settings,
@@ -301,8 +303,8 @@ pub(crate) mod tests {
         ) -> Arc<KeyRing> {
             let store = Self::store_of(settings);
             let ring = open(settings, &store, clock.clone()).unwrap();
-            let trouble = KeyTrouble::default();
-            start(settings, &ring, &*store.housekeeping(), &trouble).await.unwrap();
+            let status = KeyRingStatus::default();
+            start(settings, &ring, &*store.housekeeping, &status).await.unwrap();
             assert!(ring.is_loaded());
             ring
         }
@@ -310,9 +312,11 @@ pub(crate) mod tests {
         /// The private members of every key there is.
         pub(crate) async fn secrets(&self, settings: &Settings) -> Vec<String> {
             let store = Self::store_of(settings);
-            let repo: Arc<dyn KeyRepo> = match KeyPlace::of(&settings.keys) {
-                KeyPlace::Directory(path) => Arc::new(KeyDirectory::open_or_create(path).unwrap()),
-                _ => store.keys(),
+            let repo: Arc<dyn KeyRepo> = match KeyLocation::of(&settings.keys) {
+                KeyLocation::Directory(path) => {
+                    Arc::new(KeyDirectory::open_or_create(path).unwrap())
+                }
+                _ => Arc::clone(&store.keys),
             };
             let mut secrets = Vec::new();
             for record in repo.list_keys().await.unwrap() {
@@ -331,31 +335,31 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn keys_are_where_the_settings_say_and_nowhere_else() {
         let clock = Arc::new(ManualClock::default());
-        for (place, in_directory) in
-            [(Place::directory().await, true), (Place::store().await, false)]
+        for (keys, in_directory) in
+            [(TestKeys::in_directory().await, true), (TestKeys::in_store().await, false)]
         {
-            let settings = place.settings("");
-            let ring = place.maintain(&settings, &clock).await;
-            assert_eq!(place.keys().exists(), in_directory);
-            let records = Place::store_of(&settings).keys().list_keys().await.unwrap();
+            let settings = keys.settings("");
+            let ring = keys.maintain(&settings, &clock).await;
+            assert_eq!(keys.directory().exists(), in_directory);
+            let records = TestKeys::store_of(&settings).keys.list_keys().await.unwrap();
             assert_eq!(records.len(), if in_directory { 0 } else { 4 });
             // Another process has the same keys.
-            assert_eq!(place.maintain(&settings, &clock).await.keys(), ring.keys());
+            assert_eq!(keys.maintain(&settings, &clock).await.keys(), ring.keys());
         }
     }
 
     #[tokio::test]
     async fn a_key_directory_that_cannot_be_used_is_an_error_at_the_start() {
         let clock = Arc::new(ManualClock::default());
-        let place = Place::directory().await;
-        let settings = place.settings("");
-        place.maintain(&settings, &clock).await;
-        let store = Place::store_of(&settings);
+        let keys = TestKeys::in_directory().await;
+        let settings = keys.settings("");
+        keys.maintain(&settings, &clock).await;
+        let store = TestKeys::store_of(&settings);
         let attempt = async || {
             let ring = open(&settings, &store, clock.clone())?;
-            start(&settings, &ring, &*store.housekeeping(), &KeyTrouble::default()).await
+            start(&settings, &ring, &*store.housekeeping, &KeyRingStatus::default()).await
         };
-        let damaged = place.keys().join("access-1.jwk");
+        let damaged = keys.directory().join("access-1.jwk");
         let whole = std::fs::read(&damaged).unwrap();
         std::fs::write(&damaged, &whole[..whole.len() / 2]).unwrap();
         let error = format!("{:#}", attempt().await.unwrap_err());
@@ -364,17 +368,17 @@ pub(crate) mod tests {
         attempt().await.unwrap();
 
         let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(place.keys(), open_to_all).unwrap();
+        std::fs::set_permissions(keys.directory(), open_to_all).unwrap();
         let error = format!("{:#}", attempt().await.unwrap_err());
         assert!(error.contains("chmod 700"), "{error}");
     }
 
     #[tokio::test]
     async fn a_configured_key_that_is_none_is_an_error_at_the_start_that_names_it() {
-        let place = Place::directory().await;
+        let keys = TestKeys::in_directory().await;
         for name in ["access_key", "refresh_key"] {
-            let settings = place.settings(&format!("{name} = \"none\""));
-            let store = Place::store_of(&settings);
+            let settings = keys.settings(&format!("{name} = \"none\""));
+            let store = TestKeys::store_of(&settings);
             let error = open(&settings, &store, Arc::new(ManualClock::default())).unwrap_err();
             assert!(format!("{error:#}").starts_with(&format!("keys.{name}: ")), "{error:#}");
         }
@@ -383,53 +387,53 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn keys_in_a_store_that_is_not_ready_are_waited_for() {
         let clock = Arc::new(ManualClock::default());
-        let place = Place::store_without_schema();
-        let settings = place.settings("");
-        let store = Place::store_of(&settings);
+        let keys = TestKeys::in_store_without_schema();
+        let settings = keys.settings("");
+        let store = TestKeys::store_of(&settings);
         let ring = open(&settings, &store, clock.clone()).unwrap();
-        let trouble = KeyTrouble::default();
-        start(&settings, &ring, &*store.housekeeping(), &trouble).await.unwrap();
+        let status = KeyRingStatus::default();
+        start(&settings, &ring, &*store.housekeeping, &status).await.unwrap();
         assert!(!ring.is_loaded());
-        assert!(trouble.get().unwrap().contains("mintgate migrate"), "{trouble:?}");
-        store.migrate().await.unwrap();
-        ring.maintain(&*store.housekeeping()).await.unwrap();
+        assert!(status.failure().unwrap().contains("mintgate migrate"), "{status:?}");
+        store.migrations.migrate().await.unwrap();
+        ring.maintain(&*store.housekeeping).await.unwrap();
         assert!(ring.is_loaded());
     }
 
     #[tokio::test]
     async fn another_encryption_key_is_an_error_at_the_start_and_changes_nothing() {
         let clock = Arc::new(ManualClock::default());
-        let place = Place::store().await;
-        let settings = place.settings("");
-        place.maintain(&settings, &clock).await;
-        let store = Place::store_of(&settings);
-        let before = store.keys().list_keys().await.unwrap();
-        let other = Place {
-            dir: place.dir,
+        let keys = TestKeys::in_store().await;
+        let settings = keys.settings("");
+        keys.maintain(&settings, &clock).await;
+        let store = TestKeys::store_of(&settings);
+        let before = Arc::clone(&store.keys).list_keys().await.unwrap();
+        let other = TestKeys {
+            dir: keys.dir,
             lines: format!("encryption_key = \"{}\"", ENCRYPTION_KEY.replace("//79", "//78")),
         };
         let settings = other.settings("");
         let ring = open(&settings, &store, clock.clone()).unwrap();
-        let trouble = KeyTrouble::default();
-        let error = start(&settings, &ring, &*store.housekeeping(), &trouble).await.unwrap_err();
+        let status = KeyRingStatus::default();
+        let error = start(&settings, &ring, &*store.housekeeping, &status).await.unwrap_err();
         assert!(format!("{error:#}").starts_with("keys.encryption_key: "), "{error:#}");
-        assert_eq!(store.keys().list_keys().await.unwrap(), before);
+        assert_eq!(Arc::clone(&store.keys).list_keys().await.unwrap(), before);
     }
 
     #[test]
-    fn trouble_is_told_when_it_begins_and_when_it_ends() {
-        let trouble = KeyTrouble::default();
-        assert!(!trouble.end());
-        assert!(trouble.begin(&"the store is down"));
-        assert!(!trouble.begin(&"the store is still down"));
-        assert_eq!(trouble.get().as_deref(), Some("the store is still down"));
-        assert!(trouble.end());
-        assert_eq!(trouble.get(), None);
-        assert!(trouble.begin(&"the store is down again"));
+    fn a_failure_is_noted_when_it_begins_and_when_it_ends() {
+        let status = KeyRingStatus::default();
+        assert!(!status.succeeded());
+        assert!(status.failed(&"the store is down"));
+        assert!(!status.failed(&"the store is still down"));
+        assert_eq!(status.failure().as_deref(), Some("the store is still down"));
+        assert!(status.succeeded());
+        assert_eq!(status.failure(), None);
+        assert!(status.failed(&"the store is down again"));
     }
 
     #[test]
-    fn what_is_seldom_meant_is_warned_of() {
+    fn settings_that_are_seldom_intended_are_warned_of() {
         let warned = |text: &str| {
             let provider = "[[providers]]\nid = \"x\"\nissuer = \"https://idp.example.com\"\n\
                             client_id = \"x\"\nredirect_uris = [\"https://app.example.com\"]";

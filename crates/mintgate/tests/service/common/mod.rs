@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mintgate::app::{self, Application, Overrides};
+use mintgate::app::{self, Application};
 use mintgate::settings::Settings;
 use mintgate_domain::ports::Clock;
 use mintgate_mock_idp::{MockConfig, MockIdp, SignIn};
@@ -193,7 +193,7 @@ impl TestService {
             redirect_uris = options.redirect_uris,
         );
         if options.store_url.is_none() && !options.without_schema {
-            app::migrate(&settings(&text)).await.expect("the schema is made");
+            app::migrate(&settings(&text).store).await.expect("the schema is made");
         }
         let (public, ops, stop, thread) = run(settings(&text), options.clock.clone());
         let client = Client::builder()
@@ -378,7 +378,7 @@ pub(crate) async fn database() -> TestDatabase {
             client_id = \"x\"\nredirect_uris = [\"https://app.example.com\"]";
         let settings = Settings::from_toml(&format!("[store]\nurl = \"{url}\"\n{provider}"));
         let settings = settings.unwrap_or_else(|error| panic!("{error}"));
-        app::migrate(&settings).await.expect("the schema is made");
+        app::migrate(&settings.store).await.expect("the schema is made");
     })
     .await
 }
@@ -442,12 +442,13 @@ fn run(
     let (report, addresses) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async {
-            let overrides = Overrides { clock, ..Overrides::default() };
-            let application = Application::build_overridden(settings, overrides, |config| {
+            let mut builder = Application::builder(settings).more_routes(|config| {
                 config.route("/test/panic", actix_web::web::get().to(panics));
-            })
-            .await
-            .expect("the service starts");
+            });
+            if let Some(clock) = clock {
+                builder = builder.clock(clock);
+            }
+            let application = builder.build().await.expect("the service starts");
             report
                 .send((application.public_address(), application.ops_address()))
                 .expect("the test waits");

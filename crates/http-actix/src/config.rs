@@ -1,0 +1,70 @@
+//! What the HTTP adapter is told when it is built.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+/// How the public listener behaves.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// The URL under which browsers reach this service.
+    pub public_url: Url,
+    /// The issuer identifier of our tokens, which the metadata documents are about.
+    pub issuer: String,
+    /// The origins whose pages may call this service, compared byte for byte.
+    pub allowed_origins: Vec<String>,
+    /// The proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The attributes of all cookies.
+    pub cookies: CookieConfig,
+    /// How long the head and the body of a request may each take to arrive.
+    pub request_timeout: Duration,
+    /// The largest sum of a request's header names and values, in bytes.
+    pub max_header_bytes: usize,
+    /// How many requests are worked on at once; any more are refused with `OVERLOADED`.
+    pub max_in_flight: usize,
+    /// The number of worker threads; 0 for one per processor.
+    pub workers: usize,
+}
+
+/// The names and attributes of the cookies (RFC 6265bis §4.1).
+#[derive(Debug, Clone)]
+pub struct CookieConfig {
+    /// The name of the access cookie, with its prefix.
+    pub access_name: String,
+    /// The name of the refresh cookie, with its prefix.
+    pub refresh_name: String,
+    /// The `SameSite` attribute of every cookie.
+    pub same_site: SameSite,
+    /// The `Domain` attribute of the session cookies; none if they are for this host alone.
+    pub domain: Option<String>,
+    /// Whether every cookie has the `Partitioned` attribute.
+    pub partitioned: bool,
+    /// The `Path` attribute of the refresh cookie.
+    pub refresh_path: String,
+    /// Whether every cookie has the `Secure` attribute.
+    pub secure: bool,
+}
+
+/// The values of the `SameSite` attribute (RFC 6265bis §4.1.2.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// Sent with requests from pages of the same site only.
+    Strict,
+    /// Sent with requests from the same site and with top-level navigations to it.
+    Lax,
+    /// Sent with every request.
+    None,
+}
+
+impl SameSite {
+    /// The value as a `Set-Cookie` header has it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "Strict",
+            Self::Lax => "Lax",
+            Self::None => "None",
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What a request shows to say whose session it is about: a header, a body, or a cookie.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::web::Payload;
+use mintgate_domain::{FieldError, PresentedToken};
+
+use crate::AppState;
+use crate::body::read_optional_json;
+use crate::envelope::refuse_duplicate_cookies;
+use crate::error::{ApiError, ErrorKind};
+use crate::json::Object;
+
+/// Far more than a refresh token of ours has.
+const MAX_TOKEN_BYTES: usize = 4096;
+
+/// The token of an `Authorization: Bearer` header (RFC 6750 §2.1). Another scheme is not ours to
+/// read: it may be for a proxy in front of us.
+///
+/// # Errors
+/// `INVALID_ACCESS_TOKEN` if there is more than one header, or no token in its proper shape.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<PresentedToken>, ApiError> {
+    let mut all = headers.get_all(header::AUTHORIZATION);
+    let Some(first) = all.next() else { return Ok(None) };
+    let refused = |detail: &str| {
+        Err(ApiError::new(ErrorKind::INVALID_ACCESS_TOKEN).with_detail(detail).about_access_token())
+    };
+    if all.next().is_some() {
+        return refused("there are two Authorization headers");
+    }
+    match credentials(first) {
+        Credentials::OtherScheme => Ok(None),
+        Credentials::Empty => Err(ApiError::new(ErrorKind::INVALID_ACCESS_TOKEN)
+            .with_detail("the Authorization header has no token")),
+        Credentials::Malformed => refused("the Authorization header is malformed"),
+        Credentials::Token(token) => Ok(Some(PresentedToken::new(token))),
+    }
+}
+
+enum Credentials<'a> {
+    OtherScheme,
+    Empty,
+    Malformed,
+    Token(&'a str),
+}
+
+fn credentials(value: &HeaderValue) -> Credentials<'_> {
+    let bytes = value.as_bytes();
+    let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let end = bytes.iter().position(|byte| !is_scheme(byte)).unwrap_or(bytes.len());
+    let (scheme, rest) = bytes.split_at(end);
+    if scheme.is_empty() || !matches!(rest.first(), None | Some(b' ')) {
+        return Credentials::Malformed;
+    }
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Credentials::OtherScheme;
+    }
+    match std::str::from_utf8(rest).map(|token| token.trim_matches(' ')) {
+        Ok("") => Credentials::Empty,
+        Ok(token) if is_b64token(token) => Credentials::Token(token),
+        _ => Credentials::Malformed,
+    }
+}
+
+/// RFC 6750 §2.1
+fn is_b64token(text: &str) -> bool {
+    let body = text.trim_end_matches('=');
+    !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
+}
+
+/// The access token of the caller: the bearer token, which alone counts if there is one, else the
+/// access cookie's. What a cookie authorises and what `changes` something, pages of foreign origins
+/// may not ask for.
+///
+/// # Errors
+/// `CSRF_REJECTED`, `DUPLICATE_COOKIE`, or `INVALID_ACCESS_TOKEN` if there is none.
+pub(crate) fn access_token(
+    request: &HttpRequest,
+    state: &AppState,
+    changes: bool,
+) -> Result<PresentedToken, ApiError> {
+    let headers = request.headers();
+    let bearer = bearer(headers)?;
+    guard_cookies(request, state, !changes || bearer.is_some())?;
+    bearer.or_else(|| state.ports.cookies.access_token(headers)).ok_or_else(none)
+}
+
+/// That no credential was shown.
+pub(crate) fn none() -> ApiError {
+    ApiError::new(ErrorKind::INVALID_ACCESS_TOKEN).with_detail("no credential was shown")
+}
+
+/// Refuses doubled cookies and, where it is a cookie that makes a request count, foreign origins.
+///
+/// # Errors
+/// `CSRF_REJECTED`, `DUPLICATE_COOKIE`
+pub(crate) fn guard_cookies(
+    request: &HttpRequest,
+    state: &AppState,
+    counts_without: bool,
+) -> Result<(), ApiError> {
+    if !counts_without && state.ports.cookies.any(request.headers()) {
+        state.origins.guard(request.headers())?;
+    }
+    refuse_duplicate_cookies(request, state)
+}
+
+/// The `refreshToken` of a body that may be left out, as may the member.
+///
+/// # Errors
+/// As [`read_optional_json`], and `INVALID_REQUEST`.
+pub(crate) async fn refresh_token_in_body(
+    request: &HttpRequest,
+    payload: Payload,
+    timeout: Duration,
+) -> Result<Option<PresentedToken>, ApiError> {
+    match read_optional_json(request, payload, timeout).await? {
+        None => Ok(None),
+        Some(body) => refresh_token_member(&body),
+    }
+}
+
+fn refresh_token_member(body: &[u8]) -> Result<Option<PresentedToken>, ApiError> {
+    let mut errors = Vec::new();
+    let text = Object::of_request(body)?.take_text("refreshToken", &mut errors);
+    let broken_rule = match &text {
+        Some(text) if text.is_empty() => Some("must have at least 1 characters".to_owned()),
+        Some(text) if text.len() > MAX_TOKEN_BYTES => {
+            Some(format!("must have at most {MAX_TOKEN_BYTES} characters"))
+        }
+        Some(text) if !text.bytes().all(|b| matches!(b, 0x20..=0x7e)) => {
+            Some("must be printable ASCII".to_owned())
+        }
+        _ => None,
+    };
+    errors.extend(broken_rule.map(|rule| FieldError::new("refreshToken", rule)));
+    if errors.is_empty() {
+        Ok(text.map(PresentedToken::new))
+    } else {
+        Err(ApiError::invalid(errors))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The token, or whether the challenge says `invalid_token`.
+    fn read(values: &[&'static str]) -> Result<Option<String>, bool> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_static(value));
+        }
+        bearer(&headers).map(|token| token.map(|token| token.expose().to_owned())).map_err(
+            |error| {
+                assert_eq!(error.kind(), ErrorKind::INVALID_ACCESS_TOKEN);
+                error.says_token_refused()
+            },
+        )
+    }
+
+    #[test]
+    fn a_bearer_token_is_read_whatever_the_case_of_its_scheme() {
+        for value in ["Bearer a.b-c_d~e+f/g==", "bearer a.b-c_d~e+f/g==", "BEARER  a.b-c_d~e+f/g=="]
+        {
+            assert_eq!(read(&[value]), Ok(Some("a.b-c_d~e+f/g==".to_owned())), "{value}");
+        }
+        assert_eq!(read(&[]), Ok(None));
+        assert_eq!(read(&["Basic YTpi"]), Ok(None));
+    }
+
+    #[test]
+    fn a_malformed_or_doubled_authorization_header_is_refused() {
+        for value in [
+            "Bearer a b",
+            "Bearer a,b",
+            "Bearer =",
+            "Bearer \"a\"",
+            "Bearer\ta",
+            "Bearer:a",
+            ", Bearer a",
+        ] {
+            assert_eq!(read(&[value]), Err(true), "{value}");
+        }
+        assert_eq!(read(&["Bearer a", "Bearer a"]), Err(true));
+        assert_eq!(read(&["Basic YTpi", "Bearer a"]), Err(true));
+        for value in ["Bearer", "Bearer "] {
+            assert_eq!(read(&[value]), Err(false), "{value}: no token was shown");
+        }
+    }
+
+    #[test]
+    fn case_02_a_refresh_token_in_the_body_is_a_bounded_text() {
+        let token = |body: &str| {
+            refresh_token_member(body.as_bytes())
+                .map(|token| token.map(|token| token.expose().to_owned()))
+                .map_err(|error| {
+                    let [field] = error.fields() else { panic!("{:?}", error.fields()) };
+                    (field.field.clone(), field.message.clone())
+                })
+        };
+        assert_eq!(token("{}"), Ok(None));
+        assert_eq!(token(r#"{"refreshToken":null,"other":[1]}"#), Ok(None));
+        assert_eq!(token(r#"{"refreshToken":"t","sub":"x"}"#), Ok(Some("t".to_owned())));
+        let fits = "t".repeat(4096);
+        assert_eq!(token(&format!(r#"{{"refreshToken":"{fits}"}}"#)), Ok(Some(fits.clone())));
+        for (body, field, message) in [
+            (r#"{"refreshToken":7}"#.to_owned(), "refreshToken", "must be a string"),
+            (
+                r#"{"refreshToken":""}"#.to_owned(),
+                "refreshToken",
+                "must have at least 1 characters",
+            ),
+            (
+                format!(r#"{{"refreshToken":"{fits}t"}}"#),
+                "refreshToken",
+                "must have at most 4096 characters",
+            ),
+            (r#"{"refreshToken":"a\u0000"}"#.to_owned(), "refreshToken", "must be printable ASCII"),
+            (r#"{"refreshToken":"é"}"#.to_owned(), "refreshToken", "must be printable ASCII"),
+            ("[]".to_owned(), "body", "must be a JSON object"),
+            (
+                r#"{"refreshToken":"a","refreshToken":"b"}"#.to_owned(),
+                "body",
+                "must not have a member twice",
+            ),
+        ] {
+            assert_eq!(token(&body), Err((field.to_owned(), message.to_owned())), "{body}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! `/api/v1/auth/identities`: by which identities the caller is known.
+
+use std::sync::Arc;
+
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use mintgate_domain::AuthError;
+use mintgate_domain::model::LinkedIdentity;
+use serde::Serialize;
+
+use crate::AppState;
+use crate::body::read_json;
+use crate::credential::access_token;
+use crate::envelope::LogFields;
+use crate::error::{ApiError, rfc3339_seconds};
+use crate::sessions::{refused_caller, uncached};
+use crate::sign_in::SignInBody;
+
+#[derive(Serialize)]
+struct IdentitiesBody<'a> {
+    identities: Vec<IdentityBody<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IdentityBody<'a> {
+    id: String,
+    provider: &'a str,
+    issuer: &'a str,
+    subject: &'a str,
+    linked_at: Option<String>,
+}
+
+impl<'a> From<&'a LinkedIdentity> for IdentityBody<'a> {
+    fn from(linked: &'a LinkedIdentity) -> Self {
+        Self {
+            id: format!("{:032x}", linked.identity.short_name()),
+            provider: linked.provider.as_str(),
+            issuer: &linked.identity.issuer,
+            subject: &linked.identity.subject,
+            linked_at: linked.linked_at.to_datetime().map(rfc3339_seconds),
+        }
+    }
+}
+
+/// The caller's identities, the oldest first.
+pub(crate) async fn list(
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let token = access_token(&request, &state, false)?;
+    let identities = Arc::clone(&state.use_cases.identities);
+    let asking = async move { identities.list(&token).await };
+    let asked = state.run(asking).await;
+    let (caller, identities) = asked.map_err(refused_caller)?;
+    LogFields::update(&request, |fields| fields.of_caller(&caller));
+    let identities = identities.iter().map(IdentityBody::from).collect();
+    Ok(uncached(HttpResponse::Ok()).json(IdentitiesBody { identities }))
+}
+
+/// Links the identity of a fresh sign-in to the caller's user.
+pub(crate) async fn link(
+    request: HttpRequest,
+    state: Data<AppState>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let token = access_token(&request, &state, true)?;
+    let body = read_json(&request, payload, state.request_timeout).await?;
+    let sign_in = SignInBody::parse(&body)?;
+    let sign_in = sign_in.into_sign_in(state.logins.begun(request.headers()))?;
+    let finished_login = state.logins.finished_by(&sign_in);
+    let identities = Arc::clone(&state.use_cases.identities);
+    let linking = async move { identities.link(&token, &sign_in).await };
+    let linked = state.run_to_end(linking).await;
+    let (caller, linked) = match linked {
+        Ok(linked) => linked,
+        Err(error) => return Err(finished_login.clear_if_final(refused_caller(error))),
+    };
+    LogFields::update(&request, |fields| fields.of_caller(&caller));
+    Ok(finished_login.clear_with(uncached(HttpResponse::Ok()).json(IdentityBody::from(&linked))))
+}
+
+/// Takes one of the caller's identities away.
+pub(crate) async fn unlink(
+    request: HttpRequest,
+    state: Data<AppState>,
+    id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let token = access_token(&request, &state, true)?;
+    let name = name(&id);
+    let identities = Arc::clone(&state.use_cases.identities);
+    let unlinking = async move {
+        match name {
+            Some(name) => identities.unlink(&token, name).await,
+            // Other people's are not told apart from ids that cannot be.
+            None => identities.list(&token).await.and(Err(AuthError::NoSuchIdentity)),
+        }
+    };
+    let unlinked = state.run_to_end(unlinking).await;
+    let caller = unlinked.map_err(refused_caller)?;
+    LogFields::update(&request, |fields| fields.of_caller(&caller));
+    Ok(uncached(HttpResponse::NoContent()).finish())
+}
+
+/// The id of an identity: 32 hexadecimal digits.
+fn name(text: &str) -> Option<u128> {
+    let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    u128::from_str_radix(text, 16).ok().filter(|_| is_hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_32_hexadecimal_digits() {
+        assert_eq!(name("000000000000000000000000000000ff"), Some(255));
+        for other in ["", "ff", "+00000000000000000000000000000ff", "g".repeat(32).as_str()] {
+            assert_eq!(name(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `GET /.well-known/jwks.json`: the keys others verify our tokens with.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use mintgate_domain::ports::JwksDocument;
+
+use crate::error::{ApiError, ErrorKind};
+use crate::{AppState, public_document};
+
+/// The JWKS, or 304 if the caller has it.
+pub(crate) async fn show(
+    request: HttpRequest,
+    state: web::Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let document = published_keys(&state)?;
+    Ok(public_document::answer(&request, &document.json, &document.etag))
+}
+
+/// The keys as they are published at present.
+///
+/// # Errors
+/// `STORE_UNAVAILABLE` as long as none have been loaded.
+pub(crate) fn published_keys(state: &AppState) -> Result<Arc<JwksDocument>, ApiError> {
+    state.ports.public_keys.jwks().ok_or_else(|| {
+        ApiError::new(ErrorKind::STORE_UNAVAILABLE).with_detail("the signing keys are not loaded")
+    })
+}

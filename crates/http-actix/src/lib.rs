@@ -1,0 +1,218 @@
+//! The HTTP adapter: the routes of the public listener, the middleware that every request passes
+//! through, and the operations listener.
+//!
+//! It knows the domain and a configuration of its own, [`HttpConfig`]; whoever builds the service
+//! hands in the use cases and the ports.
+
+mod backchannel;
+mod body;
+mod client;
+mod config;
+mod cookies;
+mod credential;
+mod envelope;
+mod error;
+mod idempotency;
+mod identities;
+mod issued;
+mod json;
+mod jwks;
+mod login;
+mod login_cookies;
+mod logout;
+mod metadata;
+mod metrics;
+mod operations;
+mod origin;
+mod public_document;
+mod refresh;
+mod runtime;
+mod server;
+mod sessions;
+mod sign_in;
+mod token;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_web::web;
+use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
+use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
+use mintgate_domain::{
+    BeginLogin, Identities, IssueTokens, OwnSessions, ProviderLogout, RefreshSession,
+};
+use tokio::runtime::Handle;
+
+pub use actix_web::dev::Server;
+pub use actix_web::web::ServiceConfig;
+pub use config::{CookieConfig, HttpConfig, SameSite};
+pub use cookies::HttpCookiePolicy;
+pub use metrics::HttpMetrics;
+pub use operations::Operations;
+pub use server::{MoreRoutes, serve_operations, serve_public};
+
+use error::{ApiError, ErrorKind};
+use idempotency::Turns;
+use login_cookies::LoginCookies;
+use metadata::Metadata;
+use origin::OriginPolicy;
+
+/// The id of a request, in its answer, its log line and its error body.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(Arc<str>);
+
+impl RequestId {
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The use cases behind the routes.
+pub struct UseCases {
+    /// Answers `POST /api/v1/auth/login` and `GET /api/v1/auth/providers`.
+    pub begin_login: Arc<BeginLogin>,
+    /// Answers `POST /api/v1/auth/token`.
+    pub issue_tokens: Arc<IssueTokens>,
+    /// Answers `POST /api/v1/auth/refresh`.
+    pub refresh_session: Arc<RefreshSession>,
+    /// Answers `/me`, `/sessions`, `/logout` and `/logout-all` below `/api/v1/auth`.
+    pub own_sessions: Arc<OwnSessions>,
+    /// Answers `/api/v1/auth/identities`.
+    pub identities: Arc<Identities>,
+    /// Answers `POST /api/v1/auth/backchannel-logout/{provider}`.
+    pub provider_logout: Arc<ProviderLogout>,
+}
+
+/// What the routes use besides the use cases.
+pub struct HttpPorts {
+    /// The runtime on which use cases run; it MUST outlive the HTTP workers.
+    pub runtime: Handle,
+    /// The keys that `/.well-known/jwks.json` publishes.
+    pub public_keys: Arc<dyn PublicKeys>,
+    /// The session cookies: the same policy that the use cases write them by.
+    pub cookies: Arc<HttpCookiePolicy>,
+    /// Where answered requests are counted.
+    pub metrics: Arc<dyn HttpMetrics>,
+    /// The time of an answer, and how long it took.
+    pub clock: Arc<dyn Clock>,
+    /// The source of request ids.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+/// What the routes of the public listener share; made once.
+pub struct AppState {
+    use_cases: UseCases,
+    ports: HttpPorts,
+    origins: OriginPolicy,
+    logins: LoginCookies,
+    metadata: Metadata,
+    turns: Turns,
+    trusted_proxies: Vec<ipnet::IpNet>,
+    request_timeout: Duration,
+    max_header_bytes: usize,
+    max_in_flight: usize,
+    in_flight: AtomicUsize,
+    workers: usize,
+}
+
+impl AppState {
+    /// Puts the shared state together.
+    pub fn new(config: HttpConfig, use_cases: UseCases, ports: HttpPorts) -> Self {
+        Self {
+            use_cases,
+            ports,
+            logins: LoginCookies::new(&config.cookies),
+            metadata: Metadata::new(&config.issuer, &config.public_url),
+            origins: OriginPolicy::new(&config.public_url, config.allowed_origins),
+            turns: Turns::default(),
+            trusted_proxies: config.trusted_proxies,
+            request_timeout: config.request_timeout,
+            max_header_bytes: config.max_header_bytes,
+            max_in_flight: config.max_in_flight,
+            in_flight: AtomicUsize::new(0),
+            workers: config.workers,
+        }
+    }
+
+    /// Runs a use case. It is cancelled if the client goes away.
+    async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        runtime::run(&self.ports.runtime, work).await
+    }
+
+    /// Runs a use case to its end, even if the client goes away: for what must not stop half-way,
+    /// such as a sign-out by a page that is closed at once.
+    async fn run_to_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        runtime::run_to_end(&self.ports.runtime, work).await
+    }
+
+    /// Counts a request as in flight until the guard is dropped; `None` if there are too many.
+    fn enter(self: &Arc<Self>) -> Option<InFlight> {
+        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let guard = InFlight(Arc::clone(self));
+        (before < self.max_in_flight).then_some(guard)
+    }
+}
+
+/// One of the requests in flight; when dropped, it no longer counts.
+struct InFlight(Arc<AppState>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Adds the routes of the public listener.
+fn routes(config: &mut ServiceConfig) {
+    let auth = |path: &str| web::resource(format!("/api/v1/auth/{path}"));
+    config
+        .service(methods(auth("login").post(login::begin), "POST"))
+        .service(readable("/api/v1/auth/providers", login::providers))
+        .service(methods(auth("token").post(token::issue), "POST"))
+        .service(methods(auth("refresh").post(refresh::refresh), "POST"))
+        .service(methods(auth("logout").post(logout::log_out), "POST"))
+        .service(methods(auth("logout-all").post(logout::log_out_everywhere), "POST"))
+        .service(readable("/api/v1/auth/me", sessions::me))
+        .service(readable("/api/v1/auth/sessions", sessions::list))
+        .service(methods(
+            web::resource("/api/v1/auth/sessions/{sid}").delete(sessions::end),
+            "DELETE",
+        ))
+        .service(methods(
+            auth("identities").get(identities::list).head(identities::list).post(identities::link),
+            "GET, HEAD, POST",
+        ))
+        .service(methods(auth("identities/{id}").delete(identities::unlink), "DELETE"))
+        .service(methods(auth("backchannel-logout/{provider}").post(backchannel::log_out), "POST"))
+        .service(readable("/.well-known/jwks.json", jwks::show));
+    for path in metadata::ROUTES {
+        config.service(readable(path, metadata::show));
+    }
+    config.default_service(web::to(not_found));
+}
+
+/// A resource that answers GET and HEAD (RFC 9110 §9.3.2).
+fn readable<H, Args>(path: &str, handler: H) -> Resource
+where
+    H: Handler<Args> + Clone,
+    Args: FromRequest + 'static,
+    H::Output: Responder + 'static,
+{
+    methods(web::resource(path).get(handler.clone()).head(handler), "GET, HEAD")
+}
+
+async fn not_found() -> Result<HttpResponse, ApiError> {
+    Err(ApiError::new(ErrorKind::NOT_FOUND))
+}
+
+/// Refuses every other method of a resource, and names in `Allow` the ones it has.
+fn methods(resource: Resource, allow: &'static str) -> Resource {
+    resource.default_service(web::to(move || async move {
+        Err::<HttpResponse, _>(ApiError::method_not_allowed(allow))
+    }))
+}

@@ -1,0 +1,151 @@
+//! `POST /api/v1/auth/login` and `GET /api/v1/auth/providers`: where a login begins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::future::join_all;
+use garde::Validate;
+use mintgate_domain::RegisteredProvider;
+use serde::Serialize;
+
+use crate::AppState;
+use crate::body::read_json;
+use crate::envelope::LogFields;
+use crate::error::{ApiError, append_cookies};
+use crate::json::Object;
+use crate::sessions::uncached;
+use crate::sign_in::{note_broken_rules, visible};
+
+/// How long the list of providers waits for a provider that has to be asked where its logins begin.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+#[derive(Validate)]
+struct LoginBody {
+    #[garde(required, inner(length(bytes, min = 1, max = 64), custom(visible)))]
+    provider: Option<String>,
+    #[garde(inner(length(bytes, min = 1, max = 2048), custom(visible)))]
+    redirect_uri: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BegunBody<'a> {
+    authorization_url: &'a str,
+    state: &'a str,
+    /// Seconds.
+    expires_in: u64,
+}
+
+#[derive(Serialize)]
+struct ProvidersBody {
+    providers: Vec<ProviderBody>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProviderBody {
+    id: String,
+    display_name: String,
+    /// `null` as long as the provider does not say.
+    authorization_endpoint: Option<String>,
+    client_id: String,
+    scopes: Vec<String>,
+    redirect_uris: Vec<String>,
+    /// What an authorization request has to say besides.
+    authorization_params: BTreeMap<String, String>,
+}
+
+impl LoginBody {
+    fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let mut object = Object::of_request(body)?;
+        let mut errors = Vec::new();
+        let mut take = |name: &str| object.take_text(name, &mut errors);
+        let body = Self { provider: take("provider"), redirect_uri: take("redirectUri") };
+        note_broken_rules(&body, &mut errors);
+        if errors.is_empty() { Ok(body) } else { Err(ApiError::invalid(errors)) }
+    }
+}
+
+/// Begins a login: everything that protects it is made here, and kept in the browser.
+pub(crate) async fn begin(
+    request: HttpRequest,
+    state: Data<AppState>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    state.origins.guard(request.headers())?;
+    let body = read_json(&request, payload, state.request_timeout).await?;
+    let LoginBody { provider, redirect_uri } = LoginBody::parse(&body)?;
+    let provider = provider.unwrap_or_default();
+    let use_case = Arc::clone(&state.use_cases.begin_login);
+    let ttl = use_case.ttl;
+    let beginning = async move { use_case.begin(&provider, redirect_uri.as_deref()).await };
+    let begun = state.run(beginning).await?;
+    LogFields::update(&request, |fields| {
+        fields.provider = Some(begun.transaction.provider.clone());
+    });
+
+    let mut response = uncached(HttpResponse::Ok());
+    append_cookies(&mut response, &state.logins.make_room(request.headers()));
+    append_cookies(&mut response, &[state.logins.keep(&begun.transaction, ttl)]);
+    Ok(response.json(BegunBody {
+        authorization_url: &begun.authorization_url,
+        state: &begun.transaction.state(),
+        expires_in: ttl.as_secs(),
+    }))
+}
+
+/// What a login page needs to know of the providers; never a secret.
+pub(crate) async fn providers(state: Data<AppState>) -> HttpResponse {
+    let providers = state.use_cases.begin_login.providers();
+    let providers = join_all(providers.map(|provider| describe(&state, provider))).await;
+    uncached(HttpResponse::Ok()).json(ProvidersBody { providers })
+}
+
+/// A provider that is slow or down is listed all the same, and the others do not wait for it.
+async fn describe(state: &AppState, provider: &RegisteredProvider) -> ProviderBody {
+    // Goes on after the timeout, so that its result is there for the next request.
+    let asking = state.run_to_end(provider.authorization_endpoint());
+    let endpoint = tokio::time::timeout(LONGEST_WAIT, asking).await;
+    let policy = &provider.policy;
+    ProviderBody {
+        id: policy.id.to_string(),
+        display_name: policy.login.display_name.clone(),
+        authorization_endpoint: endpoint.ok().and_then(Result::ok).map(|endpoint| endpoint.url),
+        client_id: policy.login.client_id.clone(),
+        scopes: policy.login.scopes.clone(),
+        redirect_uris: policy.redirect_uris.clone(),
+        authorization_params: policy.login.parameters.iter().cloned().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_02_each_field_of_a_login_is_named_when_it_breaks_a_rule() {
+        let error = |body: &str| {
+            let error = LoginBody::parse(body.as_bytes()).err().expect("must be refused");
+            let [field] = error.fields() else { panic!("{:?}", error.fields()) };
+            (field.field.clone(), field.message.clone())
+        };
+        for (body, field, message) in [
+            ("{}", "provider", "is required"),
+            (r#"{"provider":null}"#, "provider", "is required"),
+            (r#"{"provider":7}"#, "provider", "must be a string"),
+            (r#"{"provider":""}"#, "provider", "must have at least 1 characters"),
+            (
+                r#"{"provider":"p","redirectUri":"a b"}"#,
+                "redirectUri",
+                "must be printable ASCII without spaces",
+            ),
+            (r#"{"provider":"p","redirectUri":[]}"#, "redirectUri", "must be a string"),
+        ] {
+            assert_eq!(error(body), (field.to_owned(), message.to_owned()), "{body}");
+        }
+        assert!(LoginBody::parse(br#"{"provider":"p","more":[1]}"#).is_ok());
+    }
+}

@@ -1,0 +1,133 @@
+//! `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`: what a verifier
+//! needs to set itself up from the issuer alone.
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use mintgate_domain::TokenHash;
+use serde::Serialize;
+use url::Url;
+
+use crate::error::{ApiError, ErrorKind};
+use crate::jwks::published_keys;
+use crate::{AppState, public_document};
+
+/// Where the document can be, whatever the issuer's path; [`show`] knows where it is.
+pub(crate) const ROUTES: [&str; 5] = [
+    "/.well-known/openid-configuration",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration/{path:.+}",
+    "/.well-known/oauth-authorization-server/{path:.+}",
+    "/{path:.+}/.well-known/openid-configuration",
+];
+
+/// OIDC Discovery 1.0 §3 and RFC 8414 §2, as far as it is true of us.
+///
+/// We are no authorization server: people sign in at their provider, and `/api/v1/auth/token` is no
+/// token endpoint of RFC 6749. So none is named.
+#[derive(Serialize)]
+struct Document<'a> {
+    issuer: &'a str,
+    jwks_uri: &'a str,
+    /// Required, though RFC 8414 §3.2 leaves out what has no elements.
+    response_types_supported: [&'a str; 0],
+    subject_types_supported: [&'a str; 1],
+    /// How access tokens are signed, those of former keys included; some verifiers accept no other
+    /// algorithm than these.
+    id_token_signing_alg_values_supported: &'a [&'a str],
+}
+
+/// What the document says for good, and where it is found.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    issuer: String,
+    jwks_uri: String,
+    paths: [String; 3],
+}
+
+impl Metadata {
+    pub(crate) fn new(issuer: &str, public_url: &Url) -> Self {
+        let origin = public_url.origin().ascii_serialization();
+        let jwks_uri = format!("{origin}/.well-known/jwks.json");
+        Self { issuer: issuer.to_owned(), jwks_uri, paths: paths(issuer) }
+    }
+
+    fn document(&self, algorithms: &[&str]) -> String {
+        let document = Document {
+            issuer: &self.issuer,
+            jwks_uri: &self.jwks_uri,
+            response_types_supported: [],
+            subject_types_supported: ["public"],
+            id_token_signing_alg_values_supported: algorithms,
+        };
+        // Texts and arrays of texts: there is nothing that could not be written as JSON.
+        serde_json::to_string(&document).unwrap_or_default()
+    }
+}
+
+/// A strong entity tag of this text.
+fn etag(json: &str) -> String {
+    let digest = TokenHash::of(json);
+    let tag = u128::from_be_bytes(std::array::from_fn(|i| digest.as_bytes()[i]));
+    format!("\"{tag:032x}\"")
+}
+
+/// An issuer with a path has its document below it (OIDC Discovery §4) or between host and path
+/// (RFC 8414 §3), there under either name (RFC 8414 §5).
+fn paths(issuer: &str) -> [String; 3] {
+    let url = Url::parse(issuer);
+    let path = url.as_ref().map_or("", |url| url.path().trim_end_matches('/'));
+    [
+        format!("{path}/.well-known/openid-configuration"),
+        format!("/.well-known/openid-configuration{path}"),
+        format!("/.well-known/oauth-authorization-server{path}"),
+    ]
+}
+
+/// The document, or 304 if the caller has it.
+pub(crate) async fn show(
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let metadata = &state.metadata;
+    if !metadata.paths.iter().any(|path| path == request.path()) {
+        return Err(ApiError::new(ErrorKind::NOT_FOUND));
+    }
+    let json = metadata.document(&published_keys(&state)?.algorithms);
+    Ok(public_document::answer(&request, &json, &etag(&json)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_says_where_the_keys_are_and_names_no_endpoint_we_do_not_have() {
+        let url = Url::parse("https://auth.example.com").unwrap();
+        let json = Metadata::new("https://id.example.com/", &url).document(&["ES256", "EdDSA"]);
+        assert_eq!(
+            json,
+            r#"{"issuer":"https://id.example.com/","jwks_uri":"https://auth.example.com/.well-known/jwks.json","response_types_supported":[],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["ES256","EdDSA"]}"#
+        );
+        assert_eq!(etag(&json).len(), 34);
+        assert_ne!(etag(&json), etag(""));
+    }
+
+    #[test]
+    fn an_issuer_with_a_path_has_its_document_where_the_standards_say() {
+        let root = [
+            "/.well-known/openid-configuration",
+            "/.well-known/openid-configuration",
+            "/.well-known/oauth-authorization-server",
+        ];
+        assert_eq!(paths("https://id.example.com"), root);
+        assert_eq!(paths("https://id.example.com/"), root);
+        assert_eq!(
+            paths("https://id.example.com/tenant/1/"),
+            [
+                "/tenant/1/.well-known/openid-configuration",
+                "/.well-known/openid-configuration/tenant/1",
+                "/.well-known/oauth-authorization-server/tenant/1",
+            ]
+        );
+    }
+}

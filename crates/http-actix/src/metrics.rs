@@ -1,0 +1,35 @@
+//! What the public listener counts.
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+
+/// Where answered requests are counted. An implementation MUST return at once.
+pub trait HttpMetrics: Send + Sync {
+    /// Counts one request of the public listener. `route` is a route's pattern, `method` one of a
+    /// fixed set, `status` the three digits of the answer's status, and `took` the time from the
+    /// request's head to its answer's.
+    fn http_request(&self, route: &str, method: &str, status: &str, took: Duration);
+}
+
+/// The method as a label: clients can send any word, so words that no route has become `other`.
+pub(crate) fn method_label(method: &Method) -> &str {
+    match *method {
+        Method::GET | Method::HEAD | Method::POST | Method::DELETE | Method::OPTIONS => {
+            method.as_str()
+        }
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_are_counted_under_a_fixed_set_of_labels() {
+        assert_eq!(method_label(&Method::POST), "POST");
+        assert_eq!(method_label(&Method::PUT), "other");
+        assert_eq!(method_label(&Method::from_bytes(b"BREW").unwrap()), "other");
+    }
+}

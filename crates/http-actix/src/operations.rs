@@ -1,0 +1,113 @@
+//! The operations listener: metrics, liveness and readiness. It is never on the public port.
+
+use std::sync::Arc;
+
+use actix_web::http::header;
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{HttpResponse, Responder};
+use async_trait::async_trait;
+use serde::Serialize;
+
+/// What the operations listener asks the process about.
+#[async_trait]
+pub trait Operations: Send + Sync {
+    /// Every series, in the Prometheus text format 0.0.4.
+    ///
+    /// # Errors
+    /// Why the series cannot be written.
+    fn metrics(&self) -> Result<String, String>;
+
+    /// Why the process should not be sent requests at present; `None` if it is ready for them.
+    async fn not_ready(&self) -> Option<String>;
+}
+
+/// Adds the routes of the operations listener, which answer from `operations`.
+pub(crate) fn operations_routes(operations: Arc<dyn Operations>, config: &mut ServiceConfig) {
+    config
+        .app_data(Data::from(operations))
+        .route("/metrics", web::get().to(metrics))
+        .route("/health/live", web::get().to(live))
+        .route("/health/ready", web::get().to(ready));
+}
+
+async fn metrics(operations: Data<dyn Operations>) -> HttpResponse {
+    match operations.metrics() {
+        Ok(text) => HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+            .body(text),
+        Err(error) => HttpResponse::InternalServerError().body(error),
+    }
+}
+
+async fn live() -> impl Responder {
+    HttpResponse::Ok().json(Health { status: "live", reason: None })
+}
+
+async fn ready(operations: Data<dyn Operations>) -> impl Responder {
+    let reason = operations.not_ready().await;
+    match reason {
+        None => HttpResponse::Ok().json(Health { status: "ready", reason }),
+        Some(_) => HttpResponse::ServiceUnavailable().json(Health { status: "not ready", reason }),
+    }
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::StatusCode;
+    use actix_web::{App, test};
+
+    use super::*;
+
+    struct Process {
+        not_ready: Option<&'static str>,
+    }
+
+    #[async_trait]
+    impl Operations for Process {
+        fn metrics(&self) -> Result<String, String> {
+            self.not_ready.map_or(Ok("up 1\n".to_owned()), |reason| Err(reason.to_owned()))
+        }
+
+        async fn not_ready(&self) -> Option<String> {
+            self.not_ready.map(str::to_owned)
+        }
+    }
+
+    async fn get(process: Process, path: &str) -> (StatusCode, String) {
+        let operations: Arc<dyn Operations> = Arc::new(process);
+        let app = App::new().configure(|config| operations_routes(operations, config));
+        let app = test::init_service(app).await;
+        let request = test::TestRequest::get().uri(path).to_request();
+        let answer = test::call_service(&app, request).await;
+        let status = answer.status();
+        let body = test::read_body(answer).await;
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[actix_web::test]
+    async fn a_process_that_is_ready_says_so() {
+        let process = || Process { not_ready: None };
+        let ready = (StatusCode::OK, r#"{"status":"ready"}"#.to_owned());
+        assert_eq!(get(process(), "/health/ready").await, ready);
+        let live = (StatusCode::OK, r#"{"status":"live"}"#.to_owned());
+        assert_eq!(get(process(), "/health/live").await, live);
+        assert_eq!(get(process(), "/metrics").await, (StatusCode::OK, "up 1\n".to_owned()));
+    }
+
+    #[actix_web::test]
+    async fn a_process_that_is_not_ready_is_live_and_says_why() {
+        let process = || Process { not_ready: Some("no store") };
+        let body = r#"{"status":"not ready","reason":"no store"}"#.to_owned();
+        let not_ready = (StatusCode::SERVICE_UNAVAILABLE, body);
+        assert_eq!(get(process(), "/health/ready").await, not_ready);
+        assert_eq!(get(process(), "/health/live").await.0, StatusCode::OK);
+        assert_eq!(get(process(), "/metrics").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

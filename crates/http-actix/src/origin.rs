@@ -1,0 +1,132 @@
+//! Which pages may call us: CORS and the CSRF rule, from one list of origins.
+
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderMap, HeaderValue};
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use url::Url;
+
+use crate::error::{ApiError, ErrorKind};
+
+const ALLOWED_METHODS: &str = "GET, POST, DELETE";
+const ALLOWED_HEADERS: &str =
+    "Content-Type, Authorization, Idempotency-Key, X-Request-Id, traceparent";
+const EXPOSED_HEADERS: &str = "X-Request-Id, Retry-After, WWW-Authenticate";
+const PREFLIGHT_MAX_AGE_SECS: &str = "600";
+
+/// Our own origin and the configured ones, compared byte for byte.
+#[derive(Debug)]
+pub(crate) struct OriginPolicy {
+    own: String,
+    allowed: Vec<String>,
+}
+
+impl OriginPolicy {
+    pub(crate) fn new(public_url: &Url, allowed: Vec<String>) -> Self {
+        Self { own: public_url.origin().ascii_serialization(), allowed }
+    }
+
+    fn is_trusted(&self, origin: &HeaderValue) -> bool {
+        origin == self.own.as_str() || self.is_allowed(origin)
+    }
+
+    fn is_allowed(&self, origin: &HeaderValue) -> bool {
+        self.allowed.iter().any(|allowed| origin == allowed.as_str())
+    }
+
+    /// Whether this is a preflight (Fetch standard, "CORS-preflight fetch").
+    pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+        method == Method::OPTIONS
+            && headers.contains_key(header::ORIGIN)
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    }
+
+    /// The answer to a preflight; the permission itself is [`permit`](Self::permit)'s.
+    pub(crate) fn preflight(&self, headers: &HeaderMap) -> HttpResponse {
+        let mut response = HttpResponseBuilder::new(StatusCode::NO_CONTENT);
+        if headers.get(header::ORIGIN).is_some_and(|origin| self.is_allowed(origin)) {
+            response
+                .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS))
+                .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS))
+                .insert_header((header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE_SECS));
+        }
+        response.finish()
+    }
+
+    /// Lets the page read the answer if its origin is allowed; `Vary` in any case.
+    pub(crate) fn permit(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
+        answer.append(header::VARY, HeaderValue::from_static("Origin"));
+        if let Some(origin) = origin.filter(|origin| self.is_allowed(origin)) {
+            answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            answer
+                .insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            answer.insert(
+                header::ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static(EXPOSED_HEADERS),
+            );
+        }
+    }
+
+    /// Refuses a state-changing request that a page of a foreign origin makes. Applies to
+    /// signing in as well: a foreign page must not be able to sign its visitor in (login CSRF).
+    ///
+    /// # Errors
+    /// `CSRF_REJECTED`
+    pub(crate) fn guard(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let refuse =
+            |detail: &str| Err(ApiError::new(ErrorKind::CSRF_REJECTED).with_detail(detail));
+        let mut origins = headers.get_all(header::ORIGIN);
+        match (origins.next(), origins.next()) {
+            (Some(origin), None) if self.is_trusted(origin) => Ok(()),
+            (Some(_), _) => refuse("the Origin is neither our own nor in cors.allowed_origins"),
+            (None, _) => match headers.get("sec-fetch-site") {
+                Some(site) if site == "cross-site" => refuse("Sec-Fetch-Site is cross-site"),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn policy() -> OriginPolicy {
+        let own = Url::parse("https://auth.example.com").unwrap();
+        OriginPolicy::new(&own, vec!["https://app.example.com".to_owned()])
+    }
+
+    fn passes(headers: &[(&'static str, &'static str)]) -> bool {
+        let mut request = TestRequest::post();
+        for header in headers {
+            request = request.append_header(*header);
+        }
+        policy().guard(request.to_http_request().headers()).is_ok()
+    }
+
+    #[test]
+    fn case_47_only_own_and_allowed_origins_change_state() {
+        assert!(passes(&[]));
+        assert!(passes(&[("origin", "https://auth.example.com")]));
+        assert!(passes(&[("origin", "https://app.example.com"), ("sec-fetch-site", "cross-site")]));
+        assert!(passes(&[("sec-fetch-site", "same-site")]));
+        for origin in [
+            "null",
+            "https://evil.test",
+            "https://app.example.com.evil.test",
+            "https://evil-app.example.com",
+            "http://app.example.com",
+            "https://app.example.com:8443",
+            "https://APP.example.com",
+            "https://app.example.com/",
+            "",
+        ] {
+            assert!(!passes(&[("origin", origin)]), "{origin}");
+        }
+        assert!(!passes(&[("sec-fetch-site", "cross-site")]));
+        let both = [("origin", "https://app.example.com"), ("origin", "https://evil.test")];
+        assert!(!passes(&both));
+    }
+}

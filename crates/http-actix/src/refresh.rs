@@ -1,0 +1,73 @@
+//! `POST /api/v1/auth/refresh`: a refresh token in, its successor and a new access token out.
+
+use std::sync::Arc;
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use mintgate_domain::{AuthError, PresentedToken, TokenDelivery};
+
+use crate::credential::{guard_cookies, refresh_token_in_body};
+use crate::envelope::LogFields;
+use crate::error::{ApiError, ErrorKind};
+use crate::{AppState, issued};
+
+/// Refreshes a session. The token comes in the body or else in its cookie, and its successor goes
+/// the same way. No refusal of a token clears a cookie: a request that lost a race would wipe the
+/// cookies of the one that won it.
+pub(crate) async fn refresh(
+    request: HttpRequest,
+    state: Data<AppState>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let in_body = refresh_token_in_body(&request, payload, state.request_timeout).await;
+    guard_cookies(&request, &state, matches!(in_body, Ok(Some(_))))?;
+    let (token, delivery) = match in_body? {
+        Some(token) => (token, TokenDelivery::Body),
+        None => match state.ports.cookies.refresh_token(request.headers()) {
+            Some(token) => (token, TokenDelivery::Cookie),
+            None => {
+                return Err(ApiError::new(ErrorKind::INVALID_REFRESH_TOKEN)
+                    .with_detail("no refresh token was shown"));
+            }
+        },
+    };
+
+    let token = Arc::new(token);
+    let (refresh, shown) = (Arc::clone(&state.use_cases.refresh_session), Arc::clone(&token));
+    let refreshing = async move { refresh.refresh(&shown, delivery).await };
+    // To its end: a provider that is asked again may issue a new refresh token and revoke the old
+    // one, so the new one must be stored.
+    match state.run_to_end(refreshing).await {
+        Ok(tokens) => {
+            LogFields::update(&request, |fields| fields.of_tokens(&tokens));
+            Ok(issued::answer("Tokens refreshed successfully.", &tokens))
+        }
+        Err(error) => {
+            log_whose(&request, &state, &token, &error).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Adds the user and the session of a refused token to the log line, if the token is one of ours.
+async fn log_whose(
+    request: &HttpRequest,
+    state: &AppState,
+    token: &PresentedToken,
+    error: &AuthError,
+) {
+    let is_genuine = matches!(
+        error,
+        AuthError::RefreshTokenExpired
+            | AuthError::RefreshTokenReused
+            | AuthError::RefreshTokenAhead
+            | AuthError::SessionRevoked(_)
+            | AuthError::AccessDenied(_)
+    );
+    if is_genuine && let Some(holder) = state.use_cases.refresh_session.holder(token).await {
+        LogFields::update(request, |fields| {
+            fields.user = Some(holder.subject);
+            fields.session = Some(holder.session);
+        });
+    }
+}

@@ -1,0 +1,169 @@
+//! `/api/v1/auth/me` and `/api/v1/auth/sessions`: what callers see, and end, of their own.
+
+use std::sync::Arc;
+
+use actix_web::http::header;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use mintgate_domain::AuthError;
+use mintgate_domain::model::{Role, Session, SessionId, Timestamp};
+use mintgate_domain::ports::CookiePolicy as _;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::AppState;
+use crate::credential::access_token;
+use crate::envelope::LogFields;
+use crate::error::{ApiError, append_cookies, rfc3339_seconds};
+
+#[derive(Serialize)]
+struct MeBody<'a> {
+    sub: String,
+    roles: Vec<&'a str>,
+    sid: String,
+    provider: &'a str,
+    /// A NumericDate (RFC 7519 §2).
+    exp: i64,
+}
+
+#[derive(Serialize)]
+struct SessionsBody<'a> {
+    sessions: Vec<SessionBody<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionBody<'a> {
+    sid: String,
+    created_at: Option<String>,
+    last_used_at: Option<String>,
+    /// The idle limit, or the absolute one if that comes first.
+    expires_at: Option<String>,
+    provider: &'a str,
+    user_agent: Option<&'a str>,
+    ip: Option<&'a str>,
+    current: bool,
+}
+
+impl<'a> SessionBody<'a> {
+    fn new(session: &'a Session, current: SessionId) -> Self {
+        Self {
+            sid: session.id.to_string(),
+            created_at: date(session.created_at),
+            last_used_at: date(session.last_used_at),
+            expires_at: date(session.refresh.expires_at),
+            provider: session.provider.as_str(),
+            user_agent: session.client.user_agent.as_deref(),
+            ip: session.client.ip_prefix.as_deref(),
+            current: session.id == current,
+        }
+    }
+}
+
+fn date(at: Timestamp) -> Option<String> {
+    at.to_datetime().map(rfc3339_seconds)
+}
+
+/// What the caller's access token says: a page cannot read it out of an HttpOnly cookie.
+pub(crate) async fn me(
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let token = access_token(&request, &state, false)?;
+    let own = Arc::clone(&state.use_cases.own_sessions);
+    let asking = async move { own.caller(&token).await };
+    let caller = state.run(asking).await.map_err(refused_caller)?;
+    LogFields::update(&request, |fields| fields.of_caller(&caller));
+    Ok(uncached(HttpResponse::Ok()).json(MeBody {
+        sub: caller.subject.to_string(),
+        roles: caller.roles.iter().map(Role::as_str).collect(),
+        sid: caller.session.to_string(),
+        provider: caller.provider.as_str(),
+        exp: caller.expires_at.as_unix(),
+    }))
+}
+
+/// The caller's live sessions, the last used first.
+pub(crate) async fn list(
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let token = access_token(&request, &state, false)?;
+    let own = Arc::clone(&state.use_cases.own_sessions);
+    let asking = async move { own.list(&token).await };
+    let asked = state.run(asking).await;
+    let (caller, sessions) = asked.map_err(refused_caller)?;
+    LogFields::update(&request, |fields| fields.of_caller(&caller));
+    let sessions = sessions.iter().map(|each| SessionBody::new(each, caller.session)).collect();
+    Ok(uncached(HttpResponse::Ok()).json(SessionsBody { sessions }))
+}
+
+/// Ends one of the caller's sessions; the cookies go with the current one.
+pub(crate) async fn end(
+    request: HttpRequest,
+    state: Data<AppState>,
+    sid: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let token = access_token(&request, &state, true)?;
+    let sid = session_id(&sid);
+    let own = Arc::clone(&state.use_cases.own_sessions);
+    let ending = async move {
+        match sid {
+            Some(sid) => own.end(&token, sid).await,
+            // Strangers are not told apart from ids that cannot be.
+            None => own.caller(&token).await.and(Err(AuthError::NoSuchSession)),
+        }
+    };
+    let ending = state.run_to_end(ending).await;
+    let caller = ending.map_err(refused_caller)?;
+    LogFields::update(&request, |fields| fields.of_caller(&caller));
+    let mut response = uncached(HttpResponse::NoContent());
+    if sid == Some(caller.session) {
+        append_cookies(&mut response, &state.ports.cookies.clearing_cookies());
+    }
+    Ok(response.finish())
+}
+
+/// A refusal of a caller who showed an access token.
+pub(crate) fn refused_caller(error: AuthError) -> ApiError {
+    match error {
+        error @ AuthError::SessionRevoked(_) => ApiError::from(error).about_access_token(),
+        error => error.into(),
+    }
+}
+
+/// A session id as `sid` has it: hyphenated; of either case (RFC 9562 §4).
+fn session_id(text: &str) -> Option<SessionId> {
+    let uuid = Uuid::try_parse(text).ok().filter(|_| text.len() == 36)?;
+    Some(SessionId::from_uuid(uuid))
+}
+
+/// An answer that nobody may keep.
+pub(crate) fn uncached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_is_a_hyphenated_uuid() {
+        let canonical = "0192f0c1-2b3c-7def-8abc-0123456789ab";
+        let id = session_id(canonical).unwrap();
+        assert_eq!(id.to_string(), canonical);
+        assert_eq!(session_id(&canonical.to_uppercase()), Some(id));
+        for other in [
+            "",
+            "me",
+            "0192f0c12b3c7def8abc0123456789ab",
+            "{0192f0c1-2b3c-7def-8abc-0123456789ab}",
+            "urn:uuid:0192f0c1-2b3c-7def-8abc-0123456789ab",
+            "0192f0c1-2b3c-7def-8abc-0123456789ag",
+            "' OR 1=1 --",
+        ] {
+            assert_eq!(session_id(other), None, "{other}");
+        }
+    }
+}

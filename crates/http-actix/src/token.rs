@@ -1,0 +1,61 @@
+//! `POST /api/v1/auth/token`: a code or an ID token in, a session out.
+
+use std::sync::Arc;
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use mintgate_domain::TokenRequest;
+
+use crate::body::read_json;
+use crate::client::client_info;
+use crate::envelope::LogFields;
+use crate::error::ApiError;
+use crate::sign_in::SignInBody;
+use crate::{AppState, envelope, idempotency, issued};
+
+/// Issues tokens for a sign-in. The login that it finishes, if it was begun here, is over with it.
+pub(crate) async fn issue(
+    request: HttpRequest,
+    state: Data<AppState>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    state.origins.guard(request.headers())?;
+    envelope::refuse_duplicate_cookies(&request, &state)?;
+    let body = read_json(&request, payload, state.request_timeout).await?;
+    let idempotency = idempotency::key(request.headers(), &body)?;
+    let body = SignInBody::parse(&body)?;
+    let delivery = body.delivery();
+    let sign_in = body.into_sign_in(state.logins.begun(request.headers()))?;
+    let finished_login = state.logins.finished_by(&sign_in);
+    let client = client_info(&request, &state.trusted_proxies);
+    let sign_in = TokenRequest { sign_in, delivery, client, idempotency };
+
+    let known = state.use_cases.issue_tokens.provider_id(&sign_in);
+    LogFields::update(&request, |fields| fields.provider = known);
+    let issue = Arc::clone(&state.use_cases.issue_tokens);
+    let issued = match idempotency {
+        None => {
+            let issuing = async move { issue.issue(sign_in).await };
+            state.run(issuing).await
+        }
+        Some(asked) => {
+            let turn = state.turns.wait(asked.key, state.request_timeout).await?;
+            // To its end, so that a client that went away gets the same session when it repeats this.
+            let issuing = async move {
+                let issued = issue.issue(sign_in).await;
+                drop(turn);
+                issued
+            };
+            state.run_to_end(issuing).await
+        }
+    };
+    let tokens = match issued {
+        Ok(tokens) => tokens,
+        Err(error) => return Err(finished_login.clear_if_final(error.into())),
+    };
+    LogFields::update(&request, |fields| fields.of_tokens(&tokens));
+    let answer = issued::answer("Tokens generated successfully.", &tokens);
+    // With an Idempotency-Key the client may repeat the request, so its login cookie must stay; the
+    // login is accepted only once all the same.
+    Ok(if idempotency.is_some() { answer } else { finished_login.clear_with(answer) })
+}

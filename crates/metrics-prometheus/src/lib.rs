@@ -1,0 +1,316 @@
+//! The Metrics port on Prometheus, and the series about HTTP requests.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use mintgate_domain::model::{KeyId, ProviderId, RevokeReason};
+use mintgate_domain::ports::{
+    CircuitState, Metrics, Phase, PoolState, ProviderEndpoint, RecheckResult, RefreshResult,
+    StoreOperation,
+};
+use prometheus::core::Collector;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Histogram bounds in seconds: from the time one signature takes to the time after which a call to
+/// a provider is given up.
+const SECONDS_BUCKETS: &[f64] = &[
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// All series of this process, in a registry of their own.
+pub struct PrometheusMetrics {
+    registry: Registry,
+    token_generation: IntCounterVec,
+    token_generation_duration: HistogramVec,
+    refresh: IntCounterVec,
+    refresh_duration: HistogramVec,
+    sessions_revoked: IntCounterVec,
+    provider_requests: IntCounterVec,
+    provider_request_duration: HistogramVec,
+    jwks_refresh: IntCounterVec,
+    provider_circuit: IntGaugeVec,
+    provider_rechecks: IntCounterVec,
+    store_query_duration: HistogramVec,
+    store_pool_connections: IntGaugeVec,
+    signing_key_age: IntGaugeVec,
+    /// Held while `render` resets the series of the signing keys and reads them back.
+    rendering: Mutex<()>,
+    http_requests: IntCounterVec,
+    http_request_duration: HistogramVec,
+}
+
+impl PrometheusMetrics {
+    /// Registers every series. `version` and `revision` (the commit this was built from) become the
+    /// labels of `mintgate_build_info`.
+    ///
+    /// # Errors
+    /// If two series have the same name.
+    pub fn new(version: &str, revision: &str) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let counter = |name, help, labels: &[&str]| {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+        };
+        let seconds = |name, help, labels: &[&str]| {
+            let opts = HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
+            register(&registry, HistogramVec::new(opts, labels)?)
+        };
+        let gauge = |name, help, labels: &[&str]| {
+            register(&registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+        };
+        let metrics = Self {
+            token_generation: counter(
+                "mintgate_token_generation_total",
+                "Requests for tokens, by provider and outcome.",
+                &["provider", "outcome"],
+            )?,
+            token_generation_duration: seconds(
+                "mintgate_token_generation_duration_seconds",
+                "Time to issue tokens, by provider and phase.",
+                &["provider", "phase"],
+            )?,
+            refresh: counter("mintgate_refresh_total", "Refreshes, by outcome.", &["outcome"])?,
+            refresh_duration: seconds(
+                "mintgate_refresh_duration_seconds",
+                "Time a refresh took.",
+                &[],
+            )?,
+            sessions_revoked: counter(
+                "mintgate_sessions_revoked_total",
+                "Sessions that ended, by reason.",
+                &["reason"],
+            )?,
+            provider_requests: counter(
+                "mintgate_provider_requests_total",
+                "Requests made to identity providers.",
+                &["provider", "endpoint", "outcome"],
+            )?,
+            provider_request_duration: seconds(
+                "mintgate_provider_request_duration_seconds",
+                "Time identity providers took to answer.",
+                &["provider", "endpoint"],
+            )?,
+            jwks_refresh: counter(
+                "mintgate_jwks_refresh_total",
+                "Fetches of a provider's JWKS.",
+                &["provider", "outcome"],
+            )?,
+            provider_circuit: gauge(
+                "mintgate_provider_circuit_state",
+                "What a provider's circuit breaker lets through: 0 everything, 1 one call to try, \
+                 2 nothing.",
+                &["provider"],
+            )?,
+            provider_rechecks: counter(
+                "mintgate_provider_rechecks_total",
+                "Times a provider was to be asked again about somebody.",
+                &["provider", "outcome"],
+            )?,
+            store_query_duration: seconds(
+                "mintgate_store_query_duration_seconds",
+                "Time store operations took.",
+                &["operation"],
+            )?,
+            store_pool_connections: gauge(
+                "mintgate_store_pool_connections",
+                "Connections to the store.",
+                &["state"],
+            )?,
+            signing_key_age: gauge(
+                "mintgate_signing_key_age_seconds",
+                "Time since a signing key was made; one series for each key there is.",
+                &["kid"],
+            )?,
+            rendering: Mutex::default(),
+            http_requests: counter(
+                "mintgate_http_requests_total",
+                "HTTP requests answered on the public listener.",
+                &["route", "method", "status"],
+            )?,
+            http_request_duration: seconds(
+                "mintgate_http_request_duration_seconds",
+                "Time HTTP requests took.",
+                &["route", "method"],
+            )?,
+            registry: registry.clone(),
+        };
+        gauge("mintgate_build_info", "What is running.", &["version", "revision"])?
+            .with_label_values(&[version, revision])
+            .set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(metrics)
+    }
+
+    /// Counts a request that the public listener answered with the HTTP status `status` after
+    /// `took`. The caller MUST take `route` and `method` from small fixed sets.
+    pub fn http_request(&self, route: &str, method: &str, status: &str, took: Duration) {
+        self.http_requests.with_label_values(&[route, method, status]).inc();
+        self.http_request_duration.with_label_values(&[route, method]).observe(took.as_secs_f64());
+    }
+
+    /// Writes all series in the Prometheus text format 0.0.4, among them the store's connections
+    /// `pool` and the age of each signing key in `keys`.
+    ///
+    /// # Errors
+    /// If a series cannot be written as text.
+    pub fn render(
+        &self,
+        pool: PoolState,
+        keys: &[(KeyId, Duration)],
+    ) -> prometheus::Result<String> {
+        let _rendering = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.signing_key_age.reset();
+        for (id, age) in keys {
+            let seconds = age.as_secs().try_into().unwrap_or(i64::MAX);
+            self.signing_key_age.with_label_values(&[id.as_str()]).set(seconds);
+        }
+        let connections = |state| self.store_pool_connections.with_label_values(&[state]);
+        connections("idle").set(pool.idle.into());
+        connections("in_use").set(pool.in_use.into());
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    series: C,
+) -> prometheus::Result<C> {
+    registry.register(Box::new(series.clone()))?;
+    Ok(series)
+}
+
+impl Metrics for PrometheusMetrics {
+    fn token_generation(&self, provider: Option<&ProviderId>, outcome: &'static str) {
+        let provider = provider.map_or("unknown", ProviderId::as_str);
+        let outcome = outcome.to_ascii_lowercase();
+        self.token_generation.with_label_values(&[provider, &outcome]).inc();
+    }
+
+    fn token_generation_phase(&self, provider: &ProviderId, phase: Phase, took: Duration) {
+        let phase = match phase {
+            Phase::Exchange => "exchange",
+            Phase::Verify => "verify",
+            Phase::Sign => "sign",
+            Phase::Store => "store",
+            Phase::Total => "total",
+        };
+        self.token_generation_duration
+            .with_label_values(&[provider.as_str(), phase])
+            .observe(took.as_secs_f64());
+    }
+
+    fn refresh(&self, result: RefreshResult, took: Duration) {
+        self.refresh.with_label_values(&[result.name()]).inc();
+        self.refresh_duration.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+    }
+
+    fn sessions_revoked(&self, reason: RevokeReason, count: u64) {
+        self.sessions_revoked.with_label_values(&[reason.name()]).inc_by(count);
+    }
+
+    fn provider_request(
+        &self,
+        provider: &ProviderId,
+        endpoint: ProviderEndpoint,
+        outcome: &'static str,
+        took: Duration,
+    ) {
+        let endpoint = match endpoint {
+            ProviderEndpoint::Discovery => "discovery",
+            ProviderEndpoint::Jwks => "jwks",
+            ProviderEndpoint::Token => "token",
+            ProviderEndpoint::Userinfo => "userinfo",
+        };
+        self.provider_requests.with_label_values(&[provider.as_str(), endpoint, outcome]).inc();
+        self.provider_request_duration
+            .with_label_values(&[provider.as_str(), endpoint])
+            .observe(took.as_secs_f64());
+    }
+
+    fn jwks_refresh(&self, provider: &ProviderId, outcome: &'static str) {
+        self.jwks_refresh.with_label_values(&[provider.as_str(), outcome]).inc();
+    }
+
+    fn provider_recheck(&self, provider: &ProviderId, result: RecheckResult) {
+        self.provider_rechecks.with_label_values(&[provider.as_str(), result.name()]).inc();
+    }
+
+    fn provider_circuit(&self, provider: &ProviderId, state: CircuitState) {
+        let state = match state {
+            CircuitState::Closed => 0,
+            CircuitState::HalfOpen => 1,
+            CircuitState::Open => 2,
+        };
+        self.provider_circuit.with_label_values(&[provider.as_str()]).set(state);
+    }
+
+    fn store_query(&self, operation: StoreOperation, took: Duration) {
+        self.store_query_duration
+            .with_label_values(&[operation.name()])
+            .observe(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_have_the_documented_names_and_labels() {
+        let metrics = PrometheusMetrics::new("1.2.3", "abc").unwrap();
+        metrics.token_generation(Some(&ProviderId::new("corp")), "INVALID_AUTH_CODE");
+        metrics.token_generation(None, "UNKNOWN_PROVIDER");
+        metrics.token_generation_phase(&ProviderId::new("corp"), Phase::Sign, Duration::ZERO);
+        metrics.http_request("unmatched", "other", "404", Duration::ZERO);
+        metrics.refresh(RefreshResult::Rotated, Duration::from_millis(3));
+        metrics.refresh(RefreshResult::Reused, Duration::from_millis(3));
+        metrics.sessions_revoked(RevokeReason::ExpiredIdle, 7);
+        metrics.sessions_revoked(RevokeReason::ProviderLogout, 2);
+        metrics.sessions_revoked(RevokeReason::ProviderRefused, 1);
+        metrics.store_query(StoreOperation::Upstream, Duration::ZERO);
+        metrics.store_query(StoreOperation::LinkIdentity, Duration::ZERO);
+        metrics.provider_circuit(&ProviderId::new("corp"), CircuitState::Open);
+        metrics.provider_recheck(&ProviderId::new("corp"), RecheckResult::Impossible);
+        let keys = [(KeyId::new("kid-1"), Duration::from_mins(2))];
+        let text = metrics.render(PoolState { idle: 3, in_use: 1 }, &keys).unwrap();
+        for line in [
+            r#"mintgate_token_generation_total{outcome="invalid_auth_code",provider="corp"} 1"#,
+            r#"mintgate_token_generation_total{outcome="unknown_provider",provider="unknown"} 1"#,
+            r#"mintgate_token_generation_duration_seconds_count{phase="sign",provider="corp"} 1"#,
+            r#"mintgate_http_requests_total{method="other",route="unmatched",status="404"} 1"#,
+            r#"mintgate_refresh_total{outcome="rotated"} 1"#,
+            r#"mintgate_refresh_total{outcome="reused"} 1"#,
+            "mintgate_refresh_duration_seconds_count 2",
+            r#"mintgate_refresh_duration_seconds_bucket{le="0.0025"} 0"#,
+            r#"mintgate_refresh_duration_seconds_bucket{le="0.005"} 2"#,
+            r#"mintgate_sessions_revoked_total{reason="expired_idle"} 7"#,
+            r#"mintgate_sessions_revoked_total{reason="provider_logout"} 2"#,
+            r#"mintgate_sessions_revoked_total{reason="provider_refused"} 1"#,
+            r#"mintgate_store_query_duration_seconds_count{operation="upstream"} 1"#,
+            r#"mintgate_store_query_duration_seconds_count{operation="link_identity"} 1"#,
+            r#"mintgate_signing_key_age_seconds{kid="kid-1"} 120"#,
+            r#"mintgate_provider_circuit_state{provider="corp"} 2"#,
+            r#"mintgate_provider_rechecks_total{outcome="impossible",provider="corp"} 1"#,
+            r#"mintgate_store_pool_connections{state="idle"} 3"#,
+            r#"mintgate_build_info{revision="abc",version="1.2.3"} 1"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_removed_key_no_longer_has_a_series() {
+        let metrics = PrometheusMetrics::new("", "").unwrap();
+        let pool = PoolState { idle: 0, in_use: 0 };
+        let age = |id| (KeyId::new(id), Duration::from_secs(1));
+        let series = |keys: &[_]| {
+            let text = metrics.render(pool, keys).unwrap();
+            let of_keys = |line: &&str| line.starts_with("mintgate_signing_key_age_seconds{");
+            text.lines().filter(of_keys).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(series(&[age("old"), age("new")]).len(), 2);
+        assert_eq!(series(&[age("new")]), [r#"mintgate_signing_key_age_seconds{kid="new"} 1"#]);
+    }
+}

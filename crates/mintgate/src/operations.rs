@@ -1,0 +1,150 @@
+//! What the operations listener tells: all metrics, and whether the service is ready.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mintgate_domain::model::{KeyId, Timestamp};
+use mintgate_domain::ports::{Clock, StoreHealth};
+use mintgate_http_actix::Operations;
+use mintgate_metrics_prometheus::PrometheusMetrics;
+use mintgate_signer_jose::KeyRing;
+
+use crate::keys::KeyRingStatus;
+
+/// The parts of the running service that an operator looks at.
+pub(crate) struct ServiceOperations {
+    pub(crate) store: Arc<dyn StoreHealth>,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) key_status: Arc<KeyRingStatus>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<PrometheusMetrics>,
+    /// Set when the process has been asked to stop.
+    pub(crate) draining: Arc<AtomicBool>,
+}
+
+impl ServiceOperations {
+    /// Every signing key with the time since it was made.
+    fn key_ages(&self) -> Vec<(KeyId, Duration)> {
+        let now = Timestamp::from(self.clock.now()).as_unix();
+        let age = |made: Timestamp| now.saturating_sub(made.as_unix()).try_into();
+        let keys = self.keys.keys().into_iter();
+        keys.map(|key| (key.id, Duration::from_secs(age(key.created_at).unwrap_or_default())))
+            .collect()
+    }
+}
+
+#[async_trait]
+impl Operations for ServiceOperations {
+    fn metrics(&self) -> Result<String, String> {
+        let text = self.metrics.render(self.store.pool_state(), &self.key_ages());
+        text.map_err(|error| error.to_string())
+    }
+
+    /// The service is ready if it has not been asked to stop, the store answers with a current
+    /// schema, and the signing keys are loaded. A provider that is down does not count: refreshes
+    /// work without it.
+    async fn not_ready(&self) -> Option<String> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Some("the process is shutting down".to_owned());
+        }
+        if let Err(error) = self.store.check().await {
+            return Some(error.to_string());
+        }
+        if self.keys.is_loaded() {
+            return None;
+        }
+        let why = self.key_status.failure();
+        let why = why.as_deref().unwrap_or("this takes a moment at the start");
+        Some(format!("the signing keys are not loaded: {why}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mintgate_domain::model::KeyUse;
+    use mintgate_testkit::ManualClock;
+
+    use super::*;
+    use crate::keys;
+    use crate::keys::tests::TestKeys;
+    use crate::store::Store;
+
+    struct Started {
+        keys: TestKeys,
+        store: Store,
+        clock: Arc<ManualClock>,
+        operations: ServiceOperations,
+    }
+
+    impl Started {
+        /// A service that has started with these keys.
+        async fn with(keys: TestKeys) -> Self {
+            let settings = keys.settings("");
+            let store = TestKeys::store_of(&settings);
+            let clock = Arc::new(ManualClock::default());
+            let ring = keys::open(&settings, &store, clock.clone()).unwrap();
+            let key_status = Arc::new(KeyRingStatus::default());
+            keys::start(&settings, &ring, &*store.housekeeping, &key_status).await.unwrap();
+            let operations = ServiceOperations {
+                store: store.health.clone(),
+                keys: ring,
+                key_status,
+                clock: clock.clone(),
+                metrics: Arc::new(PrometheusMetrics::new("", "").unwrap()),
+                draining: Arc::default(),
+            };
+            Self { keys, store, clock, operations }
+        }
+
+        /// The ages that the metrics show, by `kid`.
+        fn key_ages(&self) -> Vec<(String, String)> {
+            let text = self.operations.metrics().unwrap();
+            let series = text.lines().filter_map(|line| {
+                let rest = line.strip_prefix("mintgate_signing_key_age_seconds{kid=\"")?;
+                let (kid, age) = rest.split_once("\"} ")?;
+                Some((kid.to_owned(), age.to_owned()))
+            });
+            series.collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn ready_needs_a_current_schema_and_keys_and_says_what_is_missing() {
+        let started = Started::with(TestKeys::in_store_without_schema()).await;
+        let operations = &started.operations;
+        let reason = operations.not_ready().await.unwrap();
+        assert!(reason.contains("mintgate migrate"), "{reason}");
+        assert_eq!(started.key_ages(), []);
+
+        started.store.migrations.migrate().await.unwrap();
+        let reason = operations.not_ready().await.unwrap();
+        assert!(reason.contains("the signing keys are not loaded: "), "{reason}");
+
+        operations.keys.maintain(&*started.store.housekeeping).await.unwrap();
+        assert_eq!(operations.not_ready().await, None);
+
+        operations.draining.store(true, Ordering::Relaxed);
+        let reason = operations.not_ready().await.unwrap();
+        assert!(reason.contains("shutting down"), "{reason}");
+    }
+
+    #[tokio::test]
+    async fn the_metrics_show_the_age_of_each_key_until_it_is_removed() {
+        let started = Started::with(TestKeys::in_store().await).await;
+        started.clock.advance(Duration::from_mins(5));
+        let mut ages = started.key_ages();
+        assert_eq!(ages.len(), 4);
+        assert!(ages.iter().all(|(_, age)| age == "300"), "{ages:?}");
+
+        let keys = started.operations.keys.keys();
+        let retired = keys.iter().find(|key| key.key_use == KeyUse::Access).unwrap();
+        started.operations.keys.retire(&retired.id).await.unwrap();
+        ages = started.key_ages();
+        assert_eq!(ages.len(), 4);
+        assert!(ages.iter().all(|(kid, _)| kid != retired.id.as_str()), "{ages:?}");
+        assert_eq!(ages.iter().filter(|(_, age)| age == "0").count(), 1);
+        assert!(!started.keys.directory().exists());
+    }
+}

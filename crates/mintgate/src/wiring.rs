@@ -1,0 +1,236 @@
+//! The composition root: builds the use cases and the HTTP adapter's needs from the settings and the
+//! adapters.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use mintgate_domain::ports::{Clock, Metrics};
+use mintgate_domain::{
+    BeginLogin, Identities, IssueTokens, IssueTokensConfig, IssueTokensPorts, OwnSessions,
+    ProviderLogout, Recheck, RefreshConfig, RefreshPorts, RefreshSession, RoleDecider, RoleLookup,
+    RolePolicy, SignIn,
+};
+use mintgate_http_actix::{
+    AppState, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts, SameSite,
+    UseCases,
+};
+use mintgate_metrics_prometheus::PrometheusMetrics;
+use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
+use mintgate_signer_jose::{JoseTokens, KeyRing, TokensConfig};
+use tokio::runtime::Handle;
+
+use crate::keys::{self, KeyRingStatus};
+use crate::operations::ServiceOperations;
+use crate::providers::providers;
+use crate::settings::{self, Settings};
+use crate::store::Store;
+use crate::system::OsEntropy;
+
+/// The adapters that several parts of the service share.
+pub(crate) struct Adapters {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<PrometheusMetrics>,
+    pub(crate) keys: Arc<KeyRing>,
+    pub(crate) key_status: Arc<KeyRingStatus>,
+    /// Set when the process has been asked to stop.
+    pub(crate) draining: Arc<AtomicBool>,
+}
+
+impl Adapters {
+    fn counted(&self) -> Arc<dyn Metrics> {
+        self.metrics.clone()
+    }
+
+    /// What the operations listener answers from.
+    pub(crate) fn operations(&self) -> Arc<ServiceOperations> {
+        Arc::new(ServiceOperations {
+            store: self.store.health.clone(),
+            keys: Arc::clone(&self.keys),
+            key_status: Arc::clone(&self.key_status),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&self.metrics),
+            draining: Arc::clone(&self.draining),
+        })
+    }
+}
+
+/// What the public listener answers from.
+///
+/// # Errors
+/// If a provider, the role lookup or the encryption of providers' tokens cannot work as configured.
+pub(crate) fn app_state(settings: &Settings, adapters: &Adapters) -> anyhow::Result<AppState> {
+    let config = TokensConfig {
+        issuer: settings.tokens.issuer.clone(),
+        audience: settings.tokens.audience.clone(),
+    };
+    let tokens = Arc::new(JoseTokens::new(config, Arc::clone(&adapters.keys))?);
+    let config = http_config(settings);
+    let cookies = Arc::new(HttpCookiePolicy::new(&config.cookies, &config.public_url));
+    let use_cases = use_cases(settings, adapters, &tokens, &cookies)?;
+    let ports = HttpPorts {
+        runtime: Handle::current(),
+        public_keys: tokens,
+        cookies,
+        metrics: Arc::new(RequestCounters(Arc::clone(&adapters.metrics))),
+        clock: Arc::clone(&adapters.clock),
+        entropy: Arc::new(OsEntropy),
+    };
+    Ok(AppState::new(config, use_cases, ports))
+}
+
+fn use_cases(
+    settings: &Settings,
+    adapters: &Adapters,
+    tokens: &Arc<JoseTokens>,
+    cookies: &Arc<HttpCookiePolicy>,
+) -> anyhow::Result<UseCases> {
+    let Adapters { store, clock, .. } = adapters;
+    let metrics = adapters.counted();
+    let registry = providers(settings, clock, &metrics)?;
+    let rechecks = registry.iter().any(|provider| provider.policy.recheck.is_some());
+    let sign_in = Arc::new(SignIn::new(registry, Arc::clone(clock), Arc::clone(&metrics)));
+    let roles = role_decider(settings, clock)?;
+    let seal = if rechecks { Some(keys::token_seal(settings)?) } else { None };
+    let recheck = seal.clone().map(|seal| {
+        let tokens = Arc::clone(&store.upstream_tokens);
+        Arc::new(Recheck::new(Arc::clone(&sign_in), tokens, seal, Arc::clone(&metrics)))
+    });
+    let issue_ports = IssueTokensPorts {
+        sign_in: Arc::clone(&sign_in),
+        roles: roles.clone(),
+        seal,
+        users: Arc::clone(&store.users),
+        sessions: Arc::clone(&store.sessions),
+        signer: tokens.clone(),
+        cookies: cookies.clone(),
+        clock: Arc::clone(clock),
+        entropy: Arc::new(OsEntropy),
+        metrics: Arc::clone(&metrics),
+    };
+    let refresh_ports = RefreshPorts {
+        sessions: Arc::clone(&store.sessions),
+        roles,
+        recheck,
+        verifier: tokens.clone(),
+        signer: tokens.clone(),
+        cookies: cookies.clone(),
+        clock: Arc::clone(clock),
+        entropy: Arc::new(OsEntropy),
+        metrics: Arc::clone(&metrics),
+    };
+    let begin_login = BeginLogin {
+        sign_in: Arc::clone(&sign_in),
+        clock: Arc::clone(clock),
+        entropy: Arc::new(OsEntropy),
+        ttl: settings.login.ttl,
+    };
+    let own_sessions = Arc::new(OwnSessions {
+        sessions: Arc::clone(&store.sessions),
+        verifier: tokens.clone(),
+        clock: Arc::clone(clock),
+        metrics: Arc::clone(&metrics),
+    });
+    let identities = Identities {
+        own_sessions: Arc::clone(&own_sessions),
+        sign_in: Arc::clone(&sign_in),
+        users: Arc::clone(&store.users),
+        clock: Arc::clone(clock),
+        metrics: Arc::clone(&metrics),
+    };
+    let provider_logout = ProviderLogout {
+        sign_in,
+        sessions: Arc::clone(&store.sessions),
+        clock: Arc::clone(clock),
+        metrics,
+    };
+    Ok(UseCases {
+        begin_login: Arc::new(begin_login),
+        issue_tokens: Arc::new(IssueTokens::new(issue_ports, issue_config(settings))),
+        refresh_session: Arc::new(RefreshSession::new(refresh_ports, refresh_config(settings))),
+        own_sessions,
+        identities: Arc::new(identities),
+        provider_logout: Arc::new(provider_logout),
+    })
+}
+
+/// The series about HTTP requests, as the HTTP adapter wants to count them.
+struct RequestCounters(Arc<PrometheusMetrics>);
+
+impl HttpMetrics for RequestCounters {
+    fn http_request(&self, route: &str, method: &str, status: &str, took: Duration) {
+        self.0.http_request(route, method, status, took);
+    }
+}
+
+fn role_decider(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<RoleDecider> {
+    let policy =
+        RolePolicy { default: settings.roles.default.clone(), rules: settings.roles.rules.clone() };
+    let Some(lookup) = &settings.roles.lookup else {
+        return Ok(RoleDecider { policy, lookup: None });
+    };
+    let config = RoleDirectoryConfig {
+        url: lookup.url.clone(),
+        token: lookup.token.clone(),
+        timeout: lookup.timeout,
+        cache: lookup.cache,
+    };
+    let directory = HttpRoleDirectory::new(config, Arc::clone(clock)).context("roles.lookup")?;
+    let on_failure = lookup.on_failure;
+    Ok(RoleDecider {
+        policy,
+        lookup: Some(RoleLookup { directory: Arc::new(directory), on_failure }),
+    })
+}
+
+fn issue_config(settings: &Settings) -> IssueTokensConfig {
+    IssueTokensConfig {
+        access_ttl: settings.tokens.access_ttl,
+        refresh_ttl: settings.tokens.refresh_ttl,
+        session_ttl: settings.tokens.session_ttl,
+        body_delivery: settings.tokens.body_delivery,
+        extra_claims: settings.tokens.extra_claims.clone(),
+    }
+}
+
+fn refresh_config(settings: &Settings) -> RefreshConfig {
+    RefreshConfig {
+        access_ttl: settings.tokens.access_ttl,
+        refresh_ttl: settings.tokens.refresh_ttl,
+        session_ttl: settings.tokens.session_ttl,
+        grace: settings.refresh.grace,
+        grace_replays: settings.refresh.grace_replays,
+        lost_answer: settings.refresh.lost_answer,
+        body_delivery: settings.tokens.body_delivery,
+        decides_roles: settings.roles.at_refresh,
+    }
+}
+
+fn http_config(settings: &Settings) -> HttpConfig {
+    let Settings { server, cookies, limits, .. } = settings;
+    HttpConfig {
+        public_url: server.public_url.clone(),
+        issuer: settings.tokens.issuer.clone(),
+        allowed_origins: settings.cors.allowed_origins.clone(),
+        trusted_proxies: server.trusted_proxies.clone(),
+        cookies: CookieConfig {
+            access_name: cookies.access_name.clone(),
+            refresh_name: cookies.refresh_name.clone(),
+            same_site: match cookies.same_site {
+                settings::SameSite::Strict => SameSite::Strict,
+                settings::SameSite::Lax => SameSite::Lax,
+                settings::SameSite::None => SameSite::None,
+            },
+            domain: cookies.domain.clone(),
+            partitioned: cookies.partitioned,
+            refresh_path: cookies.refresh_path.clone(),
+            secure: cookies.secure,
+        },
+        request_timeout: limits.request_timeout,
+        max_header_bytes: limits.max_header_bytes,
+        max_in_flight: limits.max_in_flight,
+        workers: server.workers,
+    }
+}
