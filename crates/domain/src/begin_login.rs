@@ -6,9 +6,9 @@ use std::time::Duration;
 use url::Url;
 
 use crate::model::{LoginTransaction, Timestamp};
-use crate::ports::{AuthorizationEndpoint, Clock, Entropy, ProviderError};
+use crate::ports::{AuthorizationEndpoint, Clock, Entropy, Misbehaviour, ProviderError};
 use crate::registry::several_redirect_uris;
-use crate::{AuthError, ProviderPolicy, RegisteredProvider, SignIn};
+use crate::{AuthError, Cause, ProviderPolicy, RegisteredProvider, SignIn};
 
 /// Begins logins.
 pub struct BeginLogin {
@@ -75,8 +75,8 @@ fn authorization_url(
     transaction: &LoginTransaction,
 ) -> Result<String, AuthError> {
     let unusable = |error: url::ParseError| {
-        let text = format!("its authorization endpoint: {error}");
-        AuthError::Provider(ProviderError::Misbehaved(text))
+        let cause = Cause::from_error("its authorization endpoint is not a URL", error);
+        AuthError::Provider(ProviderError::Misbehaved(Misbehaviour::BadAnswer, cause))
     };
     let mut url = Url::parse(&endpoint.url).map_err(unusable)?;
     let login = &policy.login;

@@ -1,5 +1,8 @@
 //! Why tokens were not issued, or not accepted.
 
+use std::fmt;
+
+use crate::Cause;
 use crate::model::RevokeReason;
 use crate::ports::{
     CookieTooLarge, ProviderError, RoleLookupError, SealError, SigningError, StoreError,
@@ -22,149 +25,262 @@ impl FieldError {
     }
 }
 
-/// Why a request about a session was refused. `Display` is for the log; what a client
-/// may know is decided where errors become HTTP.
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.field, self.message)
+    }
+}
+
+/// Why a use case refused a request, or could not carry it out.
+///
+/// `Display` and the chain of sources are for the log; what a client is told is decided where errors
+/// become HTTP, by [`code`](AuthError::code).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// The request breaks a rule that the provider's configuration adds.
-    #[error("the request is not valid: {}", .0.iter().map(|e| format!("{} {}", e.field, e.message)).collect::<Vec<_>>().join("; "))]
+    /// The request breaks a rule that the configuration adds.
+    #[error("the request is not valid: {}", join(.0))]
     InvalidRequest(Vec<FieldError>),
-    /// No such provider is configured.
+    /// No provider of this name is configured.
     #[error("the request names a provider that is not configured")]
     UnknownProvider,
-    /// The redirect URI is none of the provider's.
+    /// The redirect URI is not one of the provider's configured URIs.
     #[error("the redirect URI is not one of the provider's configured URIs")]
     RedirectUriNotAllowed,
-    /// The code was refused, here or at the provider.
-    #[error("the authorization code is refused: {0}")]
-    InvalidAuthCode(String),
-    /// The ID token was refused.
-    #[error("the ID token is refused: {0}")]
-    InvalidIdToken(String),
-    /// The authorization response belongs to another provider or sign-in (RFC 9207).
-    #[error("the authorization response is refused: {0}")]
-    InvalidState(String),
-    /// Who this is, is known; they may not come in.
-    #[error("access denied: {0}")]
-    AccessDenied(String),
-    /// The access token is none of ours, or has expired.
-    #[error("the access token is refused: {0}")]
-    InvalidAccessToken(String),
-    /// The refresh token is none of ours, or of no session there is.
-    #[error("the refresh token is refused: {0}")]
-    InvalidRefreshToken(String),
-    /// The refresh token is ours, and its session never had it.
+    /// Mintgate itself refused the authorization code.
+    #[error("the authorization code is refused")]
+    InvalidAuthCode(#[source] Cause),
+    /// Mintgate itself refused the ID token.
+    #[error("the ID token is refused")]
+    InvalidIdToken(#[source] Cause),
+    /// The authorization response belongs to another provider or login (RFC 9207 §2.4).
+    #[error("the authorization response is refused")]
+    InvalidState(#[source] Cause),
+    /// The person is identified and is not admitted.
+    #[error("access denied")]
+    AccessDenied(#[source] Cause),
+    /// The access token was not issued by Mintgate, or has expired.
+    #[error("the access token is refused")]
+    InvalidAccessToken(#[source] Cause),
+    /// The refresh token was not issued by Mintgate, or its session does not exist.
+    #[error("the refresh token is refused")]
+    InvalidRefreshToken(#[source] Cause),
+    /// The refresh token is genuine and newer than its session's row.
     #[error("the refresh token is newer than its session: has the store been set back?")]
     RefreshTokenAhead,
     /// The refresh token has expired, or its session has.
     #[error("the refresh token has expired")]
     RefreshTokenExpired,
-    /// The refresh token had been superseded; its session is revoked now.
+    /// A superseded refresh token was used; its session is revoked now.
     #[error("a superseded refresh token was used; its session is revoked")]
     RefreshTokenReused,
     /// The session has ended.
     #[error("the session has ended: {}", .0.name())]
     SessionRevoked(RevokeReason),
-    /// The caller has no such session.
+    /// The caller has no session of this id.
     #[error("the caller has no such session")]
     NoSuchSession,
-    /// The identity is another user's.
+    /// The identity is linked to another user.
     #[error("the identity is linked to another user")]
     IdentityTaken,
-    /// It is the only identity the caller has.
+    /// The identity is the only one the caller has.
     #[error("the caller has no other identity to sign in with")]
     LastIdentity,
     /// The caller has no such identity.
     #[error("the caller has no such identity")]
     NoSuchIdentity,
-    /// The logout token was refused, or came before.
-    #[error("the logout token is refused: {0}")]
-    InvalidLogoutToken(String),
+    /// Mintgate itself refused the logout token, for example because it was used before.
+    #[error("the logout token is refused")]
+    InvalidLogoutToken(#[source] Cause),
     /// The roles could not be decided.
-    #[error("{0}")]
+    #[error(transparent)]
     RolesUnavailable(RoleLookupError),
-    /// A provider's refresh token could not be encrypted.
+    /// A provider's refresh token could not be encrypted or decrypted.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// The idempotency key came before, with another body.
+    /// The idempotency key was used before, with another body.
     #[error("the idempotency key has been used with another body")]
     IdempotencyKeyReused,
-    /// Our own tokens could not be signed.
+    /// An access or refresh token could not be signed.
     #[error(transparent)]
     Signing(#[from] SigningError),
-    /// Our own token does not fit into a cookie.
-    #[error("{source}; the largest claim is {claim} with about {claim_bytes} bytes")]
+    /// An access or refresh token does not fit into a cookie.
+    #[error(
+        "a token does not fit into its cookie; the largest claim is {claim} with about {claim_bytes} bytes"
+    )]
     TokenTooLarge {
-        /// Which cookie, and how large it would be.
+        /// The cookie, and its length.
         source: CookieTooLarge,
         /// The claim that takes most room.
         claim: String,
-        /// Its approximate length.
+        /// The claim's approximate length in bytes.
         claim_bytes: usize,
     },
-    /// The provider gave no proper answer.
-    #[error("{0}")]
-    Provider(ProviderError),
-    /// The store gave no answer.
+    /// The provider refused, or gave no usable answer.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// The store gave no usable answer.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-impl AuthError {
-    /// The machine-readable code, stable for ever.
-    pub fn code(&self) -> &'static str {
+/// A machine-readable error code of the API. Codes are stable: once published, a code keeps its
+/// meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// The request breaks a rule.
+    InvalidRequest,
+    /// The provider is not configured.
+    UnknownProvider,
+    /// The redirect URI is not configured.
+    RedirectUriNotAllowed,
+    /// The authorization code is invalid, used or expired.
+    InvalidAuthCode,
+    /// The ID token is invalid or expired.
+    InvalidIdToken,
+    /// The authorization response belongs to another login.
+    InvalidState,
+    /// The person is not admitted.
+    AccessDenied,
+    /// The access token is invalid or expired.
+    InvalidAccessToken,
+    /// The refresh token is invalid.
+    InvalidRefreshToken,
+    /// The refresh token, or its session, has expired.
+    RefreshTokenExpired,
+    /// The refresh token was superseded before it was used.
+    RefreshTokenReused,
+    /// The session has ended.
+    SessionRevoked,
+    /// The caller has no such session or identity.
+    NotFound,
+    /// The identity belongs to another user.
+    IdentityTaken,
+    /// The identity is the caller's only one.
+    LastIdentity,
+    /// The logout token is invalid, expired or used.
+    InvalidLogoutToken,
+    /// The roles could not be looked up.
+    RolesUnavailable,
+    /// The idempotency key was used with another body.
+    IdempotencyKeyReused,
+    /// A token could not be signed.
+    TokenGenerationFailed,
+    /// A token does not fit into a cookie.
+    TokenTooLarge,
+    /// The provider's answer cannot be used.
+    ProviderError,
+    /// The provider cannot be reached.
+    ProviderUnavailable,
+    /// The provider did not answer in time.
+    ProviderTimeout,
+    /// The store, or the signing keys in it, cannot be reached.
+    StoreUnavailable,
+    /// Something is broken that no client can mend.
+    InternalError,
+}
+
+impl ErrorCode {
+    /// The code as it is sent and counted.
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::InvalidRequest(_) => "INVALID_REQUEST",
+            Self::InvalidRequest => "INVALID_REQUEST",
             Self::UnknownProvider => "UNKNOWN_PROVIDER",
             Self::RedirectUriNotAllowed => "REDIRECT_URI_NOT_ALLOWED",
-            Self::InvalidAuthCode(_) | Self::Provider(ProviderError::CodeRefused(_)) => {
-                "INVALID_AUTH_CODE"
-            }
-            Self::InvalidIdToken(_) | Self::Provider(ProviderError::IdTokenRefused(_)) => {
-                "INVALID_ID_TOKEN"
-            }
-            Self::InvalidState(_) => "INVALID_STATE",
-            Self::AccessDenied(_) => "ACCESS_DENIED",
-            Self::InvalidAccessToken(_) => "INVALID_ACCESS_TOKEN",
-            Self::InvalidRefreshToken(_) | Self::RefreshTokenAhead => "INVALID_REFRESH_TOKEN",
+            Self::InvalidAuthCode => "INVALID_AUTH_CODE",
+            Self::InvalidIdToken => "INVALID_ID_TOKEN",
+            Self::InvalidState => "INVALID_STATE",
+            Self::AccessDenied => "ACCESS_DENIED",
+            Self::InvalidAccessToken => "INVALID_ACCESS_TOKEN",
+            Self::InvalidRefreshToken => "INVALID_REFRESH_TOKEN",
             Self::RefreshTokenExpired => "REFRESH_TOKEN_EXPIRED",
             Self::RefreshTokenReused => "REFRESH_TOKEN_REUSED",
-            Self::SessionRevoked(_) | Self::Provider(ProviderError::RefreshRefused(_)) => {
-                "SESSION_REVOKED"
-            }
-            Self::NoSuchSession | Self::NoSuchIdentity => "NOT_FOUND",
+            Self::SessionRevoked => "SESSION_REVOKED",
+            Self::NotFound => "NOT_FOUND",
             Self::IdentityTaken => "IDENTITY_TAKEN",
             Self::LastIdentity => "LAST_IDENTITY",
-            Self::InvalidLogoutToken(_) | Self::Provider(ProviderError::LogoutTokenRefused(_)) => {
-                "INVALID_LOGOUT_TOKEN"
-            }
-            Self::RolesUnavailable(_) => "ROLES_UNAVAILABLE",
+            Self::InvalidLogoutToken => "INVALID_LOGOUT_TOKEN",
+            Self::RolesUnavailable => "ROLES_UNAVAILABLE",
             Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
-            Self::Signing(SigningError::Failed(_)) => "TOKEN_GENERATION_FAILED",
-            Self::TokenTooLarge { .. } => "TOKEN_TOO_LARGE",
-            Self::Provider(ProviderError::Misbehaved(_)) => "PROVIDER_ERROR",
-            Self::Provider(ProviderError::Unreachable(_)) => "PROVIDER_UNAVAILABLE",
-            Self::Provider(ProviderError::TimedOut(_)) => "PROVIDER_TIMEOUT",
-            Self::Store(StoreError::Unavailable(_) | StoreError::SchemaMismatch(_))
-            | Self::Signing(SigningError::KeysUnavailable(_)) => "STORE_UNAVAILABLE",
-            Self::Store(StoreError::Corrupt(_)) | Self::Seal(_) => "INTERNAL_ERROR",
+            Self::TokenGenerationFailed => "TOKEN_GENERATION_FAILED",
+            Self::TokenTooLarge => "TOKEN_TOO_LARGE",
+            Self::ProviderError => "PROVIDER_ERROR",
+            Self::ProviderUnavailable => "PROVIDER_UNAVAILABLE",
+            Self::ProviderTimeout => "PROVIDER_TIMEOUT",
+            Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::InternalError => "INTERNAL_ERROR",
         }
     }
 }
 
 impl AuthError {
+    /// The code that clients and metrics see.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::InvalidRequest(_) => ErrorCode::InvalidRequest,
+            Self::UnknownProvider => ErrorCode::UnknownProvider,
+            Self::RedirectUriNotAllowed => ErrorCode::RedirectUriNotAllowed,
+            Self::InvalidAuthCode(_) => ErrorCode::InvalidAuthCode,
+            Self::InvalidIdToken(_) => ErrorCode::InvalidIdToken,
+            Self::InvalidState(_) => ErrorCode::InvalidState,
+            Self::AccessDenied(_) => ErrorCode::AccessDenied,
+            Self::InvalidAccessToken(_) => ErrorCode::InvalidAccessToken,
+            Self::InvalidRefreshToken(_) | Self::RefreshTokenAhead => {
+                ErrorCode::InvalidRefreshToken
+            }
+            Self::RefreshTokenExpired => ErrorCode::RefreshTokenExpired,
+            Self::RefreshTokenReused => ErrorCode::RefreshTokenReused,
+            Self::SessionRevoked(_) => ErrorCode::SessionRevoked,
+            Self::NoSuchSession | Self::NoSuchIdentity => ErrorCode::NotFound,
+            Self::IdentityTaken => ErrorCode::IdentityTaken,
+            Self::LastIdentity => ErrorCode::LastIdentity,
+            Self::InvalidLogoutToken(_) => ErrorCode::InvalidLogoutToken,
+            Self::RolesUnavailable(_) => ErrorCode::RolesUnavailable,
+            Self::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,
+            Self::TokenTooLarge { .. } => ErrorCode::TokenTooLarge,
+            Self::Seal(_) => ErrorCode::InternalError,
+            Self::Signing(error) => match error {
+                SigningError::Failed(_) => ErrorCode::TokenGenerationFailed,
+                SigningError::KeysUnavailable(_) => ErrorCode::StoreUnavailable,
+            },
+            Self::Provider(error) => match error {
+                ProviderError::CodeRefused(_) => ErrorCode::InvalidAuthCode,
+                ProviderError::IdTokenRefused(_) => ErrorCode::InvalidIdToken,
+                ProviderError::RefreshRefused(_) => ErrorCode::SessionRevoked,
+                ProviderError::LogoutTokenRefused(_) => ErrorCode::InvalidLogoutToken,
+                ProviderError::Misbehaved(..) => ErrorCode::ProviderError,
+                ProviderError::Unreachable(_) => ErrorCode::ProviderUnavailable,
+                ProviderError::TimedOut(_) => ErrorCode::ProviderTimeout,
+            },
+            Self::Store(error) => match error {
+                StoreError::Unavailable(_) | StoreError::SchemaMismatch(_) => {
+                    ErrorCode::StoreUnavailable
+                }
+                StoreError::Corrupt(_) => ErrorCode::InternalError,
+            },
+        }
+    }
+
     /// Whether an operator should look into it: a token was stolen, or the store was set back.
     pub fn is_alarming(&self) -> bool {
         matches!(self, Self::RefreshTokenReused | Self::RefreshTokenAhead)
     }
+
+    /// The refusal of a user whom an operator has disabled.
+    pub(crate) fn user_disabled() -> Self {
+        Self::AccessDenied("the user is disabled".into())
+    }
 }
 
 impl VerifyError {
-    /// As the refusal of a kind of token, or as what keeps us from telling.
-    pub(crate) fn into_auth(self, refusal: fn(String) -> AuthError) -> AuthError {
+    /// The refusal of one kind of token, or that no keys are loaded to judge it by.
+    pub(crate) fn into_auth(self, refusal: fn(Cause) -> AuthError) -> AuthError {
         match self {
-            Self::Refused(reason) => refusal(reason),
-            Self::KeysUnavailable(reason) => SigningError::KeysUnavailable(reason).into(),
+            Self::Refused(cause) => refusal(cause),
+            Self::KeysUnavailable(cause) => SigningError::KeysUnavailable(cause).into(),
         }
     }
+}
+
+fn join(fields: &[FieldError]) -> String {
+    fields.iter().map(FieldError::to_string).collect::<Vec<_>>().join("; ")
 }

@@ -74,9 +74,7 @@ impl Identities {
             }
             LinkOutcome::Taken => Err(AuthError::IdentityTaken),
             LinkOutcome::Replayed => Err(finished_before()),
-            LinkOutcome::UserDisabled => {
-                Err(AuthError::AccessDenied("the user is disabled".to_owned()))
-            }
+            LinkOutcome::UserDisabled => Err(AuthError::user_disabled()),
         }
     }
 
@@ -113,5 +111,5 @@ impl Identities {
 
 /// That a login was finished already.
 pub(crate) fn finished_before() -> AuthError {
-    AuthError::InvalidState("the login has been finished before".to_owned())
+    AuthError::InvalidState("the login has been finished before".into())
 }

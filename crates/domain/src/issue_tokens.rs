@@ -121,14 +121,14 @@ impl IssueTokens {
         let provider = match self.ports.sign_in.provider_of(&request.sign_in) {
             Ok(provider) => provider,
             Err(refusal) => {
-                self.ports.metrics.token_generation(None, refusal.code());
+                self.ports.metrics.token_generation(None, refusal.code().as_str());
                 return Err(refusal);
             }
         };
         let id = &provider.policy.id;
         let started = self.ports.clock.monotonic();
         let result = self.issue_with(provider, &request).await;
-        let outcome = result.as_ref().map_or_else(AuthError::code, |_| "success");
+        let outcome = result.as_ref().map_or_else(|error| error.code().as_str(), |_| "success");
         self.ports.metrics.token_generation(Some(id), outcome);
         self.observe(id, Phase::Total, started);
         result
@@ -193,7 +193,7 @@ impl IssueTokens {
         }
         if session.refresh.generation != 0 {
             let text = "its session has been refreshed since, so its answer has arrived";
-            return Err(AuthError::InvalidAuthCode(text.to_owned()));
+            return Err(AuthError::InvalidAuthCode(text.into()));
         }
         let refresh = self.mint.refresh_again(session.user, session.id, &session.refresh)?;
         let expires_at = session.refresh.expires_at;
@@ -222,7 +222,7 @@ impl IssueTokens {
                     let refusal = match request.sign_in.credential {
                         Credential::Code(_) => finished_before(),
                         Credential::IdToken(_) => {
-                            AuthError::InvalidIdToken("it has opened a session before".to_owned())
+                            AuthError::InvalidIdToken("it has opened a session before".into())
                         }
                     };
                     return self.repeat(request).await?.ok_or(refusal);
@@ -232,11 +232,11 @@ impl IssueTokens {
                         return Ok(repeated);
                     }
                 }
-                OpenOutcome::UserDisabled => return Err(disabled()),
+                OpenOutcome::UserDisabled => return Err(AuthError::user_disabled()),
             }
         }
         Err(crate::ports::StoreError::Unavailable(
-            "the identity is taken and not found, again and again".to_owned(),
+            "the identity is taken and not found, again and again".into(),
         )
         .into())
     }
@@ -255,7 +255,7 @@ impl IssueTokens {
         self.observe(id, Phase::Store, started);
         let known = known?;
         if known.as_ref().is_some_and(|user| user.disabled_at.is_some()) {
-            return Err(disabled());
+            return Err(AuthError::user_disabled());
         }
         let instant = self.ports.clock.now();
         let now = Timestamp::from(instant);
@@ -273,7 +273,7 @@ impl IssueTokens {
         let decided = self.ports.roles.decide(question, &claimed_roles, granted).await?;
         let roles = decided.roles;
         if roles.is_empty() {
-            return Err(AuthError::AccessDenied("no role rule lets this person in".to_owned()));
+            return Err(AuthError::AccessDenied("no role rule lets this person in".into()));
         }
         let session = SessionId::generate(instant, self.ports.entropy.bytes());
         let absolute_expires_at = now + self.config.session_ttl;
@@ -339,8 +339,4 @@ impl IssueTokens {
 fn upstream_sid(claims: &ClaimSet) -> Option<String> {
     let sid = claims.find("sid")?.as_text()?;
     (1..=255).contains(&sid.len()).then(|| sid.to_owned())
-}
-
-fn disabled() -> AuthError {
-    AuthError::AccessDenied("the user is disabled".to_owned())
 }

@@ -9,6 +9,7 @@
 //! Each reads top to bottom like what it performs.
 
 mod begin_login;
+mod cause;
 mod codes;
 mod crowds;
 mod error;
@@ -28,8 +29,9 @@ mod secret;
 mod sign_in;
 
 pub use begin_login::{BeginLogin, BegunLogin};
+pub use cause::{Cause, chain};
 pub use codes::UsedCodes;
-pub use error::{AuthError, FieldError};
+pub use error::{AuthError, ErrorCode, FieldError};
 pub use identities::Identities;
 pub use issue_tokens::{IssueTokens, IssueTokensConfig, IssueTokensPorts, TokenRequest};
 pub use minting::{IssuedTokens, TokenDelivery};

@@ -113,7 +113,7 @@ impl Mint {
         Err(crate::ports::SigningError::Failed(format!(
             "refresh token {} of session {session} comes out different; was tokens.issuer changed?",
             state.generation
-        ))
+        ).into())
         .into())
     }
 

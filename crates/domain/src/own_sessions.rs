@@ -39,14 +39,14 @@ impl OwnSessions {
         let access = self.verify_access(token).await?;
         let now = self.now();
         if access.expires_at <= now {
-            return Err(AuthError::InvalidAccessToken("it has expired".to_owned()));
+            return Err(AuthError::InvalidAccessToken("it has expired".into()));
         }
         match self.sessions.find_session(access.session).await? {
             Some(session) if session.user == access.subject => match session.end {
                 Some(end) => Err(AuthError::SessionRevoked(end.reason)),
                 None => Ok(access),
             },
-            _ => Err(AuthError::InvalidAccessToken("there is no such session".to_owned())),
+            _ => Err(AuthError::InvalidAccessToken("there is no such session".into())),
         }
     }
 

@@ -38,7 +38,7 @@ impl ProviderLogout {
                 Ok((provider.policy.id.clone(), count))
             }
             ProviderLogoutOutcome::Replayed => {
-                Err(AuthError::InvalidLogoutToken("it came before".to_owned()))
+                Err(AuthError::InvalidLogoutToken("it came before".into()))
             }
         }
     }

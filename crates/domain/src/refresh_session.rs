@@ -223,7 +223,7 @@ impl RefreshSession {
             roles.dedup();
         }
         if roles.is_empty() {
-            return Err(AuthError::AccessDenied("no role rule lets this person in".to_owned()));
+            return Err(AuthError::AccessDenied("no role rule lets this person in".into()));
         }
         Ok((roles != session.grant.roles).then_some(roles))
     }
@@ -272,7 +272,9 @@ impl RefreshSession {
                     return Err(AuthError::RefreshTokenReused);
                 }
                 RotateOutcome::UserDisabled => return Err(self.shut_out(claims, now).await),
-                RotateOutcome::Revoked(RevokeReason::UserDisabled) => return Err(disabled()),
+                RotateOutcome::Revoked(RevokeReason::UserDisabled) => {
+                    return Err(AuthError::user_disabled());
+                }
                 RotateOutcome::Revoked(
                     RevokeReason::ExpiredIdle | RevokeReason::ExpiredAbsolute,
                 )
@@ -281,7 +283,7 @@ impl RefreshSession {
                 RotateOutcome::Ahead => return Err(AuthError::RefreshTokenAhead),
                 RotateOutcome::Unknown => {
                     let text = "there is no such session of this user";
-                    return Err(AuthError::InvalidRefreshToken(text.to_owned()));
+                    return Err(AuthError::InvalidRefreshToken(text.into()));
                 }
             }
         }
@@ -294,10 +296,6 @@ impl RefreshSession {
         let others = self.ports.sessions.end_user_sessions(claims.subject, reason, now).await;
         // If the store fails here, each of the others ends at its own next refresh.
         self.ports.metrics.sessions_revoked(reason, 1 + others.unwrap_or(0));
-        disabled()
+        AuthError::user_disabled()
     }
-}
-
-fn disabled() -> AuthError {
-    AuthError::AccessDenied("the user is disabled".to_owned())
 }

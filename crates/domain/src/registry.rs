@@ -79,13 +79,11 @@ impl ProviderPolicy {
         let redirect_uri = self.redirect_uri(request, login)?;
         match (&request.issuer, login) {
             (Some(issuer), _) if !self.issuers.contains(issuer) => {
-                return Err(AuthError::InvalidState(
-                    "iss is not this provider's issuer".to_owned(),
-                ));
+                return Err(AuthError::InvalidState("iss is not this provider's issuer".into()));
             }
             (None, Some(login)) if login.names_issuer => {
                 let text = "iss is missing, which this provider sends along";
-                return Err(AuthError::InvalidState(text.to_owned()));
+                return Err(AuthError::InvalidState(text.into()));
             }
             _ => {}
         }
@@ -119,7 +117,7 @@ impl ProviderPolicy {
             }
             if posted.is_some_and(|uri| *uri != login.redirect_uri) {
                 let text = "redirectUri is not the one the login was begun with";
-                return Err(AuthError::InvalidState(text.to_owned()));
+                return Err(AuthError::InvalidState(text.into()));
             }
             return Ok(&login.redirect_uri);
         }

@@ -142,7 +142,7 @@ impl SignIn {
         match login {
             Some(login) if login.provider != *id => {
                 let text = "the login was begun with another provider";
-                return Err(AuthError::InvalidState(text.to_owned()));
+                return Err(AuthError::InvalidState(text.into()));
             }
             // Its mark would be the login's, and the token could be posted again without it.
             Some(_) if matches!(request.credential, Credential::IdToken(_)) => {
@@ -160,7 +160,7 @@ impl SignIn {
                 && self.is_under_way(id, &request.logins) =>
             {
                 let text = "this browser has begun a login, and this is not its response";
-                return Err(AuthError::InvalidState(text.to_owned()));
+                return Err(AuthError::InvalidState(text.into()));
             }
             _ => {}
         }
@@ -190,7 +190,7 @@ impl SignIn {
                 let started = self.clock.monotonic();
                 let mark = TokenHash::of_parts(&[id.as_str(), code.expose()]);
                 if !self.codes.claim(mark, started) {
-                    return Err(AuthError::InvalidAuthCode("it was posted before".to_owned()));
+                    return Err(AuthError::InvalidAuthCode("it was posted before".into()));
                 }
                 let begun_here = login.map(LoginTransaction::code_verifier);
                 let code_verifier = begun_here.as_ref().or(request.code_verifier.as_ref());
@@ -238,5 +238,5 @@ impl SignIn {
 }
 
 fn unknown_state() -> AuthError {
-    AuthError::InvalidState("no login with this state is under way in this browser".to_owned())
+    AuthError::InvalidState("no login with this state is under way in this browser".into())
 }

@@ -12,8 +12,8 @@ use mintgate_domain::model::{
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, LogoutOrder,
-    OpenOutcome, ProviderError, ProviderTokens, RefreshTokenRepo, Renewal, SessionTokens,
-    SigningError, StoreError, TokenSigner, UserDirectory as _,
+    Misbehaviour, OpenOutcome, ProviderError, ProviderTokens, RefreshTokenRepo, Renewal,
+    SessionTokens, SigningError, StoreError, TokenSigner, UserDirectory as _,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts,
@@ -61,7 +61,7 @@ impl IdentityProvider for FakeProvider {
     }
 
     async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
-        Err(ProviderError::Unreachable("not part of this".to_owned()))
+        Err(ProviderError::Unreachable("not part of this".into()))
     }
 
     async fn renew(
@@ -69,11 +69,11 @@ impl IdentityProvider for FakeProvider {
         _: &ProviderRefreshToken,
         _: &ExternalIdentity,
     ) -> Result<Renewal, ProviderError> {
-        Err(ProviderError::Unreachable("not part of this".to_owned()))
+        Err(ProviderError::Unreachable("not part of this".into()))
     }
 
     async fn verify_logout(&self, _: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
-        Err(ProviderError::Unreachable("not part of this".to_owned()))
+        Err(ProviderError::Unreachable("not part of this".into()))
     }
 }
 
@@ -257,7 +257,7 @@ async fn case_32_a_disabled_user_is_denied_and_nothing_is_written() {
     rig.store.disable_user(user, NOW).await;
     let before = rig.store.dump().await;
     let refusal = rig.issue.issue(request("second")).await.unwrap_err();
-    assert_eq!(refusal.code(), "ACCESS_DENIED");
+    assert_eq!(refusal.code().as_str(), "ACCESS_DENIED");
     assert_eq!(rig.store.dump().await, before);
 }
 
@@ -275,9 +275,9 @@ async fn roles_given_in_the_store_are_added() {
 async fn a_store_that_is_down_is_an_error_and_never_an_unknown_user() {
     let rig = rig();
     rig.issue.issue(request("first")).await.unwrap();
-    rig.store.set_fault(Some(StoreError::Unavailable("down".to_owned())));
+    rig.store.set_fault(Some(StoreError::Unavailable("down".into())));
     let refusal = rig.issue.issue(request("second")).await.unwrap_err();
-    assert_eq!(refusal.code(), "STORE_UNAVAILABLE");
+    assert_eq!(refusal.code().as_str(), "STORE_UNAVAILABLE");
     rig.store.set_fault(None);
     assert_eq!(rig.store.dump().await.counts(), [1, 1, 0, 1]);
     assert!(rig.store.find_user(&person()).await.unwrap().is_some());
@@ -286,10 +286,10 @@ async fn a_store_that_is_down_is_an_error_and_never_an_unknown_user() {
 #[tokio::test]
 async fn case_17_only_a_code_that_never_left_may_be_posted_again() {
     for (failure, exchanges) in [
-        (ProviderError::Unreachable("refused".to_owned()), 2),
-        (ProviderError::TimedOut("silence".to_owned()), 1),
-        (ProviderError::Misbehaved("nonsense".to_owned()), 1),
-        (ProviderError::CodeRefused("no".to_owned()), 1),
+        (ProviderError::Unreachable("refused".into()), 2),
+        (ProviderError::TimedOut("silence".into()), 1),
+        (ProviderError::Misbehaved(Misbehaviour::BadAnswer, "nonsense".into()), 1),
+        (ProviderError::CodeRefused("no".into()), 1),
     ] {
         let rig = rig();
         *rig.provider.failure.lock().unwrap() = Some(failure.clone());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use mintgate_domain::ports::StoreError;
-use mintgate_domain::{AuthError, FieldError, SetCookie};
+use mintgate_domain::{AuthError, ErrorCode, FieldError, SetCookie, chain};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -289,44 +289,47 @@ impl ResponseError for ApiError {
     }
 }
 
+impl From<ErrorCode> for ErrorKind {
+    fn from(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::InvalidRequest => Self::INVALID_REQUEST,
+            ErrorCode::UnknownProvider => Self::UNKNOWN_PROVIDER,
+            ErrorCode::RedirectUriNotAllowed => Self::REDIRECT_URI_NOT_ALLOWED,
+            ErrorCode::InvalidAuthCode => Self::INVALID_AUTH_CODE,
+            ErrorCode::InvalidIdToken => Self::INVALID_ID_TOKEN,
+            ErrorCode::InvalidState => Self::INVALID_STATE,
+            ErrorCode::AccessDenied => Self::ACCESS_DENIED,
+            ErrorCode::InvalidAccessToken => Self::INVALID_ACCESS_TOKEN,
+            ErrorCode::InvalidRefreshToken => Self::INVALID_REFRESH_TOKEN,
+            ErrorCode::RefreshTokenExpired => Self::REFRESH_TOKEN_EXPIRED,
+            ErrorCode::RefreshTokenReused => Self::REFRESH_TOKEN_REUSED,
+            ErrorCode::SessionRevoked => Self::SESSION_REVOKED,
+            ErrorCode::NotFound => Self::NOT_FOUND,
+            ErrorCode::IdentityTaken => Self::IDENTITY_TAKEN,
+            ErrorCode::LastIdentity => Self::LAST_IDENTITY,
+            ErrorCode::InvalidLogoutToken => Self::INVALID_LOGOUT_TOKEN,
+            ErrorCode::RolesUnavailable => Self::ROLES_UNAVAILABLE,
+            ErrorCode::IdempotencyKeyReused => Self::IDEMPOTENCY_KEY_REUSED,
+            ErrorCode::TokenGenerationFailed => Self::TOKEN_GENERATION_FAILED,
+            ErrorCode::TokenTooLarge => Self::TOKEN_TOO_LARGE,
+            ErrorCode::ProviderError => Self::PROVIDER_ERROR,
+            ErrorCode::ProviderUnavailable => Self::PROVIDER_UNAVAILABLE,
+            ErrorCode::ProviderTimeout => Self::PROVIDER_TIMEOUT,
+            ErrorCode::StoreUnavailable => Self::STORE_UNAVAILABLE,
+            ErrorCode::InternalError => Self::INTERNAL_ERROR,
+        }
+    }
+}
+
 impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> Self {
-        // An exhaustive match, so that a new variant must be given its place here.
-        let kind = match &error {
-            AuthError::InvalidRequest(fields) => return Self::invalid(fields.clone()),
-            AuthError::Store(StoreError::Corrupt(_)) => ErrorKind::INTERNAL_ERROR,
-            AuthError::UnknownProvider
-            | AuthError::RedirectUriNotAllowed
-            | AuthError::InvalidAuthCode(_)
-            | AuthError::InvalidIdToken(_)
-            | AuthError::InvalidState(_)
-            | AuthError::AccessDenied(_)
-            | AuthError::InvalidAccessToken(_)
-            | AuthError::InvalidRefreshToken(_)
-            | AuthError::RefreshTokenAhead
-            | AuthError::RefreshTokenExpired
-            | AuthError::RefreshTokenReused
-            | AuthError::SessionRevoked(_)
-            | AuthError::NoSuchSession
-            | AuthError::IdentityTaken
-            | AuthError::LastIdentity
-            | AuthError::NoSuchIdentity
-            | AuthError::InvalidLogoutToken(_)
-            | AuthError::RolesUnavailable(_)
-            | AuthError::Seal(_)
-            | AuthError::IdempotencyKeyReused
-            | AuthError::Signing(_)
-            | AuthError::TokenTooLarge { .. }
-            | AuthError::Provider(_)
-            | AuthError::Store(_) => {
-                let row = ErrorKind::ALL.iter().find(|kind| kind.code == error.code());
-                row.copied().unwrap_or(ErrorKind::INTERNAL_ERROR)
-            }
-        };
-        let mut refusal = Self::new(kind).with_detail(error.to_string());
+        let mut refusal = Self::new(error.code().into()).with_detail(chain(&error).to_string());
         refusal.0.token_refused = matches!(error, AuthError::InvalidAccessToken(_));
         refusal.0.alarming = error.is_alarming();
-        refusal
+        match error {
+            AuthError::InvalidRequest(fields) => Self::invalid(fields),
+            _ => refusal,
+        }
     }
 }
 
@@ -345,7 +348,7 @@ pub(crate) fn from_framework(status: StatusCode, detail: String) -> ApiError {
 mod tests {
     use mintgate_domain::model::RevokeReason;
     use mintgate_domain::ports::{
-        CookieTooLarge, ProviderError, RoleLookupError, SealError, SigningError,
+        CookieTooLarge, Misbehaviour, ProviderError, RoleLookupError, SealError, SigningError,
     };
 
     use super::*;
@@ -357,12 +360,12 @@ mod tests {
             AuthError::InvalidRequest(vec![]),
             AuthError::UnknownProvider,
             AuthError::RedirectUriNotAllowed,
-            AuthError::InvalidAuthCode(text()),
-            AuthError::InvalidIdToken(text()),
-            AuthError::InvalidState(text()),
-            AuthError::AccessDenied(text()),
-            AuthError::InvalidAccessToken(text()),
-            AuthError::InvalidRefreshToken(text()),
+            AuthError::InvalidAuthCode(text().into()),
+            AuthError::InvalidIdToken(text().into()),
+            AuthError::InvalidState(text().into()),
+            AuthError::AccessDenied(text().into()),
+            AuthError::InvalidAccessToken(text().into()),
+            AuthError::InvalidRefreshToken(text().into()),
             AuthError::RefreshTokenExpired,
             AuthError::RefreshTokenReused,
             AuthError::SessionRevoked(RevokeReason::Logout),
@@ -370,30 +373,30 @@ mod tests {
             AuthError::IdentityTaken,
             AuthError::LastIdentity,
             AuthError::NoSuchIdentity,
-            AuthError::InvalidLogoutToken(text()),
-            AuthError::RolesUnavailable(RoleLookupError(text())),
-            AuthError::Seal(SealError(text())),
+            AuthError::InvalidLogoutToken(text().into()),
+            AuthError::RolesUnavailable(RoleLookupError(text().into())),
+            AuthError::Seal(SealError(text().into())),
             AuthError::IdempotencyKeyReused,
-            AuthError::Signing(SigningError::Failed(text())),
-            AuthError::Signing(SigningError::KeysUnavailable(text())),
+            AuthError::Signing(SigningError::Failed(text().into())),
+            AuthError::Signing(SigningError::KeysUnavailable(text().into())),
             AuthError::TokenTooLarge {
                 source: CookieTooLarge { name: text(), bytes: 0 },
                 claim: text(),
                 claim_bytes: 0,
             },
-            AuthError::Provider(ProviderError::CodeRefused(text())),
-            AuthError::Provider(ProviderError::IdTokenRefused(text())),
-            AuthError::Provider(ProviderError::LogoutTokenRefused(text())),
-            AuthError::Provider(ProviderError::RefreshRefused(text())),
-            AuthError::Provider(ProviderError::Misbehaved(text())),
-            AuthError::Provider(ProviderError::Unreachable(text())),
-            AuthError::Provider(ProviderError::TimedOut(text())),
-            AuthError::Store(StoreError::Unavailable(text())),
-            AuthError::Store(StoreError::SchemaMismatch(text())),
-            AuthError::Store(StoreError::Corrupt(text())),
+            AuthError::Provider(ProviderError::CodeRefused(text().into())),
+            AuthError::Provider(ProviderError::IdTokenRefused(text().into())),
+            AuthError::Provider(ProviderError::LogoutTokenRefused(text().into())),
+            AuthError::Provider(ProviderError::RefreshRefused(text().into())),
+            AuthError::Provider(ProviderError::Misbehaved(Misbehaviour::Outage, text().into())),
+            AuthError::Provider(ProviderError::Unreachable(text().into())),
+            AuthError::Provider(ProviderError::TimedOut(text().into())),
+            AuthError::Store(StoreError::Unavailable(text().into())),
+            AuthError::Store(StoreError::SchemaMismatch(text().into())),
+            AuthError::Store(StoreError::Corrupt(text().into())),
         ];
         for error in errors {
-            let code = error.code();
+            let code = error.code().as_str();
             assert_eq!(ApiError::from(error).kind().code, code);
         }
     }
@@ -420,7 +423,7 @@ mod tests {
             let header = response.headers().get(header::WWW_AUTHENTICATE).unwrap();
             header.to_str().unwrap().to_owned()
         };
-        let refused = AuthError::InvalidAccessToken(String::new());
+        let refused = AuthError::InvalidAccessToken(String::new().into());
         let shown = "Bearer realm=\"mintgate\", error=\"invalid_token\"";
         assert_eq!(challenge(refused.into()), shown);
         let revoked = AuthError::SessionRevoked(RevokeReason::Logout);

@@ -197,7 +197,7 @@ impl Authenticator<'_> {
     pub(crate) fn prepare(&self, client: &TokenClient) -> Result<Authenticated, ProviderError> {
         let now = Timestamp::from(self.clock.now());
         // Not reached with a key that was checked; the text names no key all the same.
-        let unsigned = |_| ProviderError::Unreachable("the client key does not sign".to_owned());
+        let unsigned = |_| ProviderError::Unreachable("the client key does not sign".into());
         let client = client.clone();
         let with_secret = |client: TokenClient, secret: SecretText| Authenticated {
             client: client.set_client_secret(ClientSecret::new(secret.expose().to_owned())),

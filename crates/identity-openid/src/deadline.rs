@@ -28,7 +28,7 @@ impl Deadline {
             result = step => result,
             () = &mut self.over => {
                 let limit = self.limit.as_millis();
-                Err(ProviderError::TimedOut(format!("nothing for {limit} ms")))
+                Err(ProviderError::TimedOut(format!("nothing for {limit} ms").into()))
             }
         }
     }

@@ -16,7 +16,6 @@ use tokio::sync::{Notify, SemaphorePermit};
 
 use crate::breaker::{Admission, Breaker, CallOutcome, CircuitOpen};
 use crate::bulkhead::{Bulkhead, QueueError};
-use crate::http::is_outage;
 
 /// The limits of a [`GuardedProvider`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,10 +111,11 @@ impl GuardedProvider {
             let limit = self.config.max_concurrent.max(1);
             ProviderError::Unreachable(match error {
                 QueueError::Full => {
-                    format!("not asked: {limit} calls are under way and the queue is full")
+                    format!("not asked: {limit} calls are under way and the queue is full").into()
                 }
                 QueueError::TimedOut => {
                     format!("not asked: {limit} calls are under way and the queue is too slow")
+                        .into()
                 }
             })
         })
@@ -179,13 +179,13 @@ impl GuardedProvider {
 
 fn not_asked(_: CircuitOpen) -> ProviderError {
     let text = "not asked: it failed too often just now, and its circuit is open";
-    ProviderError::Unreachable(text.to_owned())
+    ProviderError::Unreachable(text.into())
 }
 
 /// What a result says about the provider.
 fn outcome<T>(result: &Result<T, ProviderError>) -> CallOutcome {
     match result {
-        Err(error) if is_outage(error) => CallOutcome::Failure,
+        Err(error) if error.is_outage() => CallOutcome::Failure,
         Err(ProviderError::IdTokenRefused(_) | ProviderError::LogoutTokenRefused(_)) => {
             CallOutcome::Unknown
         }

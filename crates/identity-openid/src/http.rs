@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mintgate_domain::model::ProviderId;
-use mintgate_domain::ports::{Clock, Metrics, ProviderEndpoint, ProviderError};
+use mintgate_domain::ports::{Clock, Metrics, Misbehaviour, ProviderEndpoint, ProviderError};
 use oauth2::{HttpRequest, HttpResponse};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use url::Url;
@@ -69,32 +69,18 @@ impl HttpError {
     pub(crate) fn at_place(self, place: &str) -> ProviderError {
         let text = format!("{place}: {self}");
         match self {
-            Self::Unreachable(_) => ProviderError::Unreachable(text),
-            Self::TimedOut => ProviderError::TimedOut(text),
-            Self::Refused(_)
-            | Self::Redirect(_)
-            | Self::TooLarge
-            | Self::Status(_)
-            | Self::Malformed(_)
-            | Self::Broken(_) => ProviderError::Misbehaved(text),
+            Self::Unreachable(_) => ProviderError::Unreachable(text.into()),
+            Self::TimedOut => ProviderError::TimedOut(text.into()),
+            Self::Refused(_) | Self::Redirect(_) | Self::TooLarge | Self::Malformed(_) => {
+                ProviderError::Misbehaved(Misbehaviour::BadAnswer, text.into())
+            }
+            Self::Status(status) if status < 500 => {
+                ProviderError::Misbehaved(Misbehaviour::BadAnswer, text.into())
+            }
+            Self::Status(_) | Self::Broken(_) => {
+                ProviderError::Misbehaved(Misbehaviour::Outage, text.into())
+            }
         }
-    }
-}
-
-/// Whether the provider, and not what it was asked, is what failed: unreachable, too slow, or an
-/// answer that says so. The port's error is a text for the log, so this reads what [`HttpError`]
-/// writes, and stands beside it.
-pub(crate) fn is_outage(error: &ProviderError) -> bool {
-    match error {
-        ProviderError::Unreachable(_) | ProviderError::TimedOut(_) => true,
-        ProviderError::Misbehaved(text) => text.split_once(": ").is_some_and(|(_, what)| {
-            what.starts_with("it answers with status 5")
-                || what.starts_with("the connection failed before the answer was complete")
-        }),
-        ProviderError::CodeRefused(_)
-        | ProviderError::IdTokenRefused(_)
-        | ProviderError::RefreshRefused(_)
-        | ProviderError::LogoutTokenRefused(_) => false,
     }
 }
 
@@ -312,7 +298,7 @@ mod tests {
 
     #[test]
     fn an_outage_is_told_from_a_provider_that_answers() {
-        let at_token = |error: HttpError| is_outage(&error.at(ProviderEndpoint::Token));
+        let at_token = |error: HttpError| error.at(ProviderEndpoint::Token).is_outage();
         assert!(at_token(HttpError::Unreachable("refused".to_owned())));
         assert!(at_token(HttpError::TimedOut));
         assert!(at_token(HttpError::Broken("reset".to_owned())));
@@ -325,8 +311,8 @@ mod tests {
         ] {
             assert!(!at_token(answered.clone()), "{answered}");
         }
-        assert!(!is_outage(&ProviderError::CodeRefused("x: it answers with status 503".into())));
-        assert!(!is_outage(&ProviderError::IdTokenRefused("its exp".into())));
+        assert!(!ProviderError::CodeRefused("x: it answers with status 503".into()).is_outage());
+        assert!(!ProviderError::IdTokenRefused("its exp".into()).is_outage());
     }
 
     #[tokio::test]

@@ -164,7 +164,7 @@ impl MetadataCache {
                 Ok(snapshot) => cache.write(|state| state.snapshot = Some(snapshot)),
                 Err(error) => {
                     let provider = &cache.checked.config.id;
-                    tracing::warn!(%provider, %error, "provider metadata is stale and stays so");
+                    tracing::warn!(%provider, error = %mintgate_domain::chain(&error), "provider metadata is stale and stays so");
                 }
             }
             drop(fetching);
@@ -247,7 +247,9 @@ impl MetadataCache {
         self.metrics.jwks_refresh(provider, outcome);
         match keys {
             Ok(_) => tracing::info!(%provider, "JWKS fetched again"),
-            Err(error) => tracing::warn!(%provider, %error, "JWKS not fetched; former keys stay"),
+            Err(error) => {
+                tracing::warn!(%provider, error = %mintgate_domain::chain(&error), "JWKS not fetched; former keys stay")
+            }
         }
     }
 
@@ -284,7 +286,7 @@ async fn detached<T: Send + 'static>(
 ) -> Result<T, ProviderError> {
     tokio::spawn(work)
         .await
-        .map_err(|_| ProviderError::Unreachable("loading its metadata was aborted".to_owned()))
+        .map_err(|_| ProviderError::Unreachable("loading its metadata was aborted".into()))
 }
 
 /// `client_secret_basic` unless only the other one is offered (OIDC Discovery §3); a client without

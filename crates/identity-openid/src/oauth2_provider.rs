@@ -93,7 +93,7 @@ impl OAuth2Provider {
         tokens: &ProviderTokens,
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
-        let refused = |why: &str| Err(ProviderError::IdTokenRefused(why.to_owned()));
+        let refused = |why: &'static str| Err(ProviderError::IdTokenRefused(why.into()));
         if tokens.id_token.is_some() {
             return refused("this provider issues none that could be verified; sign in by code");
         }
@@ -139,12 +139,12 @@ impl OAuth2Provider {
         let (subject, claims) = match self.user(access_token).await {
             Err(HttpError::Status(UNAUTHORIZED)) => {
                 let text = "its user endpoint refuses the access token it gave for it";
-                return Err(ProviderError::RefreshRefused(text.to_owned()));
+                return Err(ProviderError::RefreshRefused(text.into()));
             }
             user => user.map_err(|error| error.at_place(USER))?,
         };
         if subject != identity.subject {
-            return Err(ProviderError::IdTokenRefused(renewal::SOMEBODY_ELSE.to_owned()));
+            return Err(ProviderError::IdTokenRefused(renewal::SOMEBODY_ELSE.into()));
         }
         self.with_email(claims, access_token).await.map(Some)
     }
@@ -253,7 +253,7 @@ impl IdentityProvider for OAuth2Provider {
 
     async fn verify_logout(&self, _: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
         let text = "this provider has no ID tokens, and so no logout tokens";
-        Err(ProviderError::LogoutTokenRefused(text.to_owned()))
+        Err(ProviderError::LogoutTokenRefused(text.into()))
     }
 }
 

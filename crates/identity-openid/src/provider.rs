@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mintgate_domain::model::{ClaimSet, ClaimValue, ExternalIdentity, Timestamp, VerifiedIdentity};
 use mintgate_domain::ports::{
-    AuthorizationEndpoint, Clock, CodeGrant, IdentityProvider, LogoutOrder, Metrics, ProviderError,
-    ProviderTokens, Renewal,
+    AuthorizationEndpoint, Clock, CodeGrant, IdentityProvider, LogoutOrder, Metrics, Misbehaviour,
+    ProviderError, ProviderTokens, Renewal,
 };
 use mintgate_domain::{IdTokenText, LogoutTokenText, Nonce, ProviderRefreshToken};
 
@@ -127,12 +127,12 @@ impl OpenIdProvider {
         awaited: Awaited<'_>,
     ) -> Result<VerifiedIdentity, ProviderError> {
         let Checked { config, dialect, .. } = &*self.checked;
-        let refused = ProviderError::IdTokenRefused;
+        let refused = |text: String| ProviderError::IdTokenRefused(text.into());
         // A token that came unasked is as likely forged as broken; one that came for a refresh token,
         // from the provider itself, is only broken, or signed with a key that cannot be had now.
-        let broken = match awaited {
-            Awaited::SignIn(_) => ProviderError::IdTokenRefused,
-            Awaited::Again(_) => ProviderError::Misbehaved,
+        let broken: fn(String) -> ProviderError = match awaited {
+            Awaited::SignIn(_) => refused,
+            Awaited::Again(_) => bad_answer,
         };
         let text = tokens.id_token.as_ref().map_or("", IdTokenText::expose);
         // All that can be told without the provider comes first: nothing is fetched for garbage.
@@ -251,7 +251,7 @@ impl OpenIdProvider {
         token: &LogoutTokenText,
     ) -> Result<LogoutOrder, ProviderError> {
         let Checked { config, dialect, .. } = &*self.checked;
-        let refused = ProviderError::LogoutTokenRefused;
+        let refused = |text: String| ProviderError::LogoutTokenRefused(text.into());
         // As with ID tokens: nothing is fetched for garbage. What an ID token must claim besides
         // (Google's `hd`, Cognito's `token_use`), a logout token has not.
         let algorithms = &config.id_token_algorithms;
@@ -318,4 +318,8 @@ impl IdentityProvider for OpenIdProvider {
     async fn verify_logout(&self, token: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
         self.within_timeout(self.verify_logout_unbounded(token)).await
     }
+}
+
+fn bad_answer(text: String) -> ProviderError {
+    ProviderError::Misbehaved(Misbehaviour::BadAnswer, text.into())
 }

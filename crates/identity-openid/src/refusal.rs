@@ -1,7 +1,7 @@
 //! A refusal of the token endpoint: whose fault it is, and what it means for who is waiting.
 
 use mintgate_domain::model::ProviderId;
-use mintgate_domain::ports::ProviderError;
+use mintgate_domain::ports::{Misbehaviour, ProviderError};
 use oauth2::HttpResponse;
 use serde::Deserialize;
 
@@ -29,7 +29,7 @@ impl Refusal {
     /// What an error says of a code.
     pub(crate) fn of_code(self, provider: &ProviderId, secrets: &[&str]) -> ProviderError {
         let text = self.text(secrets);
-        self.of_anything(provider, &text).unwrap_or(ProviderError::CodeRefused(text))
+        self.of_anything(provider, &text).unwrap_or(ProviderError::CodeRefused(text.into()))
     }
 
     /// What an error says of a refresh token. Only the plain word that it is no good is taken for
@@ -39,11 +39,13 @@ impl Refusal {
         let text = self.text(secrets);
         let is_bad = matches!(self.error.as_str(), "invalid_grant" | "bad_refresh_token");
         if is_bad && self.status < 500 {
-            return ProviderError::RefreshRefused(text);
+            return ProviderError::RefreshRefused(text.into());
         }
         self.of_anything(provider, &text).unwrap_or_else(|| {
             let status = HttpError::Status(self.status);
-            ProviderError::Misbehaved(format!("token endpoint: {status}: {text}"))
+            let kind =
+                if self.status >= 500 { Misbehaviour::Outage } else { Misbehaviour::BadAnswer };
+            ProviderError::Misbehaved(kind, format!("token endpoint: {status}: {text}").into())
         })
     }
 
@@ -60,6 +62,7 @@ impl Refusal {
 
     /// What an error says whatever was shown; `None` if it is about just that.
     fn of_anything(&self, provider: &ProviderId, text: &str) -> Option<ProviderError> {
+        let mut kind = Misbehaviour::ClientRefused;
         let text = match self.error.as_str() {
             "invalid_grant" | "invalid_request" | "access_denied" | "bad_verification_code" => {
                 return None;
@@ -76,20 +79,26 @@ impl Refusal {
                 format!("{text}; check what the client of provider {provider} is allowed there")
             }
             _ if self.status >= 500 => {
+                kind = Misbehaviour::Outage;
                 format!("token endpoint: {}: {text}", HttpError::Status(self.status))
             }
-            "server_error" | "temporarily_unavailable" => text.to_owned(),
-            _ if self.status == 429 => text.to_owned(),
+            "server_error" | "temporarily_unavailable" => {
+                kind = Misbehaviour::BadAnswer;
+                text.to_owned()
+            }
+            _ if self.status == 429 => {
+                kind = Misbehaviour::BadAnswer;
+                text.to_owned()
+            }
             _ => return None,
         };
-        Some(ProviderError::Misbehaved(text))
+        Some(ProviderError::Misbehaved(kind, text.into()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::is_outage;
 
     fn refusal(status: u16, error: &str, description: &str) -> Refusal {
         Refusal { error: error.to_owned(), error_description: description.into(), status }
@@ -119,19 +128,22 @@ mod tests {
                 "invalid_scope",
                 "redirect_uri_mismatch",
             ] {
-                let ProviderError::Misbehaved(text) = refuse(status, code, "") else {
+                let ProviderError::Misbehaved(_, text) = refuse(status, code, "") else {
                     panic!("{code} is taken for a refused code");
                 };
-                assert!(text.contains("corp"), "{text}");
+                assert!(text.to_string().contains("corp"), "{text}");
             }
             for code in ["server_error", "temporarily_unavailable"] {
-                assert!(matches!(refuse(status, code, ""), ProviderError::Misbehaved(_)), "{code}");
+                assert!(
+                    matches!(refuse(status, code, ""), ProviderError::Misbehaved(..)),
+                    "{code}"
+                );
             }
         }
         assert!(matches!(refuse(400, "made_up", ""), ProviderError::CodeRefused(_)));
-        assert!(matches!(refuse(429, "made_up", ""), ProviderError::Misbehaved(_)));
-        assert!(matches!(refuse(503, "made_up", ""), ProviderError::Misbehaved(_)));
-        let outage = |status, error| is_outage(&refuse(status, error, ""));
+        assert!(matches!(refuse(429, "made_up", ""), ProviderError::Misbehaved(..)));
+        assert!(matches!(refuse(503, "made_up", ""), ProviderError::Misbehaved(..)));
+        let outage = |status, error| refuse(status, error, "").is_outage();
         assert!(outage(500, "server_error") && outage(503, "made_up"));
         assert!(!outage(400, "server_error") && !outage(429, "made_up"));
         assert!(!outage(500, "invalid_client") && !outage(500, "invalid_grant"));
@@ -166,8 +178,8 @@ mod tests {
             (400, "made_up"),
         ] {
             let failed = refuse(status, error);
-            assert!(matches!(failed, ProviderError::Misbehaved(_)), "{status} {error}: {failed}");
-            assert_eq!(is_outage(&failed), status >= 500, "{status} {error}: {failed}");
+            assert!(matches!(failed, ProviderError::Misbehaved(..)), "{status} {error}: {failed}");
+            assert_eq!(failed.is_outage(), status >= 500, "{status} {error}: {failed}");
         }
     }
 

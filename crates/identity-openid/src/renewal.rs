@@ -8,7 +8,7 @@ pub(crate) const SOMEBODY_ELSE: &str = "it is about somebody else than before";
 
 /// That an identity is not one of this provider's: its refresh token is nobody's business here.
 pub(crate) fn foreign() -> ProviderError {
-    ProviderError::IdTokenRefused("the identity asked about is another issuer's".to_owned())
+    ProviderError::IdTokenRefused("the identity asked about is another issuer's".into())
 }
 
 /// What was learnt, with the refresh token that takes the place of the one that was shown.
@@ -24,8 +24,8 @@ pub(crate) fn settle(
 ) -> Result<Renewal, ProviderError> {
     use ProviderError::{Misbehaved, TimedOut, Unreachable};
     match claims {
-        Err(error @ (Misbehaved(_) | TimedOut(_) | Unreachable(_))) if refresh_token.is_some() => {
-            tracing::warn!(%provider, %error, "renewed, but the claims could not be had");
+        Err(error @ (Misbehaved(..) | TimedOut(_) | Unreachable(_))) if refresh_token.is_some() => {
+            tracing::warn!(%provider, error = %mintgate_domain::chain(&error), "renewed, but the claims could not be had");
             Ok(Renewal { claims: None, refresh_token })
         }
         claims => Ok(Renewal { claims: claims?, refresh_token }),

@@ -25,7 +25,7 @@ pub(crate) async fn add_claims(
     let subject = claims.get("sub").and_then(ClaimValue::as_text);
     if subject.is_none() || userinfo.get("sub").and_then(ClaimValue::as_text) != subject {
         return Err(ProviderError::IdTokenRefused(
-            "userinfo is about another subject than the ID token".to_owned(),
+            "userinfo is about another subject than the ID token".into(),
         ));
     }
     Ok(merge(claims, userinfo))

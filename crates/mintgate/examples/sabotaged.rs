@@ -119,7 +119,7 @@ impl Interposed for CheckThenUpdate {
         Self::pause().await;
         self.write(rotation)
             .await
-            .map_err(|error| StoreError::Unavailable(format!("{error:#}")))?;
+            .map_err(|error| StoreError::Unavailable(format!("{error:#}").into()))?;
         let session = Session { refresh: rotation.successor.clone(), ..read };
         Ok(RotateOutcome::Rotated(Box::new(session)))
     }

@@ -89,7 +89,7 @@ impl ApplicationBuilder {
             store.sessions = wrap(store.sessions);
         }
         if let Err(error) = store.health.check().await {
-            tracing::warn!(%error, "the store is not ready yet");
+            tracing::warn!(error = %mintgate_domain::chain(&error), "the store is not ready yet");
         }
         let ring = keys::open(&settings, &store, Arc::clone(&clock))?;
         let key_status = Arc::new(KeyRingStatus::default());

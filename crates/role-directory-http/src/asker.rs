@@ -104,7 +104,7 @@ impl Asker {
         let exchange = tokio::time::timeout(self.timeout, self.exchange(question)).await;
         exchange.unwrap_or(Err(Failure::TimedOut)).map_err(|failure| {
             tracing::warn!(user = %question.user, reason = %failure, "a role lookup failed");
-            RoleLookupError(failure.to_string())
+            RoleLookupError(failure.to_string().into())
         })
     }
 

@@ -64,9 +64,9 @@ impl From<KeyDirectoryError> for StoreError {
     fn from(error: KeyDirectoryError) -> Self {
         let text = error.to_string();
         match error {
-            KeyDirectoryError::Damaged { .. } => Self::Corrupt(text),
+            KeyDirectoryError::Damaged { .. } => Self::Corrupt(text.into()),
             KeyDirectoryError::TooOpen { .. } | KeyDirectoryError::Io { .. } => {
-                Self::Unavailable(text)
+                Self::Unavailable(text.into())
             }
         }
     }

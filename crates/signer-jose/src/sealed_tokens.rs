@@ -33,7 +33,7 @@ impl TokenSeal for SealedTokens {
     ) -> Result<SealedToken, PortError> {
         let token = token.expose();
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(PortError(format!("it is longer than {MAX_TOKEN_BYTES} bytes")));
+            return Err(PortError(format!("it is longer than {MAX_TOKEN_BYTES} bytes").into()));
         }
         let sealed = self.0.seal(label(session), token.as_bytes()).map_err(explained)?;
         Ok(SealedToken(sealed))
@@ -45,7 +45,7 @@ impl TokenSeal for SealedTokens {
         SealedToken(sealed): &SealedToken,
     ) -> Result<ProviderRefreshToken, PortError> {
         if sealed.len() > MAX_SEALED_BYTES {
-            return Err(PortError("it is too long to be one".to_owned()));
+            return Err(PortError("it is too long to be one".into()));
         }
         let token = self.0.open(&label(session), sealed).map_err(explained)?;
         Ok(ProviderRefreshToken::new(token.expose()))
@@ -62,7 +62,8 @@ fn explained(error: SealError) -> PortError {
         SealError::OtherKey { sealed_under, configured } => format!(
             "it is sealed under the key-encryption key {sealed_under}, and the configured one is \
              {configured}"
-        ),
-        error => error.to_string(),
+        )
+        .into(),
+        error => error.to_string().into(),
     })
 }

@@ -34,13 +34,13 @@ impl From<Error> for Failure {
                 | DatabaseErrorKind::ExclusionViolation => {
                     let constraint = information.constraint_name();
                     let rule = constraint.or(information.column_name()).unwrap_or("a constraint");
-                    Self::Final(StoreError::Corrupt(format!("a row was refused by {rule}")))
+                    Self::Final(StoreError::Corrupt(format!("a row was refused by {rule}").into()))
                 }
                 _ => Self::Refused(information.message().to_owned()),
             },
             Error::DeserializationError(source) => Self::Final(corrupt_field(source.as_ref())),
             Error::BrokenTransactionManager => Self::ConnectionLost(error.to_string()),
-            other => Self::Final(StoreError::Unavailable(other.to_string())),
+            other => Self::Final(StoreError::Unavailable(other.to_string().into())),
         }
     }
 }
@@ -49,7 +49,7 @@ impl From<Error> for Failure {
 fn corrupt_field(source: &(dyn std::error::Error + Send + Sync + 'static)) -> StoreError {
     let field = source.downcast_ref::<DeserializeFieldError>();
     let column = field.and_then(|f| f.field_name.as_deref()).unwrap_or("a column");
-    StoreError::Corrupt(format!("{column} cannot be read"))
+    StoreError::Corrupt(format!("{column} cannot be read").into())
 }
 
 impl From<StoreError> for Failure {

@@ -107,6 +107,6 @@ impl Statement for LinkIdentity<'_> {
             }
         }
         let text = "the identity is taken and not found, again and again".to_owned();
-        Err(StoreError::Unavailable(text).into())
+        Err(StoreError::Unavailable(text.into()).into())
     }
 }

@@ -64,18 +64,18 @@ pub(crate) fn require_current(applied: &[String]) -> Result<(), StoreError> {
     if pending.is_empty() {
         return Ok(());
     }
-    Err(StoreError::SchemaMismatch(format!("it lacks {}", pending.join(", "))))
+    Err(StoreError::SchemaMismatch(format!("it lacks {}", pending.join(", ")).into()))
 }
 
 /// Runs what is pending, on a connection of its own; returns what was run.
 pub(crate) async fn run(connector: &Connector) -> Result<Vec<String>, StoreError> {
     let connector = connector.for_migrations();
     let established = connector.establish().await;
-    let connection = established.map_err(|e| StoreError::Unavailable(e.to_string()))?;
+    let connection = established.map_err(|e| StoreError::Unavailable(e.to_string().into()))?;
     // On a thread of its own: the migrations' runner blocks.
     tokio::task::spawn_blocking(move || run_blocking(connection))
         .await
-        .map_err(|e| StoreError::Unavailable(format!("the migrations did not end: {e}")))?
+        .map_err(|e| StoreError::Unavailable(format!("the migrations did not end: {e}").into()))?
 }
 
 fn run_blocking(connection: AsyncPgConnection) -> Result<Vec<String>, StoreError> {
@@ -87,7 +87,7 @@ fn run_blocking(connection: AsyncPgConnection) -> Result<Vec<String>, StoreError
     let pending = connection.pending_migrations(MIGRATIONS).map_err(|e| failed(e.as_ref()))?;
     for migration in &pending {
         connection.run_migration(migration).map_err(|e| {
-            StoreError::Unavailable(format!("migration {} failed: {e}", migration.name()))
+            StoreError::Unavailable(format!("migration {} failed: {e}", migration.name()).into())
         })?;
     }
     // The lock goes with the connection.
@@ -95,5 +95,5 @@ fn run_blocking(connection: AsyncPgConnection) -> Result<Vec<String>, StoreError
 }
 
 fn failed(error: &(dyn StdError + 'static)) -> StoreError {
-    StoreError::Unavailable(format!("the migrations cannot be run: {error}"))
+    StoreError::Unavailable(format!("the migrations cannot be run: {error}").into())
 }

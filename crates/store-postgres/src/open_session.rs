@@ -82,7 +82,7 @@ impl<'a> TryFrom<&'a SessionOpening> for Values<'a> {
             issuer: identity.map(|i| i.issuer.as_str()),
             subject: identity.map(|i| i.subject.as_str()),
             generation: i64::try_from(session.refresh.generation)
-                .map_err(|_| StoreError::Corrupt("gen is out of range".to_owned()))?,
+                .map_err(|_| StoreError::Corrupt("gen is out of range".into()))?,
             issued_at: to_postgres(session.refresh.issued_at, "cur_iat")?,
             expires_at: to_postgres(session.refresh.expires_at, "cur_exp")?,
             absolute_expires_at: to_postgres(session.absolute_expires_at, "absolute_expires_at")?,

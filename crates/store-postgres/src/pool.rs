@@ -155,11 +155,11 @@ impl Pool {
                     self.retire(pooled.epoch, &reason);
                     let elapsed = self.clock.monotonic().saturating_sub(started);
                     if attempt == ATTEMPTS || elapsed >= self.connect_timeout {
-                        return Err(StoreError::Unavailable(reason));
+                        return Err(StoreError::Unavailable(reason.into()));
                     }
                     attempt += 1;
                 }
-                Failure::Refused(reason) => return Err(StoreError::Unavailable(reason)),
+                Failure::Refused(reason) => return Err(StoreError::Unavailable(reason.into())),
                 Failure::Final(error) => return Err(error),
             }
         }
@@ -194,7 +194,7 @@ impl Pool {
         }
         let reason = format!("no answer within {} ms", bound.as_millis());
         self.retire(pooled.epoch, &reason);
-        Err(Failure::Final(StoreError::Unavailable(reason)))
+        Err(Failure::Final(StoreError::Unavailable(reason.into())))
     }
 
     /// Why the server refused, where the driver does not tell: the schema may be another, or the
@@ -226,7 +226,7 @@ impl Pool {
             _ => "all are in use",
         });
         let millis = self.connect_timeout.as_millis();
-        StoreError::Unavailable(format!("no connection within {millis} ms: {reason}"))
+        StoreError::Unavailable(format!("no connection within {millis} ms: {reason}").into())
     }
 }
 

@@ -160,10 +160,10 @@ pub(crate) fn roles(texts: Vec<Option<String>>, column: &str) -> Result<Vec<Role
 
 fn texts(texts: Vec<Option<String>>, column: &str) -> Result<Vec<String>, StoreError> {
     let texts = texts.into_iter().collect::<Option<_>>();
-    texts.ok_or_else(|| StoreError::Corrupt(format!("{column} holds a null")))
+    texts.ok_or_else(|| StoreError::Corrupt(format!("{column} holds a null").into()))
 }
 
 /// Says nothing of the value.
 pub(crate) fn unreadable(column: &str) -> StoreError {
-    StoreError::Corrupt(format!("{column} cannot be read"))
+    StoreError::Corrupt(format!("{column} cannot be read").into())
 }

@@ -34,7 +34,7 @@ pub(crate) fn from_postgres(at: PgTimestamp, column: &str) -> Result<Timestamp, 
 }
 
 fn out_of_range(column: &str) -> StoreError {
-    StoreError::Corrupt(format!("{column} is out of range"))
+    StoreError::Corrupt(format!("{column} is out of range").into())
 }
 
 #[cfg(test)]
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_names_its_column() {
-        let corrupt = Err(StoreError::Corrupt("at is out of range".to_owned()));
+        let corrupt = Err(StoreError::Corrupt("at is out of range".into()));
         assert_eq!(to_postgres(Timestamp::from_unix(i64::MAX), "at").err(), corrupt.clone().err());
         assert_eq!(from_postgres(PgTimestamp(i64::MAX), "at"), corrupt);
         assert_eq!(from_postgres(PgTimestamp(i64::MIN), "at"), corrupt);

@@ -13,22 +13,22 @@ pub(crate) fn store_error(error: &Error) -> StoreError {
                 | DatabaseErrorKind::ForeignKeyViolation
                 | DatabaseErrorKind::NotNullViolation
                 | DatabaseErrorKind::CheckViolation => {
-                    StoreError::Corrupt(format!("a row was refused: {message}"))
+                    StoreError::Corrupt(format!("a row was refused: {message}").into())
                 }
                 _ if message.starts_with("no such table")
                     || message.contains("no such column")
                     || message.contains("has no column named") =>
                 {
-                    StoreError::SchemaMismatch(message.to_owned())
+                    StoreError::SchemaMismatch(message.to_owned().into())
                 }
-                _ => StoreError::Unavailable(message.to_owned()),
+                _ => StoreError::Unavailable(message.to_owned().into()),
             }
         }
         Error::DeserializationError(source) => {
             let field = source.downcast_ref::<DeserializeFieldError>();
             let column = field.and_then(|f| f.field_name.as_deref()).unwrap_or("a column");
-            StoreError::Corrupt(format!("{column} cannot be read"))
+            StoreError::Corrupt(format!("{column} cannot be read").into())
         }
-        other => StoreError::Unavailable(other.to_string()),
+        other => StoreError::Unavailable(other.to_string().into()),
     }
 }

@@ -23,10 +23,9 @@ impl TryFrom<UserRow> for User {
 
     fn try_from(row: UserRow) -> Result<Self, StoreError> {
         let id = Uuid::from_slice(&row.id)
-            .map_err(|_| StoreError::Corrupt("id is not a UUID".to_owned()))?;
-        let granted_roles = json::read_texts(&row.granted_roles).ok_or_else(|| {
-            StoreError::Corrupt("granted_roles is not a list of texts".to_owned())
-        })?;
+            .map_err(|_| StoreError::Corrupt("id is not a UUID".into()))?;
+        let granted_roles = json::read_texts(&row.granted_roles)
+            .ok_or_else(|| StoreError::Corrupt("granted_roles is not a list of texts".into()))?;
         Ok(Self {
             id: UserId::from_uuid(id),
             disabled_at: row.disabled_at.map(Timestamp::from_unix),

@@ -41,7 +41,7 @@ pub(crate) fn require_current(connection: &mut SqliteConnection) -> Result<(), S
     if pending.is_empty() {
         return Ok(());
     }
-    Err(StoreError::SchemaMismatch(format!("it lacks {}", pending.join(", "))))
+    Err(StoreError::SchemaMismatch(format!("it lacks {}", pending.join(", ")).into()))
 }
 
 /// What ends the transaction of the migrations.
@@ -70,5 +70,5 @@ pub(crate) fn run(connection: &mut SqliteConnection) -> Result<Vec<String>, Stor
 }
 
 fn failed(reason: &str) -> StoreError {
-    StoreError::Unavailable(format!("the migrations cannot be run: {reason}"))
+    StoreError::Unavailable(format!("the migrations cannot be run: {reason}").into())
 }

@@ -153,7 +153,7 @@ fn write_session(
 ) -> Result<(), Abort> {
     let (refresh, grant, client) = (&session.refresh, &session.grant, &session.client);
     let generation = i64::try_from(refresh.generation)
-        .map_err(|_| Abort::Failed(StoreError::Corrupt("gen is out of range".to_owned())))?;
+        .map_err(|_| Abort::Failed(StoreError::Corrupt("gen is out of range".into())))?;
     let row = (
         sessions::id.eq(session.id.as_uuid().as_bytes().as_slice()),
         sessions::user_id.eq(user.as_uuid().as_bytes().as_slice()),

@@ -74,9 +74,9 @@ impl Pool {
         work: impl FnOnce(&mut SqliteConnection) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
         let mut pooled = self.0.get().await.map_err(|e| match e {
-            bb8::RunError::User(failure) => StoreError::Unavailable(failure.to_string()),
+            bb8::RunError::User(failure) => StoreError::Unavailable(failure.to_string().into()),
             bb8::RunError::TimedOut => {
-                StoreError::Unavailable("no connection became free in time".to_owned())
+                StoreError::Unavailable("no connection became free in time".into())
             }
         })?;
         let hop = pooled.connection.spawn_blocking(move |connection| {
@@ -93,7 +93,7 @@ impl Pool {
             // The work panicked, and may have left a transaction open.
             Err(e) => {
                 pooled.broken = true;
-                Err(StoreError::Unavailable(e.to_string()))
+                Err(StoreError::Unavailable(e.to_string().into()))
             }
         }
     }

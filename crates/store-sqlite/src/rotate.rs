@@ -150,5 +150,5 @@ fn require_one(written: usize) -> Result<(), Failed> {
     if written == 1 {
         return Ok(());
     }
-    Err(Failed(StoreError::Unavailable("a session's row was not written".to_owned())))
+    Err(Failed(StoreError::Unavailable("a session's row was not written".into())))
 }

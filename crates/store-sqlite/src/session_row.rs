@@ -127,5 +127,5 @@ pub(crate) fn hash(bytes: &[u8], column: &str) -> Result<TokenHash, StoreError> 
 
 /// A column holds something that no version of this program writes.
 pub(crate) fn corrupt(column: &str) -> StoreError {
-    StoreError::Corrupt(format!("{column} cannot be read"))
+    StoreError::Corrupt(format!("{column} cannot be read").into())
 }

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use crate::TokenHash;
 use crate::model::{ClaimSet, ExternalIdentity, Timestamp, VerifiedIdentity};
 use crate::{
-    AuthorizationCode, CodeVerifier, IdTokenText, LogoutTokenText, Nonce, ProviderAccessToken,
-    ProviderRefreshToken,
+    AuthorizationCode, Cause, CodeVerifier, IdTokenText, LogoutTokenText, Nonce,
+    ProviderAccessToken, ProviderRefreshToken,
 };
 
 /// An authorization code with what must accompany it (RFC 6749 §4.1.3, RFC 7636 §4.5).
@@ -65,32 +65,59 @@ pub struct LogoutOrder {
     pub expires_at: Timestamp,
 }
 
-/// Why a provider did not vouch for a sign-in. The text is for the log, never
-/// for the client, and MUST NOT hold a code, a token or a secret.
+/// Why a provider did not vouch for a sign-in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
-    /// The provider refused the code: unknown, used, expired, or another's.
-    #[error("the provider refused the code: {0}")]
-    CodeRefused(String),
-    /// The ID token (or userinfo) is not what it must be.
-    #[error("the ID token is not acceptable: {0}")]
-    IdTokenRefused(String),
-    /// The provider refused its refresh token: the person may not sign in there any more, or has
-    /// withdrawn what they granted.
-    #[error("the provider refused its refresh token: {0}")]
-    RefreshRefused(String),
-    /// The logout token is not what it must be.
-    #[error("the logout token is not acceptable: {0}")]
-    LogoutTokenRefused(String),
-    /// The provider answered something that is no proper answer, or refuses us as a client.
-    #[error("the provider's answer cannot be used: {0}")]
-    Misbehaved(String),
+    /// The provider refused the code: unknown, used, expired, or issued to another client.
+    #[error("the provider refused the code")]
+    CodeRefused(#[source] Cause),
+    /// The ID token (or the userinfo answer) breaks a rule.
+    #[error("the ID token is not acceptable")]
+    IdTokenRefused(#[source] Cause),
+    /// The provider refused its refresh token: the person may no longer sign in there, or has
+    /// withdrawn consent.
+    #[error("the provider refused its refresh token")]
+    RefreshRefused(#[source] Cause),
+    /// The logout token breaks a rule.
+    #[error("the logout token is not acceptable")]
+    LogoutTokenRefused(#[source] Cause),
+    /// The provider answered, and the answer cannot be used.
+    #[error("the provider's answer cannot be used")]
+    Misbehaved(Misbehaviour, #[source] Cause),
     /// The provider cannot be reached; a code was certainly not sent.
-    #[error("the provider cannot be reached: {0}")]
-    Unreachable(String),
-    /// The provider did not answer in time; whether it got the code is unknown.
-    #[error("the provider did not answer in time: {0}")]
-    TimedOut(String),
+    #[error("the provider cannot be reached")]
+    Unreachable(#[source] Cause),
+    /// The provider did not answer in time; whether it received the code is unknown.
+    #[error("the provider did not answer in time")]
+    TimedOut(#[source] Cause),
+}
+
+/// In which way a provider's answer cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misbehaviour {
+    /// The provider itself is in trouble: a 5xx status, or a connection that broke before the answer
+    /// was complete. Counts towards opening the circuit breaker.
+    Outage,
+    /// The provider refuses Mintgate as a client: wrong credentials, an unregistered redirect URI, a
+    /// grant or scope it does not allow. An operator has to change the configuration.
+    ClientRefused,
+    /// The answer breaks the protocol or a bound: a redirect, a body over the limit, missing members.
+    BadAnswer,
+}
+
+impl ProviderError {
+    /// Whether the provider itself failed, rather than what it was asked: it cannot be reached, is
+    /// too slow, or answers that it is in trouble. The circuit breaker counts these.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::TimedOut(_) => true,
+            Self::Misbehaved(misbehaviour, _) => *misbehaviour == Misbehaviour::Outage,
+            Self::CodeRefused(_)
+            | Self::IdTokenRefused(_)
+            | Self::RefreshRefused(_)
+            | Self::LogoutTokenRefused(_) => false,
+        }
+    }
 }
 
 /// A provider of identities.

@@ -24,8 +24,8 @@ pub use cookie_policy::{CookiePolicy, CookieTooLarge, SessionTokens};
 pub use entropy::Entropy;
 pub use housekeeping::{Housekeeping, SweepStep, Swept};
 pub use identity_provider::{
-    AuthorizationEndpoint, CodeGrant, IdentityProvider, LogoutOrder, ProviderError, ProviderTokens,
-    Renewal,
+    AuthorizationEndpoint, CodeGrant, IdentityProvider, LogoutOrder, Misbehaviour, ProviderError,
+    ProviderTokens, Renewal,
 };
 pub use key_repo::KeyRepo;
 pub use metrics::{

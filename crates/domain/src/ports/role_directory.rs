@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::Cause;
 use crate::model::{ExternalIdentity, ProviderId, Role, UserId};
 
 /// Whose roles are asked for.
@@ -15,10 +16,10 @@ pub struct RoleQuestion<'a> {
     pub identity: &'a ExternalIdentity,
 }
 
-/// The roles could not be had. The text is for the log.
+/// The roles of a person could not be looked up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the roles could not be looked up: {0}")]
-pub struct RoleLookupError(pub String);
+#[error("the roles could not be looked up")]
+pub struct RoleLookupError(#[source] pub Cause);
 
 /// Looks roles up in another system. MUST bound every wait and every answer.
 #[async_trait]

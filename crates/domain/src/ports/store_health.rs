@@ -2,18 +2,20 @@
 
 use async_trait::async_trait;
 
-/// A store failed. The texts are for the log and hold no values of any row.
+use crate::Cause;
+
+/// A store failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The store cannot be reached, is too busy, or did not say what became of the request.
-    #[error("the store is unavailable: {0}")]
-    Unavailable(String),
+    /// The store cannot be reached, is too busy, or did not say whether the request took effect.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Cause),
     /// The schema is older or newer than this program.
-    #[error("the store's schema does not fit: {0}; run `mintgate migrate`")]
-    SchemaMismatch(String),
+    #[error("the store's schema does not fit this program; run `mintgate migrate`")]
+    SchemaMismatch(#[source] Cause),
     /// A row holds something no version of this program writes.
-    #[error("the store holds a corrupt row: {0}")]
-    Corrupt(String),
+    #[error("the store holds a corrupt row")]
+    Corrupt(#[source] Cause),
 }
 
 /// The connections of a pool at this moment.

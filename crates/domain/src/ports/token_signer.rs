@@ -1,17 +1,17 @@
 //! Signing of our own tokens.
 
-use crate::SignedToken;
 use crate::model::{AccessClaims, KeyId, RefreshClaims};
+use crate::{Cause, SignedToken};
 
-/// A token could not be signed. The text is for the log and holds no key material.
+/// A token could not be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SigningError {
-    /// There is no such key, or signing itself went wrong.
-    #[error("cannot sign a token: {0}")]
-    Failed(String),
+    /// The key does not exist, or the signature could not be computed.
+    #[error("a token could not be signed")]
+    Failed(#[source] Cause),
     /// No keys have been loaded yet.
-    #[error("the signing keys are not loaded: {0}")]
-    KeysUnavailable(String),
+    #[error("the signing keys are not loaded")]
+    KeysUnavailable(#[source] Cause),
 }
 
 /// Mints signed tokens; holds the keys.

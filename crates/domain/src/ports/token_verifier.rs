@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 
-use crate::PresentedToken;
 use crate::model::{ProviderId, Role, SessionId, Timestamp, UserId};
+use crate::{Cause, PresentedToken};
 
 /// What a genuine access token says. Whether it has expired is for the caller to judge.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,15 +33,15 @@ pub struct VerifiedRefresh {
     pub expires_at: Timestamp,
 }
 
-/// A token was not accepted. The texts are for the log and hold nothing of the token.
+/// A token was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// It is not a token of this kind that we signed with a key we have.
-    #[error("{0}")]
-    Refused(String),
-    /// It cannot be told, because no keys have been loaded yet.
-    #[error("the signing keys are not loaded: {0}")]
-    KeysUnavailable(String),
+    /// The token is not one of this kind that Mintgate signed with a key it still has.
+    #[error("the token is refused")]
+    Refused(#[source] Cause),
+    /// Whether the token is genuine is unknown, because no keys have been loaded yet.
+    #[error("the signing keys are not loaded")]
+    KeysUnavailable(#[source] Cause),
 }
 
 /// Tells our own tokens from everything else: by signature, with the algorithm of the key its `kid`

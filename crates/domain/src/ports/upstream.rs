@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::ProviderRefreshToken;
 use crate::model::{Role, SealedToken, SessionId, Timestamp};
+use crate::{Cause, ProviderRefreshToken};
 
-/// A provider's refresh token could not be encrypted, or is none that was. The text is for the log.
+/// A provider's refresh token could not be encrypted or decrypted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a provider's refresh token cannot be sealed or opened: {0}")]
-pub struct SealError(pub String);
+#[error("a provider's refresh token could not be encrypted or decrypted")]
+pub struct SealError(#[source] pub Cause);
 
 /// Encrypts the providers' refresh tokens, each for its session: moved to another, it MUST NOT open.
 pub trait TokenSeal: Send + Sync {

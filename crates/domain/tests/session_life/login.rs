@@ -132,14 +132,14 @@ async fn case_18_what_is_not_the_response_of_this_browsers_login_is_refused_unas
         change(&mut response, &elsewhere);
         let before = rig.store.dump().await;
         let refusal = rig.issue.issue(token_request(response)).await.unwrap_err();
-        assert_eq!(refusal.code(), "INVALID_STATE", "{name}: {refusal}");
+        assert_eq!(refusal.code().as_str(), "INVALID_STATE", "{name}: {refusal}");
         assert_eq!(rig.store.dump().await, before, "{name}");
     }
     let mut no_provider = response_to(&login, "no-provider");
     no_provider.provider = None;
     no_provider.logins.clear();
     let refusal = rig.issue.issue(token_request(no_provider)).await.unwrap_err();
-    assert_eq!(refusal.code(), "INVALID_STATE");
+    assert_eq!(refusal.code().as_str(), "INVALID_STATE");
     assert_eq!(rig.provider.asked.load(Ordering::SeqCst), 0, "no provider was asked");
     rig.issue.issue(token_request(response_to(&login, "ada"))).await.expect("the genuine one");
 }
@@ -151,7 +151,7 @@ async fn case_18_a_login_with_a_provider_that_names_its_issuer_needs_that_name()
     let login = begin(&rig, "corp").await;
     let without = response_to(&login, "ada");
     let refusal = rig.issue.issue(token_request(without)).await.unwrap_err();
-    assert_eq!(refusal.code(), "INVALID_STATE");
+    assert_eq!(refusal.code().as_str(), "INVALID_STATE");
     assert_eq!(rig.provider.asked.load(Ordering::SeqCst), 0);
     let mut with = response_to(&login, "ada");
     with.issuer = Some("https://corp.example.com".to_owned());
@@ -168,7 +168,7 @@ async fn a_login_waits_for_its_person_no_longer_than_it_says() {
     let late = begin(&rig, "corp").await;
     rig.clock.advance(Duration::from_mins(10));
     let refusal = rig.issue.issue(token_request(response_to(&late, "ada-2"))).await.unwrap_err();
-    assert_eq!(refusal.code(), "INVALID_STATE");
+    assert_eq!(refusal.code().as_str(), "INVALID_STATE");
 }
 
 #[tokio::test]
@@ -178,7 +178,7 @@ async fn a_login_is_finished_once_however_many_codes_there_are() {
     rig.issue.issue(token_request(response_to(&login, "ada-1"))).await.expect("a session");
     let before = rig.store.dump().await;
     let again = rig.issue.issue(token_request(response_to(&login, "ada-2"))).await.unwrap_err();
-    assert_eq!(again.code(), "INVALID_STATE");
+    assert_eq!(again.code().as_str(), "INVALID_STATE");
     assert_eq!(rig.store.dump().await, before);
 }
 
@@ -213,7 +213,7 @@ async fn an_abandoned_login_is_in_nobodys_way_once_it_has_run_out() {
     let login = begin(&rig, "corp").await;
     let bare = || SignInRequest { logins: vec![login.clone()], ..with_code("ada") };
     let refusal = rig.issue.issue(token_request(bare())).await.unwrap_err();
-    assert_eq!(refusal.code(), "INVALID_STATE");
+    assert_eq!(refusal.code().as_str(), "INVALID_STATE");
     rig.clock.advance(Duration::from_mins(10));
     rig.issue.issue(token_request(bare())).await.expect("a bare code");
 }
@@ -223,12 +223,12 @@ async fn case_18_a_login_keeps_to_its_redirect_uri() {
     let rig = Rig::new();
     let [first, second] = ["other", "second"].map(|path| format!("https://app.example.com/{path}"));
     let unnamed = rig.begin.begin("other", None).await.unwrap_err();
-    assert_eq!(unnamed.code(), "INVALID_REQUEST", "it has two");
+    assert_eq!(unnamed.code().as_str(), "INVALID_REQUEST", "it has two");
     let login = rig.begin.begin("other", Some(&first)).await.unwrap().transaction;
     let mut moved = response_to(&login, "ada");
     moved.redirect_uri = Some(second);
     let refusal = rig.issue.issue(token_request(moved)).await.unwrap_err();
-    assert_eq!(refusal.code(), "INVALID_STATE");
+    assert_eq!(refusal.code().as_str(), "INVALID_STATE");
     let mut named = response_to(&login, "ada");
     named.redirect_uri = Some(first);
     rig.issue.issue(token_request(named)).await.expect("the one it was begun with");
@@ -237,7 +237,11 @@ async fn case_18_a_login_keeps_to_its_redirect_uri() {
     let expires_at = rig.now() + Duration::from_mins(1);
     let removed = LoginTransaction::begin([1; 32], ProviderId::new("corp"), uri, false, expires_at);
     let refusal = rig.issue.issue(token_request(response_to(&removed, "ada"))).await.unwrap_err();
-    assert_eq!(refusal.code(), "REDIRECT_URI_NOT_ALLOWED", "the configuration has changed");
+    assert_eq!(
+        refusal.code().as_str(),
+        "REDIRECT_URI_NOT_ALLOWED",
+        "the configuration has changed"
+    );
     assert_eq!(rig.provider.asked.load(Ordering::SeqCst), 1);
 }
 
@@ -245,7 +249,7 @@ async fn case_18_a_login_keeps_to_its_redirect_uri() {
 async fn case_14_a_login_has_what_a_strict_provider_requires() {
     let rig = Rig::set_up(Setup { is_strict: true, ..Setup::default() });
     let bare = rig.issue.issue(token_request(with_code("ada"))).await.unwrap_err();
-    assert_eq!(bare.code(), "INVALID_REQUEST");
+    assert_eq!(bare.code().as_str(), "INVALID_REQUEST");
     let login = begin(&rig, "corp").await;
     rig.issue.issue(token_request(response_to(&login, "ada"))).await.expect("a session");
 }
@@ -257,16 +261,16 @@ async fn case_25_a_login_begun_here_does_not_end_in_an_id_token() {
     let mut response = response_to(&login, "");
     response.credential = Credential::IdToken(IdTokenText::new("t"));
     let refusal = rig.issue.issue(token_request(response)).await.unwrap_err();
-    assert_eq!(refusal.code(), "INVALID_REQUEST");
+    assert_eq!(refusal.code().as_str(), "INVALID_REQUEST");
 }
 
 #[tokio::test]
 async fn a_code_that_is_spent_is_never_said_to_be_unsent() {
     let rig = Rig::new();
-    let unreachable = ProviderError::Unreachable("the user endpoint".to_owned());
+    let unreachable = ProviderError::Unreachable("the user endpoint".into());
     *rig.provider.verification_fails.lock().unwrap() = Some(unreachable.clone());
     let refusal = rig.issue.issue(token_request(with_code("ada"))).await.unwrap_err();
-    assert_eq!(refusal.code(), "PROVIDER_TIMEOUT");
+    assert_eq!(refusal.code().as_str(), "PROVIDER_TIMEOUT");
     let id_token =
         SignInRequest { credential: Credential::IdToken(IdTokenText::new("t")), ..with_code("") };
     let refusal = rig.issue.issue(token_request(id_token)).await.unwrap_err();
@@ -282,7 +286,11 @@ async fn an_answer_that_was_lost_can_be_asked_for_again_by_the_browser_that_bega
     let mut elsewhere = response_to(&login, "ada");
     elsewhere.logins.clear();
     let refusal = rig.issue.issue(with_key(elsewhere)).await.unwrap_err();
-    assert_eq!(refusal.code(), "INVALID_STATE", "who has the URL and the key has not the browser");
+    assert_eq!(
+        refusal.code().as_str(),
+        "INVALID_STATE",
+        "who has the URL and the key has not the browser"
+    );
     let again = rig.issue.issue(with_key(response_to(&login, "ada"))).await.expect("the session");
     assert_eq!(TokenHash::of(again.refresh.expose()), TokenHash::of(first.refresh.expose()));
 }

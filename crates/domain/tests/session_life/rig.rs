@@ -54,7 +54,7 @@ impl PlainTokens {
 
 impl TokenSigner for PlainTokens {
     fn sign_access(&self, claims: &AccessClaims<'_>) -> Result<SignedToken, SigningError> {
-        self.check().map_err(SigningError::KeysUnavailable)?;
+        self.check().map_err(|text| SigningError::KeysUnavailable(text.into()))?;
         let roles: Vec<_> = claims.grant.roles.iter().map(Role::as_str).collect();
         Ok(SignedToken::new(format!(
             "access|{}|{}|{}|{}|{}|{}",
@@ -68,7 +68,7 @@ impl TokenSigner for PlainTokens {
     }
 
     fn refresh_key_id(&self) -> Result<KeyId, SigningError> {
-        self.check().map_err(SigningError::KeysUnavailable)?;
+        self.check().map_err(|text| SigningError::KeysUnavailable(text.into()))?;
         let key = self.key.lock().unwrap();
         Ok(KeyId::new(key.as_deref().unwrap_or("refresh-1")))
     }
@@ -89,7 +89,7 @@ impl TokenSigner for PlainTokens {
 fn parts<'a>(token: &'a PresentedToken, kind: &str) -> Result<Vec<&'a str>, VerifyError> {
     let parts: Vec<&str> = token.expose().split('|').collect();
     if parts.first() != Some(&kind) || parts.len() != 7 {
-        return Err(VerifyError::Refused("not a token of this kind".to_owned()));
+        return Err(VerifyError::Refused("not a token of this kind".into()));
     }
     Ok(parts)
 }
@@ -101,7 +101,7 @@ fn uuid(text: &str) -> Uuid {
 #[async_trait]
 impl TokenVerifier for PlainTokens {
     async fn verify_access(&self, token: &PresentedToken) -> Result<VerifiedAccess, VerifyError> {
-        self.check().map_err(VerifyError::KeysUnavailable)?;
+        self.check().map_err(|text| VerifyError::KeysUnavailable(text.into()))?;
         let parts = parts(token, "access")?;
         Ok(VerifiedAccess {
             subject: UserId::from_uuid(uuid(parts[1])),
@@ -113,7 +113,7 @@ impl TokenVerifier for PlainTokens {
     }
 
     async fn verify_refresh(&self, token: &PresentedToken) -> Result<VerifiedRefresh, VerifyError> {
-        self.check().map_err(VerifyError::KeysUnavailable)?;
+        self.check().map_err(|text| VerifyError::KeysUnavailable(text.into()))?;
         let parts = parts(token, "refresh")?;
         Ok(VerifiedRefresh {
             subject: UserId::from_uuid(uuid(parts[1])),
@@ -159,7 +159,7 @@ impl IdentityProvider for AnyCode {
     async fn redeem(&self, grant: &CodeGrant<'_>) -> Result<ProviderTokens, ProviderError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.refuses.load(Ordering::SeqCst) {
-            return Err(ProviderError::CodeRefused("used".to_owned()));
+            return Err(ProviderError::CodeRefused("used".into()));
         }
         self.brought.lock().unwrap().0 = grant.code_verifier.map(|text| text.expose().to_owned());
         let person = grant.code.expose().split('-').next().unwrap_or_default();
@@ -225,7 +225,7 @@ impl IdentityProvider for AnyCode {
     async fn verify_logout(&self, token: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
         let text = token.expose();
         if text == "forged" {
-            return Err(ProviderError::LogoutTokenRefused("forged".to_owned()));
+            return Err(ProviderError::LogoutTokenRefused("forged".into()));
         }
         let session = text.strip_prefix("sid:").map(str::to_owned);
         Ok(LogoutOrder {
@@ -255,7 +255,7 @@ impl TokenSeal for PlainSeal {
         session: SessionId,
         sealed: &SealedToken,
     ) -> Result<ProviderRefreshToken, SealError> {
-        let (of, token) = sealed.0.split_once('|').ok_or_else(|| SealError("shape".to_owned()))?;
+        let (of, token) = sealed.0.split_once('|').ok_or_else(|| SealError("shape".into()))?;
         assert_eq!(of, session.to_string());
         Ok(ProviderRefreshToken::new(token))
     }
@@ -285,7 +285,7 @@ impl UpstreamTokenRepo for RefusesToKeep {
         renewal: &UpstreamRenewal,
     ) -> Result<(), StoreError> {
         if self.refuses.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("down".to_owned()));
+            return Err(StoreError::Unavailable("down".into()));
         }
         self.store.keep_upstream(session, renewal).await
     }
@@ -304,7 +304,7 @@ impl RoleDirectory for ToldRoles {
     async fn roles(&self, _: RoleQuestion<'_>) -> Result<Vec<Role>, RoleLookupError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.is_down.load(Ordering::SeqCst) {
-            return Err(RoleLookupError("down".to_owned()));
+            return Err(RoleLookupError("down".into()));
         }
         Ok(self.roles.lock().unwrap().clone())
     }
@@ -336,7 +336,7 @@ impl Interposed for Between {
 
     async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
         if self.fails_openings.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable("down".to_owned()));
+            return Err(StoreError::Unavailable("down".into()));
         }
         self.store.open_session(opening).await
     }

@@ -158,9 +158,10 @@ pub(crate) async fn complete_groups(
         return Ok(claims);
     }
     let refused = |what: &str| {
-        ProviderError::IdTokenRefused(format!(
-            "it leaves the groups out because there are too many (group overage); {what}"
-        ))
+        ProviderError::IdTokenRefused(
+            format!("it leaves the groups out because there are too many (group overage); {what}")
+                .into(),
+        )
     };
     let GroupOverage::Follow(graph) = overage else {
         return Err(refused(

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::model::{ClaimSet, ExternalIdentity, ProviderId, Timestamp, VerifiedIdentity};
 use mintgate_domain::ports::{
-    AuthorizationEndpoint, CircuitState, CodeGrant, IdentityProvider, LogoutOrder, ProviderError,
-    ProviderTokens, Renewal,
+    AuthorizationEndpoint, CircuitState, CodeGrant, IdentityProvider, LogoutOrder, Misbehaviour,
+    ProviderError, ProviderTokens, Renewal,
 };
 use mintgate_domain::{
     AuthorizationCode, IdTokenText, LogoutTokenText, Nonce, ProviderAccessToken,
@@ -206,19 +206,19 @@ async fn verify(provider: &GuardedProvider, by_code: bool) -> Result<(), Provide
 }
 
 fn timed_out() -> ProviderError {
-    ProviderError::TimedOut("nothing for 5000 ms".to_owned())
+    ProviderError::TimedOut("nothing for 5000 ms".into())
 }
 
 fn unreachable() -> ProviderError {
-    ProviderError::Unreachable("refused".to_owned())
+    ProviderError::Unreachable("refused".into())
 }
 
 fn unavailable() -> ProviderError {
-    ProviderError::Misbehaved("token endpoint: it answers with status 503".to_owned())
+    ProviderError::Misbehaved(Misbehaviour::Outage, "status 503".into())
 }
 
 fn is_kept_out(result: &Result<(), ProviderError>) -> bool {
-    matches!(result, Err(ProviderError::Unreachable(text)) if text.contains("circuit is open"))
+    matches!(result, Err(ProviderError::Unreachable(text)) if text.to_string().contains("circuit is open"))
 }
 
 #[tokio::test]
@@ -246,11 +246,11 @@ async fn failures_in_a_row_open_the_circuit_and_then_nobody_waits() {
 #[tokio::test]
 async fn what_is_said_of_a_code_or_a_token_is_no_failure() {
     let guarded = Guarded::new(8);
-    let code_refused = || ProviderError::CodeRefused("invalid_grant".to_owned());
-    let token_refused = || ProviderError::IdTokenRefused("its exp".to_owned());
-    let misconfigured = || ProviderError::Misbehaved("invalid_client".to_owned());
-    let not_found =
-        || ProviderError::Misbehaved("token endpoint: it answers with status 404".to_owned());
+    let code_refused = || ProviderError::CodeRefused("invalid_grant".into());
+    let token_refused = || ProviderError::IdTokenRefused("its exp".into());
+    let misconfigured =
+        || ProviderError::Misbehaved(Misbehaviour::ClientRefused, "invalid_client".into());
+    let not_found = || ProviderError::Misbehaved(Misbehaviour::BadAnswer, "status 404".into());
     for error in [code_refused(), token_refused(), misconfigured(), not_found()] {
         guarded.say(std::iter::repeat_n(error.clone(), 10));
         for _ in 0..10 {
@@ -318,7 +318,7 @@ async fn only_one_tries_and_one_that_gives_up_makes_room_for_the_next() {
     assert!(trial.await.unwrap_err().is_cancelled());
     drop(held);
     // A refused token has perhaps asked nobody, so it decides nothing either.
-    let refused = ProviderError::IdTokenRefused("its exp".to_owned());
+    let refused = ProviderError::IdTokenRefused("its exp".into());
     guarded.say([refused.clone()]);
     assert_eq!(verify(&guarded.guard, false).await, Err(refused));
     assert_eq!(guarded.counted.circuits(), [CircuitState::Open, CircuitState::HalfOpen]);
@@ -390,7 +390,11 @@ async fn a_call_whose_turn_does_not_come_fails_in_time_and_is_not_sent() {
         let Err(ProviderError::Unreachable(text)) = late.await.unwrap() else {
             panic!("a third call was let through");
         };
-        assert!(text.contains("2 calls are under way") && text.contains("too slow"), "{text}");
+        assert!(
+            text.to_string().contains("2 calls are under way")
+                && text.to_string().contains("too slow"),
+            "{text}"
+        );
     }
     assert_eq!(guarded.calls(), 2);
     drop(held);
@@ -412,7 +416,7 @@ async fn a_full_queue_turns_away_at_once() {
         let Err(ProviderError::Unreachable(text)) = redeem(&guarded.guard).await else {
             panic!("the queue has no end");
         };
-        assert!(text.contains("queue is full"), "{text}");
+        assert!(text.to_string().contains("queue is full"), "{text}");
     }
     // Who goes away makes room.
     let mut calls = calls;
@@ -460,7 +464,7 @@ async fn nobody_waits_for_a_provider_whose_circuit_opens() {
 #[tokio::test]
 async fn what_is_said_of_a_refresh_token_is_no_failure_and_an_outage_is() {
     let guarded = Guarded::new(8);
-    let refused = || ProviderError::RefreshRefused("invalid_grant".to_owned());
+    let refused = || ProviderError::RefreshRefused("invalid_grant".into());
     guarded.say([timed_out(), timed_out(), refused(), timed_out(), unavailable()]);
     for _ in 0..5 {
         assert!(renew(&guarded.guard).await.is_err());
@@ -491,7 +495,7 @@ async fn what_is_cached_answers_while_the_circuit_is_open() {
 
 #[tokio::test]
 async fn a_provider_that_cannot_say_where_logins_begin_has_failed() {
-    let refused = || ProviderError::LogoutTokenRefused("its exp".to_owned());
+    let refused = || ProviderError::LogoutTokenRefused("its exp".into());
     let guarded = Guarded::new(8);
     guarded.say([timed_out()]);
     assert_eq!(begin_login(&guarded.guard).await, Err(timed_out()));
@@ -571,7 +575,7 @@ async fn a_real_provider_that_fails_is_left_alone_and_taken_back() {
         FaultKind::Close,
     ] {
         idp.control().set_faults(Faults { token: Some(kind.into()), ..Faults::default() });
-        assert!(matches!(redeem(&guard).await, Err(ProviderError::Misbehaved(_))));
+        assert!(matches!(redeem(&guard).await, Err(ProviderError::Misbehaved(..))));
     }
     idp.control().clear_faults();
     for _ in 0..20 {

@@ -54,8 +54,14 @@ pub(crate) async fn refuse_all(idp: &MockIdp, kind: Kind, attacker_jwks: &str) -
         let Err(ProviderError::IdTokenRefused(reason)) = by_code else {
             panic!("{name}, by code: {by_code:?}");
         };
-        assert!(!reason.contains(&code) && !reason.contains(&token), "{name}: {reason}");
-        assert!(reason.len() < 400 && !reason.contains(char::is_control), "{name}: {reason}");
+        assert!(
+            !reason.to_string().contains(&code) && !reason.to_string().contains(&token),
+            "{name}: {reason}"
+        );
+        assert!(
+            reason.to_string().len() < 400 && !reason.to_string().contains(char::is_control),
+            "{name}: {reason}"
+        );
     }
     let after = control.stats();
     let for_unknown_keys = u64::from(kind == Kind::UnknownKey);

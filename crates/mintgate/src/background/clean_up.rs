@@ -101,7 +101,7 @@ impl BackgroundTask for CleanUp {
         let swept = self.sweep(stopping).await;
         match &swept {
             Err(error) if !self.failing => {
-                tracing::warn!(%error, "the store cannot be cleaned up at present");
+                tracing::warn!(error = %mintgate_domain::chain(&error), "the store cannot be cleaned up at present");
             }
             Ok(()) if self.failing => tracing::info!("the store can be cleaned up again"),
             _ => {}
@@ -167,7 +167,7 @@ mod tests {
             self.note(format!("step {at} of {}", step.limit));
             self.clock.advance(self.took);
             if self.fails_at == Some(at) {
-                return Err(StoreError::Unavailable("it is down".to_owned()));
+                return Err(StoreError::Unavailable("it is down".into()));
             }
             let next = (at < self.last).then(|| SessionId::from_uuid(Uuid::from_u128(at)));
             Ok(Swept { next, expired_idle: 2, expired_absolute: 0, deleted: 1 })

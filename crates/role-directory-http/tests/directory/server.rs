@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mintgate_domain::SecretText;
 use mintgate_domain::model::{ExternalIdentity, ProviderId, Role, UserId};
 use mintgate_domain::ports::{RoleDirectory, RoleLookupError, RoleQuestion};
+use mintgate_domain::{SecretText, chain};
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
 use mintgate_testkit::ManualClock;
 use serde_json::Value;
@@ -216,11 +216,11 @@ impl Rig {
     /// The reason in the log; what may not be in it is not.
     pub(crate) async fn failure(&self) -> String {
         let error = self.ask().await.unwrap_err();
-        let shown = format!("{error} {error:?}");
+        let shown = format!("{} {error:?}", chain(&error));
         for secret in ["s3cret", "127.0.0.1", "v=1"] {
             assert!(!shown.contains(secret), "{shown}");
         }
-        error.0
+        error.0.to_string()
     }
 }
 

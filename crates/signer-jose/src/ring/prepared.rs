@@ -46,9 +46,9 @@ impl PreparedKey {
     pub(crate) fn sign(&self, payload: &impl Serialize) -> Result<SignedToken, SigningError> {
         let mut bytes = Vec::with_capacity(PAYLOAD_CAPACITY);
         serde_json::to_writer(&mut bytes, payload)
-            .map_err(|e| SigningError::Failed(e.to_string()))?;
+            .map_err(|e| SigningError::Failed(e.to_string().into()))?;
         let token = serialize_compact(&bytes, &self.header, self.key.signer());
-        token.map(SignedToken::new).map_err(|e| SigningError::Failed(e.to_string()))
+        token.map(SignedToken::new).map_err(|e| SigningError::Failed(e.to_string().into()))
     }
 
     /// Whether this is the key's signature of the message.

@@ -75,7 +75,7 @@ impl JoseTokens {
         }
         let key = self.ring.find(key_use, &header.kid).await.map_err(|error| match error {
             NotFound::Unknown => refused("no key of this kind has its \"kid\""),
-            NotFound::Unavailable(reason) => VerifyError::KeysUnavailable(reason),
+            NotFound::Unavailable(reason) => VerifyError::KeysUnavailable(reason.into()),
         })?;
         if header.alg != key.key().algorithm().name() {
             return Err(refused("its \"alg\" is not its key's"));
@@ -87,12 +87,12 @@ impl JoseTokens {
     }
 }
 
-fn refused(reason: &str) -> VerifyError {
-    VerifyError::Refused(reason.to_owned())
+fn refused(reason: &'static str) -> VerifyError {
+    VerifyError::Refused(reason.into())
 }
 
 fn no_key(key_use: KeyUse) -> SigningError {
-    SigningError::KeysUnavailable(format!("there is no {} key yet", key_use.name()))
+    SigningError::KeysUnavailable(format!("there is no {} key yet", key_use.name()).into())
 }
 
 impl TokenSigner for JoseTokens {
@@ -115,9 +115,9 @@ impl TokenSigner for JoseTokens {
         match snapshot.find(KeyUse::Refresh, claims.key_id.as_str()) {
             Some(key) => key.sign(&RefreshPayload { issuer: &self.config.issuer, claims }),
             None if !self.ring.is_loaded() => Err(no_key(KeyUse::Refresh)),
-            None => {
-                Err(SigningError::Failed(format!("no refresh key is called {}", claims.key_id)))
-            }
+            None => Err(SigningError::Failed(
+                format!("no refresh key is called {}", claims.key_id).into(),
+            )),
         }
     }
 }

@@ -146,7 +146,7 @@ impl KeptKeys {
 
     fn up(&self) -> Result<&MemoryStore, StoreError> {
         if *self.down.lock().unwrap() {
-            return Err(StoreError::Unavailable("pulled the plug".to_owned()));
+            return Err(StoreError::Unavailable("pulled the plug".into()));
         }
         Ok(&self.store)
     }

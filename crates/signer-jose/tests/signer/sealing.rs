@@ -280,7 +280,7 @@ fn sealed_token() -> SealedToken {
 
 /// Why it does not open; nothing of the token is in the reason.
 fn unopened(seal: &SealedTokens, session: SessionId, sealed: &str) -> String {
-    let error = seal.open(session, &SealedToken(sealed.to_owned())).unwrap_err().0;
+    let error = seal.open(session, &SealedToken(sealed.to_owned())).unwrap_err().0.to_string();
     assert!(!error.contains("refresh-token") && !error.contains(sealed.get(..9).unwrap_or("?")));
     error
 }
@@ -432,7 +432,7 @@ async fn a_sealed_key_is_no_token_and_a_sealed_token_no_key() {
 fn a_token_of_any_length_is_not_sealed_nor_opened() {
     let seal = tokens(1);
     let long = ProviderRefreshToken::new("x".repeat(8 * 1024 + 1));
-    assert_eq!(seal.seal(session(7), &long).unwrap_err().0, "it is longer than 8192 bytes");
+    assert_eq!(seal.seal(session(7), &long).unwrap_err().0, "it is longer than 8192 bytes".into());
     let SealedToken(sealed) = sealed_token();
     let error = unopened(&seal, session(7), &format!("{sealed}{}", "A".repeat(12 * 1024)));
     assert_eq!(error, "it is too long to be one");

@@ -55,7 +55,7 @@ async fn warm_up(store: &PgStore, connections: u32) {
 
 fn is_unavailable<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
     match result {
-        Err(StoreError::Unavailable(reason)) => reason,
+        Err(StoreError::Unavailable(reason)) => reason.to_string(),
         other => panic!("unavailable was expected: {other:?}"),
     }
 }

@@ -279,11 +279,11 @@ async fn case_44_a_rollback_before_the_commit_leaves_the_token_as_good_as_before
     let before = meeting.test.dump().await;
     commits_fail(&meeting.test.admin).await;
     for rotation in [&rotate, &meeting.replay(), &reuse] {
-        let failed = StoreError::Unavailable("the disk is full".to_owned());
+        let failed = StoreError::Unavailable("the disk is full".into());
         assert_eq!(meeting.test.store.rotate(rotation).await, Err(failed));
         assert_eq!(meeting.test.dump().await, before);
     }
-    let failed = StoreError::Unavailable("the disk is full".to_owned());
+    let failed = StoreError::Unavailable("the disk is full".into());
     let store = &meeting.test.store;
     let (id, user) = (meeting.before.id, meeting.before.user);
     let ended = store.end_session(id, user, RevokeReason::Logout, NOW).await;

@@ -19,7 +19,7 @@ const ALL: [&str; 3] =
 async fn an_empty_database_is_planned_migrated_and_then_current() {
     let database = TestDatabase::create_empty().await;
     let store = store(&config(database.url()));
-    let lacks = StoreError::SchemaMismatch(format!("it lacks {}", ALL.join(", ")));
+    let lacks = StoreError::SchemaMismatch(format!("it lacks {}", ALL.join(", ")).into());
 
     assert_eq!(store.pending_migrations().await.unwrap(), ALL);
     assert_eq!(store.check().await, Err(lacks.clone()));
@@ -85,7 +85,7 @@ async fn a_row_that_cannot_be_read_is_called_corrupt_by_its_column() {
         ("granted_roles = '{}', disabled_at = 'infinity'", "disabled_at is out of range"),
     ] {
         test.admin.batch_execute(&format!("UPDATE users SET {change}")).await.unwrap();
-        let corrupt = StoreError::Corrupt(column.to_owned());
+        let corrupt = StoreError::Corrupt(column.into());
         assert_eq!(test.store.find_user(&identity("ada")).await, Err(corrupt));
     }
 }
@@ -131,7 +131,7 @@ async fn a_session_or_key_that_cannot_be_read_is_called_corrupt_by_its_column() 
     ] {
         test.admin.batch_execute("CREATE TABLE kept AS TABLE sessions").await.unwrap();
         test.admin.batch_execute(&format!("UPDATE sessions SET {change}")).await.unwrap();
-        let corrupt = StoreError::Corrupt(column.to_owned());
+        let corrupt = StoreError::Corrupt(column.into());
         assert_eq!(test.store.find_session(session.id).await, Err(corrupt), "{change}");
         let restore = "DELETE FROM sessions; INSERT INTO sessions TABLE kept; DROP TABLE kept";
         test.admin.batch_execute(restore).await.unwrap();
@@ -142,7 +142,7 @@ async fn a_session_or_key_that_cannot_be_read_is_called_corrupt_by_its_column() 
         ("number = 1, activates_at = '-infinity'", "activates_at is out of range"),
     ] {
         test.admin.batch_execute(&format!("UPDATE signing_keys SET {change}")).await.unwrap();
-        let corrupt = StoreError::Corrupt(column.to_owned());
+        let corrupt = StoreError::Corrupt(column.into());
         assert_eq!(test.store.list_keys().await, Err(corrupt));
     }
 }
@@ -170,7 +170,7 @@ async fn a_row_that_breaks_a_rule_is_refused_by_the_name_of_the_rule_alone() {
         (no_issuer, "a row was refused by external_identities_issuer_check"),
         (long_sid, "a row was refused by sessions_upstream_sid_check"),
     ] {
-        let refused = StoreError::Corrupt(rule.to_owned());
+        let refused = StoreError::Corrupt(rule.into());
         assert_eq!(test.store.open_session(&opening).await, Err(refused));
     }
     assert_eq!(test.dump().await.counts(), [0, 0, 0, 0]);

@@ -16,7 +16,7 @@ use crate::harness::{SqliteUnderTest, found, fresh_store, rotated};
 const ANYTHING_GOES: &str = "PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF";
 
 fn unreadable<T>(column: &str) -> Result<T, StoreError> {
-    Err(StoreError::Corrupt(format!("{column} cannot be read")))
+    Err(StoreError::Corrupt(format!("{column} cannot be read").into()))
 }
 
 async fn fresh_and_lax() -> SqliteUnderTest {

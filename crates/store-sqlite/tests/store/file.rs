@@ -37,7 +37,7 @@ fn execute(path: &std::path::Path, sql: &str) {
 async fn an_empty_file_is_planned_migrated_and_then_current() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(&config(&directory));
-    let lacks = StoreError::SchemaMismatch(format!("it lacks {}", ALL.join(", ")));
+    let lacks = StoreError::SchemaMismatch(format!("it lacks {}", ALL.join(", ")).into());
 
     assert_eq!(store.pending_migrations().await.unwrap(), ALL);
     assert_eq!(store.pending_migrations().await.unwrap(), ALL, "a plan changes nothing");
@@ -153,7 +153,7 @@ async fn a_lock_that_another_process_keeps_is_unavailable_in_time() {
 
     test.execute("BEGIN IMMEDIATE");
     let error = store.open_session(&opening).await.unwrap_err();
-    assert_eq!(error, StoreError::Unavailable("database is locked".to_owned()));
+    assert_eq!(error, StoreError::Unavailable("database is locked".into()));
     assert_eq!(store.find_user(&identity("ada")).await, Ok(None), "reading goes on");
     test.execute("ROLLBACK");
     assert_eq!(store.open_session(&opening).await, Ok(OpenOutcome::Opened));
@@ -187,7 +187,7 @@ async fn a_row_that_cannot_be_read_is_called_corrupt_by_its_column() {
         test.execute("PRAGMA ignore_check_constraints = ON");
         test.execute(&format!("UPDATE users SET granted_roles = '{roles}'"));
         let error = test.store.find_user(&identity("ada")).await.unwrap_err();
-        let corrupt = StoreError::Corrupt("granted_roles is not a list of texts".to_owned());
+        let corrupt = StoreError::Corrupt("granted_roles is not a list of texts".into());
         assert_eq!(error, corrupt);
     }
 }

@@ -108,7 +108,7 @@ async fn asking_whether_a_token_is_due_does_not_wait_for_the_writer() {
     let test = fresh_store().await;
     let session = with_token(&test).await;
     let store = test.impatient();
-    let locked = StoreError::Unavailable("database is locked".to_owned());
+    let locked = StoreError::Unavailable("database is locked".into());
     let claim = |due| store.claim_upstream(session.id, due, NOW, NOW + MINUTE);
     test.execute("BEGIN IMMEDIATE");
     assert_eq!(claim(NOW - MINUTE).await, Ok(None));

@@ -117,7 +117,7 @@ async fn case_44_a_lock_in_the_way_is_unavailable_and_changes_nothing() {
     let store = test.impatient();
     let (id, user, reason) = (session.id, session.user, RevokeReason::Logout);
     test.execute("BEGIN IMMEDIATE");
-    let locked = StoreError::Unavailable("database is locked".to_owned());
+    let locked = StoreError::Unavailable("database is locked".into());
     assert_eq!(store.rotate(&rotation(&session, NOW)).await, Err(locked.clone()));
     assert_eq!(store.end_session(id, user, reason, NOW).await, Err(locked.clone()));
     assert_eq!(store.end_user_sessions(user, reason, NOW).await, Err(locked));

@@ -17,7 +17,7 @@ async fn a_step_that_finds_nothing_to_do_does_not_wait_for_the_writer() {
     let nothing_yet = Swept { next: Some(session.id), ..Swept::default() };
     assert_eq!(store.sweep(&step).await, Ok(nothing_yet));
     let due = SweepStep { now: session.refresh.expires_at, ..step };
-    let locked = Err(StoreError::Unavailable("database is locked".to_owned()));
+    let locked = Err(StoreError::Unavailable("database is locked".into()));
     assert_eq!(store.sweep(&due).await, locked);
     test.execute("ROLLBACK");
     assert_eq!(store.sweep(&due).await.unwrap().expired_idle, 1);
