@@ -72,22 +72,29 @@ impl ClaimSet {
         Self(claims)
     }
 
-    /// Finds a claim by path: the whole path as a name first (`https://example.com/roles`),
-    /// else step by step at the dots (`realm_access.roles`).
+    /// Finds a claim by its path; see [`find_claim`].
     pub fn find(&self, path: &str) -> Option<&ClaimValue> {
-        if let Some(value) = self.0.get(path) {
-            return Some(value);
-        }
-        let mut steps = path.split('.');
-        let mut value = self.0.get(steps.next()?)?;
-        for step in steps {
-            let ClaimValue::Object(map) = value else {
-                return None;
-            };
-            value = map.get(step)?;
-        }
-        Some(value)
+        find_claim(&self.0, path)
     }
+}
+
+/// Finds a claim by its path: the claim of that whole name (`https://example.com/roles`), else the
+/// value reached through objects, with one member name between every two dots (`realm_access.roles`).
+///
+/// The two ways do not mix: `a.b.c` does not find the member `b.c` of `a`.
+pub fn find_claim<'a>(
+    claims: &'a BTreeMap<String, ClaimValue>,
+    path: &str,
+) -> Option<&'a ClaimValue> {
+    if let Some(value) = claims.get(path) {
+        return Some(value);
+    }
+    let mut names = path.split('.');
+    let first = claims.get(names.next()?)?;
+    names.try_fold(first, |value, name| match value {
+        ClaimValue::Object(members) => members.get(name),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -125,6 +132,14 @@ mod tests {
         assert_eq!(set.find("realm_access.roles"), Some(&roles));
         assert_eq!(set.find("realm_access.roles.admin"), None);
         assert_eq!(set.find("absent.roles"), None);
+    }
+
+    #[test]
+    fn a_name_with_dots_is_found_at_the_top_level_alone() {
+        let dotted = |name: &str| ClaimValue::Object([(name.to_owned(), text("x"))].into());
+        let set = claims(&[("a", dotted("b.c")), ("a.b", dotted("c")), ("d.e.f", text("y"))]);
+        assert_eq!(set.find("a.b.c"), None);
+        assert_eq!(set.find("d.e.f"), Some(&text("y")));
     }
 
     #[test]

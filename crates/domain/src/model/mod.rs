@@ -11,7 +11,7 @@ mod timestamp;
 mod tokens;
 mod user;
 
-pub use claims::{ClaimSet, ClaimValue};
+pub use claims::{ClaimSet, ClaimValue, find_claim};
 pub use identity::{ExternalIdentity, LinkedIdentity, NewIdentity, VerifiedIdentity};
 pub use ids::{KeyId, ProviderId, Role, SessionId, UserId};
 pub use key_record::{KeyRecord, KeyUse};
