@@ -1,4 +1,4 @@
-//! The clock and the randomness of the mock: it plays a foreign server, so it has its own.
+//! The clock and the randomness of the mock, which are its own because it plays a foreign server.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! Answers: the proper ones, and what a fault makes of them.
+//! Answers of the endpoints, with the faults that were set.
 
 use std::convert::Infallible;
 use std::io;
@@ -18,13 +18,13 @@ use crate::FaultKind;
 use crate::shared::Shared;
 use crate::state::Endpoint;
 
-/// Answers a request of an endpoint, properly unless a fault is due.
+/// Answers a request by `work`, unless a fault is set for the endpoint.
 pub(crate) async fn answer(
     shared: Data<Shared>,
     endpoint: Endpoint,
     work: impl FnOnce(&Shared) -> HttpResponse,
 ) -> HttpResponse {
-    // A statement of its own: the state is free again before anything waits.
+    // A statement of its own, so that the state is unlocked before anything waits.
     let fault = shared.state().begin(endpoint);
     let Some(fault) = fault else { return work(&shared) };
     match fault {
@@ -59,12 +59,12 @@ pub(crate) async fn answer(
     }
 }
 
-/// A JSON answer that nobody may keep.
+/// A JSON answer that must not be cached.
 pub(crate) fn json(mut builder: HttpResponseBuilder, value: &impl Serialize) -> HttpResponse {
     builder.insert_header((CACHE_CONTROL, "no-store")).json(value)
 }
 
-/// Spaces without a length, counted as they go out.
+/// A body of spaces without a length; the bytes sent are counted.
 struct HugeBody {
     left: u64,
     shared: Data<Shared>,
@@ -92,7 +92,7 @@ impl MessageBody for HugeBody {
     }
 }
 
-/// A proper body, one byte at a time.
+/// The genuine body, one byte at a time.
 struct DripBody {
     left: Bytes,
     interval: Interval,
@@ -117,7 +117,7 @@ impl MessageBody for DripBody {
     }
 }
 
-/// A body that fails before the head is sent, upon which the server closes the connection.
+/// A body that fails before the head is sent, so that the server closes the connection.
 struct BrokenBody;
 
 impl MessageBody for BrokenBody {

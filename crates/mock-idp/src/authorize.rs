@@ -15,13 +15,13 @@ use crate::{MockUser, SignIn};
 
 /// How an authorization request is answered.
 enum Answer {
-    /// Somebody has to pick who they are.
+    /// The sign-in page, where the user chooses an account.
     Ask,
-    /// Whoever was picked is at home elsewhere.
+    /// The user belongs to another tenant.
     OtherTenant,
-    /// Back to the client with a code, and with the person's name where a dialect sends that.
+    /// A redirect to the client with a code, and with the user's name if the dialect sends it.
     Code(String, Option<String>),
-    /// Back to the client with an error (RFC 6749 §4.1.2.1).
+    /// A redirect to the client with an error (RFC 6749 §4.1.2.1).
     Error(&'static str, &'static str),
 }
 
@@ -31,7 +31,7 @@ pub(crate) async fn ask(shared: Data<Shared>, request: HttpRequest) -> HttpRespo
     respond(&shared, &request, &params, false)
 }
 
-/// `POST /authorize`: the page's form, which repeats the request and adds the choice.
+/// `POST /authorize`: the form of the sign-in page, which repeats the request and adds the choice.
 pub(crate) async fn choose(
     shared: Data<Shared>,
     request: HttpRequest,
@@ -49,7 +49,7 @@ fn respond(
     shared.state().stats.authorize += 1;
     let redirect_uri = match trusted_redirect_uri(shared, params) {
         Ok(uri) => uri,
-        // RFC 6749 §4.1.2.1: the browser must not be sent to an address nobody vouches for.
+        // RFC 6749 §4.1.2.1: the browser must not be redirected to an unregistered URI.
         Err(problem) => return page::problem(problem),
     };
     if needs_form_post(shared, params) && params.find("response_mode") != Some("form_post") {
@@ -75,7 +75,7 @@ fn respond(
     }
 }
 
-/// Whether the scopes are only given by `form_post`.
+/// Whether one of the requested scopes needs `response_mode=form_post`.
 fn needs_form_post(shared: &Shared, params: &Params) -> bool {
     let mut scopes = params.find("scope").unwrap_or_default().split(' ');
     scopes.any(|scope| shared.traits().form_post_scopes.contains(&scope))
@@ -87,7 +87,7 @@ fn trusted_redirect_uri<'a>(
     params: &'a Params,
 ) -> Result<&'a str, &'static str> {
     if params.is_repeated("client_id") || params.is_repeated("redirect_uri") {
-        return Err("client_id or redirect_uri comes more than once.");
+        return Err("client_id or redirect_uri occurs more than once.");
     }
     let client = params
         .find("client_id")
@@ -161,7 +161,7 @@ fn sign_in(
     Answer::Code(shared.issue_code(sign_in), name)
 }
 
-/// What Apple posts beside the first code: a name and an address, as far as they were asked for.
+/// What Apple posts with the first code: name and email address, if their scopes were requested.
 fn posted_user(user: &MockUser, sign_in: &SignIn) -> String {
     let (first, last) = user.name.split_once(' ').unwrap_or((&user.name, ""));
     let mut posted = Map::new();
@@ -174,10 +174,10 @@ fn posted_user(user: &MockUser, sign_in: &SignIn) -> String {
     Value::Object(posted).to_string()
 }
 
-/// What is wrong with a request whose client is known: the error and its description.
+/// The error, with its description, of a request whose client is known.
 fn find_mistake(traits: &Traits, params: &Params) -> Option<(&'static str, &'static str)> {
     if params.find_repeated().is_some() {
-        return Some(("invalid_request", "a parameter comes more than once"));
+        return Some(("invalid_request", "a parameter occurs more than once"));
     }
     if params.find("request").is_some() {
         return Some(("request_not_supported", "request objects are not supported"));
@@ -208,7 +208,7 @@ fn is_sha256(challenge: &str) -> bool {
     BASE64_URL_SAFE_NO_PAD.decode(challenge).is_ok_and(|hash| hash.len() == 32)
 }
 
-/// The way back to the client.
+/// The redirect back to the client.
 struct Back<'a> {
     shared: &'a Shared,
     params: &'a Params,
@@ -216,9 +216,9 @@ struct Back<'a> {
 }
 
 impl Back<'_> {
-    /// Sends the browser back with the client's state and, if we say it, our name (RFC 9207), in
-    /// the response mode that was asked for (OAuth 2.0 Multiple Response Types §2.1, OAuth 2.0 Form
-    /// Post Response Mode).
+    /// Redirects the browser with the client's state and, if the dialect sends it, the issuer
+    /// (RFC 9207), in the requested response mode (OAuth 2.0 Multiple Response Types §2.1, OAuth 2.0
+    /// Form Post Response Mode).
     fn send(&self, members: &[(&str, &str)]) -> HttpResponse {
         let mut members = members.to_vec();
         members.extend(self.params.find("state").map(|state| ("state", state)));

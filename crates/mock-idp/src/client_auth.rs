@@ -1,4 +1,4 @@
-//! Who a client is (RFC 6749 §2.3): by a secret, by a signature (RFC 7523), or by name alone.
+//! Client authentication (RFC 6749 §2.3) by a secret or a signature (RFC 7523), and public clients.
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use base64::Engine as _;
@@ -11,7 +11,7 @@ use crate::refusal::TokenError;
 use crate::shared::Shared;
 use crate::{ClientKey, Refusal};
 
-/// A way of client authentication at the token endpoint (OIDC Core §9).
+/// A method of client authentication at the token endpoint (OIDC Core §9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
     /// `client_secret_basic`
@@ -20,12 +20,12 @@ pub enum ClientAuth {
     ClientSecretPost,
     /// `private_key_jwt`: the client must have a [`ClientKey`].
     PrivateKeyJwt,
-    /// `none`: a public client, without a secret and a key.
+    /// `none`: a public client, without secret and key.
     None,
 }
 
 impl ClientAuth {
-    /// Its name in discovery documents.
+    /// The name in discovery documents.
     pub fn name(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
@@ -37,9 +37,9 @@ impl ClientAuth {
 }
 
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// The longest life of Apple's client secrets: six months.
+/// The longest lifetime of Apple's client secrets: six months.
 const SECRET_LIFE_SECS: i64 = 15_777_000;
-/// What Apple's client secrets are for, whatever the mock's own issuer is.
+/// The audience of Apple's client secrets, whatever the issuer of the mock is.
 const APPLE: &str = "https://appleid.apple.com";
 
 const INVALID: TokenError = refused("unknown client, or a wrong secret");
@@ -48,18 +48,18 @@ const fn refused(description: &'static str) -> TokenError {
     TokenError { refusal: Refusal::Client, description }
 }
 
-/// A client's own account of who it is.
+/// The credentials in a token request.
 struct Credentials {
     id: String,
     secret: Option<String>,
 }
 
-/// The ways a mock takes and advertises.
+/// The methods that a mock accepts and advertises.
 pub(crate) fn accepted(shared: &Shared) -> &[ClientAuth] {
     shared.config.client_auth.as_deref().unwrap_or(shared.traits().client_auth)
 }
 
-/// The id of the client that a token request is from.
+/// Authenticates the client of a token request, and returns its id.
 pub(crate) fn authenticate(
     shared: &Shared,
     headers: &HeaderMap,
@@ -71,7 +71,7 @@ pub(crate) fn authenticate(
     let malformed = |description| TokenError::new(Refusal::Request, description);
     let ways = [header.is_some(), secret.is_some(), assertion.is_some()];
     if ways.into_iter().filter(|way| *way).count() > 1 {
-        return Err(malformed("two ways of client authentication at once"));
+        return Err(malformed("two methods of client authentication at once"));
     }
     if let Some(assertion) = assertion {
         take(shared, ClientAuth::PrivateKeyJwt)?;
@@ -102,7 +102,7 @@ pub(crate) fn authenticate(
             check_signed_secret(shared, key, secret)?;
         }
         (Some(_), None) if shared.traits().signed_secrets => return Err(INVALID),
-        // A client with a key and no secret is no public one.
+        // A client with a key must use it, even if it has no secret.
         (None, Some(_)) => return Err(INVALID),
         (given, _) if *given == client.secret => {}
         _ => return Err(INVALID),
@@ -114,7 +114,7 @@ fn take(shared: &Shared, way: ClientAuth) -> Result<(), TokenError> {
     if accepted(shared).contains(&way) {
         Ok(())
     } else {
-        Err(refused("this way of client authentication is not offered"))
+        Err(refused("this method of client authentication is not offered"))
     }
 }
 
@@ -150,7 +150,7 @@ fn by_assertion(shared: &Shared, form: &Params, assertion: &str) -> Result<Strin
     if is_first { Ok(id.into()) } else { Err(refused("client_assertion was used before")) }
 }
 
-/// A client secret of Apple's kind.
+/// Checks a client secret that is a JWT signed by the client, as Apple requires.
 fn check_signed_secret(shared: &Shared, key: &ClientKey, secret: &str) -> Result<(), TokenError> {
     let claims = verify(key, secret).ok_or(refused("client_secret is not signed with the key"))?;
     if text(&claims, "iss") != Some(key.team_id.as_deref().unwrap_or(&key.client_id)) {
@@ -168,13 +168,13 @@ fn check_signed_secret(shared: &Shared, key: &ClientKey, secret: &str) -> Result
     Ok(())
 }
 
-/// When a JWT expires, if it has not yet.
+/// Checks the times of a JWT, and returns when it expires.
 fn check_times(claims: &Map<String, Value>) -> Result<i64, TokenError> {
     const SKEW_SECS: i64 = 60;
     let now = now_secs();
     let seconds = |name: &str| claims.get(name).and_then(Value::as_i64);
     if ["iat", "nbf"].into_iter().filter_map(seconds).any(|time| time > now + SKEW_SECS) {
-        return Err(refused("the JWT is from the future"));
+        return Err(refused("the JWT was issued in the future"));
     }
     match seconds("exp") {
         None => Err(refused("exp of the JWT is missing")),
@@ -185,7 +185,7 @@ fn check_times(claims: &Map<String, Value>) -> Result<i64, TokenError> {
     }
 }
 
-/// The claims of a JWT, if this key signed it.
+/// The claims of a JWT that this key signed.
 fn verify(key: &ClientKey, jwt: &str) -> Option<Map<String, Value>> {
     let (message, signature) = jwt.rsplit_once('.')?;
     let header = part(message.split('.').next()?)?;
@@ -234,7 +234,7 @@ fn basic(value: &str) -> Option<Credentials> {
 }
 
 fn form_decode(text: &str) -> String {
-    // As a lone value; a stray `&` in it would have to be encoded.
+    // Parsed as a single value: an `&` in it must be encoded.
     let parsed = Params::parse(format!("v={text}").as_bytes());
     parsed.find("v").unwrap_or_default().into()
 }

@@ -1,4 +1,4 @@
-//! Keys of clients, which prove themselves by a signature instead of a secret.
+//! Keys of clients that authenticate by a signature instead of a secret.
 
 use josekit::jwk::{Jwk, KeyPair};
 use josekit::jws::{ES256, EdDSA, JwsVerifier, PS256, RS256};
@@ -6,18 +6,18 @@ use josekit::jws::{ES256, EdDSA, JwsVerifier, PS256, RS256};
 use crate::IdTokenAlg;
 use crate::keys::new_pair;
 
-/// A client's registered key: for `private_key_jwt`, and for Apple's signed client secrets.
+/// The registered key of a client, for `private_key_jwt` and for Apple's signed client secrets.
 #[derive(Debug, Clone)]
 pub struct ClientKey {
-    /// Whose it is.
+    /// The id of the client.
     pub client_id: String,
     /// The public key, as PEM or as a JWK in JSON.
     pub public_key: String,
-    /// The algorithm its signatures must have.
+    /// The algorithm that the client must sign with.
     pub alg: IdTokenAlg,
-    /// The `kid` the header must name, if any.
+    /// The `kid` that the header must have, if any.
     pub kid: Option<String>,
-    /// Apple: the team, which must be the `iss` of a client secret. Elsewhere that is the client.
+    /// Apple: the team, which must be the `iss` of a client secret; the client id if absent.
     pub team_id: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl ClientKey {
         }
     }
 
-    /// What checks its signatures; an error says what is wrong with the key.
+    /// The verifier of signatures with this key; an error if the key cannot be read.
     pub(crate) fn verifier(&self) -> Result<Box<dyn JwsVerifier>, josekit::JoseError> {
         if !self.public_key.trim_start().starts_with('{') {
             let pem = self.public_key.as_bytes();
@@ -54,17 +54,17 @@ impl ClientKey {
     }
 }
 
-/// A key pair for a client under test: it keeps the private half, the mock gets the public one.
+/// A key pair for a client under test, which keeps the private key; the mock gets the public one.
 #[derive(Debug, Clone)]
 pub struct ClientKeyPair {
-    /// The private key as PEM (PKCS #8), as in Apple's `.p8` files. Made for this, worth nothing.
+    /// The private key as PEM (PKCS #8), as in Apple's `.p8` files.
     pub private_pem: String,
     /// The public key as PEM (SPKI).
     pub public_pem: String,
 }
 
 impl ClientKeyPair {
-    /// A new pair.
+    /// Generates a key pair.
     pub fn generate(alg: IdTokenAlg) -> Self {
         let pair: Box<dyn KeyPair> = new_pair(alg);
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

@@ -1,7 +1,5 @@
-//! What a mock is started with: its address, clients and people.
+//! The configuration of a mock: its address, clients and users.
 
-use std::error::Error;
-use std::fmt::{self, Display, Formatter};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
@@ -9,30 +7,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ClientAuth, ClientKey, Dialect, DialectOptions};
 
-/// How a mock is set up.
+/// The configuration of a mock.
 #[derive(Debug, Clone)]
 pub struct MockConfig {
-    /// Where it listens; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// Its issuer, if that is not `http://ADDRESS` of the listener. A path in it is served too.
+    /// The issuer; `http://ADDRESS` of the listener if absent. A path in it is a prefix of the endpoints.
     pub issuer: Option<String>,
     /// The registered clients.
     pub clients: Vec<MockClient>,
-    /// The people its sign-in page offers.
+    /// The users whom the sign-in page offers.
     pub users: Vec<MockUser>,
-    /// What signs its ID tokens.
+    /// The signature algorithm of ID tokens.
     pub id_token_alg: IdTokenAlg,
-    /// Whether `/control/*` is served; [`crate::Control`] works in process either way.
+    /// Whether the endpoints under `/control` are served. [`crate::Control`] works in process either
+    /// way.
     pub control: bool,
-    /// Whose dialect it speaks.
+    /// The provider that the mock behaves like.
     pub dialect: Dialect,
-    /// What an operator sets at the provider the dialect is of.
+    /// What an operator can set at that provider.
     pub options: DialectOptions,
-    /// The keys of clients that prove themselves by a signature.
+    /// The keys of clients that authenticate by a signature.
     pub client_keys: Vec<ClientKey>,
-    /// The ways of client authentication it takes and advertises, if not the dialect's.
+    /// The client authentication methods accepted and advertised; the dialect's if absent.
     pub client_auth: Option<Vec<ClientAuth>>,
-    /// Whether authorization responses carry `iss` (RFC 9207), if not as the dialect has it.
+    /// Whether authorization responses carry `iss` (RFC 9207); as the dialect does if absent.
     pub iss_parameter: Option<bool>,
 }
 
@@ -41,18 +40,18 @@ pub struct MockConfig {
 pub struct MockClient {
     /// `client_id`
     pub id: String,
-    /// `client_secret`; none makes it a public client.
+    /// `client_secret`; a client without one is public.
     pub secret: Option<String>,
-    /// The redirect URIs it may use, compared character for character.
+    /// The registered redirect URIs, compared character for character.
     pub redirect_uris: Vec<String>,
 }
 
-/// Somebody who can sign in.
+/// A user who can sign in.
 #[derive(Debug, Clone)]
 pub struct MockUser {
-    /// What the sign-in page, `login_hint` and [`SignIn::user`] call them; `preferred_username`.
+    /// The name for the sign-in page, `login_hint` and [`SignIn::user`]; also `preferred_username`.
     pub username: String,
-    /// `sub`; not the username, so that mixing them up shows.
+    /// `sub`; differs from the username, so that a test notices if they are mixed up.
     pub sub: String,
     /// `name`
     pub name: String,
@@ -62,9 +61,9 @@ pub struct MockUser {
     pub email_verified: bool,
     /// `groups`
     pub groups: Vec<String>,
-    /// Entra: the tenant they belong to, if not the one in the issuer.
+    /// Entra: the user's tenant; the one in the issuer if absent.
     pub tenant: Option<String>,
-    /// GitHub: whether the address is on the public profile; if not, `email` is null there.
+    /// GitHub: whether the email address is on the public profile; otherwise `email` is null there.
     pub public_email: bool,
 }
 
@@ -79,12 +78,12 @@ pub enum IdTokenAlg {
     Ps256,
 }
 
-/// One sign-in: who, for which client, bound to what.
+/// One sign-in of a user at a client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignIn {
-    /// A configured username; any other name stands for a person made up on the spot, without
-    /// groups and with an unverified address.
+    /// The username. A name that is not configured stands for a user without groups and with an
+    /// unverified email address.
     pub user: String,
     /// The client the code or token is for.
     pub client_id: String,
@@ -92,16 +91,17 @@ pub struct SignIn {
     pub redirect_uri: String,
     /// The nonce of the authorization request.
     pub nonce: Option<String>,
-    /// Its PKCE challenge, S256 (RFC 7636 §4.2).
+    /// The PKCE challenge of the authorization request, S256 (RFC 7636 §4.2).
     pub code_challenge: Option<String>,
-    /// The scopes, by spaces. Without `openid` there is no ID token; nothing else hangs on them.
+    /// The scopes, separated by spaces. Without `openid` there is no ID token; no other scope matters,
+    /// unless the dialect says so.
     pub scope: String,
     /// The resource the access token is for: `resource` (AD FS) or `audience` (Auth0).
     pub resource: Option<String>,
-    /// Whether a refresh token was asked for by parameter (`access_type=offline`, Google).
+    /// Whether a parameter asked for a refresh token (`access_type=offline`, Google).
     pub offline: bool,
-    /// `sid`: the provider's own session, which a logout token names. Dialects with back-channel
-    /// logout make one up for each code that has none.
+    /// `sid`, the session at the provider, which a logout token names. Dialects with back-channel
+    /// logout generate one for each code without one.
     pub sid: Option<String>,
 }
 
@@ -142,7 +142,7 @@ impl Default for MockConfig {
 }
 
 impl Default for SignIn {
-    /// Alice, at the default client with its first redirect URI, without nonce or PKCE.
+    /// The user alice at the default client with its first redirect URI, without nonce and PKCE.
     fn default() -> Self {
         Self {
             user: "alice".into(),
@@ -159,7 +159,7 @@ impl Default for SignIn {
 }
 
 impl MockUser {
-    /// Somebody with the subject `mock|USERNAME` and the address `USERNAME@example.com`.
+    /// A user with the subject `mock|USERNAME` and the email address `USERNAME@example.com`.
     pub fn new(username: &str, name: &str, email_verified: bool, groups: &[&str]) -> Self {
         Self {
             username: username.into(),
@@ -197,7 +197,7 @@ impl SignIn {
 }
 
 impl IdTokenAlg {
-    /// Its name in JOSE headers.
+    /// The name in JOSE headers.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
@@ -219,14 +219,7 @@ impl FromStr for IdTokenAlg {
     }
 }
 
-/// There is no algorithm of this name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// No algorithm has this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no such algorithm; there are RS256, ES256, EdDSA and PS256")]
 pub struct UnknownAlg;
-
-impl Display for UnknownAlg {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str("no such algorithm; there are RS256, ES256, EdDSA and PS256")
-    }
-}
-
-impl Error for UnknownAlg {}

@@ -1,4 +1,4 @@
-//! Ordering faults, codes and tokens: in process, and over `/control/*`.
+//! Control of a running mock: faults, codes, tokens, keys and accounts, in process and over `/control`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,9 @@ use crate::keys::SigningKey;
 use crate::shared::Shared;
 use crate::{Faults, IdTokenRecipe, LogoutOrder, SignIn, Stats, logout};
 
-/// The strings of a running mock. Clones pull the same ones.
+/// Controls a running mock. Clones control the same one.
+///
+/// Each method has an endpoint under `/control`; `docs/mock-provider.md` lists them.
 #[derive(Debug, Clone)]
 pub struct Control {
     shared: Arc<Shared>,
@@ -24,32 +26,32 @@ impl Control {
         Self { shared }
     }
 
-    /// Orders faults, instead of all that were ordered before.
+    /// Sets the faults; replaces all that were set before.
     pub fn set_faults(&self, faults: Faults) {
         self.shared.state().faults = faults;
     }
 
-    /// Behaves again.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.set_faults(Faults::default());
     }
 
-    /// What happened so far.
+    /// Counts of the requests, codes and tokens since the start.
     pub fn stats(&self) -> Stats {
         self.shared.state().stats.clone()
     }
 
-    /// Signs with a new key from now on, and publishes that alone. Answers its key id.
+    /// Signs with a new key from now on, publishes no other key, and returns its key id.
     pub fn rotate_keys(&self) -> String {
-        // Made before the state is taken: nobody waits for an RSA key but the caller.
+        // Made before the state is locked, so that only the caller waits for an RSA key.
         let next = Arc::new(SigningKey::generate(self.shared.config.id_token_alg));
         let kid = next.kid.clone();
         self.shared.state().keys.rotate(next);
         kid
     }
 
-    /// Publishes a key beside the one that signs, to sign with after [`Self::take_announced_key`]:
-    /// a rotation that nobody should notice. Answers its key id.
+    /// Publishes the next key beside the one that signs, and returns its key id. With
+    /// [`Self::take_announced_key`] this is a rotation that no relying party should notice.
     pub fn announce_key(&self) -> String {
         let next = Arc::new(SigningKey::generate(self.shared.config.id_token_alg));
         let kid = next.kid.clone();
@@ -57,39 +59,39 @@ impl Control {
         kid
     }
 
-    /// Signs with the announced key from now on, if there is one, and keeps the former one
-    /// published until the next rotation.
+    /// Signs with the announced key from now on, if there is one. The former key stays published until
+    /// the next rotation.
     pub fn take_announced_key(&self) {
         self.shared.state().keys.take_announced();
     }
 
-    /// Disables an account, as its administrator would: no more sign-ins, refreshes and userinfo.
+    /// Disables an account: sign-ins, refreshes and userinfo requests are refused.
     pub fn disable_user(&self, username: &str) {
         self.shared.state().grants.set_disabled(username, true);
     }
 
-    /// Enables an account again. What it was given before is good again.
+    /// Enables an account again. Its former tokens are valid again.
     pub fn enable_user(&self, username: &str) {
         self.shared.state().grants.set_disabled(username, false);
     }
 
-    /// Takes back all refresh tokens of a person.
+    /// Revokes all refresh tokens of a user.
     pub fn revoke_refresh_tokens(&self, username: &str) {
         self.shared.state().grants.revoke_user(username);
     }
 
-    /// A logout token, to be posted to the relying party by whoever asked for it.
+    /// Makes a logout token. The mock does not send it: the caller posts it to the relying party.
     pub fn logout_token(&self, order: &LogoutOrder) -> String {
         logout::make(&self.shared, order)
     }
 
-    /// A code, as if the person had just picked themselves on the sign-in page. Nothing in
-    /// `sign_in` is checked.
+    /// Issues a code, as if the user had just signed in at the sign-in page. Nothing in `sign_in` is
+    /// checked.
     pub fn issue_code(&self, sign_in: SignIn) -> String {
         self.shared.issue_code(sign_in)
     }
 
-    /// An ID token that no code was needed for; it has no `at_hash`.
+    /// Issues an ID token without a code. The token has no `at_hash`.
     pub fn issue_id_token(&self, sign_in: &SignIn, recipe: &IdTokenRecipe) -> String {
         let shared = &self.shared;
         let keys = shared.state().keys.clone();

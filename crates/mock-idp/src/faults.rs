@@ -1,13 +1,13 @@
-//! The faults that can be ordered, as data.
+//! The faults that can be set, as data.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{IdTokenRecipe, Refusal};
 
-/// How the provider misbehaves from now on; the default is not at all.
+/// How the provider misbehaves; by default, not at all.
 ///
-/// A `…_merge` object is laid over the genuine one, member by member; null removes a member.
+/// The members of a `…_merge` object replace those of the genuine object; null removes a member.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Faults {
@@ -19,14 +19,14 @@ pub struct Faults {
     pub token: Option<Fault>,
     /// How the userinfo endpoint answers.
     pub userinfo: Option<Fault>,
-    /// How GitHub's list of addresses answers.
+    /// How GitHub's endpoint for email addresses answers.
     pub emails: Option<Fault>,
     /// How Microsoft Graph answers.
     pub graph: Option<Fault>,
-    /// Why the token endpoint refuses whatever it is asked, in the dialect's words. A code sent to
-    /// it stays unused.
+    /// The reason for which the token endpoint refuses every request, worded as the dialect words it.
+    /// A code in such a request stays unused.
     pub refusal: Option<Refusal>,
-    /// Changes to the discovery document: another issuer, another `jwks_uri`.
+    /// Changes to the discovery document, for example another issuer or another `jwks_uri`.
     pub discovery_merge: Map<String, Value>,
     /// Changes to each genuine key of the JWKS.
     pub jwks_merge: Map<String, Value>,
@@ -46,45 +46,45 @@ pub struct Faults {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fault {
-    /// What happens.
+    /// What the endpoint does.
     #[serde(flatten)]
     pub kind: FaultKind,
-    /// To how many requests, if not to all.
+    /// How many requests the fault affects; all of them if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
 }
 
-/// What an endpoint does instead of its work. Only [`FaultKind::Delay`] and [`FaultKind::Drip`] do
-/// the work as well: under all others a code sent to the token endpoint stays unused.
+/// What an endpoint does instead of its work. [`FaultKind::Delay`] and [`FaultKind::Drip`] also do the
+/// work; with all others, a code sent to the token endpoint stays unused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum FaultKind {
-    /// Answers properly, later.
+    /// Answers properly after a delay.
     Delay {
-        /// Milliseconds before the work is begun.
+        /// The delay before the work begins, in milliseconds.
         ms: u64,
     },
-    /// Takes the request and never answers.
+    /// Accepts the request and never answers.
     Hang,
-    /// Answers 307, which asks the client to send the very same request, secrets and all, there.
+    /// Answers 307, which asks the client to repeat the request, with its secrets, at another URL.
     Redirect {
-        /// `Location`
+        /// The header `Location`.
         to: String,
     },
-    /// Answers 200 with a body of spaces and no length.
+    /// Answers 200 with a body of spaces and without `Content-Length`.
     Huge {
-        /// How many; no end to them if none is given.
+        /// The length of the body in bytes; endless if absent.
         #[serde(default)]
         bytes: Option<u64>,
     },
     /// Answers properly, one byte at a time.
     Drip {
-        /// Milliseconds before each byte.
+        /// The delay before each byte, in milliseconds.
         interval_ms: u64,
     },
     /// Answers with this status.
     Status {
-        /// The status; one that HTTP does not know becomes 500.
+        /// The status; a number that is no HTTP status becomes 500.
         status: u16,
         /// The body.
         #[serde(default)]
@@ -94,7 +94,7 @@ pub enum FaultKind {
     Body {
         /// The body.
         body: String,
-        /// `Content-Type`
+        /// The header `Content-Type`.
         #[serde(default = "json")]
         content_type: String,
     },
@@ -103,7 +103,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// This fault for the first `count` requests alone.
+    /// This fault, limited to the next `count` requests.
     pub fn times(self, count: u32) -> Fault {
         Fault { kind: self, times: Some(count) }
     }
@@ -115,9 +115,9 @@ impl From<FaultKind> for Fault {
     }
 }
 
-/// Takes what is due now from an ordered fault, and counts it down.
-pub(crate) fn take_due(ordered: &mut Option<Fault>) -> Option<FaultKind> {
-    let fault = ordered.as_mut()?;
+/// The fault for the current request, if any requests are left for it; counts them down.
+pub(crate) fn take_due(fault: &mut Option<Fault>) -> Option<FaultKind> {
+    let fault = fault.as_mut()?;
     match &mut fault.times {
         None => Some(fault.kind.clone()),
         Some(0) => None,
@@ -128,7 +128,7 @@ pub(crate) fn take_due(ordered: &mut Option<Fault>) -> Option<FaultKind> {
     }
 }
 
-/// Lays `changes` over `genuine`, member by member; null removes a member.
+/// Replaces members of `genuine` by those of `changes`; null removes a member.
 pub(crate) fn merge(genuine: &mut Map<String, Value>, changes: &Map<String, Value>) {
     for (name, value) in changes {
         if value.is_null() {

@@ -1,4 +1,4 @@
-//! What outlives a code: refresh tokens, disabled accounts, first logins, used assertions.
+//! State that outlives a code: refresh tokens, disabled accounts, first logins, used assertions.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,12 +6,12 @@ use crate::SignIn;
 use crate::ambient::random_text;
 use crate::dialect::Reuse;
 
-/// What a refresh token stands for.
+/// The grant that a refresh token represents.
 #[derive(Debug, Clone)]
 pub(crate) struct Grant {
     pub sign_in: SignIn,
     pub auth_time: i64,
-    /// The code it began with.
+    /// The code that the grant began with.
     pub code: String,
 }
 
@@ -37,7 +37,7 @@ impl Grants {
         token
     }
 
-    /// The grant of a refresh token, and the token to hand out for it, if there is a new one.
+    /// The grant of a refresh token, and the new refresh token if the dialect issues one.
     pub(crate) fn redeem(
         &mut self,
         token: &str,
@@ -60,12 +60,12 @@ impl Grants {
         Ok((grant, successor))
     }
 
-    /// Takes back what a code was exchanged for.
+    /// Revokes the refresh tokens issued for a code.
     pub(crate) fn revoke_code(&mut self, code: &str) {
         self.refresh_tokens.retain(|_, grant| grant.code != code);
     }
 
-    /// Takes back everything a person was given.
+    /// Revokes the refresh tokens of a user.
     pub(crate) fn revoke_user(&mut self, user: &str) {
         self.refresh_tokens.retain(|_, grant| grant.sign_in.user != user);
     }
@@ -82,12 +82,12 @@ impl Grants {
         self.disabled.contains(user)
     }
 
-    /// Whether this person was never at this client before; they are from now on.
+    /// Whether this is the first login of a user at a client; records the login.
     pub(crate) fn is_first_login(&mut self, user: &str, client_id: &str) -> bool {
         self.known.insert((user.into(), client_id.into()))
     }
 
-    /// Uses an assertion's `jti` up; false if it was used before (RFC 7523 §3, item 7).
+    /// Records the `jti` of an assertion; false if it was used before (RFC 7523 §3, item 7).
     pub(crate) fn use_assertion(&mut self, jti: &str, expires_at: i64, now: i64) -> bool {
         self.assertions.retain(|_, expiry| *expiry > now);
         self.assertions.insert(jti.into(), expires_at).is_none()

@@ -11,50 +11,50 @@ use crate::faults::merge;
 use crate::keys::{KeyRing, Role, SigningKey, hmac_sha256};
 use crate::{IdTokenAlg, MockUser};
 
-/// How an ID token is made; the default is properly.
+/// How an ID token is made; by default, as the standard says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct IdTokenRecipe {
-    /// Changes to the header, member by member; null removes one.
+    /// Changes to members of the header; null removes one.
     pub header: Map<String, Value>,
-    /// Changes to the claims, member by member; null removes one.
+    /// Changes to the claims; null removes one.
     pub claims: Map<String, Value>,
-    /// Who signs, with what.
+    /// The key that signs.
     pub sign: SignWith,
-    /// How the parts are put together.
+    /// How the token is serialized.
     pub shape: Shape,
-    /// The header's bytes, taken as they are (duplicate members, odd spellings); signed over too.
+    /// The exact text of the header, for duplicate members and odd spellings; the signature covers it.
     pub raw_header: Option<String>,
-    /// The payload's bytes, taken as they are; signed over too.
+    /// The exact text of the payload; the signature covers it.
     pub raw_payload: Option<String>,
 }
 
-/// Who signs an ID token, with what.
+/// The key that signs an ID token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SignWith {
     /// The published key.
     #[default]
     Genuine,
-    /// An attacker's key under the genuine key id.
+    /// An attacker's key, with the genuine key id.
     AttackerKeySameKid,
-    /// An attacker's key, whose public half the header brings along as `jwk`.
+    /// An attacker's key, whose public half is in the header as `jwk`.
     AttackerKeyWithJwk,
-    /// Nobody: `alg` is none and the signature empty.
+    /// No key: `alg` is `none` and the signature is empty.
     Unsigned,
     /// HS256 keyed with the PEM text of the published public key.
     HmacWithPublicKeyPem,
-    /// HS256 keyed with the bytes of the published key's `n` (`x` if it is no RSA key).
+    /// HS256 keyed with the bytes of the published key's `n`, or `x` if it is not an RSA key.
     HmacWithJwkN,
     /// HS256 keyed with the client's secret (empty for a public or unknown client).
     HmacWithClientSecret,
-    /// The published key, and then every byte of the signature is turned over.
+    /// The published key; every bit of the signature is then inverted.
     Garbage,
-    /// The key before the last rotation; one never published if there was none.
+    /// The key before the last rotation; a key that was never published if there was none.
     OldKey,
 }
 
-/// How the parts of an ID token are put together.
+/// How an ID token is serialized.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Shape {
@@ -71,17 +71,17 @@ pub enum Shape {
     JsonSerialization,
 }
 
-/// Life of an ID token.
+/// How long an ID token is valid.
 pub(crate) const LIFE_SECS: i64 = 300;
 
-/// When and beside what an ID token is made.
+/// The claims of an ID token that depend on when and how it is issued.
 pub(crate) struct Occasion {
     pub now: i64,
     pub auth_time: i64,
     pub at_hash: Option<String>,
 }
 
-/// The genuine claims (OIDC Core §2, §3.1.3.6, §5.1), as the mock's dialect has them.
+/// The genuine claims of the dialect (OIDC Core §2, §3.1.3.6, §5.1).
 pub(crate) fn claims(subject: &Subject<'_>, occasion: &Occasion) -> Map<String, Value> {
     let mut claims = user_claims(subject.user);
     let standard = json!({
@@ -101,7 +101,7 @@ pub(crate) fn claims(subject: &Subject<'_>, occasion: &Occasion) -> Map<String, 
     claims
 }
 
-/// What ID token and userinfo say alike about a person.
+/// The claims that are in both the ID token and userinfo.
 pub(crate) fn user_claims(user: &MockUser) -> Map<String, Value> {
     let claims = json!({
         "sub": user.sub,
@@ -124,7 +124,7 @@ pub(crate) fn at_hash(alg: IdTokenAlg, access_token: &str) -> String {
     }
 }
 
-/// Makes an ID token after a recipe.
+/// Makes an ID token according to a recipe.
 pub(crate) fn make(
     mut claims: Map<String, Value>,
     recipe: &IdTokenRecipe,

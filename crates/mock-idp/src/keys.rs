@@ -1,4 +1,4 @@
-//! Signing keys: the provider's own, and those an attacker would use.
+//! Signing keys of the provider and of attackers.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -21,28 +21,28 @@ use crate::ambient::random_text;
 /// A key pair that signs ID tokens.
 #[derive(Debug)]
 pub(crate) struct SigningKey {
-    /// Its key id.
+    /// The key id.
     pub kid: String,
-    /// Its public half as a JWK, kid, use and alg included.
+    /// The public key as a JWK with kid, use and alg.
     pub public_jwk: Map<String, Value>,
-    /// Its public half as PEM.
+    /// The public key as PEM.
     pub public_pem: Vec<u8>,
     signer: Box<dyn JwsSigner>,
 }
 
-/// What a key is for; the first of each is shared by all mocks of a process.
+/// The role of a key. All mocks of a process share the first key of each role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Role {
-    /// The provider's, published.
+    /// A key of the provider, which is published.
     Genuine,
-    /// Never published by anybody.
+    /// A key of an attacker, which is never published.
     Attacker,
-    /// What a provider that never rotated has as its former key.
+    /// The former key of a provider that has not rotated, which was never published.
     Retired,
 }
 
 impl SigningKey {
-    /// The process's key for a role. RSA keys take long to make, tests start many mocks.
+    /// The key of the process for a role: tests start many mocks, and RSA keys take long to generate.
     pub(crate) fn shared(alg: IdTokenAlg, role: Role) -> Arc<Self> {
         static KEYS: Mutex<BTreeMap<(IdTokenAlg, Role), Arc<SigningKey>>> =
             Mutex::new(BTreeMap::new());
@@ -68,7 +68,7 @@ impl SigningKey {
         Self { kid, public_jwk: public_jwk.into(), public_pem: pair.to_pem_public_key(), signer }
     }
 
-    /// The big number in it: an RSA key's modulus, another key's x.
+    /// The modulus of an RSA key, or x of another key.
     pub(crate) fn public_number(&self) -> Vec<u8> {
         let member = self.public_jwk.get("n").or_else(|| self.public_jwk.get("x"));
         let encoded = member.and_then(Value::as_str).unwrap_or_default();
@@ -80,7 +80,7 @@ impl SigningKey {
     }
 }
 
-/// A new key pair of the kind an algorithm takes.
+/// Generates a key pair for an algorithm.
 pub(crate) fn new_pair(alg: IdTokenAlg) -> Box<dyn KeyPair> {
     match alg {
         IdTokenAlg::Rs256 | IdTokenAlg::Ps256 => Box::new(sure(RsaKeyPair::generate(2048))),
@@ -89,16 +89,16 @@ pub(crate) fn new_pair(alg: IdTokenAlg) -> Box<dyn KeyPair> {
     }
 }
 
-/// The provider's keys at one moment.
+/// The keys of the provider.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyRing {
-    /// What signs, in which algorithm.
+    /// The algorithm of all keys.
     pub alg: IdTokenAlg,
     /// The published key that signs.
     pub current: Arc<SigningKey>,
     /// The key before the last rotation.
     pub former: Option<Arc<SigningKey>>,
-    /// Published, and to sign next.
+    /// The key that is published and will sign next.
     pub next: Option<Arc<SigningKey>>,
     /// Whether the former key is still published.
     keeps_former: bool,
@@ -115,15 +115,14 @@ impl KeyRing {
         }
     }
 
-    /// Signs with a new key from now on, and publishes that alone.
+    /// Signs with a new key from now on, and publishes no other key.
     pub(crate) fn rotate(&mut self, next: Arc<SigningKey>) {
         self.former = Some(std::mem::replace(&mut self.current, next));
         self.next = None;
         self.keeps_former = false;
     }
 
-    /// Signs with the announced key from now on, and keeps the former one published. Nothing
-    /// happens if none was announced.
+    /// Signs with the announced key from now on, if there is one, and keeps the former key published.
     pub(crate) fn take_announced(&mut self) {
         if let Some(next) = self.next.take() {
             self.rotate(next);
@@ -131,7 +130,7 @@ impl KeyRing {
         }
     }
 
-    /// The keys that are published.
+    /// The published keys.
     pub(crate) fn published(&self) -> impl Iterator<Item = &SigningKey> {
         let former = self.former.iter().filter(|_| self.keeps_former);
         std::iter::once(&self.current).chain(&self.next).chain(former).map(AsRef::as_ref)
@@ -144,15 +143,15 @@ impl KeyRing {
 
 /// HMAC-SHA-256 under any key, short ones included.
 pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
-    // HMAC fills a short key with zeros up to the block size (RFC 2104 §2), so this changes
-    // nothing but that josekit takes it.
+    // josekit refuses short keys. HMAC pads a short key with zeros to the block size (RFC 2104 §2),
+    // so padding here changes no result.
     let mut key = key.to_vec();
     key.resize(key.len().max(64), 0);
     sure(sure(Hs256.signer_from_bytes(&key)).sign(message))
 }
 
-/// OpenSSL fails at this with no memory or no randomness left, and a mock can do nothing about it.
-#[expect(clippy::panic, reason = "the one place where the mock gives up")]
+/// Unwraps a result of OpenSSL that fails only without memory or randomness.
+#[expect(clippy::panic, reason = "a mock cannot go on without memory or randomness")]
 fn sure<T, E: Display>(result: Result<T, E>) -> T {
     result.unwrap_or_else(|error| panic!("OpenSSL failed: {error}"))
 }

@@ -1,8 +1,15 @@
-//! A small real OpenID provider for development and tests, with faults to order.
+//! A small real OpenID provider for development and tests, which misbehaves on request.
 //!
-//! It signs real ID tokens, insists on redirect URIs, PKCE and one-time codes as a careful provider
-//! does, and on request misbehaves in the ways a relying party must survive: see [`Faults`] and
-//! [`IdTokenRecipe`]. Anyone may sign in as anyone: it must never be reachable in production.
+//! The provider signs real ID tokens and checks redirect URIs, PKCE and one-time codes as a careful
+//! provider does. Anyone may sign in as anyone: it must never be reachable in production.
+//!
+//! # Faults and control
+//!
+//! [`Faults`] sets how each endpoint fails and what its answers say; [`IdTokenRecipe`] makes forged
+//! ID tokens, and [`forgeries`] is a catalogue of them. A test in the same process uses [`Control`].
+//! Other processes use the endpoints under `/control`, which take and return JSON and are served if
+//! [`MockConfig::control`] is set (`mintgate-mock-idp --control`). `docs/mock-provider.md` lists them
+//! with an example of each.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -14,7 +21,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! With [`MockConfig::dialect`] it speaks as one of the big providers does; see [`Dialect`].
+//! With [`MockConfig::dialect`] the mock behaves like one of the well-known providers; see [`Dialect`].
 
 mod ambient;
 mod answer;
@@ -47,7 +54,7 @@ pub use control::Control;
 pub use dialect::{Dialect, DialectOptions, Overage, UnknownDialect, entra_object_id};
 pub use faults::{Fault, FaultKind, Faults};
 pub use id_token::{IdTokenRecipe, Shape, SignWith};
-pub use logout::{LogoutFlaw, LogoutOrder};
+pub use logout::{LogoutOrder, LogoutTokenFault};
 pub use refusal::Refusal;
 pub use server::{MockIdp, Urls};
 pub use state::Stats;

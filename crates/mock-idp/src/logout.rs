@@ -1,5 +1,5 @@
-//! Logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.4), right ones and wrong ones. A test
-//! posts them to the relying party itself, as `logout_token` of a form.
+//! Logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.4), valid and invalid. The mock does not
+//! send them: a test posts them to the relying party as the form parameter `logout_token`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -11,39 +11,39 @@ use crate::id_token::{self, Occasion};
 use crate::shared::Shared;
 use crate::{IdTokenRecipe, SignIn, SignWith};
 
-/// Whose logout a token is to announce.
+/// What a logout token says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogoutOrder {
-    /// Who, at which client; with `sid`, that one session alone.
+    /// The user and the client; with `sid`, one session of the user.
     pub sign_in: SignIn,
-    /// Leaves `sub` out, so that `sid` alone says which session.
+    /// Leaves `sub` out, so that only `sid` names the session.
     pub without_sub: bool,
-    /// What is wrong with it, if anything.
-    pub flaw: Option<LogoutFlaw>,
-    /// Further changes to the claims; null removes one.
+    /// The rule that the token breaks, if any.
+    pub fault: Option<LogoutTokenFault>,
+    /// Further changes to the claims; null removes a claim.
     pub claims: Map<String, Value>,
 }
 
-/// What is wrong with a logout token: each is one rule of §2.4 or §2.6 broken.
+/// A rule of OIDC Back-Channel Logout §2.4 or §2.6 that a logout token breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum LogoutFlaw {
+pub enum LogoutTokenFault {
     /// `events` is missing.
     NoEvents,
     /// `events` has another event's name.
     OtherEvent,
-    /// The event's value is no object.
+    /// The value of the event is not an object.
     EventIsText,
-    /// There is a `nonce`, as in an ID token.
+    /// The token has a `nonce`, as an ID token may.
     WithNonce,
-    /// Neither `sub` nor `sid`.
+    /// `sub` and `sid` are both missing.
     NeitherSubNorSid,
     /// `iss` is another provider.
     OtherIssuer,
     /// `aud` is another client.
     OtherAudience,
-    /// `exp` is over.
+    /// `exp` has passed.
     Expired,
     /// `exp` is missing.
     NoExp,
@@ -53,18 +53,18 @@ pub enum LogoutFlaw {
     FutureIat,
     /// `jti` is missing.
     NoJti,
-    /// `typ` is an access token's.
+    /// `typ` is that of an access token.
     AccessTokenType,
-    /// `alg` is none.
+    /// `alg` is `none`.
     Unsigned,
-    /// An attacker's key under the genuine key id.
+    /// An attacker's key signs, with the genuine key id.
     AttackerKey,
-    /// HS256 with the client's secret.
+    /// The signature is HS256, keyed with the client's secret.
     HmacWithClientSecret,
 }
 
-impl LogoutFlaw {
-    /// All of them.
+impl LogoutTokenFault {
+    /// Every fault.
     pub const ALL: [Self; 16] = [
         Self::NoEvents,
         Self::OtherEvent,
@@ -119,14 +119,14 @@ impl LogoutFlaw {
 }
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-/// Life of a logout token; the specification recommends two minutes at most.
+/// How long a logout token is valid; §2.4 recommends at most two minutes.
 const LIFE_SECS: i64 = 120;
 
 pub(crate) fn make(shared: &Shared, order: &LogoutOrder) -> String {
     let now = now_secs();
     let user = shared.config.user(&order.sign_in.user);
     let subject = shared.subject(&user, &order.sign_in);
-    // The names that the dialect's ID tokens have for provider, person and client.
+    // Provider, user and client are named as in the ID tokens of the dialect.
     let id_token = id_token::claims(&subject, &Occasion { now, auth_time: now, at_hash: None });
     let mut claims = Map::new();
     let genuine = json!({
@@ -140,17 +140,17 @@ pub(crate) fn make(shared: &Shared, order: &LogoutOrder) -> String {
         "events": { EVENT: {} },
     });
     reshape(&mut claims, &genuine);
-    if let Some(flaw) = order.flaw {
-        reshape(&mut claims, &flaw.claims(now));
+    if let Some(fault) = order.fault {
+        reshape(&mut claims, &fault.claims(now));
     }
     merge(&mut claims, &order.claims);
 
-    let typ = match order.flaw {
-        Some(LogoutFlaw::AccessTokenType) => "at+jwt",
+    let typ = match order.fault {
+        Some(LogoutTokenFault::AccessTokenType) => "at+jwt",
         _ => "logout+jwt",
     };
     let mut recipe = IdTokenRecipe {
-        sign: order.flaw.map_or(SignWith::Genuine, LogoutFlaw::sign),
+        sign: order.fault.map_or(SignWith::Genuine, LogoutTokenFault::sign),
         ..IdTokenRecipe::default()
     };
     recipe.header.insert("typ".into(), typ.into());

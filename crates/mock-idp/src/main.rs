@@ -12,42 +12,42 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1:9000")]
     listen: SocketAddr,
-    /// The issuer, if not http://ADDRESS of the listener.
+    /// The issuer; http://ADDRESS of the listener if absent.
     #[arg(long)]
     issuer: Option<String>,
-    /// The client's id.
+    /// The id of the client.
     #[arg(long)]
     client_id: Option<String>,
-    /// The client's secret; empty for a public client.
+    /// The secret of the client; empty for a public client.
     #[arg(long)]
     client_secret: Option<String>,
     /// A redirect URI of the client, instead of the default ones; may be repeated.
     #[arg(long)]
     redirect_uri: Vec<String>,
-    /// Serve /control/*, which orders faults, codes and tokens.
+    /// Serve the endpoints under /control, which set faults and issue codes and tokens.
     #[arg(long)]
     control: bool,
-    /// Whose dialect to speak: plain, google, github, okta, entra, adfs, apple, gitlab, keycloak,
+    /// The provider to behave like: plain, google, github, okta, entra, adfs, apple, gitlab, keycloak,
     /// auth0 or cognito.
     #[arg(long, default_value_t)]
     dialect: Dialect,
-    /// A public key of the client in a file, as PEM or JWK: for `private_key_jwt`, and for the
+    /// A file with the public key of the client, as PEM or JWK, for `private_key_jwt` and for the
     /// client secrets of the dialect apple.
     #[arg(long)]
     client_key: Option<PathBuf>,
     /// The algorithm of that key: RS256, PS256, ES256 or EdDSA.
     #[arg(long, default_value = "ES256")]
     client_key_alg: IdTokenAlg,
-    /// The id that key must be named by.
+    /// The `kid` that the client must name for that key.
     #[arg(long)]
     client_key_id: Option<String>,
-    /// Apple's team, the issuer of client secrets.
+    /// The team at Apple, which is the issuer of client secrets.
     #[arg(long)]
     team_id: Option<String>,
-    /// Whether authorization responses carry `iss`, if not as the dialect has it.
+    /// Whether authorization responses carry `iss`; as the dialect does if absent.
     #[arg(long)]
     iss_parameter: Option<bool>,
 }
@@ -103,7 +103,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "whoever started it waits for this line")]
+#[expect(clippy::print_stdout, reason = "the process that started the mock waits for this line")]
 fn announce(issuer: &str) {
     println!("mock identity provider: {issuer}");
 }

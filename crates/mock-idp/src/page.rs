@@ -1,4 +1,4 @@
-//! The pages a person sees. They load nothing, so they work offline.
+//! The HTML pages. They load no other resource, so they work offline.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ const STYLE: &str = include_str!("page.css");
 
 /// The sign-in page: one button for each person.
 pub(crate) fn sign_in(users: &[MockUser], params: &Params, path: &str) -> HttpResponse {
-    // Relative, so that it also holds behind something that adds to the path.
+    // Relative, so that it also works behind a proxy that adds a path prefix.
     let action = match path.rsplit('/').next().unwrap_or_default() {
         "" => "./",
         last => last,
@@ -35,7 +35,7 @@ pub(crate) fn sign_in(users: &[MockUser], params: &Params, path: &str) -> HttpRe
     html(StatusCode::OK, "Sign in", &body)
 }
 
-/// A form that sends itself to the client (OAuth 2.0 Form Post Response Mode §2).
+/// A page with a form that posts itself to the client (OAuth 2.0 Form Post Response Mode §2).
 pub(crate) fn form_post(redirect_uri: &str, members: &[(&str, &str)]) -> HttpResponse {
     const SCRIPT: &str = "document.forms[0].submit()";
     let body = format!(
@@ -48,7 +48,7 @@ pub(crate) fn form_post(redirect_uri: &str, members: &[(&str, &str)]) -> HttpRes
     html_with(StatusCode::OK, "Signing in", &body, &script)
 }
 
-/// A request that cannot even be sent back to its client.
+/// The page for a request whose error must not be sent to its redirect URI.
 pub(crate) fn problem(text: &str) -> HttpResponse {
     let body = format!(
         "<h1>This sign-in cannot go on</h1><p>{}</p>\
@@ -105,7 +105,7 @@ fn html_with(status: StatusCode, title: &str, body: &str, script: &str) -> HttpR
     );
     HttpResponse::build(status)
         .content_type(ContentType::html())
-        // No form-action: browsers would hold it against the redirect that follows the form.
+        // No form-action: browsers would apply it to the redirect that follows the form.
         .insert_header((
             CONTENT_SECURITY_POLICY,
             format!(

@@ -8,7 +8,7 @@ impl Params {
         Self(url::form_urlencoded::parse(encoded).into_owned().collect())
     }
 
-    /// The value of a parameter; one without a value counts as left out.
+    /// The value of a parameter; an empty value counts as absent.
     pub(crate) fn find(&self, name: &str) -> Option<&str> {
         self.0
             .iter()
@@ -21,7 +21,7 @@ impl Params {
         self.0.iter().filter(|(key, _)| key == name).count() > 1
     }
 
-    /// Any parameter that comes more than once.
+    /// A parameter that occurs more than once.
     pub(crate) fn find_repeated(&self) -> Option<&str> {
         self.0.iter().map(|(key, _)| key.as_str()).find(|key| self.is_repeated(key))
     }

@@ -1,4 +1,4 @@
-//! Why the token endpoint refuses, and in which words.
+//! Refusals of the token endpoint, and how each dialect words them.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::shared::Shared;
 
-/// A reason of the token endpoint to refuse. Each dialect has its own words for it.
+/// Why the token endpoint refuses a request. Each dialect words it in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Refusal {
@@ -16,31 +16,31 @@ pub enum Refusal {
     Request,
     /// The grant type is not offered.
     GrantType,
-    /// The client is unknown or did not prove itself.
+    /// The client is unknown or failed to authenticate.
     Client,
-    /// What the client proves itself with has run out.
+    /// The credentials of the client have expired.
     ExpiredClient,
-    /// The code is unknown, or another client's.
+    /// The code is unknown, or was issued to another client.
     Code,
-    /// The code is too old.
+    /// The code has expired.
     ExpiredCode,
     /// The code was used before.
     UsedCode,
-    /// The redirect URI is not the authorization request's.
+    /// The redirect URI is not that of the authorization request.
     RedirectUri,
-    /// The PKCE verifier is missing, wrong or needless.
+    /// The PKCE verifier is missing, wrong, or present without a challenge.
     Verifier,
     /// The refresh token is unknown, used up or revoked.
     RefreshToken,
-    /// The account was disabled since.
+    /// The account has been disabled.
     DisabledUser,
 }
 
-/// A dialect's words for a refusal: the HTTP status, `error` and `error_description`. An empty
+/// How a dialect words a refusal: the HTTP status, `error` and `error_description`. An empty
 /// description is left out.
 pub(crate) type Wording = (Refusal, u16, &'static str, &'static str);
 
-/// A refusal with a description for whoever has no words of their own.
+/// A refusal with a description for dialects that have none of their own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TokenError {
     pub refusal: Refusal,
@@ -54,7 +54,7 @@ impl TokenError {
 }
 
 impl Refusal {
-    /// What a dialect without words for this says instead.
+    /// The more general refusal, for a dialect that does not know this one.
     fn general(self) -> Option<Self> {
         match self {
             Self::ExpiredClient => Some(Self::Client),
@@ -66,7 +66,7 @@ impl Refusal {
         }
     }
 
-    /// The words of RFC 6749 §5.2.
+    /// Status and error code of RFC 6749 §5.2.
     fn standard(self) -> (u16, &'static str) {
         match self {
             Self::Request => (400, "invalid_request"),
@@ -89,7 +89,7 @@ impl Refusal {
     }
 }
 
-/// A refusal as the mock's dialect puts it.
+/// The answer for a refusal, as the dialect words it.
 pub(crate) fn answer(shared: &Shared, headers: &HeaderMap, error: TokenError) -> HttpResponse {
     let traits = shared.traits();
     let words = error.refusal.words(traits.errors, error.description);
@@ -101,7 +101,7 @@ pub(crate) fn answer(shared: &Shared, headers: &HeaderMap, error: TokenError) ->
     (traits.encode)(builder, headers, &(traits.error_body)(&words))
 }
 
-/// The body of RFC 6749 §5.2.
+/// The error body of RFC 6749 §5.2.
 pub(crate) fn standard_body(words: &Wording) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("error".into(), words.2.into());

@@ -1,5 +1,5 @@
-//! The running server. It has a thread and a runtime of its own, so that it can be started from
-//! any runtime and be gone, hung requests and all, as soon as its handle is.
+//! The running server. It has a thread and a runtime of its own, so that any runtime can start it, and
+//! so that it ends with its handle even if requests hang.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,10 +19,10 @@ use crate::dialect::Traits;
 use crate::shared::Shared;
 use crate::{Control, MockConfig, authorize, control, discovery, token, userinfo};
 
-/// The addresses of a mock's endpoints; in Entra's, those of the issuer's tenant.
+/// The URLs of the endpoints; with the dialect of Entra, those of the issuer's tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Urls {
-    /// The discovery document; none if the dialect has no discovery.
+    /// The discovery document; absent if the dialect has no discovery.
     pub discovery: Option<String>,
     /// The authorization endpoint.
     pub authorize: String,
@@ -60,10 +60,10 @@ pub struct MockIdp {
 }
 
 impl MockIdp {
-    /// Starts a provider. It listens when this returns.
+    /// Starts a provider, which listens when this function returns.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or the issuer is no URL.
+    /// If it cannot listen on the address, if the issuer is not a URL, or if a client key cannot be read.
     pub async fn start(config: MockConfig) -> io::Result<Self> {
         let listener = TcpListener::bind(config.listen)?;
         let address = listener.local_addr()?;
@@ -87,7 +87,7 @@ impl MockIdp {
                 match serve(&shared, &path, listener) {
                     Ok(server) => {
                         let _ = report.send(Ok((shared, server.handle())));
-                        // Fails only if a worker thread died, and then everybody sees it.
+                        // Fails only if a worker thread died, which every request notices.
                         let _ = server.await;
                     }
                     Err(error) => drop(report.send(Err(error))),
@@ -101,27 +101,27 @@ impl MockIdp {
         Ok(Self { issuer, urls, address, control: Control::new(shared), server, ended })
     }
 
-    /// Its issuer.
+    /// The issuer.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// The addresses of its endpoints, for whoever cannot discover them.
+    /// The URLs of the endpoints, for dialects without discovery.
     pub fn urls(&self) -> &Urls {
         &self.urls
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What makes it misbehave.
+    /// The control of this provider.
     pub fn control(&self) -> &Control {
         &self.control
     }
 
-    /// Stops it at once, requests in flight included, and waits until its port is free.
+    /// Stops the provider without waiting for requests in flight; returns when the port is free.
     pub async fn stop(mut self) {
         self.server.stop(false).await;
         let _ = (&mut self.ended).await;
@@ -130,7 +130,7 @@ impl MockIdp {
 
 impl Drop for MockIdp {
     fn drop(&mut self) {
-        // The command is sent by the call; the future would only wait for its end.
+        // The call sends the command; the future would only wait for the end.
         drop(self.server.stop(false));
     }
 }

@@ -1,4 +1,4 @@
-//! What the server and the strings of a mock share: its settings, its names and its state.
+//! What the server of a mock and its [`crate::Control`] share.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use crate::keys::KeyRing;
 use crate::state::State;
 use crate::{MockConfig, MockUser, SignIn};
 
-/// A mock's settings and state, shared by its server and its [`crate::Control`].
+/// The configuration and state of a mock.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub config: MockConfig,
@@ -19,18 +19,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Makes the first key, which may take a while.
+    /// Generates the first key, which takes a while for RSA.
     pub(crate) fn new(config: MockConfig, issuer: String, origin: String) -> Self {
         let keys = KeyRing::new(config.id_token_alg);
         Self { config, issuer, origin, state: Mutex::new(State::new(keys)) }
     }
 
-    /// The state, alone; not to be held over an await.
+    /// Locks the state; the lock must not be held over an await.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How this mock's dialect differs from the plain one.
+    /// How the dialect differs from plain OpenID Connect.
     pub(crate) fn traits(&self) -> &'static Traits {
         self.config.dialect.traits()
     }
@@ -46,7 +46,7 @@ impl Shared {
         Subject { shared: self, user, sign_in }
     }
 
-    /// The secret a client shares with the provider; empty if there is none.
+    /// The secret of a client; empty if it has none.
     pub(crate) fn secret_of(&self, client_id: &str) -> &str {
         self.config
             .client(client_id)
@@ -54,7 +54,7 @@ impl Shared {
             .unwrap_or_default()
     }
 
-    /// The address of one of its endpoints, for a tenant where the path has a place for one.
+    /// The URL of an endpoint; `tenant` replaces `{tenant}` in the path.
     pub(crate) fn url(&self, path: &str, tenant: &str) -> String {
         match path.strip_prefix('~') {
             Some(path) => format!("{}{path}", self.issuer.trim_end_matches('/')),

@@ -1,4 +1,4 @@
-//! What a mock remembers: its keys, the codes and tokens it gave out, its faults, its counts.
+//! The state of a mock: keys, issued codes and tokens, faults and counts.
 
 use std::collections::HashMap;
 
@@ -10,18 +10,18 @@ use crate::grants::Grants;
 use crate::keys::KeyRing;
 use crate::{Faults, SignIn};
 
-/// Life of an authorization code.
+/// How long an authorization code is valid.
 const CODE_LIFE_SECS: i64 = 60;
-/// Life of an access token.
+/// How long an access token is valid.
 pub(crate) const ACCESS_LIFE_SECS: i64 = 300;
-/// After how many new ones the stale ones are thrown away.
+/// After how many new codes the expired ones are removed.
 const SWEEP_EVERY: u64 = 1024;
 
-/// What happened since the start, in numbers.
+/// Counts since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
-    /// Requests to the discovery endpoint, faulty answers included; likewise the next four.
+    /// Requests to the discovery endpoint. As for every endpoint, faulty answers count too.
     pub discovery: u64,
     /// Requests to the JWKS endpoint.
     pub jwks: u64,
@@ -31,17 +31,17 @@ pub struct Stats {
     pub token: u64,
     /// Requests to the userinfo endpoint.
     pub userinfo: u64,
-    /// Codes given out.
+    /// Codes issued.
     pub codes: u64,
     /// Codes exchanged for tokens.
     pub exchanges: u64,
-    /// Codes refused, for whatever reason, second uses included.
+    /// Codes refused for any reason, second uses included.
     pub refused_codes: u64,
-    /// Codes presented again.
+    /// Codes that were presented a second time.
     pub second_uses: u64,
-    /// Bytes of [`FaultKind::Huge`] that went out.
+    /// Bytes sent for [`FaultKind::Huge`].
     pub huge_bytes: u64,
-    /// Requests to GitHub's list of addresses.
+    /// Requests to GitHub's endpoint for email addresses.
     #[serde(default)]
     pub emails: u64,
     /// Requests to Microsoft Graph.
@@ -87,7 +87,7 @@ struct IssuedAccess {
     expires_at: i64,
 }
 
-/// A code that was good, and the sign-in it stood for.
+/// The sign-in of a code that was accepted.
 #[derive(Debug)]
 pub(crate) struct Redeemed {
     pub sign_in: SignIn,
@@ -116,7 +116,7 @@ impl State {
         }
     }
 
-    /// Counts a request and says what fault is due for it.
+    /// Counts a request, and returns the fault that it meets.
     pub(crate) fn begin(&mut self, endpoint: Endpoint) -> Option<FaultKind> {
         let (count, fault) = match endpoint {
             Endpoint::Discovery => (&mut self.stats.discovery, &mut self.faults.discovery),
@@ -134,7 +134,7 @@ impl State {
         let code = random_text::<32>();
         self.stats.codes += 1;
         if self.stats.codes.is_multiple_of(SWEEP_EVERY) {
-            // A code used up is remembered as long again as it lived, to know it when it comes again.
+            // A used code is kept for twice its lifetime, to detect its second use.
             self.codes.retain(|_, issued| issued.expires_at + CODE_LIFE_SECS > now);
             self.access_tokens.retain(|_, issued| issued.expires_at > now);
         }
@@ -144,7 +144,7 @@ impl State {
         code
     }
 
-    /// Uses a code up. One that another client presents stays good for its own.
+    /// Redeems a code, once. A code that another client presents stays valid for its own client.
     pub(crate) fn redeem(
         &mut self,
         code: &str,
@@ -153,7 +153,7 @@ impl State {
     ) -> Result<Redeemed, CodeRefusal> {
         let Some(issued) = self.codes.get_mut(code) else { return Err(CodeRefusal::Unknown) };
         if issued.used {
-            // RFC 6749 §4.1.2: what the code was exchanged for is taken back.
+            // RFC 6749 §4.1.2: the tokens issued for the code are revoked.
             self.access_tokens.retain(|_, access| access.code != code);
             self.grants.revoke_code(code);
             self.stats.second_uses += 1;
@@ -184,7 +184,7 @@ impl State {
         self.access_tokens.insert(token.into(), access);
     }
 
-    /// What sign-in this access token is from, if it is good.
+    /// The sign-in that a valid access token belongs to.
     pub(crate) fn find_access(&self, access_token: &str, now: i64) -> Option<&SignIn> {
         self.access_tokens
             .get(access_token)

@@ -1,4 +1,4 @@
-//! The userinfo endpoint (OIDC Core §5.3), and who may ask the dialects' other APIs.
+//! The userinfo endpoint (OIDC Core §5.3), and access to the other APIs of the dialects.
 
 use actix_web::http::header::{AUTHORIZATION, USER_AGENT, WWW_AUTHENTICATE};
 use actix_web::web::Data;
@@ -47,7 +47,7 @@ pub(crate) async fn userinfo(shared: Data<Shared>, request: HttpRequest) -> Http
     .await
 }
 
-/// The sign-in that the bearer of a request's access token made, or what to answer instead.
+/// The sign-in of the access token in a request, or the answer that refuses the request.
 pub(crate) fn authorize(
     shared: &Shared,
     request: &HttpRequest,

@@ -3,7 +3,8 @@
 use mintgate_domain::TokenHash;
 use mintgate_domain::ports::ProviderError;
 use mintgate_mock_idp::{
-    Faults, IdTokenAlg, IdTokenRecipe, LogoutFlaw, LogoutOrder, MockIdp, Shape, SignIn, SignWith,
+    Faults, IdTokenAlg, IdTokenRecipe, LogoutOrder, LogoutTokenFault, MockIdp, Shape, SignIn,
+    SignWith,
 };
 use serde_json::{Value, json};
 
@@ -99,10 +100,10 @@ async fn every_rule_of_the_specification_is_kept() {
     let adapter = Adapter::new(idp.issuer(), |_| {});
     let good = idp.control().logout_token(&LogoutOrder::default());
     adapter.verify_logout(&good).await.unwrap();
-    for flaw in LogoutFlaw::ALL {
-        let order = LogoutOrder { flaw: Some(flaw), ..LogoutOrder::default() };
+    for fault in LogoutTokenFault::ALL {
+        let order = LogoutOrder { fault: Some(fault), ..LogoutOrder::default() };
         let refused = adapter.verify_logout(&idp.control().logout_token(&order)).await;
-        assert!(is_refused(&refused), "{flaw:?}: {refused:?}");
+        assert!(is_refused(&refused), "{fault:?}: {refused:?}");
     }
     assert_eq!(fetched(&idp), (1, 1));
 }

@@ -2,7 +2,7 @@
 
 use crate::common::{Store, TestService, claims, sign_in};
 use crate::on_both_stores;
-use mintgate_mock_idp::{LogoutFlaw, LogoutOrder, SignIn};
+use mintgate_mock_idp::{LogoutOrder, LogoutTokenFault, SignIn};
 use reqwest::{RequestBuilder, StatusCode};
 
 impl TestService {
@@ -11,10 +11,15 @@ impl TestService {
         self.client.post(url).form(&[("logout_token", token)])
     }
 
-    fn logout_token(&self, user: &str, sid: Option<&str>, flaw: Option<LogoutFlaw>) -> String {
+    fn logout_token(
+        &self,
+        user: &str,
+        sid: Option<&str>,
+        fault: Option<LogoutTokenFault>,
+    ) -> String {
         let sign_in = SignIn { sid: sid.map(str::to_owned), ..sign_in(user) };
         let without_sub = false;
-        let order = LogoutOrder { sign_in, without_sub, flaw, ..LogoutOrder::default() };
+        let order = LogoutOrder { sign_in, without_sub, fault, ..LogoutOrder::default() };
         self.idp().control().logout_token(&order)
     }
 }
@@ -75,9 +80,9 @@ on_both_stores! {
         let alice = service.signed_in_as("alice").await;
         let control = service.idp().control();
         let id_token = control.issue_id_token(&sign_in("alice"), &mintgate_mock_idp::IdTokenRecipe::default());
-        let mut tokens: Vec<(String, String)> = LogoutFlaw::ALL
+        let mut tokens: Vec<(String, String)> = LogoutTokenFault::ALL
             .into_iter()
-            .map(|flaw| (format!("{flaw:?}"), service.logout_token("alice", None, Some(flaw))))
+            .map(|fault| (format!("{fault:?}"), service.logout_token("alice", None, Some(fault))))
             .collect();
         tokens.push(("an ID token".to_owned(), id_token));
         tokens.push(("our access token".to_owned(), alice.access.clone()));

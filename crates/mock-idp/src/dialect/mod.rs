@@ -1,5 +1,5 @@
-//! The dialects of the big providers: each is a table of differences from the plain one, with its
-//! quirks and the documentation they rest on in the file of its name.
+//! The dialects of the well-known providers. Each has a file with a table of its differences from
+//! plain OpenID Connect and the documentation that they rest on.
 
 mod adfs;
 mod apple;
@@ -15,7 +15,6 @@ mod options;
 mod plain;
 mod traits;
 
-use std::error::Error;
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
@@ -23,10 +22,10 @@ pub use entra::object_id as entra_object_id;
 pub use options::{DialectOptions, Overage};
 pub(crate) use traits::{Refresh, RefreshWhen, Reuse, Subject, Traits, reshape};
 
-/// Whose dialect a mock speaks: its addresses, claims, ways of client authentication and errors.
+/// The provider that a mock behaves like: its URLs, claims, client authentication and errors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
-    /// Nobody's in particular: as the standards have it.
+    /// OpenID Connect as the standards define it.
     #[default]
     Plain,
     /// Google: `hd`, `azp`, `access_type=offline`.
@@ -38,7 +37,7 @@ pub enum Dialect {
     /// Microsoft Entra ID: single-tenant by its issuer, multi-tenant under `/common/v2.0` and
     /// `/organizations/v2.0`, group overage, Microsoft Graph.
     Entra,
-    /// AD FS: `access_token_issuer`, `upn`, `resource`, a userinfo endpoint that says `sub` alone.
+    /// AD FS: `access_token_issuer`, `upn`, `resource`, a userinfo endpoint that returns only `sub`.
     Adfs,
     /// Sign in with Apple: signed client secrets, `form_post`, the name at the first login only.
     Apple,
@@ -53,7 +52,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// All of them.
+    /// Every dialect.
     pub const ALL: [Self; 11] = [
         Self::Plain,
         Self::Google,
@@ -68,7 +67,7 @@ impl Dialect {
         Self::Cognito,
     ];
 
-    /// Its name on the command line.
+    /// The name on the command line.
     pub fn name(self) -> &'static str {
         self.traits().name
     }
@@ -104,15 +103,7 @@ impl FromStr for Dialect {
     }
 }
 
-/// There is no dialect of this name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// No dialect has this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no such dialect; there are {}", Dialect::ALL.map(Dialect::name).join(", "))]
 pub struct UnknownDialect;
-
-impl Display for UnknownDialect {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let names = Dialect::ALL.map(Dialect::name).join(", ");
-        write!(f, "no such dialect; there are {names}")
-    }
-}
-
-impl Error for UnknownDialect {}

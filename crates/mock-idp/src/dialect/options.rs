@@ -1,29 +1,30 @@
-//! What an operator sets at a provider, and so differs from one to the next within a dialect.
+//! The settings of an operator at a provider, which differ between users of one dialect.
 
-/// The settings of a dialect; those of other dialects change nothing.
+/// The settings of the dialects; each dialect reads its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialectOptions {
-    /// Entra: how many groups a token holds at most. Real: 200.
+    /// Entra: the largest number of groups in a token; 200 at the real provider.
     pub groups_limit: usize,
-    /// Entra: what a token says instead of too many groups.
+    /// Entra: how a token says that there are more groups.
     pub overage: Overage,
-    /// Okta: how the groups begin that the claim's filter lets through; all of them if none.
+    /// Okta: the prefix of the groups that the claim's filter admits; all groups if absent.
     pub groups_prefix: Option<String>,
-    /// Okta: whether ID tokens leave what the scopes ask for to userinfo.
+    /// Okta: whether the claims of the scopes are in userinfo alone and not in ID tokens.
     pub thin_id_tokens: bool,
-    /// Apple: whether `email_verified` and `is_private_email` are text; both are documented.
+    /// Apple: whether `email_verified` and `is_private_email` are text instead of booleans; Apple
+    /// documents both.
     pub flags_as_text: bool,
-    /// Auth0: what the names of custom claims begin with.
+    /// Auth0: the prefix of the names of custom claims.
     pub claims_namespace: String,
 }
 
-/// What an Entra token says instead of too many groups.
+/// How an Entra token says that there are more groups than it can hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Overage {
-    /// `_claim_names` and `_claim_sources`: where to ask. What the code flow gives.
+    /// `_claim_names` and `_claim_sources`, which say where the groups are; as in the code flow.
     #[default]
     Distributed,
-    /// `hasgroups`: that there are some. What the implicit flow gives.
+    /// `hasgroups`, which says only that there are groups; as in the implicit flow.
     HasGroups,
 }
 

@@ -1,4 +1,4 @@
-//! Nobody's dialect: OpenID Connect as the standards have it. The others are changes to this one.
+//! OpenID Connect as the standards define it; the other dialects are changes to this one.
 
 use actix_web::HttpResponseBuilder;
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub(super) const PLAIN: Traits = Traits {
     bare_oauth2: false,
     client_auth: &[ClientSecretBasic, ClientSecretPost, PrivateKeyJwt, Public],
     signed_secrets: false,
-    // RFC 9700 §4.14.2: a new one each time. OIDC Core §11: for the scope offline_access.
+    // RFC 9700 §4.14.2: rotated at each use. OIDC Core §11: issued for the scope offline_access.
     refresh: Refresh { when: RefreshWhen::OnScope, reuse: Reuse::Rotate },
     errors: &[],
     error_body: standard_body,

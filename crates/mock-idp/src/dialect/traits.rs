@@ -1,4 +1,4 @@
-//! What dialects differ in.
+//! The ways in which dialects differ.
 
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpResponse, HttpResponseBuilder, http::header::HeaderMap};
@@ -11,13 +11,13 @@ use crate::{ClientAuth, MockUser, SignIn};
 
 pub(crate) type Claims = Map<String, Value>;
 
-/// The differences of a dialect. A path that begins with `~` is under the issuer, another one under
-/// the issuer's origin; `{tenant}` in it stands for any segment.
+/// How a dialect differs from plain OpenID Connect. A path that begins with `~` is relative to the
+/// issuer, any other path to the issuer's origin; `{tenant}` stands for any segment.
 pub(crate) struct Traits {
     pub name: &'static str,
-    /// The path of the issuer, unless the config gives one.
+    /// The path of the issuer, unless the configuration gives an issuer.
     pub issuer_path: &'static str,
-    /// None if there is no discovery document.
+    /// The path of the discovery document, if there is one.
     pub discovery: Option<&'static str>,
     pub jwks: Option<&'static str>,
     pub authorize: &'static str,
@@ -25,56 +25,56 @@ pub(crate) struct Traits {
     pub userinfo: Option<&'static str>,
     /// Endpoints that only this dialect has.
     pub more_routes: fn(&mut ServiceConfig),
-    /// Changes to the discovery document asked for under a tenant.
+    /// Changes to the discovery document of a tenant.
     pub document: fn(&Shared, &str) -> Value,
     /// Changes to each published key.
     pub jwk: fn(&Shared) -> Value,
     pub scopes: &'static [&'static str],
 
     pub response_modes: &'static [&'static str],
-    /// Scopes that are only given by `form_post`.
+    /// Scopes that need `response_mode=form_post`.
     pub form_post_scopes: &'static [&'static str],
-    /// Whether a form also brings the person's name, the first time.
+    /// Whether the first form posted to a client also has the user's name.
     pub posts_user: bool,
     /// Whether authorization responses carry `iss` (RFC 9207).
     pub iss_parameter: bool,
-    /// Whether the tenant in the path lets this person in.
+    /// Whether the tenant in the path admits the user.
     pub admits: fn(&Subject<'_>, &str) -> bool,
-    /// OAuth 2.0 without OpenID Connect: no ID tokens; `redirect_uri` and `response_type` may be
-    /// left out.
+    /// Whether this is OAuth 2.0 without OpenID Connect: no ID tokens, and `redirect_uri` and
+    /// `response_type` are optional.
     pub bare_oauth2: bool,
 
     pub client_auth: &'static [ClientAuth],
     /// Whether `client_secret` is a JWT signed by the client.
     pub signed_secrets: bool,
     pub refresh: Refresh,
-    /// The dialect's words for refusals.
+    /// How the dialect words refusals.
     pub errors: &'static [Wording],
     pub error_body: fn(&Wording) -> Map<String, Value>,
-    /// How the token endpoint writes its answers.
+    /// How the token endpoint encodes its answers.
     pub encode: fn(HttpResponseBuilder, &HeaderMap, &Map<String, Value>) -> HttpResponse,
 
     /// Changes to an ID token's claims.
     pub id_token: fn(&Subject<'_>) -> Value,
-    /// Changes to the claims of an access token that is a JWT; null if it is opaque.
+    /// Changes to the claims of an access token that is a JWT; null for opaque access tokens.
     pub access_token: fn(&Subject<'_>) -> Value,
-    /// What opaque access tokens begin with.
+    /// The prefix of opaque access tokens.
     pub access_prefix: &'static str,
-    /// Changes to what userinfo says.
+    /// Changes to the claims of userinfo.
     pub user: fn(&Subject<'_>) -> Value,
-    /// What an API says instead of userinfo's claims, with nulls as they are.
+    /// The answer of an API in place of userinfo's claims; nulls are kept.
     pub profile: fn(&Subject<'_>) -> Option<Value>,
-    /// The one resource that access tokens for userinfo may be for.
+    /// The only resource that userinfo accepts in an access token.
     pub userinfo_resource: Option<&'static str>,
-    /// Whether the API wants a `User-Agent`.
+    /// Whether the API requires a `User-Agent`.
     pub needs_user_agent: bool,
-    /// The body of a 401 of the API.
+    /// The body of a 401 answer of the API.
     pub unauthorized: &'static str,
-    /// Whether ID tokens carry `sid`, and logout tokens are sent.
+    /// Whether ID tokens carry `sid` and back-channel logout is advertised.
     pub backchannel_logout: bool,
 }
 
-/// When refresh tokens are given out, and what becomes of them.
+/// When refresh tokens are issued, and whether they are rotated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refresh {
     pub when: RefreshWhen,
@@ -93,15 +93,15 @@ pub(crate) enum RefreshWhen {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reuse {
-    /// The token stays, and no other is given.
+    /// The token stays valid, and no new one is issued.
     Keep,
-    /// The token stays good beside the new one.
+    /// The token stays valid, and a new one is issued.
     Renew,
-    /// The new one takes its place.
+    /// A new token replaces the one that was used.
     Rotate,
 }
 
-/// Somebody at a client.
+/// A user who signs in at a client.
 #[derive(Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub shared: &'a Shared,
@@ -120,7 +120,7 @@ impl Refresh {
     }
 }
 
-/// Changes claims, member by member; null removes one. Changes that are no object change nothing.
+/// Replaces claims; null removes one. Changes that are not an object change nothing.
 pub(crate) fn reshape(claims: &mut Claims, changes: &Value) {
     if let Some(changes) = changes.as_object() {
         merge(claims, changes);

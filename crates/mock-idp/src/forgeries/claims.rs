@@ -1,4 +1,4 @@
-//! Forgeries of what the token says, under a genuine signature; and other tokens than ID tokens.
+//! Forged claims under a genuine signature, and tokens that are not ID tokens.
 
 use serde_json::{Value, json};
 

@@ -1,11 +1,11 @@
-//! The catalogue of forged and broken ID tokens: what nobody who verifies ID tokens may let pass.
+//! A catalogue of forged and broken ID tokens, every one of which a relying party must refuse.
 //!
-//! One list for every verifier, so that a check of the parts and a check of the whole try the very
-//! same. Each entry is a genuine ID token of this mock but for the one thing that its name says
-//! (OIDC Core §2 and §3.1.3.7, RFC 7515, RFC 7519, RFC 8725): whoever refuses the genuine one as
-//! well has proven nothing by refusing these, so try that too.
+//! Tests of the verifier alone and tests of the whole service use this one list. Each entry is a genuine
+//! ID token of this mock except for the one fault in its name (OIDC Core §2 and §3.1.3.7, RFC 7515,
+//! RFC 7519, RFC 8725). A test must also check that the genuine token is accepted: a verifier that
+//! refuses everything would pass otherwise.
 //!
-//! The tokens are for the default client (see [`SignIn`](crate::SignIn)), and the relying party is to
+//! The tokens are for the default client (see [`SignIn`](crate::SignIn)), and the relying party must
 //! expect RS256.
 //!
 //! ```no_run
@@ -35,18 +35,18 @@ use crate::ambient::now_secs;
 use crate::id_token::LIFE_SECS;
 use crate::{IdTokenRecipe, SignWith};
 
-/// What is wrong with a token.
+/// Which part of a token is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// `alg` is not the expected one, or the signature is no such signature.
+    /// `alg` is not the expected algorithm, or the signature was made with another one.
     Algorithm,
-    /// The token brings its own key or says where one is; or its key id is no key id.
+    /// The token carries a key or the URL of one, or its key id is malformed.
     Key,
-    /// The key id is nobody's. A relying party may fetch the keys again, once for all of them.
+    /// No key has the key id. A relying party may fetch the keys again, once for all these tokens.
     UnknownKey,
-    /// It is no plain compact JWS of two JSON objects.
+    /// The token is not a compact JWS of two JSON objects.
     Form,
-    /// A member of the payload comes twice, or the payload is no JSON that can be trusted.
+    /// The payload has a member twice, or is not valid JSON.
     Payload,
     /// `iss`
     Issuer,
@@ -54,18 +54,18 @@ pub enum Kind {
     Audience,
     /// `exp`, `iat`, `nbf` and `auth_time`
     Time,
-    /// `nonce` is not the one of the request.
+    /// `nonce` is not that of the request.
     Nonce,
-    /// `nonce` is there and of no use, while the request had none.
+    /// `nonce` is present although the request had none.
     UnaskedNonce,
     /// `sub`
     Subject,
-    /// It is another kind of token.
+    /// The token is of another kind.
     OtherToken,
 }
 
 impl Kind {
-    /// All kinds.
+    /// Every kind.
     pub const ALL: [Self; 12] = [
         Self::Algorithm,
         Self::Key,
@@ -81,25 +81,25 @@ impl Kind {
         Self::OtherToken,
     ];
 
-    /// Whether the request that the token answers had [`Target::nonce`]; otherwise it had none.
+    /// Whether the request has the nonce [`Target::nonce`]; otherwise it has none.
     pub fn asks_nonce(self) -> bool {
         self != Self::UnaskedNonce
     }
 }
 
-/// Whom the tokens are to deceive, and by whose help.
+/// The relying party that the tokens are made for.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
-    /// The mock's issuer, which signs them.
+    /// The issuer of the mock.
     pub issuer: &'a str,
-    /// The nonce of the request. ASCII of five characters or more, of which one is a capital letter.
+    /// The nonce of the request: at least five ASCII characters, one of them a capital letter.
     pub nonce: &'a str,
-    /// The URL of a key set that nobody may ask for.
+    /// The URL of a key set that the relying party must not request.
     pub attacker_jwks: &'a str,
 }
 
 impl Target<'_> {
-    /// The payload of a genuine ID token as text, without a nonce, and more members behind a comma.
+    /// The payload of a genuine ID token without a nonce; `more` is inserted before the closing brace.
     pub fn payload(&self, more: &str) -> String {
         let (issuer, now) = (self.issuer, now_secs());
         format!(
@@ -112,13 +112,13 @@ impl Target<'_> {
 /// A token that must be refused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forgery {
-    /// What is wrong with it.
+    /// What is wrong with the token.
     pub name: String,
-    /// How the mock makes it.
+    /// How the mock makes the token.
     pub recipe: IdTokenRecipe,
 }
 
-/// All forgeries of one kind. Those about time are about now.
+/// All forgeries of one kind. Times in them are relative to now.
 pub fn forgeries(kind: Kind, target: &Target<'_>) -> Vec<Forgery> {
     let mut list = List::default();
     match kind {
@@ -152,7 +152,7 @@ impl List {
         self.add(name, |recipe| recipe.sign = sign);
     }
 
-    /// Under the name of the change itself if `name` is empty.
+    /// Adds a change of the header; an empty `name` is replaced by the change itself.
     fn header(&mut self, name: &str, change: Value) {
         let name = if name.is_empty() { format!("header {change}") } else { name.to_owned() };
         self.add(name, |recipe| recipe.header = object(change));

@@ -1,4 +1,4 @@
-//! Forgeries of what is around the claims: algorithm, keys, form.
+//! Forged algorithms, keys and serializations.
 
 use serde_json::json;
 

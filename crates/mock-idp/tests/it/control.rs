@@ -128,3 +128,41 @@ async fn an_issuer_with_a_path_is_served_under_it() {
     let bare = send(&mock, Method::GET, "/.well-known/openid-configuration", None).await;
     assert_eq!(bare.0, 404);
 }
+
+/// The text of docs/mock-provider.md.
+const DOCUMENTATION: &str = include_str!("../../../../docs/mock-provider.md");
+
+#[tokio::test]
+async fn the_documented_requests_are_accepted() {
+    let mock = mock().await;
+    let text = DOCUMENTATION.replace("\\\n", " ");
+    let mut count = 0;
+    for command in text.lines().filter_map(|line| line.strip_prefix("curl -X ")) {
+        let (method, rest) = command.split_once(' ').expect("a method");
+        let (url, rest) = rest.split_once(' ').expect("a URL");
+        let path = url.strip_prefix("localhost:9000").expect("the mock's address");
+        let (_, body) = rest.split_once("-d '").expect("a body");
+        let body = serde_json::from_str(body.trim_end_matches('\'')).expect("JSON");
+        let method = method.parse().expect("a method of HTTP");
+        let (status, answer) = send(&mock, method, path, Some(body)).await;
+        assert!([200, 204].contains(&status), "{command}: {status} {answer}");
+        count += 1;
+    }
+    assert_eq!(count, 5);
+}
+
+#[tokio::test]
+async fn the_documented_control_endpoints_exist() {
+    let mock = mock().await;
+    let rows = DOCUMENTATION.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.filter_map(|line| line.split_once("` |")?.0.split_once(" /control"));
+    let mut count = 0;
+    for (method, path) in rows {
+        let path = format!("/control{}", path.replace("NAME", "alice"));
+        let method = method.parse().expect("a method of HTTP");
+        let (status, _) = send(&mock, method, &path, Some(json!({}))).await;
+        assert!([200, 204].contains(&status), "{path}: {status}");
+        count += 1;
+    }
+    assert_eq!(count, 12);
+}

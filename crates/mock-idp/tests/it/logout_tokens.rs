@@ -1,8 +1,8 @@
 //! Logout tokens: the genuine one is as OpenID Connect Back-Channel Logout 1.0 §2.4 has it, and
-//! each flaw breaks one rule of it.
+//! each fault breaks one rule of it.
 
 use mintgate_mock_idp::{
-    Dialect, IdTokenAlg, IdTokenRecipe, LogoutFlaw, LogoutOrder, MockConfig, SignIn,
+    Dialect, IdTokenAlg, IdTokenRecipe, LogoutOrder, LogoutTokenFault, MockConfig, SignIn,
 };
 use serde_json::{Map, Value, json};
 
@@ -63,37 +63,37 @@ async fn its_names_are_those_of_the_dialects_id_tokens() {
 }
 
 #[tokio::test]
-async fn each_flaw_is_one_rule_broken() {
+async fn each_fault_is_one_rule_broken() {
     let mock = mock().await;
     let now = now_secs();
-    for flaw in LogoutFlaw::ALL {
-        let token = mock.idp.control().logout_token(&LogoutOrder { flaw: Some(flaw), ..order() });
+    for fault in LogoutTokenFault::ALL {
+        let token = mock.idp.control().logout_token(&LogoutOrder { fault: Some(fault), ..order() });
         let (header, claims) = (part(&token, 0), part(&token, 1));
         let time = |name: &str| claims[name].as_i64().unwrap();
         let signature = token.rsplit('.').next().unwrap();
-        let broken = match flaw {
-            LogoutFlaw::NoEvents => !claims.contains_key("events"),
-            LogoutFlaw::OtherEvent => claims["events"].get(EVENT).is_none(),
-            LogoutFlaw::EventIsText => claims["events"][EVENT].is_string(),
-            LogoutFlaw::WithNonce => claims.contains_key("nonce"),
-            LogoutFlaw::NeitherSubNorSid => {
+        let broken = match fault {
+            LogoutTokenFault::NoEvents => !claims.contains_key("events"),
+            LogoutTokenFault::OtherEvent => claims["events"].get(EVENT).is_none(),
+            LogoutTokenFault::EventIsText => claims["events"][EVENT].is_string(),
+            LogoutTokenFault::WithNonce => claims.contains_key("nonce"),
+            LogoutTokenFault::NeitherSubNorSid => {
                 !claims.contains_key("sub") && !claims.contains_key("sid")
             }
-            LogoutFlaw::OtherIssuer => claims["iss"] != mock.idp.issuer(),
-            LogoutFlaw::OtherAudience => claims["aud"] != "mintgate",
-            LogoutFlaw::Expired => time("exp") < now,
-            LogoutFlaw::NoExp => !claims.contains_key("exp"),
-            LogoutFlaw::NoIat => !claims.contains_key("iat"),
-            LogoutFlaw::FutureIat => time("iat") > now + 600,
-            LogoutFlaw::NoJti => !claims.contains_key("jti"),
-            LogoutFlaw::AccessTokenType => header["typ"] == "at+jwt",
-            LogoutFlaw::Unsigned => header["alg"] == "none" && signature.is_empty(),
-            LogoutFlaw::AttackerKey => header["alg"] == "EdDSA" && !signature.is_empty(),
-            LogoutFlaw::HmacWithClientSecret => header["alg"] == "HS256",
+            LogoutTokenFault::OtherIssuer => claims["iss"] != mock.idp.issuer(),
+            LogoutTokenFault::OtherAudience => claims["aud"] != "mintgate",
+            LogoutTokenFault::Expired => time("exp") < now,
+            LogoutTokenFault::NoExp => !claims.contains_key("exp"),
+            LogoutTokenFault::NoIat => !claims.contains_key("iat"),
+            LogoutTokenFault::FutureIat => time("iat") > now + 600,
+            LogoutTokenFault::NoJti => !claims.contains_key("jti"),
+            LogoutTokenFault::AccessTokenType => header["typ"] == "at+jwt",
+            LogoutTokenFault::Unsigned => header["alg"] == "none" && signature.is_empty(),
+            LogoutTokenFault::AttackerKey => header["alg"] == "EdDSA" && !signature.is_empty(),
+            LogoutTokenFault::HmacWithClientSecret => header["alg"] == "HS256",
         };
-        assert!(broken, "{flaw:?}: {header:?} {claims:?}");
-        if flaw != LogoutFlaw::AccessTokenType {
-            assert_eq!(header["typ"], "logout+jwt", "{flaw:?}");
+        assert!(broken, "{fault:?}: {header:?} {claims:?}");
+        if fault != LogoutTokenFault::AccessTokenType {
+            assert_eq!(header["typ"], "logout+jwt", "{fault:?}");
         }
     }
 }
@@ -102,7 +102,7 @@ async fn each_flaw_is_one_rule_broken() {
 async fn one_can_be_ordered_over_http() {
     let mock = mock().await;
     let order = json!({
-        "signIn": { "user": "bob", "sid": "s" }, "flaw": "withNonce", "claims": { "jti": "j" },
+        "signIn": { "user": "bob", "sid": "s" }, "fault": "withNonce", "claims": { "jti": "j" },
     });
     let answer = mock.http.post(mock.url("/control/logout-token")).json(&order).send().await;
     let answer: Value = answer.unwrap().json().await.unwrap();
