@@ -122,7 +122,7 @@ mod tests {
         let reason = operations.not_ready().await.unwrap();
         assert!(reason.contains("the signing keys are not loaded: "), "{reason}");
 
-        operations.keys.maintain(&*started.store.housekeeping).await.unwrap();
+        operations.keys.apply_due_changes(&*started.store.housekeeping).await.unwrap();
         assert_eq!(operations.not_ready().await, None);
 
         operations.draining.store(true, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The signature algorithms, and what key each of them takes.
+//! The signature algorithms, and the kind of key that each of them needs.
 
 use std::fmt;
 
@@ -36,12 +36,12 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of this `alg`.
+    /// The algorithm with this `alg`; `None` if this version does not know it.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
-    /// Whether equal input always gives an equal signature.
+    /// Whether signing equal input always gives an equal signature.
     pub const fn is_deterministic(self) -> bool {
         match self {
             Self::EdDsa | Self::Rs256 | Self::Hs256 => true,
@@ -49,7 +49,7 @@ impl Algorithm {
         }
     }
 
-    /// The key it takes, in words.
+    /// The kind of key that the algorithm needs, in words.
     pub(crate) const fn needed_key(self) -> &'static str {
         match self {
             Self::Es256 => "an EC key on P-256",
@@ -60,7 +60,7 @@ impl Algorithm {
         }
     }
 
-    /// A command that prints such a key.
+    /// A shell command that prints a key for the algorithm.
     pub(crate) const fn recipe(self) -> &'static str {
         match self {
             Self::Es256 => "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",

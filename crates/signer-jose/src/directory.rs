@@ -1,11 +1,10 @@
-//! The directory that keeps signing keys where there is no database to share them through: one
-//! private JWK a file.
+//! A directory that stores the signing keys of one machine, one private JWK in a file.
 //!
-//! A file is called by what its key signs and its place in the order: `access-1.jwk`,
-//! `refresh-3.jwk`. The JWK's `iat` says when the key was made. Beside a key that signs, or has its
-//! time set, lies a file such as `access-1.active` with that time, in seconds since 1970, and the
-//! `kid` of the key it is for. Every file is complete before it gets its name: whoever finds one
-//! finds all of it. Files under other names are nobody's business.
+//! A file is named by the key's use and number: `access-1.jwk`, `refresh-3.jwk`. The JWK's `iat` is
+//! the time when the key was made. A key with an activation time has a second file, such as
+//! `access-1.active`, which holds that time in seconds since 1970 and the key's `kid`. A file is
+//! written completely before it gets its name, so a reader never finds half of one. Files with other
+//! names are ignored.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -20,42 +19,42 @@ use mintgate_domain::ports::{KeyRepo, StoreError};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-/// No key is longer; whatever else lies in the file is not read into memory.
+/// The longest file that is read, in bytes. Every key is shorter.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// Why a key directory cannot be used. Nothing in it is ever repaired.
+/// Why a key directory cannot be used. A damaged file is never repaired.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyDirectoryError {
-    /// Others on the machine may read or change it.
+    /// Other users of the machine may read or change the directory or a file.
     #[error(
         "{path} has mode {mode:04o}, so others may get at the keys; run: chmod {wanted:03o} {path}"
     )]
     TooOpen {
         /// The directory or file.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits that the path has.
         mode: u32,
-        /// What they should be.
+        /// The permission bits that the path should have.
         wanted: u32,
     },
-    /// A file is not what was written.
+    /// The content of a file is not what this program writes.
     #[error(
         "{path}: {reason} — nothing was changed: restore the file, or move it away (what its key signed is then refused)"
     )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         reason: &'static str,
     },
-    /// The file system refused.
+    /// The file system reports an error.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation that failed, as a verb.
         action: &'static str,
-        /// With which file.
+        /// The file or directory of the operation.
         path: PathBuf,
-        /// The refusal.
+        /// The error of the file system.
         source: io::Error,
     },
 }
@@ -72,17 +71,17 @@ impl From<KeyDirectoryError> for StoreError {
     }
 }
 
-/// The directory of signing keys; of one machine, whose processes may share it.
+/// A directory of signing keys. Several processes of one machine may share it.
 #[derive(Debug, Clone)]
 pub struct KeyDirectory {
     path: PathBuf,
 }
 
 impl KeyDirectory {
-    /// Opens the directory; makes it, with mode 0700, if there is none.
+    /// Opens the directory, or makes it with mode 0700.
     ///
     /// # Errors
-    /// If group or others have any right to it, or it cannot be made.
+    /// If group or others have any permission on the directory, or it cannot be made.
     pub fn open_or_create(path: impl Into<PathBuf>) -> Result<Self, KeyDirectoryError> {
         let path = path.into();
         if !path.exists() {
@@ -106,8 +105,8 @@ impl KeyDirectory {
         check_mode(&self.path, metadata.mode(), 0o700)
     }
 
-    /// Keeps other processes, and other threads of this one, from changing what we look at, or from
-    /// looking at what we change, until it is dropped.
+    /// A lock on the directory against other processes and other threads of this one, held until it is
+    /// dropped: shared to read, exclusive to write.
     fn lock(&self, exclusive: bool) -> Result<File, KeyDirectoryError> {
         let directory = File::open(&self.path).map_err(failed("open", &self.path))?;
         let locked = if exclusive { directory.lock() } else { directory.lock_shared() };
@@ -134,8 +133,8 @@ impl KeyDirectory {
         for (key_use, number) in slots {
             let path = self.key_file(key_use, number);
             let Some(material) = read(&path)? else { continue };
-            let Some(label) = Label::of(&material) else {
-                let reason = "it is no private JWK with a \"kid\" and an \"iat\"";
+            let Some(label) = JwkLabel::of(&material) else {
+                let reason = "it is not a private JWK with a \"kid\" and an \"iat\"";
                 return Err(KeyDirectoryError::Damaged { path, reason });
             };
             let id = KeyId::new(label.kid);
@@ -146,8 +145,8 @@ impl KeyDirectory {
         Ok(records)
     }
 
-    /// From when on a key signs. A time that was set for another key, which once had this number,
-    /// is none.
+    /// The activation time of a key. A time that was written for an earlier key with the same number
+    /// is ignored.
     fn read_time(
         &self,
         key_use: KeyUse,
@@ -166,18 +165,20 @@ impl KeyDirectory {
 
     fn write_time(&self, record: &KeyRecord, at: Timestamp) -> Result<(), KeyDirectoryError> {
         let path = self.time_file(record.key_use, record.number);
-        let draft =
-            Draft::write(&self.path, format!("{} {}\n", at.as_unix(), record.id).as_bytes())?;
-        fs::rename(&draft.0, &path).map_err(failed("make", &path))
+        let file = TemporaryFile::write(
+            &self.path,
+            format!("{} {}\n", at.as_unix(), record.id).as_bytes(),
+        )?;
+        fs::rename(&file.0, &path).map_err(failed("make", &path))
     }
 
     fn add(&self, record: &KeyRecord) -> Result<bool, KeyDirectoryError> {
         let path = self.key_file(record.key_use, record.number);
-        let fits = Label::of(&record.material).is_some_and(|label| {
+        let fits = JwkLabel::of(&record.material).is_some_and(|label| {
             label.kid == record.id.as_str() && label.iat == record.created_at.as_unix()
         });
         if !fits {
-            let reason = "what should be written there is not this key's private JWK";
+            let reason = "the record to be written there does not hold this key's private JWK";
             return Err(KeyDirectoryError::Damaged { path, reason });
         }
         let _lock = self.lock(true)?;
@@ -189,13 +190,13 @@ impl KeyDirectory {
         {
             return Ok(false);
         }
-        let draft = Draft::write(&self.path, record.material.expose().as_bytes())?;
-        // Its time first: it means nothing without the key, and the key is complete with it.
+        let file = TemporaryFile::write(&self.path, record.material.expose().as_bytes())?;
+        // The time is written before the key: without the key it means nothing.
         if let Some(at) = record.activates_at {
             self.write_time(record, at)?;
         }
-        // Linking, unlike renaming, fails where the name is taken.
-        let added = match fs::hard_link(&draft.0, &path) {
+        // Linking, unlike renaming, fails if the name exists.
+        let added = match fs::hard_link(&file.0, &path) {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
             Err(error) => return Err(failed("make", &path)(error)),
@@ -223,7 +224,7 @@ impl KeyDirectory {
     fn remove(&self, key_use: KeyUse, id: &KeyId) -> Result<bool, KeyDirectoryError> {
         let _lock = self.lock(true)?;
         let Some(record) = self.find(key_use, id)? else { return Ok(false) };
-        // The key first: what a crash leaves behind is a time for a key that is gone.
+        // The key is removed before its time: a time without its key means nothing.
         remove_file(&self.key_file(key_use, record.number))?;
         sync_directory(&self.path)?;
         remove_file(&self.time_file(key_use, record.number))?;
@@ -236,7 +237,7 @@ impl KeyDirectory {
     }
 }
 
-/// The files are few and small, so they are read and written where the caller is.
+/// The files are few and small, so they are read and written on the caller's thread.
 #[async_trait]
 impl KeyRepo for KeyDirectory {
     async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
@@ -263,55 +264,55 @@ impl KeyRepo for KeyDirectory {
     }
 }
 
-/// What the directory itself needs to know of a private JWK.
+/// The members of a private JWK that the directory reads itself.
 #[derive(Deserialize)]
-struct Label {
+struct JwkLabel {
     kid: String,
     iat: i64,
 }
 
-impl Label {
+impl JwkLabel {
     fn of(material: &SecretText) -> Option<Self> {
         serde_json::from_str(material.expose()).ok()
     }
 }
 
-/// The use and number in the name of a key's file.
+/// The use and number in the name of a key file; `None` if the name is not a key file's.
 fn slot_of(name: &str) -> Option<(KeyUse, u32)> {
     let (key_use, number) = name.strip_suffix(".jwk")?.split_once('-')?;
     let parsed: u32 = number.parse().ok()?;
-    // One name for each number: neither 0 nor 01 nor +1.
+    // Each number has one name: not 0, 01 or +1.
     (parsed > 0 && parsed.to_string() == number).then_some((KeyUse::from_name(key_use)?, parsed))
 }
 
-/// A file with a name of its own, removed when it goes out of scope.
-struct Draft(PathBuf);
+/// A temporary file, removed when it goes out of scope.
+struct TemporaryFile(PathBuf);
 
-impl Draft {
-    /// Writes the file, complete on disk, with mode 0600.
+impl TemporaryFile {
+    /// Writes a file with mode 0600 and syncs it to the disk.
     fn write(directory: &Path, content: &[u8]) -> Result<Self, KeyDirectoryError> {
         let mut random = [0; 8];
         openssl::rand::rand_bytes(&mut random)
             .map_err(|error| failed("draw a name in", directory)(error.into()))?;
-        let draft = Self(directory.join(format!(".new-{:016x}", u64::from_be_bytes(random))));
-        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft.0);
+        let file = Self(directory.join(format!(".new-{:016x}", u64::from_be_bytes(random))));
+        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file.0);
         let written = options.and_then(|mut file| {
             file.write_all(content)?;
             file.sync_all()
         });
-        written.map_err(failed("write", &draft.0))?;
-        Ok(draft)
+        written.map_err(failed("write", &file.0))?;
+        Ok(file)
     }
 }
 
-impl Drop for Draft {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
-        // A leftover is a key nobody uses: not worth failing over. A renamed one is not there.
+        // If this fails, a file is left that nobody reads. A renamed file is no longer there.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Reads a file; `None` if there is none.
+/// Reads a file; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<SecretText>, KeyDirectoryError> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -322,14 +323,14 @@ fn read(path: &Path) -> Result<Option<SecretText>, KeyDirectoryError> {
         }
         Err(error) => return Err(failed("open", path)(error)),
     };
-    // Of the open file, not of the path, which may lead elsewhere a moment later.
+    // The mode of the open file, because the path may lead to another file by now.
     let metadata = file.metadata().map_err(failed("look at", path))?;
     check_mode(path, metadata.mode(), 0o600)?;
     read_text(&file, metadata.len()).map(Some).map_err(failed("read", path))
 }
 
 fn read_text(file: &File, len: u64) -> io::Result<SecretText> {
-    // Room for all of it at once, so that growing leaves no copies behind.
+    // Allocated once, because a growing buffer would leave copies of the key behind.
     let room = usize::try_from(len.min(MAX_FILE_BYTES)).unwrap_or_default() + 1;
     let mut text = Zeroizing::new(String::with_capacity(room));
     file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::SigningKey;
 use crate::key::PublicParameters;
 
-/// The set of these keys' public halves; a symmetric key has none and is left out.
+/// The set of these keys' public halves. A symmetric key has none and is left out.
 pub(crate) fn document(keys: &[&SigningKey]) -> JwksDocument {
     let algorithms: BTreeSet<_> = keys.iter().map(|key| key.algorithm().name()).collect();
     let keys: Vec<Value> = keys.iter().filter_map(|key| public_jwk(key)).collect();

@@ -1,17 +1,16 @@
-//! The ring of signing keys, our tokens signed and verified, and the published key set: josekit
-//! behind the [`TokenSigner`](mintgate_domain::ports::TokenSigner),
-//! [`TokenVerifier`](mintgate_domain::ports::TokenVerifier) and
-//! [`PublicKeys`](mintgate_domain::ports::PublicKeys) ports.
+//! Signing keys and tokens with josekit: the adapter behind the ports
+//! [`TokenSigner`](mintgate_domain::ports::TokenSigner),
+//! [`TokenVerifier`](mintgate_domain::ports::TokenVerifier),
+//! [`PublicKeys`](mintgate_domain::ports::PublicKeys) and
+//! [`TokenSeal`](mintgate_domain::ports::TokenSeal).
 //!
-//! [`KeyRing`] looks after the keys, which all replicas share through a
-//! [`KeyRepo`](mintgate_domain::ports::KeyRepo): a database, where they are sealed ([`KeySeal`]), or a
-//! [`KeyDirectory`]. [`JoseTokens`] signs and verifies with whatever the ring holds at the moment.
+//! [`KeyRing`] makes, rotates and removes the signing keys. All replicas share the keys through a
+//! [`KeyRepo`](mintgate_domain::ports::KeyRepo): a database, where the keys are encrypted
+//! ([`KeySeal`]), or a [`KeyDirectory`]. [`JoseTokens`] signs and verifies with the keys that the ring
+//! has at the moment. [`SealedTokens`] encrypts providers' refresh tokens.
 //!
-//! [`SealedTokens`] keeps providers' refresh tokens in the same way as the store keeps keys, behind the
-//! [`TokenSeal`](mintgate_domain::ports::TokenSeal) port.
-//!
-//! New keys and the names of temporary files draw on OpenSSL's own random generator, which the
-//! operating system seeds; the `Entropy` port stays out of it, so no fake can ever make a real key.
+//! New keys come from OpenSSL's random generator, which the operating system seeds, and not from the
+//! `Entropy` port, so that a test's fake can never make a real key.
 
 mod algorithm;
 mod directory;
@@ -29,6 +28,7 @@ pub use key::{KeyError, SigningKey};
 pub use payload::STANDARD_CLAIMS;
 pub use ring::{
     FixedKeys, KeyChange, KeyInfo, KeyRing, KeyRingConfig, KeyRingError, KeyState, RetireOutcome,
+    StoredKeys,
 };
 pub use seal::{KeyEncryptionKey, KeyEncryptionKeyError, KeySeal, SealError};
 pub use sealed_tokens::SealedTokens;

@@ -1,11 +1,11 @@
-//! The claims of our tokens as JSON, written straight from the borrowed domain values.
+//! The claims of our tokens, serialized to JSON from borrowed domain values.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintgate_domain::model::{AccessClaims, ClaimValue, RefreshClaims, Role};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-/// The claims an access token has by itself; no extra claim may be called like one of them.
+/// The claims that every access token may have; no extra claim may use one of these names.
 pub const STANDARD_CLAIMS: [&str; 13] = [
     "iss",
     "sub",
@@ -56,7 +56,7 @@ impl Serialize for AccessPayload<'_> {
             map.serialize_entry("amr", &grant.amr)?;
         }
         for (name, value) in &grant.extra {
-            // The configuration refuses such names; a session stored before it did may hold one.
+            // The configuration refuses these names, but a session may be older than that rule.
             if !STANDARD_CLAIMS.contains(&name.as_str()) {
                 map.serialize_entry(name, &Json(value))?;
             }
@@ -65,7 +65,8 @@ impl Serialize for AccessPayload<'_> {
     }
 }
 
-/// A refresh token's claims. The order of the entries is part of the token's bytes: never change it.
+/// A refresh token's claims. The order of the entries is part of the token's bytes, which must be the
+/// same whenever the token is signed again: never change the order.
 pub(crate) struct RefreshPayload<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) claims: &'a RefreshClaims<'a>,

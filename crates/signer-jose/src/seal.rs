@@ -1,5 +1,5 @@
-//! Secrets under a key-encryption key, so that whoever keeps them cannot read them: the key, how it
-//! seals, and private keys sealed with it (RFC 7517 §7).
+//! Encryption of stored secrets: the key-encryption key, and private keys encrypted with it
+//! (RFC 7517 §7).
 
 use std::fmt;
 
@@ -16,14 +16,15 @@ use zeroize::Zeroizing;
 
 /// 256 bits, for A256GCM (RFC 7518 §5.3).
 const KEY_BYTES: usize = 32;
-/// The key itself encrypts (RFC 7518 §4.5).
+/// The key-encryption key encrypts the content directly (RFC 7518 §4.5).
 const ALGORITHM: &str = "dir";
 const ENCRYPTION: &str = "A256GCM";
 const HEX_CHARS: usize = 2 * KEY_BYTES;
-/// 96 bits of initialization vector and 128 bits of tag, RFC 7518 §5.3, in base64url.
+/// An initialization vector of 96 bits (RFC 7518 §5.3) in base64url.
 const IV_CHARS: usize = 16;
+/// An authentication tag of 128 bits (RFC 7518 §5.3) in base64url.
 const TAG_CHARS: usize = 22;
-/// What is hashed before a key-encryption key to name it.
+/// The prefix that is hashed together with a key-encryption key to make its name.
 const NAME_LABEL: &[u8] = b"mintgate key-encryption key id";
 
 const EITHER_PADDING: GeneralPurposeConfig =
@@ -31,53 +32,53 @@ const EITHER_PADDING: GeneralPurposeConfig =
 const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, EITHER_PADDING);
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, EITHER_PADDING);
 
-/// How the private keys of a ring are kept.
+/// The form in which private keys are stored.
 #[derive(Debug)]
 pub enum KeySeal {
-    /// As plain private JWKs: only for a place that nobody else can read, such as a
+    /// Plain private JWKs: only for a place that nobody else can read, such as a
     /// [`KeyDirectory`](crate::KeyDirectory).
-    Guarded,
-    /// As compact JWEs (RFC 7516) under this key.
+    Plain,
+    /// Compact JWEs (RFC 7516) under this key.
     Sealed(KeyEncryptionKey),
 }
 
-/// The key that signing keys and providers' refresh tokens are sealed with: 32 bytes, the same on
-/// every replica.
+/// The key that encrypts signing keys and providers' refresh tokens: 32 bytes, the same on every
+/// replica.
 ///
-/// Each seal draws a random initialization vector, and one key is good for 2^32 of those (NIST SP
-/// 800-38D §8.3).
+/// Each encryption draws a random initialization vector, so one key is good for 2^32 encryptions
+/// (NIST SP 800-38D §8.3).
 pub struct KeyEncryptionKey {
     bytes: Zeroizing<[u8; KEY_BYTES]>,
     name: String,
 }
 
-/// A text is no key-encryption key.
+/// The text is not a key-encryption key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the key-encryption key is not 32 bytes in base64, base64url or hexadecimal; make one with: openssl rand -base64 32"
 )]
 pub struct KeyEncryptionKeyError;
 
-/// Why something sealed cannot be made or opened. No text of it holds what is sealed.
+/// Why a secret cannot be sealed or opened. No text of it holds the secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// It is sealed under another key-encryption key.
+    /// The secret is sealed under another key-encryption key.
     #[error(
         "it is sealed under the key-encryption key {sealed_under}, and the configured one is {configured}: configure the one it was sealed under, or retire the key (what it signed is then refused)"
     )]
     OtherKey {
-        /// The name of the key-encryption key it is sealed under.
+        /// The name of the key-encryption key that sealed the secret.
         sealed_under: String,
-        /// The name of the configured one.
+        /// The name of the configured key-encryption key.
         configured: String,
     },
-    /// It was made for another row, or is not of the form we seal in.
+    /// The text was sealed for another row, or was not sealed by this crate.
     #[error("it is not what was sealed here: {0}; somebody has changed the store")]
     NotThis(&'static str),
-    /// It is in plain text where only sealed keys may be.
-    #[error("it is not sealed, and no key that is not can be trusted here")]
+    /// The key is in plain text where only sealed keys are allowed.
+    #[error("it is not sealed, and a key in the store is trusted only if it is sealed")]
     NotSealed,
-    /// It is sealed, and there is no key-encryption key.
+    /// The key is sealed, and no key-encryption key is configured.
     #[error("it is sealed, and no key-encryption key is configured for it")]
     NoKey,
     /// OpenSSL or josekit failed.
@@ -89,7 +90,7 @@ impl KeyEncryptionKey {
     /// Reads 32 bytes in base64, base64url (padded or not) or hexadecimal.
     ///
     /// # Errors
-    /// If it is anything else; the error says how to make one.
+    /// If the text is anything else; the error says how to make a key.
     pub fn from_text(text: &SecretText) -> Result<Self, KeyEncryptionKeyError> {
         let text = text.expose().trim();
         let decoded = if text.len() == HEX_CHARS {
@@ -112,13 +113,13 @@ impl KeyEncryptionKey {
         Ok(Self { bytes, name })
     }
 
-    /// What it is called in errors and in what it has sealed: 16 characters that tell nobody the key.
+    /// The key's name in errors and in sealed secrets: 16 characters that do not reveal the key.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Seals as a compact JWE (RFC 7516), together with a label: what does not fit the label it is
-    /// opened with does not open.
+    /// Encrypts the content into a compact JWE (RFC 7516) whose protected header holds the label: the
+    /// JWE opens with the same label only.
     pub(crate) fn seal(&self, label: Label, content: &[u8]) -> Result<String, SealError> {
         let mut header = JweHeader::new();
         header.set_algorithm(ALGORITHM);
@@ -133,13 +134,13 @@ impl KeyEncryptionKey {
             .map_err(|e| SealError::Library(e.to_string()))
     }
 
-    /// Opens what was sealed under this key with this label.
+    /// Decrypts what [`seal`](Self::seal) has made with this key and this label.
     pub(crate) fn open(&self, label: &Label, sealed: &str) -> Result<SecretText, SealError> {
         let parts: Vec<&str> = sealed.split('.').collect();
         let &[header, "", iv, _, tag] = parts.as_slice() else {
-            return Err(SealError::NotThis("it is no compact JWE with a direct key"));
+            return Err(SealError::NotThis("it is not a compact JWE with a direct key"));
         };
-        // josekit would take a tag of any length, and one byte is soon guessed.
+        // josekit accepts a tag of any length, and a tag of one byte is easily guessed.
         if iv.len() != IV_CHARS || tag.len() != TAG_CHARS {
             return Err(SealError::NotThis("its initialization vector or tag is cut short"));
         }
@@ -161,7 +162,7 @@ impl KeyEncryptionKey {
             Ok(text) => Ok(SecretText::new(text)),
             Err(error) => {
                 drop(Zeroizing::new(error.into_bytes()));
-                Err(SealError::NotThis("it holds no text"))
+                Err(SealError::NotThis("its content is not text"))
             }
         }
     }
@@ -173,30 +174,30 @@ impl KeyEncryptionKey {
         if kid == self.name {
             return Ok(());
         }
-        // It is shown, and whoever can write to the store can write anything there.
+        // The error shows this name, and whoever can write to the store can write anything there.
         let shown = crate::key::is_proper_key_id(&kid);
-        let sealed_under = if shown { kid } else { "(no proper name)".to_owned() };
+        let sealed_under = if shown { kid } else { "(not a valid name)".to_owned() };
         Err(SealError::OtherKey { sealed_under, configured: self.name.clone() })
     }
 }
 
-/// What is sealed, and for which place: members of the protected header, which is authenticated with
+/// What is sealed, and for which row: members of the protected header, which is authenticated with
 /// the content (RFC 7516 §5.1). Labels of different kinds differ in the names of their members, so
-/// that what is sealed as one kind never opens as another.
+/// that a secret sealed as one kind never opens as another.
 pub(crate) struct Label {
     members: Map<String, Value>,
 }
 
 impl Label {
-    /// The names must be none of `alg`, `enc` and `kid`, nor mean anything to a JWE library.
+    /// A label of these members. Their names MUST NOT have a meaning in a JWE header, as `alg`, `enc`
+    /// and `kid` have.
     pub(crate) fn new(members: impl IntoIterator<Item = (&'static str, Value)>) -> Self {
         Self {
             members: members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         }
     }
 
-    /// Whether a header, without its `kid`, is what sealing with this label makes; nothing else may
-    /// be in it.
+    /// Checks that a header, without its `kid`, is exactly the one that sealing with this label makes.
     fn check(&self, mut header: Map<String, Value>) -> Result<(), SealError> {
         let is = |member: Option<Value>, expected: &str| {
             member.is_some_and(|member| member.as_str() == Some(expected))
@@ -222,7 +223,7 @@ impl fmt::Debug for KeyEncryptionKey {
     }
 }
 
-/// Where a key belongs; sealed together with it, so that it cannot be put elsewhere.
+/// The row of a key. It is sealed together with the key, so that the key opens in this row only.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot<'a> {
     pub(crate) key_use: KeyUse,
@@ -242,18 +243,18 @@ impl Slot<'_> {
 }
 
 impl KeySeal {
-    /// Makes a private JWK ready to be kept.
-    pub(crate) fn close(&self, slot: Slot<'_>, jwk: &[u8]) -> Result<SecretText, SealError> {
+    /// Turns a private JWK into the form that is stored.
+    pub(crate) fn seal(&self, slot: Slot<'_>, jwk: &[u8]) -> Result<SecretText, SealError> {
         match self {
             Self::Sealed(key) => key.seal(slot.label(), jwk).map(SecretText::new),
-            Self::Guarded => match std::str::from_utf8(jwk) {
+            Self::Plain => match std::str::from_utf8(jwk) {
                 Ok(text) => Ok(SecretText::new(text)),
                 Err(_) => Err(SealError::Library("a JWK is not UTF-8".to_owned())),
             },
         }
     }
 
-    /// The private JWK that was kept.
+    /// The private JWK that was stored.
     pub(crate) fn open(
         &self,
         slot: Slot<'_>,
@@ -263,8 +264,8 @@ impl KeySeal {
         match self {
             Self::Sealed(_) if is_plain => Err(SealError::NotSealed),
             Self::Sealed(key) => key.open(&slot.label(), material.expose()),
-            Self::Guarded if is_plain => Ok(material.clone()),
-            Self::Guarded => Err(SealError::NoKey),
+            Self::Plain if is_plain => Ok(material.clone()),
+            Self::Plain => Err(SealError::NoKey),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Providers' refresh tokens under the key-encryption key, each for its session.
+//! Encryption of providers' refresh tokens, each bound to its session.
 
 use mintgate_domain::ProviderRefreshToken;
 use mintgate_domain::model::{SealedToken, SessionId};
@@ -6,20 +6,19 @@ use mintgate_domain::ports::{SealError as PortError, TokenSeal};
 
 use crate::seal::{KeyEncryptionKey, Label, SealError};
 
-/// No provider's refresh token is longer, in bytes.
+/// The longest provider's refresh token that is sealed, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// Such a token in base64url, with its header, initialization vector and tag.
+/// Room for a token of [`MAX_TOKEN_BYTES`] in base64url with header, initialization vector and tag.
 const MAX_SEALED_BYTES: usize = 12 * 1024;
 const PURPOSE: &str = "provider-refresh-token";
 
-/// Seals providers' refresh tokens as compact JWEs (`dir`, A256GCM), like
-/// [`KeySeal`](crate::KeySeal) does keys. The protected header names the purpose and the session, so
-/// that neither a key nor another session's token opens in its place.
+/// Seals providers' refresh tokens as compact JWEs (`dir`, A256GCM). The protected header names the
+/// purpose and the session, so that neither a signing key nor another session's token opens instead.
 #[derive(Debug)]
 pub struct SealedTokens(KeyEncryptionKey);
 
 impl SealedTokens {
-    /// Seals under this key.
+    /// Seals with this key.
     pub fn new(key: KeyEncryptionKey) -> Self {
         Self(key)
     }
@@ -45,7 +44,7 @@ impl TokenSeal for SealedTokens {
         SealedToken(sealed): &SealedToken,
     ) -> Result<ProviderRefreshToken, PortError> {
         if sealed.len() > MAX_SEALED_BYTES {
-            return Err(PortError("it is too long to be one".into()));
+            return Err(PortError("it is too long to be a sealed token".into()));
         }
         let token = self.0.open(&label(session), sealed).map_err(explained)?;
         Ok(ProviderRefreshToken::new(token.expose()))
@@ -58,7 +57,7 @@ fn label(session: SessionId) -> Label {
 
 fn explained(error: SealError) -> PortError {
     PortError(match error {
-        // The remedy that it tells of is for keys.
+        // The text of this error advises what to do about a signing key, which is not at issue here.
         SealError::OtherKey { sealed_under, configured } => format!(
             "it is sealed under the key-encryption key {sealed_under}, and the configured one is \
              {configured}"

@@ -1,4 +1,5 @@
-//! Key care: reads what other replicas changed in the ring of signing keys, and does what is due.
+//! The background task that reads the changes of other replicas to the ring of signing keys, and makes
+//! the changes that are due.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use mintgate_signer_jose::{KeyChange, KeyInfo, KeyRing, KeyState};
 use super::{BackgroundTask, StopSignal};
 use crate::keys::{self, KeyRingStatus};
 
-/// The pause between attempts as long as no keys are loaded.
+/// The longest pause between attempts as long as no keys are loaded.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps the ring of signing keys up to date.
@@ -18,12 +19,12 @@ pub(crate) struct KeyCare {
     housekeeping: Arc<dyn Housekeeping>,
     status: Arc<KeyRingStatus>,
     every: Duration,
-    /// The keys as they were after the last round.
+    /// The keys after the previous round.
     seen: Vec<KeyInfo>,
 }
 
 impl KeyCare {
-    /// Looks after `ring` once in `every`, and notes in `status` whether that worked.
+    /// Updates `ring` once in `every`, and notes in `status` whether that succeeded.
     pub(crate) fn new(
         ring: Arc<KeyRing>,
         housekeeping: Arc<dyn Housekeeping>,
@@ -34,8 +35,8 @@ impl KeyCare {
         Self { ring, housekeeping, status, every, seen }
     }
 
-    /// Logs what changed since the last round besides `own`, our changes: what another replica or a
-    /// command changed, and what became due.
+    /// Logs what has changed since the previous round except for `own`, the changes of this task: by
+    /// another replica, by a command, or because a key's activation time has come.
     fn log_foreign_changes(&mut self, own: &[KeyChange]) {
         let now = self.ring.keys();
         for event in events(&self.seen, &now) {
@@ -47,30 +48,35 @@ impl KeyCare {
                 KeyEvent::Gone(KeyInfo { id, key_use, .. }) => {
                     tracing::info!(kid = %id, key_use = key_use.name(), "this signing key is gone");
                 }
+                KeyEvent::Unusable(key) => keys::log_unusable(key),
             }
         }
         self.seen = now;
     }
 }
 
-/// What can happen to a key after it was made.
+/// What can happen to a key between two rounds.
 #[derive(Debug, PartialEq, Eq)]
 enum KeyEvent<'a> {
     /// The key has begun to sign.
     Signs(&'a KeyInfo),
     /// The key was removed.
     Gone(&'a KeyInfo),
+    /// The key is new, and this version does not know its algorithm.
+    Unusable(&'a KeyInfo),
 }
 
 /// What has happened to the keys between `before` and `after`.
 fn events<'a>(before: &'a [KeyInfo], after: &'a [KeyInfo]) -> Vec<KeyEvent<'a>> {
     let find = |keys: &'a [KeyInfo], key: &KeyInfo| keys.iter().find(|other| other.id == key.id);
     let gone = before.iter().filter(|key| find(after, key).is_none()).map(KeyEvent::Gone);
-    let signs = after.iter().filter(|key| {
-        let signed = find(before, key).is_some_and(|key| key.state == KeyState::Current);
-        key.state == KeyState::Current && !signed
+    let is_new_state = |key: &&KeyInfo| find(before, key).is_none_or(|old| old.state != key.state);
+    let changed = after.iter().filter(is_new_state).filter_map(|key| match key.state {
+        KeyState::Current => Some(KeyEvent::Signs(key)),
+        KeyState::Unusable => Some(KeyEvent::Unusable(key)),
+        KeyState::Next | KeyState::Former => None,
     });
-    gone.chain(signs.map(KeyEvent::Signs)).collect()
+    gone.chain(changed).collect()
 }
 
 #[cfg(test)]
@@ -84,7 +90,7 @@ impl BackgroundTask for KeyCare {
     const NAME: &'static str = "key care";
 
     async fn round(&mut self, _: &mut StopSignal) {
-        match self.ring.maintain(&*self.housekeeping).await {
+        match self.ring.apply_due_changes(&*self.housekeeping).await {
             Ok(changes) => {
                 changes.iter().for_each(keys::log);
                 self.log_foreign_changes(&changes);
@@ -114,7 +120,7 @@ mod tests {
     use crate::keys::tests::TestKeys;
 
     #[tokio::test]
-    async fn keys_that_cannot_be_loaded_are_tried_soon_and_then_each_time() {
+    async fn keys_that_cannot_be_loaded_are_retried_soon_and_then_at_each_interval() {
         let keys = TestKeys::in_store_without_schema();
         let settings = keys.settings("");
         let store = TestKeys::store_of(&settings);
@@ -141,13 +147,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_another_replica_has_done_is_noticed() {
+    async fn changes_by_another_replica_are_noticed() {
         let clock = Arc::new(ManualClock::default());
         let keys = TestKeys::in_store().await;
         let settings = keys.settings("");
         let store = TestKeys::store_of(&settings);
-        let here = keys.maintain(&settings, &clock).await;
-        let there = keys.maintain(&settings, &clock).await;
+        let here = keys.started_ring(&settings, &clock).await;
+        let there = keys.started_ring(&settings, &clock).await;
         let retired = here.keys().first().unwrap().id.clone();
         let before = here.keys();
         there.retire(&retired).await.unwrap();

@@ -1,24 +1,23 @@
-//! `mintgate keys`: shows the ring of signing keys and changes it, whether or not the service runs.
+//! `mintgate keys`: lists, rotates and retires the signing keys, whether or not the service runs.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
-use mintgate_domain::model::{KeyId, KeyUse, Timestamp};
+use mintgate_domain::model::{KeyId, KeyUse};
 use mintgate_domain::ports::{Clock, NoMetrics};
 use mintgate_signer_jose::{Algorithm, KeyInfo, KeyRing, KeyState, RetireOutcome};
 
 use super::{KeyLocation, explained, rfc_3339};
-use crate::settings::Settings;
+use crate::settings::{KeySettings, Settings};
 use crate::store::Store;
 use crate::system::SystemClock;
 
 /// What can be done with the signing keys.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum KeysCommand {
-    /// Show every key: what it signs, where it stands, and from when on it signs.
+    /// Show every key: what it signs, its state, and when it signs.
     List,
-    /// Have the next key take over. What the key before it has signed stays good.
+    /// Let the next key take over. Tokens signed by the key before it stay valid.
     Rotate {
         /// Which tokens the key signs.
         #[arg(long = "use", value_name = "USE", default_value = "access")]
@@ -26,16 +25,16 @@ pub enum KeysCommand {
     },
     /// Remove a key at once. Everything it has signed is refused from then on.
     Retire {
-        /// The key, as `mintgate keys list` calls it.
+        /// The KID of the key in `mintgate keys list`.
         #[arg(allow_hyphen_values = true)]
         kid: String,
-        /// Do it, and not only say what it would do.
+        /// Remove the key, and not only say what that would do.
         #[arg(long)]
         emergency: bool,
     },
 }
 
-/// The uses of a key, as they are written on the command line.
+/// The uses of a key on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum RotatedUse {
     /// The key that signs access tokens.
@@ -45,19 +44,20 @@ pub enum RotatedUse {
 }
 
 impl KeysCommand {
-    /// Does it; what there is to say about it, in lines. Never key material.
+    /// Runs the command. Answers the lines to print, which never hold key material.
     ///
     /// # Errors
-    /// If the keys or their store cannot be reached or used, if there is no such key, or if it is
-    /// given in the configuration, or if an emergency was not said to be one.
+    /// If the keys or their storage cannot be used, if there is no such key or it is given in the
+    /// configuration, or if a key is to be retired without `--emergency`.
     pub async fn run(&self, settings: &Settings) -> anyhow::Result<String> {
         self.run_by(settings, Arc::new(SystemClock::new())).await
     }
 
     async fn run_by(&self, settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<String> {
-        if let KeyLocation::Directory(path) = KeyLocation::of(&settings.keys) {
-            // The service makes it. Where there is none, this is another configuration than the
-            // service's, or another working directory, and new keys would be nobody's.
+        let keys = &settings.keys;
+        if let Some(KeyLocation::Directory(path)) = KeyLocation::of(keys) {
+            // The service makes the directory. If it is missing, this command runs with another
+            // configuration or working directory than the service, which would not use its keys.
             ensure!(
                 path.is_dir(),
                 "keys.dir: there is no directory {}; run this with the configuration, in the \
@@ -67,140 +67,119 @@ impl KeysCommand {
         }
         let store = Store::open(&settings.store, Arc::new(NoMetrics), Arc::clone(&clock))?;
         let ring = super::open(settings, &store, Arc::clone(&clock))?;
-        let command = Command { settings, ring, clock };
+        ring.load().await.map_err(|error| explained(error, keys))?;
         match self {
-            Self::List => command.list().await,
-            Self::Rotate { key_use: RotatedUse::Access } => command.rotate(KeyUse::Access).await,
-            Self::Rotate { key_use: RotatedUse::Refresh } => command.rotate(KeyUse::Refresh).await,
+            Self::List if ring.keys().is_empty() => {
+                Ok("There are no keys yet; the service makes them when it starts.\n".to_owned())
+            }
+            Self::List => Ok(table(&ring.keys())),
+            Self::Rotate { key_use: RotatedUse::Access } => {
+                rotate(&ring, KeyUse::Access, keys, &*clock).await
+            }
+            Self::Rotate { key_use: RotatedUse::Refresh } => {
+                rotate(&ring, KeyUse::Refresh, keys, &*clock).await
+            }
             Self::Retire { kid, emergency } => {
-                command.retire(&KeyId::new(kid.as_str()), *emergency).await
+                retire(&ring, &KeyId::new(kid.as_str()), *emergency, keys).await
             }
         }
     }
 }
 
-struct Command<'a> {
-    settings: &'a Settings,
-    ring: Arc<KeyRing>,
-    clock: Arc<dyn Clock>,
-}
-
-impl Command<'_> {
-    async fn list(&self) -> anyhow::Result<String> {
-        self.load().await?;
-        let keys = self.ring.keys();
-        if keys.is_empty() {
-            return Ok("There are no keys yet; the service makes them when it starts.\n".to_owned());
-        }
-        Ok(table(&keys))
-    }
-
-    async fn rotate(&self, key_use: KeyUse) -> anyhow::Result<String> {
-        self.load().await?;
-        let before = self.current(key_use);
-        let next = self.ring.rotate(key_use).await;
-        let next = next.map_err(|error| explained(error, &self.settings.keys))?;
-        let (kid, name) = (&next.id, key_use.name());
-        let at = next.activates_at.context("the key has no time to sign from")?;
-        let mut out = String::new();
-        if at <= self.now() {
-            let _ = writeln!(out, "The {name} key {kid} signs from now on.");
-            if let Some(before) = before.filter(|before| *before != next.id) {
-                let _ = writeln!(out, "What {before} has signed stays good.");
-            }
-        } else {
-            let published = rfc_3339(next.created_at);
-            let ahead = self.settings.keys.publish_ahead.as_secs();
-            let _ = writeln!(
-                out,
-                "The {name} key {kid} signs from {} on.\n\
-                 Not at once: it is there since {published}, and whoever verifies tokens has to \
-                 know a key before it signs (keys.publish_ahead_secs = {ahead}).",
-                rfc_3339(at),
-            );
-        }
-        let _ = writeln!(out, "{}", self.noticed());
-        Ok(out)
-    }
-
-    async fn retire(&self, id: &KeyId, emergency: bool) -> anyhow::Result<String> {
-        self.load().await?;
-        let Some(key) = self.ring.keys().into_iter().find(|key| key.id == *id) else {
-            return Err(self.unknown(id));
-        };
-        if !emergency && key.number.is_some() {
-            bail!(
-                "this removes the {} key {id} at once, and is for a key that somebody else may \
-                 have. {}\nTo replace a key in the usual way, use `mintgate keys rotate`: nobody \
-                 notices that. If this is an emergency, add --emergency.",
-                key.key_use.name(),
-                consequences(&key)
-            );
-        }
-        let outcome = self.ring.retire(id).await;
-        let outcome = outcome.map_err(|error| explained(error, &self.settings.keys))?;
-        let mut out = format!("The {} key {id} is removed.\n", key.key_use.name());
-        match outcome {
-            RetireOutcome::Replaced(next) => {
-                let _ = writeln!(out, "{} signs in its place from now on.", next.id);
-            }
-            RetireOutcome::Removed => {}
-            RetireOutcome::Unknown => return Err(self.unknown(id)),
-        }
-        let _ = writeln!(out, "{}\n{}", consequences(&key), self.noticed());
-        Ok(out)
-    }
-
-    async fn load(&self) -> anyhow::Result<()> {
-        self.ring.load().await.map_err(|error| explained(error, &self.settings.keys))
-    }
-
-    fn current(&self, key_use: KeyUse) -> Option<KeyId> {
-        let mut keys = self.ring.keys().into_iter();
-        let key = keys.find(|key| key.key_use == key_use && key.state == KeyState::Current);
-        key.map(|key| key.id)
-    }
-
-    fn now(&self) -> Timestamp {
-        self.clock.now().into()
-    }
-
-    fn noticed(&self) -> String {
-        let secs = self.settings.keys.reload.as_secs();
+async fn rotate(
+    ring: &KeyRing,
+    key_use: KeyUse,
+    settings: &KeySettings,
+    clock: &dyn Clock,
+) -> anyhow::Result<String> {
+    let is_current = |key: &KeyInfo| key.key_use == key_use && key.state == KeyState::Current;
+    let before = ring.keys().into_iter().find(is_current);
+    let next = ring.rotate(key_use).await.map_err(|error| explained(error, settings))?;
+    let (kid, name) = (&next.id, key_use.name());
+    let at = next.activates_at.context("the key has no activation time")?;
+    let activation = if at <= clock.now().into() {
+        format!("The {name} key {kid} signs from now on.\n")
+    } else {
         format!(
-            "Services that run notice within {secs} s (keys.reload_secs); none needs a restart."
+            "The {name} key {kid} signs from {} on.\n\
+             Not at once: the key was published at {}, and whoever verifies tokens has to know a \
+             key before it signs (keys.publish_ahead_secs = {}).\n",
+            rfc_3339(at),
+            rfc_3339(next.created_at),
+            settings.publish_ahead.as_secs()
         )
-    }
-
-    fn unknown(&self, id: &KeyId) -> anyhow::Error {
-        let keys = self.ring.keys();
-        if keys.is_empty() {
-            return anyhow::anyhow!("there is no key {id}, and no other either");
+    };
+    let superseded = match before {
+        Some(before) if next.state == KeyState::Current && before.id != next.id => {
+            format!("Tokens that {} has signed stay valid.\n", before.id)
         }
-        anyhow::anyhow!("there is no key {id}; there are\n{}", table(&keys).trim_end())
-    }
+        _ => String::new(),
+    };
+    Ok(activation + &superseded + &reload_notice(settings))
 }
 
-/// What it means that a key is gone.
+async fn retire(
+    ring: &KeyRing,
+    id: &KeyId,
+    emergency: bool,
+    settings: &KeySettings,
+) -> anyhow::Result<String> {
+    let Some(key) = ring.keys().into_iter().find(|key| key.id == *id) else {
+        return Err(unknown_key(ring, id));
+    };
+    let name = key.key_use.name();
+    if !emergency && key.number.is_some() {
+        bail!(
+            "this removes the {name} key {id} at once, and is for a key that somebody else may \
+             have. {}\nTo replace a key in the usual way, use `mintgate keys rotate`: nobody \
+             notices that. If this is an emergency, add --emergency.",
+            consequences(&key)
+        );
+    }
+    let successor = match ring.retire(id).await.map_err(|error| explained(error, settings))? {
+        RetireOutcome::Replaced(next) => format!("{} signs in its place from now on.\n", next.id),
+        RetireOutcome::Removed => String::new(),
+        RetireOutcome::Unknown => return Err(unknown_key(ring, id)),
+    };
+    let (consequences, notice) = (consequences(&key), reload_notice(settings));
+    Ok(format!("The {name} key {id} is removed.\n{successor}{consequences}\n{notice}"))
+}
+
+fn reload_notice(settings: &KeySettings) -> String {
+    let secs = settings.reload.as_secs();
+    format!("Running services notice within {secs} s (keys.reload_secs); no restart is needed.\n")
+}
+
+fn unknown_key(ring: &KeyRing, id: &KeyId) -> anyhow::Error {
+    let keys = ring.keys();
+    if keys.is_empty() {
+        return anyhow::anyhow!("there is no key {id}, and no other either");
+    }
+    anyhow::anyhow!("there is no key {id}; there are\n{}", table(&keys).trim_end())
+}
+
+/// What the removal of a key means for the tokens that it has signed.
 fn consequences(key: &KeyInfo) -> String {
+    const VERIFIERS: &str = " Services that verify tokens with the JWKS go on accepting them until \
+                             they fetch it again, which they may put off for 300 s.";
     match (key.key_use, key.state) {
         (_, KeyState::Next) => "It has not signed anything yet.".to_owned(),
+        (_, KeyState::Unusable) => {
+            "This version does not know its algorithm and refuses what it has signed already; \
+             versions that know the algorithm then refuse it as well."
+                .to_owned()
+        }
         (KeyUse::Refresh, _) => {
             "Every refresh token it has signed is refused: everybody who is signed in with one \
              must sign in again."
                 .to_owned()
         }
         (KeyUse::Access, _) => {
-            let mut text = "Every access token it has signed is refused; clients get another by \
-                            refreshing, nobody has to sign in again."
-                .to_owned();
-            if key.algorithm != Algorithm::Hs256 {
-                text.push_str(
-                    " Services that verify tokens with the JWKS go on accepting them until they \
-                     fetch it again, which they may put off for 300 s.",
-                );
-            }
-            text
+            let is_published = key.algorithm != Some(Algorithm::Hs256);
+            "Every access token it has signed is refused; clients get another by refreshing, \
+             nobody has to sign in again."
+                .to_owned()
+                + if is_published { VERIFIERS } else { "" }
         }
     }
 }
@@ -208,49 +187,45 @@ fn consequences(key: &KeyInfo) -> String {
 /// The keys as lines with aligned columns.
 fn table(keys: &[KeyInfo]) -> String {
     let header = ["USE", "KID", "ALGORITHM", "STATE", "CREATED", "SIGNS"].map(str::to_owned);
-    let mut rows = vec![header];
-    rows.extend(keys.iter().map(|key| {
-        let created =
-            if key.number.is_some() { rfc_3339(key.created_at) } else { "(configured)".to_owned() };
-        [
-            key.key_use.name().to_owned(),
-            key.id.to_string(),
-            key.algorithm.to_string(),
-            key.state.name().to_owned(),
-            created,
-            signs(key, keys),
-        ]
-    }));
-    let mut widths = [0; 6];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.len());
-        }
-    }
-    let mut out = String::new();
-    for row in &rows {
+    let rows: Vec<_> =
+        std::iter::once(header).chain(keys.iter().map(|key| row(key, keys))).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let line = |row: &[String; 6]| {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        let _ = writeln!(out, "{}", line.trim_end());
-    }
-    out
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
 }
 
-/// When a key signs.
+fn row(key: &KeyInfo, keys: &[KeyInfo]) -> [String; 6] {
+    let configured = key.number.is_none();
+    [
+        key.key_use.name().to_owned(),
+        key.id.to_string(),
+        key.algorithm.map_or("unknown", Algorithm::name).to_owned(),
+        key.state.name().to_owned(),
+        if configured { "(configured)".to_owned() } else { rfc_3339(key.created_at) },
+        if configured { "always".to_owned() } else { signs(key, keys) },
+    ]
+}
+
+/// When a stored key signs.
 fn signs(key: &KeyInfo, keys: &[KeyInfo]) -> String {
-    match (key.state, key.activates_at) {
-        (KeyState::Next, Some(at)) => format!("from {}", rfc_3339(at)),
-        (KeyState::Next, None) => "stands by".to_owned(),
-        (KeyState::Current, _) if key.number.is_none() => "always".to_owned(),
-        (KeyState::Current, at) => {
-            at.map_or_else(String::new, |at| format!("since {}", rfc_3339(at)))
+    let at = |word: &str, at| format!("{word} {}", rfc_3339(at));
+    match key.state {
+        KeyState::Next => key.activates_at.map_or("stands by".to_owned(), |time| at("from", time)),
+        KeyState::Current => key.activates_at.map(|time| at("since", time)).unwrap_or_default(),
+        KeyState::Former => {
+            let later = keys.iter().filter(|other| {
+                other.key_use == key.key_use
+                    && other.number > key.number
+                    && other.state != KeyState::Unusable
+            });
+            let until = later.filter_map(|other| other.activates_at).min();
+            until.map(|time| at("until", time)).unwrap_or_default()
         }
-        (KeyState::Former, _) => {
-            let later =
-                |other: &&KeyInfo| other.key_use == key.key_use && other.number > key.number;
-            let until = keys.iter().filter(later).filter_map(|other| other.activates_at).min();
-            until.map_or_else(String::new, |at| format!("until {}", rfc_3339(at)))
-        }
+        KeyState::Unusable => "not with this version".to_owned(),
     }
 }
 
@@ -267,7 +242,7 @@ mod tests {
     /// What a service that has just started for the first time leaves behind.
     async fn started(keys: &TestKeys, clock: &Arc<ManualClock>) -> Settings {
         let settings = keys.settings("");
-        keys.maintain(&settings, clock).await;
+        keys.started_ring(&settings, clock).await;
         settings
     }
 
@@ -332,9 +307,9 @@ mod tests {
             text,
             format!(
                 "The access key {} signs from 2026-01-01T00:10:00Z on.\n\
-                 Not at once: it is there since 2026-01-01T00:00:00Z, and whoever verifies tokens \
-                 has to know a key before it signs (keys.publish_ahead_secs = 600).\n\
-                 Services that run notice within 10 s (keys.reload_secs); none needs a restart.\n",
+                 Not at once: the key was published at 2026-01-01T00:00:00Z, and whoever verifies \
+                 tokens has to know a key before it signs (keys.publish_ahead_secs = 600).\n\
+                 Running services notice within 10 s (keys.reload_secs); no restart is needed.\n",
                 before[1][1]
             )
         );
@@ -358,8 +333,8 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                "The refresh key {} signs from now on.\nWhat {} has signed stays good.\n\
-                 Services that run notice within 10 s (keys.reload_secs); none needs a restart.\n",
+                "The refresh key {} signs from now on.\nTokens that {} has signed stay valid.\n\
+                 Running services notice within 10 s (keys.reload_secs); no restart is needed.\n",
                 before[3][1], before[2][1]
             )
         );
@@ -395,7 +370,7 @@ mod tests {
                 "The refresh key {retired} is removed.\n{next} signs in its place from now on.\n\
                  Every refresh token it has signed is refused: everybody who is signed in with one \
                  must sign in again.\n\
-                 Services that run notice within 10 s (keys.reload_secs); none needs a restart.\n"
+                 Running services notice within 10 s (keys.reload_secs); no restart is needed.\n"
             )
         );
         let rows = list(&settings, &clock).await;

@@ -1,4 +1,5 @@
-//! The ring of signing keys, opened as the settings say, and its state for operators.
+//! The signing keys as the configuration describes them: where they are stored, how the service loads
+//! them when it starts, and the errors and warnings about them.
 
 mod command;
 
@@ -9,10 +10,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use mintgate_domain::SecretText;
 use mintgate_domain::model::Timestamp;
-use mintgate_domain::ports::{Clock, Housekeeping, KeyRepo, StoreError, TokenSeal};
+use mintgate_domain::ports::{Clock, Housekeeping, StoreError, TokenSeal};
 use mintgate_signer_jose::{
     Algorithm, FixedKeys, KeyChange, KeyDirectory, KeyEncryptionKey, KeyInfo, KeyRing,
-    KeyRingConfig, KeyRingError, KeySeal, SealedTokens, SigningKey,
+    KeyRingConfig, KeyRingError, KeySeal, KeyState, SealedTokens, SigningKey, StoredKeys,
 };
 use time::format_description::well_known::Rfc3339;
 
@@ -21,14 +22,14 @@ pub use command::{KeysCommand, RotatedUse};
 use crate::settings::{KeySettings, Settings, StoreUrl};
 use crate::store::Store;
 
-/// The shortest safe time from publishing a key to signing with it: verifiers may cache the JWKS for
-/// 300 seconds, and a minute more allows for clock skew.
+/// The shortest `keys.publish_ahead_secs` without a warning: verifiers may cache the JWKS for 300
+/// seconds, and clocks may differ by a minute.
 const LEAST_PUBLISH_AHEAD: Duration = Duration::from_mins(6);
 
-/// Opens the ring of signing keys without loading any.
+/// Opens the ring of signing keys with the configured keys; stored keys are not loaded yet.
 ///
 /// # Errors
-/// If a configured key is not one, or the key directory cannot be used.
+/// If a configured key is not a key of its algorithm, or the key directory cannot be used.
 pub(crate) fn open(
     settings: &Settings,
     store: &Store,
@@ -47,31 +48,34 @@ pub(crate) fn open(
         access: fixed("keys.access_key", keys.access_key.as_ref(), tokens.algorithm)?,
         refresh: fixed("keys.refresh_key", keys.refresh_key.as_ref(), tokens.refresh_algorithm)?,
     };
-    let (repo, seal): (Arc<dyn KeyRepo>, _) = match KeyLocation::of(keys) {
-        KeyLocation::Store(text) => {
-            let key = KeyEncryptionKey::from_text(text).context("keys.encryption_key")?;
-            (Arc::clone(&store.keys), KeySeal::Sealed(key))
-        }
-        KeyLocation::Directory(path) => {
+    let stored = match KeyLocation::of(keys) {
+        Some(KeyLocation::Store(text)) => Some(StoredKeys {
+            repo: Arc::clone(&store.keys),
+            seal: KeySeal::Sealed(encryption_key(text)?),
+        }),
+        Some(KeyLocation::Directory(path)) => {
             let directory = KeyDirectory::open_or_create(path).context("keys.dir")?;
-            (Arc::new(directory), KeySeal::Guarded)
+            Some(StoredKeys { repo: Arc::new(directory), seal: KeySeal::Plain })
         }
-        // The ring needs a repository even where both keys are configured; it never uses it.
-        KeyLocation::Configuration => (Arc::clone(&store.keys), KeySeal::Guarded),
+        None => None,
     };
-    let ring = KeyRing::new(config, repo, seal, fixed, clock);
+    let ring = KeyRing::new(config, stored, fixed, clock);
     ring.map(Arc::new).map_err(|error| explained(error, keys))
 }
 
-/// Encrypts the providers' refresh tokens, under the key that encrypts the signing keys in the store.
+/// The encryption of providers' refresh tokens, under the same key as that of the signing keys in the
+/// store.
 ///
 /// # Errors
-/// If `keys.encryption_key` is missing or malformed.
+/// If no key-encryption key is configured, or it is not one.
 pub(crate) fn token_seal(settings: &Settings) -> anyhow::Result<Arc<dyn TokenSeal>> {
     let text = settings.keys.encryption_key.as_ref();
     let text = text.context("keys.encryption_key is needed to keep providers' refresh tokens")?;
-    let key = KeyEncryptionKey::from_text(text).context("keys.encryption_key")?;
-    Ok(Arc::new(SealedTokens::new(key)))
+    Ok(Arc::new(SealedTokens::new(encryption_key(text)?)))
+}
+
+fn encryption_key(text: &SecretText) -> anyhow::Result<KeyEncryptionKey> {
+    KeyEncryptionKey::from_text(text).context("keys.encryption_key")
 }
 
 fn fixed(
@@ -82,30 +86,28 @@ fn fixed(
     text.map(|text| SigningKey::from_text(text, algorithm)).transpose().context(name)
 }
 
-/// Where the signing keys are kept.
-pub(crate) enum KeyLocation<'a> {
+/// Where signing keys are stored.
+#[derive(Clone, Copy)]
+enum KeyLocation<'a> {
     /// In the store, encrypted under this key.
     Store(&'a SecretText),
     /// In this directory.
     Directory(&'a Path),
-    /// In the configuration, both of them; there is no ring.
-    Configuration,
 }
 
 impl<'a> KeyLocation<'a> {
-    pub(crate) fn of(keys: &'a KeySettings) -> Self {
+    /// `None` if both keys are given in the configuration, so that none is stored.
+    fn of(keys: &'a KeySettings) -> Option<Self> {
         if keys.access_key.is_some() && keys.refresh_key.is_some() {
-            return Self::Configuration;
+            return None;
         }
-        match &keys.encryption_key {
-            Some(key) => Self::Store(key),
-            None => Self::Directory(&keys.dir),
-        }
+        let in_store = keys.encryption_key.as_ref().map(Self::Store);
+        Some(in_store.unwrap_or(Self::Directory(&keys.dir)))
     }
 }
 
-/// Loads the keys and makes those that are missing. If the store is down or has no schema yet, the
-/// failure is only noted in `status`: key care tries again.
+/// Loads the signing keys when the service starts, and makes those that are missing. If the store is
+/// down or has no schema yet, the service starts without keys and retries.
 ///
 /// # Errors
 /// If a key cannot be read, opened or used, or the key directory fails.
@@ -115,38 +117,38 @@ pub(crate) async fn start(
     housekeeping: &dyn Housekeeping,
     status: &KeyRingStatus,
 ) -> anyhow::Result<()> {
-    let error = match ring.maintain(housekeeping).await {
+    let error = match ring.apply_due_changes(housekeeping).await {
         Ok(changes) => {
             changes.iter().for_each(log);
+            ring.keys().iter().filter(|key| key.state == KeyState::Unusable).for_each(log_unusable);
             return Ok(());
         }
         Err(error) => error,
     };
-    let is_temporary = match &error {
-        _ if ring.is_loaded() => true,
-        KeyRingError::Store(StoreError::Unavailable(_) | StoreError::SchemaMismatch(_)) => {
-            matches!(KeyLocation::of(&settings.keys), KeyLocation::Store(_))
-        }
+    let is_passing = match &error {
         KeyRingError::Contended => true,
+        KeyRingError::Store(StoreError::Unavailable(_) | StoreError::SchemaMismatch(_)) => {
+            matches!(KeyLocation::of(&settings.keys), Some(KeyLocation::Store(_)))
+        }
         _ => false,
     };
-    if !is_temporary {
+    if !is_passing && !ring.is_loaded() {
         return Err(explained(error, &settings.keys));
     }
-    tracing::warn!(%error, "the signing keys cannot be loaded, or looked after, yet");
+    tracing::warn!(%error, "the signing keys cannot be loaded or maintained yet");
     status.failed(&error);
     Ok(())
 }
 
-/// Adds the setting that an error is about.
+/// The error with the setting that it is about.
 fn explained(error: KeyRingError, keys: &KeySettings) -> anyhow::Error {
     match (KeyLocation::of(keys), error) {
-        // `StoreError` speaks of a database; its inner text speaks of the directory.
+        // The texts of `StoreError` speak of a store, those inside of a directory.
         (
-            KeyLocation::Directory(_),
+            Some(KeyLocation::Directory(_)),
             KeyRingError::Store(StoreError::Unavailable(text) | StoreError::Corrupt(text)),
         ) => anyhow::anyhow!(text).context("keys.dir"),
-        (KeyLocation::Directory(_), error) => anyhow::Error::new(error).context("keys.dir"),
+        (Some(KeyLocation::Directory(_)), error) => anyhow::Error::new(error).context("keys.dir"),
         (_, error @ KeyRingError::Sealed { .. }) => {
             anyhow::Error::new(error).context("keys.encryption_key")
         }
@@ -154,14 +156,15 @@ fn explained(error: KeyRingError, keys: &KeySettings) -> anyhow::Error {
     }
 }
 
-/// Logs a change that was made to the ring.
+/// Logs a change that this process has made to the ring.
 pub(crate) fn log(change: &KeyChange) {
     let KeyInfo { key_use, id, algorithm, activates_at, .. } = change.key();
     let (kid, key_use) = (id.as_str(), key_use.name());
     let signs_from = activates_at.map(rfc_3339);
     match change {
         KeyChange::Added(_) => {
-            tracing::info!(kid, key_use, %algorithm, signs_from, "a signing key was made");
+            let algorithm = algorithm.map(Algorithm::name);
+            tracing::info!(kid, key_use, algorithm, signs_from, "a signing key was made");
         }
         KeyChange::Activated(_) => {
             tracing::info!(kid, key_use, signs_from, "a signing key takes over");
@@ -172,30 +175,39 @@ pub(crate) fn log(change: &KeyChange) {
     }
 }
 
-/// A time in UTC as RFC 3339 writes it.
+/// Logs that the ring holds a key which this version cannot use.
+pub(crate) fn log_unusable(KeyInfo { id, key_use, .. }: &KeyInfo) {
+    tracing::warn!(
+        kid = %id,
+        key_use = key_use.name(),
+        "this signing key is ignored: this version does not know its algorithm"
+    );
+}
+
+/// A time in the format of RFC 3339, in UTC.
 fn rfc_3339(at: Timestamp) -> String {
     let text = at.to_datetime().and_then(|at| at.format(&Rfc3339).ok());
     text.unwrap_or_else(|| at.as_unix().to_string())
 }
 
-/// Warnings about key settings that are allowed but seldom intended.
+/// Warnings about settings of the keys that are allowed but rarely intended.
 pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     let keys = &settings.keys;
     let mut warnings = Vec::new();
-    if let (KeyLocation::Directory(path), StoreUrl::Postgres(_)) =
+    if let (Some(KeyLocation::Directory(path)), StoreUrl::Postgres(_)) =
         (KeyLocation::of(keys), &settings.store.url)
     {
         warnings.push(format!(
             "the signing keys are in the directory {} (keys.dir) and not in the store: a replica \
              without that directory would refuse what this one has signed; set \
-             keys.encryption_key before there is a second one",
+             keys.encryption_key before there is a second replica",
             path.display()
         ));
     }
     if keys.access_key.is_none() && keys.publish_ahead < LEAST_PUBLISH_AHEAD {
         warnings.push(format!(
-            "keys.publish_ahead_secs = {} is short: others may keep the JWKS for 300 seconds, and \
-             after a rotation refuse tokens until they fetch it again; {} or more is safe",
+            "keys.publish_ahead_secs = {} is short: verifiers may cache the JWKS for 300 seconds, \
+             and after a rotation refuse tokens until they fetch it again; {} or more is safe",
             keys.publish_ahead.as_secs(),
             LEAST_PUBLISH_AHEAD.as_secs()
         ));
@@ -203,22 +215,22 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     warnings
 }
 
-/// Whether the signing keys could be loaded and kept up to date the last time it was tried.
+/// Why the signing keys could not be loaded or maintained the last time, if that failed.
 #[derive(Debug, Default)]
 pub(crate) struct KeyRingStatus(Mutex<Option<String>>);
 
 impl KeyRingStatus {
-    /// Notes a failure; true if it had worked the last time.
-    pub(crate) fn failed(&self, why: &impl ToString) -> bool {
-        self.lock().replace(why.to_string()).is_none()
+    /// Notes a failure. `true` if the attempt before had succeeded.
+    pub(crate) fn failed(&self, error: &impl ToString) -> bool {
+        self.lock().replace(error.to_string()).is_none()
     }
 
-    /// Notes that it worked; true if it had failed the last time.
+    /// Notes a success. `true` if the attempt before had failed.
     pub(crate) fn succeeded(&self) -> bool {
         self.lock().take().is_some()
     }
 
-    /// The failure, if it failed the last time.
+    /// The text of the last failure, unless an attempt has succeeded since.
     pub(crate) fn failure(&self) -> Option<String> {
         self.lock().clone()
     }
@@ -232,7 +244,7 @@ impl KeyRingStatus {
 pub(crate) mod tests {
     use std::path::PathBuf;
 
-    use mintgate_domain::ports::NoMetrics;
+    use mintgate_domain::ports::{KeyRepo, NoMetrics};
     use mintgate_testkit::ManualClock;
 
     use super::*;
@@ -296,7 +308,7 @@ pub(crate) mod tests {
         }
 
         /// Does what a service does at its start; the ring it then has.
-        pub(crate) async fn maintain(
+        pub(crate) async fn started_ring(
             &self,
             settings: &Settings,
             clock: &Arc<ManualClock>,
@@ -313,7 +325,7 @@ pub(crate) mod tests {
         pub(crate) async fn secrets(&self, settings: &Settings) -> Vec<String> {
             let store = Self::store_of(settings);
             let repo: Arc<dyn KeyRepo> = match KeyLocation::of(&settings.keys) {
-                KeyLocation::Directory(path) => {
+                Some(KeyLocation::Directory(path)) => {
                     Arc::new(KeyDirectory::open_or_create(path).unwrap())
                 }
                 _ => Arc::clone(&store.keys),
@@ -339,12 +351,12 @@ pub(crate) mod tests {
             [(TestKeys::in_directory().await, true), (TestKeys::in_store().await, false)]
         {
             let settings = keys.settings("");
-            let ring = keys.maintain(&settings, &clock).await;
+            let ring = keys.started_ring(&settings, &clock).await;
             assert_eq!(keys.directory().exists(), in_directory);
             let records = TestKeys::store_of(&settings).keys.list_keys().await.unwrap();
             assert_eq!(records.len(), if in_directory { 0 } else { 4 });
             // Another process has the same keys.
-            assert_eq!(keys.maintain(&settings, &clock).await.keys(), ring.keys());
+            assert_eq!(keys.started_ring(&settings, &clock).await.keys(), ring.keys());
         }
     }
 
@@ -353,7 +365,7 @@ pub(crate) mod tests {
         let clock = Arc::new(ManualClock::default());
         let keys = TestKeys::in_directory().await;
         let settings = keys.settings("");
-        keys.maintain(&settings, &clock).await;
+        keys.started_ring(&settings, &clock).await;
         let store = TestKeys::store_of(&settings);
         let attempt = async || {
             let ring = open(&settings, &store, clock.clone())?;
@@ -396,7 +408,7 @@ pub(crate) mod tests {
         assert!(!ring.is_loaded());
         assert!(status.failure().unwrap().contains("mintgate migrate"), "{status:?}");
         store.migrations.migrate().await.unwrap();
-        ring.maintain(&*store.housekeeping).await.unwrap();
+        ring.apply_due_changes(&*store.housekeeping).await.unwrap();
         assert!(ring.is_loaded());
     }
 
@@ -405,7 +417,7 @@ pub(crate) mod tests {
         let clock = Arc::new(ManualClock::default());
         let keys = TestKeys::in_store().await;
         let settings = keys.settings("");
-        keys.maintain(&settings, &clock).await;
+        keys.started_ring(&settings, &clock).await;
         let store = TestKeys::store_of(&settings);
         let before = Arc::clone(&store.keys).list_keys().await.unwrap();
         let other = TestKeys {

@@ -1,5 +1,6 @@
 //! Private JWKs (RFC 7517, RFC 7518 §6, RFC 8037 §2): reading and writing.
 
+use std::borrow::Cow;
 use std::io;
 
 use base64::Engine as _;
@@ -21,7 +22,7 @@ const MAX_KEY_ID_CHARS: usize = 64;
 /// Room for an RSA key of 8192 bits, so that writing one leaves no half-grown copies behind.
 const WRITE_CAPACITY: usize = 8 * 1024;
 
-/// The members we know; others are ignored.
+/// The members of a JWK that this crate uses; others are ignored.
 #[derive(Default, Serialize, Deserialize)]
 struct PrivateJwk {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +37,7 @@ struct PrivateJwk {
     key_ops: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
-    /// When it was made; the name it has in a JWT.
+    /// When the key was made, under the name that a JWT uses for it (RFC 7519 §4.1.6).
     #[serde(skip_serializing_if = "Option::is_none")]
     iat: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,94 +64,94 @@ struct PrivateJwk {
     k: Option<Zeroizing<String>>,
 }
 
-/// Reads a key that says itself what it is for, as those we made do.
+/// Reads a private JWK that [`write`] has written.
 pub(super) fn read_own(text: &str) -> Result<(Material, KeyId, Algorithm), KeyError> {
-    let jwk = parse(text).map_err(Flaw::into_own_error)?;
-    let Some(algorithm) = jwk.alg.as_deref().and_then(Algorithm::from_name) else {
-        return Err(Flaw("its \"alg\" is none we sign with".to_owned()).into_own_error());
+    let damaged = |InvalidJwk(reason)| KeyError::Damaged(reason);
+    let jwk = parse(text).map_err(damaged)?;
+    let Some(alg) = jwk.alg.as_deref() else {
+        return Err(KeyError::Damaged("it has no \"alg\"".into()));
     };
-    let material = jwk.material().map_err(Flaw::into_own_error)?;
-    match jwk.signing_key_id().map_err(Flaw::into_own_error)? {
+    let algorithm = Algorithm::from_name(alg).ok_or(KeyError::UnknownAlgorithm)?;
+    let material = jwk.material().map_err(damaged)?;
+    match jwk.signing_key_id().map_err(damaged)? {
         Some(id) => Ok((material, id, algorithm)),
-        None => Err(Flaw("it has no \"kid\"".to_owned()).into_own_error()),
+        None => Err(KeyError::Damaged("it has no \"kid\"".into())),
     }
 }
 
-/// Reads a key, and the `kid` it brings.
+/// Reads a key for this algorithm, and its `kid` if it has one.
 pub(super) fn read(
     text: &str,
     algorithm: Algorithm,
 ) -> Result<(Material, Option<KeyId>), KeyError> {
-    let jwk = parse(text).map_err(|flaw| flaw.into_error(algorithm))?;
-    let material = jwk.material().map_err(|flaw| flaw.into_error(algorithm))?;
+    let unreadable = |InvalidJwk(reason)| KeyError::Unreadable { algorithm, reason };
+    let jwk = parse(text).map_err(unreadable)?;
+    let material = jwk.material().map_err(unreadable)?;
     if let Some(alg) = jwk.alg.as_ref().filter(|alg| *alg != algorithm.name()) {
         let known = Algorithm::from_name(alg);
         let alg = known.map_or("something else", Algorithm::name);
         let found = format!("{} that says it is for {alg}", material.describe());
         return Err(KeyError::WrongKind { algorithm, found });
     }
-    let id = jwk.signing_key_id().map_err(|flaw| flaw.into_error(algorithm))?;
+    let id = jwk.signing_key_id().map_err(unreadable)?;
     Ok((material, id))
 }
 
-fn parse(text: &str) -> Result<PrivateJwk, Flaw> {
+fn parse(text: &str) -> Result<PrivateJwk, InvalidJwk> {
     serde_json::from_str(text).map_err(|error| {
-        // The error's own text may quote a value.
+        // The text of the JSON error may quote a value.
         let (line, column) = (error.line(), error.column());
-        Flaw(format!("it is no proper JSON Web Key, see line {line}, column {column}"))
+        invalid(format!("it is not a valid JSON Web Key, see line {line}, column {column}"))
     })
 }
 
-/// What is wrong with a JWK; never holds a value of it.
-struct Flaw(String);
+/// Why a JWK is not a usable private key; never holds a value of the key.
+struct InvalidJwk(Cow<'static, str>);
 
-impl Flaw {
-    fn into_error(self, algorithm: Algorithm) -> KeyError {
-        KeyError::Unreadable { algorithm, reason: self.0 }
-    }
-
-    fn into_own_error(self) -> KeyError {
-        KeyError::Damaged(self.0)
-    }
+fn invalid(reason: impl Into<Cow<'static, str>>) -> InvalidJwk {
+    InvalidJwk(reason.into())
 }
 
-impl From<ErrorStack> for Flaw {
+impl From<ErrorStack> for InvalidJwk {
     fn from(_: ErrorStack) -> Self {
-        Self("its members are not a key".to_owned())
+        invalid("its members are not a key")
     }
 }
 
 impl PrivateJwk {
-    /// The `kid`, if it brings one and is meant to sign.
-    fn signing_key_id(&self) -> Result<Option<KeyId>, Flaw> {
+    /// The `kid`, if the JWK has one.
+    ///
+    /// # Errors
+    /// If the JWK is not for signing, or its `kid` is not allowed.
+    fn signing_key_id(&self) -> Result<Option<KeyId>, InvalidJwk> {
         if self.key_use.as_ref().is_some_and(|key_use| key_use != "sig") {
-            return Err(Flaw("its \"use\" is not \"sig\"".to_owned()));
+            return Err(invalid("its \"use\" is not \"sig\""));
         }
         if self.key_ops.as_ref().is_some_and(|ops| !ops.iter().any(|op| op == "sign")) {
-            return Err(Flaw("its \"key_ops\" lack \"sign\"".to_owned()));
+            return Err(invalid("its \"key_ops\" lack \"sign\""));
         }
         match &self.kid {
-            Some(kid) if !is_proper_key_id(kid) => Err(Flaw(format!(
+            Some(kid) if !is_proper_key_id(kid) => Err(invalid(format!(
                 "its \"kid\" is not 1 to {MAX_KEY_ID_CHARS} letters, digits and \"-._~:\""
             ))),
             kid => Ok(kid.as_deref().map(KeyId::new)),
         }
     }
 
-    fn material(&self) -> Result<Material, Flaw> {
+    fn material(&self) -> Result<Material, InvalidJwk> {
         match self.kty.as_deref() {
             Some("EC") => self.ec(),
             Some("OKP") => self.ed25519(),
             Some("RSA") => self.rsa(),
             Some("oct") => Ok(Material::Oct(bytes("k", self.k.as_deref())?)),
-            Some(_) => Err(Flaw("its \"kty\" is none of EC, OKP, RSA and oct".to_owned())),
-            None => Err(Flaw("it has no \"kty\"".to_owned())),
+            Some(_) => Err(invalid("its \"kty\" is none of EC, OKP, RSA and oct")),
+            None => Err(invalid("it has no \"kty\"")),
         }
     }
 
-    fn ec(&self) -> Result<Material, Flaw> {
+    fn ec(&self) -> Result<Material, InvalidJwk> {
         let Some(curve) = self.crv.as_deref().and_then(Curve::from_name) else {
-            return Err(Flaw("its \"crv\" is neither P-256 nor P-384".to_owned()));
+            return Err(invalid("its \"crv\" is neither P-256 nor P-384"));
         };
         let group = curve.group()?;
         let x = number("x", self.x.as_ref())?;
@@ -165,18 +166,18 @@ impl PrivateJwk {
         Ok(Material::Ec(curve, key))
     }
 
-    fn ed25519(&self) -> Result<Material, Flaw> {
+    fn ed25519(&self) -> Result<Material, InvalidJwk> {
         if self.crv.as_deref() != Some("Ed25519") {
-            return Err(Flaw("its \"crv\" is not Ed25519".to_owned()));
+            return Err(invalid("its \"crv\" is not Ed25519"));
         }
         let pair = PKey::private_key_from_raw_bytes(&bytes("d", self.d.as_deref())?, Id::ED25519)?;
         if pair.raw_public_key()? != *bytes("x", self.x.as_ref())? {
-            return Err(Flaw("its \"x\" does not belong to its \"d\"".to_owned()));
+            return Err(invalid("its \"x\" does not belong to its \"d\""));
         }
         Ok(Material::Ed25519(pair))
     }
 
-    fn rsa(&self) -> Result<Material, Flaw> {
+    fn rsa(&self) -> Result<Material, InvalidJwk> {
         let key = Rsa::from_private_components(
             number("n", self.n.as_ref())?,
             number("e", self.e.as_ref())?,
@@ -190,27 +191,27 @@ impl PrivateJwk {
         if key.check_key()? {
             Ok(Material::Rsa(key))
         } else {
-            Err(Flaw("its numbers do not belong together".to_owned()))
+            Err(invalid("its numbers do not belong together"))
         }
     }
 }
 
-/// Whether a key may be called this.
+/// Whether a key may have this `kid`.
 pub(crate) fn is_proper_key_id(kid: &str) -> bool {
     let proper = |c: char| c.is_ascii_alphanumeric() || "-._~:".contains(c);
     (1..=MAX_KEY_ID_CHARS).contains(&kid.len()) && kid.chars().all(proper)
 }
 
-fn bytes(name: &str, member: Option<&String>) -> Result<Zeroizing<Vec<u8>>, Flaw> {
+fn bytes(name: &str, member: Option<&String>) -> Result<Zeroizing<Vec<u8>>, InvalidJwk> {
     let member = member.ok_or_else(|| match name {
-        "d" => Flaw("it is the public half only, without \"d\"".to_owned()),
-        _ => Flaw(format!("it has no \"{name}\"")),
+        "d" => invalid("it is the public half only, without \"d\""),
+        _ => invalid(format!("it has no \"{name}\"")),
     })?;
     let decoded = URL_SAFE_NO_PAD.decode(member).map(Zeroizing::new);
-    decoded.map_err(|_| Flaw(format!("its \"{name}\" is not base64url without padding")))
+    decoded.map_err(|_| invalid(format!("its \"{name}\" is not base64url without padding")))
 }
 
-fn number(name: &str, member: Option<&String>) -> Result<BigNum, Flaw> {
+fn number(name: &str, member: Option<&String>) -> Result<BigNum, InvalidJwk> {
     Ok(BigNum::from_slice(&bytes(name, member)?)?)
 }
 

@@ -1,4 +1,4 @@
-//! The bare keys, and what OpenSSL and josekit make of them.
+//! The key material, and the josekit signers and verifiers made from it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,10 +18,10 @@ use crate::Algorithm;
 
 const MIN_RSA_BITS: i32 = 2048;
 const NEW_RSA_BITS: u32 = 3072;
-/// As long as the hash, RFC 7518 §3.2.
+/// An HMAC key is at least as long as its hash (RFC 7518 §3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// An elliptic curve we sign on.
+/// An elliptic curve of a supported algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Curve {
     P256,
@@ -52,7 +52,7 @@ impl Curve {
         }
     }
 
-    /// Bytes of a coordinate and of the private number.
+    /// The length of a coordinate and of the private number, in bytes.
     pub(super) fn field_bytes(self) -> i32 {
         match self {
             Self::P256 => 32,
@@ -65,7 +65,7 @@ impl Curve {
     }
 }
 
-/// A private key by its kind.
+/// A private or symmetric key, by its kind.
 pub(super) enum Material {
     Ec(Curve, EcKey<Private>),
     Ed25519(PKey<Private>),
@@ -89,13 +89,16 @@ impl Material {
         }
     }
 
-    /// `None` if it is on a curve we do not sign on.
+    /// `None` if the key is on a curve of no supported algorithm.
     pub(super) fn from_ec(key: EcKey<Private>) -> Option<Self> {
         let curve = key.group().curve_name().and_then(Curve::from_nid)?;
         Some(Self::Ec(curve, key))
     }
 
-    /// The josekit signer, if the key is for this algorithm.
+    /// The josekit signer for this algorithm.
+    ///
+    /// # Errors
+    /// If the key is not for this algorithm.
     pub(super) fn signer(&self, algorithm: Algorithm) -> Result<Box<dyn JwsSigner>, KeyError> {
         let signer = match (self, algorithm) {
             (Self::Ec(Curve::P256, key), Algorithm::Es256) => {
@@ -123,7 +126,7 @@ impl Material {
 
     /// The josekit verifier of the public half; `None` for a symmetric key.
     ///
-    /// josekit's own HMAC verifier is not offered: it compares byte by byte until one differs.
+    /// josekit's own HMAC verifier is not used, because it does not compare in constant time.
     pub(super) fn public_verifier(
         &self,
         algorithm: Algorithm,
@@ -150,7 +153,7 @@ impl Material {
         verifier.map(Some).map_err(|e| KeyError::Library(e.to_string()))
     }
 
-    /// What kind of key it is, in words.
+    /// The kind of key, in words.
     pub(super) fn describe(&self) -> String {
         match self {
             Self::Ec(curve, _) => format!("an EC key on {}", curve.name()),
@@ -199,8 +202,8 @@ fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The public members of a JWK, in base64url (RFC 7518 §6, RFC 8037 §2).
-/// There is no room in it for a private one.
+/// The public members of a JWK, in base64url (RFC 7518 §6, RFC 8037 §2). The type has no field for a
+/// private member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PublicParameters {
     Ec { curve: Curve, x: String, y: String },
@@ -209,7 +212,7 @@ pub(crate) enum PublicParameters {
 }
 
 impl PublicParameters {
-    /// The SHA-256 thumbprint: the required members in order, without blanks (RFC 7638 §3).
+    /// The SHA-256 thumbprint over the required members in order, without whitespace (RFC 7638 §3).
     pub(super) fn thumbprint(&self) -> String {
         let members = match self {
             Self::Ec { curve, x, y } => {

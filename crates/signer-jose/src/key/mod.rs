@@ -4,6 +4,7 @@ mod jwk;
 mod material;
 mod pem;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -20,33 +21,37 @@ pub(crate) use jwk::is_proper_key_id;
 use material::Material;
 pub(crate) use material::PublicParameters;
 
-/// What is signed with a symmetric key to name it; no token's signing input can be this text.
+/// The text whose HMAC under a symmetric key becomes the key's `kid`. No token's signing input can
+/// be this text.
 const SYMMETRIC_KID_LABEL: &[u8] = b"mintgate symmetric key id";
 
 /// Why a key is not usable. No text of it holds key material.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The key is well-formed and not for this algorithm.
+    /// The key is valid, but for another algorithm.
     #[error("{algorithm} needs {}, and this is {found}; make one with: {}",
         .algorithm.needed_key(), .algorithm.recipe())]
     WrongKind {
         /// The configured algorithm.
         algorithm: Algorithm,
-        /// The key at hand, in words.
+        /// What kind of key was found, in words.
         found: String,
     },
-    /// The text is no private key.
+    /// The text is not a private key.
     #[error("the key cannot be read: {reason}; {algorithm} needs {}; make one with: {}",
         .algorithm.needed_key(), .algorithm.recipe())]
     Unreadable {
         /// The configured algorithm.
         algorithm: Algorithm,
-        /// What is wrong with the text.
-        reason: String,
+        /// What is wrong with the text; never holds a value of the key.
+        reason: Cow<'static, str>,
     },
-    /// A key that we made and kept is not what it was.
+    /// A stored key is damaged.
     #[error("the key cannot be read: {0}")]
-    Damaged(String),
+    Damaged(Cow<'static, str>),
+    /// A stored key was made by a version that knows more algorithms than this one.
+    #[error("the key's \"alg\" is not one that this version knows")]
+    UnknownAlgorithm,
     /// OpenSSL or josekit failed.
     #[error("the cryptographic library failed: {0}")]
     Library(String),
@@ -58,10 +63,10 @@ impl From<ErrorStack> for KeyError {
     }
 }
 
-/// A private or symmetric key, ready to sign with one algorithm.
+/// A private or symmetric key that is ready to sign with one algorithm.
 ///
-/// The JWK members and DER texts it passes through are wiped after use, and OpenSSL wipes what
-/// it holds; copies josekit makes while reading a key are outside this crate's reach.
+/// The JWK members and DER texts that a key is read from are wiped after use, and OpenSSL wipes the
+/// key itself. This crate cannot wipe the copies that josekit makes while it reads a key.
 pub struct SigningKey {
     algorithm: Algorithm,
     id: KeyId,
@@ -71,14 +76,14 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Makes a new key: RSA of 3072 bits, HMAC of 32 bytes.
+    /// Makes a new key; an RSA key has 3072 bits, a symmetric key 32 bytes.
     pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
         Self::new(Material::generate(algorithm)?, None, algorithm)
     }
 
     /// Reads a private key: PEM (PKCS#8, SEC1, PKCS#1) or a JWK (RFC 7517).
     ///
-    /// The key is called by the JWK's `kid`, else by its thumbprint (RFC 7638).
+    /// The `kid` is the JWK's own, or else the key's thumbprint (RFC 7638).
     ///
     /// # Errors
     /// If the text is not a private key, or the key is not for this algorithm.
@@ -112,13 +117,13 @@ impl SigningKey {
         Ok(Self { algorithm, id, material, public, signer })
     }
 
-    /// What it signs with.
+    /// The algorithm that the key signs with.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// Its `kid`: the JWK's own, else the RFC 7638 SHA-256 thumbprint; for a symmetric key
-    /// 16 bytes of an HMAC under it, which tell nobody the key.
+    /// The key's `kid`: the JWK's own, or else its SHA-256 thumbprint (RFC 7638); for a symmetric
+    /// key, 16 bytes of an HMAC under that key, which do not reveal it.
     pub fn id(&self) -> &KeyId {
         &self.id
     }
@@ -128,7 +133,7 @@ impl SigningKey {
         self.public.as_ref()
     }
 
-    /// Whether both are the same key, whatever they are called and sign with.
+    /// Whether both hold the same key material, whatever their `kid` and algorithm.
     pub(crate) fn is_same_key(&self, other: &Self) -> bool {
         match (&self.material, &other.material) {
             (Material::Oct(a), Material::Oct(b)) => a.len() == b.len() && openssl::memcmp::eq(a, b),
@@ -136,7 +141,7 @@ impl SigningKey {
         }
     }
 
-    /// The whole key as a private JWK that also says since when there is it.
+    /// The whole key as a private JWK, with the time it was made as its `iat`.
     pub(crate) fn to_private_jwk(&self, created_at: Timestamp) -> io::Result<Zeroizing<Vec<u8>>> {
         jwk::write(&self.material, self.public.as_ref(), &self.id, self.algorithm, created_at)
     }
@@ -145,13 +150,12 @@ impl SigningKey {
         &*self.signer
     }
 
-    /// The josekit verifier; `None` for a symmetric key, whose signer verifies.
+    /// The josekit verifier; `None` for a symmetric key, whose signatures are compared instead.
     pub(crate) fn public_verifier(&self) -> Result<Option<Box<dyn JwsVerifier>>, KeyError> {
         self.material.public_verifier(self.algorithm)
     }
 }
 
-/// Signs bytes, with the library's error as text.
 fn sign(signer: &dyn JwsSigner, message: &[u8]) -> Result<Vec<u8>, KeyError> {
     signer.sign(message).map_err(|e| KeyError::Library(e.to_string()))
 }

@@ -8,11 +8,12 @@ use crate::Algorithm;
 
 /// Reads PKCS#8, SEC1 or PKCS#1.
 pub(super) fn read(text: &str, algorithm: Algorithm) -> Result<Material, KeyError> {
-    let unreadable = |reason: &str| KeyError::Unreadable { algorithm, reason: reason.to_owned() };
+    let unreadable =
+        |reason: &'static str| KeyError::Unreadable { algorithm, reason: reason.into() };
     if !text.contains("-----BEGIN ") {
-        return Err(unreadable("it is neither a PEM text nor a JWK"));
+        return Err(unreadable("it is neither PEM nor a JWK"));
     }
-    // Without a callback of our own, OpenSSL would ask the terminal for a passphrase.
+    // Without this callback, OpenSSL would ask for a passphrase on the terminal.
     let Ok(pair) = PKey::private_key_from_pem_callback(text.as_bytes(), |_| Ok(0)) else {
         return Err(unreadable(if text.contains("ENCRYPTED") {
             "it is encrypted; decrypt it with: openssl pkey -in KEY.pem"

@@ -1,4 +1,4 @@
-//! Why the ring cannot do what it is asked.
+//! How a ring of keys fails.
 
 use mintgate_domain::model::{KeyId, KeyUse};
 use mintgate_domain::ports::StoreError;
@@ -9,43 +9,46 @@ use crate::{Algorithm, KeyError};
 /// Why a ring of keys cannot be used or changed. No text of it holds key material.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyRingError {
-    /// Refresh tokens must be the same bytes each time they are minted.
+    /// Refresh tokens MUST be the same bytes each time they are signed.
     #[error("{0} gives another signature each time; refresh tokens need HS256, EdDSA or RS256")]
     NotDeterministic(Algorithm),
-    /// One key would make each kind of token pass for the other.
+    /// A key that signs both kinds of token would let one pass for the other.
     #[error("access and refresh tokens are signed with one and the same key; give each its own")]
     SameKey,
-    /// Two keys under one name cannot be told apart.
+    /// Two keys with one `kid` cannot be told apart.
     #[error("an access key and a refresh key are both called {0}; give each a \"kid\" of its own")]
     SameKeyId(KeyId),
-    /// The key is the configuration's, not the ring's.
+    /// The key is in the configuration, so the ring does not change it.
     #[error(
         "the {} key is given in the configuration, so it is changed there and not by the ring",
         .0.name()
     )]
-    Given(KeyUse),
-    /// A kept key cannot be opened.
+    Fixed(KeyUse),
+    /// A ring without a repository needs fixed keys for both uses.
+    #[error("the {} key is not in the configuration, and there is no place to store keys", .0.name())]
+    NotStored(KeyUse),
+    /// A stored key cannot be opened.
     #[error("the {} key {number}, {id}, cannot be opened: {source}", .key_use.name())]
     Sealed {
-        /// What it signs.
+        /// The tokens that the key signs.
         key_use: KeyUse,
-        /// Its place in the order.
+        /// The number of the key among those of its use; 0 for a fixed key.
         number: u32,
-        /// Its `kid`.
+        /// The `kid` of the key.
         id: KeyId,
-        /// Why not.
+        /// Why the key was refused.
         source: SealError,
     },
-    /// A kept key is not what it was, or not what its record says.
+    /// A stored key is damaged, or is not what its record says.
     #[error("the {} key {number}, {id}, cannot be used: {source}", .key_use.name())]
     BadKey {
-        /// What it signs.
+        /// The tokens that the key signs.
         key_use: KeyUse,
-        /// Its place in the order.
+        /// The number of the key among those of its use; 0 for a fixed key.
         number: u32,
-        /// Its `kid`.
+        /// The `kid` of the key.
         id: KeyId,
-        /// Why not.
+        /// Why the key was refused.
         source: KeyError,
     },
     /// A new key could not be made.
@@ -54,10 +57,10 @@ pub enum KeyRingError {
     /// A new key could not be sealed.
     #[error("cannot seal a new key: {0}")]
     Seal(SealError),
-    /// The place where keys are kept failed.
+    /// The repository of keys failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Others were faster each time.
+    /// Other replicas were faster each time.
     #[error("others keep changing the signing keys at the same time; try again")]
     Contended,
 }

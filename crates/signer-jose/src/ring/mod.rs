@@ -1,9 +1,30 @@
-//! The ring of signing keys: which one signs, which will, which still verify.
+//! The ring of signing keys: which key signs, which key will, and which keys still verify.
 //!
-//! A key always stands by, published, before it is needed, so that those who verify our tokens know
-//! it when it begins to sign. All replicas share the keys through a [`KeyRepo`] and read them again
-//! every few seconds; whatever the ring holds verifies, so a replica that has not noticed a rotation
-//! harms nobody.
+//! All replicas share the keys through a [`KeyRepo`] and read them again every few seconds. The keys
+//! of each [`KeyUse`] are numbered from 1, and each of them moves through these states, never back:
+//!
+//! | From | To | Moved by | When |
+//! |---|---|---|---|
+//! | absent | current | [`apply_due_changes`] | The use has no usable key: at the first start. |
+//! | absent | next | [`apply_due_changes`] | No key of the configured algorithm stands by. |
+//! | next | current | [`apply_due_changes`] | `rotate_every` has passed since the current key began to sign, or that key's algorithm is not the configured one; not before the next key has been published for `publish_ahead`. |
+//! | next | current | [`rotate`], then the clock | An operator asks; not before the next key has been published for `publish_ahead`. |
+//! | next | current | [`retire`] | At once, because the current key is retired. |
+//! | current | former | the clock | A next key has become current. |
+//! | next | former | the clock | A key with a higher number has become current. |
+//! | former | gone | [`apply_due_changes`] | The last token it can have signed expired 10 minutes ago, and no live session's refresh token is signed with it. |
+//! | any | gone | [`retire`] | An operator asks, in an emergency. |
+//!
+//! A next key without an activation time stands by; with one, it is scheduled. Verifiers of our tokens
+//! know a next key before it signs, because the key set publishes every access key that is there. A
+//! key verifies in every state, so a replica that has not noticed a rotation yet harms nobody.
+//!
+//! A stored key whose algorithm this version does not know is [`KeyState::Unusable`]: it neither
+//! signs, verifies nor is published, and only [`retire`] removes it.
+//!
+//! [`apply_due_changes`]: KeyRing::apply_due_changes
+//! [`rotate`]: KeyRing::rotate
+//! [`retire`]: KeyRing::retire
 
 mod error;
 mod plan;
@@ -21,7 +42,7 @@ use mintgate_domain::ports::{Clock, KeyRepo};
 use tokio::sync::Mutex;
 
 pub use error::KeyRingError;
-use plan::Rules;
+use plan::{Rules, Timeline};
 pub(crate) use prepared::{PreparedKey, token_type};
 use snapshot::Entry;
 pub(crate) use snapshot::Snapshot;
@@ -29,26 +50,26 @@ pub use snapshot::{KeyInfo, KeyState};
 pub use upkeep::{KeyChange, RetireOutcome};
 
 use crate::seal::{KeySeal, Slot};
-use crate::{Algorithm, SigningKey, jwks};
+use crate::{Algorithm, KeyError, SigningKey, jwks};
 
-/// Keys that nobody knows are looked for in the repository at most this often.
-const LOOK_UP_EVERY: Duration = Duration::from_secs(1);
+/// The repository is searched for an unknown `kid` at most this often.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How keys are made, replaced and forgotten.
+/// How keys are made, rotated and removed.
 #[derive(Debug, Clone)]
 pub struct KeyRingConfig {
     /// The algorithm of new access keys.
     pub access: Algorithm,
     /// The algorithm of new refresh keys; a deterministic one.
     pub refresh: Algorithm,
-    /// How long a key must have been published before it may sign: longer than verifiers keep the
-    /// JWKS, and replicas wait between two [`KeyRing::load`].
+    /// How long a key is published before it may sign. It MUST exceed the time for which verifiers
+    /// cache the JWKS, and the time between two calls of [`KeyRing::load`].
     pub publish_ahead: Duration,
-    /// For how long a key signs; `None` if keys are replaced only by hand.
+    /// How long a key signs before the next one becomes current; `None` if only an operator rotates.
     pub rotate_every: Option<Duration>,
-    /// Life of an access token: a former key is kept that long.
+    /// The life of an access token: a former access key is kept that long.
     pub access_ttl: Duration,
-    /// Life of a refresh token: a former key is kept at least that long.
+    /// The life of a refresh token: a former refresh key is kept at least that long.
     pub refresh_ttl: Duration,
 }
 
@@ -63,55 +84,61 @@ impl KeyRingConfig {
     }
 }
 
-/// Keys that are given in the configuration. A use that has one is not the ring's to look after, and
-/// what the repository holds for it is not used.
+/// Keys that are given in the configuration. The ring does not change them, and ignores stored keys
+/// of the same use.
 #[derive(Debug, Default)]
 pub struct FixedKeys {
-    /// Signs access tokens.
+    /// The key that signs access tokens.
     pub access: Option<SigningKey>,
-    /// Signs refresh tokens; a deterministic algorithm's.
+    /// The key that signs refresh tokens; its algorithm must be deterministic.
     pub refresh: Option<SigningKey>,
+}
+
+/// Where the keys of all replicas are stored, and in which form.
+pub struct StoredKeys {
+    /// Keeps the records of the keys.
+    pub repo: Arc<dyn KeyRepo>,
+    /// Seals and opens the private keys in those records.
+    pub seal: KeySeal,
 }
 
 /// The signing keys of a replica, kept up to date with the other replicas'.
 pub struct KeyRing {
     config: KeyRingConfig,
-    repo: Arc<dyn KeyRepo>,
-    seal: KeySeal,
-    clock: Arc<dyn Clock>,
+    stored: Option<StoredKeys>,
     fixed: Vec<Entry>,
+    clock: Arc<dyn Clock>,
     snapshot: RwLock<Arc<Snapshot>>,
-    /// One at a time reads the repository, so that nothing older takes the place of something newer.
-    /// Holds how the last search for an unknown key went.
-    loading: Mutex<Option<LookUp>>,
+    /// Held while the repository is read, so that an older reading never replaces a newer one.
+    last_search: Mutex<Option<Search>>,
 }
 
-/// A search for an unknown key.
-struct LookUp {
-    /// When it ended, in monotonic time.
+/// A finished search of the repository for an unknown `kid`.
+struct Search {
+    /// When the search ended, in monotonic time.
     at: Duration,
-    /// Why it failed, if it did.
+    /// Why the search failed, if it did.
     failure: Option<String>,
 }
 
-/// Why there is no key for a token.
+/// Why there is no key to verify a token with.
 pub(crate) enum NotFound {
-    /// There is none of this name.
+    /// No usable key of the use has this `kid`.
     Unknown,
-    /// It cannot be told.
+    /// The keys cannot be read at present.
     Unavailable(String),
 }
 
 impl KeyRing {
-    /// Takes the given keys over; reads nothing. What is not given is there after
-    /// [`maintain`](Self::maintain) or [`load`](Self::load).
+    /// A ring of the fixed keys. [`load`](Self::load) or
+    /// [`apply_due_changes`](Self::apply_due_changes) adds the stored ones.
     ///
     /// # Errors
-    /// If a key or algorithm does not fit its use, or both given keys are the same.
+    /// If a key or an algorithm does not fit its use, if both fixed keys are the same, or if there is
+    /// a use without a fixed key and no place to store keys.
     pub fn new(
         config: KeyRingConfig,
-        repo: Arc<dyn KeyRepo>,
-        seal: KeySeal,
+        stored: Option<StoredKeys>,
         fixed: FixedKeys,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, KeyRingError> {
@@ -121,7 +148,12 @@ impl KeyRing {
         let created_at = Timestamp::from(clock.now());
         let mut entries = Vec::new();
         for (key_use, key) in [(KeyUse::Access, fixed.access), (KeyUse::Refresh, fixed.refresh)] {
-            let Some(key) = key else { continue };
+            let Some(key) = key else {
+                if stored.is_none() {
+                    return Err(KeyRingError::NotStored(key_use));
+                }
+                continue;
+            };
             let id = key.id().clone();
             let prepared = PreparedKey::new(key, key_use);
             let prepared = prepared.map_err(|source| KeyRingError::BadKey {
@@ -139,66 +171,40 @@ impl KeyRing {
                 prepared: Arc::new(prepared),
             });
         }
-        let snapshot = RwLock::new(Arc::new(Snapshot::new(entries.clone())?));
-        let loading = Mutex::new(None);
-        Ok(Self { config, repo, seal, clock, fixed: entries, snapshot, loading })
+        let snapshot = RwLock::new(Arc::new(Snapshot::new(entries.clone(), Vec::new())?));
+        let last_search = Mutex::new(None);
+        Ok(Self { config, stored, fixed: entries, clock, snapshot, last_search })
     }
 
-    /// Reads the repository; every replica should, every few seconds. Keys that have not changed
-    /// are not read anew. After an error the ring is as it was.
+    /// Reads the repository. Every replica should, every few seconds. After an error the ring is as
+    /// it was.
     ///
     /// # Errors
-    /// If the repository cannot be asked, or holds a key that cannot be opened or used.
+    /// If the repository fails, or holds a key that cannot be opened or used.
     pub async fn load(&self) -> Result<(), KeyRingError> {
-        let _alone = self.loading.lock().await;
+        let _alone = self.last_search.lock().await;
         self.load_alone().await
     }
 
     async fn load_alone(&self) -> Result<(), KeyRingError> {
-        if KeyUse::ALL.into_iter().all(|key_use| !self.is_managed(key_use)) {
+        let Some(stored) = &self.stored else { return Ok(()) };
+        if !KeyUse::ALL.into_iter().any(|key_use| self.is_stored(key_use)) {
             return Ok(());
         }
-        let records = self.repo.list_keys().await?;
+        let records = stored.repo.list_keys().await?;
         let before = self.snapshot();
-        let mut entries = self.fixed.clone();
-        for record in records.iter().filter(|record| self.is_managed(record.key_use)) {
-            entries.push(self.entry(record, &before)?);
+        let (mut usable, mut unusable) = (self.fixed.clone(), Vec::new());
+        for record in records.iter().filter(|record| self.is_stored(record.key_use)) {
+            match entry(record, &stored.seal, &before) {
+                Err(KeyRingError::BadKey { source: KeyError::UnknownAlgorithm, .. }) => {
+                    unusable.push(KeyInfo::unusable(record));
+                }
+                entry => usable.push(entry?),
+            }
         }
-        let snapshot = Arc::new(Snapshot::new(entries)?);
+        let snapshot = Arc::new(Snapshot::new(usable, unusable)?);
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
         Ok(())
-    }
-
-    /// Opens a record, unless that has been done before.
-    fn entry(&self, record: &KeyRecord, before: &Snapshot) -> Result<Entry, KeyRingError> {
-        let KeyRecord { key_use, number, created_at, activates_at, .. } = *record;
-        let material = TokenHash::of(record.material.expose());
-        let known = before.of(key_use).iter().find(|known| {
-            known.number == number && known.material == material && *known.id() == record.id
-        });
-        let prepared = match known {
-            Some(known) => Arc::clone(&known.prepared),
-            None => Arc::new(self.open(record)?),
-        };
-        Ok(Entry { key_use, number, created_at, activates_at, material, prepared })
-    }
-
-    fn open(&self, record: &KeyRecord) -> Result<PreparedKey, KeyRingError> {
-        let KeyRecord { key_use, number, .. } = *record;
-        let id = || record.id.clone();
-        let slot = Slot { key_use, number, id: &record.id };
-        let jwk = self
-            .seal
-            .open(slot, &record.material)
-            .map_err(|source| KeyRingError::Sealed { key_use, number, id: id(), source })?;
-        let key = SigningKey::from_own_jwk(&jwk).and_then(|key| {
-            if *key.id() == record.id {
-                return PreparedKey::new(key, key_use);
-            }
-            let other = "its \"kid\" is not the one it is kept under".to_owned();
-            Err(crate::KeyError::Damaged(other))
-        });
-        key.map_err(|source| KeyRingError::BadKey { key_use, number, id: id(), source })
     }
 
     /// Every key at this moment, by use and number.
@@ -221,12 +227,23 @@ impl KeyRing {
         self.clock.now().into()
     }
 
-    fn is_managed(&self, key_use: KeyUse) -> bool {
+    /// Whether the keys of this use are stored, and not fixed.
+    fn is_stored(&self, key_use: KeyUse) -> bool {
         self.fixed.iter().all(|entry| entry.key_use != key_use)
     }
 
-    /// The key that a token names. One nobody knows may be new: the repository is asked, by one for
-    /// all, and at most once a second.
+    /// The usable keys of a use, as they stand in a snapshot now.
+    fn timeline<'a>(&self, key_use: KeyUse, snapshot: &'a Snapshot) -> Timeline<'a> {
+        Timeline {
+            keys: snapshot.of(key_use),
+            highest_number: snapshot.highest_number(key_use),
+            rules: self.config.rules(key_use),
+            now: self.now(),
+        }
+    }
+
+    /// The key that a token names. A `kid` that no key has may be a new key's: one caller searches
+    /// the repository for all, at most once per [`SEARCH_INTERVAL`].
     pub(crate) async fn find(
         &self,
         key_use: KeyUse,
@@ -235,28 +252,24 @@ impl KeyRing {
         if let Some(key) = self.snapshot().find(key_use, id) {
             return Ok(Arc::clone(key));
         }
-        let is_another_kinds =
-            KeyUse::ALL.into_iter().any(|other| self.snapshot().find(other, id).is_some());
-        if is_another_kinds || !self.is_managed(key_use) {
+        if self.snapshot().contains(id) || !self.is_stored(key_use) {
             return Err(NotFound::Unknown);
         }
-        let mut last = self.loading.lock().await;
-        // Somebody may have found it while we waited.
+        let mut last_search = self.last_search.lock().await;
+        // Another caller may have found the key while this one waited.
         if let Some(key) = self.snapshot().find(key_use, id) {
             return Ok(Arc::clone(key));
         }
-        let recent = last
-            .as_ref()
-            .filter(|last| self.clock.monotonic().saturating_sub(last.at) < LOOK_UP_EVERY);
-        if recent.is_none() {
+        let age = |search: &Search| self.clock.monotonic().saturating_sub(search.at);
+        if last_search.as_ref().is_none_or(|search| age(search) >= SEARCH_INTERVAL) {
             let failure = self.load_alone().await.err().map(|error| error.to_string());
-            *last = Some(LookUp { at: self.clock.monotonic(), failure });
+            *last_search = Some(Search { at: self.clock.monotonic(), failure });
         }
         let snapshot = self.snapshot();
         if let Some(key) = snapshot.find(key_use, id) {
             return Ok(Arc::clone(key));
         }
-        match last.as_ref().and_then(|last| last.failure.clone()) {
+        match last_search.as_ref().and_then(|search| search.failure.clone()) {
             Some(failure) => Err(NotFound::Unavailable(failure)),
             None if snapshot.can_sign(key_use) => Err(NotFound::Unknown),
             None => Err(NotFound::Unavailable("there are none yet".to_owned())),
@@ -264,11 +277,44 @@ impl KeyRing {
     }
 }
 
+/// The key of a record: the one in the snapshot if the record has not changed, else opened anew.
+fn entry(record: &KeyRecord, seal: &KeySeal, before: &Snapshot) -> Result<Entry, KeyRingError> {
+    let KeyRecord { key_use, number, created_at, activates_at, .. } = *record;
+    let material = TokenHash::of(record.material.expose());
+    let known = before.of(key_use).iter().find(|known| {
+        known.number == number && known.material == material && *known.id() == record.id
+    });
+    let prepared = match known {
+        Some(known) => Arc::clone(&known.prepared),
+        None => Arc::new(open(record, seal)?),
+    };
+    Ok(Entry { key_use, number, created_at, activates_at, material, prepared })
+}
+
+fn open(record: &KeyRecord, seal: &KeySeal) -> Result<PreparedKey, KeyRingError> {
+    let KeyRecord { key_use, number, .. } = *record;
+    let id = || record.id.clone();
+    let slot = Slot { key_use, number, id: &record.id };
+    let jwk = seal.open(slot, &record.material).map_err(|source| KeyRingError::Sealed {
+        key_use,
+        number,
+        id: id(),
+        source,
+    })?;
+    let key = SigningKey::from_own_jwk(&jwk).and_then(|key| {
+        if *key.id() == record.id {
+            return PreparedKey::new(key, key_use);
+        }
+        Err(KeyError::Damaged("its \"kid\" is not the one it is stored under".into()))
+    });
+    key.map_err(|source| KeyRingError::BadKey { key_use, number, id: id(), source })
+}
+
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyRing")
             .field("config", &self.config)
-            .field("seal", &self.seal)
+            .field("seal", &self.stored.as_ref().map(|stored| &stored.seal))
             .field("keys", &self.keys())
             .finish_non_exhaustive()
     }

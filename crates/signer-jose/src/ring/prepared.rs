@@ -1,4 +1,4 @@
-//! A key with all that signing and verifying takes, made ready once.
+//! A key together with everything that signing and verifying needs, prepared once.
 
 use josekit::jws::{JwsHeader, JwsVerifier, serialize_compact};
 use mintgate_domain::SignedToken;
@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use crate::{KeyError, SigningKey};
 
-/// A payload's usual size; one with many roles grows past it.
+/// The usual size of a payload in bytes; a payload with many roles grows beyond it.
 const PAYLOAD_CAPACITY: usize = 768;
 
-/// The `typ` of what keys of this use sign; neither kind of token passes for the other.
+/// The `typ` of the tokens that keys of this use sign. Verifiers check it, so that an access token does
+/// not pass for a refresh token or the other way round.
 pub(crate) const fn token_type(key_use: KeyUse) -> &'static str {
     match key_use {
         KeyUse::Access => "at+jwt",
@@ -19,18 +20,18 @@ pub(crate) const fn token_type(key_use: KeyUse) -> &'static str {
     }
 }
 
-/// A key, the header its tokens carry, and what checks their signatures.
+/// A key, the header of its tokens, and the verifier of their signatures.
 pub(crate) struct PreparedKey {
     key: SigningKey,
     header: JwsHeader,
-    /// `None` for a symmetric key: its signatures are made again and compared.
+    /// `None` for a symmetric key: its signature is made again and compared.
     verifier: Option<Box<dyn JwsVerifier>>,
 }
 
 impl PreparedKey {
     pub(crate) fn new(key: SigningKey, key_use: KeyUse) -> Result<Self, KeyError> {
-        // In alphabetical order, which is how they are written whether or not
-        // serde_json keeps the order of insertion: the header is part of a token's bytes.
+        // In alphabetical order, so that the bytes of a token do not depend on whether serde_json
+        // keeps the order of insertion.
         let mut header = JwsHeader::new();
         header.set_algorithm(key.algorithm().name());
         header.set_key_id(key.id().as_str());
@@ -51,7 +52,7 @@ impl PreparedKey {
         token.map(SignedToken::new).map_err(|e| SigningError::Failed(e.to_string().into()))
     }
 
-    /// Whether this is the key's signature of the message.
+    /// Whether this is the key's signature of the message. Compares in constant time.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.verifier {
             Some(verifier) => verifier.verify(message, signature).is_ok(),

@@ -1,33 +1,38 @@
 //! The keys as they were last read, ready to sign and verify.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use mintgate_domain::TokenHash;
-use mintgate_domain::model::{KeyId, KeyUse, Timestamp};
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
 use mintgate_domain::ports::JwksDocument;
 
 use super::prepared::PreparedKey;
 use super::{KeyRingError, jwks};
 use crate::Algorithm;
 
-/// Where a key stands.
+/// The state of a key; the documentation of the ring says how a key moves from one to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyState {
-    /// It will sign: it stands by, or its time is set.
+    /// The key will sign: it stands by without an activation time, or that time has not come.
     Next,
-    /// It signs.
+    /// The key signs.
     Current,
-    /// It has signed; what it signed is still good.
+    /// The key has signed, and verifies what it signed.
     Former,
+    /// The key has an algorithm that this version does not know, so it neither signs nor verifies
+    /// here. Another version made it.
+    Unusable,
 }
 
 impl KeyState {
-    /// The name it is shown under.
+    /// The name of the state in listings.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Next => "next",
             Self::Current => "current",
             Self::Former => "former",
+            Self::Unusable => "unusable",
         }
     }
 }
@@ -35,31 +40,46 @@ impl KeyState {
 /// What is public about a key of the ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
-    /// What it signs.
+    /// Which kind of token the key signs.
     pub key_use: KeyUse,
-    /// Its place in the order, from 1; `None` if it is given in the configuration.
+    /// The key's number among the keys of its use, from 1; `None` for a configured key.
     pub number: Option<u32>,
-    /// Its `kid`.
+    /// The key's `kid`.
     pub id: KeyId,
-    /// What it signs with.
-    pub algorithm: Algorithm,
-    /// Where it stands at this moment.
+    /// The key's signature algorithm; `None` if this version does not know it.
+    pub algorithm: Option<Algorithm>,
+    /// The key's state at this moment.
     pub state: KeyState,
-    /// Since when there is it; of a key given in the configuration, since when this process has it.
+    /// When the key was made; for a configured key, when this process read it.
     pub created_at: Timestamp,
-    /// From when on it signs, or signed; `None` as long as it stands by.
+    /// When the key begins or began to sign; `None` if that is not set yet.
     pub activates_at: Option<Timestamp>,
 }
 
-/// A key in its place.
+impl KeyInfo {
+    /// A stored key whose algorithm is not known.
+    pub(super) fn unusable(record: &KeyRecord) -> Self {
+        Self {
+            key_use: record.key_use,
+            number: Some(record.number),
+            id: record.id.clone(),
+            algorithm: None,
+            state: KeyState::Unusable,
+            created_at: record.created_at,
+            activates_at: record.activates_at,
+        }
+    }
+}
+
+/// A usable key with its number and times.
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) key_use: KeyUse,
-    /// From 1; 0 for a key given in the configuration.
+    /// From 1; 0 for a configured key.
     pub(super) number: u32,
     pub(super) created_at: Timestamp,
     pub(super) activates_at: Option<Timestamp>,
-    /// Of its kept form, to tell whether that is still the same.
+    /// The hash of the stored material, which tells whether the stored key is still the same.
     pub(super) material: TokenHash,
     pub(super) prepared: Arc<PreparedKey>,
 }
@@ -79,15 +99,23 @@ impl Entry {
 pub(crate) struct Snapshot {
     access: Vec<Entry>,
     refresh: Vec<Entry>,
+    unusable: Vec<KeyInfo>,
     jwks: Option<Arc<JwksDocument>>,
 }
 
 impl Snapshot {
-    /// Takes the keys in; they need no order.
-    pub(super) fn new(mut entries: Vec<Entry>) -> Result<Self, KeyRingError> {
-        entries.sort_by_key(|entry| entry.number);
+    /// A snapshot of these keys, in any order.
+    ///
+    /// # Errors
+    /// If an access key and a refresh key are the same or share a `kid`, or a refresh key's
+    /// signatures are not deterministic.
+    pub(super) fn new(
+        mut usable: Vec<Entry>,
+        unusable: Vec<KeyInfo>,
+    ) -> Result<Self, KeyRingError> {
+        usable.sort_by_key(|entry| entry.number);
         let (access, refresh): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|entry| entry.key_use == KeyUse::Access);
+            usable.into_iter().partition(|entry| entry.key_use == KeyUse::Access);
         for (a, r) in access.iter().flat_map(|a| refresh.iter().map(move |r| (a, r))) {
             if a.prepared.key().is_same_key(r.prepared.key()) {
                 return Err(KeyRingError::SameKey);
@@ -101,10 +129,10 @@ impl Snapshot {
         }
         let keys: Vec<_> = access.iter().map(|entry| entry.prepared.key()).collect();
         let jwks = (!keys.is_empty()).then(|| Arc::new(jwks::document(&keys)));
-        Ok(Self { access, refresh, jwks })
+        Ok(Self { access, refresh, unusable, jwks })
     }
 
-    /// The keys of a use, by number.
+    /// The usable keys of a use, by number.
     pub(super) fn of(&self, key_use: KeyUse) -> &[Entry] {
         match key_use {
             KeyUse::Access => &self.access,
@@ -112,7 +140,14 @@ impl Snapshot {
         }
     }
 
-    /// `None` as long as there is no access key.
+    /// The highest number given to a key of this use, usable or not; 0 if there is none.
+    pub(super) fn highest_number(&self, key_use: KeyUse) -> u32 {
+        let unusable = self.unusable.iter().filter(|key| key.key_use == key_use);
+        let numbers = unusable.filter_map(|key| key.number);
+        numbers.chain(self.of(key_use).last().map(|key| key.number)).max().unwrap_or_default()
+    }
+
+    /// The published key set; `None` if there is no access key.
     pub(crate) fn jwks(&self) -> Option<Arc<JwksDocument>> {
         self.jwks.clone()
     }
@@ -122,21 +157,27 @@ impl Snapshot {
         current_index(self.of(key_use), Timestamp::from_unix(0)).is_some()
     }
 
-    /// The key that signs now.
+    /// The key that signs at `now`.
     pub(crate) fn current(&self, key_use: KeyUse, now: Timestamp) -> Option<&Arc<PreparedKey>> {
         let keys = self.of(key_use);
         keys.get(current_index(keys, now)?).map(|entry| &entry.prepared)
     }
 
-    /// The key of this name, wherever it stands.
+    /// The usable key with this `kid`, whatever its state.
     pub(crate) fn find(&self, key_use: KeyUse, id: &str) -> Option<&Arc<PreparedKey>> {
         let mut keys = self.of(key_use).iter();
         keys.find(|entry| entry.id().as_str() == id).map(|entry| &entry.prepared)
     }
 
+    /// Whether any key has this `kid`, whatever its use, usable or not.
+    pub(super) fn contains(&self, id: &str) -> bool {
+        KeyUse::ALL.into_iter().any(|key_use| self.find(key_use, id).is_some())
+            || self.unusable.iter().any(|key| key.id.as_str() == id)
+    }
+
     /// Every key, by use and number.
     pub(super) fn infos(&self, now: Timestamp) -> Vec<KeyInfo> {
-        let mut infos = Vec::new();
+        let mut infos = self.unusable.clone();
         for key_use in KeyUse::ALL {
             let keys = self.of(key_use);
             let current = current_index(keys, now);
@@ -144,24 +185,26 @@ impl Snapshot {
                 key_use,
                 number: (entry.number > 0).then_some(entry.number),
                 id: entry.id().clone(),
-                algorithm: entry.algorithm(),
+                algorithm: Some(entry.algorithm()),
                 state: match current.map(|current| index.cmp(&current)) {
-                    Some(std::cmp::Ordering::Less) => KeyState::Former,
-                    Some(std::cmp::Ordering::Equal) => KeyState::Current,
-                    Some(std::cmp::Ordering::Greater) | None => KeyState::Next,
+                    Some(Ordering::Less) => KeyState::Former,
+                    Some(Ordering::Equal) => KeyState::Current,
+                    Some(Ordering::Greater) | None => KeyState::Next,
                 },
                 created_at: entry.created_at,
                 activates_at: entry.activates_at,
             }));
         }
+        infos.sort_by_key(|info| (info.key_use, info.number));
         infos
     }
 }
 
-/// Which of a use's keys, in order, signs: the last that is active.
+/// The index of the key that signs, in the usable keys of one use ordered by number: the last one
+/// that is active.
 ///
-/// Where none is active yet by this machine's clock, the first that has a time: the clock it was set
-/// by is ahead of ours, and there must be one that signs.
+/// If none is active yet by this machine's clock, the first key with an activation time signs: the
+/// clock that set the time is ahead of ours, and one key has to sign.
 pub(super) fn current_index(keys: &[Entry], now: Timestamp) -> Option<usize> {
     keys.iter()
         .rposition(|key| key.activates_at.is_some_and(|at| at <= now))

@@ -1,34 +1,34 @@
-//! Making, replacing and removing keys, together with whatever other replicas do at the same time.
+//! Making, rotating and removing keys while other replicas do the same.
 //!
-//! The repository decides every race: a call that it answers with `false` has been done by somebody
-//! else, so the keys are read again and what they need is decided anew.
+//! The repository decides every race: where it answers `false`, another replica was faster, so the
+//! keys are read again and the next step is decided anew.
 
 use std::collections::HashSet;
 
 use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
 use mintgate_domain::ports::Housekeeping;
 
-use super::plan::{Line, Rules, Step};
-use super::{KeyInfo, KeyRing, KeyRingError, KeyState};
+use super::plan::Step;
+use super::{KeyInfo, KeyRing, KeyRingError, KeyState, StoredKeys};
 use crate::seal::Slot;
-use crate::{Algorithm, KeyError, SigningKey};
+use crate::{KeyError, SigningKey};
 
-/// So often may others be faster before we give up.
+/// How often another replica may be faster before a change is given up.
 const MAX_LOST_RACES: u32 = 8;
 
-/// Something that has been done to the ring.
+/// A change that this replica has made to the ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyChange {
-    /// This key was made.
+    /// The key was made.
     Added(KeyInfo),
-    /// This key was told when to sign.
+    /// The key got its activation time.
     Activated(KeyInfo),
-    /// This key was removed, its tokens having expired.
+    /// The key was removed, because its tokens have expired.
     Removed(KeyInfo),
 }
 
 impl KeyChange {
-    /// The key, as it stood right after; a removed one as it stood before.
+    /// The key as it stood right after the change; a removed key as it stood before.
     pub fn key(&self) -> &KeyInfo {
         match self {
             Self::Added(key) | Self::Activated(key) | Self::Removed(key) => key,
@@ -36,74 +36,73 @@ impl KeyChange {
     }
 }
 
-/// What became of retiring a key.
+/// The outcome of [`KeyRing::retire`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RetireOutcome {
-    /// It signed; it is gone, and this one signs in its place.
+    /// The current key was removed; this key signs in its place.
     Replaced(KeyInfo),
-    /// It did not sign; it is gone.
+    /// A key that does not sign was removed.
     Removed,
     /// There is no such key.
     Unknown,
 }
 
 impl KeyRing {
-    /// Does what is due: makes keys that are missing, has the next one take over when its time has
-    /// come, removes former keys that nothing depends on any more. Every replica may call this at
-    /// any time. The ring is up to date afterwards.
+    /// Makes missing keys, activates the next key if a rotation is due, and removes former keys that
+    /// nothing depends on any more. Every replica may call this at any time. It reads the repository
+    /// first and leaves the ring up to date.
     ///
     /// # Errors
-    /// If the repository or the store of sessions fails, or holds a key that cannot be used; what
-    /// was done until then stays done.
-    pub async fn maintain(
+    /// If the repository or the store of sessions fails, or holds a key that cannot be used. Changes
+    /// made before the error stay.
+    pub async fn apply_due_changes(
         &self,
         housekeeping: &dyn Housekeeping,
     ) -> Result<Vec<KeyChange>, KeyRingError> {
         let mut changes = Vec::new();
         self.load().await?;
-        for key_use in KeyUse::ALL.into_iter().filter(|key_use| self.is_managed(*key_use)) {
+        for key_use in KeyUse::ALL.into_iter().filter(|key_use| self.is_stored(*key_use)) {
             let mut in_use = HashSet::new();
             let mut lost_races = 0;
-            while let Some(step) = self.next_step(key_use, &in_use) {
-                if let Step::RemoveUnlessInUse(id) = &step
+            while let Some(step) = self.timeline(key_use, &self.snapshot()).due_step(&in_use) {
+                if let Step::Remove { id, check_sessions: true } = &step
                     && housekeeping.refresh_key_in_use(id, self.now()).await?
                 {
                     in_use.insert(id.clone());
                     continue;
                 }
-                self.take(key_use, step, &mut changes, &mut lost_races).await?;
+                match self.apply(key_use, step).await? {
+                    Some(change) => changes.push(change),
+                    None if lost_races == MAX_LOST_RACES => return Err(KeyRingError::Contended),
+                    None => lost_races += 1,
+                }
             }
         }
         Ok(changes)
     }
 
-    /// Has the next key take over: at once if it has been published for long enough, else as soon
-    /// as it has. Answers that key; if one is on its way already, that one.
+    /// Activates the next key: at once if it has been published for `publish_ahead`, else for the
+    /// moment when it will have been. Answers that key. If a key is scheduled already, answers that
+    /// one and changes nothing.
     ///
     /// # Errors
-    /// [`KeyRingError::Given`] for a use whose key is in the configuration; else as
-    /// [`maintain`](Self::maintain).
+    /// [`KeyRingError::Fixed`] for a use whose key is in the configuration; otherwise as
+    /// [`apply_due_changes`](Self::apply_due_changes).
     pub async fn rotate(&self, key_use: KeyUse) -> Result<KeyInfo, KeyRingError> {
-        self.must_be_managed(key_use)?;
-        let rules = self.config.rules(key_use);
+        let stored = self.stored(key_use)?;
         for _ in 0..MAX_LOST_RACES {
-            self.complete(key_use).await?;
-            let chosen = {
-                let snapshot = self.snapshot();
-                let line = Line { keys: snapshot.of(key_use), now: self.now() };
-                if let Some(scheduled) = line.scheduled() {
-                    return self.info(scheduled.id()).ok_or(KeyRingError::Contended);
-                }
-                line.standing_by(rules.algorithm).map(|next| {
-                    let at = line.now.max(next.created_at + rules.publish_ahead);
-                    (next.id().clone(), at)
-                })
-            };
-            let Some((id, at)) = chosen else { continue };
-            // If it is active already, somebody else has rotated to it just now.
-            self.repo.activate_key(key_use, &id, at).await?;
-            self.complete(key_use).await?;
-            let info = self.info(&id).filter(|info| info.activates_at.is_some());
+            self.add_missing_keys(key_use).await?;
+            let snapshot = self.snapshot();
+            let timeline = self.timeline(key_use, &snapshot);
+            if let Some(scheduled) = timeline.scheduled() {
+                return self.info(scheduled.id()).ok_or(KeyRingError::Contended);
+            }
+            let Some(next) = timeline.standby() else { continue };
+            let at = timeline.now.max(next.created_at + timeline.rules.publish_ahead);
+            // `false` if another replica has activated the key just now, which is as good.
+            stored.repo.activate_key(key_use, next.id(), at).await?;
+            self.add_missing_keys(key_use).await?;
+            let info = self.info(next.id()).filter(|info| info.activates_at.is_some());
             if let Some(info) = info {
                 return Ok(info);
             }
@@ -111,37 +110,35 @@ impl KeyRing {
         Err(KeyRingError::Contended)
     }
 
-    /// Removes a key at once, for emergencies: what it signed is refused from the next
-    /// [`load`](Self::load) of each replica on. If it signs, the next one takes over at once, even if
-    /// verifiers may not have seen it yet.
+    /// Removes a key at once, for emergencies: each replica refuses what the key signed from its next
+    /// [`load`](Self::load) on. If the key is current, the next one becomes current at once, even if
+    /// verifiers may not know it yet.
     ///
     /// # Errors
-    /// [`KeyRingError::Given`] for a key that is in the configuration; else as
-    /// [`maintain`](Self::maintain).
+    /// [`KeyRingError::Fixed`] for a key that is in the configuration; otherwise as
+    /// [`apply_due_changes`](Self::apply_due_changes).
     pub async fn retire(&self, id: &KeyId) -> Result<RetireOutcome, KeyRingError> {
-        if let Some(given) = self.fixed.iter().find(|entry| entry.id() == id) {
-            return Err(KeyRingError::Given(given.key_use));
+        if let Some(fixed) = self.fixed.iter().find(|entry| entry.id() == id) {
+            return Err(KeyRingError::Fixed(fixed.key_use));
         }
         self.load().await?;
         for _ in 0..MAX_LOST_RACES {
             let Some(retired) = self.info(id) else { return Ok(RetireOutcome::Unknown) };
             let key_use = retired.key_use;
+            let stored = self.stored(key_use)?;
             let mut successor = None;
             if retired.state == KeyState::Current {
-                self.complete(key_use).await?;
-                let Some(next) = self.successor(key_use, self.config.rules(key_use).algorithm)
-                else {
-                    continue;
-                };
-                self.repo.activate_key(key_use, &next, self.now()).await?;
+                self.add_missing_keys(key_use).await?;
+                let Some(next) = self.successor(key_use) else { continue };
+                stored.repo.activate_key(key_use, &next, self.now()).await?;
                 self.load().await?;
                 if self.info(id).is_some_and(|info| info.state == KeyState::Current) {
-                    continue; // The next one was removed just now.
+                    continue; // The next key was removed just now.
                 }
                 successor = Some(next);
             }
-            let removed = self.repo.remove_key(key_use, id).await?;
-            self.complete(key_use).await?;
+            let removed = stored.repo.remove_key(key_use, id).await?;
+            self.add_missing_keys(key_use).await?;
             return Ok(match successor.and_then(|next| self.info(&next)) {
                 Some(next) => RetireOutcome::Replaced(next),
                 None if removed => RetireOutcome::Removed,
@@ -151,84 +148,57 @@ impl KeyRing {
         Err(KeyRingError::Contended)
     }
 
-    fn must_be_managed(&self, key_use: KeyUse) -> Result<(), KeyRingError> {
-        if self.is_managed(key_use) { Ok(()) } else { Err(KeyRingError::Given(key_use)) }
+    fn stored(&self, key_use: KeyUse) -> Result<&StoredKeys, KeyRingError> {
+        let stored = self.stored.as_ref().filter(|_| self.is_stored(key_use));
+        stored.ok_or(KeyRingError::Fixed(key_use))
     }
 
     fn info(&self, id: &KeyId) -> Option<KeyInfo> {
         self.keys().into_iter().find(|info| info.id == *id)
     }
 
-    /// The key to take over in an emergency: one of the configured algorithm if there is one.
-    fn successor(&self, key_use: KeyUse, algorithm: Algorithm) -> Option<KeyId> {
+    /// The key that replaces a retired one: if possible, one of the configured algorithm.
+    fn successor(&self, key_use: KeyUse) -> Option<KeyId> {
         let snapshot = self.snapshot();
-        let line = Line { keys: snapshot.of(key_use), now: self.now() };
-        let next = line.scheduled().or_else(|| line.standing_by(algorithm));
-        next.or_else(|| line.above().first()).map(|next| next.id().clone())
+        let timeline = self.timeline(key_use, &snapshot);
+        let next = timeline.scheduled().or_else(|| timeline.standby());
+        next.or_else(|| timeline.next_keys().first()).map(|next| next.id().clone())
     }
 
-    fn next_step(&self, key_use: KeyUse, in_use: &HashSet<KeyId>) -> Option<Step> {
-        let rules = self.config.rules(key_use);
-        let snapshot = self.snapshot();
-        let line = Line { keys: snapshot.of(key_use), now: self.now() };
-        line.to_be_complete(&rules)
-            .or_else(|| line.to_rotate(&rules))
-            .or_else(|| line.to_remove(&rules, in_use))
-    }
-
-    /// Sees to it that one key signs and another stands by.
-    async fn complete(&self, key_use: KeyUse) -> Result<(), KeyRingError> {
-        let rules: Rules = self.config.rules(key_use);
-        let (mut changes, mut lost_races) = (Vec::new(), 0);
+    /// Reads the keys of a use, and makes what is missing of a current and a standby key.
+    async fn add_missing_keys(&self, key_use: KeyUse) -> Result<(), KeyRingError> {
         self.load().await?;
-        loop {
-            let step = {
-                let snapshot = self.snapshot();
-                Line { keys: snapshot.of(key_use), now: self.now() }.to_be_complete(&rules)
-            };
-            match step {
-                Some(step) => self.take(key_use, step, &mut changes, &mut lost_races).await?,
-                None => return Ok(()),
-            }
+        for _ in 0..MAX_LOST_RACES {
+            let step = self.timeline(key_use, &self.snapshot()).missing_key();
+            let Some(step) = step else { return Ok(()) };
+            self.apply(key_use, step).await?;
         }
+        Err(KeyRingError::Contended)
     }
 
-    /// Takes a step, reads the keys again, and notes what we, and not somebody else, have changed.
-    async fn take(
-        &self,
-        key_use: KeyUse,
-        step: Step,
-        changes: &mut Vec<KeyChange>,
-        lost_races: &mut u32,
-    ) -> Result<(), KeyRingError> {
+    /// Takes a step and reads the keys again. `None` if another replica was faster.
+    async fn apply(&self, key_use: KeyUse, step: Step) -> Result<Option<KeyChange>, KeyRingError> {
+        let StoredKeys { repo, .. } = self.stored(key_use)?;
         let (done, change) = match step {
             Step::Add { number, activates_at } => {
                 let record = self.new_record(key_use, number, activates_at).await?;
-                let done = self.repo.add_key(&record).await?;
+                let done = repo.add_key(&record).await?;
                 self.load().await?;
                 (done, self.info(&record.id).map(KeyChange::Added))
             }
             Step::Activate(id) => {
-                let done = self.repo.activate_key(key_use, &id, self.now()).await?;
+                let done = repo.activate_key(key_use, &id, self.now()).await?;
                 self.load().await?;
                 (done, self.info(&id).map(KeyChange::Activated))
             }
-            Step::Remove(id) | Step::RemoveUnlessInUse(id) => {
+            Step::Remove { id, .. } => {
                 let info = self.info(&id);
-                let done = self.repo.remove_key(key_use, &id).await?;
+                let done = repo.remove_key(key_use, &id).await?;
                 self.load().await?;
                 (done, info.map(KeyChange::Removed))
             }
         };
-        if done {
-            changes.extend(change);
-            return Ok(());
-        }
-        *lost_races += 1;
-        if *lost_races >= MAX_LOST_RACES {
-            return Err(KeyRingError::Contended);
-        }
-        Ok(())
+        Ok(change.filter(|_| done))
     }
 
     async fn new_record(
@@ -238,7 +208,7 @@ impl KeyRing {
         activates_at: Option<Timestamp>,
     ) -> Result<KeyRecord, KeyRingError> {
         let algorithm = self.config.rules(key_use).algorithm;
-        // An RSA key takes its time.
+        // Making an RSA key takes long enough to hold up other tasks.
         let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
         let library = |text: String| KeyRingError::Generate(KeyError::Library(text));
         let key = made.map_err(|e| library(e.to_string()))?.map_err(KeyRingError::Generate)?;
@@ -246,7 +216,7 @@ impl KeyRing {
         let jwk = key.to_private_jwk(created_at).map_err(|e| library(e.to_string()))?;
         let id = key.id().clone();
         let slot = Slot { key_use, number, id: &id };
-        let material = self.seal.close(slot, &jwk).map_err(KeyRingError::Seal)?;
+        let material = self.stored(key_use)?.seal.seal(slot, &jwk).map_err(KeyRingError::Seal)?;
         Ok(KeyRecord { key_use, number, id, material, created_at, activates_at })
     }
 }

@@ -1,4 +1,4 @@
-//! The claims of a presented token, read and checked. Their signature has been verified before.
+//! The claims of a presented token whose signature has been verified: parsing and checks.
 
 use mintgate_domain::model::{ProviderId, Role, SessionId, Timestamp, UserId};
 use mintgate_domain::ports::{VerifiedAccess, VerifiedRefresh};
@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::TokensConfig;
 use super::presented::object;
 
-/// An access token's claims; what else it says is not ours to use.
+/// The claims of an access token that we use; others are ignored.
 #[derive(Deserialize)]
-pub(super) struct AccessText {
+pub(super) struct ReceivedAccessClaims {
     iss: String,
     aud: Audience,
     sub: String,
@@ -24,7 +24,7 @@ pub(super) struct AccessText {
     exp: i64,
 }
 
-/// One text, or several (RFC 7519 §4.1.3).
+/// The `aud` of a token: one text or several (RFC 7519 §4.1.3).
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Audience {
@@ -32,10 +32,10 @@ enum Audience {
     Several(Vec<String>),
 }
 
-/// A refresh token's claims, whole.
+/// All claims of a refresh token; others are refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RefreshText {
+pub(super) struct ReceivedRefreshClaims {
     iss: String,
     sub: String,
     sid: String,
@@ -47,10 +47,10 @@ pub(super) struct RefreshText {
     exp: i64,
 }
 
-const NOT_OURS: &str = "its claims are not of the form ours have";
+const NOT_OURS: &str = "its claims do not have the form of ours";
 const OTHER_ISSUER: &str = "its \"iss\" is not ours";
 
-impl AccessText {
+impl ReceivedAccessClaims {
     pub(super) fn parse(payload: &[u8]) -> Result<Self, &'static str> {
         object(payload).ok_or(NOT_OURS)
     }
@@ -64,7 +64,7 @@ impl AccessText {
             Audience::Several(several) => several,
         };
         if !audience.iter().any(|each| config.audience.contains(each)) {
-            return Err("its \"aud\" is none of ours");
+            return Err("its \"aud\" is not one of ours");
         }
         Ok(VerifiedAccess {
             subject: UserId::from_uuid(canonical(&self.sub)?),
@@ -76,7 +76,7 @@ impl AccessText {
     }
 }
 
-impl RefreshText {
+impl ReceivedRefreshClaims {
     pub(super) fn parse(payload: &[u8]) -> Result<Self, &'static str> {
         object(payload).ok_or(NOT_OURS)
     }
@@ -97,7 +97,7 @@ impl RefreshText {
     }
 }
 
-/// A UUID in the one form we write (RFC 9562 §4): hyphens, lowercase.
+/// A UUID in the form in which we write it: with hyphens, lowercase (RFC 9562 §4).
 fn canonical(text: &str) -> Result<Uuid, &'static str> {
     let uuid = Uuid::try_parse(text).map_err(|_| NOT_OURS)?;
     let mut buffer = Uuid::encode_buffer();

@@ -1,4 +1,4 @@
-//! Our tokens: signed, verified, and their keys published.
+//! Signing and verifying our tokens, and publishing their keys.
 
 mod claims;
 mod presented;
@@ -18,23 +18,23 @@ use crate::KeyRing;
 use crate::key::is_proper_key_id;
 use crate::payload::{AccessPayload, RefreshPayload};
 use crate::ring::{NotFound, token_type};
-use claims::{AccessText, RefreshText};
+use claims::{ReceivedAccessClaims, ReceivedRefreshClaims};
 use presented::Presented;
 
-/// What all tokens have in common.
+/// The claims that all tokens have in common.
 #[derive(Debug, Clone)]
 pub struct TokensConfig {
-    /// `iss` of every token.
+    /// The `iss` of every token.
     pub issuer: String,
-    /// `aud` of access tokens; a text if it is one, an array if there are several. A token for any
-    /// of them is accepted.
+    /// The `aud` of access tokens: written as a text if there is one, as an array if there are several.
+    /// A presented token is accepted if it is for any of them.
     pub audience: Vec<String>,
 }
 
-/// Why tokens cannot be signed like this.
+/// Why a configuration of tokens cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokensError {
-    /// An access token is for somebody (RFC 9068 §2.2).
+    /// An access token MUST have an `aud` (RFC 9068 §2.2).
     #[error("access tokens need an audience")]
     NoAudience,
 }
@@ -47,7 +47,7 @@ pub struct JoseTokens {
 }
 
 impl JoseTokens {
-    /// Uses the keys that the ring has at each moment.
+    /// Signs and verifies with the keys that the ring has at each moment.
     ///
     /// # Errors
     /// See [`TokensError`].
@@ -58,7 +58,7 @@ impl JoseTokens {
         Ok(Self { config, ring })
     }
 
-    /// Checks all but the claims, and answers them.
+    /// Checks header and signature; answers the payload, whose claims are not checked yet.
     async fn authenticate(
         &self,
         token: &PresentedToken,
@@ -69,9 +69,9 @@ impl JoseTokens {
         if header.typ != token_type(key_use) {
             return Err(refused("it is another kind of token"));
         }
-        // No key is called that, so there is none to look for.
+        // No key can have such a `kid`, so the repository need not be searched.
         if !is_proper_key_id(&header.kid) {
-            return Err(refused("its \"kid\" is no name of a key"));
+            return Err(refused("its \"kid\" cannot be a key's"));
         }
         let key = self.ring.find(key_use, &header.kid).await.map_err(|error| match error {
             NotFound::Unknown => refused("no key of this kind has its \"kid\""),
@@ -116,7 +116,7 @@ impl TokenSigner for JoseTokens {
             Some(key) => key.sign(&RefreshPayload { issuer: &self.config.issuer, claims }),
             None if !self.ring.is_loaded() => Err(no_key(KeyUse::Refresh)),
             None => Err(SigningError::Failed(
-                format!("no refresh key is called {}", claims.key_id).into(),
+                format!("no refresh key has the \"kid\" {}", claims.key_id).into(),
             )),
         }
     }
@@ -126,12 +126,16 @@ impl TokenSigner for JoseTokens {
 impl TokenVerifier for JoseTokens {
     async fn verify_access(&self, token: &PresentedToken) -> Result<VerifiedAccess, VerifyError> {
         let payload = self.authenticate(token, KeyUse::Access).await?;
-        AccessText::parse(&payload).and_then(|text| text.check(&self.config)).map_err(refused)
+        ReceivedAccessClaims::parse(&payload)
+            .and_then(|claims| claims.check(&self.config))
+            .map_err(refused)
     }
 
     async fn verify_refresh(&self, token: &PresentedToken) -> Result<VerifiedRefresh, VerifyError> {
         let payload = self.authenticate(token, KeyUse::Refresh).await?;
-        RefreshText::parse(&payload).and_then(|text| text.check(&self.config)).map_err(refused)
+        ReceivedRefreshClaims::parse(&payload)
+            .and_then(|claims| claims.check(&self.config))
+            .map_err(refused)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Keys, claims, replicas and fakes that several tests share.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use mintgate_domain::ports::{
 use mintgate_domain::{PresentedToken, SecretText};
 use mintgate_signer_jose::{
     Algorithm, FixedKeys, JoseTokens, KeyInfo, KeyRing, KeyRingConfig, KeyRingError, KeySeal,
-    KeyState, SigningKey, TokensConfig,
+    KeyState, SigningKey, StoredKeys, TokensConfig,
 };
 use mintgate_testkit::{ManualClock, MemoryStore};
 use openssl::ec::{EcGroup, EcKey};
@@ -54,7 +54,7 @@ pub(crate) fn text(pem: Vec<u8>) -> String {
     String::from_utf8(pem).unwrap()
 }
 
-/// A fresh key as its operator would give it.
+/// A new key as an operator would configure it.
 pub(crate) fn key_text(algorithm: Algorithm) -> String {
     match algorithm {
         Algorithm::Es256 => ec_pem(Nid::X9_62_PRIME256V1),
@@ -73,7 +73,7 @@ pub(crate) fn read(text: &str, algorithm: Algorithm) -> SigningKey {
     SigningKey::from_text(&SecretText::new(text), algorithm).unwrap()
 }
 
-/// Why this key is refused.
+/// The text of the error that refuses a key.
 pub(crate) fn refusal(text: &str, algorithm: Algorithm) -> String {
     SigningKey::from_text(&SecretText::new(text), algorithm).unwrap_err().to_string()
 }
@@ -90,7 +90,7 @@ pub(crate) fn tokens_config() -> TokensConfig {
 pub(crate) fn fixed_ring(access: SigningKey, refresh: SigningKey) -> Result<KeyRing, KeyRingError> {
     let fixed = FixedKeys { access: Some(access), refresh: Some(refresh) };
     let clock = Arc::new(ManualClock::default());
-    KeyRing::new(ring_config(), Arc::new(KeptKeys::default()), KeySeal::Guarded, fixed, clock)
+    KeyRing::new(ring_config(), None, fixed, clock)
 }
 
 /// Tokens of these two keys and no others.
@@ -114,20 +114,20 @@ pub(crate) fn ring_config() -> KeyRingConfig {
     }
 }
 
-/// A repository that counts, fails and forges.
+/// A repository that counts readings, fails on request, and alters what it returns.
 #[derive(Default)]
-pub(crate) struct KeptKeys {
+pub(crate) struct FakeKeyRepo {
     pub(crate) store: MemoryStore,
     pub(crate) lists: AtomicUsize,
-    /// Every call fails while it is set.
+    /// While this is set, every call fails.
     pub(crate) down: Mutex<bool>,
-    /// What is done to the records behind everybody's back.
+    /// Applied to the records of every reading.
     forge: Mutex<Option<Forge>>,
 }
 
 type Forge = Box<dyn Fn(&mut Vec<KeyRecord>) + Send>;
 
-impl KeptKeys {
+impl FakeKeyRepo {
     pub(crate) fn set_down(&self, down: bool) {
         *self.down.lock().unwrap() = down;
     }
@@ -153,7 +153,7 @@ impl KeptKeys {
 }
 
 #[async_trait]
-impl KeyRepo for KeptKeys {
+impl KeyRepo for FakeKeyRepo {
     async fn list_keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
         self.lists.fetch_add(1, Ordering::Relaxed);
         let mut records = self.up()?.list_keys().await?;
@@ -183,7 +183,7 @@ impl KeyRepo for KeptKeys {
     }
 }
 
-/// Knows which refresh keys sessions depend on.
+/// A store of sessions that knows only which refresh keys they depend on.
 #[derive(Default)]
 pub(crate) struct Sessions(pub(crate) Mutex<HashSet<KeyId>>);
 
@@ -211,18 +211,18 @@ impl Housekeeping for Sessions {
     }
 }
 
-/// What replicas share.
+/// The repository, clock and sessions that replicas share.
 #[derive(Clone, Default)]
 pub(crate) struct World {
-    pub(crate) repo: Arc<KeptKeys>,
+    pub(crate) repo: Arc<FakeKeyRepo>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) sessions: Arc<Sessions>,
 }
 
 impl World {
-    /// A replica that has read nothing yet.
+    /// A replica that has not read the repository yet.
     pub(crate) fn replica(&self, config: KeyRingConfig) -> Replica {
-        self.replica_with(config, KeySeal::Guarded, FixedKeys::default())
+        self.replica_with(config, KeySeal::Plain, FixedKeys::default())
     }
 
     pub(crate) fn replica_with(
@@ -231,17 +231,25 @@ impl World {
         seal: KeySeal,
         fixed: FixedKeys,
     ) -> Replica {
-        let repo = Arc::clone(&self.repo) as Arc<dyn KeyRepo>;
-        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        let ring = Arc::new(KeyRing::new(config, repo, seal, fixed, clock).unwrap());
-        let tokens = JoseTokens::new(tokens_config(), Arc::clone(&ring)).unwrap();
-        Replica { ring, tokens, sessions: Arc::clone(&self.sessions) }
+        let stored = StoredKeys { repo: self.repo.clone(), seal };
+        self.replica_of(config, Some(stored), fixed).unwrap()
     }
 
-    /// A replica that has made what was missing.
+    pub(crate) fn replica_of(
+        &self,
+        config: KeyRingConfig,
+        stored: Option<StoredKeys>,
+        fixed: FixedKeys,
+    ) -> Result<Replica, KeyRingError> {
+        let ring = Arc::new(KeyRing::new(config, stored, fixed, self.clock.clone())?);
+        let tokens = JoseTokens::new(tokens_config(), Arc::clone(&ring)).unwrap();
+        Ok(Replica { ring, tokens, sessions: Arc::clone(&self.sessions) })
+    }
+
+    /// A replica that has made all missing keys.
     pub(crate) async fn started(&self, config: KeyRingConfig) -> Replica {
         let replica = self.replica(config);
-        replica.maintain().await;
+        replica.apply_due_changes().await;
         replica
     }
 
@@ -250,7 +258,7 @@ impl World {
     }
 }
 
-/// A process that signs and verifies.
+/// One process of the service.
 pub(crate) struct Replica {
     pub(crate) ring: Arc<KeyRing>,
     pub(crate) tokens: JoseTokens,
@@ -258,10 +266,10 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// Looks after the keys; what it did, as `added access 1`.
-    pub(crate) async fn maintain(&self) -> Vec<String> {
+    /// Applies what is due; the changes as texts such as `added access 1`.
+    pub(crate) async fn apply_due_changes(&self) -> Vec<String> {
         use mintgate_signer_jose::KeyChange;
-        let changes = self.ring.maintain(&*self.sessions).await.unwrap();
+        let changes = self.ring.apply_due_changes(&*self.sessions).await.unwrap();
         let describe = |change: &KeyChange| {
             let verb = match change {
                 KeyChange::Added(_) => "added",
@@ -274,7 +282,7 @@ impl Replica {
         changes.iter().map(describe).collect()
     }
 
-    /// The keys of a use by number and state, as `1 former`.
+    /// The keys of a use as texts such as `1 former`.
     pub(crate) fn states(&self, key_use: KeyUse) -> Vec<String> {
         let describe = |key: KeyInfo| format!("{} {}", key.number.unwrap(), key.state.name());
         self.ring.keys().into_iter().filter(|key| key.key_use == key_use).map(describe).collect()
@@ -329,7 +337,7 @@ pub(crate) fn kid(token: &str) -> String {
     header["kid"].as_str().unwrap().to_owned()
 }
 
-/// The private JWK of a key that a ring has made.
+/// The stored private JWK of a key that a ring has made.
 pub(crate) async fn made_jwk(algorithm: Algorithm) -> String {
     let world = World::default();
     world.started(KeyRingConfig { access: algorithm, ..ring_config() }).await;
@@ -337,7 +345,7 @@ pub(crate) async fn made_jwk(algorithm: Algorithm) -> String {
     records[0].material.expose().to_owned()
 }
 
-/// A grant with nothing optional in it.
+/// A grant without optional claims.
 pub(crate) fn grant() -> AccessGrant {
     AccessGrant {
         roles: vec![Role::new("user")],
@@ -389,7 +397,7 @@ pub(crate) fn refresh_claims(key_id: &KeyId) -> RefreshClaims<'_> {
     }
 }
 
-/// Header and payload of a token as they were written.
+/// The header and the payload of a token, decoded.
 pub(crate) fn opened(token: &str) -> [String; 2] {
     let mut parts =
         token.split('.').map(|part| text(URL_SAFE_NO_PAD.decode(part).unwrap_or_default()));

@@ -11,7 +11,7 @@ use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
 use mintgate_domain::ports::{KeyRepo, StoreError};
 use mintgate_signer_jose::{
     Algorithm, FixedKeys, JoseTokens, KeyDirectory, KeyDirectoryError, KeyRing, KeyRingConfig,
-    KeySeal,
+    KeySeal, StoredKeys,
 };
 use mintgate_testkit::{ManualClock, MemoryStore};
 use serde_json::json;
@@ -323,8 +323,8 @@ async fn of_all_who_add_at_once_one_does() {
 fn ring(path: &Path, algorithm: Algorithm) -> KeyRing {
     let config = KeyRingConfig { access: algorithm, ..common::ring_config() };
     let clock = Arc::new(ManualClock::default());
-    let repo = Arc::new(open(path));
-    KeyRing::new(config, repo, KeySeal::Guarded, FixedKeys::default(), clock).unwrap()
+    let stored = StoredKeys { repo: Arc::new(open(path)), seal: KeySeal::Plain };
+    KeyRing::new(config, Some(stored), FixedKeys::default(), clock).unwrap()
 }
 
 #[tokio::test]
@@ -332,7 +332,7 @@ async fn every_algorithms_keys_survive_a_restart() {
     for algorithm in Algorithm::ALL {
         let (_place, path) = new_place();
         let made = ring(&path, algorithm);
-        assert_eq!(made.maintain(&Sessions::default()).await.unwrap().len(), 4);
+        assert_eq!(made.apply_due_changes(&Sessions::default()).await.unwrap().len(), 4);
         let names = [
             "access-1.active",
             "access-1.jwk",
@@ -343,7 +343,7 @@ async fn every_algorithms_keys_survive_a_restart() {
         ];
         assert_eq!(file_names(&path), names);
         let found = ring(&path, algorithm);
-        assert_eq!(found.maintain(&Sessions::default()).await.unwrap(), []);
+        assert_eq!(found.apply_due_changes(&Sessions::default()).await.unwrap(), []);
         assert_eq!(found.keys(), made.keys());
         let tokens = JoseTokens::new(common::tokens_config(), Arc::new(found)).unwrap();
         common::access_token(&tokens);
@@ -353,12 +353,13 @@ async fn every_algorithms_keys_survive_a_restart() {
 #[tokio::test]
 async fn a_key_whose_parts_are_garbled_stops_the_start_and_is_left_as_it_is() {
     let (_place, path) = new_place();
-    ring(&path, Algorithm::Es256).maintain(&Sessions::default()).await.unwrap();
+    ring(&path, Algorithm::Es256).apply_due_changes(&Sessions::default()).await.unwrap();
     let file = path.join("access-1.jwk");
     let mut jwk: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     jwk["d"] = json!("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE");
     fs::write(&file, jwk.to_string()).unwrap();
-    let error = ring(&path, Algorithm::Es256).maintain(&Sessions::default()).await.unwrap_err();
+    let error =
+        ring(&path, Algorithm::Es256).apply_due_changes(&Sessions::default()).await.unwrap_err();
     assert!(error.to_string().starts_with("the access key 1, "), "{error}");
     assert_eq!(fs::read_to_string(&file).unwrap(), jwk.to_string());
     assert_eq!(file_names(&path).len(), 6);

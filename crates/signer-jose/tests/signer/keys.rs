@@ -173,14 +173,14 @@ fn what_is_no_private_key_is_told_apart() {
     let whole = text(pair.private_key_to_pem_pkcs8().unwrap());
     let truncated = whole[..whole.len() / 2].to_owned();
     for (key, reason) in [
-        (String::new(), "neither a PEM text nor a JWK"),
-        ("keys/access.pem".to_owned(), "neither a PEM text nor a JWK"),
+        (String::new(), "neither PEM nor a JWK"),
+        ("keys/access.pem".to_owned(), "neither PEM nor a JWK"),
         (public, "no private key, only something public"),
         (encrypted, "it is encrypted"),
         (old, "it is encrypted"),
         (truncated, "damaged"),
-        ("{".to_owned(), "no proper JSON Web Key, see line 1"),
-        (r#"{"kty":"RSA","kty":"RSA"}"#.to_owned(), "no proper JSON Web Key"),
+        ("{".to_owned(), "not a valid JSON Web Key, see line 1"),
+        (r#"{"kty":"RSA","kty":"RSA"}"#.to_owned(), "not a valid JSON Web Key"),
         (r#"{"keys":[]}"#.to_owned(), "it has no \"kty\""),
         (r#"{"kty":"DSA"}"#.to_owned(), "its \"kty\" is none of"),
         (r#"{"kty":"oct"}"#.to_owned(), "it has no \"k\""),

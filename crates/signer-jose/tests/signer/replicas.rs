@@ -23,7 +23,12 @@ async fn replicas_that_start_at_once_make_one_set_of_keys() {
     let world = World::default();
     let replicas: Vec<Replica> = (0..4).map(|_| world.replica(ring_config())).collect();
     let [a, b, c, d] = replicas.as_slice() else { unreachable!() };
-    let changes = tokio::join!(a.maintain(), b.maintain(), c.maintain(), d.maintain());
+    let changes = tokio::join!(
+        a.apply_due_changes(),
+        b.apply_due_changes(),
+        c.apply_due_changes(),
+        d.apply_due_changes()
+    );
     let mut changes = [changes.0, changes.1, changes.2, changes.3].concat();
     changes.sort();
     assert_eq!(changes, ["added access 1", "added access 2", "added refresh 1", "added refresh 2"]);
@@ -41,7 +46,7 @@ async fn replicas_that_rotate_by_the_calendar_at_once_rotate_once() {
     let config = KeyRingConfig { rotate_every: Some(every), ..ring_config() };
     let (a, b) = (world.started(config.clone()).await, world.started(config).await);
     world.clock.advance(every);
-    let (changed_a, changed_b) = tokio::join!(a.maintain(), b.maintain());
+    let (changed_a, changed_b) = tokio::join!(a.apply_due_changes(), b.apply_due_changes());
     let mut changes = [changed_a, changed_b].concat();
     changes.sort();
     let once = ["activated access 2", "activated refresh 2", "added access 3", "added refresh 3"];
@@ -69,7 +74,7 @@ async fn two_operators_who_retire_at_once_leave_a_whole_ring() {
     assert!(!matches!(current.unwrap(), RetireOutcome::Unknown));
     assert!(!matches!(standby.unwrap(), RetireOutcome::Unknown));
     for replica in [&a, &b] {
-        replica.maintain().await;
+        replica.apply_due_changes().await;
         let keys = replica.ring.keys();
         assert!(keys.iter().all(|key| key.id != stolen && key.id != next), "{keys:?}");
         assert_eq!(replica.states(KeyUse::Access).len(), 2);
@@ -91,7 +96,7 @@ async fn replicas_accept_each_others_tokens_throughout_a_rotation() {
             accept_each_other(&a, &b).await;
         }
         world.clock.advance(PUBLISH_AHEAD);
-        a.maintain().await;
+        a.apply_due_changes().await;
         accept_each_other(&a, &b).await;
         assert_ne!(a.states(KeyUse::Access)[0], "1 current", "round {round}");
     }

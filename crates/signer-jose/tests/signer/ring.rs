@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use mintgate_domain::SecretText;
-use mintgate_domain::model::{KeyId, KeyUse};
+use mintgate_domain::model::{KeyId, KeyRecord, KeyUse};
 use mintgate_domain::ports::{KeyRepo, PublicKeys, SigningError, TokenSigner, VerifyError};
 use mintgate_signer_jose::{
-    Algorithm, FixedKeys, KeyRingConfig, KeyRingError, KeySeal, KeyState, RetireOutcome,
+    Algorithm, FixedKeys, KeyRingConfig, KeyRingError, KeySeal, KeyState, RetireOutcome, StoredKeys,
 };
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ fn is_refused<T>(result: &Result<T, VerifyError>) -> bool {
 async fn a_first_start_makes_a_key_that_signs_and_one_that_stands_by() {
     let world = World::default();
     let replica = world.replica(ring_config());
-    let made = replica.maintain().await;
+    let made = replica.apply_due_changes().await;
     assert_eq!(made, ["added access 1", "added access 2", "added refresh 1", "added refresh 2"]);
     for key_use in KeyUse::ALL {
         assert_eq!(replica.states(key_use), ["1 current", "2 next"]);
@@ -42,11 +42,11 @@ async fn a_first_start_makes_a_key_that_signs_and_one_that_stands_by() {
         assert_eq!((current.created_at, current.activates_at), (world.now(), Some(world.now())));
         assert_eq!((next.created_at, next.activates_at), (world.now(), None));
     }
-    assert_eq!(replica.current(KeyUse::Access).algorithm, Algorithm::Es256);
-    assert_eq!(replica.current(KeyUse::Refresh).algorithm, Algorithm::Hs256);
+    assert_eq!(replica.current(KeyUse::Access).algorithm, Some(Algorithm::Es256));
+    assert_eq!(replica.current(KeyUse::Refresh).algorithm, Some(Algorithm::Hs256));
     assert_eq!(kid(&replica.access()), replica.current(KeyUse::Access).id.as_str());
     assert_eq!(kid(&replica.refresh()), replica.current(KeyUse::Refresh).id.as_str());
-    assert!(replica.maintain().await.is_empty(), "nothing is left to do");
+    assert!(replica.apply_due_changes().await.is_empty(), "nothing is left to do");
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn before_the_keys_are_there_nothing_is_signed_refused_or_published() {
         world.clock.advance(SECOND);
     }
     world.repo.set_down(false);
-    replica.maintain().await;
+    replica.apply_due_changes().await;
     assert!(replica.ring.is_loaded());
 }
 
@@ -121,7 +121,7 @@ async fn a_rotation_waits_until_the_next_key_has_been_published_for_long_enough(
     assert_eq!(replica.states(KeyUse::Access), ["1 current", "2 next", "3 next"]);
     // Asked again, it is the same answer, and no further key.
     assert_eq!(replica.ring.rotate(KeyUse::Access).await.unwrap(), scheduled);
-    assert!(replica.maintain().await.is_empty());
+    assert!(replica.apply_due_changes().await.is_empty());
     assert_eq!(replica.states(KeyUse::Access), ["1 current", "2 next", "3 next"]);
 
     world.clock.advance(PUBLISH_AHEAD.saturating_sub(MINUTE + SECOND));
@@ -160,17 +160,17 @@ async fn keys_are_replaced_by_the_calendar() {
     let world = World::default();
     let replica = world.started(config).await;
     world.clock.advance(month.saturating_sub(SECOND));
-    assert!(replica.maintain().await.is_empty());
+    assert!(replica.apply_due_changes().await.is_empty());
     world.clock.advance(SECOND);
     let rotated =
         ["activated access 2", "added access 3", "activated refresh 2", "added refresh 3"];
-    assert_eq!(replica.maintain().await, rotated);
-    assert!(replica.maintain().await.is_empty());
+    assert_eq!(replica.apply_due_changes().await, rotated);
+    assert!(replica.apply_due_changes().await.is_empty());
     // Counted from when it began to sign.
     world.clock.advance(month.saturating_sub(SECOND));
-    assert!(replica.maintain().await.is_empty());
+    assert!(replica.apply_due_changes().await.is_empty());
     world.clock.advance(SECOND);
-    assert_eq!(replica.maintain().await.len(), 4);
+    assert_eq!(replica.apply_due_changes().await.len(), 4);
     assert_eq!(replica.states(KeyUse::Access), ["1 former", "2 former", "3 current", "4 next"]);
 }
 
@@ -180,9 +180,9 @@ async fn the_calendar_waits_for_the_next_key_to_be_known() {
     let world = World::default();
     let replica = world.started(config).await;
     world.clock.advance(PUBLISH_AHEAD.saturating_sub(SECOND));
-    assert!(replica.maintain().await.is_empty());
+    assert!(replica.apply_due_changes().await.is_empty());
     world.clock.advance(SECOND);
-    assert_eq!(replica.maintain().await[0], "activated access 2");
+    assert_eq!(replica.apply_due_changes().await[0], "activated access 2");
 }
 
 #[tokio::test]
@@ -194,12 +194,12 @@ async fn case_50_a_former_access_key_goes_when_its_last_token_has_expired_and_no
     let first = replica.current(KeyUse::Access).id;
     replica.ring.rotate(KeyUse::Access).await.unwrap();
     world.clock.advance(ACCESS_TTL + KEPT_LONGER);
-    assert!(replica.maintain().await.is_empty());
+    assert!(replica.apply_due_changes().await.is_empty());
     replica.verify(&token).await.unwrap();
     assert!(published(&replica).contains(&first.to_string()));
 
     world.clock.advance(SECOND);
-    assert_eq!(replica.maintain().await, ["removed access 1"]);
+    assert_eq!(replica.apply_due_changes().await, ["removed access 1"]);
     assert!(is_refused(&replica.verify(&token).await));
     assert!(!published(&replica).contains(&first.to_string()));
     assert_eq!(replica.states(KeyUse::Access), ["2 current", "3 next"]);
@@ -216,15 +216,15 @@ async fn a_former_refresh_key_stays_as_long_as_a_session_depends_on_it() {
     replica.ring.rotate(KeyUse::Refresh).await.unwrap();
     world.clock.advance(REFRESH_TTL + KEPT_LONGER);
     world.sessions.0.lock().unwrap().clear();
-    assert!(replica.maintain().await.is_empty(), "its tokens may still be good");
+    assert!(replica.apply_due_changes().await.is_empty(), "its tokens may still be good");
     world.clock.advance(SECOND);
     world.sessions.0.lock().unwrap().insert(first.clone());
-    assert!(replica.maintain().await.is_empty(), "a session depends on it");
+    assert!(replica.apply_due_changes().await.is_empty(), "a session depends on it");
     replica.verify_refresh(&token).await.unwrap();
     assert!(replica.tokens.sign_refresh(&refresh_claims(&first)).is_ok());
 
     world.sessions.0.lock().unwrap().clear();
-    assert_eq!(replica.maintain().await, ["removed refresh 1"]);
+    assert_eq!(replica.apply_due_changes().await, ["removed refresh 1"]);
     assert!(is_refused(&replica.verify_refresh(&token).await));
     let signed = replica.tokens.sign_refresh(&refresh_claims(&first));
     assert!(matches!(signed, Err(SigningError::Failed(_))), "{signed:?}");
@@ -240,7 +240,7 @@ async fn a_session_that_depends_on_one_key_keeps_no_other() {
         replica.ring.rotate(KeyUse::Refresh).await.unwrap();
     }
     world.clock.advance(REFRESH_TTL * 2);
-    assert_eq!(replica.maintain().await, ["removed refresh 2"]);
+    assert_eq!(replica.apply_due_changes().await, ["removed refresh 2"]);
     assert_eq!(replica.states(KeyUse::Refresh), ["1 former", "3 current", "4 next"]);
 }
 
@@ -318,26 +318,26 @@ async fn another_algorithm_comes_in_by_rotation() {
     let config =
         KeyRingConfig { access: Algorithm::EdDsa, refresh: Algorithm::EdDsa, ..ring_config() };
     let replica = world.replica(config);
-    assert_eq!(replica.maintain().await, ["added access 3", "added refresh 3"]);
-    assert_eq!(replica.current(KeyUse::Access).algorithm, Algorithm::Es256);
+    assert_eq!(replica.apply_due_changes().await, ["added access 3", "added refresh 3"]);
+    assert_eq!(replica.current(KeyUse::Access).algorithm, Some(Algorithm::Es256));
     assert_eq!(replica.states(KeyUse::Access), ["1 current", "2 next", "3 next"]);
     // Verifiers are told of the one that signs and of the one to come, and then of the one that did.
     let algorithms = || replica.tokens.jwks().unwrap().algorithms.clone();
     assert_eq!(algorithms(), ["ES256", "EdDSA"]);
     world.clock.advance(PUBLISH_AHEAD.saturating_sub(SECOND));
-    assert!(replica.maintain().await.is_empty());
+    assert!(replica.apply_due_changes().await.is_empty());
 
     world.clock.advance(SECOND);
-    let changes = replica.maintain().await;
+    let changes = replica.apply_due_changes().await;
     assert_eq!(changes[..2], ["activated access 3", "added access 4"]);
     // The one that was passed over has signed nothing.
     assert_eq!(changes[2], "removed access 2");
     for key_use in KeyUse::ALL {
         assert_eq!(replica.states(key_use), ["1 former", "3 current", "4 next"]);
-        assert_eq!(replica.current(key_use).algorithm, Algorithm::EdDsa);
+        assert_eq!(replica.current(key_use).algorithm, Some(Algorithm::EdDsa));
     }
     assert_eq!(algorithms(), ["ES256", "EdDSA"]);
-    assert!(replica.maintain().await.is_empty());
+    assert!(replica.apply_due_changes().await.is_empty());
     replica.verify(&access).await.unwrap();
     replica.verify_refresh(&refresh).await.unwrap();
     before.verify(&replica.access()).await.unwrap();
@@ -352,26 +352,26 @@ async fn replicas_configured_differently_do_not_fill_the_ring() {
     let new = world.started(KeyRingConfig { access: Algorithm::EdDsa, ..config }).await;
     for _ in 0..50 {
         world.clock.advance(PUBLISH_AHEAD);
-        old.maintain().await;
-        new.maintain().await;
+        old.apply_due_changes().await;
+        new.apply_due_changes().await;
         new.verify(&old.access()).await.unwrap();
         assert!(new.states(KeyUse::Access).len() <= 10, "{:?}", new.states(KeyUse::Access));
     }
     // An operator's rotation goes on working.
     let rotated = new.ring.rotate(KeyUse::Access).await.unwrap();
-    assert_eq!(rotated.algorithm, Algorithm::EdDsa);
+    assert_eq!(rotated.algorithm, Some(Algorithm::EdDsa));
 }
 
 #[tokio::test]
-async fn given_keys_are_not_the_rings_to_change() {
+async fn fixed_keys_are_not_changed_by_the_ring() {
     let world = World::default();
     let access = fresh(Algorithm::Es256);
     let id = access.id().clone();
     let fixed = FixedKeys { access: Some(access), refresh: None };
-    let replica = world.replica_with(ring_config(), KeySeal::Guarded, fixed);
+    let replica = world.replica_with(ring_config(), KeySeal::Plain, fixed);
     assert!(!replica.ring.is_loaded());
     assert_eq!(published(&replica), [id.as_str()]);
-    assert_eq!(replica.maintain().await, ["added refresh 1", "added refresh 2"]);
+    assert_eq!(replica.apply_due_changes().await, ["added refresh 1", "added refresh 2"]);
     assert!(replica.ring.is_loaded());
     let info = replica.current(KeyUse::Access);
     assert_eq!((info.number, &info.id, info.state), (None, &id, KeyState::Current));
@@ -379,7 +379,7 @@ async fn given_keys_are_not_the_rings_to_change() {
         replica.ring.rotate(KeyUse::Access).await.unwrap_err(),
         replica.ring.retire(&id).await.unwrap_err(),
     ] {
-        assert!(matches!(error, KeyRingError::Given(KeyUse::Access)), "{error}");
+        assert!(matches!(error, KeyRingError::Fixed(KeyUse::Access)), "{error}");
         assert!(error.to_string().contains("configuration"), "{error}");
     }
     replica.ring.rotate(KeyUse::Refresh).await.unwrap();
@@ -391,19 +391,34 @@ async fn given_keys_are_not_the_rings_to_change() {
 }
 
 #[tokio::test]
-async fn a_ring_of_given_keys_needs_no_repository() {
+async fn a_ring_of_fixed_keys_needs_no_repository() {
     let world = World::default();
-    world.repo.set_down(true);
-    let fixed =
-        FixedKeys { access: Some(fresh(Algorithm::Es256)), refresh: Some(fresh(Algorithm::Hs256)) };
-    let replica = world.replica_with(ring_config(), KeySeal::Guarded, fixed);
-    assert!(replica.ring.is_loaded());
-    replica.ring.load().await.unwrap();
-    assert!(replica.maintain().await.is_empty());
-    replica.verify(&replica.access()).await.unwrap();
-    let stranger = World::default().started(ring_config()).await;
-    assert!(is_refused(&replica.verify(&stranger.access()).await));
+    let stored = || Some(StoredKeys { repo: world.repo.clone(), seal: KeySeal::Plain });
+    for stored in [None, stored()] {
+        let fixed = FixedKeys {
+            access: Some(fresh(Algorithm::Es256)),
+            refresh: Some(fresh(Algorithm::Hs256)),
+        };
+        let replica = world.replica_of(ring_config(), stored, fixed).unwrap();
+        assert!(replica.ring.is_loaded());
+        replica.ring.load().await.unwrap();
+        assert!(replica.apply_due_changes().await.is_empty());
+        replica.verify(&replica.access()).await.unwrap();
+        let stranger = World::default().started(ring_config()).await;
+        assert!(is_refused(&replica.verify(&stranger.access()).await));
+    }
     assert_eq!(world.repo.lists(), 0);
+}
+
+#[test]
+fn a_ring_without_a_repository_needs_a_fixed_key_for_each_use() {
+    let world = World::default();
+    let access = || Some(fresh(Algorithm::Es256));
+    for (access, missing) in [(None, KeyUse::Access), (access(), KeyUse::Refresh)] {
+        let fixed = FixedKeys { access, refresh: None };
+        let error = world.replica_of(ring_config(), None, fixed).err();
+        assert!(matches!(error, Some(KeyRingError::NotStored(key_use)) if key_use == missing));
+    }
 }
 
 #[tokio::test]
@@ -440,7 +455,7 @@ async fn a_clock_that_is_behind_signs_with_the_key_there_is() {
     for replica in [&replica, &late] {
         assert!(replica.ring.is_loaded());
         assert_eq!(kid(&replica.access()), before);
-        assert!(replica.maintain().await.is_empty());
+        assert!(replica.apply_due_changes().await.is_empty());
     }
 }
 
@@ -457,25 +472,81 @@ async fn a_key_that_was_never_activated_is() {
     let access = replica.current(KeyUse::Access).id;
     // What a crash in the middle of things could leave: a standby, and nothing that signs.
     repo.remove_key(KeyUse::Access, &access).await.unwrap();
-    assert_eq!(other.maintain().await, ["activated access 2", "added access 3"]);
+    assert_eq!(other.apply_due_changes().await, ["activated access 2", "added access 3"]);
     assert_eq!(other.states(KeyUse::Access), ["2 current", "3 next"]);
 }
 
 #[tokio::test]
 async fn a_refresh_algorithm_that_is_not_deterministic_makes_no_ring() {
     let world = World::default();
-    let repo = world.repo.clone();
     for algorithm in [Algorithm::Es256, Algorithm::Es384, Algorithm::Ps256] {
         let config = KeyRingConfig { refresh: algorithm, ..ring_config() };
-        let clock = world.clock.clone();
-        let fixed = FixedKeys::default();
-        let ring = mintgate_signer_jose::KeyRing::new(
-            config,
-            repo.clone(),
-            KeySeal::Guarded,
-            fixed,
-            clock,
-        );
+        let stored = StoredKeys { repo: world.repo.clone(), seal: KeySeal::Plain };
+        let ring = world.replica_of(config, Some(stored), FixedKeys::default());
         assert!(matches!(ring, Err(KeyRingError::NotDeterministic(named)) if named == algorithm));
     }
+}
+
+/// Lets the repository answer these keys as a later version with another algorithm would store them.
+fn use_an_unknown_algorithm(world: &World, key_use: KeyUse, numbers: &'static [u32]) {
+    world.repo.forge(move |records| {
+        let is_named =
+            |key: &&mut KeyRecord| key.key_use == key_use && numbers.contains(&key.number);
+        for record in records.iter_mut().filter(is_named) {
+            let mut jwk: Value = serde_json::from_str(record.material.expose()).unwrap();
+            jwk["alg"] = "ML-DSA-65".into();
+            record.material = SecretText::new(jwk.to_string());
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_key_of_an_unknown_algorithm_is_listed_but_neither_signs_verifies_nor_is_published() {
+    let world = World::default();
+    let newer = world.started(ring_config()).await;
+    let (access, refresh) = (newer.access(), newer.refresh());
+    let unknown = newer.current(KeyUse::Access);
+    use_an_unknown_algorithm(&world, KeyUse::Access, &[1]);
+    let replica = world.replica(ring_config());
+    assert_eq!(replica.apply_due_changes().await, ["activated access 2", "added access 3"]);
+    assert_eq!(replica.states(KeyUse::Access), ["1 unusable", "2 current", "3 next"]);
+    assert_eq!(replica.states(KeyUse::Refresh), ["1 current", "2 next"]);
+    let listed = replica.ring.keys().remove(0);
+    assert_eq!((&listed.id, listed.algorithm), (&unknown.id, None));
+    assert_eq!(listed.activates_at, unknown.activates_at);
+
+    assert_eq!(kid(&replica.access()), replica.current(KeyUse::Access).id.as_str());
+    assert!(!published(&replica).contains(&unknown.id.to_string()));
+    let readings = world.repo.lists();
+    assert!(is_refused(&replica.verify(&access).await));
+    assert_eq!(world.repo.lists(), readings, "the ring knows the key, so it does not search");
+    replica.verify_refresh(&refresh).await.unwrap();
+}
+
+#[tokio::test]
+async fn keys_of_an_unknown_algorithm_only_are_joined_by_keys_with_higher_numbers() {
+    let world = World::default();
+    world.started(ring_config()).await;
+    for key_use in KeyUse::ALL {
+        use_an_unknown_algorithm(&world, key_use, &[1, 2]);
+        let replica = world.replica(ring_config());
+        replica.ring.load().await.unwrap();
+        assert!(!replica.ring.is_loaded());
+        replica.apply_due_changes().await;
+        assert_eq!(replica.states(key_use), ["1 unusable", "2 unusable", "3 current", "4 next"]);
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_an_unknown_algorithm_is_removed_by_retiring_it_only() {
+    let world = World::default();
+    let replica = world.started(ring_config()).await;
+    let unknown = replica.current(KeyUse::Access).id;
+    use_an_unknown_algorithm(&world, KeyUse::Access, &[1]);
+    replica.apply_due_changes().await;
+    world.clock.advance(REFRESH_TTL * 2);
+    assert!(replica.apply_due_changes().await.is_empty());
+    assert_eq!(replica.states(KeyUse::Access), ["1 unusable", "2 current", "3 next"]);
+    assert_eq!(replica.ring.retire(&unknown).await.unwrap(), RetireOutcome::Removed);
+    assert_eq!(replica.states(KeyUse::Access), ["2 current", "3 next"]);
 }

@@ -24,7 +24,7 @@ fn sealed(world: &World, key: KeyEncryptionKey) -> Replica {
 /// A store with four sealed keys.
 async fn sealed_world() -> World {
     let world = World::default();
-    sealed(&world, key(1)).maintain().await;
+    sealed(&world, key(1)).apply_due_changes().await;
     world
 }
 
@@ -35,7 +35,7 @@ async fn refusal(world: &World) -> KeyRingError {
     assert!(!replica.ring.is_loaded());
     // Nor does it make up for it by keys of its own.
     let before = world.repo.store.list_keys().await.unwrap();
-    replica.ring.maintain(&*world.sessions).await.unwrap_err();
+    replica.ring.apply_due_changes(&*world.sessions).await.unwrap_err();
     assert_eq!(world.repo.store.list_keys().await.unwrap(), before);
     refused
 }
@@ -149,7 +149,7 @@ async fn another_key_encryption_key_is_told_by_name_and_what_to_do() {
         assert!(text.contains(part), "{text}");
     }
     assert!(matches!(why(error), SealError::OtherKey { .. }));
-    assert!(replica.ring.maintain(&*world.sessions).await.is_err());
+    assert!(replica.ring.apply_due_changes(&*world.sessions).await.is_err());
     assert_eq!(world.repo.store.list_keys().await.unwrap().len(), 4);
 }
 
@@ -229,7 +229,7 @@ async fn a_sealed_key_that_was_changed_is_refused() {
     world.repo.forge(move |records| records[0].material = SecretText::new(other.clone()));
     let error = why(refusal(&world).await);
     assert!(
-        matches!(&error, SealError::OtherKey { sealed_under, .. } if sealed_under == "(no proper name)")
+        matches!(&error, SealError::OtherKey { sealed_under, .. } if sealed_under == "(not a valid name)")
     );
 }
 
@@ -435,7 +435,7 @@ fn a_token_of_any_length_is_not_sealed_nor_opened() {
     assert_eq!(seal.seal(session(7), &long).unwrap_err().0, "it is longer than 8192 bytes".into());
     let SealedToken(sealed) = sealed_token();
     let error = unopened(&seal, session(7), &format!("{sealed}{}", "A".repeat(12 * 1024)));
-    assert_eq!(error, "it is too long to be one");
+    assert_eq!(error, "it is too long to be a sealed token");
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn an_access_token_is_for_somebody() {
 #[test]
 fn an_unknown_refresh_key_is_named_in_the_error() {
     let refused = fixed_signer().sign_refresh(&refresh_claims(&KeyId::new("gone")));
-    assert_eq!(refused, Err(SigningError::Failed("no refresh key is called gone".into())));
+    assert_eq!(refused, Err(SigningError::Failed("no refresh key has the \"kid\" gone".into())));
 }
 
 #[test]
