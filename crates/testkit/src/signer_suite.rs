@@ -1,4 +1,4 @@
-//! The contract of [`TokenSigner`], [`TokenVerifier`] and [`PublicKeys`]: what every adapter must pass.
+//! The contract suite of the ports [`TokenSigner`], [`TokenVerifier`] and [`PublicKeys`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -17,49 +17,49 @@ use mintgate_domain::ports::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// The members of a JWK that nobody else may ever see (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2).
+/// The private members of a JWK (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2).
 const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// All the ports of an adapter.
+/// The three ports, which one adapter implements together.
 pub trait Tokens: TokenSigner + TokenVerifier + PublicKeys {}
 
 impl<T: TokenSigner + TokenVerifier + PublicKeys> Tokens for T {}
 
-/// Something done to the keys.
+/// An asynchronous action on the keys.
 pub type Act<'a> = &'a dyn Fn() -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// An adapter under test.
 pub struct SignerContract<'a> {
-    /// Signs, verifies and publishes.
+    /// The adapter on one replica.
     pub tokens: &'a dyn Tokens,
-    /// The same on another replica, with the same keys.
+    /// The adapter on another replica, with the same keys.
     pub twin: &'a dyn Tokens,
-    /// Has other keys of both kinds sign, and both replicas notice. `None` if the keys are fixed.
+    /// Rotates the keys of both kinds and lets both replicas notice; `None` if the keys are fixed.
     pub rotate: Option<Act<'a>>,
-    /// Whether the access key has a public half to publish.
+    /// Whether the access key has a public half, which is published.
     pub asymmetric: bool,
-    /// Verifies a token's signature with a JWKS, both as text, and answers its claims.
-    /// MUST be another implementation than the adapter's, and MUST NOT check times.
+    /// Verifies a token's signature with a JWKS, both given as text, and answers the token's claims.
+    /// It MUST be another implementation than the adapter's, and MUST NOT check times.
     pub verify: &'a dyn Fn(&str, &str) -> Result<Value, String>,
 }
 
 impl SignerContract<'_> {
-    /// Checks everything; panics if the adapter breaks the contract.
+    /// Runs every check; panics if the adapter breaks the contract.
     pub async fn check(&self) {
         self.each_kind_of_token_has_its_own_type_and_key();
-        self.access_tokens_say_what_they_were_told();
-        self.refresh_tokens_say_what_they_were_told();
+        self.access_tokens_hold_the_claims_they_were_signed_with();
+        self.refresh_tokens_hold_the_claims_they_were_signed_with();
         self.equal_refresh_claims_give_equal_bytes();
         self.an_unknown_refresh_key_is_refused();
         self.case_50_the_key_set_is_public();
         self.access_tokens_verify_with_the_published_keys_alone();
-        self.tokens_verify_as_what_they_are().await;
+        self.tokens_verify_as_their_own_kind_only().await;
         self.case_40_tampered_tokens_are_refused().await;
-        self.replicas_pass_for_one_another().await;
-        self.a_rotation_ends_no_token().await;
+        self.replicas_accept_each_others_tokens().await;
+        self.a_rotation_invalidates_no_token().await;
     }
 
-    /// Neither kind passes for the other: `typ` and key differ.
+    /// Access and refresh tokens differ in `typ` and key, so that neither passes for the other.
     pub fn each_kind_of_token_has_its_own_type_and_key(&self) {
         let access = Parts::of(&self.access(&Sample::new()));
         let refresh = Parts::of(&self.refresh(0));
@@ -74,8 +74,8 @@ impl SignerContract<'_> {
         assert!(deterministic.contains(&refresh.header["alg"]), "{}", refresh.header);
     }
 
-    /// An access token's claims are those it was signed with; those left out are not there.
-    pub fn access_tokens_say_what_they_were_told(&self) {
+    /// An access token has the claims that it was signed with, and omits absent ones.
+    pub fn access_tokens_hold_the_claims_they_were_signed_with(&self) {
         let full = Sample::new();
         let claims = Parts::of(&self.access(&full)).claims;
         for (name, expected) in [
@@ -121,8 +121,8 @@ impl SignerContract<'_> {
         assert_eq!(Parts::of(&token).claims["sub"], claims["sub"]);
     }
 
-    /// A refresh token's claims are those it was signed with, and no others.
-    pub fn refresh_tokens_say_what_they_were_told(&self) {
+    /// A refresh token has the claims that it was signed with, and no others.
+    pub fn refresh_tokens_hold_the_claims_they_were_signed_with(&self) {
         let mut claims = Parts::of(&self.refresh(3)).claims;
         assert!(claims["iss"].is_string());
         claims["iss"] = Value::Null;
@@ -138,7 +138,7 @@ impl SignerContract<'_> {
         assert_eq!(claims, expected);
     }
 
-    /// The stored state re-mints the same token; another generation is another token.
+    /// Equal claims give the same token; another generation gives another token.
     pub fn equal_refresh_claims_give_equal_bytes(&self) {
         let first = self.refresh(0);
         for _ in 0..5 {
@@ -147,7 +147,7 @@ impl SignerContract<'_> {
         assert_ne!(self.refresh(1), first);
     }
 
-    /// Neither a name never heard of nor the access key signs refresh tokens.
+    /// A refresh token is signed neither by an unknown key nor by the access key.
     pub fn an_unknown_refresh_key_is_refused(&self) {
         let unknown = KeyId::new("no-such-key");
         let access = KeyId::new(Parts::of(&self.access(&Sample::new())).text("kid"));
@@ -157,7 +157,7 @@ impl SignerContract<'_> {
         }
     }
 
-    /// Public members only, and of the access key only; a symmetric key is not published at all.
+    /// The JWKS holds public members only, and of access keys only; a symmetric key is not published.
     pub fn case_50_the_key_set_is_public(&self) {
         let document = self.tokens.jwks().unwrap();
         let set: Value = parse(&document.json);
@@ -183,7 +183,7 @@ impl SignerContract<'_> {
         );
     }
 
-    /// Whoever has the key set can verify access tokens, and nothing else passes as one.
+    /// The JWKS suffices to verify access tokens, and no other token passes with it.
     pub fn access_tokens_verify_with_the_published_keys_alone(&self) {
         let jwks = &self.tokens.jwks().unwrap().json;
         let token = self.access(&Sample::new());
@@ -202,8 +202,8 @@ impl SignerContract<'_> {
         assert!((self.verify)(&self.refresh(0), jwks).is_err(), "a refresh token verifies");
     }
 
-    /// What was signed is what is verified, by the kind of token it is and no other.
-    pub async fn tokens_verify_as_what_they_are(&self) {
+    /// A verified token gives the claims that were signed, and each kind verifies as that kind only.
+    pub async fn tokens_verify_as_their_own_kind_only(&self) {
         let (access, refresh) = (self.access(&Sample::new()), self.refresh(3));
         assert_eq!(verify_access(self.tokens, &access).await, Ok(verified_access()));
         assert_eq!(verify_refresh(self.tokens, &refresh).await, Ok(verified_refresh(3)));
@@ -220,7 +220,7 @@ impl SignerContract<'_> {
         assert_eq!(verify_access(self.tokens, &bare).await, Ok(verified_access()));
     }
 
-    /// Nothing but what was signed, whole, is accepted.
+    /// Only a whole and unchanged token is accepted.
     pub async fn case_40_tampered_tokens_are_refused(&self) {
         let mut other = Sample::new();
         other.grant.roles = vec![Role::new("superuser")];
@@ -234,13 +234,13 @@ impl SignerContract<'_> {
             let result = verify_refresh(self.tokens, &token).await;
             assert!(matches!(result, Err(VerifyError::Refused(_))), "{token}: {result:?}");
         }
-        // The genuine ones are as good as before.
+        // The genuine tokens are still accepted.
         assert_eq!(verify_access(self.tokens, &access[0]).await, Ok(verified_access()));
         assert_eq!(verify_refresh(self.tokens, &refresh[0]).await, Ok(verified_refresh(3)));
     }
 
-    /// Each replica accepts what the other signed, and mints the same refresh tokens.
-    pub async fn replicas_pass_for_one_another(&self) {
+    /// Each replica accepts the other's tokens and signs the same refresh tokens.
+    pub async fn replicas_accept_each_others_tokens(&self) {
         let (access, refresh) = (self.access(&Sample::new()), self.refresh(3));
         assert_eq!(verify_access(self.twin, &access).await, Ok(verified_access()));
         assert_eq!(verify_refresh(self.twin, &refresh).await, Ok(verified_refresh(3)));
@@ -250,9 +250,9 @@ impl SignerContract<'_> {
         assert_eq!(self.twin.jwks(), self.tokens.jwks());
     }
 
-    /// After a rotation new tokens have another key; the old ones are good, and are minted again
-    /// byte for byte, on every replica.
-    pub async fn a_rotation_ends_no_token(&self) {
+    /// After a rotation new tokens have another key. Every replica accepts the old tokens, and signs old
+    /// refresh tokens again byte for byte.
+    pub async fn a_rotation_invalidates_no_token(&self) {
         let Some(rotate) = self.rotate else { return };
         let key_id = self.tokens.refresh_key_id().unwrap();
         let (access, refresh) = (self.access(&Sample::new()), self.refresh(3));
@@ -271,7 +271,7 @@ impl SignerContract<'_> {
             let jwks = &self.tokens.jwks().unwrap().json;
             assert!((self.verify)(&access, jwks).is_ok(), "the former key is not published");
         }
-        self.replicas_pass_for_one_another().await;
+        self.replicas_accept_each_others_tokens().await;
         self.access_tokens_verify_with_the_published_keys_alone();
     }
 
@@ -298,7 +298,7 @@ async fn verify_refresh(tokens: &dyn Tokens, token: &str) -> Result<VerifiedRefr
     tokens.verify_refresh(&PresentedToken::new(token)).await
 }
 
-/// What [`Sample`] says.
+/// The verified claims of [`Sample`].
 fn verified_access() -> VerifiedAccess {
     VerifiedAccess {
         subject: UserId::from_uuid(Uuid::from_u128(10)),
@@ -309,7 +309,7 @@ fn verified_access() -> VerifiedAccess {
     }
 }
 
-/// What [`refresh_claims`] say.
+/// The verified claims of [`refresh_claims`].
 fn verified_refresh(generation: u64) -> VerifiedRefresh {
     VerifiedRefresh {
         subject: UserId::from_uuid(Uuid::from_u128(10)),
@@ -319,7 +319,7 @@ fn verified_refresh(generation: u64) -> VerifiedRefresh {
     }
 }
 
-/// A token mixed with another of its kind, with one of the other kind, and damaged.
+/// Damaged variants of a token, and mixtures with a token of its kind and one of the other kind.
 fn tampered([token, sibling, stranger]: &[String; 3]) -> Vec<String> {
     let [header, payload, signature] = pieces(token);
     let [_, other_payload, other_signature] = pieces(sibling);
@@ -348,7 +348,7 @@ fn tampered([token, sibling, stranger]: &[String; 3]) -> Vec<String> {
     ]
 }
 
-/// What an access token is told.
+/// The input of an access token.
 struct Sample {
     provider: ProviderId,
     grant: AccessGrant,
@@ -396,7 +396,7 @@ fn refresh_claims(key_id: &KeyId, generation: u64) -> RefreshClaims<'_> {
     }
 }
 
-/// A token taken apart, unverified.
+/// The parts of a token, which are not verified.
 struct Parts {
     header: Value,
     payload: String,

@@ -1,4 +1,5 @@
-//! The contract suite, for every algorithm; `jsonwebtoken`, on RustCrypto, is the second opinion.
+//! The contract suite for every algorithm, checked with `jsonwebtoken` on RustCrypto as the second
+//! implementation.
 
 use std::pin::Pin;
 
@@ -11,7 +12,7 @@ use serde_json::Value;
 
 use crate::common::{self, World, read};
 
-/// Verifies as a resource server would: by kid, with the algorithm the JWK names.
+/// Verifies as a resource server does: with the key of the token's `kid` and the algorithm of its JWK.
 fn verify(token: &str, jwks: &str) -> Result<Value, String> {
     let set: JwkSet = serde_json::from_str(jwks).map_err(|e| e.to_string())?;
     let header = jsonwebtoken::decode_header(token).map_err(|e| e.to_string())?;
@@ -26,8 +27,8 @@ fn verify(token: &str, jwks: &str) -> Result<Value, String> {
     Ok(data.claims)
 }
 
-/// Keys that are given, on two replicas that have read them from the same texts.
-async fn check_given(access: Algorithm, refresh: Algorithm) {
+/// Checks fixed keys on two replicas that have read the same texts.
+async fn check_fixed(access: Algorithm, refresh: Algorithm) {
     let (access_text, refresh_text) = (common::key_text(access), common::key_text(refresh));
     let tokens = || common::fixed(read(&access_text, access), read(&refresh_text, refresh));
     let (tokens, twin) = (tokens(), tokens());
@@ -37,8 +38,8 @@ async fn check_given(access: Algorithm, refresh: Algorithm) {
     contract.check().await;
 }
 
-/// Keys of a ring, on two replicas that share it.
-async fn check_shared(access: Algorithm, refresh: Algorithm) {
+/// Checks stored keys on two replicas that share a repository.
+async fn check_stored(access: Algorithm, refresh: Algorithm) {
     let world = World::default();
     let config = KeyRingConfig { access, refresh, ..common::ring_config() };
     let replica = world.started(config.clone()).await;
@@ -64,29 +65,29 @@ async fn check_shared(access: Algorithm, refresh: Algorithm) {
 }
 
 #[tokio::test]
-async fn every_given_access_key_keeps_the_contract() {
+async fn fixed_access_keys_of_every_algorithm_keep_the_contract() {
     for access in Algorithm::ALL {
-        check_given(access, Algorithm::Hs256).await;
+        check_fixed(access, Algorithm::Hs256).await;
     }
 }
 
 #[tokio::test]
-async fn every_given_refresh_key_keeps_the_contract() {
+async fn fixed_refresh_keys_of_every_algorithm_keep_the_contract() {
     for refresh in Algorithm::ALL.into_iter().filter(|algorithm| algorithm.is_deterministic()) {
-        check_given(Algorithm::Es256, refresh).await;
+        check_fixed(Algorithm::Es256, refresh).await;
     }
 }
 
 #[tokio::test]
-async fn rings_of_every_access_algorithm_keep_the_contract() {
+async fn stored_access_keys_of_every_algorithm_keep_the_contract() {
     for access in Algorithm::ALL {
-        check_shared(access, Algorithm::Hs256).await;
+        check_stored(access, Algorithm::Hs256).await;
     }
 }
 
 #[tokio::test]
-async fn rings_of_every_refresh_algorithm_keep_the_contract() {
+async fn stored_refresh_keys_of_every_algorithm_keep_the_contract() {
     for refresh in Algorithm::ALL.into_iter().filter(|algorithm| algorithm.is_deterministic()) {
-        check_shared(Algorithm::EdDsa, refresh).await;
+        check_stored(Algorithm::EdDsa, refresh).await;
     }
 }

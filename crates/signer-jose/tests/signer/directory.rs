@@ -1,4 +1,4 @@
-//! The key directory: who may read it, who adds a key first, and what a crash leaves behind.
+//! The key directory: permissions, races between processes, damage and crashes.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -21,10 +21,10 @@ use crate::common::{self, Sessions};
 
 const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
 
-fn new_place() -> (TempDir, PathBuf) {
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("keys");
-    (place, path)
+fn new_path() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    (dir, path)
 }
 
 fn open(path: &Path) -> KeyDirectory {
@@ -56,12 +56,12 @@ fn record(key_use: KeyUse, number: u32, id: &str) -> KeyRecord {
     }
 }
 
-/// The text of the error that listing gives.
-async fn trouble(directory: &KeyDirectory) -> String {
+/// The whole text of the error of listing the keys.
+async fn listing_error(directory: &KeyDirectory) -> String {
     directory.list_keys().await.unwrap_err().to_string()
 }
 
-/// A directory with one access key that signs.
+/// A directory with one active access key.
 async fn with_a_key(path: &Path) -> KeyDirectory {
     let directory = open(path);
     let key = KeyRecord { activates_at: Some(NOW), ..record(KeyUse::Access, 1, "a1") };
@@ -69,8 +69,8 @@ async fn with_a_key(path: &Path) -> KeyDirectory {
     directory
 }
 
-/// What every repository does, this one and the one that other tests use in its place.
-async fn behaves(repo: &dyn KeyRepo) {
+/// Checks the contract of [`KeyRepo`].
+async fn keeps_the_contract(repo: &dyn KeyRepo) {
     assert_eq!(repo.list_keys().await.unwrap(), []);
     for number in [0, 2] {
         assert!(!repo.add_key(&record(KeyUse::Access, number, "early")).await.unwrap());
@@ -110,7 +110,7 @@ async fn behaves(repo: &dyn KeyRepo) {
     assert_eq!(repo.list_keys().await.unwrap(), [second, refresh.clone()]);
     assert!(!repo.add_key(&record(KeyUse::Access, 1, "below")).await.unwrap());
 
-    // The time of a key that is gone is not that of the one that gets its number.
+    // A new key with the number of a removed one does not get that key's activation time.
     assert!(remove(KeyUse::Access, "a2").await);
     let again = record(KeyUse::Access, 1, "again");
     assert!(repo.add_key(&again).await.unwrap());
@@ -125,15 +125,15 @@ async fn behaves(repo: &dyn KeyRepo) {
 }
 
 #[tokio::test]
-async fn a_directory_is_a_repository_like_any_other() {
-    let (_place, path) = new_place();
-    behaves(&open(&path)).await;
-    behaves(&MemoryStore::default()).await;
+async fn a_directory_and_the_memory_store_keep_the_contract_of_a_key_repository() {
+    let (_dir, path) = new_path();
+    keeps_the_contract(&open(&path)).await;
+    keeps_the_contract(&MemoryStore::default()).await;
 }
 
 #[tokio::test]
-async fn keys_are_written_for_nobody_else() {
-    let (_place, path) = new_place();
+async fn keys_are_written_with_permissions_for_the_owner_only() {
+    let (_dir, path) = new_path();
     let directory = with_a_key(&path).await;
     directory.add_key(&record(KeyUse::Refresh, 1, "r1")).await.unwrap();
     assert_eq!(mode(&path), 0o700);
@@ -148,9 +148,9 @@ async fn keys_are_written_for_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_directory_others_may_enter_is_refused_with_the_command_that_helps() {
+async fn a_directory_that_others_may_access_is_refused_with_the_command_that_helps() {
     for bits in [0o755, 0o750, 0o701, 0o720] {
-        let (_place, path) = new_place();
+        let (_dir, path) = new_path();
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(bits)).unwrap();
         let error = KeyDirectory::open_or_create(&path).unwrap_err().to_string();
@@ -160,21 +160,21 @@ async fn a_directory_others_may_enter_is_refused_with_the_command_that_helps() {
         fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
         let directory = open(&path);
         directory.list_keys().await.unwrap();
-        // Nor later.
+        // An open directory is refused as well.
         fs::set_permissions(&path, Permissions::from_mode(bits)).unwrap();
-        assert!(trouble(&directory).await.contains("chmod 700"));
+        assert!(listing_error(&directory).await.contains("chmod 700"));
     }
 }
 
 #[tokio::test]
-async fn a_file_others_may_read_is_refused_with_the_command_that_helps() {
-    let (_place, path) = new_place();
+async fn a_file_that_others_may_access_is_refused_with_the_command_that_helps() {
+    let (_dir, path) = new_path();
     let directory = with_a_key(&path).await;
     for name in ["access-1.jwk", "access-1.active"] {
         let file = path.join(name);
         for bits in [0o644, 0o640, 0o604, 0o620] {
             fs::set_permissions(&file, Permissions::from_mode(bits)).unwrap();
-            let error = trouble(&directory).await;
+            let error = listing_error(&directory).await;
             let file_text = file.display();
             assert!(error.contains(&format!("{file_text} has mode {bits:04o}")), "{error}");
             assert!(error.ends_with(&format!("chmod 600 {file_text}")), "{error}");
@@ -187,26 +187,26 @@ async fn a_file_others_may_read_is_refused_with_the_command_that_helps() {
 }
 
 #[tokio::test]
-async fn a_link_is_judged_by_the_file_it_leads_to() {
-    let (place, path) = new_place();
+async fn the_permissions_of_a_link_are_those_of_its_target() {
+    let (dir, path) = new_path();
     let directory = with_a_key(&path).await;
-    let (file, target) = (path.join("access-1.jwk"), place.path().join("mounted"));
+    let (file, target) = (path.join("access-1.jwk"), dir.path().join("mounted"));
     fs::rename(&file, &target).unwrap();
     symlink(&target, &file).unwrap();
     assert_eq!(directory.list_keys().await.unwrap().len(), 1);
     fs::set_permissions(&target, Permissions::from_mode(0o644)).unwrap();
-    assert!(trouble(&directory).await.contains("has mode 0644"));
-    // A link to nowhere is an error, neither a loop nor a reason to write elsewhere.
+    assert!(listing_error(&directory).await.contains("has mode 0644"));
+    // A dangling link is an error; nothing is written to its target.
     fs::remove_file(&target).unwrap();
-    assert!(trouble(&directory).await.contains("cannot open"));
+    assert!(listing_error(&directory).await.contains("cannot open"));
     let added = directory.add_key(&record(KeyUse::Access, 1, "other")).await;
     assert!(matches!(added, Err(StoreError::Unavailable(_))), "{added:?}");
     assert!(!target.exists());
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_named_and_left_as_it_is() {
-    let (_place, path) = new_place();
+async fn a_damaged_file_is_named_and_left_unchanged() {
+    let (_dir, path) = new_path();
     let directory = with_a_key(&path).await;
     for name in ["access-1.jwk", "access-1.active"] {
         let file = path.join(name);
@@ -216,11 +216,11 @@ async fn a_damaged_file_is_named_and_left_as_it_is() {
         let other = br#"{"kty":"oct","k":"secret"}"#.to_vec();
         for damaged in [vec![], half, long, other, vec![0xff; 100], vec![0; 100]] {
             fs::write(&file, &damaged).unwrap();
-            let error = trouble(&directory).await;
+            let error = listing_error(&directory).await;
             assert!(error.contains(&file.display().to_string()), "{error}");
             assert!(!error.contains("secret"), "{error}");
             assert_eq!(fs::read(&file).unwrap(), damaged);
-            // It is in doubt what comes next, so nothing is added.
+            // The next number is unknown, so no key is added.
             assert!(directory.add_key(&record(KeyUse::Access, 1, "new")).await.is_err());
         }
         fs::write(&file, &whole).unwrap();
@@ -230,8 +230,8 @@ async fn a_damaged_file_is_named_and_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_not_this_keys_jwk_is_not_written() {
-    let (_place, path) = new_place();
+async fn a_record_without_its_own_jwk_is_not_written() {
+    let (_dir, path) = new_path();
     let directory = open(&path);
     let key = record(KeyUse::Access, 1, "a1");
     for wrong in [
@@ -246,8 +246,8 @@ async fn what_is_not_this_keys_jwk_is_not_written() {
 }
 
 #[tokio::test]
-async fn what_is_called_otherwise_is_nobodys_business() {
-    let (_place, path) = new_place();
+async fn files_with_other_names_are_ignored() {
+    let (_dir, path) = new_path();
     let directory = with_a_key(&path).await;
     let names = [
         ".new-0000000000000000",
@@ -267,8 +267,8 @@ async fn what_is_called_otherwise_is_nobodys_business() {
 }
 
 #[test]
-fn what_is_no_directory_is_an_error() {
-    let (_place, path) = new_place();
+fn a_path_that_is_not_a_directory_is_an_error() {
+    let (_dir, path) = new_path();
     fs::write(&path, "x").unwrap();
     let error = KeyDirectory::open_or_create(&path).unwrap_err();
     assert!(matches!(error, KeyDirectoryError::Io { .. }), "{error}");
@@ -277,10 +277,10 @@ fn what_is_no_directory_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_crash_while_adding_or_removing_leaves_no_time_for_another_key() {
-    let (_place, path) = new_place();
+async fn an_activation_time_left_by_a_crash_does_not_apply_to_another_key() {
+    let (_dir, path) = new_path();
     let directory = open(&path);
-    // Written before the key it is for, and after that key was unlinked.
+    // A crash leaves this before its key is written, or after the key is removed.
     fs::write(path.join("access-1.active"), "1767225600 gone\n").unwrap();
     fs::set_permissions(path.join("access-1.active"), Permissions::from_mode(0o600)).unwrap();
     let key = record(KeyUse::Access, 1, "a1");
@@ -292,10 +292,10 @@ async fn a_crash_while_adding_or_removing_leaves_no_time_for_another_key() {
 }
 
 #[tokio::test]
-async fn of_all_who_add_at_once_one_does() {
+async fn one_of_several_processes_that_add_a_key_at_once_adds_it() {
     const STARTERS: usize = 8;
     for _ in 0..25 {
-        let (_place, path) = new_place();
+        let (_dir, path) = new_path();
         let barrier = Barrier::new(STARTERS);
         let start = |starter: usize| {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -319,7 +319,7 @@ async fn of_all_who_add_at_once_one_does() {
     }
 }
 
-/// A ring in a directory, as a process has it that starts now.
+/// The ring of a new process on this directory.
 fn ring(path: &Path, algorithm: Algorithm) -> KeyRing {
     let config = KeyRingConfig { access: algorithm, ..common::ring_config() };
     let clock = Arc::new(ManualClock::default());
@@ -328,9 +328,9 @@ fn ring(path: &Path, algorithm: Algorithm) -> KeyRing {
 }
 
 #[tokio::test]
-async fn every_algorithms_keys_survive_a_restart() {
+async fn keys_of_every_algorithm_survive_a_restart() {
     for algorithm in Algorithm::ALL {
-        let (_place, path) = new_place();
+        let (_dir, path) = new_path();
         let made = ring(&path, algorithm);
         assert_eq!(made.apply_due_changes(&Sessions::default()).await.unwrap().len(), 4);
         let names = [
@@ -351,8 +351,8 @@ async fn every_algorithms_keys_survive_a_restart() {
 }
 
 #[tokio::test]
-async fn a_key_whose_parts_are_garbled_stops_the_start_and_is_left_as_it_is() {
-    let (_place, path) = new_place();
+async fn a_key_whose_numbers_do_not_match_is_an_error_and_is_left_unchanged() {
+    let (_dir, path) = new_path();
     ring(&path, Algorithm::Es256).apply_due_changes(&Sessions::default()).await.unwrap();
     let file = path.join("access-1.jwk");
     let mut jwk: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();

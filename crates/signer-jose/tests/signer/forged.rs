@@ -1,4 +1,4 @@
-//! Tokens that are not ours, or not what they pretend to be.
+//! Forged and malformed tokens.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn encode(text: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// A token over this header and payload, signed with an HMAC under this key.
+/// A token of this header and payload, signed with an HMAC under this key.
 fn hmac(header: &str, payload: &str, key: &[u8]) -> String {
     let signed = format!("{}.{}", encode(header), encode(payload));
     let key = PKey::hmac(key).unwrap();
@@ -33,8 +33,8 @@ fn hmac(header: &str, payload: &str, key: &[u8]) -> String {
     format!("{signed}.{}", encode(mac.sign_to_vec().unwrap()))
 }
 
-/// Whoever knows the refresh key of this world can sign anything: what is refused then is refused
-/// for what it says.
+/// Signs anything with the refresh key of a world, so that a refusal is due to the content of the
+/// token.
 struct Insider {
     secret: Vec<u8>,
 }
@@ -63,7 +63,7 @@ async fn assert_refused(replica: &Replica, forged: Vec<(&str, String)>) {
         assert!(matches!(as_access, Err(VerifyError::Refused(_))), "{what}: {as_access:?}");
         let as_refresh = replica.verify_refresh(&token).await;
         assert!(matches!(as_refresh, Err(VerifyError::Refused(_))), "{what}: {as_refresh:?}");
-        // Nothing of the token in the reason.
+        // The error holds nothing of the token.
         let reason = as_access.unwrap_err().to_string();
         assert!(reason.len() < 100 && !reason.contains("eyJ"), "{what}: {reason}");
     }
@@ -71,7 +71,7 @@ async fn assert_refused(replica: &Replica, forged: Vec<(&str, String)>) {
     replica.verify_refresh(&refresh).await.unwrap();
 }
 
-/// A genuine pair of tokens, taken apart.
+/// Genuine tokens and their parts.
 struct Genuine {
     replica: Replica,
     access: String,
@@ -89,7 +89,7 @@ impl Genuine {
         Self { replica, access, refresh, header, payload }
     }
 
-    /// The access token's three parts.
+    /// The three parts of the access token.
     fn parts(&self) -> [&str; 3] {
         parts(&self.access)
     }
@@ -168,7 +168,7 @@ async fn case_40_a_header_that_is_not_ours_is_refused() {
 }
 
 #[tokio::test]
-async fn case_40_what_others_have_signed_is_refused() {
+async fn case_40_tokens_of_other_keys_are_refused() {
     let genuine = Genuine::signed_with(Algorithm::Rs256).await;
     let stranger = Genuine::signed_with(Algorithm::Rs256).await;
     let set: Value = serde_json::from_str(&genuine.replica.tokens.jwks().unwrap().json).unwrap();
@@ -215,18 +215,18 @@ async fn case_40_what_others_have_signed_is_refused() {
         ("a JWE", jwe),
     ];
     assert_refused(&genuine.replica, forged).await;
-    // Theirs is as good with them.
+    // The other ring accepts its own token.
     stranger.replica.verify(&stranger.access).await.unwrap();
 }
 
 #[tokio::test]
-async fn case_40_a_token_that_is_not_whole_or_not_all_is_refused() {
+async fn case_40_a_truncated_or_extended_token_is_refused() {
     let genuine = Genuine::signed_with(Algorithm::Es256).await;
     let (token, refresh) = (&genuine.access, &genuine.refresh);
     let [h, p, s] = genuine.parts();
     let [rh, rp, rs] = parts(refresh);
     let [refresh_header, refresh_claims] = opened(refresh);
-    // An HMAC ends in two bits that mean nothing, and has room for padding.
+    // The base64url of an HMAC ends in two unused bits and could be padded.
     let (rs_front, last) = rs.split_at(rs.len() - 1);
     let unused_bit_set = &DIGITS[DIGITS.find(last).unwrap() + 1..][..1];
     let forged = vec![
@@ -272,7 +272,7 @@ async fn claims_of_another_form_are_refused_even_with_a_genuine_signature() {
     let replica = world.started(ring_config()).await;
     let insider = Insider::of(&world).await;
     let [header, payload] = opened(&replica.refresh());
-    // The control: this is how it is done, and it works.
+    // The same claims unchanged are accepted.
     let genuine = insider.sign(&header, &payload);
     assert_eq!(genuine, replica.refresh());
     let with = |from: &str, to: &str| {
@@ -319,8 +319,8 @@ async fn claims_of_another_form_are_refused_even_with_a_genuine_signature() {
 }
 
 #[tokio::test]
-async fn an_access_tokens_claims_are_held_to_their_form() {
-    // A given key, so that there is somebody who knows it: HS256 for access tokens.
+async fn access_tokens_with_claims_of_another_form_are_refused() {
+    // A fixed HS256 key signs access tokens, so that this test can sign with it too.
     let secret = [9; 32];
     let text = format!(r#"{{"kty":"oct","kid":"a","k":"{}"}}"#, encode(secret));
     let key = crate::common::read(&text, Algorithm::Hs256);
@@ -401,10 +401,10 @@ async fn a_token_for_one_of_several_audiences_is_accepted() {
 }
 
 #[tokio::test]
-async fn an_expired_token_is_still_ours() {
+async fn an_expired_token_is_verified_because_the_caller_judges_its_expiry() {
     let world = World::default();
     let replica = world.started(ring_config()).await;
-    // They say 2023, and it is 2026.
+    // The tokens expired in 2023, and the clock says 2026.
     let access = replica.verify(&replica.access()).await.unwrap();
     assert!(access.expires_at < world.now());
     let refresh = replica.verify_refresh(&replica.refresh()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Which keys are read, what they are called, and what is said about the others.
+//! Reading keys: accepted formats, `kid`s, and the errors for other texts.
 
 use jsonwebtoken::jwk::{Jwk, ThumbprintHash};
 use mintgate_domain::ports::PublicKeys;
@@ -18,7 +18,7 @@ const RFC_8037_KEY: &str = r#"{"kty":"OKP","crv":"Ed25519",
     "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 const RFC_8037_THUMBPRINT: &str = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
 
-/// A new key of a ring as it is kept.
+/// The stored JWK of a new key.
 async fn stored_jwk(algorithm: Algorithm) -> Value {
     serde_json::from_str(&common::made_jwk(algorithm).await).unwrap()
 }
@@ -30,7 +30,7 @@ fn published(key: SigningKey) -> Value {
 }
 
 #[test]
-fn pem_is_read_in_each_of_its_forms() {
+fn every_pem_form_of_a_private_key_is_read() {
     let ec = PKey::private_key_from_pem(ec_pem(Nid::X9_62_PRIME256V1).as_bytes()).unwrap();
     let rsa = PKey::private_key_from_pem(rsa_pem(2048).as_bytes()).unwrap();
     let forms = [
@@ -70,20 +70,20 @@ async fn a_private_jwk_is_read_back_as_the_same_key() {
         for (name, value) in public.as_object().unwrap() {
             assert_eq!(jwk[name], *value, "{algorithm} {name}");
         }
-        // The same key, told by another library.
+        // Another library computes the same thumbprint.
         let other: Jwk = serde_json::from_value(public).unwrap();
         assert_eq!(other.thumbprint(ThumbprintHash::SHA256), jwk["kid"], "{algorithm}");
     }
 }
 
 #[test]
-fn the_standards_own_key_has_the_standards_thumbprint() {
+fn the_example_key_of_rfc_8037_has_its_thumbprint() {
     let key = read(RFC_8037_KEY, Algorithm::EdDsa);
     assert_eq!(key.id().as_str(), RFC_8037_THUMBPRINT);
 }
 
 #[test]
-fn a_jwk_keeps_the_name_it_brings_if_it_is_a_sane_one() {
+fn a_jwk_keeps_its_own_kid_if_that_is_allowed() {
     let named = |kid: &str| {
         let mut jwk: Value = serde_json::from_str(RFC_8037_KEY).unwrap();
         jwk["kid"] = json!(kid);
@@ -101,7 +101,7 @@ fn a_jwk_keeps_the_name_it_brings_if_it_is_a_sane_one() {
 }
 
 #[test]
-fn a_symmetric_keys_name_is_stable_and_none_of_its_bytes() {
+fn the_kid_of_a_symmetric_key_is_stable_and_differs_by_key() {
     let id = |bytes: &[u8]| read(&oct_jwk(bytes), Algorithm::Hs256).id().as_str().to_owned();
     assert_eq!(id(&[1; 32]), id(&[1; 32]));
     assert_ne!(id(&[1; 32]), id(&[2; 32]));
@@ -109,7 +109,7 @@ fn a_symmetric_keys_name_is_stable_and_none_of_its_bytes() {
 }
 
 #[test]
-fn a_key_of_the_wrong_kind_is_told_what_it_is_what_is_needed_and_how_to_make_it() {
+fn a_key_of_the_wrong_kind_is_an_error_that_says_what_is_needed_and_how_to_make_it() {
     for (algorithm, key, found) in [
         (Algorithm::Es256, ec_pem(Nid::SECP384R1), "an EC key on P-384"),
         (Algorithm::Es256, ec_pem(Nid::SECP521R1), "an EC key on another curve"),
@@ -164,7 +164,7 @@ fn a_jwk_for_another_use_is_refused() {
 }
 
 #[test]
-fn what_is_no_private_key_is_told_apart() {
+fn each_text_that_is_not_a_private_key_has_its_own_error() {
     let pair = PKey::private_key_from_pem(rsa_pem(2048).as_bytes()).unwrap();
     let public = text(pair.public_key_to_pem().unwrap());
     let aes = Cipher::aes_128_cbc();
@@ -194,7 +194,7 @@ fn what_is_no_private_key_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_jwk_whose_parts_do_not_belong_together_is_refused() {
+async fn a_jwk_whose_members_do_not_match_is_refused() {
     for (algorithm, members) in [
         (Algorithm::Es256, &["x", "y", "d"][..]),
         (Algorithm::EdDsa, &["x", "d"]),
@@ -222,9 +222,9 @@ async fn a_jwk_without_its_private_half_is_refused() {
 }
 
 #[test]
-fn the_printed_recipes_make_keys_that_are_read() {
+fn the_printed_commands_make_keys_that_are_read() {
     if std::process::Command::new("openssl").arg("version").output().is_err() {
-        return; // The recipes are for machines that have it.
+        return; // The printed commands need the openssl program.
     }
     for algorithm in Algorithm::ALL {
         let error = refusal("nothing", algorithm);
@@ -236,7 +236,7 @@ fn the_printed_recipes_make_keys_that_are_read() {
 }
 
 #[test]
-fn every_new_key_is_another() {
+fn every_new_key_is_different() {
     for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Hs256] {
         let first = SigningKey::generate(algorithm).unwrap();
         assert_ne!(first.id(), SigningKey::generate(algorithm).unwrap().id());

@@ -1,4 +1,4 @@
-//! What happens when a token names a key that nobody knows.
+//! Searching the repository for the key of a token.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use mintgate_domain::ports::VerifyError;
 
 use crate::common::{PUBLISH_AHEAD, Replica, World, kid, opened, ring_config};
 
-/// The token with another `kid`.
+/// A token with another `kid`.
 fn renamed(token: &str, kid: &str) -> String {
     let mut header: serde_json::Value = serde_json::from_str(&opened(token)[0]).unwrap();
     header["kid"] = kid.into();
@@ -22,7 +22,7 @@ async fn is_refused(replica: &Replica, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_token_whose_key_is_known_never_reaches_the_repository() {
+async fn a_token_whose_key_is_known_causes_no_search() {
     let world = World::default();
     let replica = world.started(ring_config()).await;
     let (access, refresh) = (replica.access(), replica.refresh());
@@ -34,9 +34,9 @@ async fn a_token_whose_key_is_known_never_reaches_the_repository() {
         replica.verify_refresh(&refresh).await.unwrap();
         assert!(is_refused(&replica, &format!("{access}A")).await);
         assert!(is_refused(&replica, &refresh).await);
-        // A key of the other kind is as well known.
+        // The ring also knows the keys of the other kind.
         assert!(is_refused(&replica, &renamed(&access, &kid(&refresh))).await);
-        // No key is called like this.
+        // No key can have such a `kid`.
         assert!(is_refused(&replica, &renamed(&access, "' OR 1=1; --")).await);
         assert!(is_refused(&replica, &renamed(&access, &"k".repeat(65))).await);
     }
@@ -44,13 +44,13 @@ async fn a_token_whose_key_is_known_never_reaches_the_repository() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_new_is_found_by_the_first_token_that_names_it() {
+async fn a_new_key_is_found_by_the_first_token_that_names_it() {
     let world = World::default();
     let replica = world.started(ring_config()).await;
     let other = world.started(ring_config()).await;
     world.clock.advance(PUBLISH_AHEAD);
     for _ in 0..2 {
-        // Twice, so that the replica has never heard of the key.
+        // Twice, because the replica has read the standby key already.
         for key_use in KeyUse::ALL {
             other.ring.retire(&other.current(key_use).id).await.unwrap();
         }
@@ -65,7 +65,7 @@ async fn a_key_that_is_new_is_found_by_the_first_token_that_names_it() {
 }
 
 #[tokio::test]
-async fn many_who_ask_for_one_new_key_at_once_ask_the_repository_once() {
+async fn many_tokens_of_one_new_key_at_once_cause_one_search() {
     let world = World::default();
     let other = world.started(ring_config()).await;
     let replica = world.replica(ring_config());
@@ -79,7 +79,7 @@ async fn many_who_ask_for_one_new_key_at_once_ask_the_repository_once() {
 }
 
 #[tokio::test]
-async fn case_51_ten_thousand_random_kids_cause_one_look_a_second() {
+async fn case_51_ten_thousand_random_kids_cause_one_search_per_second() {
     let world = World::default();
     let replica = world.started(ring_config()).await;
     let genuine = replica.access();
@@ -97,7 +97,7 @@ async fn case_51_ten_thousand_random_kids_cause_one_look_a_second() {
 }
 
 #[tokio::test]
-async fn a_clock_set_back_does_not_stop_the_looking() {
+async fn a_clock_set_back_does_not_stop_the_searching() {
     let world = World::default();
     let replica = world.started(ring_config()).await;
     let token = renamed(&replica.access(), "unknown");
@@ -110,7 +110,7 @@ async fn a_clock_set_back_does_not_stop_the_looking() {
 }
 
 #[tokio::test]
-async fn case_44_while_the_repository_is_down_an_unknown_key_is_in_doubt() {
+async fn case_44_while_the_repository_is_down_an_unknown_kid_makes_the_keys_unavailable() {
     let world = World::default();
     let replica = world.started(ring_config()).await;
     let genuine = replica.access();
@@ -122,7 +122,11 @@ async fn case_44_while_the_repository_is_down_an_unknown_key_is_in_doubt() {
         assert!(matches!(verified, Err(VerifyError::KeysUnavailable(_))), "{verified:?}");
         replica.verify(&genuine).await.unwrap();
     }
-    assert_eq!(world.repo.lists(), before + 1, "nor is it asked more often");
+    assert_eq!(
+        world.repo.lists(),
+        before + 1,
+        "a failed search is not repeated within the interval"
+    );
     world.repo.set_down(false);
     world.clock.advance(Duration::from_secs(1));
     assert!(is_refused(&replica, &unknown).await);

@@ -1,4 +1,4 @@
-//! The crate's tests, over its public interface.
+//! Tests of the crate through its public interface.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 

@@ -1,4 +1,4 @@
-//! Several processes on one repository.
+//! Several replicas with one repository.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::common::{
     PUBLISH_AHEAD, Replica, World, access_token, kid, refresh_claims, refresh_token, ring_config,
 };
 
-/// Each accepts what the other signs now.
+/// Checks that each replica accepts what the other signs now.
 async fn accept_each_other(a: &Replica, b: &Replica) {
     for (signer, verifier) in [(a, b), (b, a), (a, a), (b, b)] {
         verifier.verify(&access_token(&signer.tokens)).await.unwrap();
@@ -40,7 +40,7 @@ async fn replicas_that_start_at_once_make_one_set_of_keys() {
 }
 
 #[tokio::test]
-async fn replicas_that_rotate_by_the_calendar_at_once_rotate_once() {
+async fn replicas_whose_rotation_is_due_at_once_rotate_once() {
     let world = World::default();
     let every = Duration::from_hours(1);
     let config = KeyRingConfig { rotate_every: Some(every), ..ring_config() };
@@ -66,7 +66,7 @@ async fn two_operators_who_rotate_at_once_rotate_once() {
 }
 
 #[tokio::test]
-async fn two_operators_who_retire_at_once_leave_a_whole_ring() {
+async fn two_operators_who_retire_at_once_leave_a_complete_ring() {
     let world = World::default();
     let (a, b) = (world.started(ring_config()).await, world.started(ring_config()).await);
     let (stolen, next) = (a.current(KeyUse::Access).id, a.next(KeyUse::Access).id);
@@ -86,7 +86,7 @@ async fn two_operators_who_retire_at_once_leave_a_whole_ring() {
 #[tokio::test]
 async fn replicas_accept_each_others_tokens_throughout_a_rotation() {
     let world = World::default();
-    // One of them never looks by itself: it only sees tokens.
+    // Replica b reads the repository only because of the tokens that it sees.
     let (a, b) = (world.started(ring_config()).await, world.started(ring_config()).await);
     accept_each_other(&a, &b).await;
     for round in 0..4 {
@@ -103,7 +103,7 @@ async fn replicas_accept_each_others_tokens_throughout_a_rotation() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_minted_again_by_every_replica_after_a_rotation() {
+async fn every_replica_signs_a_refresh_token_again_after_a_rotation() {
     let world = World::default();
     let (a, b) = (world.started(ring_config()).await, world.started(ring_config()).await);
     let key_id = a.tokens.refresh_key_id().unwrap();
@@ -112,7 +112,7 @@ async fn a_refresh_token_is_minted_again_by_every_replica_after_a_rotation() {
     world.clock.advance(PUBLISH_AHEAD);
     a.ring.rotate(KeyUse::Refresh).await.unwrap();
     assert_ne!(a.tokens.refresh_key_id().unwrap(), key_id);
-    // Whether it has noticed, or not, or has just started.
+    // Before and after it has noticed the rotation, and right after its start.
     assert!(mint(&b) == first, "before it has noticed");
     b.ring.load().await.unwrap();
     let c = world.replica(ring_config());
@@ -124,7 +124,7 @@ async fn a_refresh_token_is_minted_again_by_every_replica_after_a_rotation() {
 }
 
 #[tokio::test]
-async fn a_retired_key_is_refused_by_each_replica_once_it_has_looked() {
+async fn each_replica_refuses_a_retired_key_after_it_has_loaded() {
     let world = World::default();
     let (a, b) = (world.started(ring_config()).await, world.started(ring_config()).await);
     let token = a.access();

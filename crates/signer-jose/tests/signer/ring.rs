@@ -1,4 +1,4 @@
-//! The life of the keys: made, published, activated, replaced, forgotten.
+//! The life of a key: made, published, activated, superseded, removed.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::common::{
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
-/// How much longer than its last token a key is kept.
+/// How much longer than its last token a former key is kept.
 const KEPT_LONGER: Duration = Duration::from_mins(10);
 
 fn published(replica: &Replica) -> Vec<String> {
@@ -31,7 +31,7 @@ fn is_refused<T>(result: &Result<T, VerifyError>) -> bool {
 }
 
 #[tokio::test]
-async fn a_first_start_makes_a_key_that_signs_and_one_that_stands_by() {
+async fn a_first_start_makes_a_current_and_a_standby_key() {
     let world = World::default();
     let replica = world.replica(ring_config());
     let made = replica.apply_due_changes().await;
@@ -46,11 +46,11 @@ async fn a_first_start_makes_a_key_that_signs_and_one_that_stands_by() {
     assert_eq!(replica.current(KeyUse::Refresh).algorithm, Some(Algorithm::Hs256));
     assert_eq!(kid(&replica.access()), replica.current(KeyUse::Access).id.as_str());
     assert_eq!(kid(&replica.refresh()), replica.current(KeyUse::Refresh).id.as_str());
-    assert!(replica.apply_due_changes().await.is_empty(), "nothing is left to do");
+    assert!(replica.apply_due_changes().await.is_empty(), "nothing else is due");
 }
 
 #[tokio::test]
-async fn before_the_keys_are_there_nothing_is_signed_refused_or_published() {
+async fn before_keys_are_loaded_nothing_is_signed_refused_or_published() {
     let world = World::default();
     let replica = world.replica(ring_config());
     let stranger = World::default().started(ring_config()).await;
@@ -70,7 +70,7 @@ async fn before_the_keys_are_there_nothing_is_signed_refused_or_published() {
         assert!(matches!(verified, Err(VerifyError::KeysUnavailable(_))), "{round}: {verified:?}");
         let verified = replica.verify_refresh(&stranger.refresh()).await;
         assert!(matches!(verified, Err(VerifyError::KeysUnavailable(_))), "{round}: {verified:?}");
-        // What is no token at all needs no key to be told.
+        // A text that is not a token is refused without a key.
         assert!(is_refused(&replica.verify("garbage").await), "{round}");
         if round == "not loaded" {
             replica.ring.load().await.unwrap();
@@ -102,7 +102,7 @@ async fn case_50_the_next_key_is_visible_before_it_signs_and_the_former_one_afte
     let third = replica.next(KeyUse::Access).id;
     assert_eq!(published(&replica), [first.as_str(), second.as_str(), third.as_str()]);
     assert_ne!(replica.tokens.jwks().unwrap().etag, before.etag);
-    // Refresh keys are nobody's business.
+    // Refresh keys are not published.
     assert!(!published(&replica).contains(&replica.current(KeyUse::Refresh).id.to_string()));
     for member in ["\"d\"", "\"k\"", "\"iat\"", "\"p\"", "\"q\""] {
         assert!(!replica.tokens.jwks().unwrap().json.contains(member), "{member}");
@@ -119,7 +119,7 @@ async fn a_rotation_waits_until_the_next_key_has_been_published_for_long_enough(
     assert_eq!((&scheduled.id, scheduled.state), (&second.id, KeyState::Next));
     assert_eq!(scheduled.activates_at, Some(second.created_at + PUBLISH_AHEAD));
     assert_eq!(replica.states(KeyUse::Access), ["1 current", "2 next", "3 next"]);
-    // Asked again, it is the same answer, and no further key.
+    // A second call gives the same answer and makes no key.
     assert_eq!(replica.ring.rotate(KeyUse::Access).await.unwrap(), scheduled);
     assert!(replica.apply_due_changes().await.is_empty());
     assert_eq!(replica.states(KeyUse::Access), ["1 current", "2 next", "3 next"]);
@@ -127,7 +127,7 @@ async fn a_rotation_waits_until_the_next_key_has_been_published_for_long_enough(
     world.clock.advance(PUBLISH_AHEAD.saturating_sub(MINUTE + SECOND));
     assert_eq!(kid(&replica.access()), first.id.as_str());
     world.clock.advance(SECOND);
-    // By the clock alone.
+    // The clock alone makes the key current.
     assert_eq!(kid(&replica.access()), second.id.as_str());
     assert_eq!(replica.states(KeyUse::Access), ["1 former", "2 current", "3 next"]);
     assert_eq!(replica.states(KeyUse::Refresh), ["1 current", "2 next"]);
@@ -149,7 +149,7 @@ async fn a_rotation_is_immediate_once_the_next_key_is_known() {
 }
 
 #[tokio::test]
-async fn keys_are_replaced_by_the_calendar() {
+async fn keys_are_rotated_after_rotate_every() {
     let month = Duration::from_hours(720);
     let config = KeyRingConfig {
         rotate_every: Some(month),
@@ -166,7 +166,7 @@ async fn keys_are_replaced_by_the_calendar() {
         ["activated access 2", "added access 3", "activated refresh 2", "added refresh 3"];
     assert_eq!(replica.apply_due_changes().await, rotated);
     assert!(replica.apply_due_changes().await.is_empty());
-    // Counted from when it began to sign.
+    // The interval counts from when the current key began to sign.
     world.clock.advance(month.saturating_sub(SECOND));
     assert!(replica.apply_due_changes().await.is_empty());
     world.clock.advance(SECOND);
@@ -175,7 +175,7 @@ async fn keys_are_replaced_by_the_calendar() {
 }
 
 #[tokio::test]
-async fn the_calendar_waits_for_the_next_key_to_be_known() {
+async fn a_due_rotation_waits_until_the_next_key_has_been_published_for_long_enough() {
     let config = KeyRingConfig { rotate_every: Some(MINUTE), ..ring_config() };
     let world = World::default();
     let replica = world.started(config).await;
@@ -186,7 +186,7 @@ async fn the_calendar_waits_for_the_next_key_to_be_known() {
 }
 
 #[tokio::test]
-async fn case_50_a_former_access_key_goes_when_its_last_token_has_expired_and_not_before() {
+async fn case_50_a_former_access_key_is_removed_after_its_last_token_has_expired_and_not_before() {
     let world = World::default();
     let replica = world.started(ring_config()).await;
     let token = replica.access();
@@ -216,7 +216,7 @@ async fn a_former_refresh_key_stays_as_long_as_a_session_depends_on_it() {
     replica.ring.rotate(KeyUse::Refresh).await.unwrap();
     world.clock.advance(REFRESH_TTL + KEPT_LONGER);
     world.sessions.0.lock().unwrap().clear();
-    assert!(replica.apply_due_changes().await.is_empty(), "its tokens may still be good");
+    assert!(replica.apply_due_changes().await.is_empty(), "its tokens may not have expired");
     world.clock.advance(SECOND);
     world.sessions.0.lock().unwrap().insert(first.clone());
     assert!(replica.apply_due_changes().await.is_empty(), "a session depends on it");
@@ -290,7 +290,7 @@ async fn retiring_the_next_or_a_former_key_leaves_the_one_that_signs() {
 }
 
 #[tokio::test]
-async fn retiring_the_key_that_is_to_take_over_calls_the_rotation_off() {
+async fn retiring_a_scheduled_key_cancels_the_rotation() {
     let world = World::default();
     let replica = world.started(ring_config()).await;
     let scheduled = replica.ring.rotate(KeyUse::Access).await.unwrap();
@@ -311,7 +311,7 @@ async fn retiring_the_current_key_brings_a_scheduled_rotation_forward() {
 }
 
 #[tokio::test]
-async fn another_algorithm_comes_in_by_rotation() {
+async fn another_configured_algorithm_causes_a_rotation() {
     let world = World::default();
     let before = world.started(ring_config()).await;
     let (access, refresh) = (before.access(), before.refresh());
@@ -321,7 +321,7 @@ async fn another_algorithm_comes_in_by_rotation() {
     assert_eq!(replica.apply_due_changes().await, ["added access 3", "added refresh 3"]);
     assert_eq!(replica.current(KeyUse::Access).algorithm, Some(Algorithm::Es256));
     assert_eq!(replica.states(KeyUse::Access), ["1 current", "2 next", "3 next"]);
-    // Verifiers are told of the one that signs and of the one to come, and then of the one that did.
+    // The key set names the algorithms of the current, next and former keys.
     let algorithms = || replica.tokens.jwks().unwrap().algorithms.clone();
     assert_eq!(algorithms(), ["ES256", "EdDSA"]);
     world.clock.advance(PUBLISH_AHEAD.saturating_sub(SECOND));
@@ -330,7 +330,7 @@ async fn another_algorithm_comes_in_by_rotation() {
     world.clock.advance(SECOND);
     let changes = replica.apply_due_changes().await;
     assert_eq!(changes[..2], ["activated access 3", "added access 4"]);
-    // The one that was passed over has signed nothing.
+    // The rotation passed over this key, so it has signed nothing.
     assert_eq!(changes[2], "removed access 2");
     for key_use in KeyUse::ALL {
         assert_eq!(replica.states(key_use), ["1 former", "3 current", "4 next"]);
@@ -346,7 +346,7 @@ async fn another_algorithm_comes_in_by_rotation() {
 #[tokio::test]
 async fn replicas_configured_differently_do_not_fill_the_ring() {
     let world = World::default();
-    // So that no former key goes before the end.
+    // This keeps every former key until the end.
     let config = KeyRingConfig { access_ttl: REFRESH_TTL, ..ring_config() };
     let old = world.started(config.clone()).await;
     let new = world.started(KeyRingConfig { access: Algorithm::EdDsa, ..config }).await;
@@ -357,7 +357,7 @@ async fn replicas_configured_differently_do_not_fill_the_ring() {
         new.verify(&old.access()).await.unwrap();
         assert!(new.states(KeyUse::Access).len() <= 10, "{:?}", new.states(KeyUse::Access));
     }
-    // An operator's rotation goes on working.
+    // An operator can still rotate.
     let rotated = new.ring.rotate(KeyUse::Access).await.unwrap();
     assert_eq!(rotated.algorithm, Some(Algorithm::EdDsa));
 }
@@ -384,7 +384,7 @@ async fn fixed_keys_are_not_changed_by_the_ring() {
     }
     replica.ring.rotate(KeyUse::Refresh).await.unwrap();
     replica.verify(&replica.access()).await.unwrap();
-    // What others keep for that use is not used.
+    // Stored keys of that use are not used.
     let other = world.started(ring_config()).await;
     assert!(is_refused(&replica.verify(&other.access()).await));
     replica.verify_refresh(&other.refresh()).await.unwrap();
@@ -446,7 +446,7 @@ async fn a_failed_load_keeps_the_last_good_keys() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_behind_signs_with_the_key_there_is() {
+async fn a_replica_whose_clock_is_behind_signs_with_the_current_key() {
     let world = World::default();
     let replica = world.started(ring_config()).await;
     let before = kid(&replica.access());
@@ -460,7 +460,7 @@ async fn a_clock_that_is_behind_signs_with_the_key_there_is() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_never_activated_is() {
+async fn a_use_without_an_active_key_activates_its_standby_key() {
     let world = World::default();
     let replica = world.started(ring_config()).await;
     world.repo.forge(|records| records.iter_mut().for_each(|record| record.activates_at = None));
@@ -470,14 +470,14 @@ async fn a_key_that_was_never_activated_is() {
     world.repo.forge_no_more();
     let repo = &world.repo.store;
     let access = replica.current(KeyUse::Access).id;
-    // What a crash in the middle of things could leave: a standby, and nothing that signs.
+    // A crash could leave this: a standby key and no current key.
     repo.remove_key(KeyUse::Access, &access).await.unwrap();
     assert_eq!(other.apply_due_changes().await, ["activated access 2", "added access 3"]);
     assert_eq!(other.states(KeyUse::Access), ["2 current", "3 next"]);
 }
 
 #[tokio::test]
-async fn a_refresh_algorithm_that_is_not_deterministic_makes_no_ring() {
+async fn a_refresh_algorithm_that_is_not_deterministic_is_refused() {
     let world = World::default();
     for algorithm in [Algorithm::Es256, Algorithm::Es384, Algorithm::Ps256] {
         let config = KeyRingConfig { refresh: algorithm, ..ring_config() };

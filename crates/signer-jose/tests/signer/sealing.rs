@@ -1,4 +1,4 @@
-//! Keys and tokens in a store that must not be able to read, change or move them.
+//! Encryption of stored keys and tokens: the store can neither read, change nor move them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -28,12 +28,12 @@ async fn sealed_world() -> World {
     world
 }
 
-/// Why a ring cannot read what is kept.
+/// The error of loading the stored keys.
 async fn refusal(world: &World) -> KeyRingError {
     let replica = sealed(world, key(1));
     let refused = replica.ring.load().await.unwrap_err();
     assert!(!replica.ring.is_loaded());
-    // Nor does it make up for it by keys of its own.
+    // The ring does not replace them by new keys.
     let before = world.repo.store.list_keys().await.unwrap();
     replica.ring.apply_due_changes(&*world.sessions).await.unwrap_err();
     assert_eq!(world.repo.store.list_keys().await.unwrap(), before);
@@ -48,7 +48,7 @@ fn why(error: KeyRingError) -> SealError {
 }
 
 #[test]
-fn a_key_encryption_key_is_32_bytes_in_any_of_the_usual_forms() {
+fn a_key_encryption_key_is_32_bytes_in_base64_base64url_or_hexadecimal() {
     let bytes: Vec<u8> = (0..32).map(|n| n * 8 + 7).collect();
     let hex = bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     let standard = STANDARD.encode(&bytes);
@@ -86,7 +86,7 @@ fn a_key_encryption_key_is_32_bytes_in_any_of_the_usual_forms() {
 }
 
 #[test]
-fn a_key_encryption_key_shows_its_name_and_not_itself() {
+fn the_debug_output_of_a_key_encryption_key_holds_its_name_only() {
     let text = STANDARD.encode([7; 32]);
     let key = KeyEncryptionKey::from_text(&SecretText::new(text.clone())).unwrap();
     let shown = format!("{key:?} {:?}", KeySeal::Sealed(self::key(7)));
@@ -107,7 +107,7 @@ async fn replicas_with_the_same_key_encryption_key_share_sealed_keys() {
 }
 
 #[tokio::test]
-async fn case_45_what_is_kept_holds_no_private_member_in_clear() {
+async fn case_45_a_stored_key_holds_no_private_member_in_plain_text() {
     let world = sealed_world().await;
     for record in world.repo.store.list_keys().await.unwrap() {
         let parts: Vec<&str> = record.material.expose().split('.').collect();
@@ -140,7 +140,7 @@ async fn the_same_key_is_never_sealed_the_same_way_twice() {
 }
 
 #[tokio::test]
-async fn another_key_encryption_key_is_told_by_name_and_what_to_do() {
+async fn the_error_for_another_key_encryption_key_names_both_and_says_what_to_do() {
     let world = sealed_world().await;
     let replica = sealed(&world, key(2));
     let error = replica.ring.load().await.unwrap_err();
@@ -160,7 +160,7 @@ async fn material_of_another_row_is_refused() {
         world.repo.forge(move |records| records[to].material = records[from].material.clone());
         let error = why(refusal(&world).await);
         assert_eq!(error, SealError::NotThis("it belongs to another row"));
-        // The whole row, but for its place.
+        // The whole row except its use and number.
         world.repo.forge(move |records| {
             let (number, key_use) = (records[to].number, records[to].key_use);
             records[to] = KeyRecord { number, key_use, ..records[from].clone() };
@@ -223,7 +223,7 @@ async fn a_sealed_key_that_was_changed_is_refused() {
         let error = why(refusal(&world).await);
         assert!(matches!(error, SealError::NotThis(_)), "{forged}: {error}");
     }
-    // What it names is told as it is, if it could be a name.
+    // The error shows the name in the header only if it is a valid name.
     let from = format!("\"kid\":\"{}\"", key(1).name());
     let other = format!("{}..{iv}.{ciphertext}.{tag}", with(&from, "\"kid\":\"a\\nb\""));
     world.repo.forge(move |records| records[0].material = SecretText::new(other.clone()));
@@ -234,7 +234,7 @@ async fn a_sealed_key_that_was_changed_is_refused() {
 }
 
 #[tokio::test]
-async fn a_plain_key_that_somebody_put_into_the_store_is_refused() {
+async fn a_key_in_plain_text_in_the_store_is_refused() {
     let world = sealed_world().await;
     let plain = made_jwk(mintgate_signer_jose::Algorithm::Es256).await;
     world.repo.forge(move |records| records[0].material = SecretText::new(plain.clone()));
@@ -249,13 +249,13 @@ async fn a_sealed_key_without_a_key_encryption_key_is_refused() {
 }
 
 #[tokio::test]
-async fn an_opened_ring_goes_on_when_its_rows_are_tampered_with() {
+async fn a_loaded_ring_keeps_its_keys_when_stored_rows_are_changed() {
     let world = sealed_world().await;
     let replica = sealed(&world, key(1));
     replica.ring.load().await.unwrap();
     let token = replica.access();
     world.repo.forge(|records| records.swap(0, 1));
-    replica.ring.load().await.unwrap(); // The order of rows means nothing.
+    replica.ring.load().await.unwrap(); // The order of rows has no meaning.
     world.repo.forge(|records| records[0].material = records[1].material.clone());
     replica.ring.load().await.unwrap_err();
     replica.verify(&token).await.unwrap();
@@ -278,7 +278,7 @@ fn sealed_token() -> SealedToken {
     tokens(1).seal(session(7), &ProviderRefreshToken::new(REFRESH_TOKEN)).unwrap()
 }
 
-/// Why it does not open; nothing of the token is in the reason.
+/// The error of opening a sealed token; checks that it holds nothing of the token.
 fn unopened(seal: &SealedTokens, session: SessionId, sealed: &str) -> String {
     let error = seal.open(session, &SealedToken(sealed.to_owned())).unwrap_err().0.to_string();
     assert!(!error.contains("refresh-token") && !error.contains(sealed.get(..9).unwrap_or("?")));
@@ -286,7 +286,7 @@ fn unopened(seal: &SealedTokens, session: SessionId, sealed: &str) -> String {
 }
 
 #[test]
-fn a_token_opens_for_its_session_on_every_replica() {
+fn a_sealed_token_opens_for_its_session_on_every_replica() {
     let longest = "é".repeat(4096);
     for text in [REFRESH_TOKEN, "", "0.AX\u{0}\n{}", &longest] {
         let sealed = tokens(1).seal(session(7), &ProviderRefreshToken::new(text)).unwrap();
@@ -295,7 +295,7 @@ fn a_token_opens_for_its_session_on_every_replica() {
 }
 
 #[test]
-fn case_45_a_sealed_token_says_whose_it_is_and_not_what() {
+fn case_45_a_sealed_token_names_its_session_and_hides_its_content() {
     let SealedToken(sealed) = sealed_token();
     let parts: Vec<&str> = sealed.split('.').collect();
     let [header, "", iv, ciphertext, tag] = parts.as_slice() else { panic!("{sealed}") };
@@ -325,7 +325,7 @@ fn a_token_of_another_session_is_refused() {
     let SealedToken(sealed) = sealed_token();
     let error = unopened(&tokens(1), session(8), &sealed);
     assert!(error.contains("it belongs to another row"), "{error}");
-    // Nor does it help to say that it is this one's.
+    // Changing the session in the header does not help.
     let (header, rest) = sealed.split_once('.').unwrap();
     let header = String::from_utf8(URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
     let header = header.replace(&session(7).to_string(), &session(8).to_string());
@@ -335,7 +335,7 @@ fn a_token_of_another_session_is_refused() {
 }
 
 #[test]
-fn a_token_under_another_key_is_told_by_the_names_of_the_keys() {
+fn the_error_for_a_token_under_another_key_names_both_keys() {
     let SealedToken(sealed) = sealed_token();
     let error = unopened(&tokens(2), session(7), &sealed);
     for part in [key(1).name(), key(2).name()] {
@@ -355,7 +355,7 @@ fn a_sealed_token_that_was_changed_is_refused() {
     let [header, _, iv, ciphertext, tag] = parts.as_slice() else { panic!("no compact JWE") };
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
     let mut changed = Vec::new();
-    // Every bit of what is encrypted, drawn and authenticated.
+    // Every bit of the initialization vector, the ciphertext and the tag.
     for (number, part) in parts.iter().enumerate().skip(2) {
         for bit in 0..decode(part).len() * 8 {
             let mut bytes = decode(part);
@@ -410,7 +410,7 @@ fn a_sealed_token_that_was_changed_is_refused() {
 }
 
 #[tokio::test]
-async fn a_sealed_key_is_no_token_and_a_sealed_token_no_key() {
+async fn a_sealed_key_does_not_open_as_a_token_nor_a_sealed_token_as_a_key() {
     let world = sealed_world().await;
     for record in world.repo.store.list_keys().await.unwrap() {
         let error = unopened(&tokens(1), session(7), record.material.expose());
@@ -420,7 +420,7 @@ async fn a_sealed_key_is_no_token_and_a_sealed_token_no_key() {
     world.repo.forge(move |records| records[0].material = SecretText::new(sealed.clone()));
     let error = why(refusal(&world).await);
     assert_eq!(error, SealError::NotThis("its header is not one of ours"));
-    // Not even one that holds a key.
+    // A sealed token whose content is a key is refused as well.
     let plain = made_jwk(mintgate_signer_jose::Algorithm::Es256).await;
     let SealedToken(sealed) =
         tokens(1).seal(session(7), &ProviderRefreshToken::new(plain)).unwrap();
@@ -429,7 +429,7 @@ async fn a_sealed_key_is_no_token_and_a_sealed_token_no_key() {
 }
 
 #[test]
-fn a_token_of_any_length_is_not_sealed_nor_opened() {
+fn a_token_that_is_too_long_is_neither_sealed_nor_opened() {
     let seal = tokens(1);
     let long = ProviderRefreshToken::new("x".repeat(8 * 1024 + 1));
     assert_eq!(seal.seal(session(7), &long).unwrap_err().0, "it is longer than 8192 bytes".into());
@@ -439,7 +439,7 @@ fn a_token_of_any_length_is_not_sealed_nor_opened() {
 }
 
 #[test]
-fn what_seals_tokens_shows_no_key() {
+fn the_debug_output_of_a_token_seal_holds_no_key() {
     let shown = format!("{:?}", tokens(7));
     assert!(shown.contains(key(7).name()) && !shown.contains("7, 7"), "{shown}");
 }

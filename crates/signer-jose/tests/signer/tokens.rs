@@ -1,4 +1,4 @@
-//! What tokens look like to the letter, and which keys may sign together.
+//! The exact form of tokens, and which keys may sign together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::common::{
     tokens_config,
 };
 
-/// A fixed key pair: HMAC keys whose tokens are the same on every machine.
+/// Two fixed HMAC keys, whose tokens are the same on every machine.
 fn fixed_signer() -> JoseTokens {
     let named = |kid: &str, byte: u8| {
         let mut jwk: Value = serde_json::from_str(&common::oct_jwk(&[byte; 32])).unwrap();
@@ -27,7 +27,7 @@ fn fixed_signer() -> JoseTokens {
 }
 
 #[test]
-fn an_access_token_is_this_to_the_letter() {
+fn an_access_token_has_exactly_this_header_and_payload() {
     let (provider, grant) = (ProviderId::new("corp"), full_grant());
     let token = fixed_signer().sign_access(&access_claims(&provider, &grant)).unwrap();
     let [header, payload] = opened(token.expose());
@@ -46,7 +46,7 @@ fn an_access_token_is_this_to_the_letter() {
 }
 
 #[test]
-fn a_refresh_token_is_these_bytes_on_every_machine_for_ever() {
+fn a_refresh_token_has_exactly_these_bytes_on_every_machine() {
     let key_id = KeyId::new("refresh-1");
     let token = fixed_signer().sign_refresh(&refresh_claims(&key_id)).unwrap();
     let [header, payload] = opened(token.expose());
@@ -65,7 +65,7 @@ fn a_refresh_token_is_these_bytes_on_every_machine_for_ever() {
 }
 
 #[test]
-fn a_refresh_key_outlives_the_process_that_made_the_token() {
+fn another_process_with_the_same_key_signs_the_same_refresh_token() {
     let text = common::key_text(Algorithm::EdDsa);
     let mint = || {
         let refresh = read(&text, Algorithm::EdDsa);
@@ -98,7 +98,7 @@ fn an_extra_claim_never_takes_a_standard_name() {
     let spoofs = STANDARD_CLAIMS.map(|name| (name.to_owned(), spoofed.clone()));
     let plain = payload_with(BTreeMap::new());
     assert_eq!(payload_with(spoofs.into()), plain);
-    // Every name a token has by itself is on the list.
+    // The list holds every name that a token has without extra claims.
     let full = full_grant();
     let token = fixed_signer().sign_access(&access_claims(&provider, &full)).unwrap();
     let claims: BTreeMap<String, Value> = serde_json::from_str(&opened(token.expose())[1]).unwrap();
@@ -108,8 +108,8 @@ fn an_extra_claim_never_takes_a_standard_name() {
 }
 
 #[test]
-fn ecdsa_signatures_have_one_length_whatever_the_numbers_are() {
-    // About one signature in 128 has a number with a leading zero byte.
+fn ecdsa_signatures_always_have_the_same_length() {
+    // In about one signature of 128 a number begins with a zero byte.
     let signer = fixed(fresh(Algorithm::Es256), fresh(Algorithm::Hs256));
     let (provider, grant) = (ProviderId::new("corp"), grant());
     for _ in 0..500 {
@@ -141,7 +141,7 @@ fn one_key_never_signs_both_kinds_of_token() {
         let refused = fixed_ring(read(&text, access), read(&text, refresh)).unwrap_err();
         assert!(matches!(refused, KeyRingError::SameKey), "{access} and {refresh}: {refused}");
     }
-    // Another name does not make it another key.
+    // The same key material under another `kid` is still the same key.
     let mut jwk: Value = serde_json::from_str(&common::oct_jwk(&[7; 32])).unwrap();
     let unnamed = read(&jwk.to_string(), Algorithm::Hs256);
     jwk["kid"] = json!("other");
@@ -150,7 +150,7 @@ fn one_key_never_signs_both_kinds_of_token() {
 }
 
 #[test]
-fn two_keys_never_share_a_name() {
+fn an_access_and_a_refresh_key_never_share_a_kid() {
     let named = |byte: u8| {
         let mut jwk: Value = serde_json::from_str(&common::oct_jwk(&[byte; 32])).unwrap();
         jwk["kid"] = json!("one");
@@ -161,7 +161,7 @@ fn two_keys_never_share_a_name() {
 }
 
 #[test]
-fn an_access_token_is_for_somebody() {
+fn tokens_without_an_audience_are_refused() {
     let ring = fixed_ring(fresh(Algorithm::Es256), fresh(Algorithm::Hs256)).unwrap();
     let config = TokensConfig { audience: vec![], ..tokens_config() };
     let refused = JoseTokens::new(config, Arc::new(ring)).unwrap_err();
@@ -175,7 +175,7 @@ fn an_unknown_refresh_key_is_named_in_the_error() {
 }
 
 #[test]
-fn the_key_set_and_its_tag_follow_from_the_keys_alone() {
+fn the_key_set_and_its_entity_tag_depend_on_the_keys_alone() {
     let text = common::key_text(Algorithm::Es256);
     let published = |text: &str| {
         let access = read(text, Algorithm::Es256);
@@ -188,7 +188,7 @@ fn the_key_set_and_its_tag_follow_from_the_keys_alone() {
 }
 
 #[tokio::test]
-async fn nothing_printed_holds_key_bytes() {
+async fn no_debug_output_or_error_holds_key_bytes() {
     for algorithm in Algorithm::ALL {
         let file = common::made_jwk(algorithm).await;
         let jwk: BTreeMap<String, Value> = serde_json::from_str(&file).unwrap();
@@ -202,7 +202,7 @@ async fn nothing_printed_holds_key_bytes() {
         let key = read(&file, algorithm);
         let mut printed = vec![format!("{key:?}")];
         printed.push(format!("{:?}", fixed(key, SigningKey::generate(Algorithm::Hs256).unwrap())));
-        // The key under another algorithm, cut in half, and its secrets where they do not belong.
+        // The key for another algorithm, half of the key, and its secrets in other members.
         let other = if algorithm == Algorithm::Hs256 { Algorithm::Es256 } else { Algorithm::Hs256 };
         let mut texts = vec![file.clone(), file[..file.len() / 2].to_owned()];
         for secret in &secrets {
