@@ -96,6 +96,7 @@ fn no_key(key_use: KeyUse) -> SigningError {
 }
 
 impl TokenSigner for JoseTokens {
+    #[tracing::instrument(level = "debug", skip_all)]
     fn sign_access(&self, claims: &AccessClaims<'_>) -> Result<SignedToken, SigningError> {
         let TokensConfig { issuer, audience } = &self.config;
         let snapshot = self.ring.snapshot();
@@ -110,6 +111,7 @@ impl TokenSigner for JoseTokens {
         key.map(|key| key.key().id().clone()).ok_or_else(|| no_key(KeyUse::Refresh))
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     fn sign_refresh(&self, claims: &RefreshClaims<'_>) -> Result<SignedToken, SigningError> {
         let snapshot = self.ring.snapshot();
         match snapshot.find(KeyUse::Refresh, claims.key_id.as_str()) {
@@ -124,6 +126,7 @@ impl TokenSigner for JoseTokens {
 
 #[async_trait]
 impl TokenVerifier for JoseTokens {
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn verify_access(&self, token: &PresentedToken) -> Result<VerifiedAccess, VerifyError> {
         let payload = self.authenticate(token, KeyUse::Access).await?;
         ReceivedAccessClaims::parse(&payload)
@@ -131,6 +134,7 @@ impl TokenVerifier for JoseTokens {
             .map_err(refused)
     }
 
+    #[tracing::instrument(level = "debug", skip_all)]
     async fn verify_refresh(&self, token: &PresentedToken) -> Result<VerifiedRefresh, VerifyError> {
         let payload = self.authenticate(token, KeyUse::Refresh).await?;
         ReceivedRefreshClaims::parse(&payload)
