@@ -173,4 +173,18 @@ mod tests {
         assert_eq!(after[0].id, before[1].id);
         assert_eq!(events(&after, &after), []);
     }
+
+    #[tokio::test]
+    async fn a_key_of_an_unknown_algorithm_is_noticed_once() {
+        let clock = Arc::new(ManualClock::default());
+        let keys = TestKeys::in_directory().await;
+        let settings = keys.settings("");
+        let ring = keys.started_ring(&settings, &clock).await;
+        let before = ring.keys();
+        keys.make_algorithm_unknown("access-2.jwk");
+        ring.load().await.unwrap();
+        let after = ring.keys();
+        assert_eq!(events(&before, &after), [KeyEvent::Unusable(&after[1])]);
+        assert_eq!(events(&after, &after), []);
+    }
 }

@@ -464,6 +464,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_key_of_an_unknown_algorithm_is_listed_as_unknown_and_can_be_retired() {
+        let clock = Arc::new(ManualClock::default());
+        let keys = TestKeys::in_directory().await;
+        let settings = started(&keys, &clock).await;
+        let before = list(&settings, &clock).await;
+        keys.make_algorithm_unknown("access-1.jwk");
+        let rows = list(&settings, &clock).await;
+        let kid = &before[0][1];
+        let (created, signs) = ("2026-01-01T00:00:00Z", "not with this version");
+        assert_eq!(rows[0], ["access", kid, "unknown", "unusable", created, signs]);
+        assert_eq!(rows[1..], before[1..]);
+
+        let text = refusal(retire(kid, false), &settings, &clock).await;
+        assert!(text.contains("This version does not know its algorithm"), "{text}");
+        let text = run(retire(kid, true), &settings, &clock).await;
+        assert!(text.starts_with(&format!("The access key {kid} is removed.\nThis version")));
+        let states: Vec<_> =
+            list(&settings, &clock).await.into_iter().map(|row| row[3].clone()).collect();
+        assert_eq!(states, ["current", "next", "current", "next"]);
+    }
+
+    #[tokio::test]
     async fn keys_that_are_all_configured_need_neither_directory_nor_store() {
         let clock = Arc::new(ManualClock::default());
         let keys = TestKeys::in_directory().await;

@@ -321,6 +321,15 @@ pub(crate) mod tests {
             ring
         }
 
+        /// Changes the algorithm in a file of the directory to one that a later version may know.
+        pub(crate) fn make_algorithm_unknown(&self, file: &str) {
+            let path = self.directory().join(file);
+            let mut jwk: serde_json::Value =
+                serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            jwk["alg"] = "ML-DSA-65".into();
+            std::fs::write(&path, jwk.to_string()).unwrap();
+        }
+
         /// The private members of every key there is.
         pub(crate) async fn secrets(&self, settings: &Settings) -> Vec<String> {
             let store = Self::store_of(settings);

@@ -58,7 +58,7 @@ fn record(key_use: KeyUse, number: u32, id: &str) -> KeyRecord {
 
 /// The whole text of the error of listing the keys.
 async fn listing_error(directory: &KeyDirectory) -> String {
-    directory.list_keys().await.unwrap_err().to_string()
+    mintgate_domain::chain(&directory.list_keys().await.unwrap_err()).to_string()
 }
 
 /// A directory with one active access key.
