@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use garde::Validate;
 use mintgate_domain::{FieldError, LogoutTokenText};
 use url::form_urlencoded;
 
@@ -13,12 +14,10 @@ use crate::body::read_form;
 use crate::envelope::LogFields;
 use crate::error::ApiError;
 use crate::sessions::uncached;
+use crate::validation::{check, visible};
 
-/// As long as an ID token may be.
-const MAX_TOKEN_BYTES: usize = 8192;
-
-/// Ends the sessions that a logout token is about. The provider calls this itself: no cookie and no
-/// origin counts here, only the provider's signature.
+/// Ends the sessions that a logout token is about. The provider itself calls this, so neither a cookie
+/// nor an origin counts here, only the provider's signature.
 pub(crate) async fn log_out(
     request: HttpRequest,
     state: Data<AppState>,
@@ -36,21 +35,29 @@ pub(crate) async fn log_out(
     Ok(uncached(HttpResponse::Ok()).finish())
 }
 
+#[derive(Validate)]
+struct LogoutBody {
+    // As long as an ID token may be.
+    #[garde(length(bytes, min = 1, max = 8192), custom(visible))]
+    logout_token: String,
+}
+
 fn logout_token(body: &[u8]) -> Result<LogoutTokenText, ApiError> {
-    let invalid = |rule: &str| Err(ApiError::invalid(vec![FieldError::new("logout_token", rule)]));
-    let mut tokens =
-        form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token").map(|(_, v)| v);
-    match (tokens.next(), tokens.next()) {
-        (None, _) => invalid("is required"),
-        (Some(_), Some(_)) => invalid("must not be given twice"),
-        (Some(token), None) if token.is_empty() => invalid("must have at least 1 characters"),
-        (Some(token), None) if token.len() > MAX_TOKEN_BYTES => {
-            invalid(&format!("must have at most {MAX_TOKEN_BYTES} characters"))
-        }
-        (Some(token), None) if !token.bytes().all(|b| b.is_ascii_graphic()) => {
-            invalid("must be printable ASCII without spaces")
-        }
-        (Some(token), None) => Ok(LogoutTokenText::new(token)),
+    let mut errors = Vec::new();
+    let mut tokens = form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
+    let token = tokens.next();
+    if token.is_none() {
+        errors.push(FieldError::new("logout_token", "is required"));
+    } else if tokens.next().is_some() {
+        errors.push(FieldError::new("logout_token", "must not be given twice"));
+    }
+    let logout_token = token.map_or_else(String::new, |(_, token)| token.into_owned());
+    let body = LogoutBody { logout_token };
+    check(&body, &mut errors);
+    if errors.is_empty() {
+        Ok(LogoutTokenText::new(body.logout_token))
+    } else {
+        Err(ApiError::invalid(errors))
     }
 }
 

@@ -5,16 +5,15 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::Payload;
-use mintgate_domain::{FieldError, PresentedToken};
+use garde::Validate;
+use mintgate_domain::PresentedToken;
 
 use crate::AppState;
 use crate::body::read_optional_json;
 use crate::envelope::refuse_duplicate_cookies;
 use crate::error::{ApiError, ErrorKind};
-use crate::json::Object;
-
-/// Far more than a refresh token of ours has.
-const MAX_TOKEN_BYTES: usize = 4096;
+use crate::json::Members;
+use crate::validation::{check, visible_or_space};
 
 /// The token of an `Authorization: Bearer` header (RFC 6750 §2.1). Another scheme is not ours to
 /// read: it may be for a proxy in front of us.
@@ -122,22 +121,21 @@ pub(crate) async fn refresh_token_in_body(
     }
 }
 
+#[derive(Validate)]
+#[expect(non_snake_case, reason = "errors name the members as clients write them")]
+struct RefreshTokenBody {
+    // Far longer than any refresh token of ours.
+    #[garde(inner(length(bytes, min = 1, max = 4096), custom(visible_or_space)))]
+    refreshToken: Option<String>,
+}
+
 fn refresh_token_member(body: &[u8]) -> Result<Option<PresentedToken>, ApiError> {
     let mut errors = Vec::new();
-    let text = Object::of_request(body)?.take_text("refreshToken", &mut errors);
-    let broken_rule = match &text {
-        Some(text) if text.is_empty() => Some("must have at least 1 characters".to_owned()),
-        Some(text) if text.len() > MAX_TOKEN_BYTES => {
-            Some(format!("must have at most {MAX_TOKEN_BYTES} characters"))
-        }
-        Some(text) if !text.bytes().all(|b| matches!(b, 0x20..=0x7e)) => {
-            Some("must be printable ASCII".to_owned())
-        }
-        _ => None,
-    };
-    errors.extend(broken_rule.map(|rule| FieldError::new("refreshToken", rule)));
+    let refresh_token = Members::parse(body)?.take_text("refreshToken", &mut errors);
+    let body = RefreshTokenBody { refreshToken: refresh_token };
+    check(&body, &mut errors);
     if errors.is_empty() {
-        Ok(text.map(PresentedToken::new))
+        Ok(body.refreshToken.map(PresentedToken::new))
     } else {
         Err(ApiError::invalid(errors))
     }

@@ -1,22 +1,17 @@
-//! `Idempotency-Key`: reads the header, and lets requests of one key wait for each other.
-
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+//! The `Idempotency-Key` header.
 
 use actix_web::http::header::HeaderMap;
 use mintgate_domain::model::IdempotencyKey;
 use mintgate_domain::{FieldError, TokenHash};
-use tokio::sync::OwnedMutexGuard;
 
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 
 const HEADER: &str = "Idempotency-Key";
 const MIN_CHARACTERS: usize = 16;
 const MAX_CHARACTERS: usize = 255;
 
-/// What the request is known by, if it wants to be: the header's value as it is, quotes included,
-/// and its body as it is.
+/// The key of a request that has one: the hashes of the header's value as it is, quotes included, and
+/// of the body as it is.
 ///
 /// # Errors
 /// `INVALID_REQUEST`
@@ -36,79 +31,12 @@ pub(crate) fn key(headers: &HeaderMap, body: &[u8]) -> Result<Option<Idempotency
     Ok(Some(IdempotencyKey { key: TokenHash::of_bytes(value), body: TokenHash::of_bytes(body) }))
 }
 
-/// Lets the requests of one key in one after another, so that the second finds what the first did.
-///
-/// It spans this process. Between replicas the store decides which of two opens the session.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Turns(Arc<Mutex<HashMap<TokenHash, Line>>>);
-
-#[derive(Debug, Default)]
-struct Line {
-    door: Arc<tokio::sync::Mutex<()>>,
-    /// Those waiting and the one inside.
-    present: usize,
-}
-
-/// The right to go on; the next may when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Turn {
-    // Opened before the place is left: fields are dropped in this order.
-    _inside: OwnedMutexGuard<()>,
-    _place: Place,
-}
-
-/// A place in the line of a key, which is forgotten with the last.
-#[derive(Debug)]
-struct Place {
-    turns: Turns,
-    key: TokenHash,
-}
-
-impl Turns {
-    /// Waits for its turn.
-    ///
-    /// # Errors
-    /// `OVERLOADED` if it does not come in time.
-    pub(crate) async fn wait(&self, key: TokenHash, timeout: Duration) -> Result<Turn, ApiError> {
-        let door = {
-            let mut lines = self.lock();
-            let line = lines.entry(key).or_default();
-            line.present += 1;
-            Arc::clone(&line.door)
-        };
-        let place = Place { turns: self.clone(), key };
-        match tokio::time::timeout(timeout, door.lock_owned()).await {
-            Ok(inside) => Ok(Turn { _inside: inside, _place: place }),
-            Err(_) => Err(ApiError::new(ErrorKind::OVERLOADED)
-                .with_detail("another request of the same idempotency key takes too long")),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<TokenHash, Line>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut lines = self.turns.lock();
-        if let Some(line) = lines.get_mut(&self.key) {
-            line.present -= 1;
-            if line.present == 0 {
-                lines.remove(&self.key);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::pin::{Pin, pin};
-    use std::task::{Context, Waker};
-
     use actix_web::http::header::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::error::ErrorKind;
 
     fn headers(values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -145,44 +73,5 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::INVALID_REQUEST);
             assert_eq!(error.fields()[0].field, "Idempotency-Key", "{bad:?}");
         }
-    }
-
-    fn waits(future: Pin<&mut impl Future>) -> bool {
-        future.poll(&mut Context::from_waker(Waker::noop())).is_pending()
-    }
-
-    const LONG: Duration = Duration::from_mins(1);
-
-    #[tokio::test]
-    async fn one_key_is_worked_on_once_at_a_time_and_another_beside_it() {
-        let turns = Turns::default();
-        let first = turns.wait(TokenHash::of("a"), LONG).await.unwrap();
-        let _other = turns.wait(TokenHash::of("b"), LONG).await.unwrap();
-        let mut second = pin!(turns.wait(TokenHash::of("a"), LONG));
-        assert!(waits(second.as_mut()));
-        drop(first);
-        assert!(second.await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn waiting_has_an_end() {
-        let turns = Turns::default();
-        let _first = turns.wait(TokenHash::of("a"), LONG).await.unwrap();
-        let late = turns.wait(TokenHash::of("a"), Duration::ZERO).await.unwrap_err();
-        assert_eq!(late.kind(), ErrorKind::OVERLOADED);
-    }
-
-    #[tokio::test]
-    async fn a_key_that_nobody_uses_is_forgotten() {
-        let turns = Turns::default();
-        let first = turns.wait(TokenHash::of("a"), LONG).await.unwrap();
-        {
-            let mut gone = pin!(turns.wait(TokenHash::of("a"), LONG));
-            assert!(waits(gone.as_mut()));
-            assert_eq!(turns.lock()[&TokenHash::of("a")].present, 2);
-        }
-        assert_eq!(turns.lock()[&TokenHash::of("a")].present, 1);
-        drop(first);
-        assert!(turns.lock().is_empty());
     }
 }

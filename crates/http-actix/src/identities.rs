@@ -66,8 +66,8 @@ pub(crate) async fn link(
 ) -> Result<HttpResponse, ApiError> {
     let token = access_token(&request, &state, true)?;
     let body = read_json(&request, payload, state.request_timeout).await?;
-    let sign_in = SignInBody::parse(&body)?;
-    let sign_in = sign_in.into_sign_in(state.logins.begun(request.headers()))?;
+    let logins = state.logins.begun(request.headers());
+    let SignInBody { sign_in, .. } = SignInBody::parse(&body, logins)?;
     let finished_login = state.logins.finished_by(&sign_in);
     let identities = Arc::clone(&state.use_cases.identities);
     let linking = async move { identities.link(&token, &sign_in).await };

@@ -1,125 +1,62 @@
-//! JSON objects from outside: strict where serde is lenient.
-
-use std::collections::BTreeMap;
-use std::fmt;
+//! The JSON object in a request's body.
 
 use mintgate_domain::FieldError;
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use mintgate_strict_json::{Error, Limits, MAX_DEPTH, Map, Value, parse_object};
 
+use crate::body::MAX_BODY_BYTES;
 use crate::error::ApiError;
 
-/// A JSON value with no member given twice, at any depth. Only texts at the
-/// top level matter to us; other values are kept as their type alone.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Value {
-    Null,
-    Text(String),
-    Other,
-}
+const LIMITS: Limits = Limits { bytes: MAX_BODY_BYTES, depth: MAX_DEPTH };
 
-/// A JSON object without duplicate members (RFC 8259 §4 leaves their meaning open; we refuse them).
+/// The members of the object in a body that have not been taken yet.
 #[derive(Debug)]
-pub(crate) struct Object(pub(crate) BTreeMap<String, Value>);
+pub(crate) struct Members(Map<String, Value>);
 
-impl Object {
-    /// Parses a request body.
+impl Members {
+    /// Reads a request's body.
     ///
     /// # Errors
-    /// What is wrong, without any of the body's text.
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
-        match serde_json::from_slice(body) {
-            Ok(Parsed::Object(members)) => Ok(Self(members)),
-            Ok(Parsed::Value(_)) => Err("must be a JSON object".to_owned()),
-            // serde_json's own text can quote the input; position and category cannot.
-            Err(error) if error.classify() == serde_json::error::Category::Data => {
-                Err("must not have a member twice".to_owned())
+    /// `INVALID_REQUEST` if the body is not one JSON object without repeated member names. The error
+    /// quotes nothing of the body.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        parse_object(body, LIMITS).map(Self).map_err(|error| {
+            let rule = match error {
+                Error::NotAnObject | Error::NotAnArray => "must be a JSON object".to_owned(),
+                Error::DuplicateName(_) => "must not have a member twice".to_owned(),
+                Error::Syntax(position) | Error::TooDeep(position) => {
+                    format!("is not valid JSON in UTF-8 ({position})")
+                }
+                Error::TooLong(bytes) => format!("must have at most {bytes} bytes"),
+            };
+            ApiError::invalid(vec![FieldError::new("body", rule)])
+        })
+    }
+
+    /// Takes a text out that must be there. If it is not, adds an error and returns an empty text.
+    pub(crate) fn take_required_text(
+        &mut self,
+        name: &str,
+        errors: &mut Vec<FieldError>,
+    ) -> String {
+        let before = errors.len();
+        self.take_text(name, errors).unwrap_or_else(|| {
+            if errors.len() == before {
+                errors.push(FieldError::new(name, "is required"));
             }
-            Err(error) => Err(format!(
-                "is not valid JSON in UTF-8 (line {}, column {})",
-                error.line(),
-                error.column()
-            )),
-        }
-    }
-}
-
-impl Object {
-    /// The object of a request's body, from which texts are then taken.
-    ///
-    /// # Errors
-    /// `INVALID_REQUEST` if it is none.
-    pub(crate) fn of_request(body: &[u8]) -> Result<Self, ApiError> {
-        Self::parse(body)
-            .map_err(|problem| ApiError::invalid(vec![FieldError::new("body", problem)]))
+            String::new()
+        })
     }
 
-    /// Takes a text out; null is the same as leaving it out. Anything else is noted as an error.
+    /// Takes a text out. `null` is the same as no member; any other value adds an error.
     pub(crate) fn take_text(&mut self, name: &str, errors: &mut Vec<FieldError>) -> Option<String> {
         match self.0.remove(name) {
             None | Some(Value::Null) => None,
-            Some(Value::Text(text)) => Some(text),
-            Some(Value::Other) => {
+            Some(Value::String(text)) => Some(text),
+            Some(_) => {
                 errors.push(FieldError::new(name, "must be a string"));
                 None
             }
         }
-    }
-}
-
-enum Parsed {
-    Object(BTreeMap<String, Value>),
-    Value(Value),
-}
-
-impl<'de> Deserialize<'de> for Parsed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor)
-    }
-}
-
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Parsed;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Parsed, E> {
-        Ok(Parsed::Value(Value::Null))
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<Parsed, E> {
-        Ok(Parsed::Value(Value::Other))
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Parsed, E> {
-        Ok(Parsed::Value(Value::Other))
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Parsed, E> {
-        Ok(Parsed::Value(Value::Other))
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<Parsed, E> {
-        Ok(Parsed::Value(Value::Other))
-    }
-    fn visit_str<E>(self, text: &str) -> Result<Parsed, E> {
-        Ok(Parsed::Value(Value::Text(text.to_owned())))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Parsed, A::Error> {
-        while elements.next_element::<Parsed>()?.is_some() {}
-        Ok(Parsed::Value(Value::Other))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parsed, A::Error> {
-        let mut members = BTreeMap::new();
-        while let Some(name) = map.next_key::<String>()? {
-            let value = match map.next_value::<Parsed>()? {
-                Parsed::Value(value) => value,
-                Parsed::Object(_) => Value::Other,
-            };
-            if members.insert(name, value).is_some() {
-                return Err(de::Error::custom("duplicate member"));
-            }
-        }
-        Ok(Parsed::Object(members))
     }
 }
 
@@ -128,7 +65,10 @@ mod tests {
     use super::*;
 
     fn error(body: &[u8]) -> String {
-        Object::parse(body).unwrap_err()
+        let error = Members::parse(body).unwrap_err();
+        let [field] = error.fields() else { panic!("{:?}", error.fields()) };
+        assert_eq!(field.field, "body");
+        field.message.clone()
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod identities;
 mod issued;
 mod json;
 mod jwks;
+mod keyed_mutex;
 mod login;
 mod login_cookies;
 mod logout;
@@ -31,6 +32,7 @@ mod server;
 mod sessions;
 mod sign_in;
 mod token;
+mod validation;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -41,7 +43,7 @@ use actix_web::web;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
 use mintgate_domain::{
-    BeginLogin, Identities, IssueTokens, OwnSessions, ProviderLogout, RefreshSession,
+    BeginLogin, Identities, IssueTokens, OwnSessions, ProviderLogout, RefreshSession, TokenHash,
 };
 use tokio::runtime::Handle;
 
@@ -54,7 +56,7 @@ pub use operations::Operations;
 pub use server::{MoreRoutes, serve_operations, serve_public};
 
 use error::{ApiError, ErrorKind};
-use idempotency::Turns;
+use keyed_mutex::KeyedMutex;
 use login_cookies::LoginCookies;
 use metadata::Metadata;
 use origin::OriginPolicy;
@@ -108,7 +110,8 @@ pub struct AppState {
     origins: OriginPolicy,
     logins: LoginCookies,
     metadata: Metadata,
-    turns: Turns,
+    /// Held by requests with an `Idempotency-Key` while they are worked on.
+    idempotency_keys: KeyedMutex<TokenHash>,
     trusted_proxies: Vec<ipnet::IpNet>,
     request_timeout: Duration,
     max_header_bytes: usize,
@@ -126,7 +129,7 @@ impl AppState {
             logins: LoginCookies::new(&config.cookies),
             metadata: Metadata::new(&config.issuer, &config.public_url),
             origins: OriginPolicy::new(&config.public_url, config.allowed_origins),
-            turns: Turns::default(),
+            idempotency_keys: KeyedMutex::default(),
             trusted_proxies: config.trusted_proxies,
             request_timeout: config.request_timeout,
             max_header_bytes: config.max_header_bytes,

@@ -15,19 +15,20 @@ use crate::AppState;
 use crate::body::read_json;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, append_cookies};
-use crate::json::Object;
+use crate::json::Members;
 use crate::sessions::uncached;
-use crate::sign_in::{note_broken_rules, visible};
+use crate::validation::{check, visible};
 
 /// How long the list of providers waits for a provider that has to be asked where its logins begin.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Validate)]
+#[expect(non_snake_case, reason = "errors name the members as clients write them")]
 struct LoginBody {
-    #[garde(required, inner(length(bytes, min = 1, max = 64), custom(visible)))]
-    provider: Option<String>,
+    #[garde(length(bytes, min = 1, max = 64), custom(visible))]
+    provider: String,
     #[garde(inner(length(bytes, min = 1, max = 2048), custom(visible)))]
-    redirect_uri: Option<String>,
+    redirectUri: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -49,27 +50,28 @@ struct ProvidersBody {
 struct ProviderBody {
     id: String,
     display_name: String,
-    /// `null` as long as the provider does not say.
+    /// `null` if the provider cannot be asked for it at present.
     authorization_endpoint: Option<String>,
     client_id: String,
     scopes: Vec<String>,
     redirect_uris: Vec<String>,
-    /// What an authorization request has to say besides.
+    /// More parameters that an authorization request needs.
     authorization_params: BTreeMap<String, String>,
 }
 
 impl LoginBody {
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut object = Object::of_request(body)?;
+        let mut members = Members::parse(body)?;
         let mut errors = Vec::new();
-        let mut take = |name: &str| object.take_text(name, &mut errors);
-        let body = Self { provider: take("provider"), redirect_uri: take("redirectUri") };
-        note_broken_rules(&body, &mut errors);
+        let provider = members.take_required_text("provider", &mut errors);
+        let redirect_uri = members.take_text("redirectUri", &mut errors);
+        let body = Self { provider, redirectUri: redirect_uri };
+        check(&body, &mut errors);
         if errors.is_empty() { Ok(body) } else { Err(ApiError::invalid(errors)) }
     }
 }
 
-/// Begins a login: everything that protects it is made here, and kept in the browser.
+/// Begins a login. What protects it (state, nonce, code verifier) goes into a cookie.
 pub(crate) async fn begin(
     request: HttpRequest,
     state: Data<AppState>,
@@ -77,8 +79,7 @@ pub(crate) async fn begin(
 ) -> Result<HttpResponse, ApiError> {
     state.origins.guard(request.headers())?;
     let body = read_json(&request, payload, state.request_timeout).await?;
-    let LoginBody { provider, redirect_uri } = LoginBody::parse(&body)?;
-    let provider = provider.unwrap_or_default();
+    let LoginBody { provider, redirectUri: redirect_uri } = LoginBody::parse(&body)?;
     let use_case = Arc::clone(&state.use_cases.begin_login);
     let ttl = use_case.ttl;
     let beginning = async move { use_case.begin(&provider, redirect_uri.as_deref()).await };
@@ -97,14 +98,14 @@ pub(crate) async fn begin(
     }))
 }
 
-/// What a login page needs to know of the providers; never a secret.
+/// Lists the providers, with what a login page needs to know; never a secret.
 pub(crate) async fn providers(state: Data<AppState>) -> HttpResponse {
     let providers = state.use_cases.begin_login.providers();
     let providers = join_all(providers.map(|provider| describe(&state, provider))).await;
     uncached(HttpResponse::Ok()).json(ProvidersBody { providers })
 }
 
-/// A provider that is slow or down is listed all the same, and the others do not wait for it.
+/// Describes a provider. One that is slow or down is listed too, without its endpoint.
 async fn describe(state: &AppState, provider: &RegisteredProvider) -> ProviderBody {
     // Goes on after the timeout, so that its result is there for the next request.
     let asking = state.run_to_end(provider.authorization_endpoint());

@@ -1,4 +1,4 @@
-//! What a client brings of a sign-in: the body of `/token` and of `/identities`.
+//! What a client sends to finish a sign-in: the body of `/token` and of `/identities`.
 
 use garde::Validate;
 use mintgate_domain::model::LoginTransaction;
@@ -8,22 +8,23 @@ use mintgate_domain::{
 };
 
 use crate::error::ApiError;
-use crate::json::Object;
+use crate::json::Members;
+use crate::validation::{check, unreserved, visible, visible_or_space};
 
-/// The request as it is on the wire. Texts are taken as they are: no trimming, no case folding.
+/// The members of the body, byte for byte: nothing is trimmed, no case is folded.
 #[derive(Validate)]
-#[garde(allow_unvalidated)]
-pub(crate) struct SignInBody {
+#[expect(non_snake_case, reason = "errors name the members as clients write them")]
+struct Fields {
     #[garde(inner(length(bytes, min = 1, max = 2048), custom(visible_or_space)))]
-    auth_code: Option<String>,
+    authCode: Option<String>,
     #[garde(inner(length(bytes, min = 1, max = 8192), custom(visible)))]
-    id_token: Option<String>,
+    idToken: Option<String>,
     #[garde(inner(length(bytes, min = 1, max = 64), custom(visible)))]
     provider: Option<String>,
     #[garde(inner(length(bytes, min = 1, max = 2048), custom(visible)))]
-    redirect_uri: Option<String>,
+    redirectUri: Option<String>,
     #[garde(inner(length(bytes, min = 43, max = 128), custom(unreserved)))]
-    code_verifier: Option<String>,
+    codeVerifier: Option<String>,
     #[garde(inner(length(bytes, min = 1, max = 512), custom(visible_or_space)))]
     nonce: Option<String>,
     #[garde(inner(length(bytes, min = 1, max = 1024), custom(visible_or_space)))]
@@ -31,33 +32,7 @@ pub(crate) struct SignInBody {
     #[garde(inner(length(bytes, min = 1, max = 2048), custom(visible)))]
     iss: Option<String>,
     #[garde(inner(custom(known_delivery)))]
-    token_delivery: Option<String>,
-}
-
-// garde hands the value and a context to every rule.
-macro_rules! character_rule {
-    ($(#[$doc:meta])* $name:ident, $allowed:expr, $message:literal) => {
-        $(#[$doc])*
-        pub(crate) fn $name(text: &str, (): &()) -> garde::Result {
-            let allowed: fn(u8) -> bool = $allowed;
-            if text.bytes().all(allowed) { Ok(()) } else { Err(garde::Error::new($message)) }
-        }
-    };
-}
-
-character_rule! {
-    /// VSCHAR (RFC 6749 appendix A): what a code, a state and a nonce are made of.
-    visible_or_space, |b| matches!(b, 0x20..=0x7e), "must be printable ASCII"
-}
-character_rule! {
-    /// Printable without space.
-    visible, |b| matches!(b, 0x21..=0x7e), "must be printable ASCII without spaces"
-}
-character_rule! {
-    /// RFC 7636 §4.1.
-    unreserved,
-    |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'),
-    "must be of the characters A-Z a-z 0-9 - . _ ~"
+    tokenDelivery: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "garde passes its context by reference")]
@@ -68,117 +43,76 @@ fn known_delivery(text: &str, (): &()) -> garde::Result {
     }
 }
 
+/// A sign-in, and where its tokens go.
+pub(crate) struct SignInBody {
+    pub(crate) sign_in: SignInRequest,
+    /// Only `/token` delivers tokens.
+    pub(crate) delivery: TokenDelivery,
+}
+
 impl SignInBody {
-    /// Takes the known members of the object and checks them, all at once.
+    /// Reads a body and checks all its members. `logins` are those that the browser has begun.
     ///
     /// # Errors
     /// `INVALID_REQUEST` with every field at fault.
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut object = Object::of_request(body)?;
+    pub(crate) fn parse(body: &[u8], logins: Vec<LoginTransaction>) -> Result<Self, ApiError> {
+        let mut members = Members::parse(body)?;
         let mut errors = Vec::new();
-        let mut take = |name: &str| object.take_text(name, &mut errors);
-        let request = Self {
-            auth_code: take("authCode"),
-            id_token: take("idToken"),
+        let mut take = |name: &str| members.take_text(name, &mut errors);
+        let fields = Fields {
+            authCode: take("authCode"),
+            idToken: take("idToken"),
             provider: take("provider"),
-            redirect_uri: take("redirectUri"),
-            code_verifier: take("codeVerifier"),
+            redirectUri: take("redirectUri"),
+            codeVerifier: take("codeVerifier"),
             nonce: take("nonce"),
             state: take("state"),
             iss: take("iss"),
-            token_delivery: take("tokenDelivery"),
+            tokenDelivery: take("tokenDelivery"),
         };
-        let mistyped = |name: &str, errors: &[FieldError]| errors.iter().any(|e| e.field == name);
-        match (&request.auth_code, &request.id_token) {
-            (Some(_), Some(_)) => {
-                errors.push(FieldError::new("idToken", "must not be given along with authCode"));
-            }
-            (None, None) if !mistyped("authCode", &errors) && !mistyped("idToken", &errors) => {
-                errors.push(FieldError::new("authCode", "is required (or idToken in its place)"));
-            }
-            _ => {}
-        }
-        // With a state it can be that of a login begun here, which says its provider itself.
-        if request.provider.is_none()
-            && request.state.is_none()
-            && !mistyped("provider", &errors)
-            && !mistyped("state", &errors)
-        {
-            errors.push(FieldError::new("provider", "is required"));
-        }
-        note_broken_rules(&request, &mut errors);
-        if errors.is_empty() { Ok(request) } else { Err(ApiError::invalid(errors)) }
-    }
-
-    /// Where the tokens are to go.
-    pub(crate) fn delivery(&self) -> TokenDelivery {
-        match self.token_delivery.as_deref() {
+        check_together(&fields, &mut errors);
+        check(&fields, &mut errors);
+        let credential = match (fields.authCode, fields.idToken) {
+            (Some(code), _) => Some(Credential::Code(AuthorizationCode::new(code))),
+            (None, Some(token)) => Some(Credential::IdToken(IdTokenText::new(token))),
+            (None, None) => None,
+        };
+        let Some(credential) = credential.filter(|_| errors.is_empty()) else {
+            return Err(ApiError::invalid(errors));
+        };
+        let delivery = match fields.tokenDelivery.as_deref() {
             Some("body") => TokenDelivery::Body,
             _ => TokenDelivery::Cookie,
-        }
-    }
-
-    /// The sign-in in the domain's terms, with the logins that the browser has begun.
-    pub(crate) fn into_sign_in(
-        self,
-        logins: Vec<LoginTransaction>,
-    ) -> Result<SignInRequest, ApiError> {
-        let credential = match (self.auth_code, self.id_token) {
-            (Some(code), _) => Credential::Code(AuthorizationCode::new(code)),
-            (None, Some(token)) => Credential::IdToken(IdTokenText::new(token)),
-            (None, None) => return Err(ApiError::invalid(Vec::new())),
         };
-        Ok(SignInRequest {
-            provider: self.provider,
+        let sign_in = SignInRequest {
+            provider: fields.provider,
             credential,
-            redirect_uri: self.redirect_uri,
-            code_verifier: self.code_verifier.map(CodeVerifier::new),
-            nonce: self.nonce.map(Nonce::new),
-            state: self.state,
-            issuer: self.iss,
+            redirect_uri: fields.redirectUri,
+            code_verifier: fields.codeVerifier.map(CodeVerifier::new),
+            nonce: fields.nonce.map(Nonce::new),
+            state: fields.state,
+            issuer: fields.iss,
             logins,
-        })
+        };
+        Ok(Self { sign_in, delivery })
     }
 }
 
-/// Notes every rule that a body breaks, in the words of the wire, but for fields that are noted already.
-pub(crate) fn note_broken_rules(body: &impl Validate<Context = ()>, errors: &mut Vec<FieldError>) {
-    let Err(report) = body.validate() else { return };
-    for (path, error) in report.into_inner() {
-        let field = wire_name(&path.to_string());
-        if !errors.iter().any(|noted| noted.field == field) {
-            errors.push(FieldError::new(field, plain_message(error.message())));
-        }
+/// Checks the rules that concern several members. A member of the wrong type counts as given.
+fn check_together(fields: &Fields, errors: &mut Vec<FieldError>) {
+    let is_mistyped = |name: &str| errors.iter().any(|error| error.field == name);
+    let lacks = |field: &Option<String>, name: &str| field.is_none() && !is_mistyped(name);
+    let lacks_credential = lacks(&fields.authCode, "authCode") && lacks(&fields.idToken, "idToken");
+    // A begun login, found by its state, says its provider itself.
+    let lacks_provider = lacks(&fields.provider, "provider") && lacks(&fields.state, "state");
+    if fields.authCode.is_some() && fields.idToken.is_some() {
+        errors.push(FieldError::new("idToken", "must not be given along with authCode"));
     }
-}
-
-/// `auth_code` as clients spell it: `authCode`.
-fn wire_name(field: &str) -> String {
-    let mut name = String::with_capacity(field.len());
-    let mut upper = false;
-    for c in field.chars() {
-        match c {
-            '_' => upper = true,
-            c if upper => {
-                name.push(c.to_ascii_uppercase());
-                upper = false;
-            }
-            c => name.push(c),
-        }
+    if lacks_credential {
+        errors.push(FieldError::new("authCode", "is required (or idToken in its place)"));
     }
-    name
-}
-
-/// garde's wording, as a sentence about the field.
-fn plain_message(message: &str) -> String {
-    if message == "not set" {
-        "is required".to_owned()
-    } else if let Some(limit) = message.strip_prefix("length is lower than ") {
-        format!("must have at least {limit} characters")
-    } else if let Some(limit) = message.strip_prefix("length is greater than ") {
-        format!("must have at most {limit} characters")
-    } else {
-        message.to_owned()
+    if lacks_provider {
+        errors.push(FieldError::new("provider", "is required"));
     }
 }
 
@@ -187,7 +121,7 @@ mod tests {
     use super::*;
 
     fn errors(body: &str) -> Vec<(String, String)> {
-        let error = SignInBody::parse(body.as_bytes()).err().expect("must be refused");
+        let error = SignInBody::parse(body.as_bytes(), Vec::new()).err().expect("must be refused");
         error.fields().iter().map(|f| (f.field.clone(), f.message.clone())).collect()
     }
 
@@ -287,8 +221,8 @@ mod tests {
             error(&with(&"v+".repeat(30))).1,
             "must be of the characters A-Z a-z 0-9 - . _ ~"
         );
-        assert!(SignInBody::parse(with(&"v".repeat(43)).as_bytes()).is_ok());
-        assert!(SignInBody::parse(with(&"v".repeat(128)).as_bytes()).is_ok());
+        assert!(SignInBody::parse(with(&"v".repeat(43)).as_bytes(), Vec::new()).is_ok());
+        assert!(SignInBody::parse(with(&"v".repeat(128)).as_bytes(), Vec::new()).is_ok());
     }
 
     #[test]
@@ -301,6 +235,6 @@ mod tests {
     #[test]
     fn null_is_the_same_as_leaving_a_field_out() {
         let body = br#"{"authCode":"c","provider":"p","idToken":null,"redirectUri":null}"#;
-        assert!(SignInBody::parse(body).is_ok());
+        assert!(SignInBody::parse(body, Vec::new()).is_ok());
     }
 }

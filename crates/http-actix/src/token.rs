@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::TokenRequest;
+use mintgate_domain::{TokenHash, TokenRequest};
 
 use crate::body::read_json;
 use crate::client::client_info;
 use crate::envelope::LogFields;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
+use crate::keyed_mutex::KeyedGuard;
 use crate::sign_in::SignInBody;
 use crate::{AppState, envelope, idempotency, issued};
 
@@ -23,9 +24,8 @@ pub(crate) async fn issue(
     envelope::refuse_duplicate_cookies(&request, &state)?;
     let body = read_json(&request, payload, state.request_timeout).await?;
     let idempotency = idempotency::key(request.headers(), &body)?;
-    let body = SignInBody::parse(&body)?;
-    let delivery = body.delivery();
-    let sign_in = body.into_sign_in(state.logins.begun(request.headers()))?;
+    let logins = state.logins.begun(request.headers());
+    let SignInBody { sign_in, delivery } = SignInBody::parse(&body, logins)?;
     let finished_login = state.logins.finished_by(&sign_in);
     let client = client_info(&request, &state.trusted_proxies);
     let sign_in = TokenRequest { sign_in, delivery, client, idempotency };
@@ -39,11 +39,11 @@ pub(crate) async fn issue(
             state.run(issuing).await
         }
         Some(asked) => {
-            let turn = state.turns.wait(asked.key, state.request_timeout).await?;
+            let lock = lock_key(&state, asked.key).await?;
             // To its end, so that a client that went away gets the same session when it repeats this.
             let issuing = async move {
                 let issued = issue.issue(sign_in).await;
-                drop(turn);
+                drop(lock);
                 issued
             };
             state.run_to_end(issuing).await
@@ -58,4 +58,18 @@ pub(crate) async fn issue(
     // With an Idempotency-Key the client may repeat the request, so its login cookie must stay; the
     // login is accepted only once all the same.
     Ok(if idempotency.is_some() { answer } else { finished_login.clear_with(answer) })
+}
+
+/// Lets the requests of one idempotency key in one after another, so that the second finds what the
+/// first did. This holds within this process; between replicas the store decides which request opens
+/// the session.
+///
+/// # Errors
+/// `OVERLOADED` if the request before takes longer than the request timeout.
+async fn lock_key(state: &AppState, key: TokenHash) -> Result<KeyedGuard<TokenHash>, ApiError> {
+    let lock = tokio::time::timeout(state.request_timeout, state.idempotency_keys.lock(key));
+    lock.await.map_err(|_| {
+        ApiError::new(ErrorKind::OVERLOADED)
+            .with_detail("another request of the same idempotency key takes too long")
+    })
 }

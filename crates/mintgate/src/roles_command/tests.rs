@@ -157,13 +157,13 @@ fn an_unknown_provider_is_told_with_the_known_ones() {
 #[test]
 fn claims_that_are_none_are_refused_with_what_is_wrong() {
     for (json, words) in [
-        (&b""[..], "this is not proper JSON"),
-        (b"{'sub': 1}", "this is not proper JSON"),
-        (b"{} {}", "this is not proper JSON"),
-        (b"{\"a\":\"\xff\"}", "this is not proper JSON"),
-        (b"{\"a\":{\"b\":1,\"\\u0062\":2}}", "the member \"b\" comes twice"),
-        (b"[]", "not an object"),
-        (b"\"eyJ\"", "not an object"),
+        (&b""[..], "is not valid JSON"),
+        (b"{'sub': 1}", "is not valid JSON"),
+        (b"{} {}", "is not valid JSON"),
+        (b"{\"a\":\"\xff\"}", "is not valid JSON"),
+        (b"{\"a\":{\"b\":1,\"\\u0062\":2}}", "has a member name twice"),
+        (b"[]", "is not a JSON object"),
+        (b"\"eyJ\"", "is not a JSON object"),
         (b"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln\n", "this is a token"),
     ] {
         let text = refusal("okta", json);
@@ -171,8 +171,8 @@ fn claims_that_are_none_are_refused_with_what_is_wrong() {
     }
     let nested = |depth| format!(r#"{{"a":{}1{}}}"#, "[".repeat(depth), "]".repeat(depth));
     assert!(run(&settings("", "okta"), "okta", nested(31).as_bytes()).is_ok());
-    assert!(refusal("okta", nested(32).as_bytes()).contains("more than 32 deep"));
-    assert!(refusal("okta", nested(100_000).as_bytes()).contains("more than 32 deep"));
+    assert!(refusal("okta", nested(32).as_bytes()).contains("is nested too deeply"));
+    assert!(refusal("okta", nested(100_000).as_bytes()).contains("is nested too deeply"));
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! Mutual exclusion by key.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OwnedMutexGuard;
+
+/// A mutex for each key, which exists as long as somebody holds it or waits for it.
+#[derive(Debug)]
+pub(crate) struct KeyedMutex<K>(Arc<Mutex<HashMap<K, Entry>>>);
+
+#[derive(Debug, Default)]
+struct Entry {
+    mutex: Arc<tokio::sync::Mutex<()>>,
+    /// How many guards there are, whether they hold the mutex or wait for it.
+    guards: usize,
+}
+
+/// The right to be the only one with this key; the next in line gets it when this is dropped.
+#[derive(Debug)]
+pub(crate) struct KeyedGuard<K: Copy + Eq + Hash> {
+    mutexes: Arc<Mutex<HashMap<K, Entry>>>,
+    key: K,
+    /// `None` while the guard waits.
+    held: Option<OwnedMutexGuard<()>>,
+}
+
+impl<K> Default for KeyedMutex<K> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<K: Copy + Eq + Hash> KeyedMutex<K> {
+    /// Waits until nobody else has this key. Those who wait are served in the order they came; to
+    /// drop the future is to stop waiting.
+    pub(crate) async fn lock(&self, key: K) -> KeyedGuard<K> {
+        let mutex = {
+            let mut mutexes = entries(&self.0);
+            let entry = mutexes.entry(key).or_default();
+            entry.guards += 1;
+            Arc::clone(&entry.mutex)
+        };
+        let mut guard = KeyedGuard { mutexes: Arc::clone(&self.0), key, held: None };
+        guard.held = Some(mutex.lock_owned().await);
+        guard
+    }
+}
+
+impl<K: Copy + Eq + Hash> Drop for KeyedGuard<K> {
+    fn drop(&mut self) {
+        // Unlocked before the entry can be removed: a key never has two mutexes that are held.
+        self.held = None;
+        let mut mutexes = entries(&self.mutexes);
+        if let Some(entry) = mutexes.get_mut(&self.key) {
+            entry.guards -= 1;
+            if entry.guards == 0 {
+                mutexes.remove(&self.key);
+            }
+        }
+    }
+}
+
+fn entries<K>(mutexes: &Mutex<HashMap<K, Entry>>) -> MutexGuard<'_, HashMap<K, Entry>> {
+    mutexes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn waits(future: Pin<&mut impl Future>) -> bool {
+        future.poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    }
+
+    #[tokio::test]
+    async fn a_key_has_one_holder_at_a_time_and_other_keys_have_theirs() {
+        let mutexes = KeyedMutex::default();
+        let first = mutexes.lock("a").await;
+        let _other = mutexes.lock("b").await;
+        let mut second = pin!(mutexes.lock("a"));
+        assert!(waits(second.as_mut()));
+        drop(first);
+        assert!(!waits(second.as_mut()));
+    }
+
+    #[tokio::test]
+    async fn a_key_that_nobody_uses_is_forgotten() {
+        let mutexes = KeyedMutex::default();
+        let first = mutexes.lock("a").await;
+        {
+            let mut cancelled = pin!(mutexes.lock("a"));
+            assert!(waits(cancelled.as_mut()));
+            assert_eq!(entries(&mutexes.0)["a"].guards, 2);
+        }
+        assert_eq!(entries(&mutexes.0)["a"].guards, 1);
+        drop(first);
+        assert!(entries(&mutexes.0).is_empty());
+    }
+}
