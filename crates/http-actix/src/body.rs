@@ -7,7 +7,8 @@ use actix_web::http::header;
 use actix_web::web::Payload;
 use futures_util::StreamExt;
 
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{ApiError, HttpErrorCode};
+use mintgate_domain::ErrorCode;
 
 /// Bytes of a JSON body at most.
 pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -24,7 +25,7 @@ pub(crate) async fn read_json(
     timeout: Duration,
 ) -> Result<Vec<u8>, ApiError> {
     if !is_plain(request, JSON) {
-        return Err(ApiError::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE));
+        return Err(ApiError::new(HttpErrorCode::UnsupportedMediaType));
     }
     read(request, payload, timeout).await
 }
@@ -43,7 +44,7 @@ pub(crate) async fn read_optional_json(
         return Ok(None);
     }
     if !is_plain(request, JSON) {
-        return Err(ApiError::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE));
+        return Err(ApiError::new(HttpErrorCode::UnsupportedMediaType));
     }
     Ok(Some(body))
 }
@@ -58,7 +59,7 @@ pub(crate) async fn read_form(
     timeout: Duration,
 ) -> Result<Vec<u8>, ApiError> {
     if !is_plain(request, "application/x-www-form-urlencoded") {
-        return Err(ApiError::new(ErrorKind::UNSUPPORTED_MEDIA_TYPE));
+        return Err(ApiError::new(HttpErrorCode::UnsupportedMediaType));
     }
     read(request, payload, timeout).await
 }
@@ -71,16 +72,16 @@ async fn read(
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
-        return Err(ApiError::new(ErrorKind::PAYLOAD_TOO_LARGE));
+        return Err(ApiError::new(HttpErrorCode::PayloadTooLarge));
     }
     let collect = async {
         let mut body = Vec::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|error| {
-                ApiError::new(ErrorKind::INVALID_REQUEST).with_detail(format!("body: {error}"))
+                ApiError::new(ErrorCode::InvalidRequest).because(format!("body: {error}"))
             })?;
             if body.len() + chunk.len() > MAX_BODY_BYTES {
-                return Err(ApiError::new(ErrorKind::PAYLOAD_TOO_LARGE));
+                return Err(ApiError::new(HttpErrorCode::PayloadTooLarge));
             }
             body.extend_from_slice(&chunk);
         }
@@ -88,7 +89,7 @@ async fn read(
     };
     tokio::time::timeout(timeout, collect)
         .await
-        .map_err(|_| ApiError::new(ErrorKind::REQUEST_TIMEOUT))?
+        .map_err(|_| ApiError::new(HttpErrorCode::RequestTimeout))?
 }
 
 /// Whether the body is said to be of this type, in UTF-8, not compressed.

@@ -6,12 +6,12 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::Payload;
 use garde::Validate;
-use mintgate_domain::PresentedToken;
+use mintgate_domain::{ErrorCode, PresentedToken};
 
 use crate::AppState;
 use crate::body::read_optional_json;
 use crate::envelope::refuse_duplicate_cookies;
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 use crate::json::Members;
 use crate::validation::{check, visible_or_space};
 
@@ -23,16 +23,16 @@ use crate::validation::{check, visible_or_space};
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<PresentedToken>, ApiError> {
     let mut all = headers.get_all(header::AUTHORIZATION);
     let Some(first) = all.next() else { return Ok(None) };
-    let refused = |detail: &str| {
-        Err(ApiError::new(ErrorKind::INVALID_ACCESS_TOKEN).with_detail(detail).about_access_token())
+    let refused = |detail: &'static str| {
+        Err(ApiError::new(ErrorCode::InvalidAccessToken).because(detail).about_access_token())
     };
     if all.next().is_some() {
         return refused("there are two Authorization headers");
     }
     match credentials(first) {
         Credentials::OtherScheme => Ok(None),
-        Credentials::Empty => Err(ApiError::new(ErrorKind::INVALID_ACCESS_TOKEN)
-            .with_detail("the Authorization header has no token")),
+        Credentials::Empty => Err(ApiError::new(ErrorCode::InvalidAccessToken)
+            .because("the Authorization header has no token")),
         Credentials::Malformed => refused("the Authorization header is malformed"),
         Credentials::Token(token) => Ok(Some(PresentedToken::new(token))),
     }
@@ -88,7 +88,7 @@ pub(crate) fn access_token(
 
 /// That no credential was shown.
 pub(crate) fn none() -> ApiError {
-    ApiError::new(ErrorKind::INVALID_ACCESS_TOKEN).with_detail("no credential was shown")
+    ApiError::new(ErrorCode::InvalidAccessToken).because("no credential was shown")
 }
 
 /// Refuses doubled cookies and, where it is a cookie that makes a request count, foreign origins.
@@ -153,7 +153,7 @@ mod tests {
         }
         bearer(&headers).map(|token| token.map(|token| token.expose().to_owned())).map_err(
             |error| {
-                assert_eq!(error.kind(), ErrorKind::INVALID_ACCESS_TOKEN);
+                assert_eq!(error.kind(), ErrorCode::InvalidAccessToken.into());
                 error.says_token_refused()
             },
         )

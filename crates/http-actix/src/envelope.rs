@@ -15,11 +15,11 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
-use mintgate_domain::IssuedTokens;
 use mintgate_domain::model::{ProviderId, SessionId, UserId};
 use mintgate_domain::ports::VerifiedAccess;
+use mintgate_domain::{ErrorCode, IssuedTokens};
 
-use crate::error::{ApiError, ErrorKind, from_framework};
+use crate::error::{ApiError, HttpErrorCode};
 use crate::metrics::method_label;
 use crate::origin::OriginPolicy;
 use crate::{AppState, RequestId};
@@ -106,8 +106,8 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().copied();
             let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-            let error = ApiError::new(ErrorKind::INTERNAL_ERROR)
-                .with_detail(format!("panic: {}", text.unwrap_or("(no text)")));
+            let error = ApiError::new(ErrorCode::InternalError)
+                .because(format!("panic: {}", text.unwrap_or("(no text)")));
             let response = error.render(&call.id, state.ports.clock.now());
             Err(carrying(call.finish(&state, "panicked", response, Some(&error))))
         }
@@ -122,18 +122,18 @@ fn carrying(response: HttpResponse) -> Error {
 enum Admission {
     Entered(crate::InFlight),
     Preflight,
-    Refused(ErrorKind),
+    Refused(HttpErrorCode),
 }
 
 fn admit(request: &ServiceRequest, state: &Arc<AppState>) -> Admission {
     if header_bytes(request.headers()) > state.max_header_bytes {
-        Admission::Refused(ErrorKind::HEADERS_TOO_LARGE)
+        Admission::Refused(HttpErrorCode::HeadersTooLarge)
     } else if OriginPolicy::is_preflight(request.method(), request.headers()) {
         Admission::Preflight
     } else if !accepts_json(request.headers()) {
-        Admission::Refused(ErrorKind::NOT_ACCEPTABLE)
+        Admission::Refused(HttpErrorCode::NotAcceptable)
     } else {
-        state.enter().map_or(Admission::Refused(ErrorKind::OVERLOADED), Admission::Entered)
+        state.enter().map_or(Admission::Refused(HttpErrorCode::Overloaded), Admission::Entered)
     }
 }
 
@@ -166,12 +166,12 @@ impl Call {
                 if let Some(ours) = error.as_error::<ApiError>() {
                     ours
                 } else {
-                    foreign = from_framework(status, error.to_string());
+                    foreign = ApiError::of_framework(status, error.to_string());
                     &foreign
                 }
             }
             None if status.is_client_error() || status.is_server_error() => {
-                foreign = from_framework(status, "no reason given".to_owned());
+                foreign = ApiError::of_framework(status, "no reason given");
                 &foreign
             }
             None => return self.finish(state, route, response, None),
@@ -205,8 +205,8 @@ impl Call {
         let provider = fields.provider.as_ref().map(tracing::field::display);
         let user = fields.user.as_ref().map(tracing::field::display);
         let session = fields.session.as_ref().map(tracing::field::display);
-        let error_code = error.map(|e| e.kind().code);
-        let reason = error.and_then(ApiError::detail);
+        let error_code = error.map(|e| e.kind().code());
+        let reason = error.and_then(ApiError::cause).map(tracing::field::display);
         // To the microsecond.
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         macro_rules! line {
@@ -284,8 +284,8 @@ pub(crate) fn refuse_duplicate_cookies(
 ) -> Result<(), ApiError> {
     match state.ports.cookies.duplicate(request.headers()) {
         None => Ok(()),
-        Some(name) => Err(ApiError::new(ErrorKind::DUPLICATE_COOKIE)
-            .with_detail(format!("cookie {name} came twice"))
+        Some(name) => Err(ApiError::new(HttpErrorCode::DuplicateCookie)
+            .because(format!("cookie {name} came twice"))
             .clearing(state.ports.cookies.clearing_all_variants())),
     }
 }

@@ -35,8 +35,9 @@ pub(crate) fn key(headers: &HeaderMap, body: &[u8]) -> Result<Option<Idempotency
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
+    use mintgate_domain::ErrorCode;
+
     use super::*;
-    use crate::error::ErrorKind;
 
     fn headers(values: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -70,7 +71,7 @@ mod tests {
             &[good.as_str(), good.as_str()],
         ] {
             let error = key(&headers(bad), b"").unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::INVALID_REQUEST);
+            assert_eq!(error.kind(), ErrorCode::InvalidRequest.into());
             assert_eq!(error.fields()[0].field, "Idempotency-Key", "{bad:?}");
         }
     }

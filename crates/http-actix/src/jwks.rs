@@ -5,8 +5,9 @@ use std::sync::Arc;
 use actix_web::{HttpRequest, HttpResponse, web};
 use mintgate_domain::ports::JwksDocument;
 
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 use crate::{AppState, public_document};
+use mintgate_domain::ErrorCode;
 
 /// The JWKS, or 304 if the caller has it.
 pub(crate) async fn show(
@@ -23,6 +24,6 @@ pub(crate) async fn show(
 /// `STORE_UNAVAILABLE` as long as none have been loaded.
 pub(crate) fn published_keys(state: &AppState) -> Result<Arc<JwksDocument>, ApiError> {
     state.ports.public_keys.jwks().ok_or_else(|| {
-        ApiError::new(ErrorKind::STORE_UNAVAILABLE).with_detail("the signing keys are not loaded")
+        ApiError::new(ErrorCode::StoreUnavailable).because("the signing keys are not loaded")
     })
 }

@@ -43,7 +43,8 @@ use actix_web::web;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
 use mintgate_domain::{
-    BeginLogin, Identities, IssueTokens, OwnSessions, ProviderLogout, RefreshSession, TokenHash,
+    BeginLogin, ErrorCode, Identities, IssueTokens, OwnSessions, ProviderLogout, RefreshSession,
+    TokenHash,
 };
 use tokio::runtime::Handle;
 
@@ -55,7 +56,7 @@ pub use metrics::HttpMetrics;
 pub use operations::Operations;
 pub use server::{MoreRoutes, serve_operations, serve_public};
 
-use error::{ApiError, ErrorKind};
+use error::ApiError;
 use keyed_mutex::KeyedMutex;
 use login_cookies::LoginCookies;
 use metadata::Metadata;
@@ -210,7 +211,7 @@ where
 }
 
 async fn not_found() -> Result<HttpResponse, ApiError> {
-    Err(ApiError::new(ErrorKind::NOT_FOUND))
+    Err(ApiError::new(ErrorCode::NotFound))
 }
 
 /// Refuses every other method of a resource, and names in `Allow` the ones it has.

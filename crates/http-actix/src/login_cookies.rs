@@ -9,7 +9,7 @@ use mintgate_domain::{LoginCookie, SetCookie, SignInRequest};
 
 use crate::config::CookieConfig;
 use crate::cookies::{Attributes, pairs};
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 
 /// How many logins a browser may have begun at the same time, abandoned ones included.
 const MAX_BEGUN: usize = 5;
@@ -99,16 +99,8 @@ impl FinishedLogin {
     /// Clears the cookie along with a refusal that ends the login. The cookie stays after any other
     /// refusal: the client can try again.
     pub(crate) fn clear_if_final(self, refusal: ApiError) -> ApiError {
-        const FINAL: [ErrorKind; 5] = [
-            ErrorKind::INVALID_STATE,
-            ErrorKind::INVALID_AUTH_CODE,
-            ErrorKind::INVALID_ID_TOKEN,
-            ErrorKind::ACCESS_DENIED,
-            ErrorKind::IDENTITY_TAKEN,
-        ];
-        let is_final = FINAL.contains(&refusal.kind());
         match self.0 {
-            Some(cookie) if is_final => refusal.clearing(vec![cookie]),
+            Some(cookie) if refusal.kind().ends_login() => refusal.clearing(vec![cookie]),
             _ => refusal,
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::SessionProof;
 use mintgate_domain::ports::CookiePolicy as _;
+use mintgate_domain::{ErrorCode, SessionProof};
 use serde::Serialize;
 
 use crate::AppState;
@@ -23,20 +23,22 @@ struct EndedBody {
     sessions_ended: Option<u64>,
 }
 
-/// Ends the session that the request shows a token of, expired or not; the second time as well.
+/// Ends the session whose token the request shows; the token may have expired. Repeating the request
+/// gets the same answer.
 ///
-/// Whoever asks for this wants to be out: the cookies are cleared also where they are of no session,
-/// but not where the store cannot tell, for then the session lives on.
+/// The cookies are cleared even if they belong to no session, since the caller wants to be signed out;
+/// but not if the store cannot be reached, for then the session lives on.
 pub(crate) async fn log_out(
     request: HttpRequest,
     state: Data<AppState>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     end_shown(&request, &state, payload).await.map_err(|refusal| {
-        let of_nothing = [ErrorKind::INVALID_ACCESS_TOKEN, ErrorKind::INVALID_REFRESH_TOKEN]
-            .contains(&refusal.kind());
-        // A foreign page must not be able to sign its visitor out, not even of the browser alone.
-        if of_nothing && state.origins.guard(request.headers()).is_ok() {
+        use ErrorCode::{InvalidAccessToken, InvalidRefreshToken};
+        let has_no_session =
+            matches!(refusal.kind(), ErrorKind::Core(InvalidAccessToken | InvalidRefreshToken));
+        // A foreign page must not be able to clear its visitor's cookies.
+        if has_no_session && state.origins.guard(request.headers()).is_ok() {
             refusal.clearing(state.ports.cookies.clearing_cookies().into())
         } else {
             refusal

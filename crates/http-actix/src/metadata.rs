@@ -3,11 +3,11 @@
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::TokenHash;
+use mintgate_domain::{ErrorCode, TokenHash};
 use serde::Serialize;
 use url::Url;
 
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 use crate::jwks::published_keys;
 use crate::{AppState, public_document};
 
@@ -90,7 +90,7 @@ pub(crate) async fn show(
 ) -> Result<HttpResponse, ApiError> {
     let metadata = &state.metadata;
     if !metadata.paths.iter().any(|path| path == request.path()) {
-        return Err(ApiError::new(ErrorKind::NOT_FOUND));
+        return Err(ApiError::new(ErrorCode::NotFound));
     }
     let json = metadata.document(&published_keys(&state)?.algorithms);
     Ok(public_document::answer(&request, &json, &etag(&json)))

@@ -6,7 +6,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use url::Url;
 
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{ApiError, HttpErrorCode};
 
 const ALLOWED_METHODS: &str = "GET, POST, DELETE";
 const ALLOWED_HEADERS: &str =
@@ -74,7 +74,7 @@ impl OriginPolicy {
     /// `CSRF_REJECTED`
     pub(crate) fn guard(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let refuse =
-            |detail: &str| Err(ApiError::new(ErrorKind::CSRF_REJECTED).with_detail(detail));
+            |detail: &'static str| Err(ApiError::new(HttpErrorCode::CsrfRejected).because(detail));
         let mut origins = headers.get_all(header::ORIGIN);
         match (origins.next(), origins.next()) {
             (Some(origin), None) if self.is_trusted(origin) => Ok(()),

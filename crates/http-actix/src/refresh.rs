@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::{AuthError, PresentedToken, TokenDelivery};
+use mintgate_domain::{AuthError, ErrorCode, PresentedToken, TokenDelivery};
 
 use crate::credential::{guard_cookies, refresh_token_in_body};
 use crate::envelope::LogFields;
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 use crate::{AppState, issued};
 
 /// Refreshes a session. The token comes in the body or else in its cookie, and its successor goes
@@ -26,8 +26,8 @@ pub(crate) async fn refresh(
         None => match state.ports.cookies.refresh_token(request.headers()) {
             Some(token) => (token, TokenDelivery::Cookie),
             None => {
-                return Err(ApiError::new(ErrorKind::INVALID_REFRESH_TOKEN)
-                    .with_detail("no refresh token was shown"));
+                return Err(ApiError::new(ErrorCode::InvalidRefreshToken)
+                    .because("no refresh token was shown"));
             }
         },
     };

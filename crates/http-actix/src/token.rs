@@ -9,7 +9,7 @@ use mintgate_domain::{TokenHash, TokenRequest};
 use crate::body::read_json;
 use crate::client::client_info;
 use crate::envelope::LogFields;
-use crate::error::{ApiError, ErrorKind};
+use crate::error::{ApiError, HttpErrorCode};
 use crate::keyed_mutex::KeyedGuard;
 use crate::sign_in::SignInBody;
 use crate::{AppState, envelope, idempotency, issued};
@@ -69,7 +69,7 @@ pub(crate) async fn issue(
 async fn lock_key(state: &AppState, key: TokenHash) -> Result<KeyedGuard<TokenHash>, ApiError> {
     let lock = tokio::time::timeout(state.request_timeout, state.idempotency_keys.lock(key));
     lock.await.map_err(|_| {
-        ApiError::new(ErrorKind::OVERLOADED)
-            .with_detail("another request of the same idempotency key takes too long")
+        ApiError::new(HttpErrorCode::Overloaded)
+            .because("another request of the same idempotency key takes too long")
     })
 }
