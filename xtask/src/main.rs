@@ -5,11 +5,14 @@ mod adverse_cases;
 mod chaos;
 mod check_deps;
 mod ci;
+mod database;
 mod db;
 mod e2e;
-mod isolation;
+mod http;
 mod postgres;
+mod proc;
 mod process;
+mod rig;
 mod say;
 mod test;
 mod workspace;
@@ -29,8 +32,8 @@ enum Command {
     E2e(e2e::Options),
     /// Faults under load, and whether what must hold held: kills, cuts, pauses, a full disk
     Chaos(chaos::Options),
-    /// What a paused provider does to everybody else, in ratios
-    Isolation(isolation::Options),
+    /// What a paused provider does to everybody else: one experiment of chaos
+    Isolation,
     /// What a change must pass: fmt, clippy, docs, test (with e2e and chaos), deny
     Ci(ci::Options),
     /// The arrows between the crates, and what the domain may not reach
@@ -62,7 +65,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Test(options) => test::run(&options).await,
         Command::E2e(options) => e2e::run(&options).await,
         Command::Chaos(options) => chaos::run(&options).await,
-        Command::Isolation(options) => isolation::run(&options).await,
+        Command::Isolation => chaos::run(&chaos::Options::only("one-provider-paused")).await,
         Command::Ci(options) => ci::run(&options).await,
         Command::CheckDeps => check_deps::run().await,
         Command::Db(action) => db::run(action).await,

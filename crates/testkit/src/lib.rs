@@ -8,8 +8,8 @@
 )]
 
 mod clock;
-pub mod cut_proxy;
 mod entropy;
+pub mod fault_proxy;
 mod interposed;
 mod memory_store;
 mod metrics;

@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::journal::{Journal, Kind, Purpose, Request, Token};
-use crate::e2e::rig::{CLIENT_ID, REDIRECT_URI};
+use super::rig::PROVIDER;
+use crate::rig::{CLIENT_ID, REDIRECT_URI};
 
-/// Longer than the service may take to say that it cannot.
+/// Longer than the service may take to answer that it is unavailable.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const MOCK_LIMIT: Duration = Duration::from_secs(1);
 
-/// What a client holds of a session.
+/// A session's tokens, as a client holds them.
 #[derive(Clone)]
 pub(super) struct Grant {
     pub(super) refresh: String,
@@ -25,75 +26,79 @@ pub(super) struct Grant {
     pub(super) token: Token,
 }
 
-/// What came of a request, as a good client sees it.
+/// The outcome of a request, as far as a well-behaved client cares.
 pub(super) enum Outcome {
     Granted(Box<Grant>),
     /// 200 without tokens.
     Done,
-    /// Nothing, or 503 or 504: ask again.
+    /// No answer, 503 or 504: the request is to be repeated.
     Unknown,
-    /// Anything else: asking again is no use.
+    /// Any other answer: repeating the request is no use.
     Refused,
 }
 
-/// Who asks, and why.
+/// Who sends a request, and why.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asker {
+pub(super) struct Sender {
     pub(super) client: u32,
     pub(super) login: u32,
     pub(super) purpose: Purpose,
 }
 
-/// A sign-in, the same in each attempt.
+/// A login request, the same in each attempt.
 pub(super) struct SignIn {
     pub(super) key: String,
     body: String,
 }
 
 impl SignIn {
-    pub(super) fn new(key: String, code: &str) -> Self {
+    pub(super) fn new(provider: &str, key: String, code: &str) -> Self {
         let body = json!({
-            "authCode": code, "provider": "mock", "redirectUri": REDIRECT_URI,
+            "authCode": code, "provider": provider, "redirectUri": REDIRECT_URI,
             "tokenDelivery": "body",
         });
         Self { key, body: body.to_string() }
     }
 }
 
-/// The service's replicas, and the provider.
+/// The service's replicas and the providers, with a journal of all requests to the service.
 pub(super) struct Api {
     http: reqwest::Client,
     replicas: Vec<String>,
-    provider: String,
+    /// The issuers of the provider that all clients use and of the one that may be paused.
+    providers: [String; 2],
     pub(super) journal: Arc<Journal>,
 }
 
 impl Api {
     pub(super) fn new(
         replicas: Vec<String>,
-        provider: String,
+        providers: [String; 2],
         journal: Arc<Journal>,
     ) -> Result<Self> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            // A connection is a request: what happens to one happens to the other.
+            // Each request has a connection of its own, so that a fault of one is a fault of the other.
             .pool_max_idle_per_host(0)
             .timeout(ANSWER_LIMIT)
             .build()?;
-        Ok(Self { http, replicas, provider, journal })
+        Ok(Self { http, replicas, providers, journal })
     }
 
     pub(super) fn replicas(&self) -> usize {
         self.replicas.len()
     }
 
-    /// A code, as if this client's user had just signed in at the provider; none if that hangs.
-    pub(super) async fn code(&self, client: u32) -> Option<String> {
+    /// An authorization code, as if this client's user had just signed in at the provider; none if
+    /// the provider hangs.
+    pub(super) async fn code(&self, provider: &str, client: u32) -> Option<String> {
         let sign_in = json!({
             "user": format!("client-{client}"), "clientId": CLIENT_ID, "redirectUri": REDIRECT_URI,
         });
-        let url = format!("{}/control/code", self.provider);
+        let [mock, paused] = &self.providers;
+        let issuer = if provider == PROVIDER { mock } else { paused };
+        let url = format!("{issuer}/control/code");
         let asked = self.http.post(url).timeout(MOCK_LIMIT).json(&sign_in).send().await.ok()?;
         let body: Value = asked.json().await.ok()?;
         Some(body["code"].as_str()?.to_owned())
@@ -101,7 +106,7 @@ impl Api {
 
     pub(super) async fn log_in(
         &self,
-        asker: Asker,
+        sender: Sender,
         replica: usize,
         sign_in: &SignIn,
     ) -> Result<Outcome> {
@@ -111,30 +116,35 @@ impl Api {
             .header("content-type", "application/json")
             .header("idempotency-key", &sign_in.key)
             .body(sign_in.body.clone());
-        self.ask(asker, Kind::Login, None, request).await
+        self.ask(sender, Kind::Login, None, request).await
     }
 
     pub(super) async fn refresh(
         &self,
-        asker: Asker,
+        sender: Sender,
         replica: usize,
         grant: &Grant,
     ) -> Result<Outcome> {
         let body = json!({ "refreshToken": grant.refresh });
         let request = self.http.post(self.url(replica, "/api/v1/auth/refresh")).json(&body);
-        self.ask(asker, Kind::Refresh, Some(grant), request).await
+        self.ask(sender, Kind::Refresh, Some(grant), request).await
     }
 
-    pub(super) async fn me(&self, asker: Asker, replica: usize, grant: &Grant) -> Result<Outcome> {
+    pub(super) async fn me(
+        &self,
+        sender: Sender,
+        replica: usize,
+        grant: &Grant,
+    ) -> Result<Outcome> {
         let request =
             self.http.get(self.url(replica, "/api/v1/auth/me")).bearer_auth(&grant.access);
-        self.ask(asker, Kind::Me, Some(grant), request).await
+        self.ask(sender, Kind::Me, Some(grant), request).await
     }
 
-    /// By the access token, or by the refresh token in the body.
+    /// Logs out by the access token, or by the refresh token in the body.
     pub(super) async fn log_out(
         &self,
-        asker: Asker,
+        sender: Sender,
         replica: usize,
         grant: &Grant,
         by_refresh: bool,
@@ -145,10 +155,11 @@ impl Api {
         } else {
             request.bearer_auth(&grant.access)
         };
-        self.ask(asker, Kind::Logout, Some(grant), request).await
+        self.ask(sender, Kind::Logout, Some(grant), request).await
     }
 
-    /// The live sessions of a grant's user. No experiment counts this one: all faults are over.
+    /// The live sessions of a grant's user. The journal does not have this request: it is sent when
+    /// all faults are over.
     pub(super) async fn live_sessions(&self, grant: &Grant) -> Result<Vec<String>> {
         let url = self.url(0, "/api/v1/auth/sessions");
         let asked = self.http.get(url).bearer_auth(&grant.access).send().await?;
@@ -165,12 +176,12 @@ impl Api {
 
     async fn ask(
         &self,
-        asker: Asker,
+        sender: Sender,
         kind: Kind,
         grant: Option<&Grant>,
         request: RequestBuilder,
     ) -> Result<Outcome> {
-        let Asker { client, login, purpose } = asker;
+        let Sender { client, login, purpose } = sender;
         let token = grant.map(|grant| grant.token.clone());
         let id = self.journal.sent(Request { client, login, kind, purpose, token })?;
         match whole(request.send().await).await {
@@ -194,7 +205,7 @@ impl Api {
     }
 }
 
-/// An answer counts once all of it is there.
+/// The status and body of an answer that has arrived whole.
 async fn whole(answer: reqwest::Result<Response>) -> reqwest::Result<(u16, Value)> {
     let answer = answer?;
     let (status, text) = (answer.status().as_u16(), answer.text().await?);

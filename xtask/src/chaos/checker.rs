@@ -1,22 +1,23 @@
-//! What must hold whatever breaks, judged afterwards from the journal and the store alone.
+//! Checks the invariants of docs/reliability.md from the journal and the store alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::journal::{Answered, Kind, Purpose, Record, Request, Sent};
 
-/// What is promised.
+/// An invariant of docs/reliability.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Invariant {
     /// Every session that its client did not end still refreshes when the faults are over.
     SessionsLive,
     /// Each generation of a session has had one refresh token.
     OneTokenAGeneration,
-    /// Who did nothing wrong is never told otherwise: what is not answered is 503 or 504.
-    NobodyIsAccused,
+    /// A client that did nothing wrong is refused by nothing but 503 and 504.
+    NoFalseRefusal,
     /// After an acknowledged logout nothing of the session works.
     LogoutHolds,
-    /// The store has the sessions that were acknowledged, and none that nobody asked for.
+    /// The store has all sessions that were acknowledged, and no others but those of logins without
+    /// an answer.
     StoreAgrees,
 }
 
@@ -25,20 +26,20 @@ impl fmt::Display for Invariant {
         f.write_str(match self {
             Self::SessionsLive => "I1",
             Self::OneTokenAGeneration => "I2",
-            Self::NobodyIsAccused => "I3",
+            Self::NoFalseRefusal => "I3",
             Self::LogoutHolds => "I4",
             Self::StoreAgrees => "I5",
         })
     }
 }
 
-/// An invariant that did not hold.
+/// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Violation {
     pub(super) invariant: Invariant,
-    /// How often.
+    /// How many times it was broken.
     pub(super) times: usize,
-    /// The first time.
+    /// What broke it the first time.
     pub(super) example: String,
 }
 
@@ -47,26 +48,26 @@ pub(super) struct Violation {
 pub(super) struct Stored {
     /// The `sid` of each, and whether it has ended.
     pub(super) sessions: BTreeMap<String, bool>,
-    /// Whether the store only tells of those that live.
+    /// Whether `sessions` has only the live ones.
     pub(super) only_live: bool,
 }
 
-/// Judges a run.
+/// Checks a run.
 pub(super) fn check(records: &[Record], stored: &Stored) -> Vec<Violation> {
     let run = Run::of(records);
     let mut found = Found::default();
     run.sessions_live(&mut found);
     run.one_token_a_generation(&mut found);
-    run.nobody_is_accused(&mut found);
+    run.no_false_refusal(&mut found);
     run.logout_holds(stored, &mut found);
     run.store_agrees(stored, &mut found);
     found.0.into_values().collect()
 }
 
-/// Whether an answer is a refusal that the request had coming.
+/// Whether an answer is a refusal that is correct: after a logout, or for a spent code.
 pub(super) fn is_deserved_refusal(sent: &Sent, answer: &Answered, attempt: usize) -> bool {
     match sent.request.kind {
-        // The code was spent, or given up, in an attempt whose outcome stayed unknown.
+        // An earlier attempt, whose outcome is unknown, may have spent the code.
         Kind::Login => {
             attempt > 1
                 && answer.status == 401
@@ -89,7 +90,7 @@ impl Found {
     }
 }
 
-/// A request with what came of it.
+/// A request and its answer, if there was one.
 struct Exchange<'a> {
     sent: &'a Sent,
     answer: Option<&'a Answered>,
@@ -119,7 +120,7 @@ impl fmt::Display for Exchange<'_> {
     }
 }
 
-/// A session as its client knows it: the client's number, and its sign-in's.
+/// A session as its client knows it: the numbers of the client and of the login.
 type SessionKey = (u32, u32);
 
 struct Run<'a> {
@@ -177,7 +178,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn nobody_is_accused(&self, found: &mut Found) {
+    fn no_false_refusal(&self, found: &mut Found) {
         for exchanges in self.sessions.values() {
             let logout = exchanges.iter().find(|it| it.is(Kind::Logout)).map(|it| it.sent.at);
             let mut logins = 0;
@@ -185,14 +186,14 @@ impl<'a> Run<'a> {
                 logins += usize::from(exchange.is(Kind::Login));
                 let Some(answer) = exchange.answer else { continue };
                 let of_ended = logout.is_some_and(|at| at < answer.at);
-                let accusable = match exchange.sent.request.kind {
+                let must_succeed = match exchange.sent.request.kind {
                     Kind::Refresh | Kind::Me => !of_ended,
                     Kind::Login | Kind::Logout => true,
                 };
                 let is_fine = matches!(answer.status, 200 | 503 | 504)
                     || is_deserved_refusal(exchange.sent, answer, logins);
-                if accusable && !is_fine {
-                    found.add(Invariant::NobodyIsAccused, || exchange.to_string());
+                if must_succeed && !is_fine {
+                    found.add(Invariant::NoFalseRefusal, || exchange.to_string());
                 }
             }
         }
@@ -229,7 +230,7 @@ impl<'a> Run<'a> {
             let opened = sids(exchanges);
             if opened.len() > 1 {
                 found.add(Invariant::StoreAgrees, || {
-                    format!("sign-in {login} of client {client} opened {} sessions", opened.len())
+                    format!("login {login} of client {client} opened {} sessions", opened.len())
                 });
             }
             let logged_out = exchanges.iter().any(|it| it.is(Kind::Logout));
@@ -255,13 +256,13 @@ impl<'a> Run<'a> {
         for sid in unasked.iter().skip(unknown) {
             found.add(Invariant::StoreAgrees, || {
                 let more = unasked.len();
-                format!("{more} stored sessions, {sid} among them, of {unknown} open sign-ins")
+                format!("{more} stored sessions, {sid} among them, for {unknown} logins without an answer")
             });
         }
     }
 }
 
-/// The sessions that the sign-in was answered with: one.
+/// The sessions that a login was answered with; more than one is an error.
 fn sids<'a>(exchanges: &[Exchange<'a>]) -> BTreeSet<&'a str> {
     exchanges
         .iter()
@@ -276,7 +277,7 @@ mod tests {
     use super::super::journal::Token;
     use super::*;
 
-    /// A journal made by hand; time passes by one with each line.
+    /// A journal made by hand; each line is one nanosecond later.
     #[derive(Default)]
     struct Story {
         records: Vec<Record>,
@@ -367,7 +368,7 @@ mod tests {
     fn a_clean_run_passes() {
         let mut story = Story::clean();
         assert_eq!(check(&story.records, &story.stored), []);
-        // The sign-in that nobody knows the outcome of may have opened a session.
+        // The login without an answer may have opened a session.
         story.stored("c", false);
         assert_eq!(story.broken(), []);
     }
@@ -399,14 +400,14 @@ mod tests {
     }
 
     #[test]
-    fn i2_a_repeated_sign_in_with_another_token() {
+    fn i2_a_repeated_login_with_another_token() {
         let mut story = Story::clean();
         story.good(1, LOGIN, Some(token("a", 0, "another")));
         assert_eq!(story.broken(), [Invariant::OneTokenAGeneration]);
     }
 
     #[test]
-    fn i3_an_accusation_of_somebody_who_did_nothing() {
+    fn i3_a_refusal_of_a_client_that_did_nothing_wrong() {
         for (status, code) in [
             (401, "REFRESH_TOKEN_REUSED"),
             (401, "SESSION_REVOKED"),
@@ -416,29 +417,29 @@ mod tests {
             for what in [REFRESH, LAST, ME] {
                 let mut story = Story::clean();
                 story.refused(1, what, status, code);
-                assert_eq!(story.broken(), [Invariant::NobodyIsAccused], "{what:?} {code}");
+                assert_eq!(story.broken(), [Invariant::NoFalseRefusal], "{what:?} {code}");
             }
         }
         let mut story = Story::clean();
         story.refused(2, LOGOUT, 401, "INVALID_ACCESS_TOKEN");
-        assert_eq!(story.broken(), [Invariant::NobodyIsAccused]);
+        assert_eq!(story.broken(), [Invariant::NoFalseRefusal]);
     }
 
     #[test]
-    fn i3_an_accusation_that_came_before_the_logout() {
+    fn i3_a_refusal_before_the_logout() {
         let mut story = Story::clean();
         story.good(5, LOGIN, Some(token("e", 0, "e0")));
         story.refused(5, ME, 401, "SESSION_REVOKED");
         story.good(5, LOGOUT, None);
         story.stored("e", true);
-        assert_eq!(story.broken(), [Invariant::NobodyIsAccused]);
+        assert_eq!(story.broken(), [Invariant::NoFalseRefusal]);
     }
 
     #[test]
     fn i3_a_fresh_code_that_is_refused() {
         let mut story = Story::clean();
         story.refused(5, LOGIN, 401, "INVALID_AUTH_CODE");
-        assert_eq!(story.broken(), [Invariant::NobodyIsAccused]);
+        assert_eq!(story.broken(), [Invariant::NoFalseRefusal]);
     }
 
     #[test]
@@ -476,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn i5_more_stored_sessions_than_open_sign_ins() {
+    fn i5_more_stored_sessions_than_unanswered_logins() {
         let mut story = Story::clean();
         story.stored("c", false);
         story.stored("d", false);
@@ -484,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn i5_one_sign_in_that_opened_two_sessions() {
+    fn i5_one_login_that_opened_two_sessions() {
         let mut story = Story::clean();
         story.good(1, LOGIN, Some(token("f", 0, "f0")));
         story.stored("f", false);

@@ -1,5 +1,5 @@
-//! Clients as good front ends are: they refresh, in several tabs at once too, ask the same again
-//! until they know the outcome, and log out now and then.
+//! Clients that behave as good front ends do: they refresh, in several tabs at once too, repeat a
+//! request until they know its outcome, and log out now and then.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,61 +7,61 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use mintgate_testkit::SeededEntropy;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::api::{Api, Asker, Grant, Outcome, SignIn};
+use super::api::{Api, Grant, Outcome, Sender, SignIn};
 use super::journal::Purpose;
-use super::rng::Rng;
+use super::rig::PROVIDER;
 
-/// How long a refresh or a logout is asked for again.
-const PERSISTENCE: Duration = Duration::from_secs(75);
-/// The same for a sign-in, which can be repeated for a minute.
-const LOGIN_PERSISTENCE: Duration = Duration::from_secs(45);
-/// When all is well again.
-const LAST_PERSISTENCE: Duration = Duration::from_secs(30);
-/// A tab that is still asking this long after another has been answered looks into the jar they
-/// share. A browser's does at once: this is harder.
-const JAR_AFTER: Duration = Duration::from_secs(5);
-/// Long enough for tabs to ask in different seconds.
+/// How long a refresh or a logout is repeated.
+const RETRY_LIMIT: Duration = Duration::from_secs(75);
+/// How long a login is repeated; the service keeps its outcome for a minute.
+const LOGIN_RETRY_LIMIT: Duration = Duration::from_secs(45);
+/// How long the last refresh is repeated, when all faults are over.
+const LAST_RETRY_LIMIT: Duration = Duration::from_secs(30);
+/// A tab that has no answer looks for new tokens in the cookie jar once another tab has had its answer
+/// for this long. A browser's tab sees them at once: this is harder.
+const COOKIES_SEEN_AFTER: Duration = Duration::from_secs(5);
+/// Tabs start within this time, long enough to be in different seconds.
 const SPREAD_MILLIS: u64 = 1000;
-/// Less than the provider's codes live.
+/// How long an authorization code is kept, less than the provider accepts it.
 const CODE_LIFE: Duration = Duration::from_secs(40);
 const CODES_KEPT: usize = 2;
 
-/// What clients do how often.
+/// What clients do, and how often.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Habits {
+pub(super) struct Behaviour {
     pub(super) clients: u32,
-    /// Sessions a client has at once.
+    /// How many sessions a client has at once.
     pub(super) sessions: usize,
-    /// Of a thousand moves, how many are refreshes in several tabs at once.
+    /// How many of a thousand steps are refreshes in several tabs at once.
     pub(super) tabs: u64,
-    /// And how many are logouts.
+    /// How many of a thousand steps are logouts.
     pub(super) logouts: u64,
-    /// The longest pause between two moves, in milliseconds.
+    /// The longest pause between two steps, in milliseconds.
     pub(super) pause: u64,
-    /// Whether tabs begin together and look at once whether another was answered, as a browser's do,
-    /// and not up to seconds later.
+    /// Whether tabs start together and see another tab's new tokens at once, as a browser's do.
     pub(super) tabs_in_step: bool,
 }
 
 /// All clients of an experiment.
-pub(super) struct Crowd {
+pub(super) struct Clients {
     clients: JoinSet<Result<Option<Grant>>>,
     over: Arc<AtomicBool>,
 }
 
-impl Crowd {
-    pub(super) fn start(api: &Arc<Api>, habits: Habits, seed: u64) -> Self {
+impl Clients {
+    pub(super) fn start(api: &Arc<Api>, behaviour: Behaviour, seed: u64) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
-        for number in 1..=habits.clients {
+        for number in 1..=behaviour.clients {
             let client = Client {
                 number,
                 api: Arc::clone(api),
-                habits,
-                rng: Rng::of(seed, u64::from(number)),
+                behaviour,
+                rng: SeededEntropy::sequence(seed, u64::from(number)),
                 sessions: Vec::new(),
                 logins: 0,
                 codes: VecDeque::new(),
@@ -71,8 +71,8 @@ impl Crowd {
         Self { clients, over }
     }
 
-    /// Has everybody finish what they do, and refresh each session once more. A grant of each
-    /// client that still has one.
+    /// Lets all clients finish, and refresh each session once more; returns one grant of each client
+    /// that still has a session.
     pub(super) async fn conclude(mut self) -> Result<Vec<Grant>> {
         self.over.store(true, Ordering::Relaxed);
         let mut grants = Vec::new();
@@ -82,7 +82,7 @@ impl Crowd {
         Ok(grants)
     }
 
-    /// Fails with a client that has failed.
+    /// Waits until a client fails.
     pub(super) async fn watch(&mut self) -> Result<()> {
         match self.clients.join_next().await {
             Some(ended) => ended?.and_then(|_| Err(anyhow::anyhow!("a client ended early"))),
@@ -99,8 +99,8 @@ struct Session {
 struct Client {
     number: u32,
     api: Arc<Api>,
-    habits: Habits,
-    rng: Rng,
+    behaviour: Behaviour,
+    rng: SeededEntropy,
     sessions: Vec<Session>,
     logins: u32,
     codes: VecDeque<(String, Instant)>,
@@ -109,39 +109,39 @@ struct Client {
 impl Client {
     async fn live(mut self, over: Arc<AtomicBool>) -> Result<Option<Grant>> {
         while !over.load(Ordering::Relaxed) {
-            self.move_once().await?;
-            let pause = self.rng.millis(5, self.habits.pause);
+            self.step().await?;
+            let pause = self.rng.millis(5, self.behaviour.pause);
             sleep(pause).await;
         }
         self.conclude().await
     }
 
-    async fn move_once(&mut self) -> Result<()> {
+    async fn step(&mut self) -> Result<()> {
         if self.codes.len() < CODES_KEPT {
-            let code = self.api.code(self.number).await;
+            let code = self.api.code(PROVIDER, self.number).await;
             self.codes.extend(code.map(|code| (code, Instant::now())));
         }
-        let begins_another = self.sessions.len() < self.habits.sessions && self.rng.chance(300);
+        let begins_another = self.sessions.len() < self.behaviour.sessions && self.rng.chance(300);
         if self.sessions.is_empty() || begins_another {
             return self.log_in().await;
         }
         let session = self.rng.index(self.sessions.len());
-        let move_of = self.rng.below(1000);
-        let Habits { tabs, logouts, .. } = self.habits;
-        if move_of < tabs {
+        let choice = self.rng.below(1000);
+        let Behaviour { tabs, logouts, .. } = self.behaviour;
+        if choice < tabs {
             let count = 2 + self.rng.index(3);
             self.refresh(session, count, Purpose::Usual).await
-        } else if move_of < tabs + logouts && self.sessions.len() > 1 {
+        } else if choice < tabs + logouts && self.sessions.len() > 1 {
             self.log_out(session).await
-        } else if move_of < 850 {
+        } else if choice < 850 {
             self.refresh(session, 1, Purpose::Usual).await
         } else {
             self.me(session).await
         }
     }
 
-    fn asker(&self, login: u32, purpose: Purpose) -> Asker {
-        Asker { client: self.number, login, purpose }
+    fn sender(&self, login: u32, purpose: Purpose) -> Sender {
+        Sender { client: self.number, login, purpose }
     }
 
     async fn log_in(&mut self) -> Result<()> {
@@ -149,41 +149,44 @@ impl Client {
         let Some((code, _)) = self.codes.pop_front() else { return Ok(()) };
         self.logins += 1;
         let login = self.logins;
-        let sign_in =
-            SignIn::new(format!("chaos-{}-{login}-{:016x}", self.number, self.rng.next()), &code);
-        let asker = self.asker(login, Purpose::Usual);
-        let mut patience = Patience::new(self.rng.next(), LOGIN_PERSISTENCE);
+        let sign_in = SignIn::new(
+            PROVIDER,
+            format!("chaos-{}-{login}-{:016x}", self.number, self.rng.next_u64()),
+            &code,
+        );
+        let sender = self.sender(login, Purpose::Usual);
+        let mut retries = Retries::new(self.rng.next_u64(), LOGIN_RETRY_LIMIT);
         loop {
             let replica = self.rng.index(self.api.replicas());
-            match self.api.log_in(asker, replica, &sign_in).await? {
+            match self.api.log_in(sender, replica, &sign_in).await? {
                 Outcome::Granted(grant) => {
                     self.sessions.push(Session { login, grant: *grant });
                     return Ok(());
                 }
-                Outcome::Unknown if patience.lasts().await => {}
-                // The person would be asked to sign in again.
+                Outcome::Unknown if retries.wait().await => {}
+                // A front end would ask the person to sign in again.
                 Outcome::Unknown | Outcome::Done | Outcome::Refused => return Ok(()),
             }
         }
     }
 
-    /// Refreshes a session in so many tabs at the same time; the newest answer stays in the jar.
+    /// Refreshes a session in this many tabs at the same time; the newest answer stays in the jar.
     async fn refresh(&mut self, index: usize, tabs: usize, purpose: Purpose) -> Result<()> {
         let session = self.sessions.get(index).context("there is no such session")?;
-        let jar = Arc::new(Jar::default());
+        let jar = Arc::new(CookieJar::default());
         let mut all = JoinSet::new();
-        // All at once, or one after another as they wake up.
-        let in_step = self.habits.tabs_in_step;
+        // The tabs start at once, or one after another.
+        let in_step = self.behaviour.tabs_in_step;
         let spread = if self.rng.chance(500) && !in_step { SPREAD_MILLIS } else { 0 };
         for number in 0..tabs {
             let tab = Tab {
                 begins_after: self.rng.millis(0, if number == 0 { 0 } else { spread }),
                 api: Arc::clone(&self.api),
-                asker: self.asker(session.login, purpose),
+                sender: self.sender(session.login, purpose),
                 grant: session.grant.clone(),
-                rng: Rng::new(self.rng.next()),
+                rng: SeededEntropy::new(self.rng.next_u64()),
                 jar: Arc::clone(&jar),
-                jar_after: if in_step { Duration::ZERO } else { JAR_AFTER },
+                jar_after: if in_step { Duration::ZERO } else { COOKIES_SEEN_AFTER },
             };
             all.spawn(tab.refresh());
         }
@@ -192,7 +195,7 @@ impl Client {
         while let Some(tab) = all.join_next().await {
             match tab?? {
                 Refreshed::As(grant) => {
-                    // Equal generations are equal tokens; were they not, either may stay.
+                    // Tokens of one generation are equal; if they are not, either may stay.
                     let stays = match &newest {
                         Some(known) if known.token.generation == grant.token.generation => {
                             self.rng.chance(500)
@@ -204,7 +207,7 @@ impl Client {
                         newest = Some(*grant);
                     }
                 }
-                Refreshed::ElsewhereOrNot => {}
+                Refreshed::GivenUp => {}
                 Refreshed::Refused => refused = true,
             }
         }
@@ -214,7 +217,7 @@ impl Client {
                     session.grant = grant;
                 }
             }
-            // The page would send its visitor to the sign-in.
+            // A front end would ask the person to sign in again.
             None if refused => drop(self.sessions.swap_remove(index)),
             None => {}
         }
@@ -224,31 +227,31 @@ impl Client {
     async fn me(&mut self, index: usize) -> Result<()> {
         let session = self.sessions.get(index).context("there is no such session")?;
         let replica = self.rng.index(self.api.replicas());
-        let asker = self.asker(session.login, Purpose::Usual);
-        self.api.me(asker, replica, &session.grant).await.map(drop)
+        let sender = self.sender(session.login, Purpose::Usual);
+        self.api.me(sender, replica, &session.grant).await.map(drop)
     }
 
-    /// Logs out until that is acknowledged, and sees whether it holds.
+    /// Logs out until that is acknowledged, then tries to use the session.
     async fn log_out(&mut self, index: usize) -> Result<()> {
         let Session { login, grant } = self.sessions.swap_remove(index);
         let by_refresh = self.rng.chance(500);
-        let asker = self.asker(login, Purpose::Usual);
-        let mut patience = Patience::new(self.rng.next(), PERSISTENCE);
+        let sender = self.sender(login, Purpose::Usual);
+        let mut retries = Retries::new(self.rng.next_u64(), RETRY_LIMIT);
         loop {
             let replica = self.rng.index(self.api.replicas());
-            match self.api.log_out(asker, replica, &grant, by_refresh).await? {
+            match self.api.log_out(sender, replica, &grant, by_refresh).await? {
                 Outcome::Done | Outcome::Granted(_) => break,
-                Outcome::Unknown if patience.lasts().await => {}
+                Outcome::Unknown if retries.wait().await => {}
                 Outcome::Unknown | Outcome::Refused => return Ok(()),
             }
         }
-        let asker = self.asker(login, Purpose::Probe);
+        let sender = self.sender(login, Purpose::Probe);
         for probe in 0..2 {
             let replica = self.rng.index(self.api.replicas());
             if probe == 0 {
-                self.api.refresh(asker, replica, &grant).await?;
+                self.api.refresh(sender, replica, &grant).await?;
             } else {
-                self.api.me(asker, replica, &grant).await?;
+                self.api.me(sender, replica, &grant).await?;
             }
         }
         Ok(())
@@ -262,13 +265,13 @@ impl Client {
     }
 }
 
-/// What the tabs of a page know of each other.
+/// The cookie jar that the tabs of a page share.
 #[derive(Default)]
-struct Jar {
+struct CookieJar {
     filled: std::sync::OnceLock<Instant>,
 }
 
-impl Jar {
+impl CookieJar {
     fn is_filled_for(&self, span: Duration) -> bool {
         self.filled.get().is_some_and(|filled| filled.elapsed() >= span)
     }
@@ -277,39 +280,39 @@ impl Jar {
 struct Tab {
     begins_after: Duration,
     api: Arc<Api>,
-    asker: Asker,
+    sender: Sender,
     grant: Grant,
-    rng: Rng,
-    jar: Arc<Jar>,
+    rng: SeededEntropy,
+    jar: Arc<CookieJar>,
     jar_after: Duration,
 }
 
 enum Refreshed {
     As(Box<Grant>),
-    /// Another tab was answered meanwhile, or patience ran out.
-    ElsewhereOrNot,
+    /// Another tab was answered meanwhile, or the time for retries is over.
+    GivenUp,
     Refused,
 }
 
 impl Tab {
-    /// Presents the same token until the outcome is known.
-    async fn refresh(mut self) -> Result<Refreshed> {
-        let persistence = match self.asker.purpose {
-            Purpose::Last => LAST_PERSISTENCE,
-            Purpose::Usual | Purpose::Probe => PERSISTENCE,
+    /// Sends the same token until the outcome is known.
+    async fn refresh(self) -> Result<Refreshed> {
+        let limit = match self.sender.purpose {
+            Purpose::Last => LAST_RETRY_LIMIT,
+            Purpose::Usual | Purpose::Probe => RETRY_LIMIT,
         };
-        let mut patience = Patience::new(self.rng.next(), persistence);
+        let mut retries = Retries::new(self.rng.next_u64(), limit);
         sleep(self.begins_after).await;
         loop {
             let replica = self.rng.index(self.api.replicas());
-            match self.api.refresh(self.asker, replica, &self.grant).await? {
+            match self.api.refresh(self.sender, replica, &self.grant).await? {
                 Outcome::Granted(grant) => {
                     let _ = self.jar.filled.set(Instant::now());
                     return Ok(Refreshed::As(grant));
                 }
                 Outcome::Unknown => {
-                    if !patience.lasts().await || self.jar.is_filled_for(self.jar_after) {
-                        return Ok(Refreshed::ElsewhereOrNot);
+                    if !retries.wait().await || self.jar.is_filled_for(self.jar_after) {
+                        return Ok(Refreshed::GivenUp);
                     }
                 }
                 Outcome::Done | Outcome::Refused => return Ok(Refreshed::Refused),
@@ -318,21 +321,21 @@ impl Tab {
     }
 }
 
-/// Waits longer and longer between attempts, and not for ever.
-struct Patience {
-    rng: Rng,
+/// Waits longer and longer between attempts, up to a limit.
+struct Retries {
+    rng: SeededEntropy,
     begun: Instant,
     limit: Duration,
     attempts: u32,
 }
 
-impl Patience {
+impl Retries {
     fn new(seed: u64, limit: Duration) -> Self {
-        Self { rng: Rng::new(seed), begun: Instant::now(), limit, attempts: 0 }
+        Self { rng: SeededEntropy::new(seed), begun: Instant::now(), limit, attempts: 0 }
     }
 
-    /// Waits for the next attempt; false if there is to be none.
-    async fn lasts(&mut self) -> bool {
+    /// Waits before the next attempt; false if the limit is reached.
+    async fn wait(&mut self) -> bool {
         if self.begun.elapsed() >= self.limit {
             return false;
         }

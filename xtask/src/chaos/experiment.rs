@@ -1,72 +1,83 @@
-//! One experiment from its beginning to its verdict.
+//! One experiment: start, load, faults, recovery, check.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use mintgate_testkit::SeededEntropy;
 use tokio::time::sleep;
 
 use super::api::{Api, Grant};
 use super::checker::{self, Stored};
-use super::client::{Crowd, Habits};
-use super::faults::{Frozen, Hogs};
+use super::client::{Behaviour, Clients};
+use super::faults::{StoppedProcesses, TakenConnections};
+use super::isolation;
 use super::journal::{self, Journal};
 use super::plan::{Fault, Plan, Store};
 use super::report::Row;
-use super::rig::{Lab, Site};
-use super::rng::Rng;
+use super::rig::{Deployment, Shared};
 use crate::postgres::connect;
 use crate::process::until;
 
-/// No experiment may take longer.
+/// The longest time an experiment may take.
 const LIMIT: Duration = Duration::from_mins(10);
-/// How long anything may take to go on when its fault is over.
-const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
-/// Good answers there must be before the first fault, and between two.
+/// How long the service may take to recover when a fault is over.
+pub(super) const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
+/// How many answers 200 are waited for before the first fault.
 const WARM_UP: u64 = 40;
+/// How many answers 200 are waited for between two faults.
 const BETWEEN: u64 = 5;
 
-fn habits(plan: &Plan) -> Habits {
+fn behaviour(plan: &Plan) -> Behaviour {
     let tabs_in_step = plan.short_window;
-    Habits { clients: 10, sessions: 3, tabs: 200, logouts: 50, pause: 60, tabs_in_step }
+    Behaviour { clients: 10, sessions: 3, tabs: 200, logouts: 50, pause: 60, tabs_in_step }
 }
 
-/// Runs it; its row of the table.
-pub(super) async fn run(lab: &mut Lab, plan: &Plan, dir: &Path) -> Result<Row> {
-    let mut site = Site::set(lab, plan, dir).await?;
-    let ran = tokio::time::timeout(LIMIT, on_site(lab, plan, &mut site, dir)).await;
+/// Runs an experiment; returns its row of the table.
+pub(super) async fn run(shared: &mut Shared, plan: &Plan, dir: &Path) -> Result<Row> {
+    let mut deployment = Deployment::start(shared, plan, dir).await?;
+    let ran = tokio::time::timeout(LIMIT, run_on(shared, plan, &mut deployment, dir)).await;
     let ran = ran.unwrap_or_else(|_| bail!("not done within {LIMIT:?}"));
-    let ran = ran.with_context(|| format!("the end of the service's log:\n{}\n", site.tail()));
-    let cleared = site.clear().await;
+    let ran =
+        ran.with_context(|| format!("the end of the service's log:\n{}\n", deployment.tail()));
+    let removed = deployment.remove().await;
     let row = ran?;
-    cleared?;
+    removed?;
     Ok(row)
 }
 
-async fn on_site(lab: &mut Lab, plan: &Plan, site: &mut Site, dir: &Path) -> Result<Row> {
+async fn run_on(
+    shared: &mut Shared,
+    plan: &Plan,
+    deployment: &mut Deployment,
+    dir: &Path,
+) -> Result<Row> {
+    if let Fault::OneProviderPaused { during } = plan.fault {
+        return isolation::run(shared, plan, during, deployment, dir).await;
+    }
     let file = dir.join("journal.jsonl");
     let journal = Arc::new(Journal::create(&file)?);
-    let replicas = site.replicas.iter().map(super::rig::Replica::url).collect();
-    let api = Arc::new(Api::new(replicas, lab.mock.issuer.clone(), Arc::clone(&journal))?);
-    let mut crowd = Crowd::start(&api, habits(plan), lab.seed);
+    let providers = [shared.mock.issuer.clone(), shared.paused.issuer.clone()];
+    let api = Arc::new(Api::new(deployment.urls(), providers, Arc::clone(&journal))?);
+    let mut clients = Clients::start(&api, behaviour(plan), shared.seed);
     let injected = tokio::select! {
-        injected = trouble(lab, plan, site, &journal) => injected?,
-        ended = crowd.watch() => { ended?; bail!("the clients ended early") }
+        injected = inject(shared, plan, deployment, &journal) => injected?,
+        ended = clients.watch() => { ended?; bail!("the clients ended early") }
     };
-    for replica in &mut site.replicas {
-        replica.ready().await?;
+    for replica in &mut deployment.replicas {
+        replica.service.ready().await?;
     }
-    let grants = crowd.conclude().await?;
-    let stored = stored(site, &api, &grants).await?;
+    let grants = clients.conclude().await?;
+    let stored = stored(deployment, &api, &grants).await?;
     let records = journal::read(&file)?;
     let violations = checker::check(&records, &stored);
     Ok(Row::new(plan, injected, &records, violations))
 }
 
-/// What the store says of the sessions; SQLite's is asked through the service.
-async fn stored(site: &Site, api: &Api, grants: &[Grant]) -> Result<Stored> {
-    if let Some(database) = &site.database {
+/// The sessions in the store. SQLite's are listed by the service.
+async fn stored(deployment: &Deployment, api: &Api, grants: &[Grant]) -> Result<Stored> {
+    if let Some(database) = &deployment.database {
         return Ok(Stored { sessions: database.ended_sessions().await?, only_live: false });
     }
     let mut stored = Stored { only_live: true, ..Stored::default() };
@@ -77,26 +88,31 @@ async fn stored(site: &Site, api: &Api, grants: &[Grant]) -> Result<Stored> {
     Ok(stored)
 }
 
-/// Warms up, injects the faults, and sees that all goes on; what was injected.
-async fn trouble(lab: &mut Lab, plan: &Plan, site: &mut Site, journal: &Journal) -> Result<String> {
+/// Warms up, injects the faults and waits for recovery; returns what was injected, in words.
+async fn inject(
+    shared: &mut Shared,
+    plan: &Plan,
+    deployment: &mut Deployment,
+    journal: &Journal,
+) -> Result<String> {
     good_answers(journal, WARM_UP).await.context("before the first fault")?;
-    let mut rng = Rng::of(lab.seed, 2000);
+    let rng = SeededEntropy::sequence(shared.seed, 2000);
     let injected = match plan.fault {
         Fault::AnswersLost { per_mille, during } => {
-            for replica in &site.replicas {
+            for replica in &deployment.replicas {
                 replica.front.lose(per_mille);
             }
             sleep(during).await;
-            format!("{} answers", lost(site)?)
+            format!("{} answers", lost(deployment)?)
         }
         Fault::CutAfterCommit { per_mille, during } => {
-            site.store_line.as_ref().context("there is no Postgres")?.lose(per_mille);
+            deployment.store_proxy.as_ref().context("there is no Postgres")?.lose(per_mille);
             sleep(during).await;
-            format!("{} cuts", lost(site)?)
+            format!("{} cuts", lost(deployment)?)
         }
         Fault::ServiceKilled { times } => {
             for _ in 0..times {
-                kill_and_restart(site, 0, &mut rng, journal).await?;
+                kill_and_restart(deployment, 0, &rng, journal).await?;
                 good_answers(journal, BETWEEN).await?;
             }
             counted(times, "kill")
@@ -104,9 +120,9 @@ async fn trouble(lab: &mut Lab, plan: &Plan, site: &mut Site, journal: &Journal)
         Fault::PostgresRestarted { times, down: [least, most] } => {
             for _ in 0..times {
                 sleep(rng.millis(0, 200)).await;
-                lab.postgres.crash().await?;
+                shared.postgres.crash().await?;
                 sleep(rng.millis(least, most)).await;
-                lab.postgres.restart().await?;
+                shared.postgres.restart().await?;
                 journal.fault_ended()?;
                 good_answers(journal, BETWEEN).await?;
             }
@@ -114,10 +130,10 @@ async fn trouble(lab: &mut Lab, plan: &Plan, site: &mut Site, journal: &Journal)
         }
         Fault::PostgresPaused { times, during } => {
             for _ in 0..times {
-                let frozen = Frozen::with_children(lab.postgres.pid()?)?;
-                ensure!(frozen.count() > 1, "Postgres has no processes");
+                let stopped = StoppedProcesses::with_children(shared.postgres.pid()?)?;
+                ensure!(stopped.count() > 1, "Postgres has no processes");
                 sleep(during).await;
-                drop(frozen);
+                drop(stopped);
                 journal.fault_ended()?;
                 good_answers(journal, BETWEEN).await?;
             }
@@ -125,34 +141,35 @@ async fn trouble(lab: &mut Lab, plan: &Plan, site: &mut Site, journal: &Journal)
         }
         Fault::ConnectionsTaken { times, during } => {
             for _ in 0..times {
-                take_connections(lab, site, during).await?;
+                take_connections(shared, deployment, during).await?;
                 journal.fault_ended()?;
                 good_answers(journal, BETWEEN).await?;
             }
             counted(times, "time")
         }
+        Fault::OneProviderPaused { .. } => bail!("this fault has a load of its own"),
         Fault::ProviderPaused { during } => {
-            let frozen = Frozen::with_children(lab.mock.process().pid())?;
+            let stopped = StoppedProcesses::with_children(shared.mock.process().pid())?;
             sleep(during).await;
-            drop(frozen);
+            drop(stopped);
             journal.fault_ended()?;
             "1 pause".to_owned()
         }
         Fault::ReplicaKilled { times, per_mille, during } => {
-            for replica in &site.replicas {
+            for replica in &deployment.replicas {
                 replica.front.lose(per_mille);
             }
             for _ in 0..times {
-                let victim = rng.index(site.replicas.len());
-                kill_and_restart(site, victim, &mut rng, journal).await?;
+                let victim = rng.index(deployment.replicas.len());
+                kill_and_restart(deployment, victim, &rng, journal).await?;
                 good_answers(journal, BETWEEN).await?;
             }
             sleep(during).await;
-            format!("{times} kills, {} answers", lost(site)?)
+            format!("{times} kills, {} answers", lost(deployment)?)
         }
         Fault::LongOutage { times, during } => {
             for number in 0..times {
-                long_outage(site, during, number).await;
+                long_outage(deployment, during, number).await;
                 journal.fault_ended()?;
                 good_answers(journal, WARM_UP).await?;
             }
@@ -160,7 +177,7 @@ async fn trouble(lab: &mut Lab, plan: &Plan, site: &mut Site, journal: &Journal)
         }
         Fault::DiskFull { times, during } => {
             for _ in 0..times {
-                let disk = site.disk.as_ref().context("there is no disk to fill")?;
+                let disk = deployment.disk.as_ref().context("there is no disk to fill")?;
                 disk.fill()?;
                 sleep(during).await;
                 disk.make_room()?;
@@ -170,9 +187,8 @@ async fn trouble(lab: &mut Lab, plan: &Plan, site: &mut Site, journal: &Journal)
             counted(times, "time")
         }
     };
-    let fronts = site.replicas.iter().map(|replica| &replica.front);
-    for line in fronts.chain(&site.store_line) {
-        line.restore();
+    for proxy in deployment.proxies() {
+        proxy.restore();
     }
     good_answers(journal, WARM_UP).await.context("after the last fault")?;
     Ok(injected)
@@ -182,38 +198,42 @@ fn counted(times: u64, what: &str) -> String {
     format!("{times} {what}{}", if times == 1 { "" } else { "s" })
 }
 
-/// How many answers, or requests, have got lost.
-fn lost(site: &Site) -> Result<u64> {
-    let lost = site.lost();
+/// How many requests or answers got lost; an error if none did.
+fn lost(deployment: &Deployment) -> Result<u64> {
+    let lost = deployment.lost();
     ensure!(lost > 0, "nothing got lost");
     Ok(lost)
 }
 
-/// At a moment that is as good as any other.
+/// Kills and restarts a replica at a random moment.
 async fn kill_and_restart(
-    site: &mut Site,
+    deployment: &mut Deployment,
     victim: usize,
-    rng: &mut Rng,
+    rng: &SeededEntropy,
     journal: &Journal,
 ) -> Result<()> {
     sleep(rng.millis(0, 150)).await;
-    let replica = site.replicas.get_mut(victim).context("there is no such replica")?;
-    replica.kill().await?;
-    replica.spawn()?;
+    let replica = deployment.replicas.get_mut(victim).context("there is no such replica")?;
+    replica.service.kill().await?;
+    replica.service.spawn()?;
     journal.fault_ended()?;
-    replica.ready().await
+    replica.service.ready().await
 }
 
-async fn take_connections(lab: &Lab, site: &Site, during: Duration) -> Result<()> {
-    let database = site.database.as_ref().context("there is no Postgres")?;
-    // Afterwards there is no place for another one.
-    let operator = connect(lab.postgres.url()).await?;
-    let mut hogs = Hogs::default();
-    hogs.take_all(lab.postgres.url()).await?;
-    // The service loses its own, and whoever comes first has the places: keep coming.
-    let coming = async {
+async fn take_connections(
+    shared: &Shared,
+    deployment: &Deployment,
+    during: Duration,
+) -> Result<()> {
+    let database = deployment.database.as_ref().context("there is no Postgres")?;
+    // Connected first: afterwards no connection is free.
+    let operator = connect(shared.postgres.url()).await?;
+    let mut taken = TakenConnections::default();
+    taken.take_all(shared.postgres.url()).await?;
+    // The service's connections are cut, and whoever connects first has the free ones.
+    let taking = async {
         loop {
-            hogs.take_all(lab.postgres.url()).await?;
+            taken.take_all(shared.postgres.url()).await?;
             sleep(Duration::from_millis(20)).await;
         }
     };
@@ -226,19 +246,19 @@ async fn take_connections(lab: &Lab, site: &Site, during: Duration) -> Result<()
         Ok(())
     };
     tokio::select! {
-        failed = coming => failed,
+        failed = taking => failed,
         cut = cut => cut,
     }
 }
 
-/// The first is a line that is dead, the second one that hangs, and so on.
-async fn long_outage(site: &Site, during: Duration, number: u64) {
+/// Cuts the clients' connections if `number` is even, lets them hang if it is odd.
+async fn long_outage(deployment: &Deployment, during: Duration, number: u64) {
     const ANSWERS_LOST_FOR: Duration = Duration::from_millis(300);
-    for replica in &site.replicas {
+    for replica in &deployment.replicas {
         replica.front.lose(1000);
     }
     sleep(ANSWERS_LOST_FOR).await;
-    for replica in &site.replicas {
+    for replica in &deployment.replicas {
         if number.is_multiple_of(2) {
             replica.front.cut();
         } else {
@@ -246,12 +266,12 @@ async fn long_outage(site: &Site, during: Duration, number: u64) {
         }
     }
     sleep(during).await;
-    for replica in &site.replicas {
+    for replica in &deployment.replicas {
         replica.front.restore();
     }
 }
 
-/// Waits for so many more answers 200.
+/// Waits for this many more answers 200.
 async fn good_answers(journal: &Journal, more: u64) -> Result<()> {
     let enough = journal.good() + more;
     until(RECOVERY_LIMIT, || async {
@@ -262,7 +282,7 @@ async fn good_answers(journal: &Journal, more: u64) -> Result<()> {
     .await
 }
 
-/// Whether this machine lets it run; the error says why not.
+/// Fails, saying why, if this machine cannot run the experiment.
 pub(super) fn can_run(plan: &Plan, dir: &Path) -> Result<()> {
     match plan.store {
         Store::SqliteOnDiskOfItsOwn => super::faults::Disk::can_mount(dir),

@@ -1,4 +1,4 @@
-//! Faults of the machine: processes that stand still, connections that others have, a full disk.
+//! Faults of the machine: stopped processes, connections taken by others, a full disk.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,25 +11,26 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use crate::postgres::connect;
+use crate::proc::children;
 
-/// Processes that stand still until this is dropped.
-pub(super) struct Frozen(Vec<Pid>);
+/// Processes that are stopped (SIGSTOP) until this is dropped.
+pub(super) struct StoppedProcesses(Vec<Pid>);
 
-impl Frozen {
+impl StoppedProcesses {
     /// Stops a process and all its children.
     pub(super) fn with_children(pid: Pid) -> Result<Self> {
-        let mut frozen = Self(Vec::new());
-        frozen.stop(pid)?;
-        // Stopped, it starts no more; but some may have come while they were being counted.
+        let mut stopped = Self(Vec::new());
+        stopped.stop(pid)?;
+        // A stopped process starts no more children, but it may have until it was stopped.
         loop {
             let running: Vec<Pid> =
-                children(pid)?.into_iter().filter(|child| !frozen.0.contains(child)).collect();
+                children(pid)?.into_iter().filter(|child| !stopped.0.contains(child)).collect();
             if running.is_empty() {
-                return Ok(frozen);
+                return Ok(stopped);
             }
             for child in running {
-                // One that has just ended cannot be stopped, and need not be.
-                let _ = frozen.stop(child);
+                // A process that has just ended cannot be stopped, and need not be.
+                let _ = stopped.stop(child);
             }
         }
     }
@@ -44,7 +45,7 @@ impl Frozen {
     }
 }
 
-impl Drop for Frozen {
+impl Drop for StoppedProcesses {
     fn drop(&mut self) {
         for pid in self.0.drain(..).rev() {
             // It may have been killed meanwhile.
@@ -53,31 +54,12 @@ impl Drop for Frozen {
     }
 }
 
-fn children(parent: Pid) -> Result<Vec<Pid>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        if parent_in(&stat) == Some(parent.as_raw_nonzero().get()) {
-            found.extend(Pid::from_raw(pid));
-        }
-    }
-    Ok(found)
-}
-
-/// The fourth field of `/proc/PID/stat` (proc(5)); the second may hold anything.
-fn parent_in(stat: &str) -> Option<i32> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// Connections that others have taken, all there are.
+/// Connections to Postgres that are held until this is dropped.
 #[derive(Default)]
-pub(super) struct Hogs(Vec<Client>);
+pub(super) struct TakenConnections(Vec<Client>);
 
-impl Hogs {
-    /// Takes what is free.
+impl TakenConnections {
+    /// Takes all connections that are free.
     pub(super) async fn take_all(&mut self, url: &str) -> Result<()> {
         const AT_ONCE: usize = 16;
         loop {
@@ -107,7 +89,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Whether this may mount one; the error says why not.
+    /// Fails, saying why, if this process cannot mount one.
     pub(super) fn can_mount(dir: &Path) -> Result<()> {
         let path = dir.join("mount-test");
         Self::mount(&path, 1 << 20).map(drop)
@@ -128,7 +110,7 @@ impl Disk {
         &self.path
     }
 
-    /// Fills it to the last byte; it has room again when the file is removed.
+    /// Fills it to the last byte.
     pub(super) fn fill(&self) -> Result<()> {
         let mut filler = File::options().create(true).append(true).open(self.filler())?;
         let mut piece = 64 << 10;
@@ -140,6 +122,7 @@ impl Disk {
         Ok(())
     }
 
+    /// Removes what filled it.
     pub(super) fn make_room(&self) -> Result<()> {
         Ok(fs::remove_file(self.filler())?)
     }
@@ -163,14 +146,8 @@ mod tests {
     use super::*;
     use crate::process::{Process, until};
 
-    #[test]
-    fn a_parent_is_found_behind_any_name() {
-        assert_eq!(parent_in("12 (a b) c) S 7 12 12 0"), Some(7));
-        assert_eq!(parent_in("nonsense"), None);
-    }
-
     #[tokio::test]
-    async fn a_frozen_tree_stands_still_and_goes_on() {
+    async fn a_stopped_process_and_its_children_go_on_afterwards() {
         let dir = tempfile::tempdir().unwrap();
         let mut command = Command::new("sh");
         command.args(["-c", "sh -c 'while :; do echo tick; sleep 0.01; done' & wait"]);
@@ -183,21 +160,21 @@ mod tests {
         };
         until(limit, || more_than(20)).await.unwrap();
 
-        let frozen = Frozen::with_children(process.pid()).unwrap();
-        assert_eq!(frozen.count(), 2);
-        // As the kernel sees it: T is stopped (proc(5)).
-        let stopped = || async {
-            for pid in &frozen.0 {
+        let stopped = StoppedProcesses::with_children(process.pid()).unwrap();
+        assert_eq!(stopped.count(), 2);
+        // The state T is "stopped" (proc(5)).
+        let all_stopped = || async {
+            for pid in &stopped.0 {
                 let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))?;
                 let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
                 ensure!(state == Some('T'), "{state:?}");
             }
             Ok(())
         };
-        until(limit, stopped).await.unwrap();
+        until(limit, all_stopped).await.unwrap();
         let count = ticks();
 
-        drop(frozen);
+        drop(stopped);
         until(limit, || more_than(count)).await.unwrap();
     }
 }

@@ -1,5 +1,5 @@
-//! What the clients did and saw: one JSON line each, written before a request is sent and when its
-//! outcome is known. The checker reads nothing else of a run but this and the store.
+//! The journal of a run: one JSON line before a request is sent, and one when its outcome is known.
+//! The checker reads only this and the store.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 pub(super) enum Record {
     /// A request is about to be sent.
     Sent(Sent),
-    /// Its answer has arrived, whole.
+    /// An answer has arrived whole.
     Answered(Answered),
     /// No whole answer will arrive.
     Unanswered { id: u64, at: u64, why: String },
@@ -33,15 +33,15 @@ pub(super) struct Sent {
     pub(super) request: Request,
 }
 
-/// A request, as far as the journal tells of it: never a token, only its digest.
+/// A request. Of a token only its digest is written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) client: u32,
-    /// Which of the client's sign-ins the session began with; all attempts at one share the number.
+    /// The number of the login that began the session; all attempts at one login share it.
     pub(super) login: u32,
     pub(super) kind: Kind,
     pub(super) purpose: Purpose,
-    /// The refresh token that is presented, or that the session had when another request was sent.
+    /// The refresh token that is sent, or that the session has while another request is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) token: Option<Token>,
 }
@@ -58,11 +58,11 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Purpose {
-    /// What clients do all day.
+    /// The load.
     Usual,
     /// After an acknowledged logout, to see whether it holds.
     Probe,
-    /// When all faults are over: does the session live?
+    /// When all faults are over, to see whether the session lives.
     Last,
 }
 
@@ -84,7 +84,7 @@ pub(super) struct Answered {
     /// The `errorCode` of an error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) code: Option<String>,
-    /// The refresh token that came.
+    /// The refresh token in the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) token: Option<Token>,
 }
@@ -108,7 +108,7 @@ impl Journal {
         })
     }
 
-    /// Writes down that a request is about to be sent; its id.
+    /// Writes that a request is about to be sent; returns its id.
     pub(super) fn sent(&self, request: Request) -> Result<u64> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         self.write(|at| Record::Sent(Sent { id, at, request }))?;
@@ -137,7 +137,7 @@ impl Journal {
         self.write(|at| Record::FaultEnded { at })
     }
 
-    /// How many answers 200 there are so far.
+    /// How many answers were 200 so far.
     pub(super) fn good(&self) -> u64 {
         self.good.load(Ordering::Relaxed)
     }

@@ -1,22 +1,19 @@
-//! `cargo xtask chaos`: faults under load, on the shipped binary as a process, and a verdict on what
-//! must hold whatever breaks.
+//! `cargo xtask chaos`: faults under load, with the shipped binary as a process, and a check of the
+//! invariants of docs/reliability.md.
 //!
-//! Clients write down what they ask and what they are answered (`journal`); the `checker` judges from
-//! that and from the store alone. What is injected follows from a seed; when exactly it meets a
-//! request is up to the machine.
+//! Clients write their requests and the answers to a `journal`; the `checker` reads that and the store
+//! alone. The faults follow from a seed; at which moment one meets a request does not.
 
 mod api;
 mod checker;
 mod client;
 mod experiment;
 mod faults;
-mod frames;
+mod isolation;
 mod journal;
 mod plan;
-mod proxy;
 mod report;
 mod rig;
-mod rng;
 
 use std::path::{Path, PathBuf};
 
@@ -24,15 +21,15 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use tokio::time::Instant;
 
-use crate::e2e::rig::{Binaries, Mock, build};
 use crate::postgres::Postgres;
-use crate::say;
+use crate::rig::{Binaries, Mock, build};
+use crate::{say, workspace};
 use plan::{Form, Plan};
 use report::Row;
-use rig::Lab;
+use rig::Shared;
 
-/// Whatever the day: two runs of a change are compared more easily.
-const USUAL_SEED: u64 = 20_260_101;
+/// Fixed, so that two runs can be compared.
+const DEFAULT_SEED: u64 = 20_260_101;
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
@@ -42,8 +39,8 @@ pub(crate) struct Options {
     /// Run a service whose store checks first and writes then; succeeds if that is caught
     #[arg(long)]
     sabotage: bool,
-    /// What the faults and the clients' moves follow from
-    #[arg(long, default_value_t = USUAL_SEED)]
+    /// Decides the faults and the clients' requests
+    #[arg(long, default_value_t = DEFAULT_SEED)]
     seed: u64,
     /// Only the experiment of this name
     #[arg(long)]
@@ -54,9 +51,14 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// What every change is tested with.
+    /// The form that every change is tested with.
     pub(crate) fn short() -> Self {
-        Self { short: true, seed: USUAL_SEED, ..Self::default() }
+        Self { short: true, seed: DEFAULT_SEED, ..Self::default() }
+    }
+
+    /// One experiment in its full form.
+    pub(crate) fn only(name: &str) -> Self {
+        Self { seed: DEFAULT_SEED, only: Some(name.to_owned()), ..Self::default() }
     }
 }
 
@@ -69,7 +71,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     ran.map(drop)
 }
 
-/// All experiments; a summary, or an error if one did not go as it must.
+/// Runs the experiments; returns a summary, or an error if one failed.
 pub(crate) async fn experiments(options: &Options) -> Result<String> {
     let plans = plans(options)?;
     let dir = tempfile::Builder::new().prefix("mintgate-chaos-").tempdir()?;
@@ -114,12 +116,12 @@ struct Ran {
 }
 
 async fn in_dir(options: &Options, plans: &[Plan], dir: &Path) -> Result<Ran> {
-    let mut lab = lab(options, dir).await?;
+    let mut shared = shared(options, dir).await?;
     let form = if options.short { "short" } else { "full" };
     say::line(&format!(
         "chaos: seed {}, {form} form, Postgres {}",
         options.seed,
-        lab.postgres.origin()
+        shared.postgres.origin()
     ));
     let mut ran = Ran { rows: Vec::new(), not_run: Vec::new() };
     for plan in plans {
@@ -128,7 +130,7 @@ async fn in_dir(options: &Options, plans: &[Plan], dir: &Path) -> Result<Ran> {
             continue;
         }
         let started = Instant::now();
-        let row = experiment::run(&mut lab, plan, &dir.join(plan.name)).await;
+        let row = experiment::run(&mut shared, plan, &dir.join(plan.name)).await;
         let row = row.with_context(|| format!("experiment {}", plan.name))?;
         let mark = if row.is_ok() { "✓" } else { "✗" };
         say::line(&format!("  {mark} {}, {} ms", plan.name, started.elapsed().as_millis()));
@@ -137,26 +139,28 @@ async fn in_dir(options: &Options, plans: &[Plan], dir: &Path) -> Result<Ran> {
     Ok(ran)
 }
 
-async fn lab(options: &Options, dir: &Path) -> Result<Lab> {
+async fn shared(options: &Options, dir: &Path) -> Result<Shared> {
     let binaries = Binaries::build().await?;
     let service = if options.sabotage {
         let [sabotaged] =
-            build(&["-p", "mintgate", "--example", "sabotaged"], ["sabotaged"]).await?;
+            build(&workspace::root(), &["-p", "mintgate", "--example", "sabotaged"], ["sabotaged"])
+                .await?;
         sabotaged
     } else {
         binaries.service.clone()
     };
-    // Started again and again: the same program, whatever is built meanwhile.
+    // A build meanwhile must not replace a program that is started again and again.
     let copy = |program: &Path, name: &str| -> Result<PathBuf> {
         let copied = dir.join(name);
         std::fs::copy(program, &copied).with_context(|| program.display().to_string())?;
         Ok(copied)
     };
-    Ok(Lab {
+    Ok(Shared {
         service: copy(&service, "serving")?,
         commands: copy(&binaries.service, "mintgate")?,
         postgres: Postgres::start_breakable().await?,
         mock: Mock::start(&binaries, dir, "mock-idp").await?,
+        paused: Mock::start(&binaries, dir, "mock-idp-paused").await?,
         seed: options.seed,
     })
 }
@@ -164,7 +168,7 @@ async fn lab(options: &Options, dir: &Path) -> Result<Lab> {
 fn held(rows: &[Row]) -> Result<String> {
     let broken = rows.iter().filter(|row| !row.is_ok()).count();
     if broken > 0 {
-        bail!("{broken} of {} experiments did not go as they must", rows.len());
+        bail!("{broken} of {} experiments failed", rows.len());
     }
     Ok(format!("{} experiments", rows.len()))
 }

@@ -1,4 +1,4 @@
-//! The experiments: what each runs on, what is done to it, and how often.
+//! The experiments: what each runs on, which fault it injects, and how often.
 
 use std::time::Duration;
 
@@ -21,36 +21,39 @@ impl Store {
     }
 }
 
-/// How much of everything.
+/// How long the experiments take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Full,
-    /// For every change: the same faults, fewer and shorter.
+    /// The same faults, fewer and shorter, to test every change with.
     Short,
 }
 
-/// What is done. All times are how long it lasts.
+/// A fault. `times` says how often it is injected, `during` how long it lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Of a thousand answers to clients, so many get lost.
+    /// This many of a thousand answers to clients get lost.
     AnswersLost { per_mille: u64, during: Duration },
-    /// Of a thousand statements, so many commit and are not answered: the connection is cut.
+    /// This many of a thousand statements commit and are not answered: the connection is cut.
     CutAfterCommit { per_mille: u64, during: Duration },
     /// The service is killed and started again.
     ServiceKilled { times: u64 },
-    /// Postgres stops as in a crash and, so many milliseconds later, from and to, starts again.
+    /// Postgres stops as in a crash and starts again after `down` milliseconds (least and most).
     PostgresRestarted { times: u64, down: [u64; 2] },
-    /// Postgres' processes stand still.
+    /// Postgres' processes are stopped (SIGSTOP) for a while.
     PostgresPaused { times: u64, during: Duration },
-    /// Others have all of Postgres' connections.
+    /// Other clients hold all of Postgres' connections.
     ConnectionsTaken { times: u64, during: Duration },
-    /// The provider's process stands still.
+    /// The only provider's process is stopped (SIGSTOP) for a while.
     ProviderPaused { during: Duration },
-    /// One of the replicas is killed, and started again; the clients' lines lose answers too.
+    /// One of two providers is stopped; the experiment has a load of its own (`isolation.rs`).
+    OneProviderPaused { during: Duration },
+    /// One of the replicas is killed and started again; answers to clients get lost too.
     ReplicaKilled { times: u64, per_mille: u64, during: Duration },
-    /// All answers get lost for a moment, and then nothing gets through for longer than the grace window.
+    /// All answers get lost for a moment, and then nothing gets through for longer than the grace
+    /// window.
     LongOutage { times: u64, during: Duration },
-    /// There is no room for another byte.
+    /// The database's disk is full.
     DiskFull { times: u64, during: Duration },
 }
 
@@ -59,18 +62,19 @@ pub(super) struct Plan {
     pub(super) name: &'static str,
     pub(super) store: Store,
     pub(super) replicas: u64,
-    /// The section `[refresh]`.
+    /// The lines of the section `[refresh]`.
     pub(super) refresh: &'static str,
     pub(super) fault: Fault,
-    /// The first 200 to this tells that a fault is over; none where there is no moment that it ends at.
+    /// Recovery is measured to the first 200 for this kind of request; none for a fault that has no
+    /// moment at which it ends.
     pub(super) recovers_with: Option<Kind>,
-    /// Whether only sign-ins may notice anything.
+    /// Whether only logins may be affected.
     pub(super) spares_sessions: bool,
-    /// Whether the service may deal with it so well that no client notices.
+    /// Whether the experiment may pass although no client noticed the fault.
     pub(super) goes_unnoticed: bool,
-    /// Whether the grace window is too short for tabs that go on asking with an old token.
+    /// Whether the grace window is too short for tabs that go on sending an old token.
     pub(super) short_window: bool,
-    /// Whether it shows what goes wrong with a store that checks first and writes then.
+    /// Whether it fails with a store that checks first and writes later.
     pub(super) catches_sabotage: bool,
 }
 
@@ -103,7 +107,7 @@ pub(super) fn all(form: Form) -> Vec<Plan> {
             name: "cut-after-commit",
             fault: Fault::CutAfterCommit { per_mille: 250, during: millis(30_000, 4_000) },
             recovers_with: None,
-            // It asks again over another connection, and is told what the first attempt did.
+            // The service repeats the statement and is told what the first attempt did.
             goes_unnoticed: true,
             catches_sabotage: true,
             ..BASE
@@ -115,7 +119,7 @@ pub(super) fn all(form: Form) -> Vec<Plan> {
         },
         Plan {
             name: "postgres-restarted",
-            // A few must last longer than the service waits for a connection, or nobody notices.
+            // Some must last longer than the service waits for a connection, or no client notices.
             fault: Fault::PostgresRestarted {
                 times: times(20, 2),
                 down: [times(50, 1500), times(600, 2000)],
@@ -124,7 +128,7 @@ pub(super) fn all(form: Form) -> Vec<Plan> {
         },
         Plan {
             name: "postgres-paused",
-            // A refresh that commits in the moment before the pause has a lost answer for all of it.
+            // The answer to a refresh that commits just before the pause is lost until its end.
             refresh: "lost_answer = \"until_used\"",
             fault: Fault::PostgresPaused { times: 1, during: millis(30_000, 3_000) },
             ..BASE
@@ -137,6 +141,14 @@ pub(super) fn all(form: Form) -> Vec<Plan> {
         Plan {
             name: "provider-paused",
             fault: Fault::ProviderPaused { during: millis(60_000, 7_000) },
+            recovers_with: Some(Kind::Login),
+            spares_sessions: true,
+            ..BASE
+        },
+        Plan {
+            name: "one-provider-paused",
+            store: Store::Sqlite,
+            fault: Fault::OneProviderPaused { during: millis(60_000, 5_000) },
             recovers_with: Some(Kind::Login),
             spares_sessions: true,
             ..BASE

@@ -1,4 +1,4 @@
-//! What a run comes to: one line an experiment, in columns that stay as they are.
+//! The table of a run: one line for each experiment.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use super::checker::{Violation, is_deserved_refusal};
 use super::journal::{Answered, Kind, Record, Sent};
 use super::plan::Plan;
 
-/// How requests were answered.
+/// How many requests were answered in which way.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Answers {
     requests: u64,
@@ -15,7 +15,7 @@ struct Answers {
     unavailable: u64,
     timeout: u64,
     none: u64,
-    /// As it must be: after a logout, and for a code that was spent.
+    /// Refused correctly: after a logout, or with a spent code.
     refused: u64,
     other: u64,
 }
@@ -27,9 +27,11 @@ pub(super) struct Row {
     injected: String,
     answers: Answers,
     violations: Vec<Violation>,
-    /// What the experiment itself expected, and was not so.
-    disappointment: Option<String>,
-    /// Nanoseconds, sorted.
+    /// The expectation of the experiment itself that was not met.
+    unmet: Option<String>,
+    /// More lines below the table.
+    notes: Vec<String>,
+    /// How long each recovery took, in nanoseconds, sorted.
     recoveries: Vec<u64>,
 }
 
@@ -45,10 +47,11 @@ impl Row {
         Self {
             name: plan.name,
             store: plan.store.name(),
-            disappointment: disappointment(plan, &exchanges, &answers),
+            unmet: unmet(plan, &exchanges, &answers),
             injected,
             answers,
             violations,
+            notes: Vec::new(),
             recoveries: plan
                 .recovers_with
                 .map(|kind| recoveries(records, kind))
@@ -56,36 +59,44 @@ impl Row {
         }
     }
 
-    /// Whether everything held.
-    pub(super) fn is_ok(&self) -> bool {
-        self.violations.is_empty() && self.disappointment.is_none()
+    /// Adds lines below the table, and an expectation that was not met.
+    pub(super) fn with_notes(mut self, notes: Vec<String>, unmet: Option<String>) -> Self {
+        self.notes = notes;
+        self.unmet = self.unmet.or(unmet);
+        self
     }
 
-    /// The invariants that did not hold.
+    /// Whether the experiment passed.
+    pub(super) fn is_ok(&self) -> bool {
+        self.violations.is_empty() && self.unmet.is_none()
+    }
+
+    /// The broken invariants.
     pub(super) fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
     fn verdict(&self) -> String {
         if self.violations.is_empty() {
-            return if self.disappointment.is_none() { "ok" } else { "NOT SHOWN" }.to_owned();
+            return if self.unmet.is_none() { "ok" } else { "NOT SHOWN" }.to_owned();
         }
         let broken = self.violations.iter().map(|it| it.invariant.to_string());
         format!("BROKEN {}", broken.collect::<Vec<_>>().join(" "))
     }
 
-    /// What is to be said of it below the table.
+    /// The lines about it below the table.
     fn remarks(&self) -> Vec<String> {
         let broken = self.violations.iter().map(|violation| {
             let Violation { invariant, times, example } = violation;
             format!("{}: {invariant} {times} times, first: {example}", self.name)
         });
-        let disappointed = self.disappointment.iter().map(|it| format!("{}: {it}", self.name));
-        broken.chain(disappointed).collect()
+        let unmet = self.unmet.iter().map(|it| format!("{}: {it}", self.name));
+        let notes = self.notes.iter().map(|note| format!("{}: {note}", self.name));
+        broken.chain(unmet).chain(notes).collect()
     }
 }
 
-/// The table, and what is to be said of its rows.
+/// The table, and further lines about its rows.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut text = format!(
         "{:<19} {:<8} {:>20} {:>8} {:>7} {:>6} {:>6} {:>6} {:>7} {:>5}  {:>17}  {}\n",
@@ -129,7 +140,7 @@ fn recovery(sorted: &[u64]) -> String {
     format!("{} / {} ms", millis(median), millis(longest))
 }
 
-/// A request, which attempt at its sign-in it is, and its answer.
+/// A request, the number of attempts at its login so far, and its answer.
 type Exchange<'a> = (&'a Sent, usize, Option<&'a Answered>);
 
 fn exchanges(records: &[Record]) -> Vec<Exchange<'_>> {
@@ -171,10 +182,10 @@ fn count(exchanges: &[Exchange<'_>]) -> Answers {
     answers
 }
 
-/// An experiment that nobody noticed has shown nothing.
-fn disappointment(plan: &Plan, exchanges: &[Exchange<'_>], answers: &Answers) -> Option<String> {
+/// The expectation of the plan that was not met. A fault that no client noticed proves nothing.
+fn unmet(plan: &Plan, exchanges: &[Exchange<'_>], answers: &Answers) -> Option<String> {
     if !plan.goes_unnoticed && answers.unavailable + answers.timeout + answers.none == 0 {
-        return Some("no request noticed anything".to_owned());
+        return Some("no client noticed the fault".to_owned());
     }
     if !plan.spares_sessions {
         return None;
@@ -185,7 +196,7 @@ fn disappointment(plan: &Plan, exchanges: &[Exchange<'_>], answers: &Answers) ->
     });
     disturbed.map(|(sent, ..)| {
         let (id, kind) = (sent.id, sent.request.kind);
-        format!("request {id}, {kind:?}, was disturbed, and only sign-ins may be")
+        format!("request {id}, {kind:?}, was affected, and only logins may be")
     })
 }
 
@@ -251,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn an_experiment_that_nobody_noticed_is_not_ok() {
+    fn a_fault_that_no_client_noticed_is_not_ok() {
         let records = [sent(1, 0, Kind::Refresh), answered(1, 1, 200)];
         assert!(!Row::new(&plan("service-killed"), "3 kills".into(), &records, Vec::new()).is_ok());
         let records = [records.as_slice(), &[sent(2, 2, Kind::Refresh)]].concat();
@@ -261,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn where_only_sign_ins_may_suffer_a_refresh_may_not() {
+    fn a_refresh_must_not_suffer_where_only_logins_may() {
         let login = [sent(1, 0, Kind::Login), answered(1, 1, 504)];
         let plan = plan("provider-paused");
         assert!(Row::new(&plan, "1 pauses".into(), &login, Vec::new()).is_ok());
@@ -282,7 +293,7 @@ mod tests {
             sent(4, 6, Kind::Refresh),
         ];
         let violation = Violation {
-            invariant: Invariant::NobodyIsAccused,
+            invariant: Invariant::NoFalseRefusal,
             times: 1,
             example: "request 3".to_owned(),
         };

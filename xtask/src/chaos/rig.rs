@@ -1,66 +1,66 @@
-//! What an experiment runs on: the service in one or two processes, with lines that can be spoilt
-//! before it and before its store.
+//! What an experiment runs on: the service in one or two processes, with fault proxies between the
+//! clients and the service and between the service and its store.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use mintgate_testkit::SeededEntropy;
+use mintgate_testkit::fault_proxy::{FaultProxy, Protocol};
 use reqwest::Url;
-use rustix::process::Signal;
 
 use super::faults::Disk;
 use super::plan::{Plan, Store};
-use super::proxy::{Proxy, Speech};
-use super::rng::Rng;
-use crate::e2e::database::Database;
-use crate::e2e::rig::{CLIENT_ID, CLIENT_SECRET, Mock, REDIRECT_URI, plain};
+use crate::database::Database;
 use crate::postgres::Postgres;
-use crate::process::{Process, capture, free_addresses};
+use crate::process::{free_addresses, tail};
+use crate::rig::{Mock, REDIRECT_URI, Service, listeners, provider};
 
-const START_LIMIT: Duration = Duration::from_secs(30);
-/// Where a database on a disk of its own is: enough for a session's life, soon full.
+pub(super) const PROVIDER: &str = "mock";
+/// The provider that `one-provider-paused` pauses.
+pub(super) const PAUSED_PROVIDER: &str = "paused";
+const PROVIDER_TIMEOUTS: &str = "connect_timeout_ms = 500\ntimeout_ms = 1500\n";
+/// The size of a database's own disk: small enough to be filled quickly.
 const DISK_BYTES: u64 = 8 << 20;
-/// For all replicas of an experiment that share their keys: 32 bytes in hexadecimal.
+/// The key that replicas encrypt their shared signing keys under: 32 bytes in hexadecimal.
 const ENCRYPTION_KEY: &str = "6d696e74676174652d6368616f732d6b65792d6f662d33322d62797465732121";
 
-/// What all experiments share.
-pub(super) struct Lab {
+/// The programs and servers that all experiments share.
+pub(super) struct Shared {
     pub(super) service: PathBuf,
-    /// The service's other commands, whichever program serves.
+    /// The program for the service's other commands; the one that serves may be a sabotaged one.
     pub(super) commands: PathBuf,
     pub(super) postgres: Postgres,
     pub(super) mock: Mock,
+    pub(super) paused: Mock,
     pub(super) seed: u64,
 }
 
 /// One experiment's service and store.
-pub(super) struct Site {
+pub(super) struct Deployment {
     pub(super) replicas: Vec<Replica>,
-    /// Between the service and Postgres.
-    pub(super) store_line: Option<Proxy>,
+    /// The proxy between the service and Postgres.
+    pub(super) store_proxy: Option<FaultProxy>,
     pub(super) database: Option<Database>,
     pub(super) disk: Option<Disk>,
 }
 
-impl Site {
-    /// A migrated store, and the service on it, ready.
-    pub(super) async fn set(lab: &Lab, plan: &Plan, dir: &Path) -> Result<Self> {
+impl Deployment {
+    /// Migrates a store and starts the service on it, until it is ready.
+    pub(super) async fn start(shared: &Shared, plan: &Plan, dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
-        let (mut database, mut store_line, mut disk) = (None, None, None);
+        let (mut database, mut store_proxy, mut disk) = (None, None, None);
         let url = match plan.store {
             Store::Postgres => {
-                let made = Database::create(lab.postgres.url(), "chaos").await?;
+                let made = Database::create(shared.postgres.url(), "chaos").await?;
                 let mut url = Url::parse(&made.url)?;
                 let port = url.port().context("Postgres' address has no port")?;
-                let upstream = SocketAddr::from(([127, 0, 0, 1], port));
-                let rng = Rng::of(lab.seed, 1000);
-                let line = Proxy::start(upstream, Speech::Postgres, rng).await?;
-                let set = url.set_port(Some(line.address().port()));
+                let entropy = SeededEntropy::sequence(shared.seed, 1000);
+                let upstream = format!("127.0.0.1:{port}");
+                let proxy = FaultProxy::start_for(upstream, Protocol::Postgres, entropy).await;
+                let set = url.set_port(Some(proxy.address().port()));
                 ensure!(set.is_ok(), "Postgres' address takes no port");
                 url.set_query(Some("sslmode=disable"));
-                (database, store_line) = (Some(made), Some(line));
+                (database, store_proxy) = (Some(made), Some(proxy));
                 url.to_string()
             }
             Store::Sqlite => format!("sqlite://{}", dir.join("mintgate.db").display()),
@@ -71,28 +71,28 @@ impl Site {
         };
         let mut replicas = Vec::new();
         for number in 0..plan.replicas {
-            replicas.push(Replica::configure(lab, plan, dir, &url, number).await?);
+            replicas.push(Replica::configure(shared, plan, dir, &url, number).await?);
         }
-        let mut site = Self { replicas, store_line, database, disk };
+        let mut deployment = Self { replicas, store_proxy, database, disk };
         let ready = async {
-            site.replicas.first().context("there is no replica")?.migrate(lab).await?;
-            for replica in &mut site.replicas {
-                replica.spawn()?;
-                replica.ready().await?;
+            let first = deployment.replicas.first().context("there is no replica")?;
+            first.service.migrate_with(&shared.commands).await?;
+            for replica in &mut deployment.replicas {
+                replica.service.start().await?;
             }
             Ok(())
         };
         match ready.await {
-            Ok(()) => Ok(site),
+            Ok(()) => Ok(deployment),
             Err(error) => {
-                site.clear().await?;
+                deployment.remove().await?;
                 Err(error)
             }
         }
     }
 
-    /// Takes the processes and the database away.
-    pub(super) async fn clear(self) -> Result<()> {
+    /// Ends the processes and removes the database.
+    pub(super) async fn remove(self) -> Result<()> {
         drop(self.replicas);
         match self.database {
             Some(database) => database.remove().await,
@@ -100,153 +100,63 @@ impl Site {
         }
     }
 
-    /// How many answers, or requests, have got lost on all lines.
+    /// How many requests or answers all proxies have lost.
     pub(super) fn lost(&self) -> u64 {
-        let fronts = self.replicas.iter().map(|replica| replica.front.lost());
-        fronts.sum::<u64>() + self.store_line.as_ref().map_or(0, Proxy::lost)
+        self.proxies().map(FaultProxy::lost).sum()
+    }
+
+    /// The addresses at which clients reach the replicas, through their proxies.
+    pub(super) fn urls(&self) -> Vec<String> {
+        let url = |replica: &Replica| format!("http://{}", replica.front.address());
+        self.replicas.iter().map(url).collect()
+    }
+
+    /// All proxies.
+    pub(super) fn proxies(&self) -> impl Iterator<Item = &FaultProxy> {
+        self.replicas.iter().map(|replica| &replica.front).chain(&self.store_proxy)
     }
 
     /// The end of every replica's log.
     pub(super) fn tail(&self) -> String {
-        self.replicas.iter().map(Replica::tail).collect::<Vec<_>>().join("\n")
+        let tails = self.replicas.iter().map(|replica| tail(&replica.service.log()));
+        tails.collect::<Vec<_>>().join("\n")
     }
 }
 
 /// One process of the service.
 pub(super) struct Replica {
-    name: String,
-    process: Option<Process>,
-    program: PathBuf,
-    config: PathBuf,
-    log: PathBuf,
-    ops: SocketAddr,
-    /// Between the clients and this.
-    pub(super) front: Proxy,
-    http: reqwest::Client,
+    pub(super) service: Service,
+    /// The proxy between the clients and the service.
+    pub(super) front: FaultProxy,
 }
 
 impl Replica {
     async fn configure(
-        lab: &Lab,
+        shared: &Shared,
         plan: &Plan,
         dir: &Path,
         store_url: &str,
         number: u64,
     ) -> Result<Self> {
-        let name = format!("mintgate-{}", number + 1);
-        let [public, ops] = free_addresses()?;
-        let front = Proxy::start(public, Speech::Http, Rng::of(lab.seed, 1001 + number)).await?;
-        let config = dir.join(format!("{name}.toml"));
-        let text = config_text(plan, public, ops, store_url, &lab.mock.issuer);
-        std::fs::write(&config, text)?;
-        Ok(Self {
-            process: None,
-            program: lab.service.clone(),
-            config,
-            log: dir.join(format!("{name}.log")),
-            name,
-            ops,
-            front,
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .timeout(Duration::from_secs(5))
-                .pool_max_idle_per_host(0)
-                .build()?,
-        })
-    }
-
-    fn command(&self, program: &Path, subcommand: &str) -> Command {
-        let dir = self.config.parent().unwrap_or(Path::new("/"));
-        let mut command = plain(program, dir);
-        command.arg(subcommand).arg("--config").arg(&self.config);
-        command
-    }
-
-    async fn migrate(&self, lab: &Lab) -> Result<()> {
-        capture(&mut self.command(&lab.commands, "migrate"), START_LIMIT).await.map(drop)
-    }
-
-    /// Where clients reach it.
-    pub(super) fn url(&self) -> String {
-        format!("http://{}", self.front.address())
-    }
-
-    pub(super) fn spawn(&mut self) -> Result<()> {
-        let mut command = self.command(&self.program, "serve");
-        self.process = Some(Process::logged(&self.name, &mut command, &self.log)?);
-        Ok(())
-    }
-
-    pub(super) async fn ready(&mut self) -> Result<()> {
-        let url = format!("http://{}/health/ready", self.ops);
-        let http = &self.http;
-        let ready = || async {
-            http.get(&url).send().await?.error_for_status()?;
-            Ok(())
+        let addresses @ [public, _] = free_addresses()?;
+        let keys = if plan.replicas > 1 {
+            format!("encryption_key = \"{ENCRYPTION_KEY}\"")
+        } else {
+            "dir = \"keys\"".to_owned()
         };
-        self.process.as_mut().context("it was not started")?.ready(START_LIMIT, ready).await
+        let config = [
+            listeners(addresses, "http://127.0.0.1:8080"),
+            format!("[store]\nurl = \"{store_url}\"\n"),
+            "connect_timeout_ms = 1000\nstatement_timeout_ms = 2000\n\n".to_owned(),
+            format!("[keys]\n{keys}\n\n[refresh]\n{}\n\n", plan.refresh),
+            "[tokens]\nbody_delivery = true\n\n[log]\nformat = \"json\"\n".to_owned(),
+            provider(PROVIDER, &shared.mock.issuer, &[REDIRECT_URI], PROVIDER_TIMEOUTS),
+            provider(PAUSED_PROVIDER, &shared.paused.issuer, &[REDIRECT_URI], PROVIDER_TIMEOUTS),
+        ];
+        let name = format!("mintgate-{}", number + 1);
+        let service = Service::configure(&name, &shared.service, dir, &config.concat(), addresses)?;
+        let entropy = SeededEntropy::sequence(shared.seed, 1001 + number);
+        let front = FaultProxy::start_for(public.to_string(), Protocol::Http, entropy).await;
+        Ok(Self { service, front })
     }
-
-    /// Kills it where it stands.
-    pub(super) async fn kill(&mut self) -> Result<()> {
-        if let Some(mut process) = self.process.take() {
-            process.signal(Signal::KILL)?;
-            process.wait_at_most(START_LIMIT).await?;
-        }
-        Ok(())
-    }
-
-    fn tail(&self) -> String {
-        self.process.as_ref().map(Process::tail).unwrap_or_default()
-    }
-}
-
-fn config_text(
-    plan: &Plan,
-    public: SocketAddr,
-    ops: SocketAddr,
-    store_url: &str,
-    mock: &str,
-) -> String {
-    let keys = if plan.replicas > 1 {
-        format!("encryption_key = \"{ENCRYPTION_KEY}\"")
-    } else {
-        "dir = \"keys\"".to_owned()
-    };
-    let refresh = plan.refresh;
-    format!(
-        r#"[server]
-listen = "{public}"
-public_url = "http://127.0.0.1:8080"
-
-[ops]
-listen = "{ops}"
-
-[store]
-url = "{store_url}"
-connect_timeout_ms = 1000
-statement_timeout_ms = 2000
-
-[tokens]
-body_delivery = true
-
-[keys]
-{keys}
-
-[refresh]
-{refresh}
-
-[log]
-format = "json"
-
-[[providers]]
-id = "mock"
-issuer = "{mock}"
-client_id = "{CLIENT_ID}"
-client_secret = "{CLIENT_SECRET}"
-redirect_uris = ["{REDIRECT_URI}"]
-connect_timeout_ms = 500
-timeout_ms = 1500
-"#
-    )
 }

@@ -3,11 +3,11 @@
 use anyhow::{Result, ensure};
 use tokio::task::JoinSet;
 
-use super::database::Database;
-use super::http::expect;
 use super::login::expect_error;
 use super::stage::{PROVIDER, Stage};
 use super::steps::Steps;
+use crate::database::Database;
+use crate::http::expect;
 
 const AT_ONCE: usize = 20;
 

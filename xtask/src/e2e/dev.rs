@@ -8,11 +8,11 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::http::{expect, keys};
-use super::rig::{Binaries, plain};
 use super::steps::Steps;
 use super::{browser, webdriver};
+use crate::http::{expect, keys};
 use crate::process::{Process, capture, free_addresses};
+use crate::rig::{Binaries, plain};
 use crate::{say, workspace};
 
 const LOG: &str = "dev.log";

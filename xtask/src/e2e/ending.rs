@@ -8,9 +8,9 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::http::expect;
 use super::stage::{PROVIDER, SLOW_PROVIDER, Stage};
 use super::steps::Steps;
+use crate::http::expect;
 use crate::process::until;
 
 /// The login in flight at the signal takes this long at its provider.

@@ -12,11 +12,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::http::{client, send};
-use super::rig::{Binaries, CLIENT_ID, CLIENT_SECRET, Mock, Service, plain};
 use super::steps::Steps;
 use super::webdriver::{self, Browser, PAGE_LIMIT, screenshot, wait_for};
+use crate::http::{client, send};
 use crate::process::{Process, free_addresses, until};
+use crate::rig::{Binaries, Mock, Service, listeners, plain, provider};
 use crate::{say, workspace};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -75,35 +75,16 @@ async fn set(binaries: &Binaries, dir: &Path) -> Result<(Place, Mock)> {
     let mock = Mock::start_for(binaries, dir, "mock-idp", &uris).await?;
     // Pages say localhost, which is one site whatever the port; its cookies are Secure all the same.
     let auth = format!("http://localhost:{}", public.port());
-    let text = format!(
-        r#"[server]
-listen = "{public}"
-public_url = "{auth}"
-[ops]
-listen = "{ops}"
-[store]
-url = "sqlite://{store}"
-[keys]
-dir = "keys"
-[tokens]
-body_delivery = true
-[cors]
-allowed_origins = ["http://localhost:{page_port}"]
-[[providers]]
-id = "corp"
-display_name = "the corporation"
-issuer = "{issuer}"
-client_id = "{CLIENT_ID}"
-client_secret = "{CLIENT_SECRET}"
-redirect_uris = {callbacks:?}
-pkce = "required"
-nonce = "required"
-"#,
-        store = dir.join("mintgate.db").display(),
-        page_port = page.port(),
-        issuer = mock.issuer,
-    );
-    let mut service = Service::with_config(binaries, dir, &text, [public, ops])?;
+    let more = "display_name = \"the corporation\"\npkce = \"required\"\nnonce = \"required\"\n";
+    let config = [
+        listeners([public, ops], &auth),
+        format!("[store]\nurl = \"sqlite://{}\"\n\n", dir.join("mintgate.db").display()),
+        "[keys]\ndir = \"keys\"\n\n[tokens]\nbody_delivery = true\n\n".to_owned(),
+        format!("[cors]\nallowed_origins = [\"http://localhost:{}\"]\n", page.port()),
+        provider("corp", &mock.issuer, &uris, more),
+    ];
+    let mut service =
+        Service::configure("mintgate", &binaries.service, dir, &config.concat(), [public, ops])?;
     service.migrate().await?;
     service.start().await?;
     Ok((Place { service, auth, page, app, native }, mock))
@@ -250,12 +231,12 @@ async fn on_a_server(python: &impl Fn(&str) -> Command, place: &Place, dir: &Pat
     Ok(())
 }
 
-fn app_cookie(answer: &super::http::Answer) -> Result<String> {
+fn app_cookie(answer: &crate::http::Answer) -> Result<String> {
     let cookie = answer.header("set-cookie").context("no cookie was set")?;
     Ok(cookie.split(';').next().unwrap_or_default().to_owned())
 }
 
-fn location(answer: &super::http::Answer) -> Result<&str> {
+fn location(answer: &crate::http::Answer) -> Result<&str> {
     answer.header("location").with_context(|| format!("no redirect: {}", answer.body))
 }
 

@@ -6,9 +6,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::http::{Answer, client, expect, keys, send};
-use super::rig::{CLIENT_SECRET, Mock, REDIRECT_URI, Service, code};
 use super::seen::Seen;
+use crate::http::{Answer, client, expect, keys, send};
+use crate::rig::{CLIENT_SECRET, Mock, REDIRECT_URI, Service, code};
 
 const ACCESS_ATTRIBUTES: &str = "; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=3600";
 const REFRESH_ATTRIBUTES: &str =
@@ -36,7 +36,7 @@ impl Caller {
 
     /// A fresh code from the provider at this issuer.
     pub(super) async fn code_of(&self, issuer: &str) -> Result<String> {
-        let code = code(&self.client, issuer).await?;
+        let code = code(&self.client, issuer, "alice").await?;
         self.seen.add("authorization code", &code);
         Ok(code)
     }

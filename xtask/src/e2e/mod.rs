@@ -3,13 +3,10 @@
 
 mod basics;
 mod browser;
-pub(crate) mod database;
 mod dev;
 mod ending;
 mod frontends;
-pub(crate) mod http;
 mod login;
-pub(crate) mod rig;
 mod seen;
 mod session;
 mod stage;
@@ -22,10 +19,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::database::Database;
 use crate::postgres::{Durability, Postgres, URL_VARIABLE};
+use crate::rig::Binaries;
 use crate::say;
-use database::Database;
-use rig::Binaries;
 use stage::Stage;
 use steps::Steps;
 

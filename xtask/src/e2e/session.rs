@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
-use super::http::expect;
 use super::login::{Tokens, expect_error};
 use super::stage::{PROVIDER, Stage};
 use super::steps::Steps;
+use crate::http::expect;
 use crate::process::until;
 
 const LOGGED_IN: &str = "Tokens generated successfully.";

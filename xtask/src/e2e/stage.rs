@@ -1,18 +1,21 @@
 //! One service with its two providers, on one store.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::login::Caller;
-use super::rig::{Binaries, Mock, Service};
 use super::steps::Steps;
-use crate::process::tail;
+use crate::process::{free_addresses, tail};
+use crate::rig::{Binaries, Mock, REDIRECT_URI, Service, listeners, provider};
 use crate::say;
 
 /// The provider that behaves, and the one that is made to hang.
 pub(super) const PROVIDER: &str = "mock";
 pub(super) const SLOW_PROVIDER: &str = "slow";
+/// The timeout for calls to the provider that is made to hang.
+pub(super) const SLOW_TIMEOUT: Duration = Duration::from_millis(1500);
 
 pub(super) struct Stage {
     pub(super) mock: Mock,
@@ -36,7 +39,7 @@ impl Stage {
             .step("two mock providers start", async {
                 let mock = Mock::start(binaries, dir, "mock-idp").await?;
                 let slow = Mock::start(binaries, dir, "mock-idp-slow").await?;
-                let service = Service::configure(binaries, dir, store_url, [&mock, &slow])?;
+                let service = configure(binaries, dir, store_url, [&mock, &slow])?;
                 let caller = Caller::new(&service)?;
                 Ok(Self { mock, slow, service, caller, jwks: String::new() })
             })
@@ -59,4 +62,25 @@ impl Stage {
         }
         result
     }
+}
+
+fn configure(
+    binaries: &Binaries,
+    dir: &Path,
+    store_url: &str,
+    [mock, slow]: [&Mock; 2],
+) -> Result<Service> {
+    let addresses @ [public, _] = free_addresses()?;
+    let preset = "preset = \"oidc\"\n";
+    let timeouts =
+        format!("{preset}timeout_ms = {}\nconnect_timeout_ms = 1000\n", SLOW_TIMEOUT.as_millis());
+    let config = [
+        listeners(addresses, &format!("http://{public}")),
+        format!("[store]\nurl = \"{store_url}\"\n\n"),
+        "[keys]\ndir = \"keys\"\npublish_ahead_secs = 1\nreload_secs = 1\n\n".to_owned(),
+        "[log]\nformat = \"json\"\n".to_owned(),
+        provider(PROVIDER, &mock.issuer, &[REDIRECT_URI], preset),
+        provider(SLOW_PROVIDER, &slow.issuer, &[REDIRECT_URI], &timeouts),
+    ];
+    Service::configure("mintgate", &binaries.service, dir, &config.concat(), addresses)
 }

@@ -9,12 +9,11 @@ use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::database::Database;
-use super::http::{Answer, expect};
 use super::login::{Caller, expect_error};
-use super::rig::SLOW_TIMEOUT;
-use super::stage::{PROVIDER, SLOW_PROVIDER, Stage};
+use super::stage::{PROVIDER, SLOW_PROVIDER, SLOW_TIMEOUT, Stage};
 use super::steps::Steps;
+use crate::database::Database;
+use crate::http::{Answer, expect};
 use crate::postgres::Postgres;
 use crate::process::until;
 

@@ -14,7 +14,7 @@ use mintgate_domain::ports::{
     UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_store_postgres::{PgConfig, PgStore};
-use mintgate_testkit::cut_proxy::CutProxy;
+use mintgate_testkit::fault_proxy::FaultProxy;
 use mintgate_testkit::openings::{NOW, Openings, identity, repeatable, single_use};
 use mintgate_testkit::postgres::TestDatabase;
 use mintgate_testkit::rotations::rotation;
@@ -24,14 +24,14 @@ use tokio::time::timeout;
 const SLACK: Duration = Duration::from_secs(3);
 
 struct BrokenNetwork {
-    proxy: CutProxy,
+    proxy: FaultProxy,
     config: PgConfig,
     database: TestDatabase,
 }
 
 async fn broken_network() -> BrokenNetwork {
     let database = migrated().await;
-    let proxy = CutProxy::start(database.host_and_port()).await;
+    let proxy = FaultProxy::start(database.host_and_port()).await;
     let mut config = config(database.url_through(proxy.address()));
     config.connect_timeout = Duration::from_secs(2);
     config.statement_timeout = Duration::from_secs(1);

@@ -13,31 +13,11 @@ use mintgate_domain::ports::{
 };
 use mintgate_testkit::openings::{NOW, Openings, identity};
 use mintgate_testkit::rotations::{WINDOW, presenting, token_of};
-use mintgate_testkit::{MemoryStore, StoreUnderTest};
+use mintgate_testkit::{MemoryStore, SeededEntropy, StoreUnderTest};
 
 use crate::harness::{PgUnderTest, fresh_store};
 
 const DAY: Duration = Duration::from_hours(24);
-
-/// Numbers that look random and are the same in every run (xorshift64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap() % n
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-}
 
 /// One session, as both stores have it.
 struct History<'a> {
@@ -84,25 +64,25 @@ impl History<'_> {
         }
     }
 
-    fn token(&self, session: &Session, dice: &mut Dice) -> PresentedRefresh {
+    fn token(&self, session: &Session, dice: &SeededEntropy) -> PresentedRefresh {
         let current = session.refresh.generation;
         match dice.below(12) {
             0..5 => token_of(&session.refresh),
             5..9 => self.tokens[self.tokens.len().saturating_sub(2)],
-            9 => self.tokens[dice.below(self.tokens.len())],
+            9 => self.tokens[dice.index(self.tokens.len())],
             _ => PresentedRefresh {
-                generation: dice.one_of(&[0, current, current + 1, current + 9, u64::MAX]),
+                generation: dice.pick(&[0, current, current + 1, current + 9, u64::MAX]),
                 hash: TokenHash::of("a token of another timeline"),
             },
         }
     }
 
-    async fn rotate(&mut self, dice: &mut Dice) -> String {
+    async fn rotate(&mut self, dice: &SeededEntropy) -> String {
         let session = self.session().await;
         let token = self.token(&session, dice);
         let mut rotation = presenting(&session, token, self.now);
         match dice.below(10) {
-            0 => rotation.successor.generation = dice.one_of(&[0, 1, 7, u64::MAX]),
+            0 => rotation.successor.generation = dice.pick(&[0, 1, 7, u64::MAX]),
             1 => rotation.successor.expires_at = rotation.successor.expires_at - DAY,
             2 => rotation.idle_expires_at = rotation.idle_expires_at - DAY,
             _ => {}
@@ -113,8 +93,8 @@ impl History<'_> {
         if dice.one_in(30) {
             rotation.session = SessionId::from_uuid(uuid::Uuid::from_u128(7));
         }
-        rotation.replay.window = dice.one_of(&[WINDOW, WINDOW, WINDOW, Duration::ZERO]);
-        rotation.replay.limit = dice.one_of(&[0, 1, 2, u16::MAX]);
+        rotation.replay.window = dice.pick(&[WINDOW, WINDOW, WINDOW, Duration::ZERO]);
+        rotation.replay.limit = dice.pick(&[0, 1, 2, u16::MAX]);
         rotation.replay.counted = dice.one_in(2);
         if !dice.one_in(3) {
             rotation.replay.lost_answer = LostAnswer::UntilUsed;
@@ -129,8 +109,8 @@ impl History<'_> {
         outcome.split(['(', ' ']).next().unwrap().to_owned()
     }
 
-    async fn end(&self, dice: &mut Dice) {
-        let reason = dice.one_of(&[RevokeReason::Logout, RevokeReason::Admin]);
+    async fn end(&self, dice: &SeededEntropy) {
+        let reason = dice.pick(&[RevokeReason::Logout, RevokeReason::Admin]);
         if dice.one_in(2) {
             let ours = self.postgres.store.end_session(self.id, self.user, reason, self.now).await;
             assert_eq!(ours, self.memory.end_session(self.id, self.user, reason, self.now).await);
@@ -149,7 +129,7 @@ async fn random_histories_are_judged_as_the_domain_judges_them() {
     let mut outcomes = std::collections::BTreeMap::<String, usize>::new();
     let mut latest = NOW;
     for seed in 1..=60 {
-        let mut dice = Dice(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+        let dice = SeededEntropy::new(seed);
         let opening = openings.new_user(identity(&seed.to_string()));
         assert_eq!(postgres.store.open_session(&opening).await, Ok(OpenOutcome::Opened));
         assert_eq!(memory.open_session(&opening).await, Ok(OpenOutcome::Opened));
@@ -159,7 +139,7 @@ async fn random_histories_are_judged_as_the_domain_judges_them() {
         let mut history = History { postgres, memory, id, user, now: NOW, tokens };
         for _ in 0..30 {
             match dice.below(40) {
-                0 => history.end(&mut dice).await,
+                0 => history.end(&dice).await,
                 1 if dice.one_in(2) => {
                     postgres.disable_user(user, history.now).await;
                     memory.disable_user(user, history.now).await;
@@ -168,7 +148,7 @@ async fn random_histories_are_judged_as_the_domain_judges_them() {
                 4..6 => history.wait(DAY * 31).await,
                 6..12 => history.wait(WINDOW + Duration::from_mins(10)).await,
                 12..14 => history.wait(Duration::from_secs(1)).await,
-                _ => *outcomes.entry(history.rotate(&mut dice).await).or_default() += 1,
+                _ => *outcomes.entry(history.rotate(&dice).await).or_default() += 1,
             }
             history.session().await;
         }

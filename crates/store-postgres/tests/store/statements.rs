@@ -13,7 +13,7 @@ use mintgate_domain::ports::{
     StoreOperation, SweepStep, UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_store_postgres::PgStore;
-use mintgate_testkit::cut_proxy::CutProxy;
+use mintgate_testkit::fault_proxy::FaultProxy;
 use mintgate_testkit::openings::{NOW, Openings, identity, repeatable, single_use};
 use mintgate_testkit::rotations::{presenting, rotation, token_of};
 use mintgate_testkit::{ManualClock, MetricEvent, RecordingMetrics};
@@ -21,7 +21,7 @@ use mintgate_testkit::{ManualClock, MetricEvent, RecordingMetrics};
 #[tokio::test]
 async fn every_call_is_one_round_trip_once_its_statement_is_prepared() {
     let database = migrated().await;
-    let proxy = CutProxy::start(database.host_and_port()).await;
+    let proxy = FaultProxy::start(database.host_and_port()).await;
     let mut config = config(database.url_through(proxy.address()));
     config.pool_size = 1;
     let store = crate::harness::store(&config);
@@ -144,7 +144,7 @@ async fn everything_else(store: &PgStore, session: &Session) -> usize {
 #[tokio::test]
 async fn only_a_rotation_that_is_not_the_normal_case_takes_a_second_round_trip() {
     let database = migrated().await;
-    let proxy = CutProxy::start(database.host_and_port()).await;
+    let proxy = FaultProxy::start(database.host_and_port()).await;
     let mut config = config(database.url_through(proxy.address()));
     config.pool_size = 1;
     let store = crate::harness::store(&config);

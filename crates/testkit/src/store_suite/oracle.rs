@@ -7,7 +7,7 @@ use mintgate_domain::model::{
     LostAnswer, PresentedRefresh, PreviousToken, ReplayRule, RevokeReason, Role, Rotation, Session,
     SessionEnd, Timestamp, UserId, Verdict,
 };
-use mintgate_domain::ports::{Entropy, RotateOutcome};
+use mintgate_domain::ports::RotateOutcome;
 use uuid::Uuid;
 
 use super::rotation::succeeded;
@@ -23,26 +23,6 @@ const STEPS: usize = 120;
 /// a store that measures by its own clock agrees.
 const AGE: Duration = Duration::from_mins(45);
 
-struct Dice(SeededEntropy);
-
-impl Dice {
-    /// Below `sides`.
-    fn roll(&self, sides: usize) -> usize {
-        let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
-        let sides = u64::try_from(sides).expect("a small number");
-        usize::try_from(u64::from_le_bytes(bytes) % sides).expect("a small number")
-    }
-
-    fn one_in(&self, sides: usize) -> bool {
-        self.roll(sides) == 0
-    }
-
-    fn pick<T: Clone>(&self, values: &[T]) -> T {
-        values[self.roll(values.len())].clone()
-    }
-}
-
 /// What is known of a session besides its row.
 struct Life {
     session: Session,
@@ -55,7 +35,7 @@ struct Life {
 
 struct History<'a> {
     store: &'a dyn StoreUnderTest,
-    dice: Dice,
+    dice: SeededEntropy,
     openings: Openings,
     now: Timestamp,
     lives: Vec<Life>,
@@ -66,11 +46,11 @@ struct History<'a> {
 /// Whatever came before: the outcome is the verdict on the row, and the row is what that leaves.
 pub async fn random_histories_agree_with_the_rules(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
-    let dice = Dice(SeededEntropy::new(1));
+    let dice = SeededEntropy::new(1);
     let (lives, verdicts) = (vec![], vec![]);
     let mut history = History { store, dice, openings, now: NOW, lives, verdicts };
     for seed in 1..=SEEDS {
-        history.dice = Dice(SeededEntropy::new(seed));
+        history.dice = SeededEntropy::new(seed);
         history.now = NOW;
         history.lives.clear();
         for n in 0..3 {
@@ -107,8 +87,8 @@ impl History<'_> {
     }
 
     async fn step(&mut self, name: &str) {
-        let chosen = self.dice.roll(self.lives.len());
-        match self.dice.roll(20) {
+        let chosen = self.dice.index(self.lives.len());
+        match self.dice.below(20) {
             0 => self.now = self.now + Duration::from_secs(1),
             1..=3 => self.age(chosen).await,
             4 if self.dice.one_in(4) => self.disable(chosen).await,
@@ -202,7 +182,7 @@ impl History<'_> {
         let dice = &self.dice;
         let life = &mut self.lives[chosen];
         let session = &life.session;
-        let known = match dice.roll(4) {
+        let known = match dice.below(4) {
             0 | 1 => token_of(&session.refresh),
             2 => session.previous.map_or(life.tokens[0], |previous| PresentedRefresh {
                 generation: session.refresh.generation - 1,
@@ -213,7 +193,7 @@ impl History<'_> {
         let mut rotation = presenting(session, known, self.now);
         rotation.successor.hash = TokenHash::of(name);
         if dice.one_in(12) {
-            let generation = u64::try_from(dice.roll(9)).expect("a small number");
+            let generation = dice.below(9);
             rotation.presented = PresentedRefresh { generation, hash: TokenHash::of("foreign") };
         }
         if dice.one_in(8) {
@@ -222,7 +202,7 @@ impl History<'_> {
             rotation.successor.expires_at = rotation.idle_expires_at;
         }
         if dice.one_in(10) {
-            rotation.successor.generation = u64::try_from(dice.roll(9)).expect("a small number");
+            rotation.successor.generation = dice.below(9);
         }
         if dice.one_in(12) {
             rotation.successor.expires_at = rotation.successor.expires_at - Duration::from_secs(5);

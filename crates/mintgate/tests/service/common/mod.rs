@@ -15,7 +15,7 @@ use mintgate::settings::Settings;
 use mintgate_domain::ports::Clock;
 use mintgate_mock_idp::{MockConfig, MockIdp, SignIn};
 use mintgate_testkit::Dump;
-use mintgate_testkit::cut_proxy::CutProxy;
+use mintgate_testkit::fault_proxy::FaultProxy;
 use mintgate_testkit::postgres::TestDatabase;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ pub(crate) struct TestService {
     pub(crate) ops: SocketAddr,
     dir: tempfile::TempDir,
     store: StoreGuard,
-    line: Option<CutProxy>,
+    line: Option<FaultProxy>,
     text: String,
     clock: Option<Arc<dyn Clock>>,
     stop: Option<oneshot::Sender<()>>,
@@ -133,7 +133,7 @@ impl TestService {
                 let database = database().await;
                 let mut url = database.url();
                 if options.behind_a_line {
-                    let cuttable = CutProxy::start(database.host_and_port()).await;
+                    let cuttable = FaultProxy::start(database.host_and_port()).await;
                     url = database.url_through(cuttable.address());
                     line = Some(cuttable);
                 }
@@ -326,7 +326,7 @@ impl TestService {
     }
 
     /// The line to its Postgres.
-    pub(crate) fn line(&self) -> &CutProxy {
+    pub(crate) fn line(&self) -> &FaultProxy {
         self.line.as_ref().expect("it was put there")
     }
 

@@ -1,36 +1,36 @@
-//! The messages of a Postgres connection, as far as their boundaries (PostgreSQL documentation,
-//! "Message Formats"): a type byte, but for a client's first ones, and a length.
+//! The boundaries of the messages on a Postgres connection (PostgreSQL documentation, "Message
+//! Formats"): a type byte, which a client's first messages lack, then a length that counts itself.
 
-/// Follows one direction of a connection.
+/// Reads the message types off one direction of a connection.
 #[derive(Debug)]
-pub(super) struct Frames {
-    /// What is known of the next header.
+pub(super) struct MessageReader {
+    /// The bytes of the next header that have arrived.
     header: Vec<u8>,
-    /// What is still to come of the message after its header.
+    /// How many bytes of the current message's body are still to arrive.
     body: usize,
-    /// The type of that message.
+    /// The type of the current message; 0 if it has none.
     kind: u8,
     /// Whether messages have no type byte yet.
     untyped: bool,
-    /// An untyped message's first four bytes of content, which say what it is.
+    /// The first four bytes of an untyped message's body: the protocol version, or another request.
     request: Vec<u8>,
 }
 
-/// Protocol version 3.0 in a start-up message; anything else asks for encryption or a cancel.
+/// Protocol version 3 in a start-up message; other values ask for encryption or a cancel.
 const VERSION_3: [u8; 2] = [0, 3];
 
-impl Frames {
-    /// What a client sends: it begins with messages that have no type.
+impl MessageReader {
+    /// Reads what a client sends; its first messages have no type.
     pub(super) fn of_client() -> Self {
         Self { header: Vec::new(), body: 0, kind: 0, untyped: true, request: Vec::new() }
     }
 
-    /// What a server sends.
+    /// Reads what a server sends.
     pub(super) fn of_server() -> Self {
         Self { untyped: false, ..Self::of_client() }
     }
 
-    /// Takes more bytes; the types of the messages that ended in them. An untyped one is 0.
+    /// Takes more bytes and returns the types of the messages that end in them, 0 for an untyped one.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Vec<u8> {
         let mut ended = Vec::new();
         while let Some((&byte, rest)) = bytes.split_first() {
@@ -55,7 +55,6 @@ impl Frames {
             let length = self.header[typed..].iter().fold(0, |sum, b| sum << 8 | usize::from(*b));
             self.kind = if self.untyped { 0 } else { self.header[0] };
             self.header.clear();
-            // The length counts itself.
             self.body = length.saturating_sub(4);
             if self.body == 0 {
                 ended.push(self.end());
@@ -83,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_told_apart_however_they_are_cut_into_pieces() {
+    fn messages_are_recognised_however_they_are_cut_into_pieces() {
         let startup = message(0, b"\0\x03\0\0user\0me\0\0")[1..].to_vec();
         let encryption = message(0, &[0x04, 0xd2, 0x16, 0x2f])[1..].to_vec();
         let all = [
@@ -95,16 +94,16 @@ mod tests {
         ]
         .concat();
         for size in 1..all.len() {
-            let mut frames = Frames::of_client();
-            let seen: Vec<u8> = all.chunks(size).flat_map(|piece| frames.feed(piece)).collect();
+            let mut reader = MessageReader::of_client();
+            let seen: Vec<u8> = all.chunks(size).flat_map(|piece| reader.feed(piece)).collect();
             assert_eq!(seen, [0, 0, b'P', b'S', b'E'], "in pieces of {size}");
         }
     }
 
     #[test]
-    fn a_servers_messages_all_have_a_type() {
-        let mut frames = Frames::of_server();
-        assert_eq!(frames.feed(&message(b'R', &[0; 4])), [b'R']);
-        assert_eq!(frames.feed(&message(b'Z', b"I")), [b'Z']);
+    fn all_messages_of_a_server_have_a_type() {
+        let mut reader = MessageReader::of_server();
+        assert_eq!(reader.feed(&message(b'R', &[0; 4])), [b'R']);
+        assert_eq!(reader.feed(&message(b'Z', b"I")), [b'Z']);
     }
 }

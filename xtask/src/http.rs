@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 /// A client that follows nothing, keeps no cookies and waits no longer than any answer may take.
-pub(super) fn client() -> Result<Client> {
+pub(crate) fn client() -> Result<Client> {
     Ok(Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -21,14 +21,14 @@ pub(super) fn client() -> Result<Client> {
 /// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: String,
-    pub(super) took: Duration,
+    pub(crate) took: Duration,
 }
 
 /// Sends a request and takes the whole answer.
-pub(super) async fn send(request: RequestBuilder) -> Result<Answer> {
+pub(crate) async fn send(request: RequestBuilder) -> Result<Answer> {
     let started = Instant::now();
     let response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -37,33 +37,33 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer> {
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
     }
 
-    pub(super) fn json(&self) -> Result<Value> {
+    pub(crate) fn json(&self) -> Result<Value> {
         serde_json::from_str(&self.body)
             .with_context(|| format!("expected JSON, got {}", self.body))
     }
 
-    pub(super) fn expect_status(&self, expected: u16) -> Result<()> {
+    pub(crate) fn expect_status(&self, expected: u16) -> Result<()> {
         if self.status != expected {
             bail!("expected status {expected}, got {} with {}", self.status, self.body);
         }
         Ok(())
     }
 
-    pub(super) fn expect_header(&self, name: &str, expected: &str) -> Result<()> {
+    pub(crate) fn expect_header(&self, name: &str, expected: &str) -> Result<()> {
         expect(&format!("header {name}"), &self.header(name), &Some(expected))
     }
 }
 
 /// Fails, naming both, if what came is not what was expected.
-pub(super) fn expect<T: PartialEq + Debug>(what: &str, got: &T, expected: &T) -> Result<()> {
+pub(crate) fn expect<T: PartialEq + Debug>(what: &str, got: &T, expected: &T) -> Result<()> {
     if got != expected {
         bail!("{what}: expected {expected:?}, got {got:?}");
     }
@@ -71,7 +71,7 @@ pub(super) fn expect<T: PartialEq + Debug>(what: &str, got: &T, expected: &T) ->
 }
 
 /// The names of an object's members, sorted.
-pub(super) fn keys(json: &Value) -> Vec<&str> {
+pub(crate) fn keys(json: &Value) -> Vec<&str> {
     let mut keys: Vec<&str> =
         json.as_object().map(|it| it.keys().map(String::as_str).collect()).unwrap_or_default();
     // The order of the map depends on which of serde_json's features others turn on.

@@ -1,4 +1,4 @@
-//! The processes of a walk: the shipped binary, mock providers, and the files they need.
+//! What commands run: the shipped binary and mock providers as processes, and their configuration.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use reqwest::{Client, RequestBuilder};
+use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::http::{Answer, client, send};
+use crate::http::{Answer, client, send};
 use crate::process::{Process, capture, free_addresses, output_of};
 use crate::workspace;
 
 pub(crate) const CLIENT_ID: &str = "mintgate";
 pub(crate) const CLIENT_SECRET: &str = "e2e-client-secret-7e0b1f";
 pub(crate) const REDIRECT_URI: &str = "https://app.example.com/callback";
-/// The provider that hangs is given up on after this long.
-pub(crate) const SLOW_TIMEOUT: Duration = Duration::from_millis(1500);
 
 const START_LIMIT: Duration = Duration::from_secs(30);
+const NOT_STARTED: &str = "the service was not started";
 
-/// The two programs, built.
+/// The service and the mock provider, built.
 pub(crate) struct Binaries {
     pub(crate) service: PathBuf,
     pub(crate) mock: PathBuf,
@@ -41,25 +41,27 @@ struct Target {
 
 impl Binaries {
     pub(crate) async fn build() -> Result<Self> {
-        Self::build_profile(false).await
+        Self::build_with(&[]).await
     }
 
-    /// Optimised, if that is wanted.
-    pub(crate) async fn build_profile(release: bool) -> Result<Self> {
-        let mut targets = vec!["-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"];
-        targets.extend(release.then_some("--release"));
-        let [service, mock] = build(&targets, ["mintgate", "mintgate-mock-idp"]).await?;
+    /// Builds with more arguments of `cargo build`.
+    pub(crate) async fn build_with(args: &[&str]) -> Result<Self> {
+        let targets = ["-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"];
+        let names = ["mintgate", "mintgate-mock-idp"];
+        let [service, mock] = build(&workspace::root(), &[&targets, args].concat(), names).await?;
         Ok(Self { service, mock })
     }
 }
 
-/// Has cargo build these targets; the programs of these names.
+/// Has cargo build targets of a workspace, and returns where the programs of these names are.
 pub(crate) async fn build<const N: usize>(
-    targets: &[&str],
+    workspace: &Path,
+    args: &[&str],
     names: [&str; N],
 ) -> Result<[PathBuf; N]> {
     let mut command = workspace::cargo();
-    command.arg("build").args(targets).args(["--message-format", "json-render-diagnostics"]);
+    command.current_dir(workspace).arg("build").args(args);
+    command.args(["--message-format", "json-render-diagnostics"]);
     let built: Vec<Built> = output_of("cargo build", &mut command)
         .await?
         .lines()
@@ -98,7 +100,7 @@ impl Mock {
         Self::start_for(binaries, dir, name, &[REDIRECT_URI]).await
     }
 
-    /// With a client that has these redirect URIs.
+    /// Starts one whose client has these redirect URIs.
     pub(crate) async fn start_for(
         binaries: &Binaries,
         dir: &Path,
@@ -118,14 +120,14 @@ impl Mock {
         Ok(Self { process, client, issuer })
     }
 
-    /// Orders what its token endpoint does instead of its work.
+    /// Has its token endpoint fail in this way from now on.
     pub(crate) async fn order_token_fault(&self, fault: Value) -> Result<()> {
         let faults = serde_json::json!({ "token": fault });
         let url = format!("{}/control/faults", self.issuer);
         send(self.client.put(url).json(&faults)).await?.expect_status(204)
     }
 
-    /// Has it behave again.
+    /// Ends all faults that were ordered.
     pub(crate) async fn clear_faults(&self) -> Result<()> {
         let url = format!("{}/control/faults", self.issuer);
         send(self.client.delete(url)).await?.expect_status(204)
@@ -146,10 +148,10 @@ async fn stats(client: &Client, issuer: &str) -> Result<Stats> {
     Ok(serde_json::from_str(&answer.body)?)
 }
 
-/// A code from the mock at this issuer, as if alice had just picked herself on its page.
-pub(crate) async fn code(client: &Client, issuer: &str) -> Result<String> {
+/// An authorization code from the mock at this issuer, as if this user had just signed in there.
+pub(crate) async fn code(client: &Client, issuer: &str, user: &str) -> Result<String> {
     let sign_in = serde_json::json!({
-        "user": "alice", "clientId": CLIENT_ID, "redirectUri": REDIRECT_URI,
+        "user": user, "clientId": CLIENT_ID, "redirectUri": REDIRECT_URI,
     });
     let answer = send(client.post(format!("{issuer}/control/code")).json(&sign_in)).await?;
     answer.expect_status(200)?;
@@ -166,79 +168,94 @@ pub(crate) struct Stats {
     pub(crate) exchanges: u64,
 }
 
-/// The service in a process of its own, with a config file.
+/// The service in a process of its own, with a config file and a log named after it.
 pub(crate) struct Service {
     process: Option<Process>,
     client: Client,
+    name: String,
     program: PathBuf,
     config: PathBuf,
-    log: PathBuf,
     public: SocketAddr,
     ops: SocketAddr,
 }
 
 impl Service {
-    /// Writes the configuration; nothing runs yet.
-    pub(super) fn configure(
-        binaries: &Binaries,
+    /// Writes the configuration, which must have these addresses; nothing runs yet.
+    pub(crate) fn configure(
+        name: &str,
+        program: &Path,
         dir: &Path,
-        store_url: &str,
-        [mock, slow]: [&Mock; 2],
-    ) -> Result<Self> {
-        let [public, ops] = free_addresses()?;
-        let text = config_text(public, ops, store_url, [&mock.issuer, &slow.issuer]);
-        Self::with_config(binaries, dir, &text, [public, ops])
-    }
-
-    /// With a whole configuration, which says that it is at these addresses.
-    pub(crate) fn with_config(
-        binaries: &Binaries,
-        dir: &Path,
-        text: &str,
+        config: &str,
         [public, ops]: [SocketAddr; 2],
     ) -> Result<Self> {
-        let config = dir.join("mintgate.toml");
-        std::fs::write(&config, text)?;
+        let file = dir.join(format!("{name}.toml"));
+        std::fs::write(&file, config)?;
         Ok(Self {
             process: None,
             client: client()?,
-            program: binaries.service.clone(),
-            config,
-            log: dir.join("service.log"),
+            name: name.to_owned(),
+            program: program.to_owned(),
+            config: file,
             public,
             ops,
         })
     }
 
-    fn command(&self, subcommand: &str) -> Command {
+    fn command(&self, program: &Path, subcommand: &str) -> Command {
         let dir = self.config.parent().unwrap_or(Path::new("/"));
-        let mut command = plain(&self.program, dir);
+        let mut command = plain(program, dir);
         command.arg(subcommand).arg("--config").arg(&self.config);
         command
     }
 
-    /// `mintgate migrate`
+    /// Runs `mintgate migrate`.
     pub(crate) async fn migrate(&self) -> Result<()> {
-        capture(&mut self.command("migrate"), START_LIMIT).await.map(drop)
+        self.migrate_with(&self.program).await
     }
 
-    /// `mintgate keys …`; what it prints.
-    pub(super) async fn keys(&self, args: &[&str]) -> Result<String> {
-        capture(self.command("keys").args(args), START_LIMIT).await
+    /// Runs `migrate` of a program that need not be the one that serves.
+    pub(crate) async fn migrate_with(&self, program: &Path) -> Result<()> {
+        capture(&mut self.command(program, "migrate"), START_LIMIT).await.map(drop)
     }
 
-    /// `mintgate serve`, until it is ready.
+    /// Runs `mintgate keys …` and returns what it prints.
+    pub(crate) async fn keys(&self, args: &[&str]) -> Result<String> {
+        capture(self.command(&self.program, "keys").args(args), START_LIMIT).await
+    }
+
+    /// Starts `mintgate serve` and waits until it is ready.
     pub(crate) async fn start(&mut self) -> Result<()> {
-        let process = Process::logged("mintgate", &mut self.command("serve"), &self.log)?;
-        let process = self.process.insert(process);
+        self.spawn()?;
+        self.ready().await
+    }
+
+    /// Starts `mintgate serve`.
+    pub(crate) fn spawn(&mut self) -> Result<()> {
+        let log = self.config.with_extension("log");
+        let mut command = self.command(&self.program, "serve");
+        self.process = Some(Process::logged(&self.name, &mut command, &log)?);
+        Ok(())
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&mut self) -> Result<()> {
         let url = format!("http://{}/health/ready", self.ops);
         let client = &self.client;
         let ready = || async { send(client.get(&url)).await?.expect_status(200) };
-        process.ready(START_LIMIT, ready).await
+        self.process.as_mut().context(NOT_STARTED)?.ready(START_LIMIT, ready).await
     }
 
-    pub(super) fn process(&mut self) -> Result<&mut Process> {
-        self.process.as_mut().context("the service was not started")
+    /// Kills it with SIGKILL.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        if let Some(mut process) = self.process.take() {
+            process.signal(Signal::KILL)?;
+            process.wait_at_most(START_LIMIT).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn process(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().context(NOT_STARTED)
     }
 
     /// Everything it has logged.
@@ -246,22 +263,22 @@ impl Service {
         self.process.as_ref().map(Process::output).unwrap_or_default()
     }
 
-    /// Its address as clients see it, which is its issuer.
+    /// The URL of its public listener.
     pub(crate) fn base(&self) -> String {
         format!("http://{}", self.public)
     }
 
-    pub(super) async fn jwks(&self) -> Result<Answer> {
+    pub(crate) async fn jwks(&self) -> Result<Answer> {
         send(self.jwks_request()).await
     }
 
     /// Asks for the JWKS only if it is not the one with this ETag (RFC 9110 §13.1.2).
-    pub(super) async fn jwks_unless(&self, etag: &str) -> Result<Answer> {
+    pub(crate) async fn jwks_unless(&self, etag: &str) -> Result<Answer> {
         send(self.jwks_request().header("if-none-match", etag)).await
     }
 
-    /// A document at the public address.
-    pub(super) async fn document(&self, url: &str) -> Result<Answer> {
+    /// Fetches a document from an absolute URL.
+    pub(crate) async fn document(&self, url: &str) -> Result<Answer> {
         send(self.client.get(url)).await
     }
 
@@ -269,54 +286,24 @@ impl Service {
         self.client.get(format!("http://{}/.well-known/jwks.json", self.public))
     }
 
+    /// Asks its operations listener.
     pub(crate) async fn ops(&self, path: &str) -> Result<Answer> {
         send(self.client.get(format!("http://{}{path}", self.ops))).await
     }
 }
 
-fn config_text(
-    public: SocketAddr,
-    ops: SocketAddr,
-    store_url: &str,
-    [mock, slow]: [&str; 2],
-) -> String {
-    let timeout_ms = SLOW_TIMEOUT.as_millis();
+/// The sections `[server]` and `[ops]` of a configuration.
+pub(crate) fn listeners([public, ops]: [SocketAddr; 2], public_url: &str) -> String {
     format!(
-        r#"[server]
-listen = "{public}"
-public_url = "http://{public}"
+        "[server]\nlisten = \"{public}\"\npublic_url = \"{public_url}\"\n\n\
+         [ops]\nlisten = \"{ops}\"\n\n"
+    )
+}
 
-[ops]
-listen = "{ops}"
-
-[store]
-url = "{store_url}"
-
-[keys]
-dir = "keys"
-publish_ahead_secs = 1
-reload_secs = 1
-
-[log]
-format = "json"
-
-[[providers]]
-id = "mock"
-preset = "oidc"
-issuer = "{mock}"
-client_id = "{CLIENT_ID}"
-client_secret = "{CLIENT_SECRET}"
-redirect_uris = ["{REDIRECT_URI}"]
-
-[[providers]]
-id = "slow"
-preset = "oidc"
-issuer = "{slow}"
-client_id = "{CLIENT_ID}"
-client_secret = "{CLIENT_SECRET}"
-redirect_uris = ["{REDIRECT_URI}"]
-timeout_ms = {timeout_ms}
-connect_timeout_ms = 1000
-"#
+/// A table `[[providers]]` of a configuration; `more` is whole lines of it.
+pub(crate) fn provider(id: &str, issuer: &str, redirect_uris: &[&str], more: &str) -> String {
+    format!(
+        "\n[[providers]]\nid = \"{id}\"\nissuer = \"{issuer}\"\nclient_id = \"{CLIENT_ID}\"\n\
+         client_secret = \"{CLIENT_SECRET}\"\nredirect_uris = {redirect_uris:?}\n{more}"
     )
 }

@@ -1,4 +1,4 @@
-//! What a walk looks up in Postgres behind the service's back.
+//! A database of a command's own, and direct queries to it.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::postgres::connect;
 
-/// A database of this walk alone, on some server.
+/// A database of this run alone, on a server that may have others.
 pub(crate) struct Database {
     server_url: String,
     name: String,
