@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod adverse_cases;
+mod bench;
 mod chaos;
 mod check_deps;
 mod ci;
@@ -32,6 +33,8 @@ enum Command {
     E2e(e2e::Options),
     /// Faults under load, and whether what must hold held: kills, cuts, pauses, a full disk
     Chaos(chaos::Options),
+    /// Refreshes and logins under load, compared with another revision
+    Bench(bench::Options),
     /// What a paused provider does to everybody else: one experiment of chaos
     Isolation,
     /// What a change must pass: fmt, clippy, docs, test (with e2e and chaos), deny
@@ -65,6 +68,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Test(options) => test::run(&options).await,
         Command::E2e(options) => e2e::run(&options).await,
         Command::Chaos(options) => chaos::run(&options).await,
+        Command::Bench(options) => bench::run(&options).await,
         Command::Isolation => chaos::run(&chaos::Options::only("one-provider-paused")).await,
         Command::Ci(options) => ci::run(&options).await,
         Command::CheckDeps => check_deps::run().await,
