@@ -13,9 +13,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use mintgate_domain::SecretText;
 use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
 use mintgate_domain::ports::{KeyRepo, StoreError};
+use mintgate_domain::{Cause, SecretText};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -48,7 +48,7 @@ pub enum KeyDirectoryError {
         reason: &'static str,
     },
     /// The file system reports an error.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}")]
     Io {
         /// The operation that failed, as a verb.
         action: &'static str,
@@ -64,8 +64,9 @@ impl From<KeyDirectoryError> for StoreError {
         let text = error.to_string();
         match error {
             KeyDirectoryError::Damaged { .. } => Self::Corrupt(text.into()),
-            KeyDirectoryError::TooOpen { .. } | KeyDirectoryError::Io { .. } => {
-                Self::Unavailable(text.into())
+            KeyDirectoryError::TooOpen { .. } => Self::Unavailable(text.into()),
+            KeyDirectoryError::Io { source, .. } => {
+                Self::Unavailable(Cause::from_error(text, source))
             }
         }
     }

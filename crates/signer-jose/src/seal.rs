@@ -7,9 +7,10 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use josekit::JoseError;
 use josekit::jwe::{self, Dir, JweHeader};
-use mintgate_domain::SecretText;
 use mintgate_domain::model::{KeyId, KeyUse};
+use mintgate_domain::{Cause, SecretText};
 use openssl::sha::Sha256;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -64,7 +65,7 @@ pub struct KeyEncryptionKeyError;
 pub enum SealError {
     /// The secret is sealed under another key-encryption key.
     #[error(
-        "it is sealed under the key-encryption key {sealed_under}, and the configured one is {configured}: configure the one it was sealed under, or retire the key (what it signed is then refused)"
+        "it is sealed under the key-encryption key {sealed_under}, and the configured one is {configured}"
     )]
     OtherKey {
         /// The name of the key-encryption key that sealed the secret.
@@ -72,18 +73,30 @@ pub enum SealError {
         /// The name of the configured key-encryption key.
         configured: String,
     },
-    /// The text was sealed for another row, or was not sealed by this crate.
+    /// The secret was sealed for another row or purpose.
+    #[error("it belongs to another row; somebody has changed the store")]
+    OtherRow,
+    /// The text is not what was sealed.
     #[error("it is not what was sealed here: {0}; somebody has changed the store")]
-    NotThis(&'static str),
+    Changed(&'static str),
     /// The key is in plain text where only sealed keys are allowed.
     #[error("it is not sealed, and a key in the store is trusted only if it is sealed")]
     NotSealed,
     /// The key is sealed, and no key-encryption key is configured.
     #[error("it is sealed, and no key-encryption key is configured for it")]
     NoKey,
+    /// The secret or its sealed form has more bytes than this.
+    #[error("it is longer than {0} bytes")]
+    TooLong(usize),
     /// OpenSSL or josekit failed.
-    #[error("the cryptographic library failed: {0}")]
-    Library(String),
+    #[error("the cryptographic library failed")]
+    Library(#[source] Cause),
+}
+
+impl From<JoseError> for SealError {
+    fn from(error: JoseError) -> Self {
+        Self::Library(Cause::from_error("josekit reports an error", error))
+    }
 }
 
 impl KeyEncryptionKey {
@@ -126,29 +139,29 @@ impl KeyEncryptionKey {
         header.set_content_encryption(ENCRYPTION);
         header.set_key_id(&self.name);
         for (name, value) in label.members {
-            header.set_claim(&name, Some(value)).map_err(|e| SealError::Library(e.to_string()))?;
+            header.set_claim(&name, Some(value))?;
         }
         let encrypter = Dir.encrypter_from_bytes(self.bytes.as_slice());
         encrypter
             .and_then(|encrypter| jwe::serialize_compact(content, &header, &encrypter))
-            .map_err(|e| SealError::Library(e.to_string()))
+            .map_err(SealError::from)
     }
 
     /// Decrypts what [`seal`](Self::seal) has made with this key and this label.
     pub(crate) fn open(&self, label: &Label, sealed: &str) -> Result<SecretText, SealError> {
         let parts: Vec<&str> = sealed.split('.').collect();
         let &[header, "", iv, _, tag] = parts.as_slice() else {
-            return Err(SealError::NotThis("it is not a compact JWE with a direct key"));
+            return Err(SealError::Changed("it is not a compact JWE with a direct key"));
         };
         // josekit accepts a tag of any length, and a tag of one byte is easily guessed.
         if iv.len() != IV_CHARS || tag.len() != TAG_CHARS {
-            return Err(SealError::NotThis("its initialization vector or tag is cut short"));
+            return Err(SealError::Changed("its initialization vector or tag is cut short"));
         }
         let header = URL_SAFE_NO_PAD.decode(header).ok();
         let header =
             header.and_then(|json| serde_json::from_slice::<Map<String, Value>>(&json).ok());
         let Some(mut header) = header else {
-            return Err(SealError::NotThis("its header is not one of ours"));
+            return Err(SealError::Changed("its header is not one of ours"));
         };
         self.check_name(header.remove("kid"))?;
         label.check(header)?;
@@ -156,20 +169,20 @@ impl KeyEncryptionKey {
             .decrypter_from_bytes(self.bytes.as_slice())
             .and_then(|decrypter| jwe::deserialize_compact(sealed, &decrypter));
         let Ok((content, _)) = opened else {
-            return Err(SealError::NotThis("it does not open with the key it names"));
+            return Err(SealError::Changed("it does not open with the key it names"));
         };
         match String::from_utf8(content) {
             Ok(text) => Ok(SecretText::new(text)),
             Err(error) => {
                 drop(Zeroizing::new(error.into_bytes()));
-                Err(SealError::NotThis("its content is not text"))
+                Err(SealError::Changed("its content is not text"))
             }
         }
     }
 
     fn check_name(&self, kid: Option<Value>) -> Result<(), SealError> {
         let Some(Value::String(kid)) = kid else {
-            return Err(SealError::NotThis("its header is not one of ours"));
+            return Err(SealError::Changed("its header is not one of ours"));
         };
         if kid == self.name {
             return Ok(());
@@ -203,15 +216,15 @@ impl Label {
             member.is_some_and(|member| member.as_str() == Some(expected))
         };
         if !is(header.remove("alg"), ALGORITHM) || !is(header.remove("enc"), ENCRYPTION) {
-            return Err(SealError::NotThis("it is sealed in another way"));
+            return Err(SealError::Changed("it is sealed in another way"));
         }
         let same_kind = header.len() == self.members.len()
             && self.members.keys().all(|name| header.contains_key(name));
         if !same_kind {
-            return Err(SealError::NotThis("its header is not one of ours"));
+            return Err(SealError::Changed("its header is not one of ours"));
         }
         if header != self.members {
-            return Err(SealError::NotThis("it belongs to another row"));
+            return Err(SealError::OtherRow);
         }
         Ok(())
     }
@@ -249,7 +262,7 @@ impl KeySeal {
             Self::Sealed(key) => key.seal(slot.label(), jwk).map(SecretText::new),
             Self::Plain => match std::str::from_utf8(jwk) {
                 Ok(text) => Ok(SecretText::new(text)),
-                Err(_) => Err(SealError::Library("a JWK is not UTF-8".to_owned())),
+                Err(_) => Err(SealError::Library("a JWK is not UTF-8".into())),
             },
         }
     }

@@ -1,8 +1,8 @@
 //! Encryption of providers' refresh tokens, each bound to its session.
 
-use mintgate_domain::ProviderRefreshToken;
 use mintgate_domain::model::{SealedToken, SessionId};
 use mintgate_domain::ports::{SealError as PortError, TokenSeal};
+use mintgate_domain::{Cause, ProviderRefreshToken};
 
 use crate::seal::{KeyEncryptionKey, Label, SealError};
 
@@ -32,9 +32,9 @@ impl TokenSeal for SealedTokens {
     ) -> Result<SealedToken, PortError> {
         let token = token.expose();
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(PortError(format!("it is longer than {MAX_TOKEN_BYTES} bytes").into()));
+            return Err(failed(SealError::TooLong(MAX_TOKEN_BYTES)));
         }
-        let sealed = self.0.seal(label(session), token.as_bytes()).map_err(explained)?;
+        let sealed = self.0.seal(label(session), token.as_bytes()).map_err(failed)?;
         Ok(SealedToken(sealed))
     }
 
@@ -44,9 +44,9 @@ impl TokenSeal for SealedTokens {
         SealedToken(sealed): &SealedToken,
     ) -> Result<ProviderRefreshToken, PortError> {
         if sealed.len() > MAX_SEALED_BYTES {
-            return Err(PortError("it is too long to be a sealed token".into()));
+            return Err(failed(SealError::TooLong(MAX_SEALED_BYTES)));
         }
-        let token = self.0.open(&label(session), sealed).map_err(explained)?;
+        let token = self.0.open(&label(session), sealed).map_err(failed)?;
         Ok(ProviderRefreshToken::new(token.expose()))
     }
 }
@@ -55,14 +55,6 @@ fn label(session: SessionId) -> Label {
     Label::new([("purpose", PURPOSE.into()), ("session", session.to_string().into())])
 }
 
-fn explained(error: SealError) -> PortError {
-    PortError(match error {
-        // The text of this error advises what to do about a signing key, which is not at issue here.
-        SealError::OtherKey { sealed_under, configured } => format!(
-            "it is sealed under the key-encryption key {sealed_under}, and the configured one is \
-             {configured}"
-        )
-        .into(),
-        error => error.to_string().into(),
-    })
+fn failed(error: SealError) -> PortError {
+    PortError(Cause::from_error(error.to_string(), error))
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mintgate_domain::chain;
 use mintgate_domain::ports::Housekeeping;
 use mintgate_signer_jose::{KeyChange, KeyInfo, KeyRing, KeyState};
 
@@ -100,7 +101,10 @@ impl BackgroundTask for KeyCare {
             }
             Err(error) => {
                 if self.status.failed(&error) {
-                    tracing::warn!(%error, "the signing keys cannot be brought up to date");
+                    tracing::warn!(
+                        error = %chain(&error),
+                        "the signing keys cannot be brought up to date"
+                    );
                 }
             }
         }

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mintgate_domain::SecretText;
 use mintgate_domain::model::Timestamp;
 use mintgate_domain::ports::{Clock, Housekeeping, StoreError, TokenSeal};
+use mintgate_domain::{SecretText, chain};
 use mintgate_signer_jose::{
     Algorithm, FixedKeys, KeyChange, KeyDirectory, KeyEncryptionKey, KeyInfo, KeyRing,
     KeyRingConfig, KeyRingError, KeySeal, KeyState, SealedTokens, SigningKey, StoredKeys,
@@ -135,7 +135,7 @@ pub(crate) async fn start(
     if !is_passing && !ring.is_loaded() {
         return Err(explained(error, &settings.keys));
     }
-    tracing::warn!(%error, "the signing keys cannot be loaded or maintained yet");
+    tracing::warn!(error = %chain(&error), "the signing keys cannot be loaded or maintained yet");
     status.failed(&error);
     Ok(())
 }
@@ -143,11 +143,11 @@ pub(crate) async fn start(
 /// The error with the setting that it is about.
 fn explained(error: KeyRingError, keys: &KeySettings) -> anyhow::Error {
     match (KeyLocation::of(keys), error) {
-        // The texts of `StoreError` speak of a store, those inside of a directory.
+        // `StoreError` itself speaks of a store, its cause of the directory.
         (
             Some(KeyLocation::Directory(_)),
-            KeyRingError::Store(StoreError::Unavailable(text) | StoreError::Corrupt(text)),
-        ) => anyhow::anyhow!(text).context("keys.dir"),
+            KeyRingError::Store(StoreError::Unavailable(cause) | StoreError::Corrupt(cause)),
+        ) => anyhow::Error::new(cause).context("keys.dir"),
         (Some(KeyLocation::Directory(_)), error) => anyhow::Error::new(error).context("keys.dir"),
         (_, error @ KeyRingError::Sealed { .. }) => {
             anyhow::Error::new(error).context("keys.encryption_key")
@@ -221,8 +221,8 @@ pub(crate) struct KeyRingStatus(Mutex<Option<String>>);
 
 impl KeyRingStatus {
     /// Notes a failure. `true` if the attempt before had succeeded.
-    pub(crate) fn failed(&self, error: &impl ToString) -> bool {
-        self.lock().replace(error.to_string()).is_none()
+    pub(crate) fn failed(&self, error: &KeyRingError) -> bool {
+        self.lock().replace(chain(error).to_string()).is_none()
     }
 
     /// Notes a success. `true` if the attempt before had failed.
@@ -445,12 +445,13 @@ pub(crate) mod tests {
     fn a_failure_is_noted_when_it_begins_and_when_it_ends() {
         let status = KeyRingStatus::default();
         assert!(!status.succeeded());
-        assert!(status.failed(&"the store is down"));
-        assert!(!status.failed(&"the store is still down"));
-        assert_eq!(status.failure().as_deref(), Some("the store is still down"));
+        let down = KeyRingError::Store(StoreError::Unavailable("connection refused".into()));
+        assert!(status.failed(&KeyRingError::Contended));
+        assert!(!status.failed(&down));
+        assert!(status.failure().unwrap().contains("connection refused"));
         assert!(status.succeeded());
         assert_eq!(status.failure(), None);
-        assert!(status.failed(&"the store is down again"));
+        assert!(status.failed(&down));
     }
 
     #[test]

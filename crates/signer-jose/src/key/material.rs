@@ -121,7 +121,7 @@ impl Material {
             }
             _ => return Err(KeyError::WrongKind { algorithm, found: self.describe() }),
         };
-        signer.map_err(|e| KeyError::Library(e.to_string()))
+        Ok(signer?)
     }
 
     /// The josekit verifier of the public half; `None` for a symmetric key.
@@ -150,7 +150,7 @@ impl Material {
             Algorithm::Ps256 => boxed(jws::PS256.verifier_from_der(der)),
             Algorithm::Hs256 => return Ok(None),
         };
-        verifier.map(Some).map_err(|e| KeyError::Library(e.to_string()))
+        Ok(Some(verifier?))
     }
 
     /// The kind of key, in words.

@@ -10,9 +10,10 @@ use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use josekit::JoseError;
 use josekit::jws::{JwsSigner, JwsVerifier};
-use mintgate_domain::SecretText;
 use mintgate_domain::model::{KeyId, Timestamp};
+use mintgate_domain::{Cause, SecretText};
 use openssl::error::ErrorStack;
 use zeroize::Zeroizing;
 
@@ -53,13 +54,19 @@ pub enum KeyError {
     #[error("the key's \"alg\" is not one that this version knows")]
     UnknownAlgorithm,
     /// OpenSSL or josekit failed.
-    #[error("the cryptographic library failed: {0}")]
-    Library(String),
+    #[error("the cryptographic library failed")]
+    Library(#[source] Cause),
 }
 
 impl From<ErrorStack> for KeyError {
     fn from(error: ErrorStack) -> Self {
-        Self::Library(error.to_string())
+        Self::Library(Cause::from_error("OpenSSL reports an error", error))
+    }
+}
+
+impl From<JoseError> for KeyError {
+    fn from(error: JoseError) -> Self {
+        Self::Library(Cause::from_error("josekit reports an error", error))
     }
 }
 
@@ -110,7 +117,7 @@ impl SigningKey {
             (Some(id), _) => id,
             (None, Some(public)) => KeyId::new(public.thumbprint()),
             (None, None) => {
-                let mac = sign(&*signer, SYMMETRIC_KID_LABEL)?;
+                let mac = signer.sign(SYMMETRIC_KID_LABEL)?;
                 KeyId::new(URL_SAFE_NO_PAD.encode(mac.get(..16).unwrap_or(&mac)))
             }
         };
@@ -154,10 +161,6 @@ impl SigningKey {
     pub(crate) fn public_verifier(&self) -> Result<Option<Box<dyn JwsVerifier>>, KeyError> {
         self.material.public_verifier(self.algorithm)
     }
-}
-
-fn sign(signer: &dyn JwsSigner, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-    signer.sign(message).map_err(|e| KeyError::Library(e.to_string()))
 }
 
 impl fmt::Debug for SigningKey {

@@ -28,7 +28,7 @@ pub enum KeyRingError {
     #[error("the {} key is not in the configuration, and there is no place to store keys", .0.name())]
     NotStored(KeyUse),
     /// A stored key cannot be opened.
-    #[error("the {} key {number}, {id}, cannot be opened: {source}", .key_use.name())]
+    #[error("the {} key {number}, {id}, cannot be opened{}", .key_use.name(), remedy(.source))]
     Sealed {
         /// The tokens that the key signs.
         key_use: KeyUse,
@@ -40,7 +40,7 @@ pub enum KeyRingError {
         source: SealError,
     },
     /// A stored key is damaged, or is not what its record says.
-    #[error("the {} key {number}, {id}, cannot be used: {source}", .key_use.name())]
+    #[error("the {} key {number}, {id}, cannot be used", .key_use.name())]
     BadKey {
         /// The tokens that the key signs.
         key_use: KeyUse,
@@ -52,15 +52,26 @@ pub enum KeyRingError {
         source: KeyError,
     },
     /// A new key could not be made.
-    #[error("cannot make a key: {0}")]
-    Generate(KeyError),
+    #[error("a new key cannot be made")]
+    Generate(#[source] KeyError),
     /// A new key could not be sealed.
-    #[error("cannot seal a new key: {0}")]
-    Seal(SealError),
+    #[error("a new key cannot be sealed")]
+    Seal(#[source] SealError),
     /// The repository of keys failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Other replicas were faster each time.
     #[error("others keep changing the signing keys at the same time; try again")]
     Contended,
+}
+
+/// What an operator can do about a key that cannot be opened, if anything.
+fn remedy(error: &SealError) -> &'static str {
+    match error {
+        SealError::OtherKey { .. } => {
+            "; configure the key-encryption key that it was sealed under, or retire the key (what it \
+             signed is then refused)"
+        }
+        _ => "",
+    }
 }

@@ -36,9 +36,9 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use mintgate_domain::TokenHash;
 use mintgate_domain::model::{KeyRecord, KeyUse, Timestamp};
-use mintgate_domain::ports::{Clock, KeyRepo};
+use mintgate_domain::ports::{Clock, KeyRepo, VerifyError};
+use mintgate_domain::{Cause, TokenHash};
 use tokio::sync::Mutex;
 
 pub use error::KeyRingError;
@@ -118,15 +118,7 @@ struct Search {
     /// When the search ended, in monotonic time.
     at: Duration,
     /// Why the search failed, if it did.
-    failure: Option<String>,
-}
-
-/// Why there is no key to verify a token with.
-pub(crate) enum NotFound {
-    /// No usable key of the use has this `kid`.
-    Unknown,
-    /// The keys cannot be read at present.
-    Unavailable(String),
+    failure: Option<Cause>,
 }
 
 impl KeyRing {
@@ -244,16 +236,21 @@ impl KeyRing {
 
     /// The key that a token names. A `kid` that no key has may be a new key's: one caller searches
     /// the repository for all, at most once per [`SEARCH_INTERVAL`].
+    ///
+    /// # Errors
+    /// [`VerifyError::Refused`] if no usable key of the use has this `kid`, and
+    /// [`VerifyError::KeysUnavailable`] if the keys cannot be read at present.
     pub(crate) async fn find(
         &self,
         key_use: KeyUse,
         id: &str,
-    ) -> Result<Arc<PreparedKey>, NotFound> {
+    ) -> Result<Arc<PreparedKey>, VerifyError> {
+        let unknown = || VerifyError::Refused("no key of this kind has its \"kid\"".into());
         if let Some(key) = self.snapshot().find(key_use, id) {
             return Ok(Arc::clone(key));
         }
         if self.snapshot().contains(id) || !self.is_stored(key_use) {
-            return Err(NotFound::Unknown);
+            return Err(unknown());
         }
         let mut last_search = self.last_search.lock().await;
         // Another caller may have found the key while this one waited.
@@ -262,7 +259,8 @@ impl KeyRing {
         }
         let age = |search: &Search| self.clock.monotonic().saturating_sub(search.at);
         if last_search.as_ref().is_none_or(|search| age(search) >= SEARCH_INTERVAL) {
-            let failure = self.load_alone().await.err().map(|error| error.to_string());
+            let failed = |error| Cause::from_error("the repository of keys cannot be read", error);
+            let failure = self.load_alone().await.err().map(failed);
             *last_search = Some(Search { at: self.clock.monotonic(), failure });
         }
         let snapshot = self.snapshot();
@@ -270,9 +268,9 @@ impl KeyRing {
             return Ok(Arc::clone(key));
         }
         match last_search.as_ref().and_then(|search| search.failure.clone()) {
-            Some(failure) => Err(NotFound::Unavailable(failure)),
-            None if snapshot.can_sign(key_use) => Err(NotFound::Unknown),
-            None => Err(NotFound::Unavailable("there are none yet".to_owned())),
+            Some(failure) => Err(VerifyError::KeysUnavailable(failure)),
+            None if snapshot.can_sign(key_use) => Err(unknown()),
+            None => Err(VerifyError::KeysUnavailable("there are none yet".into())),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! A key together with everything that signing and verifying needs, prepared once.
 
+use std::error::Error;
+
 use josekit::jws::{JwsHeader, JwsVerifier, serialize_compact};
-use mintgate_domain::SignedToken;
 use mintgate_domain::model::KeyUse;
 use mintgate_domain::ports::SigningError;
+use mintgate_domain::{Cause, SignedToken};
 use serde::Serialize;
 
 use crate::{KeyError, SigningKey};
@@ -18,6 +20,10 @@ pub(crate) const fn token_type(key_use: KeyUse) -> &'static str {
         KeyUse::Access => "at+jwt",
         KeyUse::Refresh => "rt+jwt",
     }
+}
+
+fn failed(text: &'static str, error: impl Error + Send + Sync + 'static) -> SigningError {
+    SigningError::Failed(Cause::from_error(text, error))
 }
 
 /// A key, the header of its tokens, and the verifier of their signatures.
@@ -47,9 +53,9 @@ impl PreparedKey {
     pub(crate) fn sign(&self, payload: &impl Serialize) -> Result<SignedToken, SigningError> {
         let mut bytes = Vec::with_capacity(PAYLOAD_CAPACITY);
         serde_json::to_writer(&mut bytes, payload)
-            .map_err(|e| SigningError::Failed(e.to_string().into()))?;
+            .map_err(|e| failed("the claims cannot be written as JSON", e))?;
         let token = serialize_compact(&bytes, &self.header, self.key.signer());
-        token.map(SignedToken::new).map_err(|e| SigningError::Failed(e.to_string().into()))
+        token.map(SignedToken::new).map_err(|e| failed("the signature cannot be made", e))
     }
 
     /// Whether this is the key's signature of the message. Compares in constant time.

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use mintgate_domain::Cause;
 use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
 use mintgate_domain::ports::Housekeeping;
 
@@ -210,10 +211,12 @@ impl KeyRing {
         let algorithm = self.config.rules(key_use).algorithm;
         // Making an RSA key takes long enough to hold up other tasks.
         let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
-        let library = |text: String| KeyRingError::Generate(KeyError::Library(text));
-        let key = made.map_err(|e| library(e.to_string()))?.map_err(KeyRingError::Generate)?;
+        let failed = |cause| KeyRingError::Generate(KeyError::Library(cause));
+        let made = made.map_err(|e| failed(Cause::from_error("the task did not finish", e)))?;
+        let key = made.map_err(KeyRingError::Generate)?;
         let created_at = self.now();
-        let jwk = key.to_private_jwk(created_at).map_err(|e| library(e.to_string()))?;
+        let jwk = key.to_private_jwk(created_at);
+        let jwk = jwk.map_err(|e| failed(Cause::from_error("the JWK cannot be written", e)))?;
         let id = key.id().clone();
         let slot = Slot { key_use, number, id: &id };
         let material = self.stored(key_use)?.seal.seal(slot, &jwk).map_err(KeyRingError::Seal)?;

@@ -17,7 +17,7 @@ use mintgate_domain::{PresentedToken, SignedToken};
 use crate::KeyRing;
 use crate::key::is_proper_key_id;
 use crate::payload::{AccessPayload, RefreshPayload};
-use crate::ring::{NotFound, token_type};
+use crate::ring::token_type;
 use claims::{ReceivedAccessClaims, ReceivedRefreshClaims};
 use presented::Presented;
 
@@ -73,10 +73,7 @@ impl JoseTokens {
         if !is_proper_key_id(&header.kid) {
             return Err(refused("its \"kid\" cannot be a key's"));
         }
-        let key = self.ring.find(key_use, &header.kid).await.map_err(|error| match error {
-            NotFound::Unknown => refused("no key of this kind has its \"kid\""),
-            NotFound::Unavailable(reason) => VerifyError::KeysUnavailable(reason.into()),
-        })?;
+        let key = self.ring.find(key_use, &header.kid).await?;
         if header.alg != key.key().algorithm().name() {
             return Err(refused("its \"alg\" is not its key's"));
         }

@@ -16,7 +16,7 @@ use mintgate_domain::ports::{
     Clock, Housekeeping, KeyRepo, StoreError, SweepStep, Swept, TokenSigner, TokenVerifier,
     VerifiedAccess, VerifiedRefresh, VerifyError,
 };
-use mintgate_domain::{PresentedToken, SecretText};
+use mintgate_domain::{PresentedToken, SecretText, chain};
 use mintgate_signer_jose::{
     Algorithm, FixedKeys, JoseTokens, KeyInfo, KeyRing, KeyRingConfig, KeyRingError, KeySeal,
     KeyState, SigningKey, StoredKeys, TokensConfig,
@@ -75,7 +75,7 @@ pub(crate) fn read(text: &str, algorithm: Algorithm) -> SigningKey {
 
 /// The text of the error that refuses a key.
 pub(crate) fn refusal(text: &str, algorithm: Algorithm) -> String {
-    SigningKey::from_text(&SecretText::new(text), algorithm).unwrap_err().to_string()
+    chain(&SigningKey::from_text(&SecretText::new(text), algorithm).unwrap_err()).to_string()
 }
 
 pub(crate) fn fresh(algorithm: Algorithm) -> SigningKey {
