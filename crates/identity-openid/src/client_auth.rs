@@ -80,22 +80,20 @@ pub struct AssertionKey {
     /// SHA-256 of the key's certificate in DER.
     thumbprint: Option<Vec<u8>>,
     audience: AssertionAudience,
-    entropy: Arc<dyn Entropy>,
 }
 
 impl AssertionKey {
-    /// Reads a private key; `entropy` makes the assertions' identifiers.
+    /// Reads a private key in PEM.
     ///
     /// # Errors
     /// If the text is no private key in PEM, or the key does not fit the algorithm.
     pub fn from_pem(
         pem: &SecretText,
         algorithm: AssertionAlgorithm,
-        entropy: Arc<dyn Entropy>,
     ) -> Result<Self, ClientKeyError> {
         let key = Arc::new(ClientKey::from_pem(pem, algorithm)?);
         let audience = AssertionAudience::default();
-        Ok(Self { key, key_id: None, thumbprint: None, audience, entropy })
+        Ok(Self { key, key_id: None, thumbprint: None, audience })
     }
 
     /// Names the key to the provider: the `kid` of the header (RFC 7515 §4.1.4).
@@ -138,6 +136,7 @@ impl AssertionKey {
         issuer: &str,
         token_endpoint: &str,
         now: Timestamp,
+        entropy: &Arc<dyn Entropy>,
     ) -> Result<SecretText, JoseError> {
         let mut header = JwsHeader::new();
         header.set_token_type("JWT");
@@ -156,7 +155,7 @@ impl AssertionKey {
             "iss": client_id,
             "sub": client_id,
             "aud": audience,
-            "jti": BASE64_URL_SAFE_NO_PAD.encode(self.entropy.bytes::<16>()),
+            "jti": BASE64_URL_SAFE_NO_PAD.encode(entropy.bytes::<16>()),
             "iat": made,
             "nbf": made,
             "exp": made + ASSERTION_SECS,
@@ -182,6 +181,8 @@ pub(crate) struct Authenticator<'a> {
     pub(crate) client_secret: Option<&'a SecretText>,
     pub(crate) issuer: &'a str,
     pub(crate) clock: &'a dyn Clock,
+    /// Makes the identifiers of client assertions (`jti`, RFC 7519 §4.1.7).
+    pub(crate) entropy: &'a Arc<dyn Entropy>,
 }
 
 /// A client ready for one request.
@@ -207,7 +208,8 @@ impl Authenticator<'_> {
         Ok(match (self.authentication, self.client_secret) {
             (ClientAuthentication::PrivateKeyJwt(key), _) => {
                 let token_endpoint = client.token_uri().as_str().to_owned();
-                let assertion = key.assertion(self.client_id, self.issuer, &token_endpoint, now);
+                let Self { client_id, issuer, entropy, .. } = *self;
+                let assertion = key.assertion(client_id, issuer, &token_endpoint, now, entropy);
                 let assertion = Some(assertion.map_err(unsigned)?);
                 Authenticated { client, assertion, secret: None }
             }

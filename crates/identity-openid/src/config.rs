@@ -12,28 +12,49 @@ use crate::address::AddressPolicy;
 use crate::dialect::{Dialect, GroupOverage};
 use crate::quirks::entra;
 
-/// One OpenID Connect provider.
+/// The configuration of one OpenID Connect provider.
 #[derive(Debug, Clone)]
 pub struct OpenIdConfig {
-    /// Its configured name.
+    /// The provider's name in the configuration, in logs and in metrics.
     pub id: ProviderId,
-    /// Its issuer identifier; discovery document and ID tokens must repeat it character for character.
+    /// The provider's issuer identifier. The discovery document and every ID token must repeat it
+    /// character for character (OIDC Discovery §4.3, OIDC Core §3.1.3.7).
     pub issuer: String,
-    /// Our client id there.
+    /// The client id that the provider has assigned to us.
     pub client_id: String,
-    /// Our secret there; none for a public client.
+    /// The client secret that the provider has assigned to us; `None` for a public client.
     pub client_secret: Option<SecretText>,
-    /// The ID token algorithms accepted, by their JWS names (RFC 7518 §3.1, RFC 8037 §3.1); either
-    /// asymmetric or, keyed with the client secret, symmetric ones.
+    /// The signature algorithms accepted on ID tokens, by their JWS names (RFC 7518 §3.1, RFC 8037
+    /// §3.1): either asymmetric ones, or symmetric ones, which are keyed with the client secret.
     pub id_token_algorithms: Vec<String>,
-    /// Whether userinfo is asked in addition to the ID token.
+    /// Whether the userinfo endpoint is asked in addition to the ID token.
     pub userinfo: bool,
-    /// Whether it may live on private and loopback addresses though its issuer does not name one.
+    /// How the provider may be reached, and how long that may take.
+    pub network: Network,
+}
+
+/// Where a provider's endpoints may be, and how long a request to them may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// Whether endpoints may resolve to private, link-local and loopback addresses although the
+    /// configured issuer (for OAuth 2.0 the token endpoint) does not name such an address.
     pub allow_private_network: bool,
-    /// How long connecting may take.
+    /// The longest that connecting to an endpoint may take.
     pub connect_timeout: Duration,
-    /// How long one request may take, and how long one call of the port may take in all.
+    /// The longest that one request may take, and the longest that one call of the port may take in
+    /// all.
     pub timeout: Duration,
+}
+
+impl OpenIdConfig {
+    /// Checks everything that can be checked without a network: what
+    /// [`OpenIdProvider`](crate::OpenIdProvider) refuses, this refuses.
+    ///
+    /// # Errors
+    /// The first thing that cannot work; see [`OpenIdConfigError`].
+    pub fn check(&self, dialect: &Dialect) -> Result<(), OpenIdConfigError> {
+        Checked::new(self.clone(), dialect.clone()).map(drop)
+    }
 }
 
 /// Why a provider cannot be set up as configured.
@@ -89,7 +110,7 @@ impl Checked {
         }
         let issuer = IssuerUrl::new(config.issuer.clone())
             .map_err(|_| OpenIdConfigError::Issuer("is not a URL"))?;
-        let policy = check_issuer(issuer.url(), config.allow_private_network)?;
+        let policy = check_issuer(issuer.url(), config.network.allow_private_network)?;
         let discovery_url = issuer
             .join(".well-known/openid-configuration")
             .map_err(|_| OpenIdConfigError::Issuer("is not a URL"))?;
@@ -176,9 +197,11 @@ mod tests {
             client_secret: Some(SecretText::new("secret")),
             id_token_algorithms: vec!["RS256".to_owned()],
             userinfo: false,
-            allow_private_network: false,
-            connect_timeout: Duration::from_secs(2),
-            timeout: Duration::from_secs(5),
+            network: Network {
+                allow_private_network: false,
+                connect_timeout: Duration::from_secs(2),
+                timeout: Duration::from_secs(5),
+            },
         };
         change(&mut config);
         Checked::new(config, Dialect::default()).err()

@@ -41,7 +41,7 @@ mod userinfo;
 
 pub use client_auth::{AssertionAudience, AssertionKey, ClientAuthentication};
 pub use client_key::{AssertionAlgorithm, ClientKeyError};
-pub use config::{OpenIdConfig, OpenIdConfigError};
+pub use config::{Network, OpenIdConfig, OpenIdConfigError};
 pub use dialect::{Dialect, GraphGroups, GroupOverage, IssuerRule};
 pub use guard::{GuardConfig, GuardedProvider};
 pub use json::parse_object as parse_claims;

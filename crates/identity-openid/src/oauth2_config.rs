@@ -1,7 +1,5 @@
 //! What an OAuth 2.0 provider without ID tokens is configured with, and what is wrong with that.
 
-use std::time::Duration;
-
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use mintgate_domain::SecretText;
 use mintgate_domain::model::ProviderId;
@@ -10,6 +8,7 @@ use url::Url;
 
 use crate::address::AddressPolicy;
 use crate::client_auth::ClientAuthentication;
+use crate::config::Network;
 use crate::exchange::TokenClient;
 
 /// One OAuth 2.0 provider that says at an endpoint of its own who somebody is.
@@ -40,12 +39,19 @@ pub struct OAuth2Config {
     pub claims: Vec<(String, String)>,
     /// Headers of the requests to the user endpoint and the emails endpoint, as names and values.
     pub headers: Vec<(String, String)>,
-    /// Whether it may live on private and loopback addresses though its token endpoint does not.
-    pub allow_private_network: bool,
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// How long one request may take, and how long one call of the port may take in all.
-    pub timeout: Duration,
+    /// How the provider may be reached, and how long that may take.
+    pub network: Network,
+}
+
+impl OAuth2Config {
+    /// Checks everything that can be checked without a network: what
+    /// [`OAuth2Provider`](crate::OAuth2Provider) refuses, this refuses.
+    ///
+    /// # Errors
+    /// The first thing that cannot work; see [`OAuth2ConfigError`].
+    pub fn check(&self) -> Result<(), OAuth2ConfigError> {
+        CheckedOAuth2::new(self.clone()).map(drop)
+    }
 }
 
 /// The places where an OAuth 2.0 provider is asked, as URLs.
@@ -119,7 +125,7 @@ impl CheckedOAuth2 {
         let parse =
             |name, url: &str| Url::parse(url).map_err(|_| OAuth2ConfigError::Endpoint(name));
         let token_url = parse("token", token)?;
-        let policy = AddressPolicy::for_issuer(&token_url, config.allow_private_network);
+        let policy = AddressPolicy::for_issuer(&token_url, config.network.allow_private_network);
         let check = |name, url: &str| {
             let url = parse(name, url)?;
             match policy.check_url(&url) {
@@ -150,6 +156,8 @@ fn read_headers(headers: &[(String, String)]) -> Result<HeaderMap, OAuth2ConfigE
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn check(change: impl FnOnce(&mut OAuth2Config)) -> Option<OAuth2ConfigError> {
@@ -169,9 +177,11 @@ mod tests {
             subject: "id".to_owned(),
             claims: Vec::new(),
             headers: Vec::new(),
-            allow_private_network: false,
-            connect_timeout: Duration::from_secs(2),
-            timeout: Duration::from_secs(5),
+            network: Network {
+                allow_private_network: false,
+                connect_timeout: Duration::from_secs(2),
+                timeout: Duration::from_secs(5),
+            },
         };
         change(&mut config);
         CheckedOAuth2::new(config).err()
@@ -219,7 +229,7 @@ mod tests {
         assert_eq!(check(user), Some(OAuth2ConfigError::Endpoint("user")));
         let allowed = check(|config| {
             user(config);
-            config.allow_private_network = true;
+            config.network.allow_private_network = true;
         });
         assert_eq!(allowed, None);
     }

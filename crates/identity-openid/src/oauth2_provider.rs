@@ -15,7 +15,7 @@ use mintgate_domain::model::{
     ClaimSet, ClaimValue, ExternalIdentity, VerifiedIdentity, find_claim,
 };
 use mintgate_domain::ports::{
-    AuthorizationEndpoint, Clock, CodeGrant, IdentityProvider, LogoutOrder, Metrics,
+    AuthorizationEndpoint, Clock, CodeGrant, Entropy, IdentityProvider, LogoutOrder, Metrics,
     ProviderEndpoint, ProviderError, ProviderTokens, Renewal,
 };
 use mintgate_domain::{LogoutTokenText, Nonce, ProviderAccessToken, ProviderRefreshToken};
@@ -39,6 +39,7 @@ pub struct OAuth2Provider {
     checked: CheckedOAuth2,
     http: BoundedClient,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
 }
 
 impl OAuth2Provider {
@@ -49,20 +50,21 @@ impl OAuth2Provider {
     pub fn new(
         config: OAuth2Config,
         clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
         metrics: Arc<dyn Metrics>,
     ) -> Result<Self, OAuth2ConfigError> {
         let checked = CheckedOAuth2::new(config)?;
-        let OAuth2Config { id, connect_timeout, timeout, .. } = &checked.config;
+        let OAuth2Config { id, network, .. } = &checked.config;
         let http = BoundedClient::new(
             id.clone(),
             checked.policy,
-            *connect_timeout,
-            *timeout,
+            network.connect_timeout,
+            network.timeout,
             Arc::clone(&clock),
             metrics,
         );
         let http = http.map_err(|error| OAuth2ConfigError::HttpClient(error.to_string()))?;
-        Ok(Self { checked, http, clock })
+        Ok(Self { checked, http, clock, entropy })
     }
 
     /// A request to the token endpoint, as this provider wants it.
@@ -74,6 +76,7 @@ impl OAuth2Provider {
             client_secret: config.client_secret.as_ref(),
             issuer: &config.issuer,
             clock: &*self.clock,
+            entropy: &self.entropy,
         };
         Ok(Exchange {
             provider: &config.id,
@@ -223,7 +226,7 @@ impl OAuth2Provider {
 #[async_trait]
 impl IdentityProvider for OAuth2Provider {
     async fn redeem(&self, grant: &CodeGrant<'_>) -> Result<ProviderTokens, ProviderError> {
-        within(self.checked.config.timeout, self.redeem_unbounded(grant)).await
+        within(self.checked.config.network.timeout, self.redeem_unbounded(grant)).await
     }
 
     async fn verify(
@@ -231,7 +234,7 @@ impl IdentityProvider for OAuth2Provider {
         tokens: &ProviderTokens,
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
-        within(self.checked.config.timeout, self.verify_unbounded(tokens, nonce)).await
+        within(self.checked.config.network.timeout, self.verify_unbounded(tokens, nonce)).await
     }
 
     /// As configured. Whether authorization responses name the issuer, an OAuth 2.0 provider has no
@@ -247,7 +250,7 @@ impl IdentityProvider for OAuth2Provider {
         identity: &ExternalIdentity,
     ) -> Result<Renewal, ProviderError> {
         let config = &self.checked.config;
-        let mut deadline = Deadline::after(config.timeout);
+        let mut deadline = Deadline::after(config.network.timeout);
         let tokens = deadline.bound(self.refresh(token, identity)).await?;
         let claims = deadline.bound(self.claims_again(&tokens, identity)).await;
         settle(&config.id, claims, tokens.refresh_token)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mintgate_domain::model::{ClaimSet, ClaimValue, ExternalIdentity, Timestamp, VerifiedIdentity};
 use mintgate_domain::ports::{
-    AuthorizationEndpoint, Clock, CodeGrant, IdentityProvider, LogoutOrder, Metrics, Misbehaviour,
-    ProviderError, ProviderTokens, Renewal,
+    AuthorizationEndpoint, Clock, CodeGrant, Entropy, IdentityProvider, LogoutOrder, Metrics,
+    Misbehaviour, ProviderError, ProviderTokens, Renewal,
 };
 use mintgate_domain::{IdTokenText, LogoutTokenText, Nonce, ProviderRefreshToken};
 
@@ -35,6 +35,7 @@ pub struct OpenIdProvider {
     http: Arc<BoundedClient>,
     metadata: Arc<MetadataCache>,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
 }
 
 impl OpenIdProvider {
@@ -46,9 +47,10 @@ impl OpenIdProvider {
     pub fn new(
         config: OpenIdConfig,
         clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
         metrics: Arc<dyn Metrics>,
     ) -> Result<Self, OpenIdConfigError> {
-        Self::with_dialect(config, Dialect::default(), clock, metrics)
+        Self::with_dialect(config, Dialect::default(), clock, entropy, metrics)
     }
 
     /// Sets a provider up that does some things in its own way.
@@ -59,15 +61,16 @@ impl OpenIdProvider {
         config: OpenIdConfig,
         dialect: Dialect,
         clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
         metrics: Arc<dyn Metrics>,
     ) -> Result<Self, OpenIdConfigError> {
         let checked = Arc::new(Checked::new(config, dialect)?);
-        let OpenIdConfig { id, connect_timeout, timeout, .. } = &checked.config;
+        let OpenIdConfig { id, network, .. } = &checked.config;
         let http = BoundedClient::new(
             id.clone(),
             checked.policy,
-            *connect_timeout,
-            *timeout,
+            network.connect_timeout,
+            network.timeout,
             Arc::clone(&clock),
             Arc::clone(&metrics),
         );
@@ -79,7 +82,7 @@ impl OpenIdProvider {
             Arc::clone(&clock),
             metrics,
         ));
-        Ok(Self { checked, http, metadata, clock })
+        Ok(Self { checked, http, metadata, clock, entropy })
     }
 
     async fn endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
@@ -104,6 +107,7 @@ impl OpenIdProvider {
             client_secret: config.client_secret.as_ref(),
             issuer: &config.issuer,
             clock: &*self.clock,
+            entropy: &self.entropy,
         };
         Ok(Exchange {
             provider: &config.id,
@@ -271,7 +275,7 @@ impl OpenIdProvider {
         &self,
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
-        within(self.checked.config.timeout, call).await
+        within(self.checked.config.network.timeout, call).await
     }
 }
 
@@ -309,7 +313,7 @@ impl IdentityProvider for OpenIdProvider {
         identity: &ExternalIdentity,
     ) -> Result<Renewal, ProviderError> {
         let config = &self.checked.config;
-        let mut deadline = Deadline::after(config.timeout);
+        let mut deadline = Deadline::after(config.network.timeout);
         let tokens = deadline.bound(self.refresh(token, identity)).await?;
         let claims = deadline.bound(self.claims_again(&tokens, identity)).await;
         settle(&config.id, claims, tokens.refresh_token)

@@ -14,6 +14,7 @@ use mintgate_identity_openid::{
 };
 
 use crate::settings::{OAuth2Settings, OpenIdSettings, ProviderKind, ProviderSettings, Settings};
+use crate::system::OsEntropy;
 
 /// For how long one request alone asks a provider again about a session, and for how long a provider
 /// that is down is not asked again.
@@ -56,6 +57,17 @@ pub(crate) fn providers(
     settings.providers.iter().map(register).collect()
 }
 
+/// Whether an adapter accepts a provider's configuration.
+pub(crate) fn check(provider: &ProviderSettings) -> Result<(), AdapterError> {
+    match &provider.kind {
+        ProviderKind::OpenId(openid) => {
+            openid_config(provider, openid).check(&openid.dialect)?;
+        }
+        ProviderKind::OAuth2(oauth2) => oauth2_config(provider, oauth2).check()?,
+    }
+    Ok(())
+}
+
 /// One provider's adapter, without the guard around it.
 pub(crate) fn adapter(
     provider: &ProviderSettings,
@@ -66,10 +78,12 @@ pub(crate) fn adapter(
         ProviderKind::OpenId(openid) => {
             let config = openid_config(provider, openid);
             let dialect = openid.dialect.clone();
-            Arc::new(OpenIdProvider::with_dialect(config, dialect, clock, metrics)?)
+            let entropy = Arc::new(OsEntropy);
+            Arc::new(OpenIdProvider::with_dialect(config, dialect, clock, entropy, metrics)?)
         }
         ProviderKind::OAuth2(oauth2) => {
-            Arc::new(OAuth2Provider::new(oauth2_config(provider, oauth2), clock, metrics)?)
+            let config = oauth2_config(provider, oauth2);
+            Arc::new(OAuth2Provider::new(config, clock, Arc::new(OsEntropy), metrics)?)
         }
     })
 }
@@ -82,9 +96,7 @@ fn openid_config(provider: &ProviderSettings, openid: &OpenIdSettings) -> OpenId
         client_secret: provider.client_secret.clone(),
         id_token_algorithms: openid.id_token_algorithms.clone(),
         userinfo: openid.userinfo,
-        allow_private_network: provider.allow_private_network,
-        connect_timeout: provider.connect_timeout,
-        timeout: provider.timeout,
+        network: provider.network,
     }
 }
 
@@ -100,9 +112,7 @@ fn oauth2_config(provider: &ProviderSettings, oauth2: &OAuth2Settings) -> OAuth2
         subject: oauth2.subject.clone(),
         claims: oauth2.claims.clone(),
         headers: oauth2.headers.clone(),
-        allow_private_network: provider.allow_private_network,
-        connect_timeout: provider.connect_timeout,
-        timeout: provider.timeout,
+        network: provider.network,
     }
 }
 
@@ -121,7 +131,7 @@ fn policy(provider: &ProviderSettings) -> ProviderPolicy {
         recheck: provider.recheck.map(|every| RecheckRule {
             every,
             // A call waits for its place, and is then made.
-            lease: LEAST_LEASE.max((provider.timeout + provider.guard.max_wait) * 2),
+            lease: LEAST_LEASE.max((provider.network.timeout + provider.guard.max_wait) * 2),
         }),
     }
 }

@@ -33,8 +33,8 @@ async fn case_52_five_hundred_logins_at_a_cold_start_load_the_metadata_once() {
     let idp = start_with(IdTokenAlg::EdDsa).await;
     let adapter = Arc::new(Adapter::new(idp.issuer(), |config| {
         config.id_token_algorithms = vec!["EdDSA".to_owned()];
-        config.connect_timeout = Duration::from_mins(1);
-        config.timeout = Duration::from_mins(2);
+        config.network.connect_timeout = Duration::from_mins(1);
+        config.network.timeout = Duration::from_mins(2);
     }));
     let mut logins = JoinSet::new();
     for _ in 0..500 {
@@ -168,8 +168,8 @@ async fn case_52_five_hundred_cold_sign_ins_at_once_get_through_the_guard() {
     let idp = start_with(IdTokenAlg::EdDsa).await;
     let adapter = Adapter::new(idp.issuer(), |config| {
         config.id_token_algorithms = vec!["EdDSA".to_owned()];
-        config.connect_timeout = Duration::from_mins(1);
-        config.timeout = Duration::from_mins(2);
+        config.network.connect_timeout = Duration::from_mins(1);
+        config.network.timeout = Duration::from_mins(2);
     });
     // The limits of every day, but for the patience: this machine may be slower than a provider.
     let limits = GuardConfig { max_wait: Duration::from_mins(2), ..GuardConfig::default() };
@@ -279,7 +279,7 @@ async fn case_52_five_hundred_tokens_posted_at_a_cold_start_load_the_metadata_on
     let idp = start_with(IdTokenAlg::EdDsa).await;
     let adapter = Arc::new(Adapter::new(idp.issuer(), |config| {
         config.id_token_algorithms = vec!["EdDSA".to_owned()];
-        config.timeout = Duration::from_mins(2);
+        config.network.timeout = Duration::from_mins(2);
     }));
     let token = genuine(&idp);
     let mut logins = JoinSet::new();

@@ -7,9 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use mintgate_domain::model::{ClaimValue, ExternalIdentity, VerifiedIdentity};
-use mintgate_domain::ports::{
-    AuthorizationEndpoint, Entropy, IdentityProvider, ProviderError, Renewal,
-};
+use mintgate_domain::ports::{AuthorizationEndpoint, IdentityProvider, ProviderError, Renewal};
 use mintgate_domain::{Nonce, ProviderRefreshToken, SecretText};
 use mintgate_identity_openid::{
     AppleSecret, AssertionAlgorithm, AssertionAudience, AssertionKey, ClientAuthentication,
@@ -31,19 +29,11 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::fake::{ACCESS_TOKEN, FakeIdp, Reply, Request};
-use crate::support::{Adapter, CLIENT_SECRET, Counted, TestClock, config};
+use crate::support::{Adapter, CLIENT_SECRET, Counted, Random, TestClock, config};
 use crate::variants::now_secs;
 
 const A: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 const B: &str = "8eaef023-2b34-4da1-9baa-8bc8c9d6a490";
-
-struct Random;
-
-impl Entropy for Random {
-    fn fill(&self, buffer: &mut [u8]) {
-        openssl::rand::rand_bytes(buffer).unwrap();
-    }
-}
 
 fn pinned(config: &mut OpenIdConfig) {
     config.id_token_algorithms = vec!["EdDSA".to_owned()];
@@ -151,7 +141,7 @@ async fn a_client_assertion_is_for_this_endpoint_for_five_minutes_and_for_once()
         (AssertionAlgorithm::Ps256, rsa_key(2048)),
         (AssertionAlgorithm::EdDsa, PKey::generate_ed25519().unwrap()),
     ] {
-        let assertions = AssertionKey::from_pem(&pem(&key), algorithm, Arc::new(Random)).unwrap();
+        let assertions = AssertionKey::from_pem(&pem(&key), algorithm).unwrap();
         let assertions = assertions.with_key_id("client-key");
         let authentication = ClientAuthentication::PrivateKeyJwt(assertions.clone());
         let adapter = speaking(&idp, authenticating(authentication));
@@ -197,7 +187,7 @@ async fn entra_knows_a_client_key_by_its_certificate() {
     };
     let text = |certificate: &X509| String::from_utf8(certificate.to_pem().unwrap()).unwrap();
     let ps256 = AssertionAlgorithm::Ps256;
-    let assertions = AssertionKey::from_pem(&pem(&key), ps256, Arc::new(Random)).unwrap();
+    let assertions = AssertionKey::from_pem(&pem(&key), ps256).unwrap();
     for wrong in [text(&certify(&rsa_key(2048))), "no certificate".to_owned()] {
         let refused = assertions.clone().with_certificate(&wrong).unwrap_err();
         assert_eq!(refused, ClientKeyError::Certificate);
@@ -223,7 +213,7 @@ fn a_key_that_does_not_fit_its_algorithm_is_refused_at_start() {
         (PKey::generate_ed25519().unwrap(), vec![EdDsa]),
     ] {
         for algorithm in AssertionAlgorithm::ALL {
-            let read = AssertionKey::from_pem(&pem(&key), algorithm, Arc::new(Random));
+            let read = AssertionKey::from_pem(&pem(&key), algorithm);
             let expected = if fitting.contains(&algorithm) {
                 None
             } else {
@@ -234,7 +224,7 @@ fn a_key_that_does_not_fit_its_algorithm_is_refused_at_start() {
     }
     let public = ec_key(Nid::X9_62_PRIME256V1).public_key_to_pem().unwrap();
     for text in [String::new(), "no key".to_owned(), String::from_utf8(public).unwrap()] {
-        let read = AssertionKey::from_pem(&SecretText::new(text), Es256, Arc::new(Random));
+        let read = AssertionKey::from_pem(&SecretText::new(text), Es256);
         assert_eq!(read.err(), Some(ClientKeyError::Unreadable));
     }
 }
@@ -271,7 +261,7 @@ async fn what_we_made_to_authenticate_is_not_repeated_in_an_error_text() {
     let idp = FakeIdp::start("").await;
     let key = ec_key(Nid::X9_62_PRIME256V1);
     let es256 = AssertionAlgorithm::Es256;
-    let assertions = AssertionKey::from_pem(&pem(&key), es256, Arc::new(Random)).unwrap();
+    let assertions = AssertionKey::from_pem(&pem(&key), es256).unwrap();
     let apple = AppleSecret::from_pem(&pem(&key), "TEAM", "KEY").unwrap();
     // The minted secret is the same the second time, so the provider can say it back.
     let adapter = speaking(&idp, authenticating(ClientAuthentication::MintedSecret(apple)));
@@ -309,7 +299,7 @@ fn misconfigured(dialect: Dialect, change: impl FnOnce(&mut OpenIdConfig)) -> Op
     change(&mut config);
     let clock = Arc::new(TestClock::default());
     let counted = Arc::new(Counted::default());
-    OpenIdProvider::with_dialect(config, dialect, clock, counted).err().unwrap()
+    OpenIdProvider::with_dialect(config, dialect, clock, Arc::new(Random), counted).err().unwrap()
 }
 
 #[test]
@@ -478,7 +468,7 @@ async fn a_refresh_token_is_shown_with_what_the_dialect_adds() {
     let resource = ("resource".to_owned(), "urn:example:api?a&b=c".to_owned());
     let key = ec_key(Nid::X9_62_PRIME256V1);
     let es256 = AssertionAlgorithm::Es256;
-    let assertions = AssertionKey::from_pem(&pem(&key), es256, Arc::new(Random)).unwrap();
+    let assertions = AssertionKey::from_pem(&pem(&key), es256).unwrap();
     let dialect = Dialect {
         token_parameters: vec![resource],
         ..authenticating(ClientAuthentication::PrivateKeyJwt(assertions))

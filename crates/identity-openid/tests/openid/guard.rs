@@ -518,7 +518,7 @@ async fn case_17_the_logins_of_a_hanging_provider_fail_in_time() {
     let (timeout, max_wait) = (Duration::from_millis(600), Duration::from_millis(300));
     let adapter = crate::support::Adapter::new(idp.issuer(), |config| {
         config.id_token_algorithms = vec!["EdDSA".to_owned()];
-        config.timeout = timeout;
+        config.network.timeout = timeout;
     });
     adapter.sign_in(&idp, SignIn::default()).await.unwrap();
     let limits =

@@ -176,7 +176,7 @@ async fn case_17_a_provider_that_hangs_or_drips_is_given_up_and_the_code_not_sen
     for kind in [FaultKind::Hang, FaultKind::Drip { interval_ms: 50 }] {
         let adapter = Adapter::new(idp.issuer(), |config| {
             config.id_token_algorithms = vec!["EdDSA".to_owned()];
-            config.timeout = TIMEOUT;
+            config.network.timeout = TIMEOUT;
         });
         adapter.sign_in(&idp, SignIn::default()).await.unwrap();
         let before = idp.control().stats().token;
@@ -207,7 +207,7 @@ async fn case_17_loading_the_metadata_is_bounded_as_a_whole() {
         },
     ] {
         idp.control().set_faults(faults.clone());
-        let adapter = Adapter::new(idp.issuer(), |config| config.timeout = TIMEOUT);
+        let adapter = Adapter::new(idp.issuer(), |config| config.network.timeout = TIMEOUT);
         let both =
             async { tokio::join!(adapter.redeem("some-code", None), adapter.verify(&token, None)) };
         let (redeemed, verified) =

@@ -13,12 +13,13 @@ use mintgate_domain::{
     ProviderRefreshToken, SecretText,
 };
 use mintgate_identity_openid::{
-    ClientAuthentication, OAuth2Config, OAuth2Endpoints, OAuth2Provider, Preset, PresetKind,
+    ClientAuthentication, Network, OAuth2Config, OAuth2Endpoints, OAuth2Provider, Preset,
+    PresetKind,
 };
 use serde_json::{Value, json};
 
 use crate::fake::{ACCESS_TOKEN, Fake, Reply};
-use crate::support::{CLIENT_SECRET, Counted, TestClock};
+use crate::support::{CLIENT_SECRET, Counted, Random, TestClock};
 
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
@@ -50,13 +51,15 @@ fn github(fake: &Fake, change: impl FnOnce(&mut OAuth2Config)) -> OAuth2Provider
         subject: user.subject.to_owned(),
         claims: owned(user.claims),
         headers: owned(user.headers),
-        allow_private_network: false,
-        connect_timeout: Duration::from_secs(5),
-        timeout: Duration::from_secs(30),
+        network: Network {
+            allow_private_network: false,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(30),
+        },
     };
     change(&mut config);
     let counted = Arc::new(Counted::default());
-    OAuth2Provider::new(config, Arc::new(TestClock::default()), counted).unwrap()
+    OAuth2Provider::new(config, Arc::new(TestClock::default()), Arc::new(Random), counted).unwrap()
 }
 
 const TOKEN: &str = "/login/oauth/access_token";
@@ -381,7 +384,7 @@ async fn only_the_providers_own_word_says_that_somebody_may_not_sign_in_any_more
 #[tokio::test]
 async fn a_new_refresh_token_is_not_lost_because_the_user_endpoint_fails() {
     let fake = start().await;
-    let provider = github(&fake, |config| config.timeout = Duration::from_secs(2));
+    let provider = github(&fake, |config| config.network.timeout = Duration::from_secs(2));
     fake.page(TOKEN, renewed());
     for (path, status) in [("/user", 403), ("/user", 503), ("/user/emails", 500)] {
         let fake_reply = Reply::json(&json!({ "message": "x" })).status(status);

@@ -282,7 +282,7 @@ async fn a_provider_in_trouble_signs_nobody_out_and_is_asked_once() {
 
 #[tokio::test]
 async fn case_17_a_provider_that_hangs_is_given_up_and_not_asked_again() {
-    let left = Left::new(|config| config.timeout = TIMEOUT).await;
+    let left = Left::new(|config| config.network.timeout = TIMEOUT).await;
     let sent = left.sent();
     let hang = Faults { token: Some(FaultKind::Hang.into()), ..Faults::default() };
     left.idp.control().set_faults(hang);
@@ -305,7 +305,7 @@ async fn case_17_a_provider_that_hangs_is_given_up_and_not_asked_again() {
 async fn a_new_refresh_token_is_not_lost_because_the_claims_cannot_be_had() {
     let mut left = Left::new(|config| {
         config.userinfo = true;
-        config.timeout = TIMEOUT;
+        config.network.timeout = TIMEOUT;
     })
     .await;
     for kind in [

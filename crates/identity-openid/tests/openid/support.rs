@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use mintgate_domain::model::{ProviderId, RevokeReason, VerifiedIdentity};
 use mintgate_domain::ports::{
-    CircuitState, Clock, CodeGrant, IdentityProvider, LogoutOrder, Metrics, Phase,
+    CircuitState, Clock, CodeGrant, Entropy, IdentityProvider, LogoutOrder, Metrics, Phase,
     ProviderEndpoint, ProviderError, ProviderTokens, RefreshResult, StoreOperation,
 };
 use mintgate_domain::{
     AuthorizationCode, CodeVerifier, IdTokenText, LogoutTokenText, Nonce, SecretText,
 };
-use mintgate_identity_openid::{Dialect, OpenIdConfig, OpenIdProvider};
+use mintgate_identity_openid::{Dialect, Network, OpenIdConfig, OpenIdProvider};
 use mintgate_mock_idp::{IdTokenAlg, IdTokenRecipe, MockConfig, MockIdp, SignIn, Stats};
 use time::OffsetDateTime;
 
@@ -97,6 +97,15 @@ pub(crate) struct Adapter {
     pub(crate) counted: Arc<Counted>,
 }
 
+/// Randomness for the identifiers of client assertions.
+pub(crate) struct Random;
+
+impl Entropy for Random {
+    fn fill(&self, buffer: &mut [u8]) {
+        openssl::rand::rand_bytes(buffer).unwrap();
+    }
+}
+
 impl Adapter {
     /// An adapter for the provider at `issuer`, configured as the mock expects it.
     pub(crate) fn new(issuer: &str, change: impl FnOnce(&mut OpenIdConfig)) -> Self {
@@ -113,8 +122,14 @@ impl Adapter {
         change(&mut config);
         let clock = Arc::new(TestClock::default());
         let counted = Arc::new(Counted::default());
-        let provider =
-            OpenIdProvider::with_dialect(config, dialect, clock.clone(), counted.clone()).unwrap();
+        let provider = OpenIdProvider::with_dialect(
+            config,
+            dialect,
+            clock.clone(),
+            Arc::new(Random),
+            counted.clone(),
+        )
+        .unwrap();
         Self { provider, clock, counted }
     }
 
@@ -176,9 +191,11 @@ pub(crate) fn config(issuer: &str) -> OpenIdConfig {
         client_secret: Some(SecretText::new(CLIENT_SECRET)),
         id_token_algorithms: vec!["RS256".to_owned()],
         userinfo: false,
-        allow_private_network: false,
-        connect_timeout: Duration::from_secs(5),
-        timeout: Duration::from_secs(30),
+        network: Network {
+            allow_private_network: false,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(30),
+        },
     }
 }
 

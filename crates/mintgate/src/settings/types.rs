@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use mintgate_domain::model::{LostAnswer, ProviderId, Role};
 use mintgate_domain::{OnLookupFailure, Requirement, RoleRule, SecretText};
 use mintgate_identity_openid::{
-    ClientAuthentication, Dialect, GuardConfig, IssuerRule, OAuth2Endpoints, Preset,
+    ClientAuthentication, Dialect, GuardConfig, IssuerRule, Network, OAuth2Endpoints, Preset,
 };
 use url::Url;
 
@@ -271,12 +271,8 @@ pub struct ProviderSettings {
     pub pkce: Requirement,
     /// How old its word on somebody may become before it is asked again at a refresh; never if `None`.
     pub recheck: Option<Duration>,
-    /// Whether it may live on private and loopback addresses though it is not configured with one.
-    pub allow_private_network: bool,
-    /// How long connecting may take.
-    pub connect_timeout: Duration,
-    /// How long one request may take in all.
-    pub timeout: Duration,
+    /// How the provider may be reached, and how long that may take.
+    pub network: Network,
     /// The limits that keep its trouble from harming anybody else.
     pub guard: GuardConfig,
     /// How it is asked.

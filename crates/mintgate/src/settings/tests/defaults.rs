@@ -78,11 +78,11 @@ fn the_defaults_are_the_contracts() {
     assert_eq!((corp.preset.name, corp.display_name.as_str()), ("oidc", "OpenID Connect"));
     assert_eq!((corp.pkce, openid(corp).nonce), (Requirement::Auto, Requirement::Auto));
     assert_eq!(openid(corp).id_token_algorithms, corp.preset.id_token_algorithms);
-    assert!(!openid(corp).userinfo && !corp.allow_private_network);
+    assert!(!openid(corp).userinfo && !corp.network.allow_private_network);
     assert!(corp.authorization_parameters.is_empty() && corp.recheck.is_none());
     assert_eq!(corp.guard, GuardConfig::default());
-    assert_eq!(corp.connect_timeout, Duration::from_secs(2));
-    assert_eq!(corp.timeout, Duration::from_secs(5));
+    assert_eq!(corp.network.connect_timeout, Duration::from_secs(2));
+    assert_eq!(corp.network.timeout, Duration::from_secs(5));
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Which client we are at a provider, and how we prove it.
 
-use std::sync::Arc;
-
 use mintgate_domain::SecretText;
 use mintgate_identity_openid::{
     AppleSecret, AssertionAlgorithm, AssertionKey, ClientAuthentication, ClientKeyError,
@@ -14,7 +12,6 @@ use crate::settings::key::key;
 use crate::settings::mistakes::{Flaw, flaw};
 use crate::settings::reader::Section;
 use crate::settings::rules;
-use crate::system::OsEntropy;
 
 /// What `client_auth` can be.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -265,7 +262,7 @@ fn read_key(
     pem: &SecretText,
     algorithm: Option<AssertionAlgorithm>,
 ) -> Result<AssertionKey, ClientKeyError> {
-    let read = |algorithm| AssertionKey::from_pem(pem, algorithm, Arc::new(OsEntropy));
+    let read = |algorithm| AssertionKey::from_pem(pem, algorithm);
     if let Some(algorithm) = algorithm {
         return read(algorithm);
     }

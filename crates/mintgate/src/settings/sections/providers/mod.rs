@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use mintgate_domain::Requirement;
 use mintgate_domain::model::ProviderId;
-use mintgate_identity_openid::GuardConfig;
+use mintgate_identity_openid::{GuardConfig, Network};
 
 use crate::settings::key::key;
 use crate::settings::mistakes::{Flaw, flaw};
@@ -47,9 +47,7 @@ const PROTECTED: [&str; 10] = [
 
 /// The limits of the requests made to a provider.
 struct Limits {
-    allow_private_network: bool,
-    connect_timeout: Duration,
-    timeout: Duration,
+    network: Network,
     guard: GuardConfig,
 }
 
@@ -121,9 +119,7 @@ pub(in crate::settings) fn provider(
         authorization_parameters: authorization_parameters?,
         pkce: pkce?,
         recheck,
-        allow_private_network: limits.allow_private_network,
-        connect_timeout: limits.connect_timeout,
-        timeout: limits.timeout,
+        network: limits.network,
         guard: limits.guard,
         kind,
     };
@@ -254,9 +250,11 @@ fn limits(s: &mut Section<'_>) -> Option<Limits> {
         1..=3600,
     );
     Some(Limits {
-        allow_private_network: allow_private_network?,
-        connect_timeout: connect_timeout?,
-        timeout: timeout?,
+        network: Network {
+            allow_private_network: allow_private_network?,
+            connect_timeout: connect_timeout?,
+            timeout: timeout?,
+        },
         guard: GuardConfig {
             max_concurrent: usize::try_from(max_concurrent?).ok()?,
             max_wait: timeout?,

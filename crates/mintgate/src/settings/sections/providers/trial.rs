@@ -1,30 +1,22 @@
-//! A provider set up on trial: whatever its adapter would refuse at the start is told as a mistake.
+//! A provider's configuration as its adapter judges it: what the adapter would refuse at the start is
+//! a mistake.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use mintgate_domain::model::{ProviderId, RevokeReason};
-use mintgate_domain::ports::{Metrics, Phase, ProviderEndpoint, RefreshResult, StoreOperation};
 use mintgate_identity_openid::{OAuth2ConfigError, OpenIdConfigError};
 
 use super::sentence;
-use crate::providers::{AdapterError, adapter};
+use crate::providers::{AdapterError, check};
 use crate::settings::mistakes::flaw;
 use crate::settings::reader::Section;
 use crate::settings::types::ProviderSettings;
-use crate::system::SystemClock;
 
-/// Sets the provider up, and forgets it again; false if there was a mistake.
+/// Whether the provider's adapter accepts its configuration; reports the mistake if not.
 pub(super) fn works(s: &mut Section<'_>, provider: &ProviderSettings) -> bool {
-    let (clock, metrics) = (Arc::new(SystemClock::new()), Arc::new(NobodyCounts));
-    match adapter(provider, clock, metrics) {
-        Ok(_) => true,
-        Err(error) => {
+    check(provider)
+        .map_err(|error| {
             let (name, fix) = explained(&error);
             s.blame(name, flaw(sentence(&error), fix));
-            false
-        }
-    }
+        })
+        .is_ok()
 }
 
 /// The key that is to blame, and what to do.
@@ -66,23 +58,4 @@ fn explained(error: &AdapterError) -> (&'static str, &'static str) {
             OAuth2ConfigError::Header(_) | OAuth2ConfigError::HttpClient(_) => ("id", TLS),
         },
     }
-}
-
-/// Nothing happens to a provider on trial.
-struct NobodyCounts;
-
-impl Metrics for NobodyCounts {
-    fn token_generation(&self, _: Option<&ProviderId>, _: &'static str) {}
-
-    fn token_generation_phase(&self, _: &ProviderId, _: Phase, _: Duration) {}
-
-    fn refresh(&self, _: RefreshResult, _: Duration) {}
-
-    fn sessions_revoked(&self, _: RevokeReason, _: u64) {}
-
-    fn provider_request(&self, _: &ProviderId, _: ProviderEndpoint, _: &'static str, _: Duration) {}
-
-    fn jwks_refresh(&self, _: &ProviderId, _: &'static str) {}
-
-    fn store_query(&self, _: StoreOperation, _: Duration) {}
 }
