@@ -48,7 +48,8 @@ pub use json::parse_object as parse_claims;
 pub use oauth2_config::{OAuth2Config, OAuth2ConfigError, OAuth2Endpoints};
 pub use oauth2_provider::OAuth2Provider;
 pub use presets::{
-    Offline, Parameter, Preset, PresetAuthentication, PresetError, PresetKind, UserEndpoint,
+    FilledPreset, Offline, Parameter, ParameterKind, ParameterValues, Preset, PresetAuthentication,
+    PresetKind, SHARED_TENANTS, UserEndpoint,
 };
 pub use provider::OpenIdProvider;
 pub use quirks::apple::AppleSecret;

@@ -1,139 +1,167 @@
-//! The table of known providers: what is the same for everybody who uses one.
+//! The table of presets: what is the same for everybody who uses a provider.
 //!
-//! A new provider is a few lines of [`PLAIN`] and what differs. What no line can say is code, in
-//! `quirks`.
+//! A new provider is an entry of this table, which says how it differs from [`PLAIN`]. What an entry
+//! cannot say needs code in `quirks`.
 
 use std::collections::BTreeMap;
 
-use url::Url;
-
-use crate::client_auth::ClientAuthentication;
-use crate::dialect::{Dialect, GraphGroups, IssuerRule};
-use crate::oauth2_config::OAuth2Endpoints;
-
-/// A known provider. Patterns have `{names}` of parameters in them, which the configuration gives.
+/// A known provider. Its patterns contain `{names}` of parameters, whose values the configuration
+/// gives.
 #[derive(Debug, Clone, Copy)]
 pub struct Preset {
-    /// What the configuration calls it.
+    /// The preset's name in the configuration.
     pub name: &'static str,
-    /// What a login page calls it.
+    /// The provider's name on login pages, unless the configuration sets another.
     pub display_name: &'static str,
-    /// Whether it is asked by OpenID Connect or by OAuth 2.0 alone.
+    /// The protocol that the provider speaks.
     pub kind: PresetKind,
-    /// The pattern of its issuer.
+    /// The pattern of the issuer identifier. An OpenID Connect provider is discovered there (OIDC
+    /// Discovery §4); identities of an OAuth 2.0 provider carry it as their issuer.
     pub issuer: &'static str,
-    /// What its patterns need to be told.
+    /// The parameters of the patterns.
     pub parameters: &'static [Parameter],
-    /// The scopes asked for unless the configuration says otherwise.
+    /// The scopes of the authorization request, unless the configuration sets others.
     pub scopes: &'static [&'static str],
-    /// The algorithms it signs ID tokens with, by their JWS names; empty without ID tokens.
+    /// The algorithms that sign the provider's ID tokens, by their JWS names; empty for a provider
+    /// without ID tokens.
     pub id_token_algorithms: &'static [&'static str],
-    /// Whether userinfo is asked besides: its ID tokens leave claims out that roles rest on.
+    /// Whether the userinfo endpoint is asked too, because the ID token lacks claims that role rules
+    /// need.
     pub userinfo: bool,
-    /// How a client authenticates there.
+    /// How a client authenticates at the token endpoint.
     pub client_authentication: PresetAuthentication,
-    /// What an authorization request says besides, as names and patterns; one whose parameter is
-    /// optional and not given is left out.
+    /// Additional parameters of the authorization request, as names and patterns. One whose pattern
+    /// needs an optional value that is not given is left out.
     pub authorization_parameters: &'static [(&'static str, &'static str)],
-    /// What makes it give a refresh token with the sign-in, so that it can be asked again later.
+    /// What makes the provider issue a refresh token at the sign-in, so that it can be asked again.
     pub offline: Offline,
-    /// What a token request says besides, likewise.
+    /// Additional parameters of the token request, as names and patterns, left out likewise.
     pub token_parameters: &'static [(&'static str, &'static str)],
-    /// Claims that its ID tokens must carry with this text, as names and values.
+    /// Claims that an ID token must carry with exactly this text, as names and values.
     pub required_claims: &'static [(&'static str, &'static str)],
-    /// What the discovery document names as the issuer where one document is for several tenants:
-    /// a pattern that keeps `{tenantid}`.
+    /// The pattern of the `issuer` in a discovery document that several tenants share. It contains
+    /// `{tenantid}`, which is not a parameter: each tenant's id takes its place.
     pub tenant_template: Option<&'static str>,
-    /// Where group overage is followed to, as a pattern; whether it is, the configuration says.
+    /// The pattern of the endpoint that lists a person's groups where the ID token leaves them out
+    /// (group overage).
     pub group_endpoint: Option<&'static str>,
-    /// The scope that following it needs.
+    /// The scope that a request to the group endpoint needs.
     pub group_scope: Option<&'static str>,
-    /// The provider's own page on this.
+    /// The address of the provider's own documentation.
     pub documentation: &'static str,
 }
 
-/// How a provider is asked.
+/// The protocol that a provider speaks.
 #[derive(Debug, Clone, Copy)]
 pub enum PresetKind {
     /// OpenID Connect with discovery: [`OpenIdProvider`](crate::OpenIdProvider).
     OpenId,
-    /// OAuth 2.0 alone: [`OAuth2Provider`](crate::OAuth2Provider).
+    /// OAuth 2.0 without ID tokens: [`OAuth2Provider`](crate::OAuth2Provider).
     OAuth2(UserEndpoint),
 }
 
-/// What [`OAuth2Config`](crate::OAuth2Config) is told of a provider.
+/// What a preset knows of an OAuth 2.0 provider.
 #[derive(Debug, Clone, Copy)]
 pub struct UserEndpoint {
     /// The pattern of the authorization endpoint.
     pub authorization: &'static str,
     /// The pattern of the token endpoint.
     pub token: &'static str,
-    /// The pattern of the user endpoint.
+    /// The pattern of the user endpoint, which says who has signed in.
     pub user: &'static str,
-    /// The pattern of the emails endpoint; left out if its parameter is optional and not given.
+    /// The pattern of the emails endpoint, if the provider has one.
     pub emails: Option<&'static str>,
-    /// The path to the subject; the configuration must give it where it is empty.
+    /// The path to the subject in the user endpoint's answer. Where it is empty, the configuration
+    /// must give it.
     pub subject: &'static str,
-    /// More claims: their names, and the paths to their values.
+    /// Additional claims, as their names and the paths to their values.
     pub claims: &'static [(&'static str, &'static str)],
     /// Headers of the requests to the user endpoint, as names and values.
     pub headers: &'static [(&'static str, &'static str)],
 }
 
-/// Something that a pattern needs to be told.
+/// A value that a pattern needs, and that the configuration gives under this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameter {
-    /// Its name, as in the pattern.
+    /// The name, in patterns and in the configuration.
     pub name: &'static str,
-    /// What it is if the configuration does not say.
+    /// What kind of text the value is.
+    pub kind: ParameterKind,
+    /// The value that applies if the configuration gives none.
     pub default: Option<&'static str>,
-    /// Whether it must be said; never where there is a default.
+    /// Whether the configuration must give a value; never where there is a default.
     pub required: bool,
-    /// What it means, for the reference and for error messages.
+    /// A value that is allowed, for examples and tests.
+    pub example: &'static str,
+    /// What the value means, for the reference and for messages.
     pub meaning: &'static str,
 }
 
-/// How a client authenticates.
+/// What kind of text the value of a parameter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// A host, with a port or a path if it has one, that follows `https://` in a pattern. A value that
+    /// begins with `http://` replaces that scheme too.
+    Host,
+    /// A part of an address other than the host.
+    UrlPart,
+    /// A whole URL; the pattern is the parameter alone.
+    Url,
+    /// A domain name.
+    Domain,
+    /// The id of a tenant, or one of [`SHARED_TENANTS`].
+    Tenant,
+    /// Visible ASCII characters other than braces.
+    Text,
+}
+
+/// The names that stand for many tenants behind one discovery document.
+pub const SHARED_TENANTS: [&str; 2] = ["common", "organizations"];
+
+/// How a client authenticates at the token endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PresetAuthentication {
-    /// As the discovery document says: [`ClientAuthentication::Negotiated`].
+    /// As the discovery document says:
+    /// [`ClientAuthentication::Negotiated`](crate::ClientAuthentication::Negotiated).
     Negotiated,
-    /// [`ClientAuthentication::SecretPost`].
+    /// [`ClientAuthentication::SecretPost`](crate::ClientAuthentication::SecretPost).
     SecretPost,
-    /// [`ClientAuthentication::MintedSecret`] from a key, a key id and a team id of the configuration.
+    /// [`ClientAuthentication::MintedSecret`](crate::ClientAuthentication::MintedSecret), from a key,
+    /// a key id and a team id in the configuration.
     AppleKey,
 }
 
-/// What makes a provider give a refresh token.
+/// What makes a provider issue a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offline {
-    /// One scope more in the authorization request: `offline_access` (OIDC Core §11).
+    /// An additional scope in the authorization request: `offline_access` (OIDC Core §11).
     Scope(&'static str),
-    /// More parameters of the authorization request, as names and values.
+    /// Additional parameters of the authorization request, as names and values.
     Parameters(&'static [(&'static str, &'static str)]),
-    /// Nothing: one comes anyway, or what makes one come is set at the provider, or none ever does.
+    /// Nothing in the request: the provider issues one in any case, or by a setting of its own, or
+    /// never.
     Nothing,
 }
 
-/// Why a preset cannot be filled in.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PresetError {
-    /// A parameter is needed and not given.
-    #[error("{0} is missing: {1}")]
-    Missing(&'static str, &'static str),
-    /// A parameter cannot be what it is.
-    #[error("{0} cannot be this: {1}")]
-    Invalid(&'static str, &'static str),
-    /// A parameter is given that this preset does not have.
-    #[error("{0} means nothing to this preset")]
-    Unknown(String),
-    /// The document of several tenants is used, and none is let in.
-    #[error("a tenant of common or organizations needs a list of the tenant ids that are let in")]
-    Tenants,
-}
-
 /// The values of a preset's parameters, by their names.
-type Values = BTreeMap<String, String>;
+pub type ParameterValues = BTreeMap<String, String>;
+
+/// A preset's patterns with the values filled in. A pattern that needs a value which is not given, or
+/// not [allowed](ParameterKind::allows), is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilledPreset {
+    /// The issuer and the endpoints, by the keys that replace them in the configuration: `issuer`,
+    /// `authorization_endpoint`, `token_endpoint`, `user_endpoint`, `emails_endpoint`.
+    pub addresses: BTreeMap<&'static str, String>,
+    /// Additional parameters of the authorization request, as names and values.
+    pub authorization_parameters: Vec<(String, String)>,
+    /// Additional parameters of the token request, as names and values.
+    pub token_parameters: Vec<(String, String)>,
+    /// The `issuer` in a shared discovery document, with `{tenantid}` in it.
+    pub tenant_template: Option<String>,
+    /// The endpoint that lists a person's groups.
+    pub group_endpoint: Option<String>,
+}
 
 impl Preset {
     /// Every preset.
@@ -145,177 +173,114 @@ impl Preset {
         Self::ALL.iter().find(|preset| preset.name == name)
     }
 
-    /// The issuer: what is discovered, or what the identities of an OAuth 2.0 provider name.
-    ///
-    /// # Errors
-    /// If a parameter is missing or cannot be.
-    pub fn issuer(&self, values: &Values) -> Result<String, PresetError> {
-        self.fill(self.issuer, values)
+    /// The parameter of this name.
+    pub fn parameter(&self, name: &str) -> Option<&'static Parameter> {
+        self.parameters.iter().find(|parameter| parameter.name == name)
     }
 
-    /// The endpoints of an OAuth 2.0 provider; none for OpenID Connect, which discovers them.
-    ///
-    /// # Errors
-    /// If a parameter is missing or cannot be.
-    pub fn endpoints(&self, values: &Values) -> Result<Option<OAuth2Endpoints>, PresetError> {
-        let PresetKind::OAuth2(endpoints) = self.kind else { return Ok(None) };
-        let emails = endpoints.emails.map(|emails| self.fill_optional(emails, values));
-        Ok(Some(OAuth2Endpoints {
-            authorization: self.fill(endpoints.authorization, values)?,
-            token: self.fill(endpoints.token, values)?,
-            user: self.fill(endpoints.user, values)?,
-            emails: emails.transpose()?.flatten(),
-        }))
+    /// The patterns of the issuer and the endpoints, by the keys that replace them in the
+    /// configuration.
+    pub fn address_patterns(&self) -> Vec<(&'static str, &'static str)> {
+        let mut patterns = vec![("issuer", self.issuer)];
+        if let PresetKind::OAuth2(user) = self.kind {
+            patterns.extend([
+                ("authorization_endpoint", user.authorization),
+                ("token_endpoint", user.token),
+                ("user_endpoint", user.user),
+            ]);
+            patterns.extend(user.emails.map(|emails| ("emails_endpoint", emails)));
+        }
+        patterns
     }
 
-    /// The dialect, as far as the preset knows it: client authentication by [Apple's
-    /// key](PresetAuthentication::AppleKey) and what becomes of group overage are the
-    /// configuration's to add. `tenants` are the ids let in where the issuer is that of several.
-    ///
-    /// # Errors
-    /// If a parameter is missing or cannot be, or if no tenant is let in.
-    pub fn dialect(&self, values: &Values, tenants: &[String]) -> Result<Dialect, PresetError> {
-        let client_authentication = match self.client_authentication {
-            PresetAuthentication::SecretPost => ClientAuthentication::SecretPost,
-            PresetAuthentication::Negotiated | PresetAuthentication::AppleKey => {
-                ClientAuthentication::Negotiated
-            }
+    /// Fills the patterns in.
+    pub fn fill(&self, values: &ParameterValues) -> FilledPreset {
+        let pairs = |patterns: &[(&str, &str)]| {
+            let fill = |(name, pattern): &(&str, &str)| {
+                Some(((*name).to_owned(), self.fill_pattern(pattern, values)?))
+            };
+            patterns.iter().filter_map(fill).collect()
         };
-        let required_claims = self.required_claims.iter();
-        Ok(Dialect {
-            client_authentication,
-            token_parameters: self.fill_all(self.token_parameters, values)?,
-            issuer: self.issuer_rule(values, tenants)?,
-            required_claims: required_claims
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
-            ..Dialect::default()
-        })
-    }
-
-    /// What an authorization request says besides the usual, as names and values.
-    ///
-    /// # Errors
-    /// If a parameter is missing or cannot be.
-    pub fn authorization_parameters(
-        &self,
-        values: &Values,
-    ) -> Result<Vec<(String, String)>, PresetError> {
-        self.fill_all(self.authorization_parameters, values)
-    }
-
-    /// Where group overage can be followed to, if this provider has it.
-    ///
-    /// # Errors
-    /// If a parameter is missing or cannot be.
-    pub fn graph_groups(&self, values: &Values) -> Result<Option<GraphGroups>, PresetError> {
-        let Some(pattern) = self.group_endpoint else { return Ok(None) };
-        let endpoint = Url::parse(&self.fill(pattern, values)?);
-        let endpoint = endpoint
-            .map_err(|_| PresetError::Invalid("graph", "the endpoint for groups is no URL"))?;
-        Ok(Some(GraphGroups::at(endpoint)))
-    }
-
-    /// Whether every value given has a parameter.
-    ///
-    /// # Errors
-    /// Names the first one that has none.
-    pub fn check_names(&self, values: &Values) -> Result<(), PresetError> {
-        let known = |name: &str| self.parameters.iter().any(|parameter| parameter.name == name);
-        match values.keys().find(|name| !known(name)) {
-            Some(unknown) => Err(PresetError::Unknown(unknown.clone())),
-            None => Ok(()),
+        let addresses = self.address_patterns().into_iter();
+        let fill = |pattern| self.fill_pattern(pattern, values);
+        FilledPreset {
+            addresses: addresses.filter_map(|(key, pattern)| Some((key, fill(pattern)?))).collect(),
+            authorization_parameters: pairs(self.authorization_parameters),
+            token_parameters: pairs(self.token_parameters),
+            tenant_template: self.tenant_template.and_then(fill),
+            group_endpoint: self.group_endpoint.and_then(fill),
         }
     }
 
-    fn issuer_rule(&self, values: &Values, tenants: &[String]) -> Result<IssuerRule, PresetError> {
-        const SHARED: [&str; 2] = ["common", "organizations"];
-        let Some(template) = self.tenant_template else { return Ok(IssuerRule::Exact) };
-        let tenant = values.get("tenant").map_or("", String::as_str);
-        match (SHARED.contains(&tenant), tenants.is_empty()) {
-            (false, _) => Ok(IssuerRule::Exact),
-            (true, true) => Err(PresetError::Tenants),
-            (true, false) => Ok(IssuerRule::Tenants {
-                template: self.fill(template, values)?,
-                allowed: tenants.to_vec(),
-            }),
-        }
-    }
-
-    fn fill_all(
-        &self,
-        patterns: &[(&str, &str)],
-        values: &Values,
-    ) -> Result<Vec<(String, String)>, PresetError> {
-        let mut filled = Vec::new();
-        for (name, pattern) in patterns {
-            if let Some(value) = self.fill_optional(pattern, values)? {
-                filled.push(((*name).to_owned(), value));
-            }
-        }
-        Ok(filled)
-    }
-
-    /// The pattern filled in; none if it needs something that is optional and not given.
-    fn fill_optional(&self, pattern: &str, values: &Values) -> Result<Option<String>, PresetError> {
-        let left_out = |parameter: &Parameter| {
-            pattern.contains(&placeholder(parameter))
-                && !parameter.required
-                && parameter.default.is_none()
-                && !values.contains_key(parameter.name)
-        };
-        if self.parameters.iter().any(left_out) {
-            return Ok(None);
-        }
-        self.fill(pattern, values).map(Some)
-    }
-
-    fn fill(&self, pattern: &str, values: &Values) -> Result<String, PresetError> {
+    fn fill_pattern(&self, pattern: &str, values: &ParameterValues) -> Option<String> {
         let mut filled = pattern.to_owned();
         for parameter in self.parameters {
-            let placeholder = placeholder(parameter);
-            if !filled.contains(&placeholder) {
-                continue;
+            let placeholder = parameter.placeholder();
+            if pattern.contains(&placeholder) {
+                let given = values.get(parameter.name).map(String::as_str);
+                let value = given.or(parameter.default).filter(|v| parameter.kind.allows(v))?;
+                if value.starts_with("http://") && parameter.kind == ParameterKind::Host {
+                    filled = filled.replace(&format!("https://{placeholder}"), value);
+                }
+                filled = filled.replace(&placeholder, value);
             }
-            let given = values.get(parameter.name).map(String::as_str).or(parameter.default);
-            let value = given.ok_or(PresetError::Missing(parameter.name, parameter.meaning))?;
-            // A value in the middle of a URL must not make another URL of it.
-            let whole = pattern == placeholder;
-            if value.is_empty() || !value.chars().all(|c| is_plain(c) || (whole && is_printable(c)))
-            {
-                return Err(PresetError::Invalid(parameter.name, parameter.meaning));
-            }
-            filled = filled.replace(&placeholder, value);
         }
-        Ok(filled)
+        Some(filled)
     }
 }
 
-fn placeholder(parameter: &Parameter) -> String {
-    format!("{{{}}}", parameter.name)
+impl Parameter {
+    /// How the parameter stands in a pattern: `{name}`.
+    pub fn placeholder(&self) -> String {
+        format!("{{{}}}", self.name)
+    }
 }
 
-fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '~' | ':' | '/')
+impl ParameterKind {
+    /// Whether a value can be put into a pattern: one in the middle of an address must not make
+    /// another address of it.
+    pub fn allows(self, value: &str) -> bool {
+        let in_address =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '~' | ':' | '/');
+        let visible = |c: char| c.is_ascii_graphic() && !matches!(c, '{' | '}');
+        !value.is_empty()
+            && match self {
+                Self::Host | Self::UrlPart | Self::Domain | Self::Tenant => {
+                    value.chars().all(in_address)
+                }
+                Self::Url | Self::Text => value.chars().all(visible),
+            }
+    }
 }
 
-fn is_printable(c: char) -> bool {
-    c.is_ascii_graphic() && !matches!(c, '{' | '}')
+const fn required(
+    name: &'static str,
+    kind: ParameterKind,
+    example: &'static str,
+    meaning: &'static str,
+) -> Parameter {
+    Parameter { name, kind, default: None, required: true, example, meaning }
 }
 
-const fn required(name: &'static str, meaning: &'static str) -> Parameter {
-    Parameter { name, default: None, required: true, meaning }
+const fn optional(
+    name: &'static str,
+    kind: ParameterKind,
+    example: &'static str,
+    meaning: &'static str,
+) -> Parameter {
+    Parameter { required: false, ..required(name, kind, example, meaning) }
 }
 
-const fn optional(name: &'static str, meaning: &'static str) -> Parameter {
-    Parameter { name, default: None, required: false, meaning }
+const fn defaulted(
+    name: &'static str,
+    kind: ParameterKind,
+    default: &'static str,
+    meaning: &'static str,
+) -> Parameter {
+    Parameter { default: Some(default), ..optional(name, kind, default, meaning) }
 }
 
-const fn defaulted(name: &'static str, default: &'static str, meaning: &'static str) -> Parameter {
-    Parameter { name, default: Some(default), required: false, meaning }
-}
-
-/// OpenID Connect as it is written; the others say what differs.
+/// Plain OpenID Connect; every other entry says how it differs.
 const PLAIN: Preset = Preset {
     name: "oidc",
     display_name: "OpenID Connect",
@@ -339,21 +304,29 @@ const PLAIN: Preset = Preset {
 const OIDC: Preset = Preset {
     parameters: &[required(
         "issuer",
+        ParameterKind::Url,
+        "https://idp.example.com",
         "the issuer identifier, exactly as the discovery document has it",
     )],
     id_token_algorithms: &["RS256", "ES256", "PS256", "EdDSA"],
     ..PLAIN
 };
 
-/// The optional restriction to one Workspace domain is [`Dialect::with_hosted_domain`]; `hd` in the
-/// request only chooses the accounts that are offered.
+/// A restriction to one Workspace domain rests on the claim `hd`
+/// ([`Dialect::with_hosted_domain`](crate::Dialect::with_hosted_domain)); `hd` in the request only
+/// chooses which accounts Google offers.
 const GOOGLE: Preset = Preset {
     name: "google",
     display_name: "Google",
     issuer: "https://accounts.google.com",
-    parameters: &[optional("hosted_domain", "the Google Workspace domain whose people are let in")],
+    parameters: &[optional(
+        "hosted_domain",
+        ParameterKind::Domain,
+        "example.com",
+        "the Google Workspace domain whose people are let in",
+    )],
     authorization_parameters: &[("hd", "{hosted_domain}")],
-    // Google has no such scope, and gives a token again only to who is asked for consent again.
+    // Google has no scope for it, and issues another refresh token only after another consent.
     offline: Offline::Parameters(&[("access_type", "offline"), ("prompt", "consent")]),
     documentation: "https://developers.google.com/identity/openid-connect/openid-connect",
     ..PLAIN
@@ -368,7 +341,7 @@ const GITHUB: Preset = Preset {
         token: "https://{domain}/login/oauth/access_token",
         user: "https://{api}/user",
         emails: Some("https://{api}/user/emails"),
-        // Logins change hands; ids do not.
+        // A login name can pass to another person; an id cannot.
         subject: "id",
         claims: &[("preferred_username", "login"), ("picture", "avatar_url")],
         headers: &[
@@ -378,26 +351,36 @@ const GITHUB: Preset = Preset {
     }),
     issuer: "https://{domain}",
     parameters: &[
-        defaulted("domain", "github.com", "the server's domain"),
-        defaulted("api", "api.github.com", "the API's domain and path"),
+        defaulted("domain", ParameterKind::Host, "github.com", "the server's domain"),
+        defaulted("api", ParameterKind::Host, "api.github.com", "the API's domain and path"),
     ],
     scopes: &["read:user", "user:email"],
     id_token_algorithms: &[],
     client_authentication: PresetAuthentication::SecretPost,
-    // An OAuth app gets none; for a GitHub App it is set there that its tokens expire.
+    // An OAuth app gets none; a GitHub App gets one if its tokens are set to expire.
     offline: Offline::Nothing,
     documentation: "https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps",
     ..PLAIN
 };
 
-/// With an access token beside it the ID token is a thin one, and the rest is in userinfo.
+/// An ID token that comes with an access token has few claims; the others are in userinfo.
 const OKTA: Preset = Preset {
     name: "okta",
     display_name: "Okta",
     issuer: "https://{domain}/oauth2/{server}",
     parameters: &[
-        required("domain", "your Okta domain, such as example.okta.com"),
-        defaulted("server", "default", "the id of the authorization server"),
+        required(
+            "domain",
+            ParameterKind::Host,
+            "example.okta.com",
+            "your Okta domain, such as example.okta.com",
+        ),
+        defaulted(
+            "server",
+            ParameterKind::UrlPart,
+            "default",
+            "the id of the authorization server",
+        ),
     ],
     userinfo: true,
     documentation: "https://developer.okta.com/docs/api/openapi/okta-oauth/guides/overview/",
@@ -413,10 +396,22 @@ const ENTRA: Preset = Preset {
     parameters: &[
         required(
             "tenant",
+            ParameterKind::Tenant,
+            "72f988bf-86f1-41af-91ab-2d7cd011db47",
             "the tenant's id (a GUID, not its domain name), or common or organizations with a list of tenants",
         ),
-        defaulted("domain", "login.microsoftonline.com", "the domain of the cloud"),
-        defaulted("graph", "graph.microsoft.com", "the domain of the cloud's Microsoft Graph"),
+        defaulted(
+            "domain",
+            ParameterKind::Host,
+            "login.microsoftonline.com",
+            "the domain of the cloud",
+        ),
+        defaulted(
+            "graph",
+            ParameterKind::Host,
+            "graph.microsoft.com",
+            "the domain of the cloud's Microsoft Graph",
+        ),
     ],
     tenant_template: Some("https://{domain}/{tenantid}/v2.0"),
     group_endpoint: Some("https://{graph}/v1.0/me/getMemberObjects"),
@@ -426,8 +421,8 @@ const ENTRA: Preset = Preset {
 };
 
 /// ID tokens name the discovery document's `issuer`; its `access_token_issuer` is in access tokens
-/// alone ([MS-OIDCE] §2.2.3.2), which are none of ours to read. `upn` is a claim for role rules; who
-/// somebody is, `sub` says.
+/// alone ([MS-OIDCE] §2.2.3.2), which Mintgate does not read. `upn` is a claim for role rules; a
+/// person's identity is `sub`.
 ///
 /// [MS-OIDCE], "OpenID Provider Metadata":
 /// <https://learn.microsoft.com/en-us/openspecs/windows_protocols/ms-oidce/586de7dd-3385-47c7-93a2-935d9e90441c>
@@ -438,22 +433,31 @@ const ADFS: Preset = Preset {
     display_name: "AD FS",
     issuer: "https://{domain}/adfs",
     parameters: &[
-        required("domain", "the name of the federation service"),
-        optional("resource", "the identifier of the web API whose claim rules apply"),
+        required(
+            "domain",
+            ParameterKind::Host,
+            "fs.example.com",
+            "the name of the federation service",
+        ),
+        optional(
+            "resource",
+            ParameterKind::Text,
+            "urn:example:mintgate",
+            "the identifier of the web API whose claim rules apply",
+        ),
     ],
-    // What else there is to say of somebody is in the claims of the resource, which this scope puts
-    // into the ID token.
+    // This scope puts the claims of the resource into the ID token.
     scopes: &["openid", "allatclaims"],
     authorization_parameters: &[("resource", "{resource}")],
     token_parameters: &[("resource", "{resource}")],
-    // One comes by itself; how long it lives, the farm's single sign-on settings say.
+    // AD FS always issues one; its life is a setting of the farm's single sign-on.
     offline: Offline::Nothing,
     documentation: "https://learn.microsoft.com/en-us/windows-server/identity/ad-fs/development/ad-fs-openid-connect-oauth-concepts",
     ..PLAIN
 };
 
-/// Asked for a name or an address, Apple answers by POST. A refresh token comes with every code;
-/// Apple may refuse to be asked with it more than once a day.
+/// Apple answers an authorization request with the scopes `name` or `email` by POST. Every code yields
+/// a refresh token; Apple may refuse to be asked with it more than once a day.
 ///
 /// Apple, "Verifying a user":
 /// <https://developer.apple.com/documentation/signinwithapple/verifying-a-user>
@@ -469,28 +473,33 @@ const APPLE: Preset = Preset {
     ..PLAIN
 };
 
-/// `groups` are in userinfo alone; an ID token has those of direct members, as `groups_direct`.
+/// The claim `groups` is in userinfo alone; an ID token has `groups_direct`, the direct memberships.
 const GITLAB: Preset = Preset {
     name: "gitlab",
     display_name: "GitLab",
     issuer: "https://{domain}",
-    parameters: &[defaulted("domain", "gitlab.com", "the server's domain")],
+    parameters: &[defaulted("domain", ParameterKind::Host, "gitlab.com", "the server's domain")],
     userinfo: true,
-    // One comes with every code; a scope that GitLab does not know would be an error.
+    // Every code yields one; GitLab would refuse a scope that it does not know.
     offline: Offline::Nothing,
     documentation: "https://docs.gitlab.com/integration/openid_connect_provider/",
     ..PLAIN
 };
 
-/// A refresh token comes by itself, but ends with the person's session at Keycloak, which idles out in
-/// half an hour unless the realm says otherwise. With the scope it outlives that.
+/// Without the scope `offline_access` a refresh token ends with the person's session at Keycloak, by
+/// default after half an hour without activity; with it the token outlives that session.
 const KEYCLOAK: Preset = Preset {
     name: "keycloak",
     display_name: "Keycloak",
     issuer: "https://{domain}/realms/{realm}",
     parameters: &[
-        required("domain", "the server's domain, with its path if it has one"),
-        required("realm", "the realm"),
+        required(
+            "domain",
+            ParameterKind::Host,
+            "id.example.com/auth",
+            "the server's domain, with its path if it has one",
+        ),
+        required("realm", ParameterKind::UrlPart, "staff", "the realm"),
     ],
     documentation: "https://www.keycloak.org/securing-apps/oidc-layers",
     ..PLAIN
@@ -502,8 +511,18 @@ const AUTH0: Preset = Preset {
     display_name: "Auth0",
     issuer: "https://{domain}/",
     parameters: &[
-        required("domain", "the tenant's domain, such as example.eu.auth0.com"),
-        optional("audience", "the identifier of the API that the access token is for"),
+        required(
+            "domain",
+            ParameterKind::Host,
+            "example.eu.auth0.com",
+            "the tenant's domain, such as example.eu.auth0.com",
+        ),
+        optional(
+            "audience",
+            ParameterKind::Text,
+            "https://api.example.com",
+            "the identifier of the API that the access token is for",
+        ),
     ],
     authorization_parameters: &[("audience", "{audience}")],
     token_parameters: &[("audience", "{audience}")],
@@ -511,7 +530,7 @@ const AUTH0: Preset = Preset {
     ..PLAIN
 };
 
-/// Its tokens say in `token_use` what they are. A refresh token comes with every code.
+/// Cognito's tokens say in `token_use` which kind they are. Every code yields a refresh token.
 ///
 /// AWS, "Verifying JSON web tokens":
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html>
@@ -520,8 +539,18 @@ const COGNITO: Preset = Preset {
     display_name: "Amazon Cognito",
     issuer: "https://cognito-idp.{region}.amazonaws.com/{pool}",
     parameters: &[
-        required("region", "the region, such as eu-central-1"),
-        required("pool", "the id of the user pool, such as eu-central-1_AbCdEfGhI"),
+        required(
+            "region",
+            ParameterKind::UrlPart,
+            "eu-central-1",
+            "the region, such as eu-central-1",
+        ),
+        required(
+            "pool",
+            ParameterKind::UrlPart,
+            "eu-central-1_AbCdEfGhI",
+            "the id of the user pool, such as eu-central-1_AbCdEfGhI",
+        ),
     ],
     required_claims: &[("token_use", "id")],
     offline: Offline::Nothing,
@@ -542,15 +571,40 @@ const OAUTH2: Preset = Preset {
         headers: &[],
     }),
     parameters: &[
-        required("issuer", "what identities name as their issuer, the same for ever"),
-        required("authorization_endpoint", "the URL that people are sent to"),
-        required("token_endpoint", "the URL where codes are exchanged"),
-        required("user_endpoint", "the URL that says who somebody is"),
-        optional("emails_endpoint", "the URL that lists somebody's email addresses"),
+        required(
+            "issuer",
+            ParameterKind::Url,
+            "https://hub.example.com",
+            "what identities name as their issuer, the same for ever",
+        ),
+        required(
+            "authorization_endpoint",
+            ParameterKind::Url,
+            "https://hub.example.com/authorize?x=y",
+            "the URL that people are sent to",
+        ),
+        required(
+            "token_endpoint",
+            ParameterKind::Url,
+            "https://hub.example.com/token",
+            "the URL where codes are exchanged",
+        ),
+        required(
+            "user_endpoint",
+            ParameterKind::Url,
+            "https://api.hub.example.com/user",
+            "the URL that says who somebody is",
+        ),
+        optional(
+            "emails_endpoint",
+            ParameterKind::Url,
+            "https://api.hub.example.com/emails",
+            "the URL that lists somebody's email addresses",
+        ),
     ],
     scopes: &[],
     id_token_algorithms: &[],
-    // What its provider wants, only the operator knows.
+    // Only the operator knows what this provider wants.
     offline: Offline::Nothing,
     documentation: "https://www.rfc-editor.org/rfc/rfc6749",
     ..PLAIN
@@ -558,9 +612,11 @@ const OAUTH2: Preset = Preset {
 
 #[cfg(test)]
 mod tests {
+    use url::Url;
+
     use super::*;
 
-    fn values(pairs: &[(&str, &str)]) -> Values {
+    fn values(pairs: &[(&str, &str)]) -> ParameterValues {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
@@ -568,60 +624,50 @@ mod tests {
         Preset::find(name).unwrap()
     }
 
-    /// What every parameter of a preset could be.
-    fn samples(preset: &Preset) -> Values {
-        let sample = |name: &str| match name {
-            "issuer"
-            | "authorization_endpoint"
-            | "token_endpoint"
-            | "user_endpoint"
-            | "emails_endpoint" => format!("https://idp.example.com/{name}?a=b"),
-            "tenant" => "72f988bf-86f1-41af-91ab-2d7cd011db47".to_owned(),
-            "resource" => "urn:example:mintgate".to_owned(),
-            _ => "idp.example.com".to_owned(),
-        };
-        preset.parameters.iter().map(|p| (p.name.to_owned(), sample(p.name))).collect()
+    fn issuer(name: &str, given: &[(&str, &str)]) -> Option<String> {
+        preset(name).fill(&values(given)).addresses.remove("issuer")
+    }
+
+    /// The example of every parameter.
+    fn examples(preset: &Preset) -> ParameterValues {
+        preset.parameters.iter().map(|p| (p.name.to_owned(), p.example.to_owned())).collect()
     }
 
     #[test]
-    fn every_provider_there_is_to_be_is_there() {
-        let names: Vec<_> = Preset::ALL.iter().map(|preset| preset.name).collect();
-        let expected = [
-            "google", "github", "okta", "entra", "adfs", "apple", "gitlab", "keycloak", "auth0",
-            "cognito", "oidc", "oauth2",
-        ];
-        assert_eq!(names, expected);
-        for name in ["Google", "google ", "", "azure"] {
-            assert!(Preset::find(name).is_none(), "{name}");
+    fn every_preset_has_a_name_of_its_own_and_is_found_by_it_exactly() {
+        for preset in Preset::ALL {
+            let name = preset.name;
+            let namesakes = Preset::ALL.iter().filter(|other| other.name == name);
+            assert_eq!(namesakes.count(), 1, "{name}");
+            assert!(Preset::find(&name.to_uppercase()).is_none(), "{name}");
+            assert!(Preset::find(&format!("{name} ")).is_none(), "{name}");
         }
+        assert!(Preset::find("").is_none());
     }
 
     #[test]
     fn every_pattern_is_filled_by_the_parameters_its_preset_names() {
         for preset in Preset::ALL {
-            let values = samples(preset);
-            preset.check_names(&values).unwrap();
-            let mut texts = vec![preset.issuer(&values).unwrap()];
-            if let Some(endpoints) = preset.endpoints(&values).unwrap() {
-                texts.extend([endpoints.authorization, endpoints.token, endpoints.user]);
-                texts.extend(endpoints.emails);
-            }
-            texts.extend(preset.graph_groups(&values).unwrap().map(|g| g.endpoint.to_string()));
-            for text in &texts {
+            let filled = preset.fill(&examples(preset));
+            assert_eq!(filled.addresses.len(), preset.address_patterns().len(), "{}", preset.name);
+            let addresses = filled.addresses.values().chain(&filled.group_endpoint);
+            for text in addresses {
                 let url = Url::parse(text).unwrap();
                 assert!(url.scheme() == "https" && !text.contains(['{', '}']), "{text}");
             }
-            let dialect = preset.dialect(&values, &[]).unwrap();
-            let sent = preset.authorization_parameters(&values).unwrap();
-            for (_, value) in dialect.token_parameters.iter().chain(&sent) {
+            let sent = filled.token_parameters.iter().chain(&filled.authorization_parameters);
+            for (_, value) in sent {
                 assert!(!value.contains('{'), "{}: {value}", preset.name);
             }
             let openid = matches!(preset.kind, PresetKind::OpenId);
             assert_eq!(openid, !preset.id_token_algorithms.is_empty(), "{}", preset.name);
             assert_eq!(openid, preset.scopes.contains(&"openid"), "{}", preset.name);
+            // A provider that is not asked again has no such token to leave behind.
+            assert!(!preset.scopes.contains(&"offline_access"), "{}", preset.name);
             assert!(preset.documentation.starts_with("https://"));
             for parameter in preset.parameters {
                 assert!(!(parameter.required && parameter.default.is_some()));
+                assert!(parameter.kind.allows(parameter.example), "{}", parameter.example);
             }
         }
     }
@@ -643,16 +689,13 @@ mod tests {
             ("oidc", scope),
             ("oauth2", Offline::Nothing),
         ] {
-            let preset = preset(name);
-            assert_eq!(preset.offline, offline, "{name}");
-            // Who is not asked again leaves no such token behind.
-            assert!(!preset.scopes.contains(&"offline_access"), "{name}");
+            assert_eq!(preset(name).offline, offline, "{name}");
         }
     }
 
     #[test]
     fn issuers_are_what_the_providers_say() {
-        for (name, given, issuer) in [
+        for (name, given, expected) in [
             ("google", &[][..], "https://accounts.google.com"),
             ("github", &[], "https://github.com"),
             ("okta", &[("domain", "x.okta.com")], "https://x.okta.com/oauth2/default"),
@@ -670,6 +713,11 @@ mod tests {
                 &[("domain", "x.com:8443/auth"), ("realm", "r")],
                 "https://x.com:8443/auth/realms/r",
             ),
+            (
+                "keycloak",
+                &[("domain", "http://localhost:1"), ("realm", "r")],
+                "http://localhost:1/realms/r",
+            ),
             ("auth0", &[("domain", "x.eu.auth0.com")], "https://x.eu.auth0.com/"),
             (
                 "cognito",
@@ -678,52 +726,33 @@ mod tests {
             ),
             ("oidc", &[("issuer", "https://x.com/t/")], "https://x.com/t/"),
         ] {
-            assert_eq!(preset(name).issuer(&values(given)).unwrap(), issuer);
+            assert_eq!(issuer(name, given).unwrap(), expected);
         }
     }
 
     #[test]
-    fn what_is_missing_unknown_or_no_value_is_named() {
-        let okta = preset("okta");
-        assert!(matches!(okta.issuer(&Values::new()), Err(PresetError::Missing("domain", _))));
-        let unknown = okta.check_names(&values(&[("domian", "x")]));
-        assert_eq!(unknown, Err(PresetError::Unknown("domian".to_owned())));
+    fn a_value_that_would_make_another_address_fills_no_pattern() {
+        assert_eq!(issuer("okta", &[]), None);
         for domain in ["", "x y", "evil.com#", "evil.com?", "u@evil.com", "{server}", "x\n", "é"] {
-            let filled = okta.issuer(&values(&[("domain", domain)]));
-            assert!(matches!(filled, Err(PresetError::Invalid("domain", _))), "{domain}");
+            assert_eq!(issuer("okta", &[("domain", domain)]), None, "{domain}");
         }
-    }
-
-    #[test]
-    fn a_shared_document_of_tenants_needs_a_list_of_them() {
-        let entra = preset("entra");
-        let tenant = "72f988bf-86f1-41af-91ab-2d7cd011db47".to_owned();
-        for shared in ["common", "organizations"] {
-            let values = values(&[("tenant", shared)]);
-            assert_eq!(entra.dialect(&values, &[]).unwrap_err(), PresetError::Tenants);
-            let dialect = entra.dialect(&values, std::slice::from_ref(&tenant)).unwrap();
-            let rule = IssuerRule::Tenants {
-                template: "https://login.microsoftonline.com/{tenantid}/v2.0".to_owned(),
-                allowed: vec![tenant.clone()],
-            };
-            assert_eq!(dialect.issuer, rule);
-        }
-        let single = entra.dialect(&values(&[("tenant", &tenant)]), &[]).unwrap();
-        assert_eq!(single.issuer, IssuerRule::Exact);
     }
 
     #[test]
     fn optional_parameters_are_sent_where_they_are_given() {
         let adfs = preset("adfs");
-        let without = values(&[("domain", "fs.x.com")]);
-        assert_eq!(adfs.dialect(&without, &[]).unwrap().token_parameters, []);
-        let with = values(&[("domain", "fs.x.com"), ("resource", "urn:a?b#c")]);
+        let without = adfs.fill(&values(&[("domain", "fs.x.com")]));
+        assert_eq!(without.token_parameters, []);
+        let with = adfs.fill(&values(&[("domain", "fs.x.com"), ("resource", "urn:a?b#c")]));
         let resource = [("resource".to_owned(), "urn:a?b#c".to_owned())];
-        assert_eq!(adfs.dialect(&with, &[]).unwrap().token_parameters, resource);
-        assert_eq!(adfs.authorization_parameters(&with).unwrap(), resource);
-        let oauth2 = preset("oauth2");
-        let mut given = samples(oauth2);
-        given.remove("emails_endpoint");
-        assert_eq!(oauth2.endpoints(&given).unwrap().unwrap().emails, None);
+        assert_eq!(with.token_parameters, resource);
+        assert_eq!(with.authorization_parameters, resource);
+    }
+
+    #[test]
+    fn the_template_of_tenants_keeps_the_place_of_their_ids() {
+        let filled = preset("entra").fill(&values(&[("tenant", "common")]));
+        let template = "https://login.microsoftonline.com/{tenantid}/v2.0";
+        assert_eq!(filled.tenant_template.unwrap(), template);
     }
 }

@@ -9,7 +9,8 @@ pub mod logging;
 mod operations;
 mod providers;
 pub mod roles_command;
-pub mod settings;
 mod store;
 pub mod system;
 mod wiring;
+
+pub use mintgate_settings as settings;

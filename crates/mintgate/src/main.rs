@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
 use mintgate::keys::KeysCommand;
 use mintgate::roles_command::RolesCommand;
-use mintgate::settings::{self, ConfigError, Settings};
+use mintgate::settings::{self, ConfigError, Configuration};
 
 /// Turns a sign-in at an OpenID provider into a session of your own.
 #[derive(Parser)]
@@ -70,7 +70,8 @@ async fn main() -> ExitCode {
 
 #[expect(clippy::print_stdout, reason = "commands print their results")]
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let load = || Settings::load(cli.config.as_deref(), std::env::vars_os());
+    let read = || Configuration::load(cli.config.as_deref(), std::env::vars_os());
+    let load = || read()?.settings();
     match &cli.command {
         Command::Serve => {
             let settings = load()?;
@@ -81,9 +82,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         #[cfg(feature = "dev")]
         Command::Dev(options) => mintgate::dev::run(options).await?,
         Command::Migrate { plan } => {
-            let settings = load()?;
+            let store = read()?.store()?;
             if *plan {
-                let pending = app::pending_migrations(&settings.store).await?;
+                let pending = app::pending_migrations(&store).await?;
                 if pending.is_empty() {
                     println!("The schema is up to date.");
                 }
@@ -92,7 +93,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 }
                 return Ok(ExitCode::SUCCESS);
             }
-            let done = app::migrate(&settings.store).await?;
+            let done = app::migrate(&store).await?;
             if done.is_empty() {
                 println!("The schema is up to date; nothing to do.");
             }
@@ -104,7 +105,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             print!("{}", command.run(&load()?).await?);
         }
         Command::Roles(command) => {
-            let explained = command.run(&load()?, std::io::stdin())?;
+            let configuration = read()?;
+            let providers = configuration.provider_ids();
+            let explained = command.run(&configuration.roles()?, &providers, std::io::stdin())?;
             print!("{}", explained.text);
             return Ok(explained.exit_code());
         }

@@ -14,7 +14,7 @@ use anyhow::bail;
 use mintgate_domain::model::{ClaimSet, ClaimValue, ProviderId, Role};
 use mintgate_domain::{RoleCondition, RolePolicy, RoleRule, RuleVerdict};
 
-use crate::settings::Settings;
+use crate::settings::{RoleSettings, nearest};
 
 /// The exit code where nobody lets this person in.
 const DENIED: u8 = 3;
@@ -54,35 +54,32 @@ impl Explanation {
 }
 
 impl RolesCommand {
-    /// Does it; `stdin` is read where the claims come from there.
+    /// Explains which roles the person gets. `providers` are the ids of the configured providers; the
+    /// claims are read from `stdin` where the command says so.
     ///
     /// # Errors
-    /// If there is no such provider, or if the claims cannot be read or are no JSON object.
-    pub fn run(&self, settings: &Settings, stdin: impl Read) -> anyhow::Result<Explanation> {
+    /// If there is no such provider, or if the claims cannot be read or are not a JSON object.
+    pub fn run(
+        &self,
+        roles: &RoleSettings,
+        providers: &[String],
+        stdin: impl Read,
+    ) -> anyhow::Result<Explanation> {
         let Self::Test { provider, claims } = self;
-        let provider = known_provider(settings, provider)?;
+        let provider = known_provider(providers, provider)?;
         let claims = claims_file::read(claims, stdin)?;
-        let policy = RolePolicy {
-            default: settings.roles.default.clone(),
-            rules: settings.roles.rules.clone(),
-        };
-        Ok(explain(&policy, provider, &claims))
+        let policy = RolePolicy { default: roles.default.clone(), rules: roles.rules.clone() };
+        Ok(explain(&policy, &provider, &claims))
     }
 }
 
-fn known_provider<'a>(settings: &'a Settings, id: &str) -> anyhow::Result<&'a ProviderId> {
-    let known = || settings.providers.iter().map(|provider| &provider.id);
-    if let Some(provider) = known().find(|provider| provider.as_str() == id) {
-        return Ok(provider);
+fn known_provider(known: &[String], id: &str) -> anyhow::Result<ProviderId> {
+    if known.iter().any(|known| known == id) {
+        return Ok(ProviderId::new(id));
     }
-    let shown = excerpt(id);
-    let names = known().map(ProviderId::as_str).collect::<Vec<_>>().join(", ");
-    let near = known()
-        .map(|known| (strsim::damerau_levenshtein(&id.to_lowercase(), known.as_str()), known))
-        .filter(|(distance, known)| id.len() <= 64 && *distance <= known.as_str().len() / 3 + 1)
-        .min_by_key(|(distance, _)| *distance);
-    match near {
-        Some((_, near)) => {
+    let (shown, names) = (excerpt(id), known.join(", "));
+    match nearest(id, known.iter().map(String::as_str)) {
+        Some(near) => {
             bail!("there is no provider {shown}; did you mean \"{near}\"? There are: {names}")
         }
         None => bail!("there is no provider {shown}; there are: {names}"),

@@ -687,9 +687,9 @@ async fn a_hosted_domain_lets_its_own_people_in_alone() {
 #[tokio::test]
 async fn cognitos_access_token_is_no_id_token() {
     let idp = FakeIdp::start("/eu-central-1_Abc").await;
-    let values = [("region", "eu-central-1"), ("pool", "eu-central-1_Abc")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let dialect = Preset::find("cognito").unwrap().dialect(&values.into(), &[]).unwrap();
+    let required = Preset::find("cognito").unwrap().required_claims.iter();
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let dialect = Dialect { required_claims: required.map(owned).collect(), ..Dialect::default() };
     let adapter = speaking(&idp, dialect);
     by_code(&idp, &adapter, &idp.token(&json!({ "token_use": "id" }))).await.unwrap();
     for claims in [json!({ "token_use": "access" }), json!({})] {

@@ -30,23 +30,24 @@ fn github(fake: &Fake, change: impl FnOnce(&mut OAuth2Config)) -> OAuth2Provider
     let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
-    let at_fake = |url: String| {
-        url.replace("https://github.com", &fake.origin)
+    let addresses = preset.fill(&BTreeMap::new()).addresses;
+    let at_fake = |key: &str| {
+        addresses[key]
+            .replace("https://github.com", &fake.origin)
             .replace("https://api.github.com", &fake.origin)
     };
-    let endpoints = preset.endpoints(&BTreeMap::new()).unwrap().unwrap();
     let mut config = OAuth2Config {
         id: ProviderId::new("corp"),
-        issuer: preset.issuer(&BTreeMap::new()).unwrap(),
+        issuer: addresses["issuer"].clone(),
         client_id: "mintgate".to_owned(),
         client_secret: Some(SecretText::new(CLIENT_SECRET)),
         client_authentication: ClientAuthentication::SecretPost,
         token_parameters: Vec::new(),
         endpoints: OAuth2Endpoints {
-            authorization: at_fake(endpoints.authorization),
-            token: at_fake(endpoints.token),
-            user: at_fake(endpoints.user),
-            emails: endpoints.emails.map(at_fake),
+            authorization: at_fake("authorization_endpoint"),
+            token: at_fake("token_endpoint"),
+            user: at_fake("user_endpoint"),
+            emails: Some(at_fake("emails_endpoint")),
         },
         subject: user.subject.to_owned(),
         claims: owned(user.claims),

@@ -6,6 +6,7 @@ use clap::Parser as _;
 use mintgate_domain::RoleCondition::{Domain, Equals, In};
 
 use super::*;
+use crate::settings::Configuration;
 
 fn text(value: &str) -> ClaimValue {
     ClaimValue::Text(value.to_owned())
@@ -124,25 +125,29 @@ fn a_claim_cannot_write_lines_of_its_own_or_fill_the_screen() {
     assert!(!explanation.text.contains('\u{1b}') && explanation.text.len() < 400);
 }
 
-/// The rules of a sample, in a configuration that is complete.
-fn settings(roles: &str, provider: &str) -> Settings {
-    let toml = format!(
-        "{roles}\n[[providers]]\nid = \"{provider}\"\nissuer = \"https://idp.example.com\"\n\
-         client_id = \"mintgate\"\nredirect_uris = [\"https://app.example.com/callback\"]\n"
-    );
-    Settings::from_toml(&toml).unwrap_or_else(|error| panic!("{toml}\n{error}"))
+/// Runs a command with a configuration of these roles and one provider.
+fn run_with(
+    command: &RolesCommand,
+    roles: &str,
+    provider: &str,
+    stdin: &[u8],
+) -> anyhow::Result<Explanation> {
+    let toml = format!("{roles}\n[[providers]]\nid = \"{provider}\"\n");
+    let configuration = Configuration::from_toml(&toml).unwrap();
+    let providers = configuration.provider_ids();
+    let roles = configuration.roles().unwrap_or_else(|error| panic!("{toml}\n{error}"));
+    command.run(&roles, &providers, stdin)
 }
 
-fn run(settings: &Settings, provider: &str, json: &[u8]) -> anyhow::Result<Explanation> {
+fn run(roles: &str, known: &str, provider: &str, json: &[u8]) -> anyhow::Result<Explanation> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(json).unwrap();
     let claims = file.path().to_owned();
-    let command = RolesCommand::Test { provider: provider.to_owned(), claims };
-    command.run(settings, std::io::empty())
+    run_with(&RolesCommand::Test { provider: provider.to_owned(), claims }, roles, known, &[])
 }
 
 fn refusal(provider: &str, json: &[u8]) -> String {
-    format!("{:#}", run(&settings("", "okta"), provider, json).unwrap_err())
+    format!("{:#}", run("", "okta", provider, json).unwrap_err())
 }
 
 #[test]
@@ -170,7 +175,7 @@ fn claims_that_are_none_are_refused_with_what_is_wrong() {
         assert!(text.starts_with("the claims in /") && text.contains(words), "{text}");
     }
     let nested = |depth| format!(r#"{{"a":{}1{}}}"#, "[".repeat(depth), "]".repeat(depth));
-    assert!(run(&settings("", "okta"), "okta", nested(31).as_bytes()).is_ok());
+    assert!(run("", "okta", "okta", nested(31).as_bytes()).is_ok());
     assert!(refusal("okta", nested(32).as_bytes()).contains("is nested too deeply"));
     assert!(refusal("okta", nested(100_000).as_bytes()).contains("is nested too deeply"));
 }
@@ -178,7 +183,7 @@ fn claims_that_are_none_are_refused_with_what_is_wrong() {
 #[test]
 fn claims_are_at_most_one_mebibyte() {
     let padded = |length: usize| format!("{{{}}}", " ".repeat(length - 2));
-    assert!(run(&settings("", "okta"), "okta", padded(1 << 20).as_bytes()).is_ok());
+    assert!(run("", "okta", "okta", padded(1 << 20).as_bytes()).is_ok());
     let text = refusal("okta", padded((1 << 20) + 1).as_bytes());
     assert!(text.ends_with("are longer than 1 MiB"), "{text}");
 }
@@ -188,7 +193,7 @@ fn a_file_that_is_not_there_is_named() {
     let directory = tempfile::tempdir().unwrap();
     for path in [directory.path().join("absent.json"), directory.path().to_owned()] {
         let command = RolesCommand::Test { provider: "okta".to_owned(), claims: path.clone() };
-        let error = command.run(&settings("", "okta"), std::io::empty()).unwrap_err();
+        let error = run_with(&command, "", "okta", &[]).unwrap_err();
         let begin = format!("the claims cannot be read from {}: ", path.display());
         assert!(format!("{error:#}").starts_with(&begin), "{error:#}");
     }
@@ -205,9 +210,9 @@ fn a_hyphen_is_standard_input() {
     let line = ["roles", "test", "--provider", "okta", "--claims", "-"];
     let Cli { command } = Cli::try_parse_from(line).unwrap();
     let rules = "[roles]\n[[roles.rules]]\nclaim = \"a\"\nequals = \"b\"\ngrant = [\"c\"]";
-    let explanation = command.run(&settings(rules, "okta"), &br#"{"a":"b"}"#[..]).unwrap();
+    let explanation = run_with(&command, rules, "okta", br#"{"a":"b"}"#).unwrap();
     assert_eq!(explanation.roles, roles(&["c", "user"]));
-    let error = command.run(&settings(rules, "okta"), &b"x"[..]).unwrap_err();
+    let error = run_with(&command, rules, "okta", b"x").unwrap_err();
     assert!(format!("{error:#}").starts_with("the claims in standard input: "), "{error:#}");
 }
 
@@ -240,7 +245,7 @@ fn rewritten(page: &str) -> (String, Vec<String>) {
         let first = block.lines().next().unwrap_or_default();
         if let Some(arguments) = first.strip_prefix("$ mintgate roles test --provider ") {
             let provider = arguments.split(' ').next().unwrap();
-            let explanation = run(&settings(&rules, provider), provider, json.as_bytes());
+            let explanation = run(&rules, provider, provider, json.as_bytes());
             let explanation = explanation.unwrap_or_else(|error| panic!("{provider}: {error:#}"));
             let _ = write!(out, "{first}\n{}", explanation.text);
             samples.push(provider.to_owned());

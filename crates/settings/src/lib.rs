@@ -1,0 +1,231 @@
+//! Mintgate's configuration: one TOML file with environment variables over it, checked as a whole.
+//!
+//! `sections` declares each key where it is read, `types` is what comes of it, `rules` are the rules
+//! that texts must satisfy. A command that needs a part of the configuration loads that part alone.
+
+mod reference;
+mod rules;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+pub use mintgate_config_reader::{ConfigError, nearest};
+pub use reference::reference;
+pub use types::*;
+
+use mintgate_config_reader::{Conventions, NamedList, Section, Source};
+
+const CONVENTIONS: Conventions = Conventions {
+    default_file: "mintgate.toml",
+    file_option: "with --config or in MINTGATE_CONFIG",
+    env_prefix: "MINTGATE__",
+    named_lists: &[NamedList { section: PROVIDERS, name_key: "id", noun: "provider" }],
+};
+
+const PROVIDERS: &str = "providers";
+
+const PROVIDERS_DOC: &str = "The identity providers that people sign in at: at least one. Which keys a \
+provider may have, and their defaults, depend on its preset. It is a mistake to set a key that the \
+preset does not have.";
+
+/// Every section at the top level.
+const SECTIONS: [&str; 13] = [
+    "server", "ops", "store", "tokens", "keys", "refresh", "cookies", "cors", "login", "roles",
+    "limits", "log", PROVIDERS,
+];
+
+/// What to write where there is no provider at all.
+const FIRST_PROVIDER: &str = "add at least this\n\
+\x20     [[providers]]\n\
+\x20     id = \"corp\"\n\
+\x20     issuer = \"https://idp.example.com\"\n\
+\x20     client_id = \"mintgate\"\n\
+\x20     client_secret_file = \"/run/secrets/corp\"\n\
+\x20     redirect_uris = [\"https://app.example.com/callback\"]\n\
+\x20  with your provider's values";
+
+/// A configuration that has been read from its file and the environment, and not validated yet.
+pub struct Configuration(Source);
+
+/// The sections about the signing keys and the store that may hold them.
+#[derive(Debug, Clone)]
+pub struct KeyRingSettings {
+    /// The section `[store]`.
+    pub store: StoreSettings,
+    /// The section `[tokens]`.
+    pub tokens: TokenSettings,
+    /// The section `[keys]`.
+    pub keys: KeySettings,
+}
+
+impl Configuration {
+    /// Reads the file at `path` (`./mintgate.toml`, if it exists, for `None`) and applies `env`:
+    /// `MINTGATE__SECTION__KEY`, `MINTGATE__PROVIDERS__ID__KEY`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is not TOML.
+    pub fn load(
+        path: Option<&Path>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        CONVENTIONS.load(path, env).map(Self)
+    }
+
+    /// Reads a configuration from a text, without an environment.
+    ///
+    /// # Errors
+    /// If the text is not TOML.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        CONVENTIONS.parse(text).map(Self)
+    }
+
+    /// Validates the whole configuration.
+    ///
+    /// # Errors
+    /// Every mistake.
+    pub fn settings(self) -> Result<Settings, ConfigError> {
+        let provider_ids = self.provider_ids();
+        let loaded = self.0.read(|root| settings(root, &provider_ids))?;
+        Ok(Settings { effective: loaded.effective, ..loaded.value })
+    }
+
+    /// Validates the section `[store]` alone.
+    ///
+    /// # Errors
+    /// Every mistake in that section, and every section that does not exist.
+    pub fn store(self) -> Result<StoreSettings, ConfigError> {
+        Ok(self.only(&["store"]).read(store)?.value)
+    }
+
+    /// Validates the sections about the signing keys and the store alone.
+    ///
+    /// # Errors
+    /// Every mistake in these sections, and every section that does not exist.
+    pub fn key_ring(self) -> Result<KeyRingSettings, ConfigError> {
+        let read = |root: &mut Section<'_>| {
+            let (_, public_url) = server(root).unzip();
+            let (store, tokens) = (store(root), tokens(root, public_url.as_deref()));
+            Some(KeyRingSettings { store: store?, tokens: tokens?, keys: keys(root)? })
+        };
+        Ok(self.only(&["server", "store", "tokens", "keys"]).read(read)?.value)
+    }
+
+    /// Validates the section `[roles]` alone.
+    ///
+    /// # Errors
+    /// Every mistake in that section, and every section that does not exist.
+    pub fn roles(self) -> Result<RoleSettings, ConfigError> {
+        let provider_ids = self.provider_ids();
+        Ok(self.only(&["roles"]).read(|root| roles(root, &provider_ids))?.value)
+    }
+
+    /// The ids of the configured providers, valid or not.
+    pub fn provider_ids(&self) -> Vec<String> {
+        self.0.names(PROVIDERS)
+    }
+
+    fn only(self, sections: &[&str]) -> Source {
+        self.0.without(SECTIONS.into_iter().filter(|section| !sections.contains(section)))
+    }
+}
+
+impl Settings {
+    /// Loads and validates the whole configuration; see [`Configuration::load`].
+    ///
+    /// # Errors
+    /// Every mistake; if the file cannot be read or is not TOML, that one alone.
+    pub fn load(
+        path: Option<&Path>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        Configuration::load(path, env)?.settings()
+    }
+
+    /// Validates a whole configuration that is a text, without an environment.
+    ///
+    /// # Errors
+    /// Every mistake; if the text is not TOML, that one alone.
+    pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
+        Configuration::from_toml(text)?.settings()
+    }
+
+    /// The settings for the signing keys and the store.
+    pub fn key_ring(&self) -> KeyRingSettings {
+        let Self { store, tokens, keys, .. } = self.clone();
+        KeyRingSettings { store, tokens, keys }
+    }
+
+    /// The configuration in force as TOML, defaults included and secrets masked. A comment behind each
+    /// key says where its value was written.
+    pub fn print(&self) -> String {
+        self.effective.clone()
+    }
+}
+
+fn server(root: &mut Section<'_>) -> Option<(ServerSettings, String)> {
+    root.section("server", "The public listener.", sections::server)
+}
+
+fn store(root: &mut Section<'_>) -> Option<StoreSettings> {
+    root.section("store", "The store of users and sessions.", sections::store)
+}
+
+fn tokens(root: &mut Section<'_>, public_url: Option<&str>) -> Option<TokenSettings> {
+    let doc = "The tokens that Mintgate issues.";
+    root.section("tokens", doc, |s| sections::tokens(s, public_url))
+}
+
+fn keys(root: &mut Section<'_>) -> Option<KeySettings> {
+    root.section("keys", "The signing keys.", sections::keys)
+}
+
+fn roles(root: &mut Section<'_>, provider_ids: &[String]) -> Option<RoleSettings> {
+    root.section("roles", "Which roles people get.", |s| sections::roles(s, provider_ids))
+}
+
+fn settings(root: &mut Section<'_>, provider_ids: &[String]) -> Option<Settings> {
+    let (server, public_url) = server(root).unzip();
+    let public_listen = server.as_ref().map(|server| server.listen);
+    let url = server.as_ref().map(|server| &server.public_url);
+    let ops_doc = "The operations listener, which serves metrics and health.";
+    let ops = root.section("ops", ops_doc, |s| sections::ops(s, public_listen));
+    let store = store(root);
+    let tokens = tokens(root, public_url.as_deref());
+    let keys = keys(root);
+    let refresh = root.section("refresh", "The rotation of refresh tokens.", sections::refresh);
+    let cookies_doc = "The access cookie and the refresh cookie.";
+    let cookies = root.section("cookies", cookies_doc, |s| sections::cookies(s, url));
+    let cors = root.section("cors", "Cross-origin requests (CORS).", sections::cors);
+    let login_doc = "Logins that begin with `POST /api/v1/auth/login`.";
+    let login = root.section("login", login_doc, sections::login);
+    let roles = roles(root, provider_ids);
+    let limits = root.section("limits", "Limits on what clients can use.", sections::limits);
+    let log = root.section("log", "The log, on standard output.", sections::log);
+    let can_seal = keys.as_ref().map(|keys| keys.encryption_key.is_some());
+    let mut conflicts = sections::IssuerConflicts::default();
+    let providers =
+        root.tables(PROVIDERS, PROVIDERS_DOC, |s| sections::provider(s, can_seal, &mut conflicts));
+    if providers.as_ref().is_some_and(Vec::is_empty) {
+        root.missing(PROVIDERS, FIRST_PROVIDER);
+    }
+    Some(Settings {
+        server: server?,
+        ops: ops?,
+        store: store?,
+        tokens: tokens?,
+        keys: keys?,
+        refresh: refresh?,
+        cookies: cookies?,
+        cors: cors?,
+        login: login?,
+        roles: roles?,
+        limits: limits?,
+        log: log?,
+        providers: providers?,
+        effective: String::new(),
+    })
+}

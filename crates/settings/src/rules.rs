@@ -1,0 +1,248 @@
+//! Rules that texts must keep, one function each: addresses, origins, redirect URIs, names.
+
+use std::net::SocketAddr;
+
+use mintgate_config_reader::{Invalid, invalid};
+use mintgate_domain::SecretText;
+use mintgate_domain::model::Role;
+use url::{Host, Url};
+
+/// An IP address and port to listen on.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, Invalid> {
+    text.parse().map_err(|_| {
+        let fix = "write for example \"127.0.0.1:8080\", \"0.0.0.0:8080\" or \"[::]:8080\"";
+        invalid("This is not an IP address with a port.", fix)
+    })
+}
+
+/// Any text but an empty one.
+pub(crate) fn non_empty(text: &str) -> Result<String, Invalid> {
+    if text.trim().is_empty() {
+        return Err(invalid("This is empty.", "write a value, or leave the key out"));
+    }
+    Ok(text.to_owned())
+}
+
+/// `name=value`, both of them written out.
+pub(crate) fn pair(text: &str) -> Result<(String, String), Invalid> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err(invalid("This is not a name and a value.", "write \"name=value\"")),
+    }
+}
+
+/// A GUID, in lower case.
+pub(crate) fn guid(text: &str) -> Result<String, Invalid> {
+    let is_guid = text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+        && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
+    if !is_guid {
+        let fix = "write a GUID such as \"72f988bf-86f1-41af-91ab-2d7cd011db47\"";
+        return Err(invalid("This is not the id of a tenant.", fix));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+/// Whether a host is this machine: `localhost`, 127.0.0.0/8, `::1`.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// An absolute URI written in URI characters alone (RFC 3986 §2), for the parser would
+/// drop or replace others and so accept what nobody meant.
+fn absolute_uri(text: &str) -> Result<Url, Invalid> {
+    let allowed = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c);
+    if let Some(c) = text.chars().find(|c| !allowed(*c)) {
+        let problem = format!("A URL cannot hold the character {c:?}.");
+        return Err(invalid(problem, "percent-encode it, or write the host name in its xn-- form"));
+    }
+    Url::parse(text).map_err(|e| {
+        invalid(
+            format!("This is not a URL: {e}."),
+            "write for example \"https://auth.example.com\"",
+        )
+    })
+}
+
+/// An `https` URL, or an `http` one on this machine; without user, password and fragment.
+fn web_url(text: &str) -> Result<Url, Invalid> {
+    let url = absolute_uri(text)?;
+    let Some((_, rest)) = text.split_once("://").filter(|(s, _)| ["https", "http"].contains(s))
+    else {
+        let fix = "write it with https:// in front, for example \"https://auth.example.com\"";
+        return Err(invalid("This is not a web address.", fix));
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(invalid(
+            "A user or password cannot stand here.",
+            "leave out what is before the @",
+        ));
+    }
+    if url.fragment().is_some() {
+        return Err(invalid(
+            "A fragment cannot stand here.",
+            "leave out the # and what follows it",
+        ));
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        let problem = "Plain http is for this machine (localhost, 127.0.0.1, [::1]) alone.";
+        return Err(invalid(problem, "write https://"));
+    }
+    Ok(url)
+}
+
+/// The address of an endpoint: a web address that may have a query (RFC 6749 §3.1 and §3.2).
+pub(crate) fn endpoint(text: &str) -> Result<String, Invalid> {
+    web_url(text).map(|_| text.to_owned())
+}
+
+/// The address of something of the operator's own that is asked over HTTP.
+pub(crate) fn web_address(text: &str) -> Result<Url, Invalid> {
+    web_url(text)
+}
+
+/// A host that follows `https://` in an address, with a port or a path if it has one. It may be
+/// written with `http://` where it is a loopback host, and is then kept so.
+pub(crate) fn host(text: &str) -> Result<String, Invalid> {
+    let Some(rest) = text.strip_prefix("http://") else { return url_part(text) };
+    web_url(text)?;
+    match rest.trim_matches('/') {
+        bare if bare == rest => Ok(text.to_owned()),
+        bare => Err(slashes(&format!("http://{bare}"))),
+    }
+}
+
+/// A part of an address: no scheme, no slash before or after it.
+pub(crate) fn url_part(text: &str) -> Result<String, Invalid> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let problem = format!("This stands behind https:// already, without {scheme}://.");
+        return Err(invalid(problem, format!("write \"{}\"", rest.trim_end_matches('/'))));
+    }
+    match text.trim_matches('/') {
+        "" => Err(invalid("This is empty.", "write a value, or leave the key out")),
+        bare if bare == text => Ok(text.to_owned()),
+        bare => Err(slashes(bare)),
+    }
+}
+
+fn slashes(bare: &str) -> Invalid {
+    invalid("No slash stands before it or after it.", format!("write \"{bare}\""))
+}
+
+/// A bearer token (RFC 6750 §2.1), as far as a header needs it.
+pub(crate) fn bearer_token(text: &str) -> Result<SecretText, Invalid> {
+    if text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(SecretText::new(text));
+    }
+    let problem = "This cannot be sent in a header: it has spaces, or characters beyond ASCII.";
+    Err(invalid(problem, "write the token alone, without Bearer in front"))
+}
+
+/// An issuer identifier: a web address without query (OIDC Discovery §3, RFC 8414 §2),
+/// kept character for character.
+pub(crate) fn issuer(text: &str) -> Result<String, Invalid> {
+    let url = web_url(text)?;
+    if url.query().is_some() {
+        return Err(invalid("An issuer has no query.", "leave out the ? and what follows it"));
+    }
+    Ok(text.to_owned())
+}
+
+/// The address of a server: scheme, host and port.
+pub(crate) fn server_url(text: &str) -> Result<(String, Url), Invalid> {
+    let url = web_url(text)?;
+    if url.path() != "/" || url.query().is_some() {
+        let fix = format!("write \"{}\"", url.origin().ascii_serialization());
+        return Err(invalid("This must be scheme, host and port alone.", fix));
+    }
+    Ok((text.to_owned(), url))
+}
+
+/// An origin as browsers send it (RFC 6454 §6.2).
+pub(crate) fn origin(text: &str) -> Result<String, Invalid> {
+    if text == "*" || text.contains('*') {
+        let problem =
+            "A wildcard would let pages of strangers act for the person who is signed in.";
+        return Err(invalid(problem, "list each origin, for example \"https://app.example.com\""));
+    }
+    if text == "null" {
+        let problem = "Any sandboxed page has the origin null.";
+        return Err(invalid(problem, "serve the page from an address, and write its origin"));
+    }
+    let right = web_url(text)?.origin().ascii_serialization();
+    if text != right {
+        let problem = "Browsers send origins in one spelling, and this is another.";
+        return Err(invalid(problem, format!("write \"{right}\"")));
+    }
+    Ok(right)
+}
+
+/// A redirect URI: `https`, `http` on this machine, or a private-use scheme
+/// (RFC 8252 §7.1); kept character for character.
+pub(crate) fn redirect_uri(text: &str) -> Result<String, Invalid> {
+    if text.contains('*') {
+        let problem = "Redirect URIs are compared character for character (RFC 9700 §2.1).";
+        return Err(invalid(problem, "list each redirect URI without *"));
+    }
+    let url = absolute_uri(text)?;
+    if url.fragment().is_some() {
+        let problem = "A redirect URI has no fragment (RFC 6749 §3.1.2).";
+        return Err(invalid(problem, "leave out the # and what follows it"));
+    }
+    let scheme = text.split(':').next().unwrap_or_default();
+    if !["http", "https"].contains(&scheme) {
+        if !scheme.contains('.') {
+            let problem = "This scheme could belong to anybody's app (RFC 8252 §7.1).";
+            let fix = "use https, or a scheme made from a domain of yours such as com.example.app:/callback";
+            return Err(invalid(problem, fix));
+        }
+        return Ok(text.to_owned());
+    }
+    web_url(text).map(|_| text.to_owned())
+}
+
+/// A role's name.
+pub(crate) fn role(text: &str) -> Result<Role, Invalid> {
+    let well_formed =
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b',');
+    if !well_formed {
+        let problem = "A role has 1 to 64 visible ASCII characters, without spaces and commas.";
+        return Err(invalid(problem, "choose another name for it"));
+    }
+    Ok(Role::new(text))
+}
+
+/// A domain name in lower case, with a dot in it.
+pub(crate) fn domain_name(text: &str) -> Result<String, Invalid> {
+    if text.starts_with('.') {
+        return Err(invalid(
+            "A domain name does not begin with a dot.",
+            format!("write \"{}\"", text.trim_start_matches('.')),
+        ));
+    }
+    let lower = text.to_ascii_lowercase();
+    let label = |l: &str| {
+        (1..=63).contains(&l.len())
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    let example = "write for example \"example.com\"";
+    if matches!(Host::parse(&lower), Ok(Host::Ipv4(_) | Host::Ipv6(_))) {
+        return Err(invalid("This is an IP address, not a domain name.", example));
+    }
+    if lower.len() > 253 || !lower.split('.').all(label) {
+        return Err(invalid("This is not a domain name.", example));
+    }
+    if !lower.contains('.') {
+        return Err(invalid("A top-level domain belongs to everybody.", example));
+    }
+    Ok(lower)
+}

@@ -1,0 +1,17 @@
+//! The sections of the configuration. Each key is declared once, where it is read.
+
+mod cookies;
+mod login;
+mod providers;
+mod roles;
+mod server;
+mod store;
+mod tokens;
+
+pub(crate) use cookies::{cookies, cors};
+pub(crate) use login::login;
+pub(crate) use providers::{IssuerConflicts, provider};
+pub(crate) use roles::roles;
+pub(crate) use server::{limits, log, ops, server};
+pub(crate) use store::store;
+pub(crate) use tokens::{keys, refresh, tokens};

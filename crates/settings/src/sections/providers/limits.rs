@@ -1,0 +1,111 @@
+//! The limits of the requests made to a provider, and how often it is asked again.
+
+use std::time::Duration;
+
+use mintgate_config_reader::{Section, Unit, invalid, key};
+use mintgate_domain::RecheckRule;
+use mintgate_identity_openid::{GuardConfig, Network};
+
+/// The shortest lease of a recheck; see [`RecheckRule::lease`].
+const LEAST_LEASE: Duration = Duration::from_mins(1);
+
+/// Reads `recheck_secs`. `can_seal` tells whether providers' refresh tokens can be encrypted, if that
+/// is known.
+pub(super) fn recheck(s: &mut Section<'_>, can_seal: Option<bool>) -> Option<Duration> {
+    let recheck = s.seconds(
+        key(
+            "recheck_secs",
+            "After this time a refresh asks the provider again, in seconds: a person who may no \
+             longer sign in there loses the session. Needs `keys.encryption_key`, because Mintgate \
+             then keeps the provider's refresh token, encrypted.",
+        )
+        .optional("never"),
+        1..=2_592_000,
+    )?;
+    if can_seal == Some(false) {
+        let problem =
+            "The providers' refresh tokens are kept encrypted alone, and there is no key.";
+        let fix = "set keys.encryption_key_file, or remove this key";
+        s.reject("recheck_secs", invalid(problem, fix));
+        return None;
+    }
+    Some(recheck)
+}
+
+/// The rule by which a provider is asked again. `longest_call` includes the wait for a free place.
+pub(super) fn recheck_rule(every: Duration, longest_call: Duration) -> RecheckRule {
+    RecheckRule { every, lease: LEAST_LEASE.max(longest_call * 2) }
+}
+
+/// Reads where the provider may be, and the limits of calls to it.
+pub(super) fn limits(s: &mut Section<'_>) -> Option<(Network, GuardConfig)> {
+    let allow_private_network = s.flag(
+        key(
+            "allow_private_network",
+            "Whether the provider's endpoints may be at private, link-local or loopback addresses \
+             although its issuer (for OAuth 2.0 its token endpoint) names no such address.",
+        )
+        .default(false),
+    );
+    let connect_timeout = s.millis(
+        key(
+            "connect_timeout_ms",
+            "The longest that connecting to the provider may take, in milliseconds.",
+        )
+        .default(2000),
+        1..=30_000,
+    );
+    let timeout = s.millis(
+        key(
+            "timeout_ms",
+            "The longest that one request to the provider may take, connecting included, in \
+             milliseconds.",
+        )
+        .default(5000),
+        1..=120_000,
+    );
+    s.in_order(
+        Unit::Millis,
+        ("connect_timeout_ms", connect_timeout),
+        ("timeout_ms", timeout),
+        "The whole request would have less time than connecting alone.",
+    );
+    let max_concurrent = s.number(
+        key(
+            "max_concurrent",
+            "The most sign-ins that may be exchanging a code with the provider at once. Further ones \
+             wait up to `timeout_ms` and then fail with `PROVIDER_UNAVAILABLE`.",
+        )
+        .default(64),
+        1..=10_000,
+    );
+    let failures_to_open = s.number(
+        key(
+            "circuit_failures",
+            "The number of failures in a row after which the provider is not asked for a while (its \
+             circuit is open).",
+        )
+        .default(5),
+        1..=1000,
+    );
+    let open_for = s.seconds(
+        key(
+            "circuit_open_secs",
+            "How long the circuit stays open before one call tries the provider again, in seconds.",
+        )
+        .default(10),
+        1..=3600,
+    );
+    let network = Network {
+        allow_private_network: allow_private_network?,
+        connect_timeout: connect_timeout?,
+        timeout: timeout?,
+    };
+    let guard = GuardConfig {
+        max_concurrent: usize::try_from(max_concurrent?).ok()?,
+        max_wait: network.timeout,
+        failures_to_open: failures_to_open?,
+        open_for: open_for?,
+    };
+    Some((network, guard))
+}

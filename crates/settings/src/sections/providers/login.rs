@@ -1,0 +1,115 @@
+//! The authorization request that a login sends to the provider (RFC 6749 §4.1.1).
+
+use mintgate_config_reader::{Invalid, Section, invalid, key};
+use mintgate_domain::LoginRequest;
+use mintgate_identity_openid::{FilledPreset, Offline};
+
+use super::overlaid;
+use super::preset::SelectedPreset;
+use crate::rules;
+
+/// Parameters of an authorization request that Mintgate sets itself, or that would change how it is
+/// protected.
+const PROTECTED: [&str; 10] = [
+    "response_type",
+    "client_id",
+    "redirect_uri",
+    "scope",
+    "state",
+    "nonce",
+    "code_challenge",
+    "code_challenge_method",
+    "request",
+    "request_uri",
+];
+
+/// Reads `scopes`.
+pub(super) fn scopes(s: &mut Section<'_>, selected: SelectedPreset) -> Option<Vec<String>> {
+    let scopes = s.list(
+        key(
+            "scopes",
+            "The scopes of the authorization request. An OpenID Connect provider needs `openid`. \
+             Mintgate adds the scope for a refresh token itself where `recheck_secs` is set and the \
+             provider has such a scope.",
+        )
+        .default_from("the preset's", selected.0.map(|preset| preset.scopes)),
+        "list of scopes",
+        scope,
+    )?;
+    if selected.openid().is_some() && !scopes.iter().any(|scope| scope == "openid") {
+        let problem = "Without the scope openid there is no ID token.";
+        s.reject("scopes", invalid(problem, "add \"openid\" to the list"));
+        return None;
+    }
+    Some(scopes)
+}
+
+/// Reads `authorization_params`; the result includes the preset's.
+pub(super) fn parameters(
+    s: &mut Section<'_>,
+    filled: Option<&FilledPreset>,
+) -> Option<Vec<(String, String)>> {
+    let more = s.list(
+        key(
+            "authorization_params",
+            "Additional parameters of the authorization request, each as `name=value`, for example \
+             `prompt=select_account`. A parameter replaces the preset's of the same name.",
+        )
+        .default([]),
+        "list of `name=value`",
+        parameter,
+    )?;
+    Some(overlaid(filled?.authorization_parameters.clone(), more))
+}
+
+fn parameter(text: &str) -> Result<(String, String), Invalid> {
+    let (name, value) = rules::pair(text)?;
+    if PROTECTED.contains(&name.as_str()) {
+        let problem = format!("Mintgate sets {name} itself, or does without it.");
+        let fix = "remove it; scopes and redirect URIs have keys of their own";
+        return Err(invalid(problem, fix));
+    }
+    Ok((name, value))
+}
+
+/// A scope (RFC 6749 §3.3).
+fn scope(text: &str) -> Result<String, Invalid> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
+        let problem = "A scope is visible ASCII without spaces, quotes and backslashes.";
+        return Err(invalid(problem, "write each scope as an element of its own"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Adds what makes the provider issue a refresh token, unless the request has it already.
+pub(super) fn ask_for_refresh_token(login: &mut LoginRequest, offline: Offline) {
+    match offline {
+        Offline::Nothing => {}
+        Offline::Scope(scope) => add_scope(&mut login.scopes, scope),
+        Offline::Parameters(parameters) => {
+            for (name, value) in parameters {
+                add_parameter(&mut login.parameters, name, value);
+            }
+        }
+    }
+}
+
+/// Adds a scope, unless the request has it already.
+pub(super) fn add_scope(scopes: &mut Vec<String>, scope: &str) {
+    if !scopes.iter().any(|other| other == scope) {
+        scopes.push(scope.to_owned());
+    }
+}
+
+/// Adds a parameter. One that the configuration sets stays as it is, except that `prompt` can hold
+/// several values (OIDC Core §3.1.2.1).
+fn add_parameter(parameters: &mut Vec<(String, String)>, name: &str, value: &str) {
+    match parameters.iter_mut().find(|(other, _)| other == name) {
+        None => parameters.push((name.to_owned(), value.to_owned())),
+        Some((_, set)) if name == "prompt" && !set.split(' ').any(|word| word == value) => {
+            set.push(' ');
+            set.push_str(value);
+        }
+        Some(_) => {}
+    }
+}

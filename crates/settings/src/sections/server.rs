@@ -1,0 +1,166 @@
+//! `[server]`, `[ops]`, `[limits]` and `[log]`: the process and its two listeners.
+
+use mintgate_config_reader::{Invalid, Section, invalid, key};
+use std::net::SocketAddr;
+
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+
+use crate::rules;
+use crate::types::{LimitSettings, LogFormat, LogSettings, OpsSettings, ServerSettings};
+
+/// Reads `[server]`. The text is the public URL as it is configured, which our issuer keeps.
+pub(crate) fn server(s: &mut Section<'_>) -> Option<(ServerSettings, String)> {
+    let listen = s.text(
+        key("listen", "The IP address and port that the public listener binds.")
+            .default("127.0.0.1:8080"),
+        "IP address and port",
+        rules::listen_address,
+    );
+    let local = listen.filter(|l| l.ip().is_loopback()).map(|l| format!("http://{l}"));
+    let given = s.is_given("public_url");
+    if listen.is_some() && local.is_none() && !given {
+        s.missing(
+            "public_url",
+            "add public_url = \"https://…\", the address clients reach this server by; \
+             only on a loopback address it can be left out",
+        );
+    }
+    let public_url = s.text(
+        key(
+            "public_url",
+            "The server's address as clients see it: scheme, host and port. It is `https`, or `http` \
+             on a loopback host. Pages of its origin need no entry in `cors.allowed_origins`.",
+        )
+        .default_from("`http://` and `listen`, if that is a loopback address", local),
+        "URL",
+        rules::server_url,
+    );
+    let trusted_proxies = s.list(
+        key(
+            "trusted_proxies",
+            "The networks of reverse proxies, in CIDR form. Mintgate believes `X-Forwarded-*` headers \
+             from these peers alone.",
+        )
+        .default([]),
+        "list of CIDRs",
+        network,
+    );
+    let workers = s.number(
+        key(
+            "workers",
+            "The number of worker threads of the public listener. 0 means one for each core.",
+        )
+        .default(0),
+        0..=1024,
+    );
+    let (text, public_url) = public_url?;
+    let settings = ServerSettings {
+        listen: listen?,
+        public_url,
+        trusted_proxies: trusted_proxies?,
+        workers: workers? as usize,
+    };
+    Some((settings, text))
+}
+
+/// Reads `[ops]`.
+pub(crate) fn ops(s: &mut Section<'_>, public: Option<SocketAddr>) -> Option<OpsSettings> {
+    let listen = s.text(
+        key(
+            "listen",
+            "The IP address and port of the operations listener, which serves metrics and health. It \
+             must differ from `server.listen`.",
+        )
+        .default("127.0.0.1:9464"),
+        "IP address and port",
+        rules::listen_address,
+    );
+    if let (Some(ops), Some(public)) = (listen, public)
+        && collide(ops, public)
+    {
+        let problem = format!("server.listen has this address already ({public}).");
+        s.reject("listen", invalid(problem, "choose another port for one of them"));
+    }
+    Some(OpsSettings { listen: listen? })
+}
+
+/// Whether two sockets cannot both be bound. Port 0 stands for any free port.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let overlap = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && overlap
+}
+
+/// Reads `[limits]`.
+pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
+    let max_in_flight = s.number(
+        key(
+            "max_in_flight",
+            "The most requests in progress on the public listener. Mintgate answers further ones at \
+             once with 503 `OVERLOADED`.",
+        )
+        .default(1024),
+        1..=1_000_000,
+    );
+    let request_timeout = s.millis(
+        key(
+            "request_timeout_ms",
+            "The longest that the head of a request may take to arrive, and then its body, in \
+             milliseconds each.",
+        )
+        .default(10_000),
+        1..=600_000,
+    );
+    let max_header_bytes = s.number(
+        key("max_header_bytes", "The most bytes of a request's headers.").default(16_384),
+        1024..=65_536,
+    );
+    Some(LimitSettings {
+        max_in_flight: max_in_flight? as usize,
+        request_timeout: request_timeout?,
+        max_header_bytes: max_header_bytes? as usize,
+    })
+}
+
+/// Reads `[log]`.
+pub(crate) fn log(s: &mut Section<'_>) -> Option<LogSettings> {
+    let format = s.choice(
+        key("format", "`json`: each line is a JSON object. `pretty`: lines are texts for people.")
+            .default("json"),
+        &[("json", LogFormat::Json), ("pretty", LogFormat::Pretty)],
+    );
+    let filter = s.text(
+        key(
+            "filter",
+            "Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by \
+             module such as `mintgate=debug,info`.",
+        )
+        .default("info,actix_server=warn"),
+        "filter",
+        |text| match EnvFilter::builder().parse(text) {
+            Ok(_) => rules::non_empty(text),
+            Err(e) => Err(invalid(
+                format!("This is not a filter: {e}."),
+                "write a level (error, warn, info, debug, trace), or module=level pairs with \
+                 commas between them",
+            )),
+        },
+    );
+    Some(LogSettings { format: format?, filter: filter? })
+}
+
+fn network(text: &str) -> Result<IpNet, Invalid> {
+    if let Ok(address) = text.parse::<std::net::IpAddr>() {
+        let fix = format!("write \"{}\" for this one address", IpNet::from(address));
+        return Err(invalid("This is an address, not a network.", fix));
+    }
+    let net: IpNet = text.parse().map_err(|_| {
+        let fix = "write for example \"10.0.0.0/8\" or \"fd00::/8\"";
+        invalid("This is not a network in CIDR form.", fix)
+    })?;
+    if net.trunc() != net {
+        let problem = "This network has bits set beyond its prefix.";
+        return Err(invalid(problem, format!("write \"{}\"", net.trunc())));
+    }
+    Ok(net)
+}

@@ -1,0 +1,72 @@
+//! What a login asks the provider for, and what a sign-in is held to.
+
+use mintgate_domain::{LoginRequest, ProviderPolicy, Requirement};
+
+use super::only;
+use super::presets::preset;
+
+fn policy_of(name: &str, lines: &str) -> ProviderPolicy {
+    only(&preset(name, lines)).policy
+}
+
+fn login_when_asked_again(name: &str, lines: &str) -> LoginRequest {
+    let keys = format!("[keys]\nencryption_key = \"{}\"\n", "0f".repeat(32));
+    let text = format!("{keys}{}", preset(name, &format!("{lines}\nrecheck_secs = 60")));
+    only(&text).policy.login
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+}
+
+#[test]
+fn what_is_configured_is_what_a_request_is_held_to() {
+    let lines = "issuer = \"https://idp.example.com\"\ndisplay_name = \"Staff\"\n\
+                 pkce = \"required\"\nnonce = \"required\"\nscopes = [\"openid\", \"x\"]\n\
+                 authorization_params = [\"prompt=login\"]";
+    let policy = policy_of("oidc", lines);
+    assert_eq!(policy.redirect_uris, ["https://app.example.com/callback"]);
+    assert_eq!((policy.pkce, policy.nonce), (Requirement::Required, Requirement::Required));
+    assert_eq!(policy.recheck, None);
+    let login = LoginRequest {
+        display_name: "Staff".to_owned(),
+        client_id: "mintgate".to_owned(),
+        scopes: vec!["openid".to_owned(), "x".to_owned()],
+        parameters: pairs(&[("prompt", "login")]),
+        has_id_tokens: true,
+    };
+    assert_eq!(policy.login, login);
+}
+
+#[test]
+fn case_31_a_login_asks_for_what_following_group_overage_needs() {
+    let tenant = "tenant = \"72f988bf-86f1-41af-91ab-2d7cd011db47\"";
+    let scopes = |lines: &str| policy_of("entra", &format!("{tenant}\n{lines}")).login.scopes;
+    assert_eq!(scopes(""), ["openid", "profile", "email"]);
+    let follow = "group_overage = \"follow\"";
+    assert_eq!(scopes(follow), ["openid", "profile", "email", "User.Read"]);
+    let said = format!("{follow}\nscopes = [\"User.Read\", \"openid\"]");
+    assert_eq!(scopes(&said), ["User.Read", "openid"]);
+}
+
+#[test]
+fn a_login_asks_for_a_refresh_token_where_the_provider_is_to_be_asked_again() {
+    let okta = "domain = \"x.okta.com\"";
+    let without = policy_of("okta", okta).login;
+    assert_eq!(without.scopes, ["openid", "profile", "email"]);
+    let with = login_when_asked_again("okta", okta);
+    assert_eq!(with.scopes, ["openid", "profile", "email", "offline_access"]);
+    let said = format!("{okta}\nscopes = [\"offline_access\", \"openid\"]");
+    assert_eq!(login_when_asked_again("okta", &said).scopes, ["offline_access", "openid"]);
+    // A scope that a provider does not know would be an error there.
+    assert_eq!(login_when_asked_again("gitlab", "").scopes, ["openid", "profile", "email"]);
+
+    let google = login_when_asked_again("google", "");
+    let asked = [("access_type", "offline"), ("prompt", "consent")];
+    assert_eq!(google.parameters, pairs(&asked));
+    assert_eq!(google.scopes, ["openid", "profile", "email"]);
+    let said = "authorization_params = [\"prompt=select_account\"]";
+    let google = login_when_asked_again("google", said);
+    let asked = [("prompt", "select_account consent"), ("access_type", "offline")];
+    assert_eq!(google.parameters, pairs(&asked));
+}

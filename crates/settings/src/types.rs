@@ -1,0 +1,268 @@
+//! The typed settings. Every value in here has been validated.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use mintgate_domain::model::{LostAnswer, Role};
+use mintgate_domain::{OnLookupFailure, ProviderPolicy, RoleRule, SecretText};
+use mintgate_identity_openid::{Dialect, GuardConfig, OAuth2Config, OpenIdConfig, Preset};
+use url::Url;
+
+pub use mintgate_signer_jose::Algorithm;
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The section `[server]`.
+    pub server: ServerSettings,
+    /// The section `[ops]`.
+    pub ops: OpsSettings,
+    /// The section `[store]`.
+    pub store: StoreSettings,
+    /// The section `[tokens]`.
+    pub tokens: TokenSettings,
+    /// The section `[keys]`.
+    pub keys: KeySettings,
+    /// The section `[refresh]`.
+    pub refresh: RefreshSettings,
+    /// The section `[cookies]`.
+    pub cookies: CookieSettings,
+    /// The section `[cors]`.
+    pub cors: CorsSettings,
+    /// The section `[login]`.
+    pub login: LoginSettings,
+    /// The section `[roles]`.
+    pub roles: RoleSettings,
+    /// The section `[limits]`.
+    pub limits: LimitSettings,
+    /// The section `[log]`.
+    pub log: LogSettings,
+    /// The tables `[[providers]]`.
+    pub providers: Vec<ProviderSettings>,
+    /// Every key with its value and origin, as TOML with secrets masked.
+    pub(crate) effective: String,
+}
+
+/// The public listener.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// The address that the public listener binds.
+    pub listen: SocketAddr,
+    /// The server's address as clients see it. Its origin is our own for CORS and CSRF.
+    pub public_url: Url,
+    /// The networks of reverse proxies, whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The number of worker threads; 0 means one for each core.
+    pub workers: usize,
+}
+
+/// The operations listener, for metrics and health.
+#[derive(Debug, Clone)]
+pub struct OpsSettings {
+    /// The address that the operations listener binds.
+    pub listen: SocketAddr,
+}
+
+/// The store of users and sessions.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// The store's address.
+    pub url: StoreUrl,
+    /// The most connections to Postgres.
+    pub pool_size: u32,
+    /// The longest that a request waits for a connection, and for a new one to be made.
+    pub connect_timeout: Duration,
+    /// The longest that one statement may take.
+    pub statement_timeout: Duration,
+    /// How long a session is kept after its end; 0 means until the next clean-up.
+    pub keep_ended: Duration,
+    /// The time between two clean-ups; never 0.
+    pub cleanup_interval: Duration,
+}
+
+/// The address of a store.
+#[derive(Debug, Clone)]
+pub enum StoreUrl {
+    /// `sqlite://PATH`: the path of the database file.
+    Sqlite(PathBuf),
+    /// `postgres://…`: the whole URL, with its password and TLS mode.
+    Postgres(SecretText),
+}
+
+/// The tokens that Mintgate issues.
+#[derive(Debug, Clone)]
+pub struct TokenSettings {
+    /// The issuer of our tokens (`iss`), character for character as it is configured.
+    pub issuer: String,
+    /// The audience of our access tokens (`aud`); never empty.
+    pub audience: Vec<String>,
+    /// The algorithm that signs access tokens.
+    pub algorithm: Algorithm,
+    /// The algorithm that signs refresh tokens: HS256, EdDSA or RS256, which are deterministic.
+    pub refresh_algorithm: Algorithm,
+    /// The life of an access token.
+    pub access_ttl: Duration,
+    /// The idle limit of a session: its life without a refresh.
+    pub refresh_ttl: Duration,
+    /// The absolute limit of a session: its life in all.
+    pub session_ttl: Duration,
+    /// Whether a client may ask for `tokenDelivery = "body"`.
+    pub body_delivery: bool,
+    /// Claims copied from the provider's into access tokens, as our name and the path in theirs.
+    pub extra_claims: Vec<(String, String)>,
+}
+
+/// The signing keys.
+#[derive(Debug, Clone)]
+pub struct KeySettings {
+    /// The directory of the key ring.
+    pub dir: PathBuf,
+    /// A PEM or JWK that signs access tokens in place of the key ring.
+    pub access_key: Option<SecretText>,
+    /// A PEM or JWK that signs refresh tokens in place of the key ring.
+    pub refresh_key: Option<SecretText>,
+    /// The text of a `KeyEncryptionKey`. With it the key ring is in the store, encrypted; without it
+    /// the key ring is in the directory.
+    pub encryption_key: Option<SecretText>,
+    /// How long a key is published before it signs.
+    pub publish_ahead: Duration,
+    /// How long a key signs before the next takes its place; `None` disables automatic rotation.
+    pub rotate_every: Option<Duration>,
+    /// The longest until a running service notices changed keys; never 0.
+    pub reload: Duration,
+}
+
+/// The rotation of refresh tokens.
+#[derive(Debug, Clone)]
+pub struct RefreshSettings {
+    /// How long after a refresh the previous token is still answered with the current one.
+    pub grace: Duration,
+    /// How many replays of the previous token are answered within `grace`.
+    pub grace_replays: u16,
+    /// What a replay after `grace`, or beyond `grace_replays`, means.
+    pub lost_answer: LostAnswer,
+}
+
+/// The values of the cookie attribute `SameSite` (RFC 6265bis §5.6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the standard's")]
+pub enum SameSite {
+    Strict,
+    Lax,
+    None,
+}
+
+/// The access cookie and the refresh cookie.
+#[derive(Debug, Clone)]
+pub struct CookieSettings {
+    /// The name of the access cookie, prefix included.
+    pub access_name: String,
+    /// The name of the refresh cookie, prefix included.
+    pub refresh_name: String,
+    /// The attribute `SameSite` of both cookies.
+    pub same_site: SameSite,
+    /// The attribute `Domain` of both cookies; `None` leaves it out.
+    pub domain: Option<String>,
+    /// Whether both cookies have the attribute `Partitioned`.
+    pub partitioned: bool,
+    /// The attribute `Path` of the refresh cookie.
+    pub refresh_path: String,
+    /// Whether both cookies have the attribute `Secure`.
+    pub secure: bool,
+}
+
+/// Cross-origin requests (CORS).
+#[derive(Debug, Clone)]
+pub struct CorsSettings {
+    /// The other origins whose pages may call with credentials, exactly as browsers send them.
+    pub allowed_origins: Vec<String>,
+}
+
+/// Logins that begin with `POST /api/v1/auth/login`.
+#[derive(Debug, Clone)]
+pub struct LoginSettings {
+    /// The longest that a person may take at the provider.
+    pub ttl: Duration,
+}
+
+/// Which roles people get.
+#[derive(Debug, Clone)]
+pub struct RoleSettings {
+    /// The roles of everybody who signs in.
+    pub default: Vec<Role>,
+    /// The rules that grant further roles.
+    pub rules: Vec<RoleRule>,
+    /// Whether every refresh decides the roles again.
+    pub at_refresh: bool,
+    /// The operator's user system, if it is asked for roles.
+    pub lookup: Option<RoleLookupSettings>,
+}
+
+/// The operator's user system, which is asked for roles over HTTP.
+#[derive(Debug, Clone)]
+pub struct RoleLookupSettings {
+    /// The address that is asked for a person's roles.
+    pub url: Url,
+    /// The bearer token of the requests, if any.
+    pub token: Option<SecretText>,
+    /// The longest that an answer may take.
+    pub timeout: Duration,
+    /// How long an answer is cached; 0 disables the cache.
+    pub cache: Duration,
+    /// What happens to a sign-in or refresh if the user system does not answer.
+    pub on_failure: OnLookupFailure,
+}
+
+/// Limits on what clients can use.
+#[derive(Debug, Clone)]
+pub struct LimitSettings {
+    /// The most requests in progress on the public listener; further ones get 503 `OVERLOADED`.
+    pub max_in_flight: usize,
+    /// The longest that the head of a request may take to arrive, and then its body.
+    pub request_timeout: Duration,
+    /// The most bytes of a request's headers.
+    pub max_header_bytes: usize,
+}
+
+/// The format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Each line is a JSON object.
+    Json,
+    /// Each line is a text for people.
+    Pretty,
+}
+
+/// The log.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// The format of the lines.
+    pub format: LogFormat,
+    /// Which lines are written: a `tracing` filter such as `info` or `mintgate=debug,info`.
+    pub filter: String,
+}
+
+/// One identity provider.
+#[derive(Debug, Clone)]
+pub struct ProviderSettings {
+    /// The provider's preset.
+    pub preset: &'static Preset,
+    /// The provider's id, how a login begins, and what a sign-in must satisfy before the provider is
+    /// asked.
+    pub policy: ProviderPolicy,
+    /// The limits that keep a provider in trouble from harming the others.
+    pub guard: GuardConfig,
+    /// The configuration of the provider's adapter.
+    pub config: ProviderConfig,
+}
+
+/// The configuration of a provider's adapter, by protocol.
+#[derive(Debug, Clone)]
+pub enum ProviderConfig {
+    /// OpenID Connect with discovery, and how this provider differs from the standard.
+    OpenId(OpenIdConfig, Dialect),
+    /// OAuth 2.0 without ID tokens.
+    OAuth2(OAuth2Config),
+}
