@@ -32,11 +32,17 @@ pub(crate) struct Binaries {
 struct Built {
     executable: Option<PathBuf>,
     target: Option<Target>,
+    profile: Option<Profile>,
 }
 
 #[derive(Deserialize)]
 struct Target {
     name: String,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
 }
 
 impl Binaries {
@@ -46,21 +52,31 @@ impl Binaries {
 
     /// Builds with more arguments of `cargo build`.
     pub(crate) async fn build_with(args: &[&str]) -> Result<Self> {
-        let targets = ["-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"];
+        let build = ["build", "-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"];
+        Self::by(&[&build, args].concat()).await
+    }
+
+    /// Returns what `cargo test --workspace` builds. `cargo build` of two packages would compile a third
+    /// of the dependencies again, because the features of these depend on the packages that are chosen.
+    pub(crate) async fn of_tests() -> Result<Self> {
+        Self::by(&["test", "--workspace", "--no-run"]).await
+    }
+
+    async fn by(args: &[&str]) -> Result<Self> {
         let names = ["mintgate", "mintgate-mock-idp"];
-        let [service, mock] = build(&workspace::root(), &[&targets, args].concat(), names).await?;
+        let [service, mock] = build(&workspace::root(), args, names).await?;
         Ok(Self { service, mock })
     }
 }
 
-/// Has cargo build targets of a workspace, and returns where the programs of these names are.
+/// Runs a cargo command that builds, and returns where the programs of these names are.
 pub(crate) async fn build<const N: usize>(
     workspace: &Path,
     args: &[&str],
     names: [&str; N],
 ) -> Result<[PathBuf; N]> {
     let mut command = workspace::cargo();
-    command.current_dir(workspace).arg("build").args(args);
+    command.current_dir(workspace).args(args);
     command.args(["--message-format", "json-render-diagnostics"]);
     let built: Vec<Built> = output_of("cargo build", &mut command)
         .await?
@@ -68,7 +84,10 @@ pub(crate) async fn build<const N: usize>(
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
     let find = |name: &str| {
-        let is_it = |it: &&Built| it.target.as_ref().is_some_and(|t| t.name == name);
+        let is_it = |it: &&Built| {
+            it.target.as_ref().is_some_and(|target| target.name == name)
+                && it.profile.as_ref().is_some_and(|profile| !profile.test)
+        };
         let found = built.iter().filter(is_it).find_map(|it| it.executable.clone());
         found.with_context(|| format!("cargo built no {name}"))
     };

@@ -1,14 +1,24 @@
 //! `cargo xtask test`: every test there is, with nothing to prepare.
 
+use std::num::NonZero;
+
 use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::postgres::{Durability, Postgres, URL_VARIABLE};
 use crate::process::Process;
+use crate::rig::Binaries;
 use crate::{chaos, check_deps, e2e, say, workspace};
+
+/// How many tests a test program runs at once. Twice as many as there are cores: most tests wait for
+/// something for most of their time.
+const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
+    /// Only what needs neither Postgres nor a browser: no doc tests, no e2e, no chaos
+    #[arg(long)]
+    fast: bool,
     /// Passed on to `cargo test`; nothing else runs then
     #[arg(last = true)]
     cargo_args: Vec<String>,
@@ -24,25 +34,53 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 }
 
 async fn stages(options: &Options) -> Result<String> {
-    cargo_test(&options.cargo_args).await?;
-    if !options.cargo_args.is_empty() {
-        return Ok("cargo test, filtered; no check-deps, no e2e, no chaos".to_owned());
+    if options.fast {
+        check_deps::run().await.context("check-deps")?;
+        cargo_test(None, &["--lib", "--bins", "--tests"], &options.cargo_args).await?;
+        return Ok("cargo test on SQLite; check-deps; no doc tests, no e2e, no chaos".to_owned());
     }
-    check_deps::run().await.context("check-deps")?;
-    let walked = e2e::walk(&e2e::Options::default()).await.context("e2e")?;
-    let endured = chaos::experiments(&chaos::Options::short()).await.context("chaos")?;
-    Ok(format!("cargo test; check-deps; e2e: {walked}; chaos: {endured}"))
-}
-
-async fn cargo_test(args: &[String]) -> Result<()> {
     let postgres = match Postgres::given().await? {
         Some(server) => server,
         None => Postgres::start_own(Durability::Off).await?,
     };
     say::line(&format!("test: Postgres {}", postgres.origin()));
-    let mut command = workspace::cargo();
-    command.arg("test").args(scope(args)).args(args).env(URL_VARIABLE, postgres.url());
-    Process::shown("cargo test", &mut command)?.success().await
+    cargo_test(Some(&postgres), &[], &options.cargo_args).await?;
+    if !options.cargo_args.is_empty() {
+        return Ok("cargo test, filtered; no check-deps, no e2e, no chaos".to_owned());
+    }
+    drop(postgres);
+    check_deps::run().await.context("check-deps")?;
+    let binaries = Binaries::of_tests().await?;
+    let walked = e2e::walk(&e2e::Options::default(), &binaries).await.context("e2e")?;
+    let endured = chaos::experiments(&chaos::Options::short(), &binaries).await.context("chaos")?;
+    Ok(format!("cargo test; check-deps; e2e: {walked}; chaos: {endured}"))
+}
+
+async fn cargo_test(postgres: Option<&Postgres>, targets: &[&str], args: &[String]) -> Result<()> {
+    let command = || {
+        let mut command = workspace::cargo();
+        command.arg("test").args(scope(args)).args(targets);
+        command
+    };
+    let cargo_args: Vec<_> = args.iter().take_while(|arg| *arg != "--").collect();
+    let mut build = command();
+    build.arg("--no-run").args(cargo_args);
+    Process::shown("cargo test --no-run", &mut build)?.success().await?;
+
+    let mut run = command();
+    run.args(args);
+    // No test speaks to a server with a public certificate, and each of a thousand HTTP clients would
+    // parse all certificates that the machine trusts. Not while building: cargo trusts them too.
+    run.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/dev/null");
+    if std::env::var_os(THREADS_VARIABLE).is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        run.env(THREADS_VARIABLE, (2 * cores).to_string());
+    }
+    match postgres {
+        Some(postgres) => run.env(URL_VARIABLE, postgres.url()),
+        None => run.env_remove(URL_VARIABLE),
+    };
+    Process::shown("cargo test", &mut run)?.success().await
 }
 
 /// The whole workspace, unless the arguments choose packages themselves.

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 use std::future::Future;
+use std::io::Write as _;
 use std::path::Path;
+use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mintgate_domain::TokenHash;
@@ -16,6 +18,30 @@ const VARIABLE: &str = "MINTGATE_TEST_DATABASE_URL";
 const TEMPLATE_LOCK: &str = "SELECT pg_advisory_lock(x'6d696e7467747374'::bigint)";
 /// A test that was killed leaves its database behind; no test takes this long.
 const LEFTOVER_AFTER_SECS: i64 = 3600;
+
+/// Whether a server is given; tests that need one are skipped without. Says so once if there is none.
+pub fn is_given() -> bool {
+    static NOTICE: Once = Once::new();
+    let given = std::env::var_os(VARIABLE).is_some_and(|url| !url.is_empty());
+    if !given {
+        NOTICE.call_once(|| {
+            let notice = format!(
+                "SKIPPED: the tests that need Postgres. Set {VARIABLE}, or run `cargo xtask test`."
+            );
+            // Not by a macro: the output of tests that pass is not shown.
+            drop(writeln!(std::io::stderr(), "{notice}"));
+        });
+    }
+    given
+}
+
+/// Ends the test program if no server is given. For programs all of whose tests need one: a test that
+/// has begun cannot be skipped.
+pub fn is_given_or_exit() {
+    if !is_given() {
+        std::process::exit(0);
+    }
+}
 
 /// A database of one test; dropped with it.
 #[derive(Debug)]

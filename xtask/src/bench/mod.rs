@@ -140,7 +140,8 @@ async fn build_revision(revision: &str) -> Result<Program> {
         let _ = git(&["worktree", "remove", "--force", &source]).await;
         git(&["worktree", "add", "--detach", "--force", &source, &commit]).await?;
         let target = target.display().to_string();
-        let args = ["--release", "--package", "mintgate", "--bins", "--target-dir", &target];
+        let args =
+            ["build", "--release", "--package", "mintgate", "--bins", "--target-dir", &target];
         let [built] = build(Path::new(&source), &args, ["mintgate"]).await?;
         std::fs::copy(built, &path)?;
         git(&["worktree", "remove", "--force", &source]).await?;

@@ -63,7 +63,7 @@ impl Options {
 }
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
-    let ran = experiments(options).await;
+    let ran = experiments(options, &Binaries::build().await?).await;
     match &ran {
         Ok(summary) => say::line(&format!("chaos: ok ({summary})")),
         Err(_) => say::line("chaos: FAILED"),
@@ -72,11 +72,11 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 }
 
 /// Runs the experiments; returns a summary, or an error if one failed.
-pub(crate) async fn experiments(options: &Options) -> Result<String> {
+pub(crate) async fn experiments(options: &Options, binaries: &Binaries) -> Result<String> {
     let plans = plans(options)?;
     let dir = tempfile::Builder::new().prefix("mintgate-chaos-").tempdir()?;
     let started = Instant::now();
-    let ran = in_dir(options, &plans, dir.path()).await;
+    let ran = in_dir(options, binaries, &plans, dir.path()).await;
     if options.keep {
         say::line(&format!("chaos: kept {}", dir.keep().display()));
     }
@@ -115,8 +115,8 @@ struct Ran {
     not_run: Vec<String>,
 }
 
-async fn in_dir(options: &Options, plans: &[Plan], dir: &Path) -> Result<Ran> {
-    let mut shared = shared(options, dir).await?;
+async fn in_dir(options: &Options, binaries: &Binaries, plans: &[Plan], dir: &Path) -> Result<Ran> {
+    let mut shared = shared(options, binaries, dir).await?;
     let form = if options.short { "short" } else { "full" };
     say::line(&format!(
         "chaos: seed {}, {form} form, Postgres {}",
@@ -139,12 +139,10 @@ async fn in_dir(options: &Options, plans: &[Plan], dir: &Path) -> Result<Ran> {
     Ok(ran)
 }
 
-async fn shared(options: &Options, dir: &Path) -> Result<Shared> {
-    let binaries = Binaries::build().await?;
+async fn shared(options: &Options, binaries: &Binaries, dir: &Path) -> Result<Shared> {
     let service = if options.sabotage {
-        let [sabotaged] =
-            build(&workspace::root(), &["-p", "mintgate", "--example", "sabotaged"], ["sabotaged"])
-                .await?;
+        let args = ["build", "-p", "mintgate", "--example", "sabotaged"];
+        let [sabotaged] = build(&workspace::root(), &args, ["sabotaged"]).await?;
         sabotaged
     } else {
         binaries.service.clone()
@@ -159,8 +157,8 @@ async fn shared(options: &Options, dir: &Path) -> Result<Shared> {
         service: copy(&service, "serving")?,
         commands: copy(&binaries.service, "mintgate")?,
         postgres: Postgres::start_breakable().await?,
-        mock: Mock::start(&binaries, dir, "mock-idp").await?,
-        paused: Mock::start(&binaries, dir, "mock-idp-paused").await?,
+        mock: Mock::start(binaries, dir, "mock-idp").await?,
+        paused: Mock::start(binaries, dir, "mock-idp-paused").await?,
         seed: options.seed,
     })
 }

@@ -37,7 +37,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
-    let walked = walk(options).await;
+    let walked = walk(options, &Binaries::build().await?).await;
     match &walked {
         Ok(summary) => say::line(&format!("e2e: ok ({summary})")),
         Err(_) => say::line("e2e: FAILED"),
@@ -46,11 +46,10 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 }
 
 /// The whole walk; a summary of it.
-pub(crate) async fn walk(options: &Options) -> Result<String> {
-    let binaries = Binaries::build().await?;
+pub(crate) async fn walk(options: &Options, binaries: &Binaries) -> Result<String> {
     let dir = tempfile::Builder::new().prefix("mintgate-e2e-").tempdir()?;
     let mut steps = Steps::default();
-    let walked = sections(options, &mut steps, &binaries, dir.path()).await;
+    let walked = sections(options, &mut steps, binaries, dir.path()).await;
     if options.keep {
         say::line(&format!("e2e: kept {}", dir.keep().display()));
     }

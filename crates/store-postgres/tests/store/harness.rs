@@ -12,7 +12,7 @@ use mintgate_domain::ports::{LogoutOrder, OpenOutcome, RefreshTokenRepo, Upstrea
 use mintgate_domain::{SecretText, TokenHash};
 use mintgate_store_postgres::{PgConfig, PgStore};
 use mintgate_testkit::openings::{NOW, Openings, identity};
-use mintgate_testkit::postgres::TestDatabase;
+use mintgate_testkit::postgres::{self, TestDatabase};
 use mintgate_testkit::{Dump, ManualClock, NoMetrics, Store, StoreUnderTest};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
@@ -32,7 +32,13 @@ pub(crate) fn store(config: &PgConfig) -> Arc<PgStore> {
     Arc::new(PgStore::connect(config, Arc::new(NoMetrics), clock).unwrap())
 }
 
+pub(crate) async fn empty() -> TestDatabase {
+    postgres::is_given_or_exit();
+    TestDatabase::create_empty().await
+}
+
 pub(crate) async fn migrated() -> TestDatabase {
+    postgres::is_given_or_exit();
     TestDatabase::create(async |url| {
         store(&config(url)).migrate().await.unwrap();
     })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{config, fresh_store, session, somebody_waits_for_a_lock, store};
+use crate::harness::{config, empty, fresh_store, session, somebody_waits_for_a_lock, store};
 use mintgate_domain::SecretText;
 use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, SessionOwner, Timestamp};
 use mintgate_domain::ports::{
@@ -10,14 +10,13 @@ use mintgate_domain::ports::{
 };
 use mintgate_testkit::StoreUnderTest;
 use mintgate_testkit::openings::{NOW, Openings, identity, single_use};
-use mintgate_testkit::postgres::TestDatabase;
 
 const ALL: [&str; 3] =
     ["0001_users_and_sessions", "0002_session_life", "0003_identities_and_providers"];
 
 #[tokio::test]
 async fn an_empty_database_is_planned_migrated_and_then_current() {
-    let database = TestDatabase::create_empty().await;
+    let database = empty().await;
     let store = store(&config(database.url()));
     let lacks = StoreError::SchemaMismatch(format!("it lacks {}", ALL.join(", ")).into());
 
@@ -39,7 +38,7 @@ async fn an_empty_database_is_planned_migrated_and_then_current() {
 
 #[tokio::test]
 async fn replicas_that_migrate_at_once_take_turns() {
-    let database = TestDatabase::create_empty().await;
+    let database = empty().await;
     let replicas: Vec<_> = (0..6).map(|_| store(&config(database.url()))).collect();
     let runs = replicas.iter().map(|replica| replica.migrate());
     let runs = futures_util::future::try_join_all(runs).await.unwrap();

@@ -10,7 +10,7 @@ use mintgate_testkit::rotations::rotation;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use crate::harness::{config, fresh_store, order, read, store};
+use crate::harness::{config, empty, fresh_store, order, read, store};
 
 const FIRST_TWO: [&str; 2] = [
     include_str!("../../../../migrations/postgres/0001_users_and_sessions/up.sql"),
@@ -21,7 +21,7 @@ const THIRD_UNDONE: &str =
 
 /// A database as the release before identities could be linked has left it.
 async fn schema_2() -> (TestDatabase, Client) {
-    let database = TestDatabase::create_empty().await;
+    let database = empty().await;
     let admin = database.client().await;
     for up in FIRST_TWO {
         admin.batch_execute(up).await.unwrap();

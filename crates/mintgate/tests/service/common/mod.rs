@@ -42,7 +42,11 @@ macro_rules! on_both_stores {
         }
         mod on_postgres {
             use super::*;
-            $(#[tokio::test] async fn $name() { super::$name(Store::Postgres).await; })*
+            $(#[tokio::test] async fn $name() {
+                if mintgate_testkit::postgres::is_given() {
+                    super::$name(Store::Postgres).await;
+                }
+            })*
         }
         $($(#[$doc])* async fn $name($store: Store) $body)*
     };
