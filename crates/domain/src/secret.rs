@@ -1,25 +1,32 @@
-//! Text and digests that cannot be printed by accident.
+//! Secret texts and their digests, as types that cannot be printed.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// Declares a string newtype whose `Debug` is redacted, that has no `Display`,
-/// and whose memory is wiped when it is dropped.
+/// Declares a secret text: its `Debug` is redacted, it has no `Display`, and its memory is wiped when it
+/// is dropped. The documentation of each such type proves the redaction.
 macro_rules! secret_text {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
+        ///
+        /// ```
+        #[doc = concat!("use mintgate_domain::", stringify!($name), ";")]
+        #[doc = concat!("let secret = ", stringify!($name), "::new(\"hunter2\");")]
+        #[doc = concat!("assert_eq!(format!(\"{secret:?}\"), \"", stringify!($name), "([redacted])\");")]
+        /// assert_eq!(secret.expose(), "hunter2");
+        /// ```
         #[derive(Clone, PartialEq, Eq)]
         pub struct $name(Zeroizing<String>);
 
         impl $name {
-            /// Takes the text over.
+            /// A secret of this text.
             pub fn new(text: impl Into<String>) -> Self {
                 Self(Zeroizing::new(text.into()))
             }
 
-            /// The text itself, for the one place that sends or signs it.
+            /// The text itself, for the one place that sends, signs or checks it.
             pub fn expose(&self) -> &str {
                 &self.0
             }
@@ -36,21 +43,15 @@ macro_rules! secret_text {
 secret_text! {
     /// A secret from the configuration: a client secret, a key, a password.
     ///
-    /// ```
-    /// use mintgate_domain::SecretText;
-    /// let secret = SecretText::new("hunter2");
-    /// assert_eq!(format!("{secret:?}"), "SecretText([redacted])");
+    /// No secret type implements `Display`:
+    ///
+    /// ```compile_fail,E0277
+    /// println!("{}", mintgate_domain::SecretText::new("hunter2"));
     /// ```
     SecretText
 }
 secret_text! {
-    /// An authorization code (RFC 6749 §4.1.2), good for one exchange.
-    ///
-    /// ```
-    /// use mintgate_domain::AuthorizationCode;
-    /// let code = AuthorizationCode::new("SplxlOBeZQQYbYS6WxSbIA");
-    /// assert_eq!(format!("{code:?}"), "AuthorizationCode([redacted])");
-    /// ```
+    /// An authorization code (RFC 6749 §4.1.2), valid for one exchange.
     AuthorizationCode
 }
 secret_text! {
@@ -66,11 +67,11 @@ secret_text! {
     IdTokenText
 }
 secret_text! {
-    /// The provider's own access token, used for its userinfo endpoint alone.
+    /// A provider's own access token, used only at that provider's userinfo endpoint.
     ProviderAccessToken
 }
 secret_text! {
-    /// The provider's refresh token: asked with it, the provider says whether somebody may still sign in.
+    /// A provider's refresh token, used to ask the provider whether a user may still sign in.
     ProviderRefreshToken
 }
 secret_text! {
@@ -78,29 +79,23 @@ secret_text! {
     LogoutTokenText
 }
 secret_text! {
-    /// The cookie in which a browser keeps a login it has begun.
+    /// The value of the cookie that binds a begun login to its browser.
     LoginCookie
 }
 secret_text! {
-    /// A token signed by us: compact JWS.
-    ///
-    /// ```
-    /// use mintgate_domain::SignedToken;
-    /// let token = SignedToken::new("eyJhbGciOiJFUzI1NiJ9.e30.c2ln");
-    /// assert_eq!(format!("{token:?}"), "SignedToken([redacted])");
-    /// ```
+    /// An access or refresh token that Mintgate has signed: compact JWS.
     SignedToken
 }
 secret_text! {
-    /// A token that somebody presents as one of ours: compact JWS, not verified.
+    /// An access or refresh token that a client presents: compact JWS, not verified.
     PresentedToken
 }
 secret_text! {
-    /// A whole `Set-Cookie` header value; it carries a token.
+    /// A whole `Set-Cookie` header value, which holds a token.
     SetCookie
 }
 
-/// The SHA-256 of a token or code: what is stored and compared in its place.
+/// The SHA-256 of a token or code, which is stored and compared instead of the text.
 ///
 /// ```
 /// use mintgate_domain::TokenHash;
@@ -110,17 +105,23 @@ secret_text! {
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// Hashes the whole text.
+    /// The digest of a text.
     pub fn of(text: &str) -> Self {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
-    /// Hashes bytes that need not be text.
+    /// The digest of bytes that need not be text.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Hashes several parts unambiguously: each part is preceded by its length.
+    /// The digest of several parts, each preceded by its length, so that moving text from one part to
+    /// the next changes the digest.
+    ///
+    /// ```
+    /// use mintgate_domain::TokenHash;
+    /// assert_ne!(TokenHash::of_parts(&["ab", "c"]), TokenHash::of_parts(&["a", "bc"]));
+    /// ```
     pub fn of_parts(parts: &[&str]) -> Self {
         let mut digest = Sha256::new();
         for part in parts {
@@ -130,7 +131,7 @@ impl TokenHash {
         Self(digest.finalize().into())
     }
 
-    /// Restores a digest read from a store.
+    /// A digest that was read from a store.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

@@ -1,35 +1,35 @@
-//! Verification of our own tokens.
+//! Verifying access and refresh tokens.
 
 use async_trait::async_trait;
 
 use crate::model::{ProviderId, Role, SessionId, Timestamp, UserId};
 use crate::{Cause, PresentedToken};
 
-/// What a genuine access token says. Whether it has expired is for the caller to judge.
+/// The claims of a genuine access token. The caller judges whether the token has expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedAccess {
-    /// `sub`
+    /// The user, the token's `sub`.
     pub subject: UserId,
-    /// `sid`
+    /// The session, the token's `sid`.
     pub session: SessionId,
-    /// `idp`
+    /// The provider of the login, the token's `idp`.
     pub provider: ProviderId,
-    /// `roles`
+    /// The user's roles, the token's `roles`.
     pub roles: Vec<Role>,
-    /// `exp`
+    /// The expiry, the token's `exp`.
     pub expires_at: Timestamp,
 }
 
-/// What a genuine refresh token says. Whether it has expired is for the caller to judge.
+/// The claims of a genuine refresh token. The caller judges whether the token has expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedRefresh {
-    /// `sub`
+    /// The user, the token's `sub`.
     pub subject: UserId,
-    /// `sid`
+    /// The session, the token's `sid`.
     pub session: SessionId,
-    /// `gen`
+    /// The number of rotations before this token, the token's `gen`.
     pub generation: u64,
-    /// `exp`
+    /// The expiry, the token's `exp`.
     pub expires_at: Timestamp,
 }
 
@@ -44,17 +44,62 @@ pub enum VerifyError {
     KeysUnavailable(#[source] Cause),
 }
 
-/// Tells our own tokens from everything else: by signature, with the algorithm of the key its `kid`
-/// names and no other, then `typ`, `iss` and (of an access token) `aud`, then the claims' shape.
+/// Verifies tokens that Mintgate has signed, and refuses all others.
 ///
-/// MUST NOT accept an access token as a refresh token or the other way round (RFC 9068 §4, RFC 8725
-/// §3.11), and MUST NOT reach the store for a token whose key it has. A `kid` it does not know may be
-/// new: it looks once whether there is such a key by now, however many ask at once.
+/// An adapter MUST check the signature with the key of the token's `kid` and that key's algorithm only,
+/// then `typ`, `iss`, the `aud` of an access token, and the form of the claims. It MUST NOT accept an
+/// access token as a refresh token or the other way round (RFC 9068 §4, RFC 8725 §3.11). It MUST NOT
+/// read the store for a token whose key it has; for an unknown `kid`, which may be a new key's, it reads
+/// the store once for all callers that wait.
+///
+/// ```
+/// use async_trait::async_trait;
+/// use mintgate_domain::PresentedToken;
+/// use mintgate_domain::model::{SessionId, Timestamp, UserId};
+/// use mintgate_domain::ports::{TokenVerifier, VerifiedAccess, VerifiedRefresh, VerifyError};
+/// use uuid::Uuid;
+///
+/// /// Accepts one text as a refresh token.
+/// struct OnlyGenuine;
+///
+/// #[async_trait]
+/// impl TokenVerifier for OnlyGenuine {
+///     async fn verify_access(&self, _: &PresentedToken) -> Result<VerifiedAccess, VerifyError> {
+///         Err(VerifyError::Refused("it is not an access token".into()))
+///     }
+///
+///     async fn verify_refresh(&self, token: &PresentedToken) -> Result<VerifiedRefresh, VerifyError> {
+///         if token.expose() != "genuine" {
+///             return Err(VerifyError::Refused("its signature is wrong".into()));
+///         }
+///         Ok(VerifiedRefresh {
+///             subject: UserId::from_uuid(Uuid::from_u128(1)),
+///             session: SessionId::from_uuid(Uuid::from_u128(2)),
+///             generation: 3,
+///             expires_at: Timestamp::from_unix(60),
+///         })
+///     }
+/// }
+///
+/// # futures_util::FutureExt::now_or_never(async {
+/// assert_eq!(OnlyGenuine.verify_refresh(&PresentedToken::new("genuine")).await?.generation, 3);
+/// let forged = OnlyGenuine.verify_refresh(&PresentedToken::new("forged")).await;
+/// assert!(matches!(forged, Err(VerifyError::Refused(_))));
+/// # Ok::<(), VerifyError>(())
+/// # }).unwrap()?;
+/// # Ok::<(), VerifyError>(())
+/// ```
 #[async_trait]
 pub trait TokenVerifier: Send + Sync {
-    /// Verifies an access token; expired or not.
+    /// Verifies an access token, whether or not it has expired.
+    ///
+    /// # Errors
+    /// See [`VerifyError`].
     async fn verify_access(&self, token: &PresentedToken) -> Result<VerifiedAccess, VerifyError>;
 
-    /// Verifies a refresh token; expired or not.
+    /// Verifies a refresh token, whether or not it has expired.
+    ///
+    /// # Errors
+    /// See [`VerifyError`].
     async fn verify_refresh(&self, token: &PresentedToken) -> Result<VerifiedRefresh, VerifyError>;
 }
