@@ -1,31 +1,31 @@
-//! Which addresses a provider may have.
+//! The addresses that a provider may have.
 //!
-//! Its endpoints come from its own discovery document, and names from the DNS: neither may lead
-//! a request of ours into the network we stand in.
+//! The provider's discovery document names its endpoints, and the DNS resolves their names. Neither may
+//! direct our requests into our own network (server-side request forgery).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-use crate::reach::{Reach, reach};
+use crate::network_scope::{Scope, scope};
 
-/// A URL or address that a provider may not have. The text names it, without any user information.
+/// A URL or address that a provider must not have. The text names it without user information.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct AddressRefused(String);
 
-/// The addresses that one provider may have besides public ones.
+/// The addresses that one provider may have in addition to public ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct AddressPolicy {
     loopback: bool,
     private: bool,
-    /// The address that the operator wrote as the issuer's host.
+    /// The address that the operator configured as the host of the issuer.
     configured: Option<IpAddr>,
 }
 
 impl AddressPolicy {
-    /// Derives the policy from the configured issuer: what the operator names is meant.
+    /// Derives the policy from the configured issuer: an address that the operator configured is permitted.
     pub(crate) fn for_issuer(issuer: &Url, allow_private_network: bool) -> Self {
         let configured = literal(issuer);
         let loopback = is_localhost(issuer) || configured.is_some_and(|ip| ip.is_loopback());
@@ -36,8 +36,8 @@ impl AddressPolicy {
         }
     }
 
-    /// Checks a URL as far as that can be done without the DNS: `https` (plain `http` for loopback
-    /// alone), no user information, and a permitted address where the host is one.
+    /// Checks a URL without the DNS: the scheme is `https`, or `http` for loopback; there is no user
+    /// information; if the host is an address, it is permitted.
     pub(crate) fn check_url(&self, url: &Url) -> Result<(), AddressRefused> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(AddressRefused("a URL with user information is refused".to_owned()));
@@ -47,7 +47,7 @@ impl AddressPolicy {
         match url.scheme() {
             "https" => {}
             "http" if loopback => {}
-            _ => return Err(AddressRefused(format!("{} is refused: not https", place(url)))),
+            _ => return Err(AddressRefused(format!("{} is refused: not https", origin(url)))),
         }
         let permitted = match address {
             Some(ip) => self.permits(ip),
@@ -56,11 +56,11 @@ impl AddressPolicy {
         if permitted {
             Ok(())
         } else {
-            Err(AddressRefused(format!("{} is refused: not a public address", place(url))))
+            Err(AddressRefused(format!("{} is refused: not a public address", origin(url))))
         }
     }
 
-    /// The permitted ones of the addresses that a name has; an error if it has none but refused ones.
+    /// Removes the addresses that are not permitted; an error if none is left.
     fn select(
         self,
         name: &str,
@@ -75,18 +75,18 @@ impl AddressPolicy {
     }
 
     fn permits(self, ip: IpAddr) -> bool {
-        match reach(ip) {
-            Reach::Public => true,
-            Reach::Loopback => self.loopback,
-            Reach::Private => self.private || self.configured == Some(ip.to_canonical()),
-            Reach::LinkLocal => self.configured == Some(ip.to_canonical()),
-            Reach::Never => false,
+        match scope(ip) {
+            Scope::Public => true,
+            Scope::Loopback => self.loopback,
+            Scope::Private => self.private || self.configured == Some(ip.to_canonical()),
+            Scope::LinkLocal => self.configured == Some(ip.to_canonical()),
+            Scope::Unusable => false,
         }
     }
 }
 
-/// Resolves names as the system does, and gives out permitted addresses alone. The connection is
-/// made to the very addresses that were checked, so a name that changes in between gains nothing.
+/// Resolves names as the system does, and returns only permitted addresses. The client connects to the
+/// addresses that were checked, so a DNS answer that changes in between has no effect.
 pub(crate) struct PolicedResolver(pub(crate) AddressPolicy);
 
 impl Resolve for PolicedResolver {
@@ -105,7 +105,7 @@ impl Resolve for PolicedResolver {
     }
 }
 
-/// Never asked of a name server (RFC 6761 §6.3).
+/// A name that is never looked up in the DNS (RFC 6761 §6.3).
 const LOCALHOST: &str = "localhost";
 
 fn is_localhost(url: &Url) -> bool {
@@ -120,7 +120,7 @@ fn literal(url: &Url) -> Option<IpAddr> {
     }
 }
 
-fn place(url: &Url) -> String {
+fn origin(url: &Url) -> String {
     crate::text::excerpt(&format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()))
 }
 
@@ -149,7 +149,7 @@ mod tests {
     ];
     const LINK_LOCAL: [&str; 4] =
         ["169.254.169.254", "fe80::1", "febf::1", "::ffff:169.254.169.254"];
-    const NEVER: [&str; 27] = [
+    const UNUSABLE: [&str; 27] = [
         "0.0.0.0",
         "0.1.2.3",
         "192.0.0.1",
@@ -197,7 +197,8 @@ mod tests {
     #[test]
     fn by_default_only_public_addresses_are_permitted() {
         let policy = policy("https://idp.example.com");
-        for ip in [&LOOPBACK[..], &PRIVATE, &LINK_LOCAL, &NEVER].iter().flat_map(|ips| each(ips)) {
+        for ip in [&LOOPBACK[..], &PRIVATE, &LINK_LOCAL, &UNUSABLE].iter().flat_map(|ips| each(ips))
+        {
             assert!(!policy.permits(ip), "{ip}");
             let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
             assert!(policy.check_url(&url(&format!("https://{host}/"))).is_err(), "{ip}");
@@ -212,7 +213,7 @@ mod tests {
         for issuer in ["http://127.0.0.1:9000", "http://localhost:9000", "http://[::1]:9000/x"] {
             let policy = policy(issuer);
             assert!(each(&LOOPBACK).all(|ip| policy.permits(ip)));
-            for ip in [&PRIVATE[..], &LINK_LOCAL, &NEVER].iter().flat_map(|ips| each(ips)) {
+            for ip in [&PRIVATE[..], &LINK_LOCAL, &UNUSABLE].iter().flat_map(|ips| each(ips)) {
                 assert!(!policy.permits(ip), "{ip}");
             }
         }
@@ -223,7 +224,8 @@ mod tests {
         let policy = policy("https://10.1.2.3");
         assert!(policy.permits("10.1.2.3".parse().unwrap()));
         assert!(policy.permits("::ffff:10.1.2.3".parse().unwrap()));
-        for ip in [&LOOPBACK[..], &PRIVATE, &LINK_LOCAL, &NEVER].iter().flat_map(|ips| each(ips)) {
+        for ip in [&LOOPBACK[..], &PRIVATE, &LINK_LOCAL, &UNUSABLE].iter().flat_map(|ips| each(ips))
+        {
             assert!(!policy.permits(ip), "{ip}");
         }
     }
@@ -232,7 +234,7 @@ mod tests {
     fn allowing_private_networks_never_allows_link_local() {
         let policy = AddressPolicy::for_issuer(&url("https://idp.corp.example"), true);
         assert!(each(&LOOPBACK).chain(each(&PRIVATE)).all(|ip| policy.permits(ip)));
-        for ip in [&LINK_LOCAL[..], &NEVER].iter().flat_map(|ips| each(ips)) {
+        for ip in [&LINK_LOCAL[..], &UNUSABLE].iter().flat_map(|ips| each(ips)) {
             assert!(!policy.permits(ip), "{ip}");
         }
     }

@@ -1,21 +1,30 @@
-//! What an ID token must claim (OIDC Core §2, §3.1.3.7), and what a logout token must claim likewise.
+//! The claims of an ID token (OIDC Core §2, §3.1.3.7), and the rules that logout tokens share.
+//!
+//! | rule | checked by |
+//! |---|---|
+//! | §3.1.3.7 item 2, `iss` | [`check_addressee`] |
+//! | items 3 to 5, `aud` and `azp` | [`check_addressee`], more strictly: no other audience is trusted |
+//! | items 6 to 8, signature and `alg` | `keys`, `token` |
+//! | items 9 and 10, `exp` and `iat` | [`check_time`] |
+//! | item 11, `nonce` | [`check_nonce`] |
+//! | items 12 and 13, `acr` and `auth_time` | not requested, so not required |
 
 use mintgate_domain::model::{ClaimValue, Timestamp};
-use mintgate_domain::{Nonce, TokenHash};
+use mintgate_domain::{Cause, Nonce, TokenHash};
 
 use crate::json::Members;
 
-/// How far our clock and the provider's may be apart for `iat` and `nbf`. For `exp` nothing is
-/// added: an expired token is refused.
+/// How far the provider's clock may be ahead of ours, for `iat`, `nbf` and `auth_time`. `exp` has no
+/// such tolerance: an expired token is refused.
 const CLOCK_SKEW_SECS: i64 = 60;
-/// An ID token is proof of a sign-in just now, not yesterday, however long it says it lives.
+/// The largest age of an ID token, whatever its `exp` says: it proves a recent sign-in.
 const MAX_AGE_SECS: i64 = 24 * 60 * 60;
-/// 9999-12-31T23:59:59Z. What is later is no date.
+/// The last second that is accepted as a date, 9999-12-31T23:59:59Z.
 const LAST_SECOND: i64 = 253_402_300_799;
-/// OIDC Core §2 allows no longer subject.
+/// The longest subject that OIDC Core §2 allows.
 pub(crate) const MAX_SUBJECT_BYTES: usize = 255;
 
-/// The claims that end up outside the claim set.
+/// The claims that [`VerifiedIdentity`](mintgate_domain::model::VerifiedIdentity) has fields for.
 #[derive(Debug, PartialEq)]
 pub(crate) struct CheckedClaims {
     pub(crate) subject: String,
@@ -25,26 +34,26 @@ pub(crate) struct CheckedClaims {
     pub(crate) amr: Vec<String>,
 }
 
-/// Checks form and time of the claims, and for whom they are.
+/// Checks the claims of an ID token, except for the nonce.
 pub(crate) fn check(
     claims: &Members,
     issuer: &str,
     client_id: &str,
     now: Timestamp,
-) -> Result<CheckedClaims, String> {
+) -> Result<CheckedClaims, Cause> {
     check_addressee(claims, issuer, client_id)?;
     check_kind(claims)?;
-    // A value of another type would be taken by nobody for the nonce, nor for its absence.
+    // A nonce of another type would count neither as a nonce nor as its absence.
     if claims.contains_key("nonce") && text(claims, "nonce").is_none() {
-        return Err("its nonce is not a text".to_owned());
+        return Err("its nonce is not a text".into());
     }
     let subject = identifier(claims, "sub")?.ok_or("it has no sub")?;
     let expires_at = check_time(claims, now, MAX_AGE_SECS)?;
     let auth_time = seconds(claims, "auth_time")?;
     if auth_time.is_some_and(|at| at > now.as_unix() + CLOCK_SKEW_SECS) {
-        return Err("its auth_time is in the future".to_owned());
+        return Err("its auth_time is in the future".into());
     }
-    // Neither decides anything; what is no plain text is left out of the session.
+    // Nothing is decided by these two; values with control characters are left out.
     let plain = |text: &&str| !text.contains(char::is_control);
     let amr = claims.get("amr").into_iter().flat_map(ClaimValue::texts).filter(plain);
     Ok(CheckedClaims {
@@ -56,58 +65,54 @@ pub(crate) fn check(
     })
 }
 
-/// Checks who made the token, and for whom.
+/// Checks `iss`, `aud` and `azp`.
 pub(crate) fn check_addressee(
     claims: &Members,
     issuer: &str,
     client_id: &str,
-) -> Result<(), String> {
+) -> Result<(), Cause> {
     if text(claims, "iss") != Some(issuer) {
-        return Err("its issuer is not this provider".to_owned());
+        return Err("its issuer is not this provider".into());
     }
     check_audience(claims, client_id)
 }
 
-/// Checks that it is time for the token, and that it is no older than `max_age`, in seconds; when it
-/// expires. That is when it is too old at the latest, so that the mark of its use can go.
+/// Checks `exp`, `iat` and `nbf`, and that the token is no older than `max_age` seconds. Returns when the
+/// token can no longer be accepted, after which the record of its use can be removed.
 pub(crate) fn check_time(
     claims: &Members,
     now: Timestamp,
     max_age: i64,
-) -> Result<Timestamp, String> {
+) -> Result<Timestamp, Cause> {
     let now = now.as_unix();
     let expires = seconds(claims, "exp")?.ok_or("it has no exp")?;
     if expires <= now {
-        return Err("it has expired".to_owned());
+        return Err("it has expired".into());
     }
     let made = seconds(claims, "iat")?.ok_or("it has no iat")?;
     if made > now + CLOCK_SKEW_SECS {
-        return Err("it was issued in the future".to_owned());
+        return Err("it was issued in the future".into());
     }
     if made < now - max_age {
-        return Err("it was issued too long ago".to_owned());
+        return Err("it was issued too long ago".into());
     }
     if seconds(claims, "nbf")?.is_some_and(|not_before| not_before > now + CLOCK_SKEW_SECS) {
-        return Err("it is not valid yet".to_owned());
+        return Err("it is not valid yet".into());
     }
     Ok(Timestamp::from_unix(expires.min(made + max_age + 1)))
 }
 
-/// The nonce of the request, or none where that had none (OIDC Core §3.1.3.7 item 11). Hashes are
-/// compared, so that time tells nothing.
-pub(crate) fn check_nonce(claims: &Members, expected: Option<&Nonce>) -> Result<(), String> {
+/// Checks that the nonce is that of the request, or absent if the request had none (OIDC Core §3.1.3.7
+/// item 11). Hashes are compared, so that the time taken reveals nothing.
+pub(crate) fn check_nonce(claims: &Members, expected: Option<&Nonce>) -> Result<(), Cause> {
     let claimed = text(claims, "nonce").map(TokenHash::of);
     let expected = expected.map(|nonce| TokenHash::of(nonce.expose()));
-    if claimed == expected {
-        Ok(())
-    } else {
-        Err("its nonce is not that of the request".to_owned())
-    }
+    if claimed == expected { Ok(()) } else { Err("its nonce is not that of the request".into()) }
 }
 
-/// No audience but ourselves is trusted, so a token for others as well is refused whatever its
-/// `azp` says (OIDC Core §3.1.3.7 items 3 to 5).
-fn check_audience(claims: &Members, client_id: &str) -> Result<(), String> {
+/// Checks that we are the only audience. No other audience is trusted, so a token with several is
+/// refused whatever its `azp` says (OIDC Core §3.1.3.7 items 3 to 5).
+fn check_audience(claims: &Members, client_id: &str) -> Result<(), Cause> {
     let ours = |audience: &ClaimValue| audience.as_text() == Some(client_id);
     let for_us = match claims.get("aud") {
         Some(ClaimValue::List(all)) => !all.is_empty() && all.iter().all(ours),
@@ -115,39 +120,37 @@ fn check_audience(claims: &Members, client_id: &str) -> Result<(), String> {
         None => false,
     };
     if !for_us {
-        return Err("its audience is not this client alone".to_owned());
+        return Err("its audience is not this client alone".into());
     }
     if claims.get("azp").is_some_and(|party| !ours(party)) {
-        return Err("its authorized party is not this client".to_owned());
+        return Err("its authorized party is not this client".into());
     }
     Ok(())
 }
 
-/// A provider's other tokens may carry the same issuer, audience and type header: a logout token has
-/// `events` (OIDC Back-Channel Logout §2.4), Keycloak's tokens say in `typ` what they are.
-fn check_kind(claims: &Members) -> Result<(), String> {
+/// Refuses other tokens of the provider, which can have the same issuer, audience and type header: a
+/// logout token has `events` (OIDC Back-Channel Logout §2.4), and Keycloak names the kind in the claim
+/// `typ`.
+fn check_kind(claims: &Members) -> Result<(), Cause> {
     const OTHERS: [&str; 4] = ["bearer", "refresh", "offline", "logout"];
     let other =
         text(claims, "typ").is_some_and(|typ| OTHERS.contains(&typ.to_lowercase().as_str()));
     if other || claims.contains_key("events") {
-        return Err("it is another kind of token".to_owned());
+        return Err("it is another kind of token".into());
     }
     Ok(())
 }
 
-/// Claims that must be there with one text and no other.
-pub(crate) fn check_required(
-    claims: &Members,
-    required: &[(String, String)],
-) -> Result<(), String> {
+/// Checks that the required claims are present and have exactly the given texts.
+pub(crate) fn check_required(claims: &Members, required: &[(String, String)]) -> Result<(), Cause> {
     match required.iter().find(|(name, value)| text(claims, name) != Some(value)) {
-        Some((name, _)) => Err(format!("its {name} is not the one required")),
+        Some((name, _)) => Err(format!("its {name} is not the one required").into()),
         None => Ok(()),
     }
 }
 
-/// A claim that identifies something, if it is there.
-pub(crate) fn identifier(claims: &Members, name: &str) -> Result<Option<String>, String> {
+/// The text of a claim that identifies something, or `None` if the claim is absent.
+pub(crate) fn identifier(claims: &Members, name: &str) -> Result<Option<String>, Cause> {
     if !claims.contains_key(name) {
         return Ok(None);
     }
@@ -155,15 +158,16 @@ pub(crate) fn identifier(claims: &Members, name: &str) -> Result<Option<String>,
         .filter(|text| (1..=MAX_SUBJECT_BYTES).contains(&text.len()))
         .filter(|text| !text.contains(char::is_control))
         .map(|text| Some(text.to_owned()))
-        .ok_or_else(|| format!("its {name} is not a text of 1 to {MAX_SUBJECT_BYTES} bytes"))
+        .ok_or_else(|| format!("its {name} is not a text of 1 to {MAX_SUBJECT_BYTES} bytes").into())
 }
 
+/// The text of a claim, or `None` if it is absent or not a text.
 pub(crate) fn text<'a>(claims: &'a Members, name: &str) -> Option<&'a str> {
     claims.get(name).and_then(ClaimValue::as_text)
 }
 
 /// A NumericDate (RFC 7519 §2) in whole seconds.
-fn seconds(claims: &Members, name: &str) -> Result<Option<i64>, String> {
+fn seconds(claims: &Members, name: &str) -> Result<Option<i64>, Cause> {
     let seconds = match claims.get(name) {
         None => return Ok(None),
         Some(ClaimValue::Integer(seconds)) => Some(*seconds),
@@ -172,7 +176,8 @@ fn seconds(claims: &Members, name: &str) -> Result<Option<i64>, String> {
         Some(_) => None,
     };
     let seconds = seconds.filter(|seconds| (0..=LAST_SECOND).contains(seconds));
-    seconds.map(Some).ok_or_else(|| format!("its {name} is not a number of seconds since 1970"))
+    let problem = || format!("its {name} is not a number of seconds since 1970").into();
+    seconds.map(Some).ok_or_else(problem)
 }
 
 #[cfg(test)]
@@ -182,7 +187,7 @@ mod tests {
 
     const NOW: i64 = 1_700_000_000;
 
-    fn check_with(change: &str) -> Result<CheckedClaims, String> {
+    fn check_with(change: &str) -> Result<CheckedClaims, Cause> {
         let mut claims = parse_object(
             br#"{"iss":"https://idp.example.com","aud":"mintgate","sub":"s","iat":1700000000,
                 "exp":1700000300}"#,

@@ -1,4 +1,4 @@
-//! One limit of time for everything that a call of the port does.
+//! One time limit for all steps of a call of the port.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -6,19 +6,22 @@ use std::time::Duration;
 use mintgate_domain::ports::ProviderError;
 use tokio::time::{Sleep, sleep};
 
-/// When a call gives up, whichever of its steps it is at.
+/// The time at which a call is given up, in whatever step it is.
 pub(crate) struct Deadline {
     limit: Duration,
-    over: Pin<Box<Sleep>>,
+    expiry: Pin<Box<Sleep>>,
 }
 
 impl Deadline {
-    /// Begins now.
+    /// A deadline `limit` from now.
     pub(crate) fn after(limit: Duration) -> Self {
-        Self { limit, over: Box::pin(sleep(limit)) }
+        Self { limit, expiry: Box::pin(sleep(limit)) }
     }
 
-    /// Takes a step, or gives up on it.
+    /// Runs a step until the deadline.
+    ///
+    /// # Errors
+    /// [`ProviderError::TimedOut`] if the step is not finished by then.
     pub(crate) async fn bound<T>(
         &mut self,
         step: impl Future<Output = Result<T, ProviderError>>,
@@ -26,15 +29,15 @@ impl Deadline {
         tokio::select! {
             biased;
             result = step => result,
-            () = &mut self.over => {
+            () = &mut self.expiry => {
                 let limit = self.limit.as_millis();
-                Err(ProviderError::TimedOut(format!("nothing for {limit} ms").into()))
+                Err(ProviderError::TimedOut(format!("no result within {limit} ms").into()))
             }
         }
     }
 }
 
-/// Gives up on a call of one step after so long.
+/// Runs a call of one step until `limit` has passed.
 pub(crate) async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, ProviderError>>,

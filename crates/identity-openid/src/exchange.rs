@@ -1,5 +1,5 @@
-//! Requests to the token endpoint: a code or a refresh token in, tokens out (RFC 6749 §4.1.3, §6,
-//! OIDC Core §3.1.3, §12).
+//! Requests to the token endpoint: a code or a refresh token for tokens (RFC 6749 §4.1.3, §6, OIDC Core
+//! §3.1.3, §12).
 
 use std::fmt;
 use std::pin::Pin;
@@ -26,7 +26,7 @@ use crate::client_auth::Authenticated;
 use crate::http::{BoundedClient, HttpError};
 use crate::refusal::Refusal;
 
-/// oauth2's client with a token endpoint.
+/// The client of the crate oauth2, with a token endpoint.
 pub(crate) type TokenClient = oauth2::Client<
     BasicErrorResponse,
     TokenAnswer,
@@ -40,8 +40,8 @@ pub(crate) type TokenClient = oauth2::Client<
     EndpointSet,
 >;
 
-/// What is used of a successful answer. The ID token stays text: one that cannot even be read is
-/// the token's fault, and told apart from an answer that is none.
+/// The members of a successful answer that are used. The ID token stays text, so that an unreadable token
+/// is told from an unreadable answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TokenAnswer {
     access_token: AccessToken,
@@ -81,10 +81,10 @@ impl TokenResponse for TokenAnswer {
     }
 }
 
-/// How oauth2 says it.
+/// The error of the crate oauth2.
 type Failure = RequestTokenError<ExchangeError, BasicErrorResponse>;
 
-/// Why there is no successful answer.
+/// Why a request brought no tokens.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExchangeError {
     #[error(transparent)]
@@ -93,7 +93,7 @@ pub(crate) enum ExchangeError {
     Refused(Refusal),
 }
 
-/// How oauth2 sends its one request. Errors are found here, in whatever answer they come.
+/// Sends the one request of the crate oauth2. Finds OAuth errors under any status.
 struct Sender<'a> {
     http: &'a BoundedClient,
     wanted: Wanted,
@@ -120,23 +120,23 @@ impl<'c> AsyncHttpClient<'c> for Sender<'_> {
     }
 }
 
-/// What is to come of a request.
+/// The tokens that an answer must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// An ID token: OpenID Connect.
+    /// An ID token (OpenID Connect).
     IdToken,
-    /// An ID token, if there is one: OpenID Connect leaves that open for a refresh (OIDC Core §12.2).
+    /// An ID token if the provider sends one, which is optional for a refresh (OIDC Core §12.2).
     IdTokenIfAny,
-    /// An access token for the user endpoint: OAuth 2.0 alone.
+    /// An access token for the user endpoint (OAuth 2.0 without OpenID Connect).
     AccessToken,
 }
 
-/// The client as it presents itself in one request.
+/// One request to the token endpoint, with the client authentication for it.
 pub(crate) struct Exchange<'a> {
     pub(crate) provider: &'a ProviderId,
     pub(crate) wanted: Wanted,
     pub(crate) authenticated: Authenticated,
-    /// What is sent besides, as written.
+    /// Additional parameters, as names and values.
     pub(crate) parameters: &'a [(String, String)],
 }
 
@@ -149,13 +149,13 @@ impl Exchange<'_> {
         http: &BoundedClient,
         grant: &CodeGrant<'_>,
     ) -> Result<ProviderTokens, ProviderError> {
-        // As an extra parameter the redirect URI is sent as it is written, whatever URL it is.
+        // As an extra parameter the redirect URI is sent exactly as the client wrote it.
         let mut request = self
             .authenticated
             .client
             .exchange_code(AuthorizationCode::new(grant.code.expose().to_owned()))
             .add_extra_param("redirect_uri", grant.redirect_uri);
-        for (name, value) in self.more_parameters() {
+        for (name, value) in self.additional_parameters() {
             request = request.add_extra_param(name, value);
         }
         if let Some(verifier) = grant.code_verifier {
@@ -176,7 +176,7 @@ impl Exchange<'_> {
     ) -> Result<ProviderTokens, ProviderError> {
         let shown = RefreshToken::new(token.expose().to_owned());
         let mut request = self.authenticated.client.exchange_refresh_token(&shown);
-        for (name, value) in self.more_parameters() {
+        for (name, value) in self.additional_parameters() {
             request = request.add_extra_param(name, value);
         }
         let sender = Sender { http, wanted: self.wanted };
@@ -184,7 +184,7 @@ impl Exchange<'_> {
         self.finish(http, request.request_async(&sender), &secrets, Refusal::of_refresh_token).await
     }
 
-    fn more_parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+    fn additional_parameters(&self) -> impl Iterator<Item = (&str, &str)> {
         let configured =
             self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let assertion = self.authenticated.assertion.iter().flat_map(|assertion| {
@@ -193,7 +193,7 @@ impl Exchange<'_> {
         configured.chain(assertion)
     }
 
-    /// Waits for the answer, and says what it is in the port's words.
+    /// Waits for the answer, and turns an error into one of the port.
     async fn finish(
         &self,
         http: &BoundedClient,
@@ -218,8 +218,8 @@ impl Exchange<'_> {
                 return Err(refusal(refused, self.provider, &secrets));
             }
             Err(RequestTokenError::Request(ExchangeError::Http(error))) => error,
-            // What else oauth2 says may repeat the answer, and with it a token.
-            Err(_) => HttpError::Malformed("is not a token response in JSON".to_owned()),
+            // The other errors of oauth2 can repeat the answer, and with it a token.
+            Err(_) => HttpError::malformed("it is not a token response in JSON"),
         };
         observed.outcome = failure.outcome();
         Err(failure.at(ProviderEndpoint::Token))
@@ -235,23 +235,22 @@ impl Exchange<'_> {
         let id_token = id_token.map(|RawIdToken(text)| IdTokenText::new(text));
         let id_token = match self.wanted {
             Wanted::IdToken if id_token.is_none() => {
-                let problem = "has no id_token; is the scope openid asked for?";
-                return Err(HttpError::Malformed(problem.to_owned()));
+                let problem = "it has no id_token; is the scope openid asked for?";
+                return Err(HttpError::malformed(problem));
             }
             Wanted::IdToken | Wanted::IdTokenIfAny => id_token,
             Wanted::AccessToken if access_token.is_none() => {
-                let problem = "has an access token that is no bearer token";
-                return Err(HttpError::Malformed(problem.to_owned()));
+                return Err(HttpError::malformed("its access token is not a bearer token"));
             }
-            // An ID token that comes along is verified by nobody, so nobody may see it.
+            // An ID token is dropped here, because it would not be verified.
             Wanted::AccessToken => None,
         };
         Ok(ProviderTokens { id_token, access_token, refresh_token })
     }
 }
 
-/// Some providers of before OpenID Connect answer in the form they were asked in, whatever `Accept`
-/// says: read as the JSON it should have been.
+/// Turns a form-encoded answer into JSON: some OAuth 2.0 providers answer in the encoding of the request,
+/// whatever `Accept` says.
 fn read_form(answer: &mut HttpResponse) {
     const FORM: &str = "application/x-www-form-urlencoded";
     let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());

@@ -11,7 +11,7 @@ use mintgate_domain::ports::{
     AuthorizationEndpoint, CircuitState, Clock, CodeGrant, IdentityProvider, LogoutOrder, Metrics,
     ProviderError, ProviderTokens, Renewal,
 };
-use mintgate_domain::{LogoutTokenText, Nonce, ProviderRefreshToken};
+use mintgate_domain::{Cause, LogoutTokenText, Nonce, ProviderRefreshToken};
 use tokio::sync::{Notify, SemaphorePermit};
 
 use crate::breaker::{Admission, Breaker, CallOutcome, CircuitOpen};
@@ -61,6 +61,9 @@ impl Default for GuardConfig {
 /// question where logins begin: the cache answers most of these, and a provider in trouble may still
 /// end its sessions. They have limits of their own. If one of them fails for want of an answer, that
 /// counts as a failure; its success counts as neither.
+///
+/// Every call opens a span at the level `debug` with the provider's id. The time in the queue is the time
+/// before its first HTTP request.
 pub struct GuardedProvider {
     inner: Arc<dyn IdentityProvider>,
     provider: ProviderId,
@@ -109,14 +112,9 @@ impl GuardedProvider {
     ) -> Result<SemaphorePermit<'a>, ProviderError> {
         bulkhead.acquire(self.config.max_wait).await.map_err(|error| {
             let limit = self.config.max_concurrent.max(1);
-            ProviderError::Unreachable(match error {
-                QueueError::Full => {
-                    format!("not asked: {limit} calls are under way and the queue is full").into()
-                }
-                QueueError::TimedOut => {
-                    format!("not asked: {limit} calls are under way and the queue is too slow")
-                        .into()
-                }
+            not_asked(match error {
+                QueueError::Full => NotAsked::QueueFull(limit),
+                QueueError::TimedOut => NotAsked::QueueTimedOut(limit),
             })
         })
     }
@@ -177,9 +175,29 @@ impl GuardedProvider {
     }
 }
 
-fn not_asked(_: CircuitOpen) -> ProviderError {
-    let text = "not asked: it failed too often just now, and its circuit is open";
-    ProviderError::Unreachable(text.into())
+/// Why a [`GuardedProvider`] did not call its provider: the source of the cause in its
+/// [`ProviderError::Unreachable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAsked {
+    /// The provider has failed too often just now.
+    #[error("it failed too often just now, and its circuit is open")]
+    CircuitOpen,
+    /// So many calls are under way, and the queue behind them is full.
+    #[error("{0} calls are under way, and the queue is full")]
+    QueueFull(usize),
+    /// So many calls are under way, and the call waited in the queue for as long as it may.
+    #[error("{0} calls are under way, and the call waited too long")]
+    QueueTimedOut(usize),
+}
+
+impl From<CircuitOpen> for NotAsked {
+    fn from(CircuitOpen: CircuitOpen) -> Self {
+        Self::CircuitOpen
+    }
+}
+
+fn not_asked(reason: impl Into<NotAsked>) -> ProviderError {
+    ProviderError::Unreachable(Cause::from_error("it was not asked", reason.into()))
 }
 
 /// What a result says about the provider.
@@ -227,11 +245,13 @@ impl Drop for Call<'_> {
 
 #[async_trait]
 impl IdentityProvider for GuardedProvider {
+    #[tracing::instrument(level = "debug", skip_all, fields(provider = %self.provider))]
     async fn redeem(&self, grant: &CodeGrant<'_>) -> Result<ProviderTokens, ProviderError> {
         let call = self.start(&self.redeeming).await?;
         call.finish(self.inner.redeem(grant).await)
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(provider = %self.provider))]
     async fn verify(
         &self,
         tokens: &ProviderTokens,
@@ -244,11 +264,13 @@ impl IdentityProvider for GuardedProvider {
         call.finish(self.inner.verify(tokens, nonce).await)
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(provider = %self.provider))]
     async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
         let call = self.start_regardless(&self.beginning).await?;
         call.finish_cached(self.inner.authorization_endpoint().await)
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(provider = %self.provider))]
     async fn renew(
         &self,
         token: &ProviderRefreshToken,
@@ -258,6 +280,7 @@ impl IdentityProvider for GuardedProvider {
         call.finish(self.inner.renew(token, identity).await)
     }
 
+    #[tracing::instrument(level = "debug", skip_all, fields(provider = %self.provider))]
     async fn verify_logout(&self, token: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
         let call = self.start_regardless(&self.ending).await?;
         call.finish_cached(self.inner.verify_logout(token).await)

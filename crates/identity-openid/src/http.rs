@@ -1,56 +1,69 @@
-//! The HTTP client of one provider: bounded in time and length, without redirects, retries,
-//! proxies or forbidden addresses.
+//! The HTTP client of one provider. Every request is bounded in time and length and is sent once: the
+//! client follows no redirect, retries nothing, uses no proxy and connects to permitted addresses only.
 
 use std::error::Error;
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mintgate_domain::Cause;
 use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{Clock, Metrics, Misbehaviour, ProviderEndpoint, ProviderError};
 use oauth2::{HttpRequest, HttpResponse};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use tracing::Instrument as _;
+use tracing::field::Empty;
 use url::Url;
 
 use crate::address::{AddressPolicy, AddressRefused, PolicedResolver};
 use crate::text::excerpt;
 
-/// No proper answer of a provider is longer.
+/// The longest answer that is read, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// Idle connections are kept this long: shorter than servers keep theirs (5 s is what Apache and
-/// Node.js do by default), because a request sent into a connection that is just being closed has
-/// an unknown outcome, and a code is not sent twice.
+/// How long an idle connection is kept. Shorter than servers keep theirs (5 s is the default of Apache
+/// and Node.js): a request sent on a connection that is being closed has an unknown outcome, and a code
+/// must not be sent twice.
 const KEEP_IDLE: Duration = Duration::from_secs(4);
-/// After a burst, no more connections than this are kept.
+/// How many idle connections are kept.
 const MAX_IDLE: usize = 32;
 
 /// Why a request brought no usable answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum HttpError {
-    #[error("{0}")]
-    Refused(#[from] AddressRefused),
+    #[error(transparent)]
+    AddressRefused(#[from] AddressRefused),
     #[error("it answers a redirect (status {0}), which is not followed")]
     Redirect(u16),
     #[error("its answer is longer than {MAX_BODY_BYTES} bytes")]
     TooLarge,
     #[error("it answers with status {0}")]
     Status(u16),
-    #[error("its answer {0}")]
-    Malformed(String),
-    #[error("the connection failed before the answer was complete: {0}")]
-    Broken(String),
-    #[error("{0}")]
-    Unreachable(String),
+    #[error("its answer cannot be used")]
+    Malformed(#[source] Cause),
+    #[error("the connection failed before the answer was complete")]
+    Broken(#[source] TransportError),
+    #[error("no connection")]
+    Unreachable(#[source] TransportError),
     #[error("no complete answer in time")]
     TimedOut,
 }
 
+/// The innermost cause of a failed request, as an excerpt: the outer ones say only that a request
+/// failed, and one of them repeats the URL.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct TransportError(pub(crate) String);
+
 impl HttpError {
-    /// The metric label.
+    /// An answer that cannot be used, with the reason.
+    pub(crate) fn malformed(reason: impl Into<Cause>) -> Self {
+        Self::Malformed(reason.into())
+    }
+
+    /// The value of the label `outcome` in metrics.
     pub(crate) fn outcome(&self) -> &'static str {
         match self {
-            Self::Refused(_) => "blocked",
+            Self::AddressRefused(_) => "blocked",
             Self::Redirect(_) => "redirect",
             Self::TooLarge => "too_large",
             Self::Status(_) | Self::Broken(_) => "http_error",
@@ -60,27 +73,26 @@ impl HttpError {
         }
     }
 
-    /// The error of the port, naming the endpoint.
+    /// The error of the port for a request to an endpoint.
     pub(crate) fn at(self, endpoint: ProviderEndpoint) -> ProviderError {
-        self.at_place(name(endpoint))
+        self.at_endpoint_named(name(endpoint))
     }
 
-    /// The error of the port, naming the place in words.
-    pub(crate) fn at_place(self, place: &str) -> ProviderError {
-        let text = format!("{place}: {self}");
-        match self {
-            Self::Unreachable(_) => ProviderError::Unreachable(text.into()),
-            Self::TimedOut => ProviderError::TimedOut(text.into()),
-            Self::Refused(_) | Self::Redirect(_) | Self::TooLarge | Self::Malformed(_) => {
-                ProviderError::Misbehaved(Misbehaviour::BadAnswer, text.into())
+    /// The error of the port for a request to an endpoint that has no name in metrics.
+    pub(crate) fn at_endpoint_named(self, name: &'static str) -> ProviderError {
+        let misbehaviour = match &self {
+            Self::Unreachable(_) => {
+                return ProviderError::Unreachable(Cause::from_error(name, self));
             }
-            Self::Status(status) if status < 500 => {
-                ProviderError::Misbehaved(Misbehaviour::BadAnswer, text.into())
-            }
-            Self::Status(_) | Self::Broken(_) => {
-                ProviderError::Misbehaved(Misbehaviour::Outage, text.into())
-            }
-        }
+            Self::TimedOut => return ProviderError::TimedOut(Cause::from_error(name, self)),
+            Self::Broken(_) | Self::Status(500..) => Misbehaviour::Outage,
+            Self::AddressRefused(_)
+            | Self::Redirect(_)
+            | Self::TooLarge
+            | Self::Malformed(_)
+            | Self::Status(_) => Misbehaviour::BadAnswer,
+        };
+        ProviderError::Misbehaved(misbehaviour, Cause::from_error(name, self))
     }
 }
 
@@ -93,7 +105,7 @@ fn name(endpoint: ProviderEndpoint) -> &'static str {
     }
 }
 
-/// One provider's connections.
+/// The HTTP client of one provider.
 pub(crate) struct BoundedClient {
     client: reqwest::Client,
     policy: AddressPolicy,
@@ -103,7 +115,7 @@ pub(crate) struct BoundedClient {
 }
 
 impl BoundedClient {
-    /// Sets the client up; connects to nobody.
+    /// Sets the client up without connecting.
     pub(crate) fn new(
         provider: ProviderId,
         policy: AddressPolicy,
@@ -112,8 +124,8 @@ impl BoundedClient {
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
     ) -> Result<Self, reqwest::Error> {
-        // `never` switches off reqwest's own retries. The pool below it sends a request again only
-        // if its connection died before the request was taken from the queue, with no byte written.
+        // `never` switches off reqwest's own retries. Its connection pool sends a request again only if
+        // the connection died before the first byte was written.
         let client = reqwest::Client::builder()
             .user_agent(concat!("mintgate/", env!("CARGO_PKG_VERSION")))
             .no_proxy()
@@ -130,14 +142,36 @@ impl BoundedClient {
         Ok(Self { client, policy, provider, clock, metrics })
     }
 
-    /// Checks a URL that a request will go to later.
+    /// Checks a URL that a request will be sent to later.
     pub(crate) fn check_url(&self, url: &Url) -> Result<(), HttpError> {
         Ok(self.policy.check_url(url)?)
     }
 
     /// Sends one request, once, and reads the whole answer, whatever its status.
+    ///
+    /// The span has the names of the OpenTelemetry conventions for HTTP clients, and nothing of the
+    /// path, the query, the headers or the body.
     pub(crate) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let request = reqwest::Request::try_from(request).map_err(classify)?;
+        let span = tracing::debug_span!(
+            "http_client_request",
+            otel.name = %request.method(),
+            otel.kind = "client",
+            http.request.method = %request.method(),
+            server.address = request.url().host_str(),
+            server.port = request.url().port_or_known_default(),
+            http.response.status_code = Empty,
+            "error.type" = Empty,
+        );
+        let result = self.send_bounded(request).instrument(span.clone()).await;
+        match &result {
+            Ok(answer) => span.record("http.response.status_code", answer.status().as_u16()),
+            Err(error) => span.record("error.type", error.outcome()),
+        };
+        result
+    }
+
+    async fn send_bounded(&self, request: reqwest::Request) -> Result<HttpResponse, HttpError> {
         self.check_url(request.url())?;
         let mut answer = self.client.execute(request).await.map_err(classify)?;
         if answer.status().is_redirection() {
@@ -160,22 +194,22 @@ impl BoundedClient {
     }
 
     /// Gets a JSON document; any status but 200 is an error.
-    pub(crate) async fn get_json<T, E: Display>(
+    pub(crate) async fn get_json<T>(
         &self,
         endpoint: ProviderEndpoint,
         url: &Url,
         bearer: Option<&str>,
-        read: impl FnOnce(&[u8]) -> Result<T, E>,
+        read: impl FnOnce(&[u8]) -> Result<T, Cause>,
     ) -> Result<T, HttpError> {
         self.fetch(endpoint, get(url, bearer), read).await
     }
 
     /// Sends a request for a JSON document; any status but 200 is an error.
-    pub(crate) async fn fetch<T, E: Display>(
+    pub(crate) async fn fetch<T>(
         &self,
         endpoint: ProviderEndpoint,
         request: Result<HttpRequest, HttpError>,
-        read: impl FnOnce(&[u8]) -> Result<T, E>,
+        read: impl FnOnce(&[u8]) -> Result<T, Cause>,
     ) -> Result<T, HttpError> {
         let mut observed = self.observe(endpoint);
         let result = async {
@@ -183,26 +217,26 @@ impl BoundedClient {
             if answer.status() != http::StatusCode::OK {
                 return Err(HttpError::Status(answer.status().as_u16()));
             }
-            read(answer.body()).map_err(|error| HttpError::Malformed(error.to_string()))
+            read(answer.body()).map_err(HttpError::Malformed)
         }
         .await;
         observed.outcome = result.as_ref().err().map_or("success", HttpError::outcome);
         result
     }
 
-    /// Begins to time a request to an endpoint.
+    /// Starts to measure a request to an endpoint.
     pub(crate) fn observe(&self, endpoint: ProviderEndpoint) -> Observation<'_> {
         Observation { client: self, endpoint, started: self.clock.monotonic(), outcome: "timeout" }
     }
 }
 
-/// A request being timed; counted when it is dropped, as a timeout if nobody has said otherwise:
-/// whoever waited for it has given up.
+/// Measures a request and reports it to the metrics when it is dropped; as a timeout unless `outcome`
+/// was set, because the caller has given up waiting.
 pub(crate) struct Observation<'a> {
     client: &'a BoundedClient,
     endpoint: ProviderEndpoint,
     started: Duration,
-    /// How it ended.
+    /// The value of the label `outcome` in metrics.
     pub(crate) outcome: &'static str,
 }
 
@@ -214,16 +248,16 @@ impl Drop for Observation<'_> {
     }
 }
 
-/// A request for a JSON document.
+/// A GET request for a JSON document, with an access token if one is given.
 pub(crate) fn get(url: &Url, bearer: Option<&str>) -> Result<HttpRequest, HttpError> {
     let mut request = http::Request::get(url.as_str())
         .body(Vec::new())
-        .map_err(|_| HttpError::Malformed("names a URL that cannot be requested".to_owned()))?;
+        .map_err(|_| HttpError::malformed("it names a URL that cannot be requested"))?;
     let headers = request.headers_mut();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     if let Some(token) = bearer {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
-            HttpError::Malformed("had an access token that fits no header".to_owned())
+            HttpError::malformed("the access token has characters that no header can hold")
         })?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
@@ -234,7 +268,7 @@ pub(crate) fn get(url: &Url, bearer: Option<&str>) -> Result<HttpRequest, HttpEr
 #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 fn classify(error: reqwest::Error) -> HttpError {
     if let Some(refused) = causes(&error).find_map(|cause| cause.downcast_ref::<AddressRefused>()) {
-        HttpError::Refused(refused.clone())
+        HttpError::AddressRefused(refused.clone())
     } else if error.is_timeout() {
         HttpError::TimedOut
     } else if error.is_connect() {
@@ -245,32 +279,24 @@ fn classify(error: reqwest::Error) -> HttpError {
 }
 
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    let mut next = error.source();
-    std::iter::from_fn(move || {
-        let cause = next?;
-        next = cause.source();
-        Some(cause)
-    })
+    std::iter::successors(error.source(), |cause| (*cause).source())
 }
 
-/// The outer errors only say that a request failed, and one of them would repeat the URL.
-fn innermost(error: &reqwest::Error) -> String {
-    causes(error)
-        .last()
-        .map_or_else(|| "the request failed".to_owned(), |e| excerpt(&e.to_string()))
+fn innermost(error: &reqwest::Error) -> TransportError {
+    let text = causes(error).last().map(|cause| excerpt(&cause.to_string()));
+    TransportError(text.unwrap_or_else(|| "the request failed".to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
-    use mintgate_domain::model::RevokeReason;
-    use mintgate_domain::ports::{Phase, RefreshResult, StoreOperation};
+    use mintgate_domain::ports::NoMetrics;
     use time::OffsetDateTime;
 
     use super::*;
 
-    struct Nothing;
+    struct StoppedClock;
 
-    impl Clock for Nothing {
+    impl Clock for StoppedClock {
         fn now(&self) -> OffsetDateTime {
             OffsetDateTime::UNIX_EPOCH
         }
@@ -279,40 +305,27 @@ mod tests {
         }
     }
 
-    impl Metrics for Nothing {
-        fn token_generation(&self, _: Option<&ProviderId>, _: &'static str) {}
-        fn token_generation_phase(&self, _: &ProviderId, _: Phase, _: Duration) {}
-        fn provider_request(
-            &self,
-            _: &ProviderId,
-            _: ProviderEndpoint,
-            _: &'static str,
-            _: Duration,
-        ) {
-        }
-        fn refresh(&self, _: RefreshResult, _: Duration) {}
-        fn sessions_revoked(&self, _: RevokeReason, _: u64) {}
-        fn jwks_refresh(&self, _: &ProviderId, _: &'static str) {}
-        fn store_query(&self, _: StoreOperation, _: Duration) {}
-    }
-
     #[test]
     fn an_outage_is_told_from_a_provider_that_answers() {
-        let at_token = |error: HttpError| error.at(ProviderEndpoint::Token).is_outage();
-        assert!(at_token(HttpError::Unreachable("refused".to_owned())));
-        assert!(at_token(HttpError::TimedOut));
-        assert!(at_token(HttpError::Broken("reset".to_owned())));
-        assert!(at_token(HttpError::Status(500)) && at_token(HttpError::Status(503)));
+        let is_outage = |error: HttpError| error.at(ProviderEndpoint::Token).is_outage();
+        let transport = || TransportError("reset".to_owned());
+        for outage in [
+            HttpError::Unreachable(transport()),
+            HttpError::TimedOut,
+            HttpError::Broken(transport()),
+            HttpError::Status(500),
+            HttpError::Status(503),
+        ] {
+            assert!(is_outage(outage.clone()), "{outage}");
+        }
         for answered in [
             HttpError::Status(404),
             HttpError::Redirect(302),
             HttpError::TooLarge,
-            HttpError::Malformed("it answers with status 503".to_owned()),
+            HttpError::malformed("it answers with status 503"),
         ] {
-            assert!(!at_token(answered.clone()), "{answered}");
+            assert!(!is_outage(answered.clone()), "{answered}");
         }
-        assert!(!ProviderError::CodeRefused("x: it answers with status 503".into()).is_outage());
-        assert!(!ProviderError::IdTokenRefused("its exp".into()).is_outage());
     }
 
     #[tokio::test]
@@ -325,10 +338,10 @@ mod tests {
             policy,
             second,
             second,
-            Arc::new(Nothing),
-            Arc::new(Nothing),
+            Arc::new(StoppedClock),
+            Arc::new(NoMetrics),
         );
-        // Past the check of the URL, so that the resolver alone stands in the way.
+        // Bypasses the check of the URL, so that only the resolver can refuse.
         let error = client.unwrap().client.get("http://localhost:1/").send().await.unwrap_err();
         assert_eq!(classify(error).outcome(), "blocked");
     }

@@ -2,14 +2,28 @@
 
 use std::collections::BTreeMap;
 
+use mintgate_domain::Cause;
 use mintgate_domain::model::ClaimValue;
 use mintgate_strict_json::{Error, Limits, Map, Value};
+
+use crate::text::excerpt;
 
 /// The members of a JSON object.
 pub(crate) type Members = BTreeMap<String, ClaimValue>;
 
 /// The HTTP client and the token parser have bounded the length before.
 const LIMITS: Limits = Limits { bytes: 1024 * 1024, depth: 32 };
+
+/// What serde_json says about foreign JSON, as an excerpt, because it can quote the text.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct JsonError(String);
+
+impl From<serde_json::Error> for JsonError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(excerpt(&error.to_string()))
+    }
+}
 
 /// Reads a JSON object as claims: the payload of a token, or the answer of a userinfo endpoint.
 ///
@@ -20,9 +34,15 @@ pub fn parse_object(text: &[u8]) -> Result<BTreeMap<String, ClaimValue>, Error> 
     mintgate_strict_json::parse_object(text, LIMITS).map(to_members)
 }
 
-/// Reads a JSON array, under the rules of [`parse_object`].
-pub(crate) fn parse_array(text: &[u8]) -> Result<Vec<ClaimValue>, Error> {
-    let elements = mintgate_strict_json::parse_array(text, LIMITS)?;
+/// Reads the JSON object in an answer, under the rules of [`parse_object`].
+pub(crate) fn read_object(answer: &[u8]) -> Result<Members, Cause> {
+    parse_object(answer).map_err(|error| format!("it {error}").into())
+}
+
+/// Reads the JSON array in an answer, under the rules of [`parse_object`].
+pub(crate) fn read_array(answer: &[u8]) -> Result<Vec<ClaimValue>, Cause> {
+    let elements = mintgate_strict_json::parse_array(answer, LIMITS);
+    let elements = elements.map_err(|error| format!("it {error}"))?;
     Ok(elements.into_iter().map(to_claim).collect())
 }
 

@@ -1,9 +1,9 @@
-//! The keys that a provider publishes (RFC 7517), without those that would prove nothing, and the one
-//! way in which a signature is verified with them.
+//! The keys that a provider publishes (RFC 7517) without those that are too weak, and the verification of
+//! signatures.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use mintgate_domain::SecretText;
+use mintgate_domain::{Cause, SecretText};
 use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
 use openidconnect::{
     JsonWebKey as _, JsonWebKeyAlgorithm, JsonWebKeyUse, JwsSigningAlgorithm as _,
@@ -15,30 +15,30 @@ use serde_json::{Map, Value};
 use crate::client_key::MIN_RSA_BITS;
 use crate::config::algorithm;
 use crate::dialect::IssuerRule;
+use crate::json::JsonError;
 use crate::quirks::entra::KeyIssuers;
-use crate::text::excerpt;
 use crate::token::UnverifiedToken;
 
-/// What one JWKS says.
+/// The usable keys of one JWKS.
 #[derive(Default)]
 pub(crate) struct Keys {
     set: Vec<CoreJsonWebKey>,
-    /// Which of them sign for whom.
+    /// The issuers that single keys are restricted to.
     pub(crate) issuers: KeyIssuers,
 }
 
 impl Keys {
-    /// Reads a JWKS. An empty set is no set: no provider means to have every token refused.
-    pub(crate) fn read(document: &[u8], rule: &IssuerRule) -> Result<Self, String> {
+    /// Reads a JWKS. An empty set is refused, as it would refuse every token.
+    pub(crate) fn read(document: &[u8], rule: &IssuerRule) -> Result<Self, Cause> {
         #[derive(Deserialize)]
         struct AnyKeys {
             keys: Vec<IgnoredAny>,
         }
-        let unreadable = |error: serde_json::Error| format!("is not a JWKS: {error}");
-        // Counted before keys of unknown kinds are passed over.
+        let unreadable = |error| Cause::from_error("it is not a JWKS", JsonError::from(error));
+        // Counted here, because openidconnect leaves out keys of unknown types.
         let any: AnyKeys = serde_json::from_slice(document).map_err(unreadable)?;
         if any.keys.is_empty() {
-            return Err("holds no key".to_owned());
+            return Err("it has no key".into());
         }
         let set: CoreJsonWebKeySet = serde_json::from_slice(document).map_err(unreadable)?;
         let set = set.keys().iter().filter(|key| is_usable(key)).cloned().collect();
@@ -49,38 +49,40 @@ impl Keys {
         Ok(Self { set, issuers })
     }
 
-    /// The key of symmetric algorithms (OIDC Core §10.1): none is published then.
+    /// The client secret as the key of symmetric algorithms (OIDC Core §10.1).
     pub(crate) fn of_secret(secret: &SecretText) -> Self {
         let key = CoreJsonWebKey::new_symmetric(secret.expose().as_bytes().to_vec());
         Self { set: vec![key], issuers: KeyIssuers::default() }
     }
 
-    /// Verifies the signature of a token, whose algorithm is one of those pinned.
+    /// Verifies the signature of a token, whose algorithm is one of the pinned ones.
     pub(crate) fn verify(&self, token: &UnverifiedToken<'_>) -> Result<(), Unproven> {
-        let refused = |why: &str| Unproven::Refused(why.to_owned());
-        let algorithm = algorithm(&token.algorithm).ok_or_else(|| refused("its algorithm"))?;
+        let algorithm = algorithm(&token.algorithm)
+            .ok_or_else(|| Unproven::Refused("its algorithm is unknown".into()))?;
         let mut fitting = self.set.iter().filter(|key| fits(key, token.kid.as_deref(), &algorithm));
         let key = fitting.next().ok_or(Unproven::UnknownKey)?;
         if fitting.next().is_some() {
-            return Err(refused("several keys of this provider fit it"));
+            return Err(Unproven::Refused("several keys of this provider fit it".into()));
         }
-        key.verify_signature(&algorithm, token.signed_part.as_bytes(), &token.signature)
-            .map_err(|error| Unproven::Refused(excerpt(&format!("its signature: {error}"))))
+        key.verify_signature(&algorithm, token.signed_part.as_bytes(), &token.signature).map_err(
+            |error| Unproven::Refused(Cause::from_error("its signature is refused", error)),
+        )
     }
 }
 
-/// Why a signature does not count.
+/// Why a signature is not accepted.
 #[derive(Debug)]
 pub(crate) enum Unproven {
-    /// None of the keys is the one; newer ones might be.
+    /// No key fits; the provider may have published a newer one.
     UnknownKey,
-    Refused(String),
+    /// The signature is wrong, or cannot be attributed to one key.
+    Refused(Cause),
 }
 
-/// Whether a key is the one that is named, if one is, and may verify with this algorithm (RFC 7515
-/// §4.1.4, RFC 7517 §4.1, §4.2, §4.4).
+/// Whether a key has the key id of the token, if there is one, and may be used with this algorithm
+/// (RFC 7515 §4.1.4, RFC 7517 §4.1, §4.2, §4.4).
 fn fits(key: &CoreJsonWebKey, kid: Option<&str>, algorithm: &CoreJwsSigningAlgorithm) -> bool {
-    // There is one secret, whatever a token calls it.
+    // There is one client secret, whatever key id a token names.
     let is_named = algorithm.uses_shared_secret()
         || kid.is_none_or(|kid| key.key_id().is_some_and(|id| id.as_str() == kid));
     let may_sign = key.key_use().is_none_or(JsonWebKeyUse::allows_signature);
@@ -92,14 +94,14 @@ fn fits(key: &CoreJsonWebKey, kid: Option<&str>, algorithm: &CoreJwsSigningAlgor
     is_named && may_sign && for_it && algorithm.key_type().as_ref() == Some(key.key_type())
 }
 
-/// Whether a signature under this key proves anything; openidconnect takes the key as it is. What no
-/// key of its kind can be, it finds itself.
+/// Whether a key is strong enough, which openidconnect does not check. openidconnect itself refuses keys
+/// that are malformed.
 fn is_usable(key: &CoreJsonWebKey) -> bool {
     let Ok(Value::Object(key)) = serde_json::to_value(key) else { return false };
     match key.get("kty").and_then(Value::as_str) {
         Some("RSA") => bytes(&key, "n").is_some_and(|n| bits(&n) >= MIN_RSA_BITS as usize),
         Some("EC") => {
-            // The full size of a coordinate, neither more nor less (RFC 7518 §6.2.1.2).
+            // A coordinate has exactly the size of the field (RFC 7518 §6.2.1.2).
             let size = match key.get("crv").and_then(Value::as_str) {
                 Some("P-256") => 32,
                 Some("P-384") => 48,
@@ -116,7 +118,7 @@ fn bytes(key: &Map<String, Value>, name: &str) -> Option<Vec<u8>> {
     BASE64_URL_SAFE_NO_PAD.decode(key.get(name)?.as_str()?).ok()
 }
 
-/// The length of a big-endian number, without zeros in front.
+/// The length of a big-endian number in bits, without leading zeros.
 fn bits(number: &[u8]) -> usize {
     match number.iter().position(|byte| *byte != 0) {
         Some(first) => (number.len() - first) * 8 - number[first].leading_zeros() as usize,
@@ -124,8 +126,9 @@ fn bits(number: &[u8]) -> usize {
     }
 }
 
-/// Under one of the eight points of small order anybody can sign anything (RFC 8032 §5.1.7 does not
-/// exclude them); their `y`, without the sign of `x`, in every encoding.
+/// Whether an Ed25519 public key is one of the eight points of small order, under which anybody can
+/// forge signatures (RFC 8032 §5.1.7 does not exclude them). Compares `y` in every encoding, without the
+/// sign of `x`.
 fn is_of_small_order(point: &[u8]) -> bool {
     const fn around(first: u8, middle: u8, last: u8) -> [u8; 32] {
         let mut bytes = [middle; 32];
@@ -164,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_as_long_as_its_first_one() {
+    fn leading_zeros_do_not_count_as_bits() {
         assert_eq!(bits(&[]), 0);
         assert_eq!(bits(&[0, 0]), 0);
         assert_eq!(bits(&[0, 1]), 1);
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sign_makes_no_other_point_of_it() {
+    fn a_point_of_small_order_is_found_whatever_its_sign() {
         let mut point = [0; 32];
         point[0] = 1;
         assert!(is_of_small_order(&point));

@@ -1,54 +1,54 @@
-//! What a logout token must claim (OIDC Back-Channel Logout §2.4, §2.6).
+//! The claims of a logout token (OIDC Back-Channel Logout §2.4, §2.6).
 
-use mintgate_domain::TokenHash;
 use mintgate_domain::model::{ClaimValue, Timestamp};
 use mintgate_domain::ports::LogoutOrder;
+use mintgate_domain::{Cause, TokenHash};
 
 use crate::claims::{check_addressee, check_time, identifier, text};
 use crate::json::Members;
 
-/// What has happened, by the name that §2.4 gives it.
+/// The member of `events` that §2.4 requires.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-/// A provider may try again for a while; what it says then is no news any more.
+/// The largest age of a logout token; a provider may retry for a while.
 const MAX_AGE_SECS: i64 = 10 * 60;
 
-/// Checks form, time and kind of the claims, and for whom they are; what they order.
+/// Checks the claims of a logout token, and returns which sessions end.
 ///
-/// `exp` must be there: the specification requires it, and only drafts of before 2022 did not.
+/// `exp` is required, as in the final specification of 2022; earlier drafts did not require it.
 pub(crate) fn check(
     claims: &Members,
     issuer: &str,
     client_id: &str,
     now: Timestamp,
-) -> Result<LogoutOrder, String> {
+) -> Result<LogoutOrder, Cause> {
     check_addressee(claims, issuer, client_id)?;
     check_kind(claims)?;
     let expires_at = check_time(claims, now, MAX_AGE_SECS)?;
     let id = identifier(claims, "jti")?.ok_or("it has no jti")?;
     let (subject, session) = (identifier(claims, "sub")?, identifier(claims, "sid")?);
     if subject.is_none() && session.is_none() {
-        return Err("it names neither a subject nor a session".to_owned());
+        return Err("it names neither a subject nor a session".into());
     }
     let id = TokenHash::of_parts(&[issuer, &id]);
     Ok(LogoutOrder { issuer: issuer.to_owned(), subject, session, id, expires_at })
 }
 
-/// No other token has the event, and this one has no nonce: neither is taken for the other (§4.1).
-/// Keycloak's tokens say besides in the claim `typ` what they are.
-fn check_kind(claims: &Members) -> Result<(), String> {
+/// Checks that this is a logout token: only logout tokens have the event, and they have no nonce, so that
+/// neither kind passes for the other (§4.1). Keycloak also names the kind in the claim `typ`.
+fn check_kind(claims: &Members) -> Result<(), Cause> {
     let is_logout = match claims.get("events") {
         Some(ClaimValue::Object(events)) => {
             matches!(events.get(EVENT), Some(ClaimValue::Object(_)))
         }
         _ => false,
     };
-    let of_other_kind = text(claims, "typ")
+    let is_other_kind = text(claims, "typ")
         .is_some_and(|typ| !["logout", "jwt"].contains(&typ.to_ascii_lowercase().as_str()));
-    if !is_logout || of_other_kind {
-        return Err("it is no logout token".to_owned());
+    if !is_logout || is_other_kind {
+        return Err("it is not a logout token".into());
     }
     if claims.contains_key("nonce") {
-        return Err("it has a nonce".to_owned());
+        return Err("it has a nonce".into());
     }
     Ok(())
 }
@@ -60,7 +60,7 @@ mod tests {
 
     const NOW: i64 = 1_700_000_000;
 
-    fn check_with(change: &str) -> Result<LogoutOrder, String> {
+    fn check_with(change: &str) -> Result<LogoutOrder, Cause> {
         let mut claims = parse_object(
             br#"{"iss":"https://idp.example.com","aud":"mintgate","sub":"s","sid":"x","jti":"j",
                 "iat":1700000000,"exp":1700000120,

@@ -1,13 +1,14 @@
-//! What a provider publishes about itself, cached: its endpoints and its keys.
+//! The cache of a provider's metadata: its endpoints and its keys.
 //!
-//! Loaded when first needed, by one request for all that wait; refreshed in the background; a
-//! refresh that fails leaves what there is. Every load runs as a task of its own, so a caller that
-//! goes away neither stops it nor spends it in vain.
+//! The metadata is loaded when it is first needed, by one load for all callers that wait, and refreshed
+//! in the background; a refresh that fails keeps the former metadata. Every load runs as a task of its
+//! own, so that it finishes even if its caller goes away.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use mintgate_domain::ports::{Clock, Metrics, ProviderEndpoint, ProviderError};
+use mintgate_domain::{Cause, chain};
 use oauth2::{AuthType, ClientId};
 use openidconnect::core::{CoreClientAuthMethod, CoreProviderMetadata};
 use serde::Deserialize;
@@ -17,63 +18,66 @@ use url::Url;
 use crate::config::Checked;
 use crate::exchange::TokenClient;
 use crate::http::{BoundedClient, HttpError};
+use crate::json::JsonError;
 use crate::keys::Keys;
 use crate::quirks::entra;
 use crate::text::excerpt;
 
-/// How long what is cached counts as fresh.
+/// How long cached metadata is fresh.
 const FRESH_FOR: Duration = Duration::from_hours(1);
-/// At least this long between two refreshes of stale metadata, and between two fetches for an
-/// unknown key id, which anybody can provoke.
+/// The shortest time between two refreshes of stale metadata, and between two fetches for an unknown
+/// key id, which anybody can cause.
 const COOLDOWN: Duration = Duration::from_secs(30);
 
-/// The metadata at one moment; replaced as a whole.
+/// The metadata at one time; replaced as a whole.
 pub(crate) struct Snapshot {
     pub(crate) endpoints: Arc<Endpoints>,
-    /// What verifies its tokens.
+    /// The keys that verify the provider's tokens.
     pub(crate) keys: Keys,
     loaded_at: Duration,
 }
 
-/// What the discovery document says.
+/// The endpoints in the discovery document.
 pub(crate) struct Endpoints {
     pub(crate) token: TokenClient,
-    /// Where people are sent; we never go there ourselves.
+    /// The authorization endpoint. Browsers are sent there; we send it no request.
     pub(crate) authorization: Url,
-    /// Whether authorization responses name the issuer (RFC 9207 §3).
+    /// Whether authorization responses carry `iss` (RFC 9207 §3).
     pub(crate) names_issuer: bool,
     pub(crate) userinfo: Option<Url>,
     jwks: Url,
 }
 
-/// What is read of the discovery document besides what openidconnect knows of it.
+/// The members of the discovery document that openidconnect does not read.
 #[derive(Deserialize)]
 struct MoreMetadata {
-    /// RFC 9207 §3; absent is false.
+    /// RFC 9207 §3; false if absent.
     authorization_response_iss_parameter_supported: Option<bool>,
 }
 
-/// A provider's metadata.
+/// The metadata cache of one provider.
 pub(crate) struct MetadataCache {
     checked: Arc<Checked>,
     http: Arc<BoundedClient>,
     clock: Arc<dyn Clock>,
     metrics: Arc<dyn Metrics>,
     state: RwLock<State>,
-    /// Held by whoever fetches.
-    fetching: Arc<Mutex<Attempts>>,
+    /// Locked by the task that fetches.
+    fetching: Arc<Mutex<LastAttempts>>,
 }
 
 #[derive(Default)]
 struct State {
     snapshot: Option<Arc<Snapshot>>,
-    /// How many first loads have failed, and how the last one did.
+    /// How many first loads have failed.
     failures: u64,
+    /// The error of the last first load that failed.
     last_failure: Option<ProviderError>,
 }
 
 #[derive(Default)]
-struct Attempts {
+/// When metadata and keys were last fetched, whether that succeeded or not.
+struct LastAttempts {
     refreshed_at: Option<Duration>,
     keys_fetched_at: Option<Duration>,
 }
@@ -89,7 +93,7 @@ impl MetadataCache {
         Self { checked, http, clock, metrics, state, fetching }
     }
 
-    /// What is cached; waits only where there is nothing yet.
+    /// The cached metadata, even if it is stale. Waits only if there is none yet.
     pub(crate) async fn current(self: &Arc<Self>) -> Result<Arc<Snapshot>, ProviderError> {
         if let Some(snapshot) = self.cached() {
             if self.is_stale(&snapshot) {
@@ -102,7 +106,7 @@ impl MetadataCache {
         if let Some(snapshot) = self.cached() {
             return Ok(snapshot);
         }
-        // Whoever waited for a load shares its failure, else a queue of them would try in turn.
+        // Callers that waited for a load share its failure; otherwise each of them would load in turn.
         let shared = self
             .read(|state| state.last_failure.clone().filter(|_| state.failures != failures_seen));
         if let Some(failure) = shared {
@@ -124,8 +128,8 @@ impl MetadataCache {
         .await?
     }
 
-    /// Newer keys than those of a snapshot that lacks one, if they can be had now: nobody may make
-    /// us fetch the keys more than once in [`COOLDOWN`], whether that succeeds or not.
+    /// Metadata with newer keys than `seen`, or `None` if there is none. Fetches the keys at most once in
+    /// [`COOLDOWN`], whether that succeeds or not.
     pub(crate) async fn newer_keys(
         self: &Arc<Self>,
         seen: &Arc<Snapshot>,
@@ -152,7 +156,7 @@ impl MetadataCache {
     }
 
     fn refresh_in_background(self: &Arc<Self>) {
-        // Someone else is fetching already.
+        // Another task is fetching already.
         let Ok(mut fetching) = Arc::clone(&self.fetching).try_lock_owned() else { return };
         let stale = self.cached().is_none_or(|snapshot| self.is_stale(&snapshot));
         if !stale || !self.is_due(&mut fetching.refreshed_at) {
@@ -164,7 +168,7 @@ impl MetadataCache {
                 Ok(snapshot) => cache.write(|state| state.snapshot = Some(snapshot)),
                 Err(error) => {
                     let provider = &cache.checked.config.id;
-                    tracing::warn!(%provider, error = %mintgate_domain::chain(&error), "provider metadata is stale and stays so");
+                    tracing::warn!(%provider, error = %chain(&error), "refresh of the provider metadata failed; the former metadata stays");
                 }
             }
             drop(fetching);
@@ -182,17 +186,16 @@ impl MetadataCache {
     async fn discover(&self) -> Result<Endpoints, ProviderError> {
         let Checked { config, dialect, discovery_url, .. } = &*self.checked;
         let read = |document: &[u8]| {
-            let unreadable = |error: serde_json::Error| {
-                format!("is not a discovery document: {}", excerpt(&error.to_string()))
-            };
+            let unreadable =
+                |error| Cause::from_error("it is not a discovery document", JsonError::from(error));
             let metadata: CoreProviderMetadata =
                 serde_json::from_slice(document).map_err(unreadable)?;
             let more: MoreMetadata = serde_json::from_slice(document).map_err(unreadable)?;
-            // Compared as texts: another slash is another issuer (OIDC Discovery §4.3).
+            // Compared as texts: a slash more is another issuer (OIDC Discovery §4.3).
             if metadata.issuer().as_str()
                 != entra::discovered_issuer(&dialect.issuer, &config.issuer)
             {
-                return Err(format!("names the issuer {}", excerpt(metadata.issuer())));
+                return Err(format!("it names the issuer {}", excerpt(metadata.issuer())).into());
             }
             Ok((metadata, more))
         };
@@ -210,7 +213,7 @@ impl MetadataCache {
     ) -> Result<Endpoints, HttpError> {
         let token_url = metadata
             .token_endpoint()
-            .ok_or_else(|| HttpError::Malformed("names no token_endpoint".to_owned()))?;
+            .ok_or_else(|| HttpError::malformed("it names no token_endpoint"))?;
         let userinfo = metadata.userinfo_endpoint().map(|endpoint| endpoint.url().clone());
         let jwks = metadata.jwks_uri().url().clone();
         for url in [token_url.url(), &jwks].into_iter().chain(&userinfo) {
@@ -229,7 +232,7 @@ impl MetadataCache {
     async fn fetch_keys(&self, endpoints: &Endpoints) -> Result<Keys, HttpError> {
         let Checked { config, dialect, symmetric, .. } = &*self.checked;
         if *symmetric {
-            // Only this: a set that knows no secret cannot be talked into using one as a key.
+            // With the secret as the only key, no published key can be used as an HMAC secret.
             return Ok(config.client_secret.as_ref().map(Keys::of_secret).unwrap_or_default());
         }
         let read = |document: &[u8]| Keys::read(document, &dialect.issuer);
@@ -248,7 +251,7 @@ impl MetadataCache {
         match keys {
             Ok(_) => tracing::info!(%provider, "JWKS fetched again"),
             Err(error) => {
-                tracing::warn!(%provider, error = %mintgate_domain::chain(&error), "JWKS not fetched; former keys stay")
+                tracing::warn!(%provider, error = %chain(error), "JWKS not fetched; former keys stay");
             }
         }
     }
@@ -257,7 +260,7 @@ impl MetadataCache {
         self.clock.monotonic().saturating_sub(snapshot.loaded_at) > FRESH_FOR
     }
 
-    /// Whether the cooldown since the last attempt is over; begins another one if so.
+    /// Whether [`COOLDOWN`] has passed since the last attempt; if so, records a new attempt.
     fn is_due(&self, last_attempt: &mut Option<Duration>) -> bool {
         let now = self.clock.monotonic();
         let due = last_attempt.is_none_or(|at| now.saturating_sub(at) >= COOLDOWN);
@@ -280,7 +283,7 @@ impl MetadataCache {
     }
 }
 
-/// Runs to its end whatever becomes of the caller.
+/// Runs work to its end even if the caller goes away.
 async fn detached<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, ProviderError> {
@@ -289,8 +292,8 @@ async fn detached<T: Send + 'static>(
         .map_err(|_| ProviderError::Unreachable("loading its metadata was aborted".into()))
 }
 
-/// `client_secret_basic` unless only the other one is offered (OIDC Discovery §3); a client without
-/// a secret sends its id in the body with either.
+/// `client_secret_basic`, unless the provider offers only `client_secret_post` (OIDC Discovery §3). A
+/// client without a secret sends its id in the body with both.
 fn auth_type(metadata: &CoreProviderMetadata) -> AuthType {
     let offered = metadata.token_endpoint_auth_methods_supported();
     let offers = |method| offered.is_some_and(|offered| offered.contains(&method));

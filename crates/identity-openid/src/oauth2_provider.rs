@@ -27,7 +27,7 @@ use crate::client_auth::Authenticator;
 use crate::deadline::{Deadline, within};
 use crate::exchange::{Exchange, Wanted};
 use crate::http::{BoundedClient, HttpError, get};
-use crate::json::{Members, parse_array, parse_object};
+use crate::json::{Members, read_array, read_object};
 use crate::oauth2_config::{CheckedOAuth2, OAuth2Config, OAuth2ConfigError};
 use crate::renewal::{self, settle};
 
@@ -108,7 +108,7 @@ impl OAuth2Provider {
         let Some(access_token) = &tokens.access_token else {
             return refused("there is neither an ID token nor an access token");
         };
-        let user = self.user(access_token).await.map_err(|error| error.at_place(USER))?;
+        let user = self.user(access_token).await.map_err(|error| error.at_endpoint_named(USER))?;
         let (subject, claims) = user;
         let issuer = self.checked.config.issuer.clone();
         Ok(VerifiedIdentity {
@@ -127,7 +127,7 @@ impl OAuth2Provider {
         identity: &ExternalIdentity,
     ) -> Result<ProviderTokens, ProviderError> {
         if identity.issuer != self.checked.config.issuer {
-            return Err(renewal::foreign());
+            return Err(renewal::foreign_identity());
         }
         self.exchange()?.renew(&self.http, token).await
     }
@@ -146,10 +146,10 @@ impl OAuth2Provider {
                 let text = "its user endpoint refuses the access token it gave for it";
                 return Err(ProviderError::RefreshRefused(text.into()));
             }
-            user => user.map_err(|error| error.at_place(USER))?,
+            user => user.map_err(|error| error.at_endpoint_named(USER))?,
         };
         if subject != identity.subject {
-            return Err(ProviderError::IdTokenRefused(renewal::SOMEBODY_ELSE.into()));
+            return Err(ProviderError::IdTokenRefused(renewal::OTHER_PERSON.into()));
         }
         self.with_email(claims, access_token).await.map(Some)
     }
@@ -162,7 +162,7 @@ impl OAuth2Provider {
     ) -> Result<ClaimSet, ProviderError> {
         if let Some(emails) = &self.checked.emails {
             let email = self.verified_email(emails, access_token).await;
-            let email = email.map_err(|error| error.at_place("emails endpoint"))?;
+            let email = email.map_err(|error| error.at_endpoint_named("emails endpoint"))?;
             claims.remove("email");
             claims.remove("email_verified");
             if let Some(email) = email {
@@ -180,11 +180,11 @@ impl OAuth2Provider {
     ) -> Result<(String, Members), HttpError> {
         let config = &self.checked.config;
         let request = self.request(&self.checked.user, access_token);
-        let read = |body: &[u8]| -> Result<_, String> {
-            let user = parse_object(body).map_err(|error| error.to_string())?;
+        let read = |body: &[u8]| {
+            let user = read_object(body)?;
             let subject = find_claim(&user, &config.subject)
                 .and_then(subject)
-                .ok_or_else(|| format!("has no subject at {}", config.subject))?;
+                .ok_or_else(|| format!("it has no subject at {}", config.subject))?;
             Ok((subject, mapped(user, &config.claims)))
         };
         self.http.fetch(ProviderEndpoint::Userinfo, request, read).await
@@ -198,7 +198,7 @@ impl OAuth2Provider {
         access_token: &ProviderAccessToken,
     ) -> Result<Option<String>, HttpError> {
         let request = self.request(endpoint, access_token);
-        let list = self.http.fetch(ProviderEndpoint::Userinfo, request, parse_array).await;
+        let list = self.http.fetch(ProviderEndpoint::Userinfo, request, read_array).await;
         match list {
             Ok(list) => Ok(primary_verified(&list)),
             Err(HttpError::Status(status)) if [FORBIDDEN, NOT_FOUND].contains(&status) => {
@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     fn subject_of(json: &str, path: &str) -> Option<String> {
-        find_claim(&parse_object(json.as_bytes()).unwrap(), path).and_then(subject)
+        find_claim(&read_object(json.as_bytes()).unwrap(), path).and_then(subject)
     }
 
     #[test]
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn case_30_an_email_is_the_primary_one_and_verified() {
-        let email = |json: &str| primary_verified(&parse_array(json.as_bytes()).unwrap());
+        let email = |json: &str| primary_verified(&read_array(json.as_bytes()).unwrap());
         let good = r#"[{"email":"old@x","primary":false,"verified":true},
                        {"email":"a@x","primary":true,"verified":true}]"#;
         assert_eq!(email(good), Some("a@x".to_owned()));
@@ -352,10 +352,10 @@ mod tests {
 
     #[test]
     fn mapped_claims_are_read_from_the_answer_as_it_was() {
-        let user = parse_object(br#"{"a":1,"b":2,"c":{"d":3}}"#).unwrap();
+        let user = read_object(br#"{"a":1,"b":2,"c":{"d":3}}"#).unwrap();
         let pairs = [("a", "b"), ("b", "a"), ("e", "c.d"), ("f", "missing")];
         let pairs = pairs.map(|(name, path)| (name.to_owned(), path.to_owned()));
-        let expected = parse_object(br#"{"a":2,"b":1,"c":{"d":3},"e":3}"#).unwrap();
+        let expected = read_object(br#"{"a":2,"b":1,"c":{"d":3},"e":3}"#).unwrap();
         assert_eq!(mapped(user, &pairs), expected);
     }
 }

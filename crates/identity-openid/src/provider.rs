@@ -8,7 +8,7 @@ use mintgate_domain::ports::{
     AuthorizationEndpoint, Clock, CodeGrant, Entropy, IdentityProvider, LogoutOrder, Metrics,
     Misbehaviour, ProviderError, ProviderTokens, Renewal,
 };
-use mintgate_domain::{IdTokenText, LogoutTokenText, Nonce, ProviderRefreshToken};
+use mintgate_domain::{Cause, IdTokenText, LogoutTokenText, Nonce, ProviderRefreshToken};
 
 use crate::claims;
 use crate::client_auth::Authenticator;
@@ -89,7 +89,7 @@ impl OpenIdProvider {
         let snapshot = self.metadata.current().await?;
         let Endpoints { authorization, names_issuer, .. } = &*snapshot.endpoints;
         let checked = self.http.check_url(authorization);
-        checked.map_err(|error| error.at_place("authorization endpoint"))?;
+        checked.map_err(|error| error.at_endpoint_named("authorization endpoint"))?;
         let url = authorization.to_string();
         Ok(AuthorizationEndpoint { url, names_issuer: *names_issuer })
     }
@@ -131,10 +131,10 @@ impl OpenIdProvider {
         awaited: Awaited<'_>,
     ) -> Result<VerifiedIdentity, ProviderError> {
         let Checked { config, dialect, .. } = &*self.checked;
-        let refused = |text: String| ProviderError::IdTokenRefused(text.into());
+        let refused = ProviderError::IdTokenRefused;
         // A token that came unasked is as likely forged as broken; one that came for a refresh token,
         // from the provider itself, is only broken, or signed with a key that cannot be had now.
-        let broken: fn(String) -> ProviderError = match awaited {
+        let broken: fn(Cause) -> ProviderError = match awaited {
             Awaited::SignIn(_) => refused,
             Awaited::Again(_) => bad_answer,
         };
@@ -151,7 +151,7 @@ impl OpenIdProvider {
         let identity = ExternalIdentity { issuer, subject: checked.subject };
         match awaited {
             Awaited::SignIn(nonce) => claims::check_nonce(&token.claims, nonce),
-            Awaited::Again(known) if *known != identity => Err(renewal::SOMEBODY_ELSE.to_owned()),
+            Awaited::Again(known) if *known != identity => Err(renewal::OTHER_PERSON.into()),
             Awaited::Again(_) => Ok(()),
         }
         .map_err(refused)?;
@@ -193,7 +193,7 @@ impl OpenIdProvider {
         &self,
         token: &UnverifiedToken<'_>,
         issuer: &str,
-        refused: fn(String) -> ProviderError,
+        refused: fn(Cause) -> ProviderError,
     ) -> Result<Arc<Snapshot>, ProviderError> {
         let mut snapshot = self.metadata.current().await?;
         let mut proof = snapshot.keys.verify(token);
@@ -205,7 +205,7 @@ impl OpenIdProvider {
         }
         proof.map_err(|unproven| match unproven {
             Unproven::UnknownKey => {
-                refused("no key of this provider fits its key id and algorithm".to_owned())
+                refused("no key of this provider fits its key id and algorithm".into())
             }
             Unproven::Refused(reason) => refused(reason),
         })?;
@@ -221,7 +221,7 @@ impl OpenIdProvider {
     ) -> Result<ProviderTokens, ProviderError> {
         let Checked { config, dialect, .. } = &*self.checked;
         if !entra::is_issuer(&dialect.issuer, &config.issuer, &identity.issuer) {
-            return Err(renewal::foreign());
+            return Err(renewal::foreign_identity());
         }
         let snapshot = self.metadata.current().await?;
         self.exchange(&snapshot.endpoints, Wanted::IdTokenIfAny)?.renew(&self.http, token).await
@@ -255,7 +255,7 @@ impl OpenIdProvider {
         token: &LogoutTokenText,
     ) -> Result<LogoutOrder, ProviderError> {
         let Checked { config, dialect, .. } = &*self.checked;
-        let refused = |text: String| ProviderError::LogoutTokenRefused(text.into());
+        let refused = ProviderError::LogoutTokenRefused;
         // As with ID tokens: nothing is fetched for garbage. What an ID token must claim besides
         // (Google's `hd`, Cognito's `token_use`), a logout token has not.
         let algorithms = &config.id_token_algorithms;
@@ -324,6 +324,6 @@ impl IdentityProvider for OpenIdProvider {
     }
 }
 
-fn bad_answer(text: String) -> ProviderError {
-    ProviderError::Misbehaved(Misbehaviour::BadAnswer, text.into())
+fn bad_answer(cause: Cause) -> ProviderError {
+    ProviderError::Misbehaved(Misbehaviour::BadAnswer, cause)
 }

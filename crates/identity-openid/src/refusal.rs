@@ -1,4 +1,5 @@
-//! A refusal of the token endpoint: whose fault it is, and what it means for who is waiting.
+//! OAuth errors of the token endpoint (RFC 6749 §5.2): whose fault they are, and what they say about the
+//! code or refresh token that was sent.
 
 use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{Misbehaviour, ProviderError};
@@ -19,36 +20,34 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// An OAuth error is one under any status: some providers send theirs as a success.
+    /// Finds an OAuth error in an answer of any status: some providers send errors with status 200.
     pub(crate) fn find(answer: &HttpResponse) -> Option<Self> {
         let refusal: Self = serde_json::from_slice(answer.body()).ok()?;
         let status = answer.status().as_u16();
         (!refusal.error.is_empty()).then_some(Self { status, ..refusal })
     }
 
-    /// What an error says of a code.
+    /// The error of the port for an exchange of a code. `secrets` are removed from the text.
     pub(crate) fn of_code(self, provider: &ProviderId, secrets: &[&str]) -> ProviderError {
         let text = self.text(secrets);
-        self.of_anything(provider, &text).unwrap_or(ProviderError::CodeRefused(text.into()))
+        self.independent_of_grant(provider, &text)
+            .unwrap_or_else(|| ProviderError::CodeRefused(text.into()))
     }
 
-    /// What an error says of a refresh token. Only the plain word that it is no good is taken for
-    /// that, as somebody is signed out by it: `invalid_grant`, and GitHub's own word. Whatever else is
-    /// wrong, a server in trouble before all, may be right again tomorrow.
+    /// The error of the port for a refresh. Only `invalid_grant`, and GitHub's own error code for it,
+    /// count as a refusal, because a refusal ends sessions; any other error may have passed by the next
+    /// refresh. `secrets` are removed from the text.
     pub(crate) fn of_refresh_token(self, provider: &ProviderId, secrets: &[&str]) -> ProviderError {
         let text = self.text(secrets);
-        let is_bad = matches!(self.error.as_str(), "invalid_grant" | "bad_refresh_token");
-        if is_bad && self.status < 500 {
+        let is_refusal = matches!(self.error.as_str(), "invalid_grant" | "bad_refresh_token");
+        if is_refusal && self.status < 500 {
             return ProviderError::RefreshRefused(text.into());
         }
-        self.of_anything(provider, &text).unwrap_or_else(|| {
-            let status = HttpError::Status(self.status);
-            let kind =
-                if self.status >= 500 { Misbehaviour::Outage } else { Misbehaviour::BadAnswer };
-            ProviderError::Misbehaved(kind, format!("token endpoint: {status}: {text}").into())
-        })
+        self.independent_of_grant(provider, &text)
+            .unwrap_or_else(|| self.misbehaved_with_status(&text))
     }
 
+    /// Error code and description as an excerpt without secrets.
     fn text(&self, secrets: &[&str]) -> String {
         let mut text = self.error.clone();
         if let Some(description) = self.error_description.as_str() {
@@ -60,44 +59,44 @@ impl Refusal {
         excerpt(&text)
     }
 
-    /// What an error says whatever was shown; `None` if it is about just that.
-    fn of_anything(&self, provider: &ProviderId, text: &str) -> Option<ProviderError> {
-        let mut kind = Misbehaviour::ClientRefused;
-        let text = match self.error.as_str() {
+    /// The error of the port if the provider would refuse any grant; `None` if it refuses this one.
+    fn independent_of_grant(&self, provider: &ProviderId, text: &str) -> Option<ProviderError> {
+        let advice = match self.error.as_str() {
             "invalid_grant" | "invalid_request" | "access_denied" | "bad_verification_code" => {
                 return None;
             }
             "invalid_client" | "incorrect_client_credentials" | "unauthorized_client" => {
-                format!("{text}; check client_id and client_secret of provider {provider}")
+                format!("check client_id and client_secret of provider {provider}")
             }
             "redirect_uri_mismatch" => {
-                format!(
-                    "{text}; check that redirect_uris of provider {provider} are registered there"
-                )
+                format!("check that redirect_uris of provider {provider} are registered there")
             }
             "unsupported_grant_type" | "invalid_scope" => {
-                format!("{text}; check what the client of provider {provider} is allowed there")
-            }
-            _ if self.status >= 500 => {
-                kind = Misbehaviour::Outage;
-                format!("token endpoint: {}: {text}", HttpError::Status(self.status))
+                format!("check what the client of provider {provider} is allowed there")
             }
             "server_error" | "temporarily_unavailable" => {
-                kind = Misbehaviour::BadAnswer;
-                text.to_owned()
+                return Some(self.misbehaved_with_status(text));
             }
-            _ if self.status == 429 => {
-                kind = Misbehaviour::BadAnswer;
-                text.to_owned()
+            _ if self.status >= 500 || self.status == 429 => {
+                return Some(self.misbehaved_with_status(text));
             }
             _ => return None,
         };
-        Some(ProviderError::Misbehaved(kind, text.into()))
+        let text = format!("{text}; {advice}");
+        Some(ProviderError::Misbehaved(Misbehaviour::ClientRefused, text.into()))
+    }
+
+    fn misbehaved_with_status(&self, text: &str) -> ProviderError {
+        let kind = if self.status >= 500 { Misbehaviour::Outage } else { Misbehaviour::BadAnswer };
+        let status = HttpError::Status(self.status);
+        ProviderError::Misbehaved(kind, format!("token endpoint: {status}: {text}").into())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use mintgate_domain::chain;
+
     use super::*;
 
     fn refusal(status: u16, error: &str, description: &str) -> Refusal {
@@ -159,7 +158,7 @@ mod tests {
             for error in ["invalid_grant", "bad_refresh_token"] {
                 let refused = refuse(status, error);
                 assert!(matches!(refused, ProviderError::RefreshRefused(_)), "{status} {error}");
-                assert!(!refused.to_string().contains("the-token"), "{refused}");
+                assert!(!chain(&refused).to_string().contains("the-token"), "{refused:?}");
             }
         }
         for (status, error) in [
@@ -185,10 +184,12 @@ mod tests {
 
     #[test]
     fn what_a_provider_says_is_cut_cleaned_and_without_our_secrets() {
-        let text = refuse(400, "invalid_grant", "the-code\r\nforged line, s3cret").to_string();
+        let refused =
+            |description: &str| chain(&refuse(400, "invalid_grant", description)).to_string();
+        let text = refused("the-code\r\nforged line, s3cret");
         assert!(!text.contains("the-code") && !text.contains("s3cret") && !text.contains('\n'));
         assert!(text.contains("[redacted]forged line"), "{text}");
-        assert!(refuse(400, "invalid_grant", &"x".repeat(100_000)).to_string().len() < 300);
+        assert!(refused(&"x".repeat(100_000)).len() < 300);
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! Foreign text on its way into a log line.
+//! Foreign text in log lines.
 
-/// How much of it is enough to understand what happened.
+/// The longest excerpt, in characters.
 const MAX_CHARS: usize = 200;
 
-/// The beginning of a foreign text, without control characters: it cannot forge or flood log lines.
+/// The first 200 characters of a foreign text without control characters, so that it can neither forge nor
+/// flood log lines.
 pub(crate) fn excerpt(text: &str) -> String {
     let mut printable = text.chars().filter(|c| !c.is_control());
     let mut excerpt: String = printable.by_ref().take(MAX_CHARS).collect();

@@ -1,22 +1,24 @@
-//! A provider's token before anything is believed: what its text alone must be (RFC 7515, RFC 8725).
+//! A token of a provider before its signature is verified: the rules for its text alone (RFC 7515,
+//! RFC 8725).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use mintgate_domain::TokenHash;
 use mintgate_domain::model::ClaimValue;
+use mintgate_domain::{Cause, TokenHash};
 
 use crate::json::{Members, parse_object};
 
-/// Longer ones are refused before they are looked at.
+/// The longest token that is read.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// The longest key id.
 const MAX_KID_BYTES: usize = 256;
 
-/// Header parameters that a token from a provider's JWKS has no business to carry: keys and places
-/// to fetch keys from, extensions that would change what is signed, nested and encrypted content.
+/// Header parameters that are refused: keys and URLs of keys, extensions that change what is signed,
+/// and nested or encrypted content. A token signed with a key of the provider's JWKS needs none.
 const REFUSED_PARAMETERS: [&str; 9] =
     ["jwk", "jku", "x5c", "x5u", "crit", "b64", "zip", "enc", "cty"];
 
-/// What a token is to be. Its header may say so (RFC 8725 §3.11); its claims must.
+/// The expected kind of a token. The header may name it (RFC 8725 §3.11), and the claims must fit it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// An ID token (OIDC Core §2).
@@ -26,45 +28,46 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What `typ` may be, in lower case and without `application/` (RFC 7515 §4.1.9).
+    /// The allowed values of `typ`, in lower case and without `application/` (RFC 7515 §4.1.9).
     fn types(self) -> &'static [&'static str] {
         match self {
             Self::IdToken => &["jwt"],
-            // Providers of before 2022 call theirs JWT.
+            // `logout+jwt` is a recommendation of 2022; older providers send `JWT`.
             Self::LogoutToken => &["logout+jwt", "jwt"],
         }
     }
 }
 
-/// A token of the right form. Nothing in it is proven yet.
+/// A token that has the right form. Nothing in it is verified.
 #[derive(Debug)]
 pub(crate) struct UnverifiedToken<'a> {
-    /// What it claims.
+    /// The claims.
     pub(crate) claims: Members,
-    /// The key it names.
+    /// The key id in the header.
     pub(crate) kid: Option<String>,
-    /// The algorithm it names, which is one of those pinned.
+    /// The algorithm in the header, which is one of the pinned ones.
     pub(crate) algorithm: String,
-    /// What is signed (RFC 7515 §5.1).
+    /// The JWS signing input (RFC 7515 §5.1).
     pub(crate) signed_part: &'a str,
+    /// The signature, decoded.
     pub(crate) signature: Vec<u8>,
 }
 
 impl<'a> UnverifiedToken<'a> {
-    /// Takes the text apart; `algorithms` are the ones pinned, by their names.
+    /// Parses a token. `algorithms` are the names of the pinned algorithms.
     pub(crate) fn parse(
         text: &'a str,
         algorithms: &[String],
         expected: Kind,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Cause> {
         if text.len() > MAX_TOKEN_BYTES {
-            return Err(format!("it is longer than {MAX_TOKEN_BYTES} bytes"));
+            return Err(format!("it is longer than {MAX_TOKEN_BYTES} bytes").into());
         }
         let mut segments = text.split('.');
         let (Some(header), Some(payload), Some(signature), None) =
             (segments.next(), segments.next(), segments.next(), segments.next())
         else {
-            return Err("it has not three segments".to_owned());
+            return Err("it does not have three segments".into());
         };
         let [header_json, payload_json, signature] = [header, payload, signature].map(decode);
         let signature = signature.ok_or("its signature is not base64url")?;
@@ -79,37 +82,37 @@ impl<'a> UnverifiedToken<'a> {
         Ok(Self { claims, kid, algorithm, signed_part, signature })
     }
 
-    /// Identifies the token for single use. Of the signed part alone: an ECDSA signature can be
-    /// turned into another valid one by anybody, and the token must stay the same one.
+    /// The hash that identifies the token for single use. It covers the signed part only: anybody can
+    /// turn an ECDSA signature into another valid one, and the token must remain the same.
     pub(crate) fn hash(&self) -> TokenHash {
         TokenHash::of(self.signed_part)
     }
 }
 
-/// Strictly, without padding and with unused bits zero; an empty segment is none.
+/// Decodes base64url strictly: without padding, with unused bits zero, and not empty.
 fn decode(segment: &str) -> Option<Vec<u8>> {
     BASE64_URL_SAFE_NO_PAD.decode(segment).ok().filter(|bytes| !bytes.is_empty())
 }
 
-/// Checks the header; which algorithm it names.
-fn check_header(header: &Members, algorithms: &[String], expected: Kind) -> Result<String, String> {
+/// Checks the header, and returns the algorithm that it names.
+fn check_header(header: &Members, algorithms: &[String], expected: Kind) -> Result<String, Cause> {
     if let Some(refused) = REFUSED_PARAMETERS.iter().find(|name| header.contains_key(**name)) {
-        return Err(format!("its header has {refused}"));
+        return Err(format!("its header has {refused}").into());
     }
     let algorithm = match header.get("alg") {
         Some(ClaimValue::Text(alg)) if algorithms.contains(alg) => alg.clone(),
-        _ => return Err("its algorithm is not one accepted from this provider".to_owned()),
+        _ => return Err("its algorithm is not one accepted from this provider".into()),
     };
-    // An access token (RFC 9068), logout token or refresh token says so.
+    // Access tokens (RFC 9068), logout tokens and refresh tokens have a type of their own.
     match header.get("typ") {
         None => {}
         Some(ClaimValue::Text(typ)) if is_type(typ, expected) => {}
-        Some(_) => return Err("its type is another kind of token's".to_owned()),
+        Some(_) => return Err("its type is that of another kind of token".into()),
     }
     match header.get("kid") {
         None => Ok(algorithm),
         Some(ClaimValue::Text(kid)) if kid.len() <= MAX_KID_BYTES => Ok(algorithm),
-        Some(_) => Err("its key id is not a short text".to_owned()),
+        Some(_) => Err("its key id is not a short text".into()),
     }
 }
 
@@ -128,11 +131,11 @@ mod tests {
         format!("{header}.{payload}.{signature}")
     }
 
-    fn parse_as(kind: Kind, text: &str) -> Result<(), String> {
+    fn parse_as(kind: Kind, text: &str) -> Result<(), Cause> {
         UnverifiedToken::parse(text, &["RS256".to_owned(), "ES256".to_owned()], kind).map(|_| ())
     }
 
-    fn parse(text: &str) -> Result<(), String> {
+    fn parse(text: &str) -> Result<(), Cause> {
         parse_as(Kind::IdToken, text)
     }
 

@@ -6,12 +6,13 @@ use mintgate_domain::ports::{ProviderEndpoint, ProviderError};
 use url::Url;
 
 use crate::http::BoundedClient;
-use crate::json::{Members, parse_object};
+use crate::json::{Members, read_object};
 
-/// An address and whether it is verified belong together: one without the other says nothing.
+/// The claims that are taken from one source only: whether an email address is verified is known only by
+/// the source of the address.
 const EMAIL: [&str; 2] = ["email", "email_verified"];
 
-/// Asks userinfo, and adds what the ID token does not say itself.
+/// Adds the claims of the userinfo endpoint that the ID token does not have.
 pub(crate) async fn add_claims(
     http: &BoundedClient,
     endpoint: &Url,
@@ -19,9 +20,9 @@ pub(crate) async fn add_claims(
     claims: Members,
 ) -> Result<Members, ProviderError> {
     let bearer = Some(access_token.expose());
-    let answer = http.get_json(ProviderEndpoint::Userinfo, endpoint, bearer, parse_object).await;
+    let answer = http.get_json(ProviderEndpoint::Userinfo, endpoint, bearer, read_object).await;
     let userinfo = answer.map_err(|error| error.at(ProviderEndpoint::Userinfo))?;
-    // Otherwise the claims of one person could be given to another (OIDC Core §5.3.2).
+    // OIDC Core §5.3.2: otherwise one person could get the claims of another.
     let subject = claims.get("sub").and_then(ClaimValue::as_text);
     if subject.is_none() || userinfo.get("sub").and_then(ClaimValue::as_text) != subject {
         return Err(ProviderError::IdTokenRefused(
@@ -45,6 +46,7 @@ fn merge(mut claims: Members, mut userinfo: Members) -> Members {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::parse_object;
 
     fn merged(claims: &str, userinfo: &str) -> Members {
         let [claims, userinfo] = [claims, userinfo].map(|json| parse_object(json.as_bytes()));

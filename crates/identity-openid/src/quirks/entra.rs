@@ -1,5 +1,5 @@
-//! Microsoft Entra ID: one issuer per tenant behind one discovery document, and people in more groups
-//! than fit into a token.
+//! Microsoft Entra ID: one issuer per tenant behind one discovery document, and users with more groups
+//! than a token can hold.
 //!
 //! Microsoft, "Access tokens in the Microsoft identity platform", multi-tenant applications: the
 //! metadata's issuer is a template with `{tenantid}`, the token's is that filled with its own `tid`,
@@ -13,20 +13,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::header::{CONTENT_TYPE, HeaderValue};
-use mintgate_domain::ProviderAccessToken;
 use mintgate_domain::model::ClaimValue;
 use mintgate_domain::ports::{ProviderEndpoint, ProviderError};
+use mintgate_domain::{Cause, ProviderAccessToken};
 use oauth2::HttpRequest;
 use serde::Deserialize;
 use url::Url;
 
 use crate::dialect::{GraphGroups, GroupOverage, IssuerRule};
 use crate::http::{BoundedClient, HttpError, get};
-use crate::json::{Members, parse_object};
+use crate::json::{Members, read_object};
 
 const PLACEHOLDER: &str = "{tenantid}";
 
-/// What is wrong with a rule for issuers.
+/// Checks an issuer rule.
 pub(crate) fn check_rule(rule: &IssuerRule) -> Result<(), &'static str> {
     let IssuerRule::Tenants { template, allowed } = rule else { return Ok(()) };
     if template.matches(PLACEHOLDER).count() != 1 {
@@ -56,20 +56,20 @@ pub(crate) fn expected_issuer(
     rule: &IssuerRule,
     configured: &str,
     claims: &Members,
-) -> Result<String, String> {
+) -> Result<String, Cause> {
     let IssuerRule::Tenants { template, allowed } = rule else {
         return Ok(configured.to_owned());
     };
     let tenant = claims.get("tid").and_then(ClaimValue::as_text).ok_or("it names no tenant")?;
-    // Compared as texts: Entra writes ids in lower case, and another spelling would be another issuer.
+    // Entra writes ids in lower case. Another spelling would fill in to another issuer.
     let allowed = allowed.iter().any(|id| id.eq_ignore_ascii_case(tenant) && !has_upper(tenant));
     if !allowed {
-        return Err("its tenant is not one that is allowed".to_owned());
+        return Err("its tenant is not allowed".into());
     }
     Ok(template.replace(PLACEHOLDER, tenant))
 }
 
-/// Whether somebody's identity can have this issuer.
+/// Whether an identity of this provider can have the issuer.
 pub(crate) fn is_issuer(rule: &IssuerRule, configured: &str, issuer: &str) -> bool {
     match rule {
         IssuerRule::Exact => issuer == configured,
@@ -89,17 +89,15 @@ fn is_tenant_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
-/// Which keys of a JWKS sign for whom, by key id.
+/// The issuers that keys of a JWKS are restricted to, by key id.
 #[derive(Debug, Default)]
 pub(crate) struct KeyIssuers(BTreeMap<String, Vec<ClaimValue>>);
 
 impl KeyIssuers {
-    /// Reads the `issuer` of every key that has one.
-    pub(crate) fn read(jwks: &[u8]) -> Result<Self, String> {
+    /// Reads the member `issuer` of every key that has one.
+    pub(crate) fn read(jwks: &[u8]) -> Result<Self, Cause> {
         let mut issuers = BTreeMap::<String, Vec<ClaimValue>>::new();
-        if let Some(ClaimValue::List(keys)) =
-            parse_object(jwks).map_err(|error| error.to_string())?.remove("keys")
-        {
+        if let Some(ClaimValue::List(keys)) = read_object(jwks)?.remove("keys") {
             for key in keys {
                 if let ClaimValue::Object(mut key) = key
                     && let Some(ClaimValue::Text(kid)) = key.remove("kid")
@@ -112,13 +110,13 @@ impl KeyIssuers {
         Ok(Self(issuers))
     }
 
-    /// Whether the key of this id may sign for `issuer`.
+    /// Checks that the key with this id may sign for `issuer`.
     pub(crate) fn check(
         &self,
         rule: &IssuerRule,
         kid: Option<&str>,
         issuer: &str,
-    ) -> Result<(), String> {
+    ) -> Result<(), Cause> {
         let IssuerRule::Tenants { template, .. } = rule else { return Ok(()) };
         let kid = kid.ok_or("it names no key")?;
         let for_it = |named: &ClaimValue| {
@@ -126,14 +124,14 @@ impl KeyIssuers {
         };
         match self.0.get(kid) {
             Some(named) if !named.iter().all(for_it) => {
-                Err("its key is another tenant's".to_owned())
+                Err("its key is that of another tenant".into())
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Whether there are more groups than the token says.
+/// Whether the user has more groups than the token.
 fn is_overage(claims: &Members) -> bool {
     let elsewhere = match claims.get("_claim_names") {
         Some(ClaimValue::Object(names)) => names.contains_key("groups"),
@@ -147,7 +145,7 @@ fn is_overage(claims: &Members) -> bool {
     elsewhere || has_groups
 }
 
-/// Completes the groups of somebody who has more than a token can hold, or refuses them.
+/// Applies the rule for users who have more groups than a token can hold.
 pub(crate) async fn complete_groups(
     overage: &GroupOverage,
     http: &BoundedClient,
@@ -171,7 +169,8 @@ pub(crate) async fn complete_groups(
     let Some(access_token) = access_token else {
         return Err(refused("without an access token they cannot be asked for: sign in by code"));
     };
-    let groups = ask(graph, http, access_token).await.map_err(|e| e.at_place("group endpoint"))?;
+    let groups =
+        ask(graph, http, access_token).await.map_err(|e| e.at_endpoint_named("group endpoint"))?;
     let groups = groups.into_iter().map(ClaimValue::Text).collect();
     claims.insert("groups".to_owned(), ClaimValue::List(groups));
     Ok(claims)
@@ -184,7 +183,7 @@ struct Page {
     next: Option<String>,
 }
 
-/// An id alone, or an object that has one.
+/// A group, as its id or as an object with its id.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Group {
@@ -192,7 +191,7 @@ enum Group {
     Object { id: String },
 }
 
-/// Every group, in order and once: the same every time.
+/// All groups of the user, sorted and without duplicates.
 async fn ask(
     graph: &GraphGroups,
     http: &BoundedClient,
@@ -206,22 +205,21 @@ async fn ask(
             Group::Id(id) | Group::Object { id } => id,
         }));
         let Some(next) = page.next else { return Ok(groups) };
-        // The access token goes to the configured server and to no other.
+        // The access token must not be sent to another server.
         let next = Url::parse(&next).ok().filter(|next| next.origin() == graph.endpoint.origin());
-        let next = next.ok_or_else(|| {
-            HttpError::Malformed("names a next page on another server".to_owned())
-        })?;
+        let next =
+            next.ok_or_else(|| HttpError::malformed("its next page is on another server"))?;
         request = get(&next, Some(access_token.expose()));
     }
-    Err(HttpError::Malformed(format!("has more than {} pages", graph.max_pages)))
+    Err(HttpError::malformed(format!("it has more than {} pages", graph.max_pages)))
 }
 
-fn read_page(body: &[u8]) -> Result<Page, String> {
-    serde_json::from_slice(body).map_err(|_| "is not a list of groups".to_owned())
+fn read_page(body: &[u8]) -> Result<Page, Cause> {
+    serde_json::from_slice(body).map_err(|_| "it is not a list of groups".into())
 }
 
-/// `getMemberObjects` and `getMemberGroups` are actions, which are posted to; a list such as
-/// `transitiveMemberOf` is got.
+/// The first request. The actions `getMemberObjects` and `getMemberGroups` need a POST; a list such as
+/// `transitiveMemberOf` needs a GET.
 ///
 /// Microsoft, "directoryObject: getMemberObjects":
 /// <https://learn.microsoft.com/en-us/graph/api/directoryobject-getmemberobjects>
@@ -244,6 +242,7 @@ fn first(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::parse_object;
 
     const A: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
     const TEMPLATE: &str = "https://login.microsoftonline.com/{tenantid}/v2.0";

@@ -7,7 +7,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use mintgate_domain::model::{ClaimValue, ExternalIdentity, VerifiedIdentity};
-use mintgate_domain::ports::{AuthorizationEndpoint, IdentityProvider, ProviderError, Renewal};
+use mintgate_domain::ports::{
+    AuthorizationEndpoint, IdentityProvider, Misbehaviour, ProviderError, Renewal,
+};
 use mintgate_domain::{Nonce, ProviderRefreshToken, SecretText};
 use mintgate_identity_openid::{
     AppleSecret, AssertionAlgorithm, AssertionAudience, AssertionKey, ClientAuthentication,
@@ -29,7 +31,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use crate::fake::{ACCESS_TOKEN, FakeIdp, Reply, Request};
-use crate::support::{Adapter, CLIENT_SECRET, Counted, Random, TestClock, config};
+use crate::support::{Adapter, CLIENT_SECRET, Counted, Random, TestClock, config, logged};
 use crate::variants::now_secs;
 
 const A: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
@@ -268,13 +270,10 @@ async fn what_we_made_to_authenticate_is_not_repeated_in_an_error_text() {
     let secret = exchanged(&idp, &adapter).await.form()["client_secret"].clone();
     let echo = json!({ "error": "invalid_client", "error_description": secret });
     idp.fake.page("/token", Reply::json(&echo).status(400));
-    let Err(ProviderError::Misbehaved(_, text)) = adapter.redeem("some-code", None).await else {
-        panic!("a refused client is not a refused code");
-    };
-    assert!(
-        text.to_string().contains("[redacted]") && !text.to_string().contains(&secret),
-        "{text}"
-    );
+    let failed = adapter.redeem("some-code", None).await.unwrap_err();
+    assert_eq!(failed, ProviderError::Misbehaved(Misbehaviour::ClientRefused, "".into()));
+    let text = logged(&failed);
+    assert!(text.contains("[redacted]") && !text.contains(&secret), "{text}");
     let printed = format!("{:?}", authenticating(ClientAuthentication::PrivateKeyJwt(assertions)));
     assert!(printed.contains("[redacted]") && !printed.contains("BEGIN"), "{printed}");
 }
@@ -399,12 +398,7 @@ async fn case_23_a_key_of_one_tenant_signs_for_no_other() {
         for result in [adapter.verify(&token, None).await, by_code(&idp, &adapter, &token).await] {
             match result {
                 Ok(_) => assert!(good, "{issuer}"),
-                Err(ProviderError::IdTokenRefused(reason)) => {
-                    assert!(
-                        !good && reason.to_string().contains("another tenant"),
-                        "{issuer}: {reason}"
-                    );
-                }
+                Err(ProviderError::IdTokenRefused(reason)) => assert!(!good, "{issuer}: {reason}"),
                 Err(error) => panic!("{issuer}: {error}"),
             }
         }
@@ -521,10 +515,8 @@ async fn case_23_a_logout_token_is_good_for_its_own_tenant_alone() {
         "iss": of_tenant(&idp, A), "tid": A, "jti": "1",
         "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
     }));
-    let Err(ProviderError::LogoutTokenRefused(reason)) = adapter.verify_logout(&token).await else {
-        panic!("another tenant's key ends sessions");
-    };
-    assert!(reason.to_string().contains("another tenant"), "{reason}");
+    let refused = adapter.verify_logout(&token).await;
+    assert!(matches!(refused, Err(ProviderError::LogoutTokenRefused(_))), "{refused:?}");
 }
 
 #[tokio::test]
@@ -561,8 +553,7 @@ async fn case_31_group_overage_is_ignored_or_refused_as_configured() {
     assert_eq!(by_code(&idp, &ignoring, &token).await.unwrap().claims.find("groups"), None);
     let refusing = with_overage(&idp, GroupOverage::Refuse);
     for refused in [by_code(&idp, &refusing, &token).await, refusing.verify(&token, None).await] {
-        let Err(ProviderError::IdTokenRefused(reason)) = refused else { panic!("{refused:?}") };
-        assert!(reason.to_string().contains("group overage"), "{reason}");
+        assert!(matches!(refused, Err(ProviderError::IdTokenRefused(_))), "{refused:?}");
     }
     by_code(&idp, &refusing, &idp.token(&json!({ "groups": ["a"] }))).await.unwrap();
     assert!(idp.fake.requests("/claimed").is_empty());
@@ -587,10 +578,8 @@ async fn case_31_group_overage_is_followed_to_the_configured_endpoint() {
 
     // Who has few groups is not asked about, and a token without an access token cannot be helped.
     by_code(&idp, &adapter, &idp.token(&json!({ "groups": ["a"] }))).await.unwrap();
-    let Err(ProviderError::IdTokenRefused(reason)) = adapter.verify(&token, None).await else {
-        panic!("there is no access token to ask with");
-    };
-    assert!(reason.to_string().contains("sign in by code"), "{reason}");
+    let refused = adapter.verify(&token, None).await;
+    assert!(matches!(refused, Err(ProviderError::IdTokenRefused(_))), "{refused:?}");
     assert_eq!(idp.fake.requests(path).len(), 1);
 }
 
@@ -657,9 +646,9 @@ async fn groups_that_cannot_be_had_fail_the_sign_in() {
     ] {
         idp.fake.page(path, reply);
         let failed = by_code(&idp, &adapter, &in_too_many_groups(&idp)).await;
-        let Err(ProviderError::Misbehaved(_, reason)) = failed else { panic!("{failed:?}") };
-        assert!(reason.to_string().starts_with("group endpoint"), "{reason}");
+        assert!(matches!(failed, Err(ProviderError::Misbehaved(..))), "{failed:?}");
     }
+    assert_eq!(idp.fake.requests(path).len(), 5);
 }
 
 #[tokio::test]
@@ -678,8 +667,7 @@ async fn a_hosted_domain_lets_its_own_people_in_alone() {
     ] {
         let token = idp.token(&claims);
         for refused in [by_code(&idp, &adapter, &token).await, adapter.verify(&token, None).await] {
-            let Err(ProviderError::IdTokenRefused(reason)) = refused else { panic!("{claims}") };
-            assert!(reason.to_string().contains("hd"), "{reason}");
+            assert!(matches!(refused, Err(ProviderError::IdTokenRefused(_))), "{claims}");
         }
     }
 }

@@ -10,7 +10,7 @@ use mintgate_domain::ports::{
     ProviderEndpoint, ProviderError, ProviderTokens, RefreshResult, StoreOperation,
 };
 use mintgate_domain::{
-    AuthorizationCode, CodeVerifier, IdTokenText, LogoutTokenText, Nonce, SecretText,
+    AuthorizationCode, CodeVerifier, IdTokenText, LogoutTokenText, Nonce, SecretText, chain,
 };
 use mintgate_identity_openid::{Dialect, Network, OpenIdConfig, OpenIdProvider};
 use mintgate_mock_idp::{IdTokenAlg, IdTokenRecipe, MockConfig, MockIdp, SignIn, Stats};
@@ -232,6 +232,11 @@ pub(crate) fn genuine(idp: &MockIdp) -> String {
 pub(crate) fn fetched(idp: &MockIdp) -> (u64, u64) {
     let Stats { discovery, jwks, .. } = idp.control().stats();
     (discovery, jwks)
+}
+
+/// An error as it is logged, with everything underneath it.
+pub(crate) fn logged(error: &ProviderError) -> String {
+    chain(error).to_string()
 }
 
 /// Waits for a condition that another task brings about.
