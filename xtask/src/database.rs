@@ -16,7 +16,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Makes one whose name says what it is for.
+    /// Creates a database whose name contains its purpose.
     pub(crate) async fn create(server_url: &str, purpose: &str) -> Result<Self> {
         let name = format!("mintgate_{purpose}_{}", std::process::id());
         let mut url = Url::parse(server_url).context("the server's address is no URL")?;
@@ -35,21 +35,21 @@ impl Database {
         Ok(row.try_get(0)?)
     }
 
-    /// The id of each session, and whether it has ended.
+    /// The id of each session, and true if the session has ended.
     pub(crate) async fn ended_sessions(&self) -> Result<BTreeMap<String, bool>> {
         let sql = "SELECT id::text, revoked_at IS NOT NULL FROM sessions";
         let rows = connect(&self.url).await?.query(sql, &[]).await?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
-    /// Cuts everybody's connections to it, by way of a connection to the server.
+    /// Cuts all connections to the database, by a connection to the server.
     pub(crate) async fn disconnect_all(&self, by: &Client) -> Result<()> {
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
         by.query(sql, &[&self.name]).await?;
         Ok(())
     }
 
-    /// Those of the sessions that are not there.
+    /// The given sessions that are not in the database.
     pub(crate) async fn missing(&self, sessions: &[String]) -> Result<Vec<String>> {
         let sql = "SELECT wanted FROM unnest($1::text[]) AS wanted
                    WHERE NOT EXISTS (SELECT FROM sessions WHERE id::text = wanted)";

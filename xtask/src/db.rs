@@ -1,4 +1,4 @@
-//! `cargo xtask db …`: a Postgres for development that stays until it is taken down.
+//! `cargo xtask db …`: a Postgres for development that runs until `cargo xtask db down`.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -15,7 +15,7 @@ use crate::postgres::{connect, engine_answers};
 use crate::process::{capture, free_addresses};
 use crate::{say, workspace};
 
-/// The address docker-compose.yml publishes.
+/// The address that docker-compose.yml publishes.
 const COMPOSE_URL: &str = "postgres://mintgate:mintgate@127.0.0.1:5432/mintgate";
 const USUAL_PORT: u16 = 5432;
 const LIMIT: Duration = Duration::from_mins(5);
@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_mins(5);
 pub(crate) enum Action {
     /// Start it and print its address
     Up,
-    /// Stop it; its data stays
+    /// Stop it and keep its data
     Down,
     /// Open psql on it
     Psql,
@@ -93,7 +93,7 @@ impl Database {
 async fn local_up(tools: &Tools) -> Result<String> {
     let data = data();
     let port = match running_port(&data) {
-        // A crash leaves the file behind; only an answer proves that it runs.
+        // The file outlives a crash; only an answer proves that the server runs.
         Ok(port) if connect(&url(port)).await.is_ok() => return Ok(url(port)),
         Ok(_) | Err(_) => free_port()?,
     };
@@ -114,7 +114,7 @@ async fn local_up(tools: &Tools) -> Result<String> {
     Ok(url(port))
 }
 
-/// The usual port if nobody has it.
+/// The usual port, or another one if that is taken.
 fn free_port() -> Result<u16> {
     if TcpListener::bind((Ipv4Addr::LOCALHOST, USUAL_PORT)).is_ok() {
         return Ok(USUAL_PORT);

@@ -1,4 +1,4 @@
-//! HTTP as the walk speaks it: every answer is kept whole, with how long it took.
+//! An HTTP client that keeps every answer whole, and the time it took.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// A client that follows nothing, keeps no cookies and waits no longer than any answer may take.
+/// A client that follows no redirects, keeps no cookies and waits at most 20 s.
 pub(crate) fn client() -> Result<Client> {
     Ok(Client::builder()
         .no_proxy()
@@ -18,7 +18,7 @@ pub(crate) fn client() -> Result<Client> {
         .build()?)
 }
 
-/// An answer.
+/// A whole answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -62,7 +62,7 @@ impl Answer {
     }
 }
 
-/// Fails, naming both, if what came is not what was expected.
+/// Fails, naming both values, unless they are equal.
 pub(crate) fn expect<T: PartialEq + Debug>(what: &str, got: &T, expected: &T) -> Result<()> {
     if got != expected {
         bail!("{what}: expected {expected:?}, got {got:?}");

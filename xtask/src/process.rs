@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const POLL: Duration = Duration::from_millis(10);
 
-/// How long a process may take to obey its stop signal before its group is killed.
+/// How many polls a process may take to end after its stop signal, before its group is killed.
 const STOP_POLLS: u32 = 500;
 
 /// A process in a group of its own; dropping it ends the whole group.
@@ -35,7 +35,7 @@ impl Process {
         Self::spawn(name, command, Some(log.to_owned()))
     }
 
-    /// Starts a process that writes to our terminal.
+    /// Starts a process that writes to this command's terminal.
     pub(crate) fn shown(name: &str, command: &mut Command) -> Result<Self> {
         Self::spawn(name, command.stdin(Stdio::null()), None)
     }
@@ -48,7 +48,7 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, pid, log, stop: Signal::KILL })
     }
 
-    /// Has the process asked to stop with this signal, before it is killed, when it is dropped.
+    /// Sets the signal that dropping the process sends before it kills the process.
     pub(crate) fn stopped_by(mut self, signal: Signal) -> Self {
         self.stop = signal;
         self
@@ -62,18 +62,18 @@ impl Process {
         self.pid
     }
 
-    /// Sends a signal to the process itself.
+    /// Sends a signal to the process, not to its group.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(self.pid, signal)
             .with_context(|| format!("{}: cannot be signalled", self.name))
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if the process has ended.
     pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// Waits until it ends, however long that takes.
+    /// Waits until the process ends, without a limit.
     pub(crate) async fn wait(&mut self) -> Result<ExitStatus> {
         loop {
             if let Some(status) = self.ended()? {
@@ -83,14 +83,14 @@ impl Process {
         }
     }
 
-    /// Waits until it ends, at most this long.
+    /// Waits until the process ends; an error after the limit.
     pub(crate) async fn wait_at_most(&mut self, limit: Duration) -> Result<ExitStatus> {
         let waited = tokio::time::timeout(limit, self.wait()).await;
         waited.map_err(|_| anyhow!("{}: still running after {limit:?}", self.name))?
     }
 
-    /// Waits for a sign that it is ready; if none comes, or it ends instead, fails with the end
-    /// of its output.
+    /// Waits until `sign` succeeds, which means that the process is ready. After the limit, or if the
+    /// process ends, fails with the end of its output.
     pub(crate) async fn ready<T, F>(
         &mut self,
         limit: Duration,
@@ -108,7 +108,7 @@ impl Process {
         })
     }
 
-    /// Waits until it ends, and fails unless it succeeded.
+    /// Waits until the process ends; an error unless its exit status is 0.
     pub(crate) async fn success(mut self) -> Result<()> {
         let status = self.wait().await?;
         if !status.success() {
@@ -117,12 +117,12 @@ impl Process {
         Ok(())
     }
 
-    /// What it has written so far.
+    /// Everything the process has written so far.
     pub(crate) fn output(&self) -> String {
         self.log.as_deref().map(read_log).unwrap_or_default()
     }
 
-    /// The last lines it has written.
+    /// The last lines the process has written.
     pub(crate) fn tail(&self) -> String {
         tail(&self.output())
     }
@@ -131,7 +131,7 @@ impl Process {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
-        // Errors mean that it has just gone, which is what is wanted.
+        // An error means that the process has just ended.
         let _ = kill_process(self.pid, self.stop);
         if self.stop != Signal::KILL {
             for _ in 0..STOP_POLLS {
@@ -147,13 +147,13 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.stop();
-        // Also when the leader has ended: what it started may not have.
+        // Also if the leader has ended: its children may still run.
         let _ = kill_process_group(self.pid, Signal::KILL);
         let _ = self.child.wait();
     }
 }
 
-/// Runs a command to its end, quietly and within a limit; its standard output.
+/// Runs a command to its end within a limit, without showing its messages; returns its standard output.
 pub(crate) async fn capture(command: &mut Command, limit: Duration) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
@@ -165,7 +165,7 @@ pub(crate) async fn capture(command: &mut Command, limit: Duration) -> Result<St
     whole(&mut stdout)
 }
 
-/// Runs a command to its end, its messages shown; its standard output.
+/// Runs a command to its end and shows its messages; returns its standard output.
 pub(crate) async fn output_of(name: &str, command: &mut Command) -> Result<String> {
     let mut stdout = tempfile::tempfile()?;
     command.stdout(stdout.try_clone()?);
@@ -180,12 +180,12 @@ fn whole(file: &mut File) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Tries until it works; when the limit has passed, fails with the last try's error.
+/// Repeats an attempt until it succeeds; after the limit, fails with the error of the last attempt.
 pub(crate) async fn until<T, F>(limit: Duration, mut attempt: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
-    let mut last = anyhow!("no try ended");
+    let mut last = anyhow!("no attempt ended");
     let trying = async {
         loop {
             match attempt().await {
@@ -199,9 +199,9 @@ where
     tried.map_err(|_| last.context(format!("not within {limit:?}")))
 }
 
-/// Loopback addresses that nobody listens on, all different.
+/// Different loopback addresses with free ports.
 pub(crate) fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
-    // All are held until all are known, so that none is given twice.
+    // All listeners stay open until the end, so that no address is chosen twice.
     let held: Vec<TcpListener> =
         (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
     let addresses: Vec<SocketAddr> =
@@ -242,7 +242,7 @@ mod tests {
         drop(process);
 
         until(Duration::from_secs(10), || async {
-            // A zombie that nobody reaps still answers a signal; its state tells.
+            // A signal still reaches a zombie; its state tells it from a running process.
             let stat =
                 std::fs::read_to_string(format!("/proc/{}/stat", grandchild.as_raw_nonzero()));
             match stat {

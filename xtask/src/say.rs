@@ -1,12 +1,12 @@
-//! What the commands print: the only place that writes to the terminal.
+//! Output to the terminal.
 
-/// A line on standard output.
+/// Prints a line on standard output.
 #[expect(clippy::print_stdout, reason = "a command's output is what it is for")]
 pub(crate) fn line(text: &str) {
     println!("{text}");
 }
 
-/// A line on standard error.
+/// Prints a line on standard error.
 #[expect(clippy::print_stderr, reason = "a command says why it failed")]
 pub(crate) fn error(text: &str) {
     eprintln!("{text}");

@@ -1,4 +1,4 @@
-//! Where the workspace is, and how to run its cargo.
+//! The workspace's directory, its cargo, and the environment of the command.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// The workspace's root directory.
 pub(crate) fn root() -> PathBuf {
-    // Cargo tells the running program; the compiled-in path would be wrong after a move.
+    // Cargo sets it for the running program; the compiled-in path would be wrong after a move.
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     manifest.parent().map(PathBuf::from).unwrap_or(manifest)
@@ -20,7 +20,7 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Whether this runs unattended, where a step that cannot run is a failure.
+/// Whether `CI` is set; then a step that cannot run is a failure.
 pub(crate) fn unattended() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true" || value == "1")
 }

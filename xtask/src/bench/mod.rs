@@ -83,7 +83,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let (programs, mock) = programs(options, dir.path()).await?;
     let mut postgres = match options.only {
         Some(Only::Sqlite) => None,
-        _ => Some(Postgres::start_breakable().await?),
+        _ => Some(Postgres::start_on_this_machine().await?),
     };
     let postmaster = postgres.as_mut().map(Postgres::pid).transpose()?;
     let postgres = postgres.as_ref().zip(postmaster);

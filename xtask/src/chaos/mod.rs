@@ -156,7 +156,7 @@ async fn shared(options: &Options, binaries: &Binaries, dir: &Path) -> Result<Sh
     Ok(Shared {
         service: copy(&service, "serving")?,
         commands: copy(&binaries.service, "mintgate")?,
-        postgres: Postgres::start_breakable().await?,
+        postgres: Postgres::start_on_this_machine().await?,
         mock: Mock::start(binaries, dir, "mock-idp").await?,
         paused: Mock::start(binaries, dir, "mock-idp-paused").await?,
         seed: options.seed,

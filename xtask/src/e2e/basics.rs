@@ -1,4 +1,4 @@
-//! What works and what is refused, with everything healthy.
+//! Logins and refusals while everything is healthy.
 
 use anyhow::{Result, ensure};
 use tokio::task::JoinSet;
@@ -53,7 +53,7 @@ async fn login(stage: &Stage, database: Option<&Database>) -> Result<()> {
 
 async fn wrong_code(stage: &Stage, database: Option<&Database>) -> Result<()> {
     let before = sessions(database).await?;
-    let answer = stage.caller.offer(PROVIDER, "a-code-nobody-gave-out").await?;
+    let answer = stage.caller.redeem(PROVIDER, "a-code-nobody-gave-out").await?;
     expect_error(&answer, 401, "INVALID_AUTH_CODE")?;
     expect_new_sessions(database, before, 0).await
 }
@@ -61,8 +61,8 @@ async fn wrong_code(stage: &Stage, database: Option<&Database>) -> Result<()> {
 async fn code_twice(stage: &Stage, database: Option<&Database>) -> Result<()> {
     let before = (sessions(database).await?, stage.mock.stats().await?);
     let code = stage.caller.code(&stage.mock).await?;
-    stage.caller.session(&stage.caller.offer(PROVIDER, &code).await?)?;
-    expect_error(&stage.caller.offer(PROVIDER, &code).await?, 401, "INVALID_AUTH_CODE")?;
+    stage.caller.session(&stage.caller.redeem(PROVIDER, &code).await?)?;
+    expect_error(&stage.caller.redeem(PROVIDER, &code).await?, 401, "INVALID_AUTH_CODE")?;
     let token_requests = stage.mock.stats().await?.token - before.1.token;
     expect("requests to the provider's token endpoint", &token_requests, &1)?;
     expect_new_sessions(database, before.0, 1).await
@@ -71,13 +71,13 @@ async fn code_twice(stage: &Stage, database: Option<&Database>) -> Result<()> {
 async fn code_at_once(stage: &Stage, database: Option<&Database>) -> Result<()> {
     let before = (sessions(database).await?, stage.mock.stats().await?);
     let code = stage.caller.code(&stage.mock).await?;
-    let mut offers = JoinSet::new();
+    let mut redemptions = JoinSet::new();
     for _ in 0..AT_ONCE {
         let (caller, code) = (stage.caller.clone(), code.clone());
-        offers.spawn(async move { caller.offer(PROVIDER, &code).await });
+        redemptions.spawn(async move { caller.redeem(PROVIDER, &code).await });
     }
     let mut good = 0;
-    while let Some(answer) = offers.join_next().await {
+    while let Some(answer) = redemptions.join_next().await {
         let answer = answer??;
         if answer.status == 200 {
             stage.caller.session(&answer)?;
@@ -99,7 +99,7 @@ async fn sessions(database: Option<&Database>) -> Result<i64> {
     }
 }
 
-/// Where the walk can look into the store.
+/// The steps that look into Postgres.
 async fn expect_new_sessions(
     database: Option<&Database>,
     before: i64,

@@ -1,4 +1,4 @@
-//! The development page in a real browser, in two windows too.
+//! The development page in a real browser, in one and in two windows.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::process::until;
 const SIGNED_IN: &str = r#"#result[data-state="signed-in"]"#;
 
 const ROUNDS: usize = 6;
-/// Time to tell both windows.
+/// How far ahead the common moment is, so that both windows have their script by then.
 const LEAD_MILLIS: u64 = 500;
 const REFRESH: &str = "return (await fetch('/api/v1/auth/refresh', { method: 'POST' })).status;";
 const RELOAD: &str = "location.reload(); await new Promise(() => {});";
@@ -26,7 +26,7 @@ const ME_AND_REFRESH: &str = "const done = arguments[arguments.length - 1];
       (await fetch('/api/v1/auth/refresh', { method: 'POST' })).status,
     ])().then(done, error => done(String(error)));";
 
-/// What is done with the page, one step each.
+/// The names of the steps.
 pub(super) const STEPS: [&str; 3] = [
     "a person signs in on the page with a browser",
     "two windows refresh at the same instant: both stay signed in",
@@ -52,7 +52,7 @@ pub(super) async fn walk(
     browser.end(walked, "failure").await
 }
 
-/// Signs in as alice at the provider, and looks at what the page then shows.
+/// Signs in as alice at the provider, and checks what the page then shows.
 async fn sign_in(browser: &Client, page: &str) -> Result<()> {
     browser.goto(page).await?;
     wait_for(browser, "#sign-in").await?.click().await?;
@@ -82,8 +82,8 @@ async fn pick_alice(browser: &Client) -> Result<()> {
     wait_for(browser, SIGNED_IN).await.map(drop)
 }
 
-/// Has both windows refresh at the same instant, again and again; then both load at once a page that
-/// refreshes when it is loaded.
+/// Has both windows refresh at the same instant several times, then load the page at the same instant,
+/// which refreshes when it is loaded.
 async fn two_windows(browser: &Client, page: &str) -> Result<()> {
     let first = browser.window().await?;
     let second = browser.new_window(false).await?.handle;
@@ -111,7 +111,7 @@ async fn two_windows(browser: &Client, page: &str) -> Result<()> {
     Ok(())
 }
 
-/// Has every window run the script at one and the same moment; what each came to.
+/// Has every window run the script at the same moment; returns the result of each.
 async fn at_once(browser: &Client, windows: &[WindowHandle], script: &str) -> Result<Vec<Value>> {
     let scheduled = format!(
         "window.outcome = null;
@@ -135,9 +135,9 @@ async fn at_once(browser: &Client, windows: &[WindowHandle], script: &str) -> Re
         browser.switch_to_window(window.clone()).await?;
         let outcome = until(PAGE_LIMIT, || async {
             let outcome = browser.execute("return window.outcome ?? null", Vec::new()).await?;
-            // A page that is loaded anew has no such variable.
+            // A page that was loaded again has no such variable.
             let is_new = browser.execute("return !('outcome' in window)", Vec::new()).await?;
-            ensure!(is_new == json!(true) || !outcome.is_null(), "nothing came of it");
+            ensure!(is_new == json!(true) || !outcome.is_null(), "the script has no result");
             Ok(outcome)
         });
         outcomes.push(outcome.await?);
@@ -145,7 +145,7 @@ async fn at_once(browser: &Client, windows: &[WindowHandle], script: &str) -> Re
     Ok(outcomes)
 }
 
-/// Has each window run a script that gives statuses, all 200.
+/// Has each window run a script whose result is two statuses, and expects 200 for both.
 async fn each(browser: &Client, windows: &[WindowHandle], script: &str) -> Result<()> {
     for window in windows {
         browser.switch_to_window(window.clone()).await?;
@@ -155,7 +155,7 @@ async fn each(browser: &Client, windows: &[WindowHandle], script: &str) -> Resul
     Ok(())
 }
 
-/// The page's own buttons.
+/// Clicks the page's own buttons.
 async fn sessions(browser: &Client) -> Result<()> {
     wait_for(browser, "#refresh").await?.click().await?;
     until(PAGE_LIMIT, || async {
@@ -165,7 +165,7 @@ async fn sessions(browser: &Client) -> Result<()> {
     })
     .await?;
 
-    // Whoever ran the printed line has a session too.
+    // The printed line, which was run before, opened a session too.
     let before = count(browser).await?;
     wait_for(browser, "#again").await?.click().await?;
     pick_alice(browser).await?;

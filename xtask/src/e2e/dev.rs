@@ -1,4 +1,4 @@
-//! `mintgate dev` as a newcomer meets it: its one line, its page, its end.
+//! `mintgate dev`: the line it prints, its page, and how it ends.
 
 use std::path::Path;
 use std::process::Command;
@@ -72,7 +72,7 @@ async fn watched(
     steps.step("Ctrl-C ends it", stop(process)).await
 }
 
-/// Waits for the banner; the one line in it.
+/// Waits for the banner and returns the command in it.
 async fn banner(process: &mut Process, log: &Path, page: &str) -> Result<String> {
     let printed = || async {
         let output = std::fs::read_to_string(log)?;

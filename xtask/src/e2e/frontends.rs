@@ -1,4 +1,5 @@
-//! The programs of `docs/frontend.md`, as they stand there: each signs in, refreshes and signs out.
+//! The programs of `docs/frontend.md`, unchanged but for addresses: each signs in, refreshes and signs
+//! out.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -26,8 +27,8 @@ const NOT_LISTED: &str = "the same page of an origin that is not listed gets not
 const ON_A_SERVER: &str = "a server-rendered app signs in, refreshes and signs out";
 const NATIVE: &str = "a native app signs in, refreshes and signs out";
 
-/// Where everybody is.
-struct Place {
+/// The service, and the addresses of the programs.
+struct Setup {
     service: Service,
     auth: String,
     page: SocketAddr,
@@ -35,7 +36,7 @@ struct Place {
     native: SocketAddr,
 }
 
-impl Place {
+impl Setup {
     fn page_origin(&self) -> String {
         format!("http://localhost:{}", self.page.port())
     }
@@ -52,19 +53,19 @@ pub(super) async fn walk(
     with_browser: bool,
 ) -> Result<()> {
     std::fs::create_dir_all(dir)?;
-    let (place, _mock) =
+    let (setup, _mock) =
         steps.step("a service for pages of another origin starts", set(binaries, dir)).await?;
-    let walked = in_turn(steps, &place, dir, with_browser).await;
+    let walked = in_turn(steps, &setup, dir, with_browser).await;
     if walked.is_err() {
         say::error(&format!(
             "--- the service's log\n{}",
-            crate::process::tail(&place.service.log())
+            crate::process::tail(&setup.service.log())
         ));
     }
     walked
 }
 
-async fn set(binaries: &Binaries, dir: &Path) -> Result<(Place, Mock)> {
+async fn set(binaries: &Binaries, dir: &Path) -> Result<(Setup, Mock)> {
     let [public, ops, page, app, native] = free_addresses()?;
     let callbacks = [
         format!("http://localhost:{}/callback", page.port()),
@@ -73,7 +74,7 @@ async fn set(binaries: &Binaries, dir: &Path) -> Result<(Place, Mock)> {
     ];
     let uris: Vec<&str> = callbacks.iter().map(String::as_str).collect();
     let mock = Mock::start_for(binaries, dir, "mock-idp", &uris).await?;
-    // Pages say localhost, which is one site whatever the port; its cookies are Secure all the same.
+    // All ports of localhost are one site, and browsers accept Secure cookies from it.
     let auth = format!("http://localhost:{}", public.port());
     let more = "display_name = \"the corporation\"\npkce = \"required\"\nnonce = \"required\"\n";
     let config = [
@@ -87,10 +88,10 @@ async fn set(binaries: &Binaries, dir: &Path) -> Result<(Place, Mock)> {
         Service::configure("mintgate", &binaries.service, dir, &config.concat(), [public, ops])?;
     service.migrate().await?;
     service.start().await?;
-    Ok((Place { service, auth, page, app, native }, mock))
+    Ok((Setup { service, auth, page, app, native }, mock))
 }
 
-async fn in_turn(steps: &mut Steps, place: &Place, dir: &Path, with_browser: bool) -> Result<()> {
+async fn in_turn(steps: &mut Steps, setup: &Setup, dir: &Path, with_browser: bool) -> Result<()> {
     match webdriver::find() {
         _ if !with_browser => {
             for name in [IN_A_BROWSER, NOT_LISTED] {
@@ -99,12 +100,12 @@ async fn in_turn(steps: &mut Steps, place: &Place, dir: &Path, with_browser: boo
         }
         Some(programs) => {
             let html = program("html", "<!-- index.html")?
-                .replace("https://auth.example.com", &place.auth);
-            let serving = tokio::spawn(serve(TcpListener::bind(place.page).await?, html));
+                .replace("https://auth.example.com", &setup.auth);
+            let serving = tokio::spawn(serve(TcpListener::bind(setup.page).await?, html));
             let browser = Browser::start(&programs, dir).await?;
             let walked = async {
-                steps.step(IN_A_BROWSER, in_a_browser(&browser.client, place)).await?;
-                steps.step(NOT_LISTED, not_listed(&browser.client, place)).await
+                steps.step(IN_A_BROWSER, in_a_browser(&browser.client, setup)).await?;
+                steps.step(NOT_LISTED, not_listed(&browser.client, setup)).await
             };
             let walked = walked.await;
             let ended = browser.end(walked, "frontend-failure").await;
@@ -130,11 +131,11 @@ async fn in_turn(steps: &mut Steps, place: &Place, dir: &Path, with_browser: boo
         command.args(["-u", name]).env("NO_PROXY", "*").env("BROWSER", "true");
         command
     };
-    steps.step(ON_A_SERVER, on_a_server(&python, place, dir)).await?;
-    steps.step(NATIVE, native(&python, place, dir)).await
+    steps.step(ON_A_SERVER, on_a_server(&python, setup, dir)).await?;
+    steps.step(NATIVE, native(&python, setup, dir)).await
 }
 
-/// A program of the page: the block of this language that begins with this line.
+/// A program of the page: the code block of this language that begins with this line.
 fn program(language: &str, first: &str) -> Result<String> {
     let page = std::fs::read_to_string(workspace::root().join("docs/frontend.md"))?;
     let fence = format!("```{language}\n");
@@ -154,7 +155,7 @@ async fn serve(listener: TcpListener, html: String) -> Result<()> {
         );
         tokio::spawn(async move {
             let mut head = [0; 4096];
-            // A browser opens connections that it does not use.
+            // A browser opens connections that it never uses.
             if socket.read(&mut head).await.is_ok_and(|bytes| bytes > 0) {
                 let _ = socket.write_all(answer.as_bytes()).await;
             }
@@ -162,8 +163,8 @@ async fn serve(listener: TcpListener, html: String) -> Result<()> {
     }
 }
 
-async fn in_a_browser(browser: &Client, place: &Place) -> Result<()> {
-    browser.goto(&place.page_origin()).await?;
+async fn in_a_browser(browser: &Client, setup: &Setup) -> Result<()> {
+    browser.goto(&setup.page_origin()).await?;
     says(browser, "signed out").await?;
     wait_for(browser, "#buttons button").await?.click().await?;
     wait_for(browser, r#"button[value="alice"]"#).await?.click().await?;
@@ -177,7 +178,7 @@ async fn in_a_browser(browser: &Client, place: &Place) -> Result<()> {
         "const done = arguments[arguments.length - 1];
          fetch('{}/api/v1/auth/refresh', {{ method: 'POST', credentials: 'include' }})
            .then(answer => done(answer.status), error => done(String(error)));",
-        place.auth
+        setup.auth
     );
     let status = browser.execute_async(&refresh, Vec::new()).await?;
     ensure!(status == json!(200), "a refresh from the page: {status}");
@@ -188,9 +189,9 @@ async fn in_a_browser(browser: &Client, place: &Place) -> Result<()> {
     says(browser, "signed out").await
 }
 
-/// The page again, by an address that `cors.allowed_origins` does not have.
-async fn not_listed(browser: &Client, place: &Place) -> Result<()> {
-    browser.goto(&format!("http://{}/", place.page)).await?;
+/// Opens the page at an address that `cors.allowed_origins` does not list.
+async fn not_listed(browser: &Client, setup: &Setup) -> Result<()> {
+    browser.goto(&format!("http://{}/", setup.page)).await?;
     says(browser, "Failed to fetch").await
 }
 
@@ -203,10 +204,10 @@ async fn says(browser: &Client, expected: &str) -> Result<()> {
     .await
 }
 
-async fn on_a_server(python: &impl Fn(&str) -> Command, place: &Place, dir: &Path) -> Result<()> {
-    let app = format!("http://{}", place.app);
+async fn on_a_server(python: &impl Fn(&str) -> Command, setup: &Setup, dir: &Path) -> Result<()> {
+    let app = format!("http://{}", setup.app);
     let mut command = python("server.py");
-    command.env("AUTH", &place.auth).env("APP", &app);
+    command.env("AUTH", &setup.auth).env("APP", &app);
     let mut process = Process::logged("server.py", &mut command, &dir.join("server.log"))?;
     let http = client()?;
     let get = async |url: &str, cookie: &str| send(http.get(url).header("cookie", cookie)).await;
@@ -217,7 +218,7 @@ async fn on_a_server(python: &impl Fn(&str) -> Command, place: &Place, dir: &Pat
     let cookie = app_cookie(&begun)?;
     let at_provider = get(&signed_in_there(location(&begun)?)?, "").await?;
     let callback = location(&at_provider)?;
-    // In another browser it is not finished.
+    // Another browser cannot finish the login.
     let elsewhere = get(callback, "").await?;
     ensure!(elsewhere.body.contains("INVALID_STATE"), "elsewhere: {}", elsewhere.body);
     let finished = get(callback, &cookie).await?;
@@ -240,16 +241,16 @@ fn location(answer: &crate::http::Answer) -> Result<&str> {
     answer.header("location").with_context(|| format!("no redirect: {}", answer.body))
 }
 
-/// The authorization URL as somebody goes there who has a session at the provider.
+/// Follows the authorization URL as a browser with a session at the provider does.
 fn signed_in_there(url: &str) -> Result<String> {
     let mut url = Url::parse(url)?;
     url.query_pairs_mut().append_pair("prompt", "none").append_pair("login_hint", "alice");
     Ok(url.into())
 }
 
-async fn native(python: &impl Fn(&str) -> Command, place: &Place, dir: &Path) -> Result<()> {
+async fn native(python: &impl Fn(&str) -> Command, setup: &Setup, dir: &Path) -> Result<()> {
     let mut command = python("native.py");
-    command.env("AUTH", &place.auth).env("REDIRECT_URI", place.native_callback());
+    command.env("AUTH", &setup.auth).env("REDIRECT_URI", setup.native_callback());
     let mut process = Process::logged("native.py", &mut command, &dir.join("native.log"))?;
     let log = dir.join("native.log");
     let url = process.ready(START_LIMIT, || async {

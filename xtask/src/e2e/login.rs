@@ -1,4 +1,4 @@
-//! A login and what follows it, and what every answer that hands tokens out must look like.
+//! Requests to the service, and the checks of every answer that contains tokens.
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::seen::Seen;
+use super::recorder::Recorder;
 use crate::http::{Answer, client, expect, keys, send};
 use crate::rig::{CLIENT_SECRET, Mock, REDIRECT_URI, Service, code};
 
@@ -14,55 +14,55 @@ const ACCESS_ATTRIBUTES: &str = "; Path=/; HttpOnly; Secure; SameSite=Lax; Max-A
 const REFRESH_ATTRIBUTES: &str =
     "; Path=/api/v1/auth/refresh; HttpOnly; Secure; SameSite=Lax; Max-Age=2592000";
 
-/// A client of one service; clones share what they have seen.
+/// A client of one service; clones share the recorder.
 #[derive(Clone)]
 pub(super) struct Caller {
     client: Client,
     issuer: String,
-    pub(super) seen: Seen,
+    pub(super) recorder: Recorder,
 }
 
 impl Caller {
     pub(super) fn new(service: &Service) -> Result<Self> {
-        let seen = Seen::default();
-        seen.add("client secret", CLIENT_SECRET);
-        Ok(Self { client: client()?, issuer: service.base(), seen })
+        let recorder = Recorder::default();
+        recorder.add("client secret", CLIENT_SECRET);
+        Ok(Self { client: client()?, issuer: service.base(), recorder })
     }
 
-    /// A fresh code from a provider.
+    /// A fresh authorization code from a provider.
     pub(super) async fn code(&self, provider: &Mock) -> Result<String> {
         self.code_of(&provider.issuer).await
     }
 
-    /// A fresh code from the provider at this issuer.
+    /// A fresh authorization code from the provider at this issuer.
     pub(super) async fn code_of(&self, issuer: &str) -> Result<String> {
         let code = code(&self.client, issuer, "alice").await?;
-        self.seen.add("authorization code", &code);
+        self.recorder.add("authorization code", &code);
         Ok(code)
     }
 
-    /// Offers a code to the service, as a page would.
-    pub(super) async fn offer(&self, provider: &str, code: &str) -> Result<Answer> {
-        self.seen.add("authorization code", code);
+    /// Posts a code to the service, as a page does.
+    pub(super) async fn redeem(&self, provider: &str, code: &str) -> Result<Answer> {
+        self.recorder.add("authorization code", code);
         let body = json!({"authCode": code, "provider": provider, "redirectUri": REDIRECT_URI});
         let answer = send(self.client.post(self.url("token")).json(&body)).await?;
-        self.seen.answer(answer.status, answer.header("x-request-id"));
-        self.see(&answer);
+        self.recorder.add_answer(answer.status, answer.header("x-request-id"));
+        self.record(&answer);
         Ok(answer)
     }
 
-    /// Remembers what of an answer is secret.
-    fn see(&self, answer: &Answer) {
+    /// Records the secrets in an answer.
+    fn record(&self, answer: &Answer) {
         for cookie in answer.all("set-cookie") {
             let value = cookie.split_once('=').map(|(_, rest)| rest).unwrap_or_default();
             let token = value.split(';').next().unwrap_or_default();
-            // A cookie that is cleared has no value.
+            // A cleared cookie has no value.
             if !token.is_empty() {
-                self.seen.add_token("cookie", token);
+                self.recorder.add_token("cookie", token);
             }
         }
         if let Some(token) = answer.json().ok().as_ref().and_then(|it| it["accessToken"].as_str()) {
-            self.seen.add_token("access token", token);
+            self.recorder.add_token("access token", token);
         }
     }
 
@@ -70,11 +70,11 @@ impl Caller {
     pub(super) async fn refresh(&self, token: &str) -> Result<Answer> {
         let request = self.client.post(self.url("refresh"));
         let answer = send(request.header("cookie", format!("Auth-Refresh-Token={token}"))).await?;
-        self.see(&answer);
+        self.record(&answer);
         Ok(answer)
     }
 
-    /// Asks who the access token's cookie says it is.
+    /// Requests `/me` with the access token's cookie.
     pub(super) async fn me(&self, access: &str) -> Result<Answer> {
         let request = self.client.get(self.url("me"));
         send(request.header("cookie", format!("Auth-Access-Token={access}"))).await
@@ -90,18 +90,18 @@ impl Caller {
         format!("{}/api/v1/auth/{endpoint}", self.issuer)
     }
 
-    /// A whole login; the id of its session.
+    /// Logs in; returns the id of the session.
     pub(super) async fn login(&self, provider: &str, mock: &Mock) -> Result<String> {
         let code = self.code(mock).await?;
-        self.session(&self.offer(provider, &code).await?)
+        self.session(&self.redeem(provider, &code).await?)
     }
 
-    /// Checks a successful login, whole; the id of its session.
+    /// Checks every part of a successful login; returns the id of the session.
     pub(super) fn session(&self, answer: &Answer) -> Result<String> {
         Ok(self.tokens(answer, "Tokens generated successfully.")?.session)
     }
 
-    /// Checks an answer that hands tokens out, whole; what it handed out.
+    /// Checks every part of an answer that contains tokens; returns the tokens.
     pub(super) fn tokens(&self, answer: &Answer, message: &str) -> Result<Tokens> {
         answer.expect_status(200)?;
         answer.expect_header("content-type", "application/json")?;
@@ -145,7 +145,7 @@ impl Caller {
     }
 }
 
-/// What an answer handed out.
+/// The tokens in an answer.
 pub(super) struct Tokens {
     /// The `sid` of both tokens.
     pub(super) session: String,
@@ -158,7 +158,7 @@ pub(super) struct Tokens {
     pub(super) refresh_key: String,
 }
 
-/// Checks that an answer is this error in the one shape, and gives nothing away.
+/// Checks that an answer is this error, in the format of all errors, without cookies.
 pub(super) fn expect_error(answer: &Answer, status: u16, error_code: &str) -> Result<()> {
     answer.expect_status(status)?;
     answer.expect_header("content-type", "application/json")?;
@@ -178,7 +178,7 @@ pub(super) fn expect_error(answer: &Answer, status: u16, error_code: &str) -> Re
     Ok(())
 }
 
-/// The header and the claims of a compact JWS (RFC 7515 §3.1), not verified.
+/// The header and the claims of a compact JWS (RFC 7515 §3.1), without verification.
 fn decode(token: &str) -> Result<(Value, Value)> {
     let parts: Vec<&str> = token.split('.').collect();
     let [header, payload, _signature] = parts.as_slice() else {

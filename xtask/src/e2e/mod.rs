@@ -4,14 +4,14 @@
 mod basics;
 mod browser;
 mod dev;
-mod ending;
+mod faults;
 mod frontends;
 mod login;
-mod seen;
+mod recorder;
 mod session;
+mod shutdown;
 mod stage;
 mod steps;
-mod trouble;
 mod webdriver;
 
 use std::path::Path;
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     /// Keep the directory with configurations, keys and logs
     #[arg(long)]
     keep: bool,
-    /// Leave out the step that needs a browser
+    /// Leave out the steps that need a browser
     #[arg(long)]
     no_browser: bool,
 }
@@ -45,7 +45,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     walked.map(drop)
 }
 
-/// The whole walk; a summary of it.
+/// Runs all steps; returns a summary.
 pub(crate) async fn walk(options: &Options, binaries: &Binaries) -> Result<String> {
     let dir = tempfile::Builder::new().prefix("mintgate-e2e-").tempdir()?;
     let mut steps = Steps::default();
@@ -83,7 +83,7 @@ async fn sections(
     dev::walk(steps, binaries, &dir.join("dev"), !options.no_browser).await
 }
 
-/// A server to kill if there can be one, else the one that is given.
+/// A server that may be killed if one can be started, else the one that the environment names.
 async fn server() -> Result<Postgres> {
     match Postgres::start_own(Durability::On).await {
         Ok(server) => Ok(server),
@@ -102,16 +102,17 @@ async fn on_postgres(
     let walked = async {
         basics::walk(steps, &stage, Some(database)).await?;
         session::walk(steps, &stage).await?;
-        trouble::hanging_provider(steps, &stage).await?;
+        faults::hanging_provider(steps, &stage).await?;
         if postgres.is_own() {
-            trouble::database_crash(steps, &stage, postgres, database).await?;
+            faults::database_crash(steps, &stage, postgres, database).await?;
         } else {
             let reason = format!("the server of {URL_VARIABLE} is not this command's to kill");
             steps.not_run("Postgres dies and comes back", &reason);
         }
-        ending::walk(steps, &mut stage).await?;
+        shutdown::walk(steps, &mut stage).await?;
         session::keys(steps, &stage).await?;
-        let dump = async { stage.caller.seen.not_in("the database", &database.dump().await?) };
+        let dump =
+            async { stage.caller.recorder.check_absent("the database", &database.dump().await?) };
         steps.step("the database holds no secret in clear", dump).await
     };
     let walked = walked.await;
@@ -125,8 +126,8 @@ async fn on_sqlite(steps: &mut Steps, binaries: &Binaries, dir: &Path) -> Result
     let walked = async {
         basics::walk(steps, &stage, None).await?;
         session::walk(steps, &stage).await?;
-        trouble::hanging_provider(steps, &stage).await?;
-        ending::walk(steps, &mut stage).await?;
+        faults::hanging_provider(steps, &stage).await?;
+        shutdown::walk(steps, &mut stage).await?;
         session::keys(steps, &stage).await?;
         let name = "the database holds no secret in clear";
         steps.step(name, async { nothing_in_files(&stage, &file) }).await
@@ -135,15 +136,15 @@ async fn on_sqlite(steps: &mut Steps, binaries: &Binaries, dir: &Path) -> Result
     stage.explain_failure(walked)
 }
 
-/// The database and what SQLite keeps beside it.
+/// Looks for secrets in the SQLite database and the files beside it.
 fn nothing_in_files(stage: &Stage, file: &Path) -> Result<()> {
-    let Some(dir) = file.parent() else { bail!("the database is nowhere") };
+    let Some(dir) = file.parent() else { bail!("the database has no directory") };
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(&name) {
             let bytes = std::fs::read(entry.path())?;
-            stage.caller.seen.not_in("the database", &String::from_utf8_lossy(&bytes))?;
+            stage.caller.recorder.check_absent("the database", &String::from_utf8_lossy(&bytes))?;
         }
     }
     Ok(())

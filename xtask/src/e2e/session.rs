@@ -1,4 +1,4 @@
-//! The life of a session after its login: refreshes, a logout, other keys.
+//! A session after its login: refreshes, logout, key rotation.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::process::until;
 
 const LOGGED_IN: &str = "Tokens generated successfully.";
 const REFRESHED: &str = "Tokens refreshed successfully.";
-/// `keys.reload_secs` is 1.
+/// How long the service may take to load new keys; `keys.reload_secs` is 1.
 const NOTICE_LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn walk(steps: &mut Steps, stage: &Stage) -> Result<()> {
@@ -29,10 +29,10 @@ pub(super) async fn walk(steps: &mut Steps, stage: &Stage) -> Result<()> {
 
 async fn log_in(stage: &Stage) -> Result<Tokens> {
     let code = stage.caller.code(&stage.mock).await?;
-    stage.caller.tokens(&stage.caller.offer(PROVIDER, &code).await?, LOGGED_IN)
+    stage.caller.tokens(&stage.caller.redeem(PROVIDER, &code).await?, LOGGED_IN)
 }
 
-/// Refreshes, and checks that the session went on; what came.
+/// Refreshes, and checks that the session goes on; returns the new tokens.
 async fn successor(stage: &Stage, before: &Tokens) -> Result<Tokens> {
     let after = stage.caller.tokens(&stage.caller.refresh(&before.refresh).await?, REFRESHED)?;
     expect("sid", &after.session, &before.session)?;
@@ -56,7 +56,7 @@ async fn refresh(stage: &Stage) -> Result<(Tokens, Tokens)> {
 
 async fn replay(stage: &Stage, before: &Tokens, after: &Tokens) -> Result<()> {
     let again = successor(stage, before).await?;
-    // Not compared as texts: a failure must not print tokens.
+    // Without `expect`, because a failure must not print tokens.
     ensure!(again.refresh == after.refresh, "another refresh token of the same generation");
     Ok(())
 }
@@ -93,7 +93,7 @@ fn published(jwks: &str, kid: &str) -> bool {
     jwks.contains(&format!("\"{kid}\""))
 }
 
-/// The keys change under sessions that go on.
+/// Rotates the keys while sessions go on.
 pub(super) async fn keys(steps: &mut Steps, stage: &Stage) -> Result<()> {
     let name = "mintgate keys rotate: the next key, published before, signs; nobody notices";
     steps.step(name, rotate_access(stage)).await?;
@@ -112,7 +112,7 @@ async fn rotate_access(stage: &Stage) -> Result<()> {
         changed(stage, before, |before, after| before.access_key != after.access_key).await?;
     let kid = &after.now.access_key;
     ensure!(published(&published_before, kid), "{kid} signs and was not published before");
-    // What the former key has signed, and what the present one signs.
+    // The key that signed before, and the one that signs now.
     expect_me(stage, &after.first).await?;
     expect_me(stage, &after.now).await?;
     let jwks = stage.service.jwks().await?.body;
@@ -138,7 +138,7 @@ struct Changed {
     now: Tokens,
 }
 
-/// Refreshes a session until its tokens have changed so.
+/// Refreshes a session until its tokens have changed as `so` says.
 async fn changed(
     stage: &Stage,
     first: Tokens,
@@ -148,7 +148,7 @@ async fn changed(
     until(NOTICE_LIMIT, || async {
         let mut newest = newest.lock().await;
         *newest = successor(stage, &newest).await?;
-        ensure!(so(&first, &newest), "the key before still signs");
+        ensure!(so(&first, &newest), "the former key still signs");
         Ok(())
     })
     .await?;

@@ -11,8 +11,9 @@ use crate::process::{free_addresses, tail};
 use crate::rig::{Binaries, Mock, REDIRECT_URI, Service, listeners, provider};
 use crate::say;
 
-/// The provider that behaves, and the one that is made to hang.
+/// The id of the provider that always works.
 pub(super) const PROVIDER: &str = "mock";
+/// The id of the provider that is made to hang.
 pub(super) const SLOW_PROVIDER: &str = "slow";
 /// The timeout for calls to the provider that is made to hang.
 pub(super) const SLOW_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -27,7 +28,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Two mock providers, a migrated store, and the service on it, ready.
+    /// Starts two mock providers, migrates the store, and starts the service until it is ready.
     pub(super) async fn set(
         steps: &mut Steps,
         binaries: &Binaries,
@@ -50,7 +51,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Passes a result on; prints the ends of all logs first if it is a failure.
+    /// Returns the result, and prints the ends of all logs if it is an error.
     pub(super) fn explain_failure<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_err() {
             let service = ("mintgate", tail(&self.service.log()));

@@ -1,4 +1,4 @@
-//! The steps of a walk: one line each, a deadline each, the first failure ends it.
+//! The steps of a run: each prints one line and has a deadline; the first failure ends the run.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{say, workspace};
 
-/// No step has a reason to take longer.
+/// The longest time a step may take.
 const STEP_LIMIT: Duration = Duration::from_secs(90);
 
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// A heading over the steps that follow.
+    /// Prints a heading over the steps that follow.
     pub(super) fn section(title: &str) {
         say::line(&format!("e2e: {title}"));
     }
@@ -43,18 +43,18 @@ impl Steps {
         outcome.with_context(|| format!("step “{name}”"))
     }
 
-    /// A step that cannot run here: a failure where nobody looks on.
+    /// Notes a step that cannot run on this machine; with `CI` set that is a failure.
     pub(super) fn not_run(&mut self, name: &str, reason: &str) {
         say::line(&format!("  - {name}: not run: {reason}"));
         self.not_run.push(format!("{name} ({reason})"));
     }
 
-    /// A step that nobody wanted.
+    /// Notes a step that an option excludes.
     pub(super) fn left_out(name: &str, reason: &str) {
         say::line(&format!("  - {name}: left out: {reason}"));
     }
 
-    /// The summary; an error if steps could not run and nobody looks on.
+    /// Returns the summary; an error if steps could not run and `CI` is set.
     pub(super) fn finish(self) -> Result<String> {
         if self.not_run.is_empty() {
             return Ok(format!("{} steps", self.done));

@@ -13,20 +13,20 @@ use crate::process::{Process, free_addresses};
 use crate::{say, workspace};
 
 const DRIVER_LIMIT: Duration = Duration::from_secs(20);
-/// How long a page may take to show something.
+/// How long a page may take to show an element.
 pub(super) const PAGE_LIMIT: Duration = Duration::from_secs(20);
 
-/// Why there is none.
+/// Why no browser can be used.
 pub(super) const MISSING: &str =
     "no chromium with chromedriver in PATH; Debian: apt-get install chromium chromium-driver";
 
-/// A browser and its driver.
+/// The browser's program and its driver's.
 pub(super) struct Programs {
     chromium: PathBuf,
     driver: PathBuf,
 }
 
-/// Finds them in `PATH`.
+/// Finds the programs in `PATH`.
 pub(super) fn find() -> Option<Programs> {
     let chromium = workspace::find_program(&[
         "chromium",
@@ -37,14 +37,14 @@ pub(super) fn find() -> Option<Programs> {
     Some(Programs { chromium, driver: workspace::find_program(&["chromedriver"])? })
 }
 
-/// A browser with a fresh profile; it ends with its driver.
+/// A browser with a new profile; it ends with its driver.
 pub(super) struct Browser {
     pub(super) client: Client,
     _driver: Process,
 }
 
 impl Browser {
-    /// Starts both; their files are in this directory.
+    /// Starts driver and browser; their files are in this directory.
     pub(super) async fn start(programs: &Programs, dir: &Path) -> Result<Self> {
         let [address] = free_addresses()?;
         let mut command = Command::new(&programs.driver);
@@ -57,14 +57,14 @@ impl Browser {
         Ok(Self { client, _driver: driver })
     }
 
-    /// Ends it; shows first what it showed last if something went wrong.
+    /// Closes the browser; keeps a screenshot first if the result is an error.
     pub(super) async fn end<T>(self, walked: Result<T>, failure: &str) -> Result<T> {
         if walked.is_err() {
             let shown = self.client.find(Locator::Css("body")).await?.text().await?;
             say::error(&format!("--- what the page shows\n{shown}"));
             screenshot(&self.client, failure).await?;
         }
-        // The driver's end ends a browser that does not close.
+        // A browser that does not close ends with its driver.
         let _ = self.client.close().await;
         walked
     }
@@ -81,7 +81,7 @@ async fn open(chromium: &Path, profile: &Path, driver_port: u16) -> Result<Clien
         "--disable-background-networking".to_owned(),
         "--disable-component-update".to_owned(),
         "--disable-sync".to_owned(),
-        // Of two windows, neither may be put to sleep.
+        // The window in the background must not be throttled.
         "--disable-background-timer-throttling".to_owned(),
         "--disable-backgrounding-occluded-windows".to_owned(),
         "--disable-renderer-backgrounding".to_owned(),
@@ -102,7 +102,7 @@ async fn open(chromium: &Path, profile: &Path, driver_port: u16) -> Result<Clien
     Ok(builder.capabilities(capabilities).connect(&url).await?)
 }
 
-/// Waits until this is on the page.
+/// Waits until an element is on the page.
 pub(super) async fn wait_for(
     browser: &Client,
     selector: &str,
@@ -111,7 +111,7 @@ pub(super) async fn wait_for(
     found.with_context(|| format!("expected {selector} on the page"))
 }
 
-/// Leaves a picture under `target/e2e`.
+/// Writes a screenshot under `target/e2e`.
 pub(super) async fn screenshot(browser: &Client, name: &str) -> Result<()> {
     let dir = workspace::root().join("target/e2e");
     std::fs::create_dir_all(&dir)?;

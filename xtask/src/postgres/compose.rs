@@ -1,4 +1,4 @@
-//! A Postgres in a container, where `docker compose` and an engine answer.
+//! A Postgres in a container, by `docker compose`.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::process::{capture, free_addresses};
 use crate::workspace;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// Long enough to pull the image.
+/// How long `docker compose` may take, with time to pull the image.
 const UP_LIMIT: Duration = Duration::from_mins(5);
 
-/// Whether containers can be used; the error says why not.
+/// Fails, saying why, if containers cannot be used.
 pub(crate) async fn engine_answers() -> Result<()> {
     let mut version = Command::new("docker");
     capture(version.args(["version", "--format", "{{.Server.Version}}"]), ANSWER_LIMIT).await?;
@@ -34,7 +34,7 @@ impl Compose {
         let [address] = free_addresses()?;
         let settings =
             durability.settings().iter().map(|setting| format!("-c {setting}")).collect::<Vec<_>>();
-        // Made before it is up, so that what an interrupted start leaves is taken down as well.
+        // Created before the container, so that an interrupted start is cleaned up too.
         let compose = Self {
             project: format!("mintgate-test-{}", std::process::id()),
             port: address.port(),
@@ -77,7 +77,7 @@ impl Drop for Compose {
     fn drop(&mut self) {
         let mut down = self.command();
         down.args(["down", "--volumes", "--timeout", "0"]);
-        // Nothing more can be done about a container that will not go.
+        // An error leaves the container; nothing more can be done here.
         let _ = down.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }

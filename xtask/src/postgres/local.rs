@@ -21,7 +21,7 @@ const CRASH_LIMIT: Duration = Duration::from_secs(10);
 
 /// A cluster in a temporary directory, on a free port of the loopback interface.
 pub(crate) struct Cluster {
-    // Dropped in this order: the server must not outlive its files.
+    // Dropped in this order: the server before its files.
     server: Option<Process>,
     tools: Tools,
     address: SocketAddr,
@@ -92,14 +92,14 @@ pub(crate) fn server_settings(port: u16) -> [String; 3] {
     ]
 }
 
-/// Postgres' binaries, and the account they run under.
+/// Postgres' programs, and the account they run under.
 pub(crate) struct Tools {
     binaries: PathBuf,
     account: Option<Account>,
 }
 
 impl Tools {
-    /// Debian's newest, else those of the `pg_config` in `PATH`.
+    /// Finds Debian's newest version, else that of the `pg_config` in `PATH`.
     pub(crate) fn find() -> Result<Self> {
         let binaries = debian_binaries()
             .or_else(pg_config_binaries)
@@ -115,7 +115,7 @@ impl Tools {
         Ok(Self { binaries, account })
     }
 
-    /// One of the programs, under the account that may run it.
+    /// A command for one of the programs, run under the account.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.binaries.join(program));
         command.current_dir("/").env_remove("PGDATA").env("LC_ALL", "C");
@@ -125,7 +125,7 @@ impl Tools {
         command
     }
 
-    /// Hands a directory to the account.
+    /// Makes the account the owner of a directory.
     pub(crate) fn give(&self, dir: &Path) -> Result<()> {
         if let Some(account) = &self.account {
             chown(dir, Some(account.uid), Some(account.gid))?;
@@ -133,7 +133,7 @@ impl Tools {
         Ok(())
     }
 
-    /// Makes a cluster whose superuser is `mintgate`, trusted on loopback.
+    /// Makes a cluster whose superuser is `mintgate`, without a password on loopback.
     pub(crate) async fn initdb(&self, data: &Path) -> Result<()> {
         let mut command = self.command("initdb");
         command.arg("-D").arg(data).args(["-U", "mintgate", "-A", "trust", "-E", "UTF8", "-N"]);
@@ -147,7 +147,7 @@ fn debian_binaries() -> Option<PathBuf> {
         .map(|version| version.join("bin"))
 }
 
-/// The directory named by the highest version that has a server in it.
+/// The directory of the highest version that has a server.
 fn newest(versions: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
     let version = |path: &PathBuf| -> Option<Vec<u32>> {
         path.file_name()?.to_str()?.split('.').map(|part| part.parse().ok()).collect()
@@ -166,7 +166,7 @@ fn has_server(bin: &Path) -> bool {
     ["initdb", "postgres", "pg_ctl"].iter().all(|program| bin.join(program).is_file())
 }
 
-/// An account of this machine.
+/// The ids of an account of this machine.
 #[derive(Debug, PartialEq, Eq)]
 struct Account {
     uid: u32,
@@ -174,7 +174,7 @@ struct Account {
 }
 
 impl Account {
-    /// Finds a name in the text of `/etc/passwd`.
+    /// Finds an account by its name in the text of `/etc/passwd`.
     fn find(users: &str, name: &str) -> Option<Self> {
         users.lines().find_map(|line| {
             let mut fields = line.split(':');
@@ -187,7 +187,7 @@ impl Account {
     }
 }
 
-/// The port a running cluster has written down (line 4 of its `postmaster.pid`).
+/// The port of a running cluster: line 4 of its `postmaster.pid`.
 pub(crate) fn running_port(data: &Path) -> Result<u16> {
     let file = data.join("postmaster.pid");
     let Ok(text) = fs::read_to_string(&file) else { bail!("{} cannot be read", file.display()) };

@@ -1,4 +1,4 @@
-//! A Postgres for a command: the one it is given, or one it starts and stops itself.
+//! A Postgres for a command: the server that the environment names, or one of the command's own.
 
 mod compose;
 pub(crate) mod local;
@@ -15,23 +15,23 @@ use local::Cluster;
 
 pub(crate) use compose::engine_answers;
 
-/// Names a server to use instead of starting one.
+/// The environment variable that names a server to use instead of starting one.
 pub(crate) const URL_VARIABLE: &str = "MINTGATE_TEST_DATABASE_URL";
 
-/// How long a server may take until it answers.
+/// How long a server may take to start.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// Whether a server must survive a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// As in production.
+    /// Yes, as in production.
     On,
-    /// Fast: for plain tests.
+    /// No, which is faster and enough for tests.
     Off,
 }
 
 impl Durability {
-    /// Server settings as `name=value`.
+    /// The server's settings as `name=value`.
     fn settings(self) -> &'static [&'static str] {
         match self {
             Self::On => &["max_connections=200"],
@@ -45,7 +45,7 @@ impl Durability {
     }
 }
 
-/// A running server; what was started for it stops when it is dropped.
+/// A running server; dropping it stops a server of the command's own.
 pub(crate) struct Postgres {
     url: String,
     engine: Engine,
@@ -67,7 +67,7 @@ impl Postgres {
         Ok(Some(Self { url, engine: Engine::Given }))
     }
 
-    /// A server of the command's own: a container where an engine answers, else local binaries.
+    /// Starts a server of the command's own: in a container if possible, else from local programs.
     pub(crate) async fn start_own(durability: Durability) -> Result<Self> {
         let no_container = match Self::start_compose(durability).await {
             Ok(server) => return Ok(server),
@@ -82,19 +82,21 @@ impl Postgres {
         })
     }
 
-    /// A server whose processes are this machine's own, to be killed and stopped one by one.
-    pub(crate) async fn start_breakable() -> Result<Self> {
+    /// Starts a server whose processes run on this machine, to be measured, stopped and killed.
+    pub(crate) async fn start_on_this_machine() -> Result<Self> {
         Self::start_local(Durability::On).await.context(
             "this needs a Postgres server whose processes it may stop, from binaries on this \
              machine (Debian: apt-get install postgresql)",
         )
     }
 
-    /// The first of its processes, where they are this machine's own.
+    /// The first of the server's processes; an error unless they run on this machine.
     pub(crate) fn pid(&mut self) -> Result<Pid> {
         match &mut self.engine {
             Engine::Local(cluster) => Ok(cluster.server()?.pid()),
-            Engine::Given | Engine::Compose(_) => bail!("its processes are elsewhere"),
+            Engine::Given | Engine::Compose(_) => {
+                bail!("the server's processes do not run on this machine")
+            }
         }
     }
 
@@ -112,17 +114,17 @@ impl Postgres {
         Self { url, engine: Engine::Local(cluster) }.ready().await
     }
 
-    /// Its address, as the service takes it.
+    /// The server's URL.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Whether it is this command's own, to kill if it likes.
+    /// Whether the server is the command's own and may be killed.
     pub(crate) fn is_own(&self) -> bool {
         !matches!(self.engine, Engine::Given)
     }
 
-    /// Where it runs, in words.
+    /// Where the server runs, in words.
     pub(crate) fn origin(&self) -> String {
         match &self.engine {
             Engine::Given => format!("given by {URL_VARIABLE}"),
@@ -131,7 +133,7 @@ impl Postgres {
         }
     }
 
-    /// Stops it at once, as a crash would: connections are cut, nothing is flushed.
+    /// Stops the server as a crash does: connections are cut, nothing is flushed.
     pub(crate) async fn crash(&mut self) -> Result<()> {
         match &mut self.engine {
             Engine::Given => bail!("a server that was given is not this command's to stop"),
@@ -140,7 +142,7 @@ impl Postgres {
         }
     }
 
-    /// Starts it again at the same address.
+    /// Starts the server again at the same address.
     pub(crate) async fn restart(&mut self) -> Result<()> {
         match &mut self.engine {
             Engine::Given => {}
@@ -164,7 +166,7 @@ impl Postgres {
     }
 }
 
-/// A connection whose driver runs until it is dropped.
+/// Connects; the connection lives as long as the client that is returned.
 pub(crate) async fn connect(url: &str) -> Result<tokio_postgres::Client> {
     let connecting = tokio_postgres::connect(url, NoTls);
     let (client, connection) = tokio::time::timeout(Duration::from_secs(5), connecting)

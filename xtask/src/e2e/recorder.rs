@@ -1,32 +1,32 @@
-//! What went over the wire: the secrets, to look for where they must not be, and the answers.
+//! The secrets that were sent and received, to look for where they must not be.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Result, bail};
 
-/// What was seen so far, shared by everything that makes requests.
+/// Records the secrets and answers of all clients; clones share one record.
 #[derive(Clone, Default)]
-pub(super) struct Seen {
+pub(super) struct Recorder {
     record: Arc<Mutex<Record>>,
 }
 
 #[derive(Default)]
 struct Record {
-    /// Each with its kind.
+    /// The kind and the text of each secret.
     secrets: BTreeSet<(&'static str, String)>,
-    /// Answers 200 of the token endpoint.
+    /// How many answers of the token endpoint were 200.
     sessions: u64,
     last_request_id: Option<String>,
 }
 
-impl Seen {
+impl Recorder {
     pub(super) fn add(&self, kind: &'static str, secret: &str) {
         self.lock().secrets.insert((kind, secret.to_owned()));
     }
 
-    /// An answer of the token endpoint.
-    pub(super) fn answer(&self, status: u16, request_id: Option<&str>) {
+    /// Records an answer of the token endpoint.
+    pub(super) fn add_answer(&self, status: u16, request_id: Option<&str>) {
         let mut record = self.lock();
         record.sessions += u64::from(status == 200);
         record.last_request_id = request_id.map(str::to_owned);
@@ -40,7 +40,7 @@ impl Seen {
         self.lock().last_request_id.clone()
     }
 
-    /// A JWS, and its signature alone: what a log would give away by cutting it short.
+    /// Records a JWS, and its signature alone, which a shortened log line could still contain.
     pub(super) fn add_token(&self, kind: &'static str, token: &str) {
         self.add(kind, token);
         if let Some((_, signature)) = token.rsplit_once('.') {
@@ -48,11 +48,11 @@ impl Seen {
         }
     }
 
-    /// Fails if any of them is in the text; says which kind, not which secret.
-    pub(super) fn not_in(&self, place: &str, text: &str) -> Result<()> {
+    /// Fails if the text contains a secret; the error names its kind only.
+    pub(super) fn check_absent(&self, place: &str, text: &str) -> Result<()> {
         let record = self.lock();
         if record.secrets.is_empty() {
-            bail!("no secret was seen, so that looking for them proves nothing");
+            bail!("no secret was recorded, so that the check proves nothing");
         }
         let found: BTreeSet<&str> = record
             .secrets
@@ -78,12 +78,16 @@ mod tests {
 
     #[test]
     fn a_secret_is_found_whole_or_by_its_signature() {
-        let seen = Seen::default();
-        assert!(seen.not_in("log", "").is_err(), "nothing seen proves nothing");
-        seen.add("code", "SplxlOBe");
-        seen.add_token("access token", "head.body.signature");
-        assert!(seen.not_in("log", "a clean line").is_ok());
-        let error = seen.not_in("log", "code=SplxlOBe token=…signature").unwrap_err().to_string();
+        let recorder = Recorder::default();
+        assert!(
+            recorder.check_absent("log", "").is_err(),
+            "without secrets the check proves nothing"
+        );
+        recorder.add("code", "SplxlOBe");
+        recorder.add_token("access token", "head.body.signature");
+        assert!(recorder.check_absent("log", "a clean line").is_ok());
+        let error =
+            recorder.check_absent("log", "code=SplxlOBe token=…signature").unwrap_err().to_string();
         assert_eq!(error, "log holds secrets: access token, code");
     }
 }

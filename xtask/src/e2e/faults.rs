@@ -1,4 +1,4 @@
-//! A provider that hangs, a database that dies, and what must go on meanwhile.
+//! A provider that hangs, and a database that dies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,14 +17,14 @@ use crate::http::{Answer, expect};
 use crate::postgres::Postgres;
 use crate::process::until;
 
-/// What an answer may take while something else hangs.
+/// The longest time of an answer while another provider hangs.
 const PROMPT: Duration = Duration::from_secs(1);
-/// What a timeout may take beyond its setting.
+/// How much longer than its setting a timeout may take.
 const SLACK: Duration = Duration::from_secs(2);
-/// How long the service may take to notice.
+/// How long the service may take to notice a fault or its end.
 const NOTICE_LIMIT: Duration = Duration::from_secs(30);
 const STREAMS: usize = 4;
-/// Logins that must have succeeded before the database is killed.
+/// How many logins must have succeeded before the database is killed.
 const WARM_UP: usize = 12;
 
 pub(super) async fn hanging_provider(steps: &mut Steps, stage: &Stage) -> Result<()> {
@@ -40,7 +40,7 @@ async fn hang(stage: &Stage) -> Result<()> {
     let code = stage.caller.code(&stage.slow).await?;
     let hanging = tokio::spawn({
         let caller = stage.caller.clone();
-        async move { caller.offer(SLOW_PROVIDER, &code).await }
+        async move { caller.redeem(SLOW_PROVIDER, &code).await }
     });
     until(NOTICE_LIMIT, || async {
         let arrived = stage.slow.stats().await?.token - before;
@@ -50,7 +50,7 @@ async fn hang(stage: &Stage) -> Result<()> {
     .await?;
 
     let code = stage.caller.code(&stage.mock).await?;
-    let other = stage.caller.offer(PROVIDER, &code).await?;
+    let other = stage.caller.redeem(PROVIDER, &code).await?;
     stage.caller.session(&other)?;
     let jwks = stage.service.jwks().await?;
     jwks.expect_status(200)?;
@@ -70,7 +70,7 @@ async fn hang(stage: &Stage) -> Result<()> {
     stage.caller.login(SLOW_PROVIDER, &stage.slow).await.map(drop)
 }
 
-/// Kills the database under a stream of logins, and starts it again.
+/// Kills the database while logins arrive, and starts it again.
 pub(super) async fn database_crash(
     steps: &mut Steps,
     stage: &Stage,
@@ -98,7 +98,7 @@ async fn die(stage: &Stage, postgres: &mut Postgres, stream: &mut Stream) -> Res
     stage.service.ops("/health/live").await?.expect_status(200)?;
     stage.service.jwks().await?.expect_status(200)?;
     let code = stage.caller.code(&stage.mock).await?;
-    expect_error(&stage.caller.offer(PROVIDER, &code).await?, 503, "STORE_UNAVAILABLE")
+    expect_error(&stage.caller.redeem(PROVIDER, &code).await?, 503, "STORE_UNAVAILABLE")
 }
 
 async fn recover(
@@ -116,7 +116,7 @@ async fn recover(
     expect("acknowledged sessions lost", &database.missing(&acknowledged).await?, &Vec::new())
 }
 
-/// Logins, one after another on each of several connections, until it is finished.
+/// Several clients, each of which logs in again and again until [`Stream::finish`].
 struct Stream {
     workers: JoinSet<()>,
     answers: UnboundedReceiver<Result<Answer>>,
@@ -139,9 +139,9 @@ impl Stream {
         Self { workers, answers, over, caller, sessions: Vec::new(), refused: 0 }
     }
 
-    /// Takes the next answer; anything but a proper 200 or a proper 503 is a failure.
+    /// Takes the next answer, which must be a complete 200 or the 503 of an unavailable store.
     async fn next(&mut self) -> Result<()> {
-        let answer = self.answers.recv().await.context("the stream of logins ran dry")?;
+        let answer = self.answers.recv().await.context("the logins ended")?;
         self.take(&answer?)
     }
 
@@ -157,7 +157,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends it; the sessions that were acknowledged.
+    /// Ends the logins; returns the sessions that were acknowledged.
     async fn finish(mut self) -> Result<Vec<String>> {
         self.over.store(true, Ordering::Relaxed);
         while let Some(answer) = self.answers.recv().await {
@@ -179,7 +179,7 @@ async fn log_in_until(
     while !over.load(Ordering::Relaxed) {
         let answer = async {
             let code = caller.code_of(&issuer).await?;
-            caller.offer(PROVIDER, &code).await
+            caller.redeem(PROVIDER, &code).await
         };
         if answers.send(answer.await).is_err() {
             return;

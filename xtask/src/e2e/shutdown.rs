@@ -1,4 +1,4 @@
-//! What the service has counted, how it stops, and what it must not have written down.
+//! Metrics, graceful shutdown, and the log without secrets.
 
 use std::time::Duration;
 
@@ -13,26 +13,26 @@ use super::steps::Steps;
 use crate::http::expect;
 use crate::process::until;
 
-/// The login in flight at the signal takes this long at its provider.
+/// How long the provider delays the login that is in flight at the signal, in milliseconds.
 const IN_FLIGHT_MS: u64 = 1000;
 const STOPS: usize = 3;
-/// Logins at once beforehand, so that every worker has made connections.
+/// How many logins are sent at once beforehand, so that every worker has connections.
 const WARM_UP: usize = 8;
-/// "At once".
+/// How soon after SIGTERM readiness must be 503.
 const NOT_READY_LIMIT: Duration = Duration::from_millis(500);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) async fn walk(steps: &mut Steps, stage: &mut Stage) -> Result<()> {
     steps.step("metrics count what happened", metrics(stage)).await?;
-    // Which worker thread has the login, and which has the connection to the provider, is up to
-    // the scheduler, and an idle worker stops first: several times, so that both cases come up.
+    // The scheduler decides which worker thread has the login and which the connection to the
+    // provider, and an idle worker stops first: repeated, so that both cases occur.
     for _ in 0..STOPS {
         let name = "SIGTERM: not ready at once, the login in flight finishes, exit 0 in time";
         steps.step(name, shutdown(stage)).await?;
         steps.step("it starts again, with the same keys", start_again(stage)).await?;
     }
-    steps.step("the log tells of requests, and holds no secret", async { log(stage) }).await
+    steps.step("the log has the requests and no secret", async { log(stage) }).await
 }
 
 async fn metrics(stage: &Stage) -> Result<()> {
@@ -43,7 +43,7 @@ async fn metrics(stage: &Stage) -> Result<()> {
         sum(&answer.body, "mintgate_token_generation_total", &labels)
     };
     let successes = [PROVIDER, SLOW_PROVIDER].map(|provider| generated(provider, "success"));
-    expect("logins counted", &successes.iter().sum(), &stage.caller.seen.sessions())?;
+    expect("logins counted", &successes.iter().sum(), &stage.caller.recorder.sessions())?;
     ensure!(generated(PROVIDER, "invalid_auth_code") > 0, "no refused code was counted");
     expect("timeouts counted", &generated(SLOW_PROVIDER, "provider_timeout"), &1)?;
     let timed = sum(&answer.body, "mintgate_token_generation_duration_seconds_count", &[]);
@@ -69,7 +69,7 @@ async fn shutdown(stage: &mut Stage) -> Result<()> {
         let (caller, issuer) = (stage.caller.clone(), stage.mock.issuer.clone());
         logins.spawn(async move {
             let code = caller.code_of(&issuer).await?;
-            caller.session(&caller.offer(PROVIDER, &code).await?)
+            caller.session(&caller.redeem(PROVIDER, &code).await?)
         });
     }
     while let Some(login) = logins.join_next().await {
@@ -81,7 +81,7 @@ async fn shutdown(stage: &mut Stage) -> Result<()> {
     let code = stage.caller.code(&stage.mock).await?;
     let login = tokio::spawn({
         let caller = stage.caller.clone();
-        async move { caller.offer(PROVIDER, &code).await }
+        async move { caller.redeem(PROVIDER, &code).await }
     });
     until(ARRIVAL_LIMIT, || async {
         ensure!(stage.mock.stats().await?.token > before, "the login has not reached the provider");
@@ -114,10 +114,10 @@ async fn start_again(stage: &mut Stage) -> Result<()> {
 
 fn log(stage: &Stage) -> Result<()> {
     let log = stage.service.log();
-    // A request id in it proves that this is the log of those requests.
-    let id = stage.caller.seen.last_request_id().context("no answer had a request id")?;
+    // A request id in the log proves that it is the log of those requests.
+    let id = stage.caller.recorder.last_request_id().context("no answer had a request id")?;
     ensure!(log.contains(&id), "the log does not mention the request {id}");
-    stage.caller.seen.not_in("the service's log", &log)
+    stage.caller.recorder.check_absent("the service's log", &log)
 }
 
 #[cfg(test)]
