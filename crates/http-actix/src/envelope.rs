@@ -1,4 +1,5 @@
-//! What every request goes through: id, limits, CORS, panics, the error shape, the log line, the counters.
+//! The middleware that every request passes through: it gives the request an id and a span, enforces
+//! limits and CORS, catches panics, gives errors their shape, counts the request and logs it.
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
@@ -18,15 +19,17 @@ use futures_util::FutureExt;
 use mintgate_domain::model::{ProviderId, SessionId, UserId};
 use mintgate_domain::ports::VerifiedAccess;
 use mintgate_domain::{ErrorCode, IssuedTokens};
+use tracing::{Instrument as _, Span};
 
 use crate::error::{ApiError, HttpErrorCode};
 use crate::metrics::method_label;
 use crate::origin::OriginPolicy;
+use crate::trace::{TraceParent, record_answer, request_span};
 use crate::{AppState, RequestId};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What a handler adds to its request's log line.
+/// What handlers add to the log line of their request.
 #[derive(Debug, Default)]
 pub(crate) struct LogFields {
     pub(crate) provider: Option<ProviderId>,
@@ -43,14 +46,14 @@ impl LogFields {
         }
     }
 
-    /// Tokens were handed out.
+    /// Names whose tokens were issued.
     pub(crate) fn of_tokens(&mut self, tokens: &IssuedTokens) {
         self.provider = Some(tokens.provider.clone());
         self.user = Some(tokens.user);
         self.session = Some(tokens.session);
     }
 
-    /// Somebody showed an access token that is accepted.
+    /// Names the caller, whose access token was accepted.
     pub(crate) fn of_caller(&mut self, caller: &VerifiedAccess) {
         self.provider = Some(caller.provider.clone());
         self.user = Some(caller.subject);
@@ -58,7 +61,7 @@ impl LogFields {
     }
 }
 
-/// What is kept of a request while its handler has it.
+/// What the envelope keeps of a request while its handler works on it.
 struct Call {
     id: RequestId,
     method: Method,
@@ -66,6 +69,7 @@ struct Call {
     trace_id: Option<String>,
     started: Duration,
     log: SharedLogFields,
+    span: Span,
 }
 
 /// The outermost middleware of the public listener.
@@ -78,30 +82,35 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
     };
     let call = Call::begin(&mut request, &state);
 
-    let _place = match admit(&request, &state) {
-        Admission::Entered(place) => place,
+    let _in_flight = match admit(&request, &state) {
+        Admission::Admitted(in_flight) => in_flight,
         Admission::Preflight => {
             let answer = state.origins.preflight(request.headers());
-            return Ok(request.into_response(call.shape(&state, Some("preflight"), answer)));
+            return Ok(request.into_response(call.shape(
+                &state,
+                Route::Label("preflight"),
+                answer,
+            )));
         }
         Admission::Refused(kind) => {
             let answer = HttpResponse::from_error(ApiError::new(kind));
-            return Ok(request.into_response(call.shape(&state, Some("refused"), answer)));
+            return Ok(request.into_response(call.shape(&state, Route::Label("refused"), answer)));
         }
     };
 
-    // A clone of the request held across the call would break routing, so after a panic
-    // the answer travels as an error that carries it.
-    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+    // A clone of the request that is held across the call would break routing. So after a panic the
+    // answer is returned as an error that carries it.
+    let handling = next.call(request).instrument(call.span.clone());
+    match AssertUnwindSafe(handling).catch_unwind().await {
         Ok(Ok(response)) => {
             let route = response.request().match_pattern();
             let (request, response) = response.map_into_boxed_body().into_parts();
-            let response = call.shape(&state, route.as_deref(), response);
+            let response = call.shape(&state, Route::of(route.as_deref()), response);
             Ok(ServiceResponse::new(request, response))
         }
         Ok(Err(error)) => {
             let response = HttpResponse::from_error(error);
-            Err(carrying(call.shape(&state, None, response)))
+            Err(carrying(call.shape(&state, Route::of(None), response)))
         }
         Err(panic) => {
             let text = panic.downcast_ref::<&str>().copied();
@@ -109,18 +118,48 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
             let error = ApiError::new(ErrorCode::InternalError)
                 .because(format!("panic: {}", text.unwrap_or("(no text)")));
             let response = error.render(&call.id, state.ports.clock.now());
-            Err(carrying(call.finish(&state, "panicked", response, Some(&error))))
+            Err(carrying(call.finish(&state, Route::Label("panicked"), response, Some(&error))))
         }
     }
 }
 
+/// What a request is logged and counted as.
+#[derive(Clone, Copy)]
+enum Route<'a> {
+    /// The pattern of the route that answered.
+    Pattern(&'a str),
+    /// Why no route answered.
+    Label(&'static str),
+}
+
+impl<'a> Route<'a> {
+    fn of(pattern: Option<&'a str>) -> Self {
+        pattern.map_or(Self::Label("unmatched"), Self::Pattern)
+    }
+
+    fn label(self) -> &'a str {
+        match self {
+            Self::Pattern(text) | Self::Label(text) => text,
+        }
+    }
+
+    fn pattern(self) -> Option<&'a str> {
+        match self {
+            Self::Pattern(pattern) => Some(pattern),
+            Self::Label(_) => None,
+        }
+    }
+}
+
+/// An error that is answered with `response`.
 fn carrying(response: HttpResponse) -> Error {
     InternalError::from_response("answered", response).into()
 }
 
-/// What becomes of a request at the door.
+/// Whether a request is given to its route.
 enum Admission {
-    Entered(crate::InFlight),
+    Admitted(crate::InFlight),
+    /// The request is a CORS preflight, which no route answers.
     Preflight,
     Refused(HttpErrorCode),
 }
@@ -133,32 +172,35 @@ fn admit(request: &ServiceRequest, state: &Arc<AppState>) -> Admission {
     } else if !accepts_json(request.headers()) {
         Admission::Refused(HttpErrorCode::NotAcceptable)
     } else {
-        state.enter().map_or(Admission::Refused(HttpErrorCode::Overloaded), Admission::Entered)
+        state.enter().map_or(Admission::Refused(HttpErrorCode::Overloaded), Admission::Admitted)
     }
 }
 
 impl Call {
     fn begin(request: &mut ServiceRequest, state: &AppState) -> Self {
         let given = request.headers().get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
-        let id = given.filter(|id| is_request_id(id)).map_or_else(
+        let id = RequestId(given.filter(|id| is_request_id(id)).map_or_else(
             || format!("{:032x}", u128::from_be_bytes(state.ports.entropy.bytes())).into(),
             Arc::from,
-        );
+        ));
+        let caller = TraceParent::of(request.headers());
+        let span = request_span(request, &id, caller.as_ref(), &*state.ports.entropy);
+        let trace_id = caller.map(|caller| caller.trace_id.to_owned());
         let log = SharedLogFields::default();
         request.extensions_mut().insert(Rc::clone(&log));
         Self {
-            id: RequestId(id),
+            id,
             method: request.method().clone(),
             origin: request.headers().get(header::ORIGIN).cloned(),
-            trace_id: trace_id(request.headers()),
+            trace_id,
             started: state.ports.clock.monotonic(),
             log,
+            span,
         }
     }
 
-    /// Gives a refusal its body, then finishes.
-    fn shape(&self, state: &AppState, route: Option<&str>, response: HttpResponse) -> HttpResponse {
-        let route = route.unwrap_or("unmatched");
+    /// Gives an error the shape that all errors have, then finishes.
+    fn shape(&self, state: &AppState, route: Route<'_>, response: HttpResponse) -> HttpResponse {
         let status = response.status();
         let foreign;
         let error = match response.error() {
@@ -179,11 +221,11 @@ impl Call {
         self.finish(state, route, error.render(&self.id, state.ports.clock.now()), Some(error))
     }
 
-    /// Adds the headers every answer has, counts it, and writes its log line.
+    /// Adds the headers that all answers have, counts the request and logs it.
     fn finish(
         &self,
         state: &AppState,
-        route: &str,
+        route: Route<'_>,
         mut response: HttpResponse,
         error: Option<&ApiError>,
     ) -> HttpResponse {
@@ -195,8 +237,10 @@ impl Call {
         state.origins.permit(self.origin.as_ref(), headers);
         let took = state.ports.clock.monotonic().saturating_sub(self.started);
         let (method, status) = (method_label(&self.method), response.status());
-        state.ports.metrics.http_request(route, method, status.as_str(), took);
-        self.log_line(route, response.status(), took, error);
+        state.ports.metrics.http_request(route.label(), method, status.as_str(), took);
+        let error_code = error.map(|error| error.kind().code());
+        record_answer(&self.span, &self.method, route.pattern(), status, error_code);
+        self.log_line(route.label(), status, took, error);
         response
     }
 
@@ -212,7 +256,7 @@ impl Call {
         macro_rules! line {
             ($level:expr) => {
                 tracing::event!(
-                    target: "mintgate::request", $level,
+                    target: "mintgate::request", parent: &self.span, $level,
                     request_id = self.id.as_str(), trace_id = self.trace_id,
                     method = self.method.as_str(), route, status = status.as_u16(), duration_ms,
                     provider, user, session, error_code, reason, "request"
@@ -229,18 +273,10 @@ impl Call {
     }
 }
 
-/// 8 to 64 of `[A-Za-z0-9_-]`: what we take over from a caller.
+/// Whether a request id that the caller chose is taken over: 8 to 64 of `[A-Za-z0-9_-]`.
 fn is_request_id(text: &str) -> bool {
     (8..=64).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-}
-
-/// The trace id of a W3C `traceparent` header.
-fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
-    let (_version, trace) = (parts.next()?, parts.next()?);
-    let is_hex = trace.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    (trace.len() == 32 && is_hex).then(|| trace.to_owned())
 }
 
 fn header_bytes(headers: &HeaderMap) -> usize {
@@ -326,20 +362,5 @@ mod tests {
             assert!(!accepts(no), "{no}");
         }
         assert!(accepts_json(TestRequest::default().to_http_request().headers()));
-    }
-
-    #[test]
-    fn a_trace_id_is_taken_from_a_well_formed_traceparent() {
-        let trace = |value: &'static str| {
-            trace_id(
-                TestRequest::default()
-                    .insert_header(("traceparent", value))
-                    .to_http_request()
-                    .headers(),
-            )
-        };
-        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(trace(good).as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
-        assert_eq!(trace("00-xyz-00f067aa0ba902b7-01"), None);
     }
 }

@@ -32,6 +32,7 @@ mod server;
 mod sessions;
 mod sign_in;
 mod token;
+mod trace;
 mod validation;
 
 use std::future::Future;
@@ -47,6 +48,7 @@ use mintgate_domain::{
     TokenHash,
 };
 use tokio::runtime::Handle;
+use tracing::Instrument as _;
 
 pub use actix_web::dev::Server;
 pub use actix_web::web::ServiceConfig;
@@ -142,7 +144,7 @@ impl AppState {
 
     /// Runs a use case. It is cancelled if the client goes away.
     async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
-        runtime::run(&self.ports.runtime, work).await
+        runtime::run(&self.ports.runtime, work.in_current_span()).await
     }
 
     /// Runs a use case to its end, even if the client goes away: for what must not stop half-way,
@@ -151,7 +153,7 @@ impl AppState {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        runtime::run_to_end(&self.ports.runtime, work).await
+        runtime::run_to_end(&self.ports.runtime, work.in_current_span()).await
     }
 
     /// Counts a request as in flight until the guard is dropped; `None` if there are too many.
