@@ -222,6 +222,20 @@ mod tests {
     }
 
     #[test]
+    fn every_configuration_keeps_the_contract_of_the_port() {
+        let plain_http = CookieConfig { secure: false, ..config() };
+        let framed = CookieConfig {
+            same_site: SameSite::None,
+            domain: Some("example.com".to_owned()),
+            partitioned: true,
+            ..config()
+        };
+        for config in [config(), plain_http, framed] {
+            mintgate_testkit::cookie_suite::check(&policy(&config));
+        }
+    }
+
+    #[test]
     fn the_defaults_are_the_documented_headers_to_the_letter() {
         assert_eq!(
             cookies(&policy(&config()), "aaa").unwrap(),

@@ -8,6 +8,7 @@
 )]
 
 mod clock;
+pub mod cookie_suite;
 mod entropy;
 pub mod fault_proxy;
 mod interposed;
