@@ -64,7 +64,8 @@ pub fn clearing_repeats_the_attributes_of_setting(policy: &dyn CookiePolicy) {
 
 /// Both cookies are measured, and the error names the one that is too large.
 pub fn a_cookie_that_browsers_would_drop_is_refused(policy: &dyn CookiePolicy) {
-    let [access, refresh] = set(policy, "", "").expect("empty tokens fit").map(|cookie| cookie.name);
+    let [access, refresh] =
+        set(policy, "", "").expect("empty tokens fit").map(|cookie| cookie.name);
     let longest = |name: &str| "t".repeat(MAX_BYTES - name.len());
     let (for_access, for_refresh) = (longest(&access), longest(&refresh));
     assert!(set(policy, &for_access, &for_refresh).is_ok());

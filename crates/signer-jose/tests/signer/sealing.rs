@@ -283,11 +283,11 @@ fn sealed_token() -> SealedToken {
 
 /// The error of opening a sealed token; checks that it holds nothing of the token.
 fn unopened(seal: &SealedTokens, session: SessionId, sealed: &str) -> SealError {
-    cause(seal.open(session, &SealedToken(sealed.to_owned())).unwrap_err(), sealed)
+    cause(&seal.open(session, &SealedToken(sealed.to_owned())).unwrap_err(), sealed)
 }
 
-fn cause(error: mintgate_domain::ports::SealError, sealed: &str) -> SealError {
-    let text = chain(&error).to_string();
+fn cause(error: &mintgate_domain::ports::SealError, sealed: &str) -> SealError {
+    let text = chain(error).to_string();
     assert!(!text.contains("refresh-token") && !text.contains(sealed.get(..9).unwrap_or("?")));
     error.0.source().and_then(|source| source.downcast_ref::<SealError>()).unwrap().clone()
 }
@@ -438,7 +438,7 @@ async fn a_sealed_key_does_not_open_as_a_token_nor_a_sealed_token_as_a_key() {
 fn a_token_that_is_too_long_is_neither_sealed_nor_opened() {
     let seal = tokens(1);
     let long = ProviderRefreshToken::new("x".repeat(8 * 1024 + 1));
-    let error = cause(seal.seal(session(7), &long).unwrap_err(), long.expose());
+    let error = cause(&seal.seal(session(7), &long).unwrap_err(), long.expose());
     assert_eq!(error, SealError::TooLong(8 * 1024));
     let SealedToken(sealed) = sealed_token();
     let error = unopened(&seal, session(7), &format!("{sealed}{}", "A".repeat(12 * 1024)));
