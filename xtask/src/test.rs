@@ -4,6 +4,7 @@ use std::num::NonZero;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use tempfile::NamedTempFile;
 
 use crate::postgres::{Durability, Postgres, URL_VARIABLE};
 use crate::process::Process;
@@ -69,9 +70,9 @@ async fn cargo_test(postgres: Option<&Postgres>, targets: &[&str], args: &[Strin
 
     let mut run = command();
     run.args(args);
-    // No test speaks to a server with a public certificate, and each of a thousand HTTP clients would
-    // parse all certificates that the machine trusts. Not while building: cargo trusts them too.
-    run.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/dev/null");
+    // Not while building: cargo trusts these certificates too.
+    let authority = one_authority()?;
+    run.envs(authority.as_ref().map(|file| ("SSL_CERT_FILE", file.path())));
     if std::env::var_os(THREADS_VARIABLE).is_none() {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         run.env(THREADS_VARIABLE, (2 * cores).to_string());
@@ -81,6 +82,18 @@ async fn cargo_test(postgres: Option<&Postgres>, targets: &[&str], args: &[Strin
         None => run.env_remove(URL_VARIABLE),
     };
     Process::shown("cargo test", &mut run)?.success().await
+}
+
+/// The first of the certificates that the machine trusts, in a file. No test speaks to a server with a
+/// public certificate, and each of a thousand HTTP clients would parse all of them.
+fn one_authority() -> Result<Option<NamedTempFile>> {
+    const END: &str = "-----END CERTIFICATE-----\n";
+    let Some(trusted) = openssl_probe::probe().cert_file else { return Ok(None) };
+    let trusted = String::from_utf8_lossy(&std::fs::read(trusted)?).into_owned();
+    let Some((first, _)) = trusted.split_once(END) else { return Ok(None) };
+    let file = NamedTempFile::new()?;
+    std::fs::write(file.path(), format!("{first}{END}"))?;
+    Ok(Some(file))
 }
 
 /// The whole workspace, unless the arguments choose packages themselves.
