@@ -104,7 +104,7 @@ impl Fallback {
 pub struct DefaultValue(Value);
 
 impl DefaultValue {
-    /// An empty table.
+    /// The default of a key that holds a table without elements.
     pub fn empty_table() -> Self {
         Self(Value::Table(Table::new()))
     }

@@ -20,9 +20,9 @@ const SECRET_BYTES: u64 = 1 << 20;
 /// The unit in which a pair of spans is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// Milliseconds.
+    /// Both spans are in milliseconds.
     Millis,
-    /// Seconds.
+    /// Both spans are in seconds.
     Secs,
 }
 
@@ -93,7 +93,7 @@ impl Section<'_> {
         self.reject(key, invalid(problem, fix));
     }
 
-    /// Reads `true` or `false`.
+    /// Reads a key whose value is `true` or `false`.
     pub fn flag(&mut self, key: Key) -> Option<bool> {
         match self.take(key, Shape::Flag, "`true` or `false`")?.value {
             Value::Flag(flag) => Some(flag),

@@ -36,6 +36,8 @@ mod reader;
 mod reference;
 mod show;
 mod source;
+#[cfg(test)]
+mod tests;
 mod unknown;
 
 use std::ffi::OsString;

@@ -126,7 +126,7 @@ fn from_json(json: serde_json::Value, origin: &Origin) -> Value {
     }
 }
 
-/// Parses a file's text.
+/// Parses the text of a configuration file as TOML.
 ///
 /// # Errors
 /// The first syntax error. The message does not show the line, which may hold a secret.

@@ -53,7 +53,8 @@ pub(crate) fn mistake(unknown: &Unknown, reader: &Reader) -> Mistake {
     let what = if unknown.section.is_empty() { "section" } else { "key" };
     let fix = match (near, &unknown.origin) {
         (Some(name), Origin::Env(variable)) => {
-            format!("did you mean {}?", respelt(variable, &unknown.name, name))
+            let prefix = reader.conventions.env_prefix;
+            format!("did you mean {}?", respelt(prefix, variable, &unknown.name, name))
         }
         (Some(name), _) if unknown.section.is_empty() => {
             format!("did you mean {}?", header(name, reader.is_repeated(name)))
@@ -99,16 +100,16 @@ pub(crate) fn header(section: &str, repeated: bool) -> String {
     if repeated { format!("[[{section}]]") } else { format!("[{section}]") }
 }
 
-/// The variable with one segment of its name corrected.
-fn respelt(variable: &str, wrong: &str, right: &str) -> String {
-    let segment = |name: &str| format!("__{}", name.to_ascii_uppercase());
-    match variable.rfind(&segment(wrong)) {
-        Some(at) => {
-            let after = &variable[at + segment(wrong).len()..];
-            format!("{}{}{after}", &variable[..at], segment(right))
-        }
-        None => segment(right),
+/// The variable with the last segment of its name that is `wrong` corrected.
+fn respelt(prefix: &str, variable: &str, wrong: &str, right: &str) -> String {
+    let right = right.to_ascii_uppercase();
+    let path = variable.strip_prefix(prefix).unwrap_or_default();
+    let mut segments: Vec<&str> = path.split("__").collect();
+    match segments.iter_mut().rfind(|segment| segment.eq_ignore_ascii_case(wrong)) {
+        Some(segment) => *segment = &right,
+        None => return right,
     }
+    format!("{prefix}{}", segments.join("__"))
 }
 
 /// The candidate most similar to a name; `None` if none is similar. Case does not matter.

@@ -91,9 +91,9 @@ impl ApplicationBuilder {
         if let Err(error) = store.health.check().await {
             tracing::warn!(error = %mintgate_domain::chain(&error), "the store is not ready yet");
         }
-        let ring = keys::open(&settings, &store, Arc::clone(&clock))?;
+        let ring = keys::open(&settings.keys, &settings.tokens, &store, Arc::clone(&clock))?;
         let key_status = Arc::new(KeyRingStatus::default());
-        keys::start(&settings, &ring, &*store.housekeeping, &key_status).await?;
+        keys::start(&settings.keys, &ring, &*store.housekeeping, &key_status).await?;
         let draining = Arc::default();
         let adapters = Adapters { store, clock, metrics, keys: ring, key_status, draining };
         let state = wiring::app_state(&settings, &adapters)?;

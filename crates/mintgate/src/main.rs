@@ -102,7 +102,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             }
         }
         Command::Keys(command) => {
-            print!("{}", command.run(&load()?).await?);
+            print!("{}", command.run(&read()?.key_ring()?).await?);
         }
         Command::Roles(command) => {
             let configuration = read()?;

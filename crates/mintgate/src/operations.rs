@@ -84,9 +84,9 @@ mod tests {
             let settings = keys.settings("");
             let store = TestKeys::store_of(&settings);
             let clock = Arc::new(ManualClock::default());
-            let ring = keys::open(&settings, &store, clock.clone()).unwrap();
+            let ring = keys::open(&settings.keys, &settings.tokens, &store, clock.clone()).unwrap();
             let key_status = Arc::new(KeyRingStatus::default());
-            keys::start(&settings, &ring, &*store.housekeeping, &key_status).await.unwrap();
+            keys::start(&settings.keys, &ring, &*store.housekeeping, &key_status).await.unwrap();
             let operations = ServiceOperations {
                 store: store.health.clone(),
                 keys: ring,

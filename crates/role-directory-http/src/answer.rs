@@ -7,8 +7,6 @@ use serde::Deserialize;
 
 /// Nobody has more roles; every one of them is in every token.
 const MAX_ROLES: usize = 100;
-/// The same bound as for a role in the configuration.
-const MAX_ROLE_BYTES: usize = 64;
 
 /// The part of an answer that means something; other members are passed over.
 #[derive(Deserialize)]
@@ -37,21 +35,16 @@ pub(crate) fn read(body: &[u8]) -> Result<Vec<Role>, String> {
     if answer.roles.len() > MAX_ROLES {
         return Err(format!("has more than {MAX_ROLES} roles"));
     }
-    if let Some(at) = answer.roles.iter().position(|role| !is_role(role)) {
+    if let Some(at) = answer.roles.iter().position(|role| !Role::is_valid(role)) {
         return Err(format!(
-            "has a role, number {}, that is not 1 to {MAX_ROLE_BYTES} visible ASCII characters \
-             without spaces and commas",
-            at + 1
+            "has a role, number {}, that is not 1 to {} visible ASCII characters without spaces and \
+             commas",
+            at + 1,
+            Role::MAX_BYTES
         ));
     }
     let roles: BTreeSet<String> = answer.roles.into_iter().collect();
     Ok(roles.into_iter().map(Role::new).collect())
-}
-
-/// The rule for roles in the configuration.
-fn is_role(text: &str) -> bool {
-    (1..=MAX_ROLE_BYTES).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
 }
 
 #[cfg(test)]

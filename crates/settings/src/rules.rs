@@ -15,7 +15,7 @@ pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, Invalid> {
     })
 }
 
-/// Any text but an empty one.
+/// Any text that is not empty.
 pub(crate) fn non_empty(text: &str) -> Result<String, Invalid> {
     if text.trim().is_empty() {
         return Err(invalid("This is empty.", "write a value, or leave the key out"));
@@ -23,7 +23,7 @@ pub(crate) fn non_empty(text: &str) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
-/// `name=value`, both of them written out.
+/// A pair `name=value`, neither of which is empty.
 pub(crate) fn pair(text: &str) -> Result<(String, String), Invalid> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
@@ -33,7 +33,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), Invalid> {
     }
 }
 
-/// A GUID, in lower case.
+/// A GUID in any case; the result is in lower case.
 pub(crate) fn guid(text: &str) -> Result<String, Invalid> {
     let is_guid = text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
         && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit());
@@ -103,7 +103,7 @@ pub(crate) fn endpoint(text: &str) -> Result<String, Invalid> {
     web_url(text).map(|_| text.to_owned())
 }
 
-/// The address of something of the operator's own that is asked over HTTP.
+/// The address of a system of the operator's that Mintgate asks over HTTP.
 pub(crate) fn web_address(text: &str) -> Result<Url, Invalid> {
     web_url(text)
 }
@@ -208,15 +208,13 @@ pub(crate) fn redirect_uri(text: &str) -> Result<String, Invalid> {
     web_url(text).map(|_| text.to_owned())
 }
 
-/// A role's name.
+/// The name of a role.
 pub(crate) fn role(text: &str) -> Result<Role, Invalid> {
-    let well_formed =
-        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b',');
-    if !well_formed {
-        let problem = "A role has 1 to 64 visible ASCII characters, without spaces and commas.";
-        return Err(invalid(problem, "choose another name for it"));
+    if Role::is_valid(text) {
+        return Ok(Role::new(text));
     }
-    Ok(Role::new(text))
+    let problem = "A role has 1 to 64 visible ASCII characters, without spaces and commas.";
+    Err(invalid(problem, "choose another name for it"))
 }
 
 /// A domain name in lower case, with a dot in it.

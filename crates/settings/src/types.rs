@@ -45,7 +45,7 @@ pub struct Settings {
     pub(crate) effective: String,
 }
 
-/// The public listener.
+/// The settings of the public listener.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
     /// The address that the public listener binds.
@@ -114,7 +114,7 @@ pub struct TokenSettings {
     pub extra_claims: Vec<(String, String)>,
 }
 
-/// The signing keys.
+/// The settings of the signing keys.
 #[derive(Debug, Clone)]
 pub struct KeySettings {
     /// The directory of the key ring.
@@ -173,7 +173,7 @@ pub struct CookieSettings {
     pub secure: bool,
 }
 
-/// Cross-origin requests (CORS).
+/// The settings of cross-origin requests (CORS).
 #[derive(Debug, Clone)]
 pub struct CorsSettings {
     /// The other origins whose pages may call with credentials, exactly as browsers send them.
@@ -187,7 +187,7 @@ pub struct LoginSettings {
     pub ttl: Duration,
 }
 
-/// Which roles people get.
+/// The settings that decide which roles people get.
 #[derive(Debug, Clone)]
 pub struct RoleSettings {
     /// The roles of everybody who signs in.
@@ -235,7 +235,7 @@ pub enum LogFormat {
     Pretty,
 }
 
-/// The log.
+/// The settings of the log.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
     /// The format of the lines.
@@ -244,7 +244,7 @@ pub struct LogSettings {
     pub filter: String,
 }
 
-/// One identity provider.
+/// The settings of one identity provider.
 #[derive(Debug, Clone)]
 pub struct ProviderSettings {
     /// The provider's preset.

@@ -101,6 +101,19 @@ text_id! {
     /// An internal role, for example `admin`.
     Role
 }
+
+impl Role {
+    /// The longest name of a role, in bytes.
+    pub const MAX_BYTES: usize = 64;
+
+    /// Whether a text can be the name of a role: 1 to [`MAX_BYTES`](Self::MAX_BYTES) visible ASCII
+    /// characters without spaces and commas.
+    pub fn is_valid(name: &str) -> bool {
+        (1..=Self::MAX_BYTES).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',')
+    }
+}
+
 text_id! {
     /// A key identifier, the `kid` of a JWS header (RFC 7515 §4.1.4).
     KeyId

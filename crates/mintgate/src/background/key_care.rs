@@ -128,7 +128,9 @@ mod tests {
         let keys = TestKeys::in_store_without_schema();
         let settings = keys.settings("");
         let store = TestKeys::store_of(&settings);
-        let ring = keys::open(&settings, &store, Arc::new(ManualClock::default())).unwrap();
+        let ring =
+            keys::open(&settings.keys, &settings.tokens, &store, Arc::new(ManualClock::default()))
+                .unwrap();
         let status = Arc::new(KeyRingStatus::default());
         let mut care = KeyCare::new(
             ring.clone(),

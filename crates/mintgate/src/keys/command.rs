@@ -8,7 +8,7 @@ use mintgate_domain::ports::{Clock, NoMetrics};
 use mintgate_signer_jose::{Algorithm, KeyInfo, KeyRing, KeyState, RetireOutcome};
 
 use super::{KeyLocation, explained, rfc_3339};
-use crate::settings::{KeySettings, Settings};
+use crate::settings::{KeyRingSettings, KeySettings};
 use crate::store::Store;
 use crate::system::SystemClock;
 
@@ -49,11 +49,15 @@ impl KeysCommand {
     /// # Errors
     /// If the keys or their storage cannot be used, if there is no such key or it is given in the
     /// configuration, or if a key is to be retired without `--emergency`.
-    pub async fn run(&self, settings: &Settings) -> anyhow::Result<String> {
+    pub async fn run(&self, settings: &KeyRingSettings) -> anyhow::Result<String> {
         self.run_by(settings, Arc::new(SystemClock::new())).await
     }
 
-    async fn run_by(&self, settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<String> {
+    async fn run_by(
+        &self,
+        settings: &KeyRingSettings,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<String> {
         let keys = &settings.keys;
         if let Some(KeyLocation::Directory(path)) = KeyLocation::of(keys) {
             // The service makes the directory. If it is missing, this command runs with another
@@ -66,7 +70,7 @@ impl KeysCommand {
             );
         }
         let store = Store::open(&settings.store, Arc::new(NoMetrics), Arc::clone(&clock))?;
-        let ring = super::open(settings, &store, Arc::clone(&clock))?;
+        let ring = super::open(&settings.keys, &settings.tokens, &store, Arc::clone(&clock))?;
         ring.load().await.map_err(|error| explained(error, keys))?;
         match self {
             Self::List if ring.keys().is_empty() => {
@@ -238,6 +242,7 @@ mod tests {
 
     use super::super::tests::{ENCRYPTION_KEY, FIXED_ACCESS_KEY, FIXED_REFRESH_KEY, TestKeys};
     use super::*;
+    use crate::settings::Settings;
 
     /// What a service that has just started for the first time leaves behind.
     async fn started(keys: &TestKeys, clock: &Arc<ManualClock>) -> Settings {
@@ -247,7 +252,10 @@ mod tests {
     }
 
     async fn run(command: KeysCommand, settings: &Settings, clock: &Arc<ManualClock>) -> String {
-        command.run_by(settings, clock.clone()).await.unwrap_or_else(|error| panic!("{error:#}"))
+        command
+            .run_by(&settings.key_ring(), clock.clone())
+            .await
+            .unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     async fn refusal(
@@ -255,7 +263,7 @@ mod tests {
         settings: &Settings,
         clock: &Arc<ManualClock>,
     ) -> String {
-        let error = command.run_by(settings, clock.clone()).await.unwrap_err();
+        let error = command.run_by(&settings.key_ring(), clock.clone()).await.unwrap_err();
         format!("{error:#}")
     }
 

@@ -19,7 +19,7 @@ use time::format_description::well_known::Rfc3339;
 
 pub use command::{KeysCommand, RotatedUse};
 
-use crate::settings::{KeySettings, Settings, StoreUrl};
+use crate::settings::{KeySettings, Settings, StoreUrl, TokenSettings};
 use crate::store::Store;
 
 /// The shortest `keys.publish_ahead_secs` without a warning: verifiers may cache the JWKS for 300
@@ -31,11 +31,11 @@ const LEAST_PUBLISH_AHEAD: Duration = Duration::from_mins(6);
 /// # Errors
 /// If a configured key is not a key of its algorithm, or the key directory cannot be used.
 pub(crate) fn open(
-    settings: &Settings,
+    keys: &KeySettings,
+    tokens: &TokenSettings,
     store: &Store,
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Arc<KeyRing>> {
-    let Settings { keys, tokens, .. } = settings;
     let config = KeyRingConfig {
         access: tokens.algorithm,
         refresh: tokens.refresh_algorithm,
@@ -112,7 +112,7 @@ impl<'a> KeyLocation<'a> {
 /// # Errors
 /// If a key cannot be read, opened or used, or the key directory fails.
 pub(crate) async fn start(
-    settings: &Settings,
+    keys: &KeySettings,
     ring: &KeyRing,
     housekeeping: &dyn Housekeeping,
     status: &KeyRingStatus,
@@ -128,12 +128,12 @@ pub(crate) async fn start(
     let is_passing = match &error {
         KeyRingError::Contended => true,
         KeyRingError::Store(StoreError::Unavailable(_) | StoreError::SchemaMismatch(_)) => {
-            matches!(KeyLocation::of(&settings.keys), Some(KeyLocation::Store(_)))
+            matches!(KeyLocation::of(keys), Some(KeyLocation::Store(_)))
         }
         _ => false,
     };
     if !is_passing && !ring.is_loaded() {
-        return Err(explained(error, &settings.keys));
+        return Err(explained(error, keys));
     }
     tracing::warn!(error = %chain(&error), "the signing keys cannot be loaded or maintained yet");
     status.failed(&error);
@@ -314,9 +314,9 @@ pub(crate) mod tests {
             clock: &Arc<ManualClock>,
         ) -> Arc<KeyRing> {
             let store = Self::store_of(settings);
-            let ring = open(settings, &store, clock.clone()).unwrap();
+            let ring = open(&settings.keys, &settings.tokens, &store, clock.clone()).unwrap();
             let status = KeyRingStatus::default();
-            start(settings, &ring, &*store.housekeeping, &status).await.unwrap();
+            start(&settings.keys, &ring, &*store.housekeeping, &status).await.unwrap();
             assert!(ring.is_loaded());
             ring
         }
@@ -377,8 +377,8 @@ pub(crate) mod tests {
         keys.started_ring(&settings, &clock).await;
         let store = TestKeys::store_of(&settings);
         let attempt = async || {
-            let ring = open(&settings, &store, clock.clone())?;
-            start(&settings, &ring, &*store.housekeeping, &KeyRingStatus::default()).await
+            let ring = open(&settings.keys, &settings.tokens, &store, clock.clone())?;
+            start(&settings.keys, &ring, &*store.housekeeping, &KeyRingStatus::default()).await
         };
         let damaged = keys.directory().join("access-1.jwk");
         let whole = std::fs::read(&damaged).unwrap();
@@ -400,7 +400,9 @@ pub(crate) mod tests {
         for name in ["access_key", "refresh_key"] {
             let settings = keys.settings(&format!("{name} = \"none\""));
             let store = TestKeys::store_of(&settings);
-            let error = open(&settings, &store, Arc::new(ManualClock::default())).unwrap_err();
+            let error =
+                open(&settings.keys, &settings.tokens, &store, Arc::new(ManualClock::default()))
+                    .unwrap_err();
             assert!(format!("{error:#}").starts_with(&format!("keys.{name}: ")), "{error:#}");
         }
     }
@@ -411,9 +413,9 @@ pub(crate) mod tests {
         let keys = TestKeys::in_store_without_schema();
         let settings = keys.settings("");
         let store = TestKeys::store_of(&settings);
-        let ring = open(&settings, &store, clock.clone()).unwrap();
+        let ring = open(&settings.keys, &settings.tokens, &store, clock.clone()).unwrap();
         let status = KeyRingStatus::default();
-        start(&settings, &ring, &*store.housekeeping, &status).await.unwrap();
+        start(&settings.keys, &ring, &*store.housekeeping, &status).await.unwrap();
         assert!(!ring.is_loaded());
         assert!(status.failure().unwrap().contains("mintgate migrate"), "{status:?}");
         store.migrations.migrate().await.unwrap();
@@ -434,9 +436,9 @@ pub(crate) mod tests {
             lines: format!("encryption_key = \"{}\"", ENCRYPTION_KEY.replace("//79", "//78")),
         };
         let settings = other.settings("");
-        let ring = open(&settings, &store, clock.clone()).unwrap();
+        let ring = open(&settings.keys, &settings.tokens, &store, clock.clone()).unwrap();
         let status = KeyRingStatus::default();
-        let error = start(&settings, &ring, &*store.housekeeping, &status).await.unwrap_err();
+        let error = start(&settings.keys, &ring, &*store.housekeeping, &status).await.unwrap_err();
         assert!(format!("{error:#}").starts_with("keys.encryption_key: "), "{error:#}");
         assert_eq!(Arc::clone(&store.keys).list_keys().await.unwrap(), before);
     }

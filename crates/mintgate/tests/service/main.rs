@@ -4,6 +4,7 @@
 mod begun_login;
 mod begun_refusals;
 mod cold_start;
+mod commands;
 mod common;
 mod csrf;
 mod forgeries;

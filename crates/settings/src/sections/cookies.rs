@@ -16,7 +16,7 @@ struct CookieShape<'a> {
     path: &'a str,
 }
 
-/// Reads `[cookies]`.
+/// Reads the section `[cookies]`.
 pub(crate) fn cookies(s: &mut Section<'_>, public_url: Option<&Url>) -> Option<CookieSettings> {
     let access_name = s.text(
         key(
@@ -91,21 +91,7 @@ pub(crate) fn cookies(s: &mut Section<'_>, public_url: Option<&Url>) -> Option<C
         s.reject("refresh_name", invalid(problem, "choose another name for one of them"));
     }
     if secure == Some(false) {
-        if public_url.is_some_and(|url| !rules::is_loopback(url)) {
-            let problem = "Without Secure, cookies travel in clear.";
-            s.reject(
-                "secure",
-                invalid(problem, "remove it, or use it on a loopback public_url alone"),
-            );
-        }
-        if same_site == Some(SameSite::None) {
-            let problem = "Browsers drop SameSite=None cookies without Secure.";
-            s.reject("same_site", invalid(problem, "write \"Lax\", or set secure = true"));
-        }
-        if partitioned == Some(true) {
-            let problem = "Browsers drop Partitioned cookies without Secure.";
-            s.reject("partitioned", invalid(problem, "write false, or set secure = true"));
-        }
+        check_insecure(s, public_url, same_site, partitioned);
     }
     // A domain that is not valid is a domain still, as far as the prefixes are concerned.
     let domain_shown = domain.as_deref().or(domain_given.then_some("…"));
@@ -130,7 +116,29 @@ pub(crate) fn cookies(s: &mut Section<'_>, public_url: Option<&Url>) -> Option<C
     })
 }
 
-/// Reads `[cors]`.
+/// Reports what browsers do not accept, or nobody should use, without `Secure`.
+fn check_insecure(
+    s: &mut Section<'_>,
+    public_url: Option<&Url>,
+    same_site: Option<SameSite>,
+    partitioned: Option<bool>,
+) {
+    if public_url.is_some_and(|url| !rules::is_loopback(url)) {
+        let problem = "Without Secure, cookies travel in clear.";
+        let fix = "remove it, or use it on a loopback public_url alone";
+        s.reject("secure", invalid(problem, fix));
+    }
+    if same_site == Some(SameSite::None) {
+        let problem = "Browsers drop SameSite=None cookies without Secure.";
+        s.reject("same_site", invalid(problem, "write \"Lax\", or set secure = true"));
+    }
+    if partitioned == Some(true) {
+        let problem = "Browsers drop Partitioned cookies without Secure.";
+        s.reject("partitioned", invalid(problem, "write false, or set secure = true"));
+    }
+}
+
+/// Reads the section `[cors]`.
 pub(crate) fn cors(s: &mut Section<'_>) -> Option<CorsSettings> {
     let allowed_origins = s.list(
         key(

@@ -4,7 +4,7 @@ use mintgate_config_reader::{Section, key};
 
 use crate::types::LoginSettings;
 
-/// Reads `[login]`.
+/// Reads the section `[login]`.
 pub(crate) fn login(s: &mut Section<'_>) -> Option<LoginSettings> {
     let ttl = s.seconds(
         key(

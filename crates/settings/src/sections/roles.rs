@@ -9,7 +9,7 @@ use crate::types::{RoleLookupSettings, RoleSettings};
 
 const CONDITIONS: [&str; 4] = ["equals", "in", "matches", "domain"];
 
-/// Reads `[roles]`. `providers` are the ids that rules may name, valid or not.
+/// Reads the section `[roles]`. `providers` are the ids that rules may name, valid or not.
 pub(crate) fn roles(s: &mut Section<'_>, providers: &[String]) -> Option<RoleSettings> {
     let default = s.list(
         key(
@@ -46,7 +46,7 @@ pub(crate) fn roles(s: &mut Section<'_>, providers: &[String]) -> Option<RoleSet
     Some(RoleSettings { default: default?, rules: rules?, at_refresh: at_refresh?, lookup })
 }
 
-/// Reads `[roles.lookup]`; `None` if `url` is not set, or if there is a mistake.
+/// Reads the section `[roles.lookup]`; `None` if `url` is not set, or if there is a mistake.
 fn lookup(s: &mut Section<'_>) -> Option<RoleLookupSettings> {
     let unused = (!s.is_given("url")).then(|| {
         let fix = "add url = \"https://users.example.com/roles\", or remove it";

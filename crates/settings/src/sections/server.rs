@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use crate::rules;
 use crate::types::{LimitSettings, LogFormat, LogSettings, OpsSettings, ServerSettings};
 
-/// Reads `[server]`. The text is the public URL as it is configured, which our issuer keeps.
+/// Reads the section `[server]`. The text is the public URL as it is configured, which our issuer keeps.
 pub(crate) fn server(s: &mut Section<'_>) -> Option<(ServerSettings, String)> {
     let listen = s.text(
         key("listen", "The IP address and port that the public listener binds.")
@@ -64,7 +64,7 @@ pub(crate) fn server(s: &mut Section<'_>) -> Option<(ServerSettings, String)> {
     Some((settings, text))
 }
 
-/// Reads `[ops]`.
+/// Reads the section `[ops]`.
 pub(crate) fn ops(s: &mut Section<'_>, public: Option<SocketAddr>) -> Option<OpsSettings> {
     let listen = s.text(
         key(
@@ -91,7 +91,7 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && overlap
 }
 
-/// Reads `[limits]`.
+/// Reads the section `[limits]`.
 pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
     let max_in_flight = s.number(
         key(
@@ -122,7 +122,7 @@ pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
     })
 }
 
-/// Reads `[log]`.
+/// Reads the section `[log]`.
 pub(crate) fn log(s: &mut Section<'_>) -> Option<LogSettings> {
     let format = s.choice(
         key("format", "`json`: each line is a JSON object. `pretty`: lines are texts for people.")

@@ -10,7 +10,7 @@ use crate::types::{StoreSettings, StoreUrl};
 /// The names of the TLS modes, which are libpq's.
 const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
-/// Reads `[store]`.
+/// Reads the section `[store]`.
 pub(crate) fn store(s: &mut Section<'_>) -> Option<StoreSettings> {
     let url = s.text_or_file(
         key(

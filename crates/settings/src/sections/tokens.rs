@@ -27,7 +27,7 @@ const RESERVED_BESIDES: [&str; 3] = ["gen", "typ", "client_id"];
 
 const TEN_YEARS_SECS: u32 = 10 * 366 * 86_400;
 
-/// Reads `[tokens]`. `public_url` is the text of `server.public_url` as it is configured.
+/// Reads the section `[tokens]`. `public_url` is the text of `server.public_url` as it is configured.
 pub(crate) fn tokens(s: &mut Section<'_>, public_url: Option<&str>) -> Option<TokenSettings> {
     let issuer = s.text(
         key("issuer", "The issuer of Mintgate's tokens (`iss`), kept character for character.")
@@ -156,7 +156,7 @@ fn extra_claims(s: &mut Section<'_>) -> Option<Vec<(String, String)>> {
     )
 }
 
-/// Reads `[keys]`.
+/// Reads the section `[keys]`.
 pub(crate) fn keys(s: &mut Section<'_>) -> Option<KeySettings> {
     let dir = s.text(
         key(
@@ -247,7 +247,7 @@ fn encryption_key(text: &str) -> Result<SecretText, Invalid> {
     })
 }
 
-/// Reads `[refresh]`.
+/// Reads the section `[refresh]`.
 pub(crate) fn refresh(s: &mut Section<'_>) -> Option<RefreshSettings> {
     let grace = s.seconds(
         key(

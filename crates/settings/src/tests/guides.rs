@@ -1,4 +1,5 @@
-//! The providers' guides: the configuration each of them shows is one that is accepted.
+//! Every preset is complete: it has its page with a valid sample, and the other places that
+//! docs/providers/README.md ("Add a provider") names.
 
 use std::path::Path;
 
@@ -47,4 +48,40 @@ fn the_sample_of_every_preset_in_the_docs_is_accepted() {
         let names: Vec<_> = settings.providers.iter().map(|p| p.preset.name).collect();
         assert_eq!(names, [preset.name], "docs/providers/{}.md", preset.name);
     }
+}
+
+#[test]
+fn every_preset_has_its_entry_in_the_docs_its_dialect_and_its_login_in_the_tests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| {
+        let text = std::fs::read_to_string(root.join(path));
+        text.unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    let tests = std::fs::read_dir(root.join("crates/mintgate/tests/service/presets")).unwrap();
+    let tests: String =
+        tests.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    let tests = tests.to_lowercase();
+    let (readme, table) = (read("README.md"), read("docs/providers/README.md"));
+    let providers = readme.split_once("## Providers").unwrap().1.split("\n## ").next().unwrap();
+    let names: Vec<_> = providers.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let mut missing = Vec::new();
+    for Preset { name, .. } in Preset::ALL {
+        if !names.contains(name) {
+            missing.push(format!("README.md, \"Providers\": name {name}"));
+        }
+        if !table.contains(&format!("]({name}.md) | `{name}` |")) {
+            missing.push(format!("docs/providers/README.md: a row for {name} in the table"));
+        }
+        // The presets for any provider of a protocol speak no dialect.
+        let is_known = Preset::find(name).unwrap().parameter("issuer").is_none();
+        let dialect = format!("crates/mock-idp/src/dialect/{name}.rs");
+        if is_known && !root.join(&dialect).exists() {
+            missing.push(format!("{dialect}: how the mock provider speaks as {name}"));
+        }
+        let by_preset = format!("preset = \\\"{name}\\\"");
+        if !tests.contains(&by_preset) && !tests.contains(&format!("dialect::{name}")) {
+            missing.push(format!("crates/mintgate/tests/service/presets: a login at {name}"));
+        }
+    }
+    assert!(missing.is_empty(), "places without a preset:\n  {}", missing.join("\n  "));
 }

@@ -11,7 +11,7 @@ use super::preset::{SelectedPreset, mints_secrets};
 use super::sentence;
 use crate::rules;
 
-/// What `client_auth` can be.
+/// The values of the key `client_auth`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Method {
     Auto,
@@ -207,7 +207,7 @@ impl ClientKey {
         }
         // The key is checked even if its id is missing.
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let secret = AppleSecret::from_pem(&self.pem?, &text(&self.team), &text(&self.id));
+        let secret = AppleSecret::from_pem(&self.pem?, text(&self.team), text(&self.id));
         let secret = secret.map_err(|error| reject_client_key(s, &error)).ok()?;
         let secret = secret.with_audience(issuer?);
         self.team.and(self.id).map(|_| ClientAuthentication::MintedSecret(secret))

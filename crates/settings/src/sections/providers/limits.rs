@@ -9,7 +9,7 @@ use mintgate_identity_openid::{GuardConfig, Network};
 /// The shortest lease of a recheck; see [`RecheckRule::lease`].
 const LEAST_LEASE: Duration = Duration::from_mins(1);
 
-/// Reads `recheck_secs`. `can_seal` tells whether providers' refresh tokens can be encrypted, if that
+/// Reads the key `recheck_secs`. `can_seal` tells whether providers' refresh tokens can be encrypted, if that
 /// is known.
 pub(super) fn recheck(s: &mut Section<'_>, can_seal: Option<bool>) -> Option<Duration> {
     let recheck = s.seconds(

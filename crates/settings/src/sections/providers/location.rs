@@ -9,7 +9,7 @@ use mintgate_identity_openid::{
 use super::preset::{ENDPOINTS, SelectedPreset, parameter_names};
 use crate::rules;
 
-/// Where a provider is.
+/// The location of a provider, as its preset's parameters, its issuer and its tenants say.
 pub(super) struct Location {
     /// The values of the preset's parameters.
     pub(super) values: ParameterValues,

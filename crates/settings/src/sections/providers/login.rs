@@ -23,7 +23,7 @@ const PROTECTED: [&str; 10] = [
     "request_uri",
 ];
 
-/// Reads `scopes`.
+/// Reads the key `scopes`.
 pub(super) fn scopes(s: &mut Section<'_>, selected: SelectedPreset) -> Option<Vec<String>> {
     let scopes = s.list(
         key(
@@ -44,7 +44,7 @@ pub(super) fn scopes(s: &mut Section<'_>, selected: SelectedPreset) -> Option<Ve
     Some(scopes)
 }
 
-/// Reads `authorization_params`; the result includes the preset's.
+/// Reads the key `authorization_params`; the result includes the preset's.
 pub(super) fn parameters(
     s: &mut Section<'_>,
     filled: Option<&FilledPreset>,

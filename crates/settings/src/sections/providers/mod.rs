@@ -13,10 +13,9 @@ use std::fmt::Display;
 
 use mintgate_config_reader::{Invalid, Section, invalid, key};
 use mintgate_domain::model::ProviderId;
-use mintgate_domain::{LoginRequest, ProviderPolicy, Requirement};
+use mintgate_domain::{LoginRequest, ProviderPolicy, Requirement, SecretText};
 use mintgate_identity_openid::{
-    Dialect, GroupOverage, IssuerRule, OAuth2Config, OAuth2ConfigError, OpenIdConfig,
-    OpenIdConfigError,
+    ClientAuthentication, GroupOverage, IssuerRule, Network, OAuth2ConfigError, OpenIdConfigError,
 };
 
 use crate::rules;
@@ -31,6 +30,17 @@ use preset::SelectedPreset;
 
 const REQUIREMENTS: [(&str, Requirement); 2] =
     [("auto", Requirement::Auto), ("required", Requirement::Required)];
+
+/// What the configurations of both kinds of adapter have in common.
+struct ProviderClient {
+    id: ProviderId,
+    issuer: String,
+    client_id: String,
+    client_secret: Option<SecretText>,
+    client_authentication: ClientAuthentication,
+    token_parameters: Vec<(String, String)>,
+    network: Network,
+}
 
 /// Reads one provider. `can_seal` tells whether providers' refresh tokens can be encrypted; `None` if
 /// `[keys]` has a mistake.
@@ -87,14 +97,22 @@ pub(crate) fn provider(
     let recheck = recheck(s, can_seal);
     let (network, guard) = limits(s)?;
 
-    let (id, preset, issuer) = (id?, selected.0?, location.issuer?);
-    let (client_id, client_authentication) = (client.id?, client.authentication?);
+    let preset = selected.0?;
+    let client = ProviderClient {
+        id: id?,
+        issuer: location.issuer?,
+        client_id: client.id?,
+        client_secret: client.secret,
+        client_authentication: client.authentication?,
+        token_parameters: location.filled?.token_parameters,
+        network,
+    };
+    let id = client.id.clone();
     let issuer_rule = location.issuer_rule?;
-    let issuers = issuers(&issuer, &issuer_rule);
-    let token_parameters = location.filled?.token_parameters;
+    let issuers = issuers(&client.issuer, &issuer_rule);
     let mut login = LoginRequest {
         display_name: display_name?,
-        client_id: client_id.clone(),
+        client_id: client.client_id.clone(),
         scopes: scopes?,
         parameters: parameters?,
         has_id_tokens: selected.openid().is_some(),
@@ -104,44 +122,12 @@ pub(crate) fn provider(
         if let (GroupOverage::Follow(_), Some(scope)) = (&keys.group_overage, preset.group_scope) {
             login::add_scope(&mut login.scopes, scope);
         }
-        let dialect = Dialect {
-            client_authentication,
-            token_parameters,
-            issuer: issuer_rule,
-            group_overage: keys.group_overage,
-            required_claims: owned(preset.required_claims),
-        };
-        let dialect = match location.values.get("hosted_domain") {
-            Some(domain) => dialect.with_hosted_domain(domain),
-            None => dialect,
-        };
-        let config = OpenIdConfig {
-            id: id.clone(),
-            issuer,
-            client_id,
-            client_secret: client.secret,
-            id_token_algorithms: keys.id_token_algorithms,
-            userinfo: keys.userinfo,
-            network,
-        };
-        (keys.nonce, ProviderConfig::OpenId(config, dialect))
+        let hosted_domain = location.values.get("hosted_domain");
+        let nonce = keys.nonce;
+        (nonce, keys.config(client, issuer_rule, preset, hosted_domain.map(String::as_str)))
     } else {
-        let keys = oauth2?;
-        let config = OAuth2Config {
-            id: id.clone(),
-            issuer,
-            client_id,
-            client_secret: client.secret,
-            client_authentication,
-            token_parameters,
-            endpoints: keys.endpoints,
-            subject: keys.subject,
-            claims: keys.claims,
-            headers: keys.headers,
-            network,
-        };
         // Without ID tokens nothing can prove a nonce.
-        (Requirement::Auto, ProviderConfig::OAuth2(config))
+        (Requirement::Auto, oauth2?.config(client))
     };
     if recheck.is_some() {
         login::ask_for_refresh_token(&mut login, preset.offline);

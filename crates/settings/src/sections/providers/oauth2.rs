@@ -2,12 +2,13 @@
 //! endpoint's answer means.
 
 use mintgate_config_reader::{Invalid, Section, invalid, key};
-use mintgate_identity_openid::OAuth2Endpoints;
+use mintgate_identity_openid::{OAuth2Config, OAuth2Endpoints};
 
 use super::location::Location;
 use super::preset::SelectedPreset;
-use super::{overlaid, owned};
+use super::{ProviderClient, overlaid, owned};
 use crate::rules;
+use crate::types::ProviderConfig;
 
 /// What is configured of a provider of OAuth 2.0 alone.
 pub(super) struct OAuth2Keys {
@@ -15,6 +16,25 @@ pub(super) struct OAuth2Keys {
     pub(super) subject: String,
     pub(super) claims: Vec<(String, String)>,
     pub(super) headers: Vec<(String, String)>,
+}
+
+impl OAuth2Keys {
+    /// The configuration of the adapter.
+    pub(super) fn config(self, client: ProviderClient) -> ProviderConfig {
+        ProviderConfig::OAuth2(OAuth2Config {
+            id: client.id,
+            issuer: client.issuer,
+            client_id: client.client_id,
+            client_secret: client.client_secret,
+            client_authentication: client.client_authentication,
+            token_parameters: client.token_parameters,
+            endpoints: self.endpoints,
+            subject: self.subject,
+            claims: self.claims,
+            headers: self.headers,
+            network: client.network,
+        })
+    }
 }
 
 /// Reads these keys; `None` for an OpenID Connect provider.

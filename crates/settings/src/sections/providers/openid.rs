@@ -2,19 +2,22 @@
 
 use mintgate_config_reader::{Invalid, Section, invalid, key, unknown_name};
 use mintgate_domain::Requirement;
-use mintgate_identity_openid::{GraphGroups, GroupOverage};
+use mintgate_identity_openid::{
+    Dialect, GraphGroups, GroupOverage, IssuerRule, OpenIdConfig, Preset,
+};
 use url::Url;
 
-use super::REQUIREMENTS;
 use super::client::has_secret;
 use super::location::Location;
 use super::preset::SelectedPreset;
+use super::{ProviderClient, REQUIREMENTS, owned};
+use crate::types::ProviderConfig;
 
 const ASYMMETRIC: [&str; 9] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 const SYMMETRIC: [&str; 3] = ["HS256", "HS384", "HS512"];
 
-/// What `group_overage` can be.
+/// The values of the key `group_overage`.
 #[derive(Clone, Copy)]
 enum Overage {
     Ignore,
@@ -31,6 +34,39 @@ pub(super) struct OpenIdKeys {
     pub(super) id_token_algorithms: Vec<String>,
     pub(super) userinfo: bool,
     pub(super) group_overage: GroupOverage,
+}
+
+impl OpenIdKeys {
+    /// The configuration of the adapter.
+    pub(super) fn config(
+        self,
+        client: ProviderClient,
+        issuer: IssuerRule,
+        preset: &Preset,
+        hosted_domain: Option<&str>,
+    ) -> ProviderConfig {
+        let dialect = Dialect {
+            client_authentication: client.client_authentication,
+            token_parameters: client.token_parameters,
+            issuer,
+            group_overage: self.group_overage,
+            required_claims: owned(preset.required_claims),
+        };
+        let dialect = match hosted_domain {
+            Some(domain) => dialect.with_hosted_domain(domain),
+            None => dialect,
+        };
+        let config = OpenIdConfig {
+            id: client.id,
+            issuer: client.issuer,
+            client_id: client.client_id,
+            client_secret: client.client_secret,
+            id_token_algorithms: self.id_token_algorithms,
+            userinfo: self.userinfo,
+            network: client.network,
+        };
+        ProviderConfig::OpenId(config, dialect)
+    }
 }
 
 /// Reads these keys; `None` for a provider without ID tokens.

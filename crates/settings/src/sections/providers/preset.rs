@@ -15,7 +15,7 @@ pub(super) const ENDPOINTS: [&str; 4] =
 pub(super) struct SelectedPreset(pub(super) Option<&'static Preset>);
 
 impl SelectedPreset {
-    /// Reads `preset`.
+    /// Reads the key `preset`.
     pub(super) fn read(s: &mut Section<'_>) -> Self {
         let presets: Vec<_> = Preset::ALL.iter().map(|preset| (preset.name, preset)).collect();
         Self(s.choice(

@@ -1,0 +1,59 @@
+//! Commands read the sections they need, and no others.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// A configuration with a provider that has two mistakes.
+fn broken_provider(dir: &Path) -> String {
+    format!(
+        "[store]\nurl = \"sqlite://{}\"\n[keys]\nencryption_key = \"{}\"\n\
+         [[providers]]\nid = \"corp\"\npreset = \"okta\"\nclient_idd = \"x\"\n",
+        dir.join("mintgate.db").display(),
+        "0f".repeat(32)
+    )
+}
+
+fn mintgate(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mintgate"));
+    command.current_dir(dir).env_clear().args(["--config", "broken.toml"]).args(arguments);
+    command.output().unwrap()
+}
+
+#[test]
+fn a_broken_provider_stops_neither_migrations_nor_keys_nor_role_rules() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::write(dir.join("broken.toml"), broken_provider(dir)).unwrap();
+    std::fs::write(dir.join("claims.json"), "{\"groups\": []}").unwrap();
+    for (arguments, expected) in [
+        (&["migrate", "--plan"][..], "would run "),
+        (&["migrate"], "ran "),
+        (&["migrate"], "The schema is up to date"),
+        (&["keys", "list"], "There are no keys yet"),
+        (&["roles", "test", "--provider", "corp", "--claims", "claims.json"], "roles: user"),
+    ] {
+        let output = mintgate(dir, arguments);
+        let (out, err) = (output.stdout, String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {err}");
+        let out = String::from_utf8_lossy(&out);
+        assert!(out.contains(expected), "{arguments:?}: {out}");
+    }
+    for arguments in [&["config", "check"][..], &["config", "print"], &["serve"]] {
+        let output = mintgate(dir, arguments);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {err}");
+        assert!(err.contains("providers[0].client_idd"), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn a_misspelt_section_stops_a_command_that_would_take_the_default_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::write(dir.join("broken.toml"), "[stor]\nurl = \"postgres://db/mint\"\n").unwrap();
+    let output = mintgate(dir, &["migrate"]);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("Fix: did you mean [store]?"), "{err}");
+    assert!(!dir.join("mintgate.db").exists());
+}
