@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::database::Database;
 use crate::postgres::Postgres;
-use crate::process::{Process, capture, free_addresses};
+use crate::process::{Process, capture, free_addresses, tail};
 use crate::rig::{Binaries, Mock, REDIRECT_URI, Service, build, listeners, provider};
 use crate::{proc, say, workspace};
 use load::{CLIENTS, Clients, Operation};
@@ -68,6 +68,15 @@ struct Running {
     clients: Clients,
     // Dropped after the service.
     _database: Option<Database>,
+}
+
+impl Running {
+    async fn run(&mut self, operation: Operation, span: Duration) -> Result<u64> {
+        let ran = self.clients.run(operation, span).await;
+        ran.with_context(|| {
+            format!("the end of the service's log:\n{}\n", tail(&self.service.log()))
+        })
+    }
 }
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
@@ -196,7 +205,7 @@ async fn measure(
             continue;
         }
         for it in &mut running {
-            it.clients.run(operation, WARM_UP).await?;
+            it.run(operation, WARM_UP).await?;
         }
         for _ in 0..options.rounds {
             let mut samples = Vec::new();
@@ -253,7 +262,7 @@ async fn sample(
         Ok((proc::cpu_time(service)?, postgres, proc::cpu_time(getpid())?, proc::processors()?))
     };
     let (started, before) = (Instant::now(), used()?);
-    let requests = running.clients.run(operation, Duration::from_secs(seconds)).await?;
+    let requests = running.run(operation, Duration::from_secs(seconds)).await?;
     let (took, after) = (started.elapsed(), used()?);
     ensure!(requests > 0, "no request was answered");
     let [busy, all] = [0, 1].map(|n| (after.3[n].saturating_sub(before.3[n])).as_secs_f64());
