@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::journal::{Answered, Kind, Purpose, Record, Request, Sent};
+use super::journal::{Answered, Exchange, Kind, Purpose, Record, Request, Sent, exchanges};
 
 /// An invariant of docs/reliability.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,36 +90,6 @@ impl Found {
     }
 }
 
-/// A request and its answer, if there was one.
-struct Exchange<'a> {
-    sent: &'a Sent,
-    answer: Option<&'a Answered>,
-}
-
-impl Exchange<'_> {
-    fn is(&self, kind: Kind) -> bool {
-        self.sent.request.kind == kind
-    }
-
-    fn is_good(&self) -> bool {
-        self.answer.is_some_and(|answer| answer.status == 200)
-    }
-}
-
-impl fmt::Display for Exchange<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Request { client, login, kind, token, .. } = &self.sent.request;
-        write!(f, "request {}, {kind:?} of client {client} session {login}", self.sent.id)?;
-        if let Some(token) = token {
-            write!(f, " with gen {}", token.generation)?;
-        }
-        if let Some(answer) = self.answer {
-            write!(f, ": {} {}", answer.status, answer.code.as_deref().unwrap_or_default())?;
-        }
-        Ok(())
-    }
-}
-
 /// A session as its client knows it: the numbers of the client and of the login.
 type SessionKey = (u32, u32);
 
@@ -129,20 +99,10 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn of(records: &'a [Record]) -> Self {
-        let answers: BTreeMap<u64, &Answered> = records
-            .iter()
-            .filter_map(|record| match record {
-                Record::Answered(answer) => Some((answer.id, answer)),
-                _ => None,
-            })
-            .collect();
         let mut sessions: BTreeMap<SessionKey, Vec<Exchange<'a>>> = BTreeMap::new();
-        for record in records {
-            if let Record::Sent(sent) = record {
-                let key = (sent.request.client, sent.request.login);
-                let answer = answers.get(&sent.id).copied();
-                sessions.entry(key).or_default().push(Exchange { sent, answer });
-            }
+        for exchange in exchanges(records) {
+            let Request { client, login, .. } = exchange.sent.request;
+            sessions.entry((client, login)).or_default().push(exchange);
         }
         Self { sessions }
     }

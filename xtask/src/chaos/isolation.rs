@@ -4,7 +4,6 @@
 //! them paused. Refreshes and the other provider's logins are compared; the paused provider's own
 //! logins must be refused in time.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::api::{Api, Grant, Outcome, Sender, SignIn};
 use super::experiment::RECOVERY_LIMIT;
 use super::faults::StoppedProcesses;
-use super::journal::{self, Journal, Purpose, Record};
+use super::journal::{self, Exchange, Journal, Purpose, Record, exchanges};
 use super::plan::Plan;
 use super::report::Row;
 use super::rig::{Deployment, PAUSED_PROVIDER, PROVIDER, Shared};
@@ -186,29 +185,22 @@ async fn circuit(deployment: &Deployment) -> Result<String> {
     Ok(value.with_context(|| format!("there is no series {series}"))?.to_owned())
 }
 
-/// The answered requests of the two runs; one that was not answered has status 0.
+/// The requests of the two runs; one that was not answered has status 0.
 fn samples(records: &[Record]) -> Vec<Sample> {
-    let mut sent = BTreeMap::new();
-    let mut samples = Vec::new();
-    for record in records {
-        let (id, at, status) = match record {
-            Record::Sent(it) => {
-                sent.insert(it.id, it);
-                continue;
-            }
-            Record::Answered(it) => (it.id, it.at, it.status),
-            Record::Unanswered { id, at, .. } => (*id, *at, 0),
-            Record::FaultEnded { .. } => continue,
-        };
-        let Some(request) = sent.get(&id) else { continue };
-        let client = request.request.client;
-        if client < OPERATOR {
-            let load = Load::ALL[client as usize % Load::ALL.len()];
-            let took = Duration::from_nanos(at.saturating_sub(request.at));
-            samples.push(Sample { load, is_disturbed: client >= DISTURBED, status, took });
-        }
-    }
-    samples
+    let sample = |Exchange { sent, answer }: Exchange<'_>| {
+        let client = sent.request.client;
+        let load = Load::ALL[client as usize % Load::ALL.len()];
+        let status = answer.map_or(0, |answer| answer.status);
+        let nanos = answer.map_or(0, |answer| answer.at.saturating_sub(sent.at));
+        let took = Duration::from_nanos(nanos);
+        (client < OPERATOR).then_some(Sample {
+            load,
+            is_disturbed: client >= DISTURBED,
+            status,
+            took,
+        })
+    };
+    exchanges(records).into_iter().filter_map(sample).collect()
 }
 
 /// The times of one kind of request in one of the runs, sorted.

@@ -1,6 +1,8 @@
 //! The journal of a run: one JSON line before a request is sent, and one when its outcome is known.
 //! The checker reads only this and the store.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -162,6 +164,51 @@ pub(super) fn read(path: &Path) -> Result<Vec<Record>> {
             serde_json::from_str(&line).with_context(|| format!("in the journal: {line}"))
         })
         .collect()
+}
+
+/// A request and its answer, if there was one.
+pub(super) struct Exchange<'a> {
+    pub(super) sent: &'a Sent,
+    pub(super) answer: Option<&'a Answered>,
+}
+
+impl Exchange<'_> {
+    pub(super) fn is(&self, kind: Kind) -> bool {
+        self.sent.request.kind == kind
+    }
+
+    pub(super) fn is_good(&self) -> bool {
+        self.answer.is_some_and(|answer| answer.status == 200)
+    }
+}
+
+impl fmt::Display for Exchange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Request { client, login, kind, token, .. } = &self.sent.request;
+        write!(f, "request {}, {kind:?} of client {client} session {login}", self.sent.id)?;
+        if let Some(token) = token {
+            write!(f, " with gen {}", token.generation)?;
+        }
+        if let Some(answer) = self.answer {
+            write!(f, ": {} {}", answer.status, answer.code.as_deref().unwrap_or_default())?;
+        }
+        Ok(())
+    }
+}
+
+/// The requests in the order in which they were sent, with their answers.
+pub(super) fn exchanges(records: &[Record]) -> Vec<Exchange<'_>> {
+    let mut answers: BTreeMap<u64, &Answered> = BTreeMap::new();
+    let mut requests = Vec::new();
+    for record in records {
+        match record {
+            Record::Sent(sent) => requests.push(sent),
+            Record::Answered(answer) => drop(answers.insert(answer.id, answer)),
+            Record::Unanswered { .. } | Record::FaultEnded { .. } => {}
+        }
+    }
+    let answer_to = |sent: &Sent| answers.get(&sent.id).copied();
+    requests.into_iter().map(|sent| Exchange { sent, answer: answer_to(sent) }).collect()
 }
 
 #[cfg(test)]

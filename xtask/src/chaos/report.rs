@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::checker::{Violation, is_deserved_refusal};
-use super::journal::{Answered, Kind, Record, Sent};
+use super::journal::{Answered, Exchange, Kind, Record, exchanges};
 use super::plan::Plan;
 
 /// How many requests were answered in which way.
@@ -140,34 +140,12 @@ fn recovery(sorted: &[u64]) -> String {
     format!("{} / {} ms", millis(median), millis(longest))
 }
 
-/// A request, the number of attempts at its login so far, and its answer.
-type Exchange<'a> = (&'a Sent, usize, Option<&'a Answered>);
-
-fn exchanges(records: &[Record]) -> Vec<Exchange<'_>> {
-    let answers: BTreeMap<u64, &Answered> = records
-        .iter()
-        .filter_map(|record| match record {
-            Record::Answered(answer) => Some((answer.id, answer)),
-            _ => None,
-        })
-        .collect();
-    let mut logins: BTreeMap<(u32, u32), usize> = BTreeMap::new();
-    records
-        .iter()
-        .filter_map(|record| match record {
-            Record::Sent(sent) => {
-                let attempts = logins.entry((sent.request.client, sent.request.login)).or_default();
-                *attempts += usize::from(sent.request.kind == Kind::Login);
-                Some((sent, *attempts, answers.get(&sent.id).copied()))
-            }
-            _ => None,
-        })
-        .collect()
-}
-
 fn count(exchanges: &[Exchange<'_>]) -> Answers {
     let mut answers = Answers::default();
-    for (sent, attempt, answer) in exchanges {
+    let mut attempts: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+    for Exchange { sent, answer } in exchanges {
+        let attempt = attempts.entry((sent.request.client, sent.request.login)).or_default();
+        *attempt += usize::from(sent.request.kind == Kind::Login);
         answers.requests += 1;
         let counter = match answer {
             None => &mut answers.none,
@@ -190,11 +168,11 @@ fn unmet(plan: &Plan, exchanges: &[Exchange<'_>], answers: &Answers) -> Option<S
     if !plan.spares_sessions {
         return None;
     }
-    let disturbed = exchanges.iter().find(|(sent, _, answer)| {
+    let affected = exchanges.iter().find(|Exchange { sent, answer }| {
         let is_fine = answer.is_some_and(|answer| !matches!(answer.status, 503 | 504));
         sent.request.kind != Kind::Login && !is_fine
     });
-    disturbed.map(|(sent, ..)| {
+    affected.map(|Exchange { sent, .. }| {
         let (id, kind) = (sent.id, sent.request.kind);
         format!("request {id}, {kind:?}, was affected, and only logins may be")
     })
@@ -224,7 +202,7 @@ fn recoveries(records: &[Record], kind: Kind) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::super::checker::Invariant;
-    use super::super::journal::{Purpose, Request};
+    use super::super::journal::{Purpose, Request, Sent};
     use super::super::plan::{Form, all};
     use super::*;
 
