@@ -10,15 +10,16 @@ use futures_util::StreamExt;
 use crate::error::{ApiError, HttpErrorCode};
 use mintgate_domain::ErrorCode;
 
-/// Bytes of a JSON body at most.
+/// The longest body, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024;
 
 const JSON: &str = "application/json";
 
-/// Reads a JSON body whole; at no time is more than the limit held.
+/// Reads a whole JSON body. Never more than [`MAX_BODY_BYTES`] of it are held.
 ///
 /// # Errors
-/// 415, 413, 408, or 400 if the client breaks off.
+/// `UNSUPPORTED_MEDIA_TYPE`, `PAYLOAD_TOO_LARGE`, `REQUEST_TIMEOUT`, or `INVALID_REQUEST` if the client
+/// closes the connection.
 pub(crate) async fn read_json(
     request: &HttpRequest,
     payload: Payload,
@@ -30,7 +31,7 @@ pub(crate) async fn read_json(
     read(request, payload, timeout).await
 }
 
-/// Reads a JSON body that may be left out: one without a byte needs no content type.
+/// Reads a JSON body that may be empty, and then needs no content type.
 ///
 /// # Errors
 /// As [`read_json`].
@@ -49,7 +50,7 @@ pub(crate) async fn read_optional_json(
     Ok(Some(body))
 }
 
-/// Reads a form whole.
+/// Reads a whole form (`application/x-www-form-urlencoded`).
 ///
 /// # Errors
 /// As [`read_json`].
@@ -92,7 +93,7 @@ async fn read(
         .map_err(|_| ApiError::new(HttpErrorCode::RequestTimeout))?
 }
 
-/// Whether the body is said to be of this type, in UTF-8, not compressed.
+/// Whether the headers announce a body of this media type, in UTF-8 and not compressed.
 fn is_plain(request: &HttpRequest, wanted: &str) -> bool {
     let headers = request.headers();
     let encoded = headers

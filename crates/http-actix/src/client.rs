@@ -1,4 +1,4 @@
-//! Who calls: address, user agent, and trace, as far as they can be believed.
+//! The caller's address and user agent, as far as they can be believed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,8 +9,8 @@ use mintgate_domain::model::ClientInfo;
 
 const MAX_USER_AGENT_BYTES: usize = 256;
 
-/// The caller's address: the peer's, or, if the peer is a trusted proxy, the last
-/// address in `X-Forwarded-For` that is not one.
+/// The caller's address: that of the peer or, if the peer is a trusted proxy, the last address in
+/// `X-Forwarded-For` that is not a trusted proxy.
 pub(crate) fn caller_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
     let mut address = request.peer_addr()?.ip().to_canonical();
@@ -33,7 +33,7 @@ pub(crate) fn caller_address(request: &HttpRequest, trusted: &[IpNet]) -> Option
     Some(address)
 }
 
-/// What a session remembers of the caller.
+/// What a session stores about the caller.
 pub(crate) fn client_info(request: &HttpRequest, trusted: &[IpNet]) -> ClientInfo {
     let user_agent = request.headers().get(header::USER_AGENT).map(|value| {
         let text = String::from_utf8_lossy(value.as_bytes());
@@ -50,7 +50,7 @@ pub(crate) fn client_info(request: &HttpRequest, trusted: &[IpNet]) -> ClientInf
     ClientInfo { user_agent, ip_prefix: caller_address(request, trusted).map(prefix) }
 }
 
-/// The network of an address: /24 or /48, in CIDR notation.
+/// The network of an address in CIDR notation: /24 for IPv4, /48 for IPv6.
 fn prefix(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => {

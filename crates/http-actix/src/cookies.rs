@@ -1,4 +1,4 @@
-//! The two cookies of a session: the CookiePolicy port by RFC 6265bis.
+//! The two cookies of a session: the port `CookiePolicy` by RFC 6265bis.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl HttpCookiePolicy {
         }
     }
 
-    /// The first of our cookies that a `Cookie` header holds twice.
+    /// The name of a session cookie that the request brings twice, if there is one.
     pub(crate) fn duplicate(&self, headers: &HeaderMap) -> Option<&str> {
         [&self.access.name, &self.refresh.name]
             .into_iter()
@@ -77,23 +77,23 @@ impl HttpCookiePolicy {
             .map(String::as_str)
     }
 
-    /// Whether a request brings one of our cookies, whatever is in it.
+    /// Whether the request brings a session cookie, whatever its value.
     pub(crate) fn any(&self, headers: &HeaderMap) -> bool {
         let mut names = [&self.access.name, &self.refresh.name].into_iter();
         names.any(|name| values(headers, name).next().is_some())
     }
 
-    /// What the access cookie holds.
+    /// The value of the access cookie.
     pub(crate) fn access_token(&self, headers: &HeaderMap) -> Option<PresentedToken> {
         token(headers, &self.access.name)
     }
 
-    /// What the refresh cookie holds.
+    /// The value of the refresh cookie.
     pub(crate) fn refresh_token(&self, headers: &HeaderMap) -> Option<PresentedToken> {
         token(headers, &self.refresh.name)
     }
 
-    /// Clears our two cookies and every variant of them that a sibling host can have planted.
+    /// Clears the two session cookies and every variant of them that a sibling host can have planted.
     pub fn clearing_all_variants(&self) -> Vec<SetCookie> {
         let mut cookies = Vec::from(self.clearing_cookies());
         for domain in &self.foreign_domains {
@@ -111,7 +111,7 @@ impl HttpCookiePolicy {
     }
 }
 
-/// All cookies, names and values (RFC 6265 §5.4), by any number of headers.
+/// The names and values of all cookies in all `Cookie` headers (RFC 6265 §5.4).
 pub(crate) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
     headers
         .get_all(header::COOKIE)
@@ -166,7 +166,8 @@ impl CookiePolicy for HttpCookiePolicy {
     }
 }
 
-/// The host and its parents down to two labels: `a.b.example.com`, `b.example.com`, `example.com`.
+/// The host and its parent domains down to two labels, for example `a.b.example.com`,
+/// `b.example.com`, `example.com`; none for an IP address.
 fn parent_domains(host: &str) -> Vec<String> {
     if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
         return Vec::new();

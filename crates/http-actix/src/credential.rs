@@ -1,4 +1,4 @@
-//! What a request shows to say whose session it is about: a header, a body, or a cookie.
+//! Reads the token that a request presents: from a header, the body or a cookie.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::error::ApiError;
 use crate::json::Members;
 use crate::validation::{check, visible_or_space};
 
-/// The token of an `Authorization: Bearer` header (RFC 6750 §2.1). Another scheme is not ours to
-/// read: it may be for a proxy in front of us.
+/// The token of an `Authorization: Bearer` header (RFC 6750 §2.1). A header of another scheme is
+/// ignored: it may be meant for a proxy in front of this service.
 ///
 /// # Errors
-/// `INVALID_ACCESS_TOKEN` if there is more than one header, or no token in its proper shape.
+/// `INVALID_ACCESS_TOKEN` if there is more than one header, or the header is malformed.
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<PresentedToken>, ApiError> {
     let mut all = headers.get_all(header::AUTHORIZATION);
     let Some(first) = all.next() else { return Ok(None) };
@@ -63,18 +63,18 @@ fn credentials(value: &HeaderValue) -> Credentials<'_> {
     }
 }
 
-/// RFC 6750 §2.1
+/// Whether the text is a `b64token` (RFC 6750 §2.1).
 fn is_b64token(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     !body.is_empty() && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b))
 }
 
-/// The access token of the caller: the bearer token, which alone counts if there is one, else the
-/// access cookie's. What a cookie authorises and what `changes` something, pages of foreign origins
-/// may not ask for.
+/// The access token of the caller: the bearer token or, if there is none, that of the access cookie.
+/// A request that `changes` something and is authorised by a cookie is refused from a page of a
+/// foreign origin.
 ///
 /// # Errors
-/// `CSRF_REJECTED`, `DUPLICATE_COOKIE`, or `INVALID_ACCESS_TOKEN` if there is none.
+/// `CSRF_REJECTED`, `DUPLICATE_COOKIE`, or `INVALID_ACCESS_TOKEN` if there is no token.
 pub(crate) fn access_token(
     request: &HttpRequest,
     state: &AppState,
@@ -83,30 +83,31 @@ pub(crate) fn access_token(
     let headers = request.headers();
     let bearer = bearer(headers)?;
     guard_cookies(request, state, !changes || bearer.is_some())?;
-    bearer.or_else(|| state.ports.cookies.access_token(headers)).ok_or_else(none)
+    bearer.or_else(|| state.ports.cookies.access_token(headers)).ok_or_else(no_credential)
 }
 
-/// That no credential was shown.
-pub(crate) fn none() -> ApiError {
+/// The refusal of a request that presents no token.
+pub(crate) fn no_credential() -> ApiError {
     ApiError::new(ErrorCode::InvalidAccessToken).because("no credential was shown")
 }
 
-/// Refuses doubled cookies and, where it is a cookie that makes a request count, foreign origins.
+/// Refuses duplicate session cookies and, unless the request is `authorised_without` cookies, session
+/// cookies from a page of a foreign origin.
 ///
 /// # Errors
 /// `CSRF_REJECTED`, `DUPLICATE_COOKIE`
 pub(crate) fn guard_cookies(
     request: &HttpRequest,
     state: &AppState,
-    counts_without: bool,
+    authorised_without: bool,
 ) -> Result<(), ApiError> {
-    if !counts_without && state.ports.cookies.any(request.headers()) {
+    if !authorised_without && state.ports.cookies.any(request.headers()) {
         state.origins.guard(request.headers())?;
     }
     refuse_duplicate_cookies(request, state)
 }
 
-/// The `refreshToken` of a body that may be left out, as may the member.
+/// The `refreshToken` member of the body, if there is a body and it has the member.
 ///
 /// # Errors
 /// As [`read_optional_json`], and `INVALID_REQUEST`.

@@ -1,4 +1,4 @@
-//! `/api/v1/auth/identities`: by which identities the caller is known.
+//! `/api/v1/auth/identities`: lists, links and unlinks the identities that the caller signs in with.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl<'a> From<&'a LinkedIdentity> for IdentityBody<'a> {
     }
 }
 
-/// The caller's identities, the oldest first.
+/// Lists the caller's identities, the oldest first.
 pub(crate) async fn list(
     request: HttpRequest,
     state: Data<AppState>,
@@ -80,19 +80,19 @@ pub(crate) async fn link(
     Ok(finished_login.clear_with(uncached(HttpResponse::Ok()).json(IdentityBody::from(&linked))))
 }
 
-/// Takes one of the caller's identities away.
+/// Unlinks one of the caller's identities.
 pub(crate) async fn unlink(
     request: HttpRequest,
     state: Data<AppState>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let token = access_token(&request, &state, true)?;
-    let name = name(&id);
+    let short_name = short_name(&id);
     let identities = Arc::clone(&state.use_cases.identities);
     let unlinking = async move {
-        match name {
-            Some(name) => identities.unlink(&token, name).await,
-            // Other people's are not told apart from ids that cannot be.
+        match short_name {
+            Some(short_name) => identities.unlink(&token, short_name).await,
+            // The answer does not tell whether somebody else has an identity of this id.
             None => identities.list(&token).await.and(Err(AuthError::NoSuchIdentity)),
         }
     };
@@ -102,8 +102,8 @@ pub(crate) async fn unlink(
     Ok(uncached(HttpResponse::NoContent()).finish())
 }
 
-/// The id of an identity: 32 hexadecimal digits.
-fn name(text: &str) -> Option<u128> {
+/// Reads the id of an identity: 32 hexadecimal digits.
+fn short_name(text: &str) -> Option<u128> {
     let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
     u128::from_str_radix(text, 16).ok().filter(|_| is_hex)
 }
@@ -114,9 +114,9 @@ mod tests {
 
     #[test]
     fn an_id_is_32_hexadecimal_digits() {
-        assert_eq!(name("000000000000000000000000000000ff"), Some(255));
+        assert_eq!(short_name("000000000000000000000000000000ff"), Some(255));
         for other in ["", "ff", "+00000000000000000000000000000ff", "g".repeat(32).as_str()] {
-            assert_eq!(name(other), None, "{other}");
+            assert_eq!(short_name(other), None, "{other}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The answer that hands tokens out: the same for a sign-in and for a refresh.
+//! The answer that delivers tokens, after a sign-in and after a refresh.
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -20,7 +20,7 @@ struct TokenResponseBody<'a> {
     refresh_expires_in: Option<u64>,
 }
 
-/// The tokens: in cookies, or with the refresh token in the body.
+/// Delivers the tokens. The refresh token is either in a cookie or in the body.
 pub(crate) fn answer(message: &'static str, tokens: &IssuedTokens) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));

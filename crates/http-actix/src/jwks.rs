@@ -1,4 +1,4 @@
-//! `GET /.well-known/jwks.json`: the keys others verify our tokens with.
+//! `GET /.well-known/jwks.json`: the public keys that verify our access tokens (RFC 7517).
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::error::ApiError;
 use crate::{AppState, public_document};
 use mintgate_domain::ErrorCode;
 
-/// The JWKS, or 304 if the caller has it.
+/// Answers the JWKS, or 304 if the caller has it.
 pub(crate) async fn show(
     request: HttpRequest,
     state: web::Data<AppState>,
@@ -18,10 +18,10 @@ pub(crate) async fn show(
     Ok(public_document::answer(&request, &document.json, &document.etag))
 }
 
-/// The keys as they are published at present.
+/// The keys that are published at present.
 ///
 /// # Errors
-/// `STORE_UNAVAILABLE` as long as none have been loaded.
+/// `STORE_UNAVAILABLE` as long as no keys are loaded.
 pub(crate) fn published_keys(state: &AppState) -> Result<Arc<JwksDocument>, ApiError> {
     state.ports.public_keys.jwks().ok_or_else(|| {
         ApiError::new(ErrorCode::StoreUnavailable).because("the signing keys are not loaded")

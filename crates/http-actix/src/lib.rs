@@ -64,7 +64,7 @@ use login_cookies::LoginCookies;
 use metadata::Metadata;
 use origin::OriginPolicy;
 
-/// The id of a request, in its answer, its log line and its error body.
+/// The id of a request, which its answer, its error body and its log line name.
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(Arc<str>);
 
@@ -100,7 +100,7 @@ pub struct HttpPorts {
     pub cookies: Arc<HttpCookiePolicy>,
     /// Where answered requests are counted.
     pub metrics: Arc<dyn HttpMetrics>,
-    /// The time of an answer, and how long it took.
+    /// The source of the time in errors and of the measured durations.
     pub clock: Arc<dyn Clock>,
     /// The source of request ids.
     pub entropy: Arc<dyn Entropy>,

@@ -1,4 +1,4 @@
-//! `POST /api/v1/auth/login` and `GET /api/v1/auth/providers`: where a login begins.
+//! `POST /api/v1/auth/login` begins a login; `GET /api/v1/auth/providers` lists the providers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ struct LoginBody {
 struct BegunBody<'a> {
     authorization_url: &'a str,
     state: &'a str,
-    /// Seconds.
+    /// How long the login can be finished, in seconds.
     expires_in: u64,
 }
 

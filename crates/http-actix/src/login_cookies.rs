@@ -1,4 +1,4 @@
-//! The cookies of logins that have begun: each holds one [`LoginTransaction`] until it is finished.
+//! The cookies of begun logins: each holds one [`LoginTransaction`] until the login is finished.
 
 use std::time::Duration;
 

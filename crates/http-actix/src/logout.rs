@@ -1,4 +1,4 @@
-//! `POST /api/v1/auth/logout` and `POST /api/v1/auth/logout-all`: the end of a session, or of all.
+//! `POST /api/v1/auth/logout` ends one session, `POST /api/v1/auth/logout-all` all sessions of a user.
 
 use std::sync::Arc;
 
@@ -10,7 +10,9 @@ use mintgate_domain::{ErrorCode, SessionProof};
 use serde::Serialize;
 
 use crate::AppState;
-use crate::credential::{access_token, bearer, guard_cookies, none, refresh_token_in_body};
+use crate::credential::{
+    access_token, bearer, guard_cookies, no_credential, refresh_token_in_body,
+};
 use crate::envelope::LogFields;
 use crate::error::{ApiError, ErrorKind, append_cookies};
 use crate::sessions::refused_caller;
@@ -63,8 +65,9 @@ async fn end_shown(
     Ok(())
 }
 
-/// The bearer token, else the body's refresh token, else the access cookie's, else the refresh
-/// cookie's, which only comes where `cookies.refresh_path` lets it.
+/// The token that says which session ends: the first of the bearer token, the body's refresh token,
+/// the access cookie and the refresh cookie. Browsers send the latter only below
+/// `cookies.refresh_path`.
 async fn proof(
     request: &HttpRequest,
     state: &AppState,
@@ -82,10 +85,12 @@ async fn proof(
     }
     let cookies = &state.ports.cookies;
     let in_cookie = cookies.access_token(headers).map(SessionProof::Access);
-    in_cookie.or_else(|| cookies.refresh_token(headers).map(SessionProof::Refresh)).ok_or_else(none)
+    in_cookie
+        .or_else(|| cookies.refresh_token(headers).map(SessionProof::Refresh))
+        .ok_or_else(no_credential)
 }
 
-/// Ends all sessions of the caller, this one included.
+/// Ends all sessions of the caller, including the one that the request presents.
 pub(crate) async fn log_out_everywhere(
     request: HttpRequest,
     state: Data<AppState>,

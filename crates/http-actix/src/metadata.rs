@@ -1,5 +1,5 @@
-//! `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`: what a verifier
-//! needs to set itself up from the issuer alone.
+//! `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`: the metadata with
+//! which a verifier of tokens configures itself from the issuer alone.
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -11,7 +11,7 @@ use crate::error::ApiError;
 use crate::jwks::published_keys;
 use crate::{AppState, public_document};
 
-/// Where the document can be, whatever the issuer's path; [`show`] knows where it is.
+/// Every path that the document can have for some issuer; [`show`] answers at those of ours.
 pub(crate) const ROUTES: [&str; 5] = [
     "/.well-known/openid-configuration",
     "/.well-known/oauth-authorization-server",
@@ -20,23 +20,23 @@ pub(crate) const ROUTES: [&str; 5] = [
     "/{path:.+}/.well-known/openid-configuration",
 ];
 
-/// OIDC Discovery 1.0 §3 and RFC 8414 §2, as far as it is true of us.
+/// The metadata of OIDC Discovery 1.0 §3 and RFC 8414 §2, as far as it applies.
 ///
-/// We are no authorization server: people sign in at their provider, and `/api/v1/auth/token` is no
-/// token endpoint of RFC 6749. So none is named.
+/// Mintgate is not an authorization server: people sign in at their provider, and
+/// `/api/v1/auth/token` is not a token endpoint of RFC 6749. So no endpoint is named.
 #[derive(Serialize)]
 struct Document<'a> {
     issuer: &'a str,
     jwks_uri: &'a str,
-    /// Required, though RFC 8414 §3.2 leaves out what has no elements.
+    /// Empty, but required by both standards.
     response_types_supported: [&'a str; 0],
     subject_types_supported: [&'a str; 1],
-    /// How access tokens are signed, those of former keys included; some verifiers accept no other
-    /// algorithm than these.
+    /// The algorithms that sign access tokens, including those of former keys. Some verifiers accept
+    /// no others.
     id_token_signing_alg_values_supported: &'a [&'a str],
 }
 
-/// What the document says for good, and where it is found.
+/// The constant part of the document, and its paths.
 #[derive(Debug)]
 pub(crate) struct Metadata {
     issuer: String,
@@ -59,20 +59,20 @@ impl Metadata {
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: algorithms,
         };
-        // Texts and arrays of texts: there is nothing that could not be written as JSON.
+        // Texts and arrays of texts can always be written as JSON.
         serde_json::to_string(&document).unwrap_or_default()
     }
 }
 
-/// A strong entity tag of this text.
+/// The strong entity tag of a document (RFC 9110 §8.8.3).
 fn etag(json: &str) -> String {
     let digest = TokenHash::of(json);
     let tag = u128::from_be_bytes(std::array::from_fn(|i| digest.as_bytes()[i]));
     format!("\"{tag:032x}\"")
 }
 
-/// An issuer with a path has its document below it (OIDC Discovery §4) or between host and path
-/// (RFC 8414 §3), there under either name (RFC 8414 §5).
+/// The paths of the document. That of an issuer with a path is below the path (OIDC Discovery §4) or
+/// between host and path (RFC 8414 §3), there under either name (RFC 8414 §5).
 fn paths(issuer: &str) -> [String; 3] {
     let url = Url::parse(issuer);
     let path = url.as_ref().map_or("", |url| url.path().trim_end_matches('/'));
@@ -83,7 +83,7 @@ fn paths(issuer: &str) -> [String; 3] {
     ]
 }
 
-/// The document, or 304 if the caller has it.
+/// Answers the document, or 304 if the caller has it.
 pub(crate) async fn show(
     request: HttpRequest,
     state: Data<AppState>,

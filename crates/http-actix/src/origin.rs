@@ -1,4 +1,4 @@
-//! Which pages may call us: CORS and the CSRF rule, from one list of origins.
+//! Which pages may call this service: CORS and the CSRF rule, from one list of origins.
 
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderValue};
@@ -14,7 +14,7 @@ const ALLOWED_HEADERS: &str =
 const EXPOSED_HEADERS: &str = "X-Request-Id, Retry-After, WWW-Authenticate";
 const PREFLIGHT_MAX_AGE_SECS: &str = "600";
 
-/// Our own origin and the configured ones, compared byte for byte.
+/// Our own origin and the allowed ones, compared byte for byte.
 #[derive(Debug)]
 pub(crate) struct OriginPolicy {
     own: String,
@@ -34,14 +34,14 @@ impl OriginPolicy {
         self.allowed.iter().any(|allowed| origin == allowed.as_str())
     }
 
-    /// Whether this is a preflight (Fetch standard, "CORS-preflight fetch").
+    /// Whether a request is a CORS preflight (Fetch standard, "CORS-preflight request").
     pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         method == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// The answer to a preflight; the permission itself is [`permit`](Self::permit)'s.
+    /// The answer to a preflight. [`permit`](Self::permit) adds the permission itself.
     pub(crate) fn preflight(&self, headers: &HeaderMap) -> HttpResponse {
         let mut response = HttpResponseBuilder::new(StatusCode::NO_CONTENT);
         if headers.get(header::ORIGIN).is_some_and(|origin| self.is_allowed(origin)) {
@@ -53,7 +53,7 @@ impl OriginPolicy {
         response.finish()
     }
 
-    /// Lets the page read the answer if its origin is allowed; `Vary` in any case.
+    /// Lets the page read the answer if its origin is allowed. `Vary: Origin` is added in any case.
     pub(crate) fn permit(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) {
         answer.append(header::VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = origin.filter(|origin| self.is_allowed(origin)) {
@@ -67,8 +67,8 @@ impl OriginPolicy {
         }
     }
 
-    /// Refuses a state-changing request that a page of a foreign origin makes. Applies to
-    /// signing in as well: a foreign page must not be able to sign its visitor in (login CSRF).
+    /// Refuses a state-changing request from a page of a foreign origin. Signing in is such a request
+    /// too: a foreign page must not be able to sign its visitor in (login CSRF).
     ///
     /// # Errors
     /// `CSRF_REJECTED`

@@ -1,12 +1,13 @@
-//! A public JSON document that callers may keep for a while, and ask whether it has changed.
+//! Public JSON documents that callers may cache and revalidate.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 
-/// How long a verifier may keep a document, in seconds; a new key is published longer than this before it signs.
+/// Callers may cache a document for 300 seconds. A new key is published for longer before it signs.
 const MAX_AGE: &str = "public, max-age=300";
 
-/// The document, or 304 if the caller has it (RFC 9110 §13.1.2). `etag` is a strong one, quoted.
+/// Answers the document, or 304 if the caller has it (RFC 9110 §13.1.2). `etag` is a strong entity tag
+/// with its quotes.
 pub(crate) fn answer(request: &HttpRequest, json: &str, etag: &str) -> HttpResponse {
     let current = request.headers().get_all(header::IF_NONE_MATCH).any(|value| {
         value.to_str().is_ok_and(|list| {

@@ -1,4 +1,4 @@
-//! `POST /api/v1/auth/refresh`: a refresh token in, its successor and a new access token out.
+//! `POST /api/v1/auth/refresh`: exchanges a refresh token for its successor and a new access token.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use crate::envelope::LogFields;
 use crate::error::ApiError;
 use crate::{AppState, issued};
 
-/// Refreshes a session. The token comes in the body or else in its cookie, and its successor goes
-/// the same way. No refusal of a token clears a cookie: a request that lost a race would wipe the
-/// cookies of the one that won it.
+/// Refreshes a session. The successor is delivered the way the token came: in the body or in a cookie.
+/// No refusal of a token clears a cookie: a request that lost a race would delete the cookies of the
+/// request that won it.
 pub(crate) async fn refresh(
     request: HttpRequest,
     state: Data<AppState>,

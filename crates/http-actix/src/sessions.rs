@@ -1,4 +1,4 @@
-//! `/api/v1/auth/me` and `/api/v1/auth/sessions`: what callers see, and end, of their own.
+//! `/api/v1/auth/me` and `/api/v1/auth/sessions`: the caller's own token and sessions.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ struct MeBody<'a> {
     roles: Vec<&'a str>,
     sid: String,
     provider: &'a str,
-    /// A NumericDate (RFC 7519 §2).
+    /// When the access token expires, in seconds since 1970 (RFC 7519 §2, NumericDate).
     exp: i64,
 }
 
@@ -37,7 +37,7 @@ struct SessionBody<'a> {
     sid: String,
     created_at: Option<String>,
     last_used_at: Option<String>,
-    /// The idle limit, or the absolute one if that comes first.
+    /// When the session expires if it is not used: its idle limit or, if sooner, its absolute limit.
     expires_at: Option<String>,
     provider: &'a str,
     user_agent: Option<&'a str>,
@@ -64,7 +64,7 @@ fn date(at: Timestamp) -> Option<String> {
     at.to_datetime().map(rfc3339_seconds)
 }
 
-/// What the caller's access token says: a page cannot read it out of an HttpOnly cookie.
+/// Answers the claims of the caller's access token, which a page cannot read from an HttpOnly cookie.
 pub(crate) async fn me(
     request: HttpRequest,
     state: Data<AppState>,
@@ -83,7 +83,7 @@ pub(crate) async fn me(
     }))
 }
 
-/// The caller's live sessions, the last used first.
+/// Lists the caller's live sessions, the last used first.
 pub(crate) async fn list(
     request: HttpRequest,
     state: Data<AppState>,
@@ -98,7 +98,7 @@ pub(crate) async fn list(
     Ok(uncached(HttpResponse::Ok()).json(SessionsBody { sessions }))
 }
 
-/// Ends one of the caller's sessions; the cookies go with the current one.
+/// Ends one of the caller's sessions. If it is the current one, its cookies are cleared.
 pub(crate) async fn end(
     request: HttpRequest,
     state: Data<AppState>,
@@ -110,7 +110,7 @@ pub(crate) async fn end(
     let ending = async move {
         match sid {
             Some(sid) => own.end(&token, sid).await,
-            // Strangers are not told apart from ids that cannot be.
+            // The answer does not tell whether somebody else has a session of this id.
             None => own.caller(&token).await.and(Err(AuthError::NoSuchSession)),
         }
     };
@@ -124,7 +124,7 @@ pub(crate) async fn end(
     Ok(response.finish())
 }
 
-/// A refusal of a caller who showed an access token.
+/// The refusal of a caller who presented an access token.
 pub(crate) fn refused_caller(error: AuthError) -> ApiError {
     match error {
         error @ AuthError::SessionRevoked(_) => ApiError::from(error).about_access_token(),
@@ -132,13 +132,13 @@ pub(crate) fn refused_caller(error: AuthError) -> ApiError {
     }
 }
 
-/// A session id as `sid` has it: hyphenated; of either case (RFC 9562 §4).
+/// Reads a session id: a UUID with hyphens, in either case (RFC 9562 §4).
 fn session_id(text: &str) -> Option<SessionId> {
     let uuid = Uuid::try_parse(text).ok().filter(|_| text.len() == 36)?;
     Some(SessionId::from_uuid(uuid))
 }
 
-/// An answer that nobody may keep.
+/// Forbids caches to store the answer (RFC 9111 §5.2.2.5).
 pub(crate) fn uncached(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     response

@@ -1,4 +1,4 @@
-//! `POST /api/v1/auth/token`: a code or an ID token in, a session out.
+//! `POST /api/v1/auth/token`: exchanges an authorization code or an ID token for a session.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::keyed_mutex::KeyedGuard;
 use crate::sign_in::SignInBody;
 use crate::{AppState, envelope, idempotency, issued};
 
-/// Issues tokens for a sign-in. The login that it finishes, if it was begun here, is over with it.
+/// Issues tokens for a sign-in. If it finishes a begun login, the login's cookie is cleared.
 pub(crate) async fn issue(
     request: HttpRequest,
     state: Data<AppState>,

@@ -29,28 +29,28 @@ enum Command {
     Dev(mintgate::dev::DevOptions),
     /// Bring the store's schema up to date.
     Migrate {
-        /// Only say what would be done.
+        /// Only show which migrations would run.
         #[arg(long)]
         plan: bool,
     },
-    /// Look at the signing keys, and replace them.
+    /// List, rotate or retire the signing keys.
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Find out who gets which roles.
+    /// Show which roles a person gets, and why.
     #[command(subcommand)]
     Roles(RolesCommand),
-    /// Look at the configuration.
+    /// Check or print the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
 }
 
 #[derive(Subcommand)]
 enum ConfigCommand {
-    /// Say everything that is wrong with it.
+    /// Report every mistake in the configuration.
     Check,
-    /// Print it with all defaults, secrets masked.
+    /// Print the configuration with all defaults, secrets masked.
     Print,
-    /// Print the reference of all keys.
+    /// Print the reference of all settings.
     Reference,
 }
 

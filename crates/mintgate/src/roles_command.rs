@@ -1,4 +1,4 @@
-//! `mintgate roles`: says which roles somebody with certain claims gets, and why.
+//! `mintgate roles`: shows which roles a person with certain claims gets, and why.
 
 mod claims_file;
 #[cfg(test)]
@@ -16,38 +16,38 @@ use mintgate_domain::{RoleCondition, RolePolicy, RoleRule, RuleVerdict};
 
 use crate::settings::{RoleSettings, nearest};
 
-/// The exit code where nobody lets this person in.
+/// The exit code if the person gets no role, and access is denied.
 const DENIED: u8 = 3;
-/// How much of a claim is shown.
+/// How many characters of a claim are shown.
 const SHOWN_CHARS: usize = 100;
 
-/// What can be done with the role rules.
+/// The subcommands of `mintgate roles`.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum RolesCommand {
     /// Say which rule gives which role to somebody with these claims. The exit code is 3 if there is
     /// no role, and access would be denied.
     Test {
-        /// The provider they come from, by its id.
+        /// The id of the provider that the claims come from.
         #[arg(long, value_name = "ID")]
         provider: String,
-        /// What the provider says of somebody: the payload of an ID token, or what userinfo answers,
+        /// A file with the claims: the payload of an ID token, or the answer of the userinfo endpoint,
         /// as a JSON object of at most 1 MiB; - for standard input.
         #[arg(long, value_name = "FILE")]
         claims: PathBuf,
     },
 }
 
-/// Which roles there are, and why.
+/// The roles a person gets, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// For people to read, in lines.
+    /// The explanation, in lines.
     pub text: String,
-    /// Sorted; empty if nobody lets this person in.
+    /// The roles in order; empty if access is denied.
     pub roles: Vec<Role>,
 }
 
 impl Explanation {
-    /// 0 if there are roles, and 3 if there are none.
+    /// The exit code: 0 if there are roles, 3 if there are none.
     pub fn exit_code(&self) -> ExitCode {
         if self.roles.is_empty() { ExitCode::from(DENIED) } else { ExitCode::SUCCESS }
     }
@@ -86,7 +86,7 @@ fn known_provider(known: &[String], id: &str) -> anyhow::Result<ProviderId> {
     }
 }
 
-/// Judges every rule as a sign-in does, and says what comes of it.
+/// Applies every rule as a sign-in does, and explains the result.
 pub fn explain(
     policy: &RolePolicy,
     provider: &ProviderId,
@@ -116,7 +116,7 @@ pub fn explain(
     Explanation { text, roles }
 }
 
-/// Why an email that the provider sends counts for nothing.
+/// Why the rules ignore an email that the provider sent, if they do.
 fn dropped_email(claims: &BTreeMap<String, ClaimValue>, set: &ClaimSet) -> Option<&'static str> {
     if !claims.contains_key("email") || set.find("email").is_some() {
         return None;
@@ -156,14 +156,14 @@ fn verdict(
     format!("{reason}; does not grant {}", list(&rule.grant))
 }
 
-/// For whom a rule is, and what it asks.
+/// The provider and the condition of a rule.
 fn condition(rule: &RoleRule) -> String {
     let provider = rule.provider.as_ref().map_or("any provider", ProviderId::as_str);
     let asks = match &rule.condition {
         RoleCondition::Equals(text) => format!("equals {text:?}"),
         RoleCondition::In(texts) => format!("in {texts:?}"),
         RoleCondition::Matches(pattern) => {
-            // As it was written, without what makes it cover the whole text.
+            // As the configuration has it, without the anchors that were added.
             let whole = pattern.as_str();
             let written = whole.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$"));
             format!("matches '{}'", written.unwrap_or(whole).escape_debug())
@@ -180,7 +180,7 @@ fn list(roles: &[Role]) -> String {
     roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// The beginning of a foreign text in quotes, on one line and without control characters.
+/// The beginning of an untrusted text, quoted, on one line and without control characters.
 fn excerpt(text: &str) -> String {
     let mut chars = text.chars();
     let beginning: String = chars.by_ref().take(SHOWN_CHARS).collect();

@@ -1,4 +1,4 @@
-//! The operating system's clock and randomness: the one place that reads them.
+//! The operating system's clocks and randomness; nothing else in the service reads them.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Monotonic time counts from here.
+    /// A clock whose monotonic time begins now.
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn new() -> Self {
         Self { started: Instant::now() }

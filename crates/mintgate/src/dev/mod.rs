@@ -12,10 +12,10 @@ use crate::app::{self, Application};
 use crate::settings::Settings;
 use page::DevPage;
 
-/// The provider's configured name.
+/// The id of the mock provider in the configuration.
 const PROVIDER: &str = "mock";
 
-/// Where the parts of the development setup live.
+/// The addresses and the directory of the development setup.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DevOptions {
     /// Address of the service and its sign-in page.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::PROVIDER;
 use crate::settings::Settings;
 
-/// The page, ready to be sent, and the names of the cookies it asks about.
+/// The rendered page, and the names of the cookies that it shows.
 #[derive(Clone)]
 pub(super) struct DevPage {
     html: String,
@@ -17,7 +17,7 @@ pub(super) struct DevPage {
 
 impl DevPage {
     pub(super) fn new(settings: &Settings) -> Self {
-        // Below the refresh cookie's path, where the browser sends both cookies.
+        // Browsers send both cookies only below the path of the refresh cookie.
         let cookie_check = format!("{}/dev-cookies", settings.cookies.refresh_path);
         let config = json!({ "provider": PROVIDER, "cookieCheck": cookie_check });
         Self {
@@ -48,7 +48,7 @@ async fn page(page: Data<DevPage>) -> HttpResponse {
         .body(page.html.clone())
 }
 
-/// Which session cookies the browser sent, by name and size; never their values.
+/// Answers the names and sizes of the session cookies that the browser sent; never their values.
 async fn cookies(request: HttpRequest, page: Data<DevPage>) -> HttpResponse {
     let sent = request.headers().get("cookie").and_then(|value| value.to_str().ok());
     let pairs: Vec<&str> = sent.unwrap_or_default().split(';').map(str::trim).collect();
