@@ -1,4 +1,4 @@
-//! How we prove to a provider's token endpoint which client we are.
+//! Client authentication at the token endpoint (RFC 6749 §2.3, OIDC Core §9).
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use josekit::JoseError;
 use josekit::jws::JwsHeader;
-use mintgate_domain::SecretText;
 use mintgate_domain::model::Timestamp;
-use mintgate_domain::ports::{Clock, Entropy, ProviderError};
+use mintgate_domain::ports::{Entropy, ProviderError};
+use mintgate_domain::{Cause, SecretText};
 use oauth2::{AuthType, ClientSecret};
 use openssl::hash::MessageDigest;
 use openssl::x509::X509;
@@ -19,9 +19,9 @@ use crate::client_key::{AssertionAlgorithm, ClientKey, ClientKeyError};
 use crate::exchange::TokenClient;
 use crate::quirks::apple::AppleSecret;
 
-/// How long a client assertion is good for: long enough for clocks that are a little apart.
+/// How long a client assertion is valid: long enough for clocks that differ a little.
 const ASSERTION_SECS: i64 = 5 * 60;
-/// An assertion dated ahead of the provider's clock is refused by some; one from just before is not.
+/// How far assertions are dated back: some providers refuse one that is dated ahead of their clock.
 const BACKDATED_SECS: i64 = 10;
 
 /// How the client authenticates at the token endpoint (OIDC Core §9).
@@ -39,12 +39,12 @@ pub enum ClientAuthentication {
     Public,
     /// `private_key_jwt` (RFC 7523 §2.2, OIDC Core §9).
     PrivateKeyJwt(AssertionKey),
-    /// `client_secret_post` with a secret that is minted from a key, as Apple wants it.
+    /// `client_secret_post` with a secret that is a JWT signed with a key, as Apple requires.
     MintedSecret(AppleSecret),
 }
 
 impl ClientAuthentication {
-    /// Whether it cannot do without a configured secret.
+    /// Whether a configured secret is required.
     pub(crate) fn needs_secret(&self) -> bool {
         matches!(self, Self::SecretBasic | Self::SecretPost)
     }
@@ -61,18 +61,18 @@ impl ClientAuthentication {
     }
 }
 
-/// Whom a client assertion is for.
+/// The audience of client assertions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AssertionAudience {
-    /// The URL of the token endpoint (OIDC Core §9), which every provider takes.
+    /// The URL of the token endpoint (OIDC Core §9), which every provider accepts.
     #[default]
     TokenEndpoint,
-    /// The issuer identifier, which newer providers prefer: an assertion that was made for one
-    /// endpoint of theirs is of no use to anybody else's.
+    /// The issuer identifier, which newer providers prefer, because it prevents the use of an assertion at
+    /// another provider.
     Issuer,
 }
 
-/// The key that signs client assertions, and what else these say.
+/// The key that signs client assertions, and what the assertions say.
 #[derive(Clone)]
 pub struct AssertionKey {
     key: Arc<ClientKey>,
@@ -86,7 +86,7 @@ impl AssertionKey {
     /// Reads a private key in PEM.
     ///
     /// # Errors
-    /// If the text is no private key in PEM, or the key does not fit the algorithm.
+    /// If the text is not a private key in PEM, or the key does not fit the algorithm.
     pub fn from_pem(
         pem: &SecretText,
         algorithm: AssertionAlgorithm,
@@ -109,7 +109,7 @@ impl AssertionKey {
     /// <https://learn.microsoft.com/en-us/entra/identity-platform/certificate-credentials>
     ///
     /// # Errors
-    /// If the text is no certificate in PEM, or certifies another key.
+    /// If the text is not a certificate in PEM, or is the certificate of another key.
     pub fn with_certificate(self, pem: &str) -> Result<Self, ClientKeyError> {
         let certificate =
             X509::from_pem(pem.as_bytes()).map_err(|_| ClientKeyError::Certificate)?;
@@ -123,13 +123,13 @@ impl AssertionKey {
         }
     }
 
-    /// Chooses whom assertions are for.
+    /// Sets the audience of the assertions.
     #[must_use]
     pub fn with_audience(self, audience: AssertionAudience) -> Self {
         Self { audience, ..self }
     }
 
-    /// An assertion good for one request (RFC 7523 §3).
+    /// A new assertion for one request (RFC 7523 §3).
     fn assertion(
         &self,
         client_id: &str,
@@ -174,47 +174,52 @@ impl fmt::Debug for AssertionKey {
     }
 }
 
-/// Who authenticates where.
-pub(crate) struct Authenticator<'a> {
-    pub(crate) authentication: &'a ClientAuthentication,
-    pub(crate) client_id: &'a str,
-    pub(crate) client_secret: Option<&'a SecretText>,
-    pub(crate) issuer: &'a str,
-    pub(crate) clock: &'a dyn Clock,
+/// Authenticates us at one token endpoint.
+pub(crate) struct Authenticator {
+    pub(crate) authentication: ClientAuthentication,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Option<SecretText>,
+    /// The issuer, which can be the audience of client assertions.
+    pub(crate) issuer: String,
     /// Makes the identifiers of client assertions (`jti`, RFC 7519 §4.1.7).
-    pub(crate) entropy: &'a Arc<dyn Entropy>,
+    pub(crate) entropy: Arc<dyn Entropy>,
 }
 
-/// A client ready for one request.
+/// A client with the credentials for one request.
 pub(crate) struct Authenticated {
     pub(crate) client: TokenClient,
     pub(crate) assertion: Option<SecretText>,
-    /// What is used as a secret, whoever made it.
+    /// The client secret that is sent, configured or generated.
     pub(crate) secret: Option<SecretText>,
 }
 
-impl Authenticator<'_> {
-    /// Gives a client what it needs for one request now.
-    pub(crate) fn prepare(&self, client: &TokenClient) -> Result<Authenticated, ProviderError> {
-        let now = Timestamp::from(self.clock.now());
-        // Not reached with a key that was checked; the text names no key all the same.
-        let unsigned = |_| ProviderError::Unreachable("the client key does not sign".into());
+impl Authenticator {
+    /// Adds the credentials for one request that is sent now.
+    pub(crate) fn prepare(
+        &self,
+        client: &TokenClient,
+        now: Timestamp,
+    ) -> Result<Authenticated, ProviderError> {
+        // The key was checked when it was read, so signing fails only without memory or randomness.
+        let unsigned = |error| {
+            ProviderError::Unreachable(Cause::from_error("the client key does not sign", error))
+        };
         let client = client.clone();
         let with_secret = |client: TokenClient, secret: SecretText| Authenticated {
             client: client.set_client_secret(ClientSecret::new(secret.expose().to_owned())),
             assertion: None,
             secret: Some(secret),
         };
-        Ok(match (self.authentication, self.client_secret) {
+        Ok(match (&self.authentication, &self.client_secret) {
             (ClientAuthentication::PrivateKeyJwt(key), _) => {
                 let token_endpoint = client.token_uri().as_str().to_owned();
-                let Self { client_id, issuer, entropy, .. } = *self;
+                let Self { client_id, issuer, entropy, .. } = self;
                 let assertion = key.assertion(client_id, issuer, &token_endpoint, now, entropy);
                 let assertion = Some(assertion.map_err(unsigned)?);
                 Authenticated { client, assertion, secret: None }
             }
             (ClientAuthentication::MintedSecret(apple), _) => {
-                with_secret(client, apple.current(self.client_id, now).map_err(unsigned)?)
+                with_secret(client, apple.current(&self.client_id, now).map_err(unsigned)?)
             }
             (ClientAuthentication::Public, _) | (_, None) => {
                 Authenticated { client, assertion: None, secret: None }

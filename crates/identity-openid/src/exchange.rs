@@ -133,6 +133,7 @@ pub(crate) enum Wanted {
 
 /// One request to the token endpoint, with the client authentication for it.
 pub(crate) struct Exchange<'a> {
+    pub(crate) http: &'a BoundedClient,
     pub(crate) provider: &'a ProviderId,
     pub(crate) wanted: Wanted,
     pub(crate) authenticated: Authenticated,
@@ -146,7 +147,6 @@ impl Exchange<'_> {
     /// Sends the code to the token endpoint, once.
     pub(crate) async fn redeem(
         &self,
-        http: &BoundedClient,
         grant: &CodeGrant<'_>,
     ) -> Result<ProviderTokens, ProviderError> {
         // As an extra parameter the redirect URI is sent exactly as the client wrote it.
@@ -162,16 +162,15 @@ impl Exchange<'_> {
             let verifier = PkceCodeVerifier::new(verifier.expose().to_owned());
             request = request.set_pkce_verifier(verifier);
         }
-        let sender = Sender { http, wanted: self.wanted };
+        let sender = Sender { http: self.http, wanted: self.wanted };
         let verifier = grant.code_verifier.map(CodeVerifier::expose);
         let secrets = [Some(grant.code.expose()), verifier];
-        self.finish(http, request.request_async(&sender), &secrets, Refusal::of_code).await
+        self.finish(request.request_async(&sender), &secrets, Refusal::of_code).await
     }
 
     /// Sends a refresh token to the token endpoint, once.
     pub(crate) async fn renew(
         &self,
-        http: &BoundedClient,
         token: &ProviderRefreshToken,
     ) -> Result<ProviderTokens, ProviderError> {
         let shown = RefreshToken::new(token.expose().to_owned());
@@ -179,9 +178,9 @@ impl Exchange<'_> {
         for (name, value) in self.additional_parameters() {
             request = request.add_extra_param(name, value);
         }
-        let sender = Sender { http, wanted: self.wanted };
+        let sender = Sender { http: self.http, wanted: self.wanted };
         let secrets = [Some(token.expose())];
-        self.finish(http, request.request_async(&sender), &secrets, Refusal::of_refresh_token).await
+        self.finish(request.request_async(&sender), &secrets, Refusal::of_refresh_token).await
     }
 
     fn additional_parameters(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -196,12 +195,11 @@ impl Exchange<'_> {
     /// Waits for the answer, and turns an error into one of the port.
     async fn finish(
         &self,
-        http: &BoundedClient,
         answer: impl Future<Output = Result<TokenAnswer, Failure>>,
         secrets: &[Option<&str>],
         refusal: impl FnOnce(Refusal, &ProviderId, &[&str]) -> ProviderError,
     ) -> Result<ProviderTokens, ProviderError> {
-        let mut observed = http.observe(ProviderEndpoint::Token);
+        let mut observed = self.http.observe(ProviderEndpoint::Token);
         let failure = match answer.await {
             Ok(answer) => match self.tokens(answer) {
                 Ok(tokens) => {

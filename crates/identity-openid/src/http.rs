@@ -15,6 +15,7 @@ use tracing::field::Empty;
 use url::Url;
 
 use crate::address::{AddressPolicy, AddressRefused, PolicedResolver};
+use crate::config::Network;
 use crate::text::excerpt;
 
 /// The longest answer that is read, in bytes.
@@ -119,8 +120,7 @@ impl BoundedClient {
     pub(crate) fn new(
         provider: ProviderId,
         policy: AddressPolicy,
-        connect_timeout: Duration,
-        timeout: Duration,
+        network: Network,
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
     ) -> Result<Self, reqwest::Error> {
@@ -136,8 +136,8 @@ impl BoundedClient {
             .tls_version_min(reqwest::tls::Version::TLS_1_2)
             .pool_idle_timeout(KEEP_IDLE)
             .pool_max_idle_per_host(MAX_IDLE)
-            .connect_timeout(connect_timeout)
-            .timeout(timeout)
+            .connect_timeout(network.connect_timeout)
+            .timeout(network.timeout)
             .build()?;
         Ok(Self { client, policy, provider, clock, metrics })
     }
@@ -332,12 +332,15 @@ mod tests {
     async fn names_are_resolved_under_the_policy() {
         let issuer = Url::parse("https://idp.example.com").unwrap();
         let policy = AddressPolicy::for_issuer(&issuer, false);
-        let second = Duration::from_secs(1);
+        let network = Network {
+            allow_private_network: false,
+            connect_timeout: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        };
         let client = BoundedClient::new(
             ProviderId::new("corp"),
             policy,
-            second,
-            second,
+            network,
             Arc::new(StoppedClock),
             Arc::new(NoMetrics),
         );

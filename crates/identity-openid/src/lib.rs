@@ -1,15 +1,15 @@
 //! OpenID Connect and OAuth 2.0 identity providers: openidconnect and oauth2 behind the
 //! [`IdentityProvider`](mintgate_domain::ports::IdentityProvider) port.
 //!
-//! A provider is a foreign server: what it answers is bounded in time, length and address
-//! (`http`, `address`), what it publishes is cached (`metadata`), a code is sent to it once
-//! (`exchange`), and a token is believed only after `token`, `claims` (or `logout`) and `keys` have
-//! nothing against it (`provider` has the order). A provider without ID tokens is asked who somebody
-//! is (`oauth2_provider`). Either may be asked again later (`renewal`).
+//! A provider is a foreign server: its answers are bounded in time, length and address (`http`,
+//! `address`), its metadata is cached (`metadata`), a code is sent to it once (`exchange`), and a token
+//! is accepted only after the checks of `token`, `claims` (or `logout`) and `keys`, in the order of
+//! `provider`. A provider without ID tokens is asked at its user endpoint who signed in
+//! (`oauth2_provider`). Both kinds renew claims later (`renewal`).
 //!
-//! Providers differ. What data can say of that is in a [`Dialect`], and in the table of
-//! [`Preset`]s; what needs code of its own is in `quirks`. [`GuardedProvider`] keeps a
-//! provider that is down from harming the others.
+//! How a provider differs from the standard is data in a [`Dialect`] and in the table of [`Preset`]s;
+//! differences that need code are in `quirks`. [`GuardedProvider`] keeps a provider that is down from
+//! harming the others.
 
 mod address;
 mod breaker;
@@ -32,6 +32,7 @@ mod oauth2_config;
 mod oauth2_provider;
 mod presets;
 mod provider;
+mod provider_client;
 mod quirks;
 mod refusal;
 mod renewal;

@@ -1,4 +1,4 @@
-//! The adapter for providers of OAuth 2.0 alone: no ID token, but an endpoint that says who somebody is.
+//! Providers of OAuth 2.0 without OpenID Connect: a user endpoint says who signed in.
 //!
 //! GitHub, "Authorizing OAuth apps":
 //! <https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps>
@@ -24,26 +24,24 @@ use url::Url;
 
 use crate::claims::MAX_SUBJECT_BYTES;
 use crate::client_auth::Authenticator;
-use crate::deadline::{Deadline, within};
-use crate::exchange::{Exchange, Wanted};
-use crate::http::{BoundedClient, HttpError, get};
+use crate::exchange::Wanted;
+use crate::http::{HttpError, get};
 use crate::json::{Members, read_array, read_object};
 use crate::oauth2_config::{CheckedOAuth2, OAuth2Config, OAuth2ConfigError};
-use crate::renewal::{self, settle};
+use crate::provider_client::ProviderClient;
+use crate::renewal::{self, Renew};
 
 /// An OAuth 2.0 provider.
 ///
-/// Who signs in is what its user endpoint says to the access token that it gave for the code. A nonce
-/// is refused, as nothing can prove it; so is an ID token.
+/// The user endpoint says who signed in, given the access token that the provider issued for the code. A
+/// nonce is refused, because nothing can prove it, and so is an ID token.
 pub struct OAuth2Provider {
     checked: CheckedOAuth2,
-    http: BoundedClient,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
+    client: ProviderClient,
 }
 
 impl OAuth2Provider {
-    /// Sets a provider up. Connects to nobody.
+    /// Sets a provider up without connecting.
     ///
     /// # Errors
     /// If the configuration cannot work; see [`OAuth2ConfigError`].
@@ -54,43 +52,31 @@ impl OAuth2Provider {
         metrics: Arc<dyn Metrics>,
     ) -> Result<Self, OAuth2ConfigError> {
         let checked = CheckedOAuth2::new(config)?;
-        let OAuth2Config { id, network, .. } = &checked.config;
-        let http = BoundedClient::new(
-            id.clone(),
-            checked.policy,
-            network.connect_timeout,
-            network.timeout,
-            Arc::clone(&clock),
+        let config = &checked.config;
+        let authenticator = Authenticator {
+            authentication: config.client_authentication.clone(),
+            client_id: config.client_id.clone(),
+            client_secret: config.client_secret.clone(),
+            issuer: config.issuer.clone(),
+            entropy,
+        };
+        let client = ProviderClient::new(
+            config.id.clone(),
+            (config.network, checked.policy),
+            authenticator,
+            config.token_parameters.clone(),
+            clock,
             metrics,
         );
-        let http = http.map_err(|error| OAuth2ConfigError::HttpClient(error.to_string()))?;
-        Ok(Self { checked, http, clock, entropy })
-    }
-
-    /// A request to the token endpoint, as this provider wants it.
-    fn exchange(&self) -> Result<Exchange<'_>, ProviderError> {
-        let CheckedOAuth2 { config, client, .. } = &self.checked;
-        let authenticator = Authenticator {
-            authentication: &config.client_authentication,
-            client_id: &config.client_id,
-            client_secret: config.client_secret.as_ref(),
-            issuer: &config.issuer,
-            clock: &*self.clock,
-            entropy: &self.entropy,
-        };
-        Ok(Exchange {
-            provider: &config.id,
-            wanted: Wanted::AccessToken,
-            authenticated: authenticator.prepare(client)?,
-            parameters: &config.token_parameters,
-        })
+        let client = client.map_err(|error| OAuth2ConfigError::HttpClient(error.to_string()))?;
+        Ok(Self { checked, client })
     }
 
     async fn redeem_unbounded(
         &self,
         grant: &CodeGrant<'_>,
     ) -> Result<ProviderTokens, ProviderError> {
-        self.exchange()?.redeem(&self.http, grant).await
+        self.client.exchange(&self.checked.client, Wanted::AccessToken)?.redeem(grant).await
     }
 
     async fn verify_unbounded(
@@ -100,10 +86,10 @@ impl OAuth2Provider {
     ) -> Result<VerifiedIdentity, ProviderError> {
         let refused = |why: &'static str| Err(ProviderError::IdTokenRefused(why.into()));
         if tokens.id_token.is_some() {
-            return refused("this provider issues none that could be verified; sign in by code");
+            return refused("this provider issues no ID tokens; sign in by code");
         }
         if nonce.is_some() {
-            return refused("a nonce came along, and this provider cannot prove one; use PKCE");
+            return refused("there is a nonce, which this provider cannot prove; use PKCE");
         }
         let Some(access_token) = &tokens.access_token else {
             return refused("there is neither an ID token nor an access token");
@@ -121,40 +107,7 @@ impl OAuth2Provider {
         })
     }
 
-    async fn refresh(
-        &self,
-        token: &ProviderRefreshToken,
-        identity: &ExternalIdentity,
-    ) -> Result<ProviderTokens, ProviderError> {
-        if identity.issuer != self.checked.config.issuer {
-            return Err(renewal::foreign_identity());
-        }
-        self.exchange()?.renew(&self.http, token).await
-    }
-
-    /// What the user endpoint says now. To whom it will not talk with the access token that was just
-    /// given, the provider says no; anything else it answers may have other reasons (GitHub answers
-    /// 403 to who asks too often).
-    async fn claims_again(
-        &self,
-        tokens: &ProviderTokens,
-        identity: &ExternalIdentity,
-    ) -> Result<Option<ClaimSet>, ProviderError> {
-        let Some(access_token) = &tokens.access_token else { return Ok(None) };
-        let (subject, claims) = match self.user(access_token).await {
-            Err(HttpError::Status(UNAUTHORIZED)) => {
-                let text = "its user endpoint refuses the access token it gave for it";
-                return Err(ProviderError::RefreshRefused(text.into()));
-            }
-            user => user.map_err(|error| error.at_endpoint_named(USER))?,
-        };
-        if subject != identity.subject {
-            return Err(ProviderError::IdTokenRefused(renewal::OTHER_PERSON.into()));
-        }
-        self.with_email(claims, access_token).await.map(Some)
-    }
-
-    /// With the address that the emails endpoint vouches for, where there is that endpoint.
+    /// The claims, with the email address replaced by that of the emails endpoint, if there is one.
     async fn with_email(
         &self,
         mut claims: Members,
@@ -173,7 +126,7 @@ impl OAuth2Provider {
         Ok(ClaimSet::new(claims))
     }
 
-    /// The subject, and everything that is said of it.
+    /// The subject and the claims in the answer of the user endpoint.
     async fn user(
         &self,
         access_token: &ProviderAccessToken,
@@ -187,23 +140,23 @@ impl OAuth2Provider {
                 .ok_or_else(|| format!("it has no subject at {}", config.subject))?;
             Ok((subject, mapped(user, &config.claims)))
         };
-        self.http.fetch(ProviderEndpoint::Userinfo, request, read).await
+        self.client.http.fetch(ProviderEndpoint::Userinfo, request, read).await
     }
 
-    /// The address that is the primary one and verified. A provider that will not list them to us was
-    /// not asked for the scope: then there is none.
+    /// The primary email address if it is verified. Without the scope for email addresses the provider
+    /// refuses the request, and there is no address.
     async fn verified_email(
         &self,
         endpoint: &Url,
         access_token: &ProviderAccessToken,
     ) -> Result<Option<String>, HttpError> {
         let request = self.request(endpoint, access_token);
-        let list = self.http.fetch(ProviderEndpoint::Userinfo, request, read_array).await;
+        let list = self.client.http.fetch(ProviderEndpoint::Userinfo, request, read_array).await;
         match list {
             Ok(list) => Ok(primary_verified(&list)),
             Err(HttpError::Status(status)) if [FORBIDDEN, NOT_FOUND].contains(&status) => {
                 let provider = &self.checked.config.id;
-                tracing::warn!(%provider, status, "its emails endpoint refuses; is the scope asked for?");
+                tracing::warn!(%provider, status, "the emails endpoint refuses the access token; is its scope requested?");
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -224,9 +177,48 @@ impl OAuth2Provider {
 }
 
 #[async_trait]
+impl Renew for OAuth2Provider {
+    fn client(&self) -> &ProviderClient {
+        &self.client
+    }
+
+    async fn refresh(
+        &self,
+        token: &ProviderRefreshToken,
+        identity: &ExternalIdentity,
+    ) -> Result<ProviderTokens, ProviderError> {
+        if identity.issuer != self.checked.config.issuer {
+            return Err(renewal::foreign_identity());
+        }
+        self.client.exchange(&self.checked.client, Wanted::AccessToken)?.renew(token).await
+    }
+
+    /// The claims of the user endpoint. Only status 401 counts as a refusal of the person; other errors
+    /// can have other reasons (GitHub answers 403 to clients that ask too often).
+    async fn renewed_claims(
+        &self,
+        tokens: &ProviderTokens,
+        identity: &ExternalIdentity,
+    ) -> Result<Option<ClaimSet>, ProviderError> {
+        let Some(access_token) = &tokens.access_token else { return Ok(None) };
+        let (subject, claims) = match self.user(access_token).await {
+            Err(HttpError::Status(UNAUTHORIZED)) => {
+                let text = "its user endpoint refuses the access token that was just issued";
+                return Err(ProviderError::RefreshRefused(text.into()));
+            }
+            user => user.map_err(|error| error.at_endpoint_named(USER))?,
+        };
+        if subject != identity.subject {
+            return Err(ProviderError::IdTokenRefused(renewal::OTHER_PERSON.into()));
+        }
+        self.with_email(claims, access_token).await.map(Some)
+    }
+}
+
+#[async_trait]
 impl IdentityProvider for OAuth2Provider {
     async fn redeem(&self, grant: &CodeGrant<'_>) -> Result<ProviderTokens, ProviderError> {
-        within(self.checked.config.network.timeout, self.redeem_unbounded(grant)).await
+        self.client.within_timeout(self.redeem_unbounded(grant)).await
     }
 
     async fn verify(
@@ -234,11 +226,11 @@ impl IdentityProvider for OAuth2Provider {
         tokens: &ProviderTokens,
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
-        within(self.checked.config.network.timeout, self.verify_unbounded(tokens, nonce)).await
+        self.client.within_timeout(self.verify_unbounded(tokens, nonce)).await
     }
 
-    /// As configured. Whether authorization responses name the issuer, an OAuth 2.0 provider has no
-    /// document to say.
+    /// The configured endpoint. Without a discovery document, nothing says that authorization responses
+    /// carry `iss`.
     async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
         let url = self.checked.authorization.to_string();
         Ok(AuthorizationEndpoint { url, names_issuer: false })
@@ -249,11 +241,7 @@ impl IdentityProvider for OAuth2Provider {
         token: &ProviderRefreshToken,
         identity: &ExternalIdentity,
     ) -> Result<Renewal, ProviderError> {
-        let config = &self.checked.config;
-        let mut deadline = Deadline::after(config.network.timeout);
-        let tokens = deadline.bound(self.refresh(token, identity)).await?;
-        let claims = deadline.bound(self.claims_again(&tokens, identity)).await;
-        settle(&config.id, claims, tokens.refresh_token)
+        self.renew_within_timeout(token, identity).await
     }
 
     async fn verify_logout(&self, _: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
@@ -265,10 +253,11 @@ impl IdentityProvider for OAuth2Provider {
 const USER: &str = "user endpoint";
 const UNAUTHORIZED: u16 = StatusCode::UNAUTHORIZED.as_u16();
 const FORBIDDEN: u16 = StatusCode::FORBIDDEN.as_u16();
-/// What GitHub answers to a token without the scope.
+/// The status of GitHub for an access token without the scope.
 const NOT_FOUND: u16 = StatusCode::NOT_FOUND.as_u16();
 
-/// A number that was not whole, or too big to be read exactly, might be somebody else's as well.
+/// The subject as a text. A number that is not whole, or too large to be read exactly, is refused: it
+/// could be equal to that of another person.
 fn subject(value: &ClaimValue) -> Option<String> {
     let subject = match value {
         ClaimValue::Integer(number) => number.to_string(),

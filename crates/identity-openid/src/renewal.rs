@@ -1,8 +1,12 @@
 //! The result of a refresh at a provider (RFC 6749 §6, OIDC Core §12).
 
-use mintgate_domain::model::{ClaimSet, ProviderId};
-use mintgate_domain::ports::{ProviderError, Renewal};
+use async_trait::async_trait;
+use mintgate_domain::model::{ClaimSet, ExternalIdentity, ProviderId};
+use mintgate_domain::ports::{ProviderError, ProviderTokens, Renewal};
 use mintgate_domain::{ProviderRefreshToken, chain};
+
+use crate::deadline::Deadline;
+use crate::provider_client::ProviderClient;
 
 /// Why an answer about another person is refused.
 pub(crate) const OTHER_PERSON: &str = "it is about another person than before";
@@ -12,12 +16,46 @@ pub(crate) fn foreign_identity() -> ProviderError {
     ProviderError::IdTokenRefused("the identity has another issuer".into())
 }
 
+/// A provider whose refresh tokens renew claims.
+#[async_trait]
+pub(crate) trait Renew: Sync {
+    /// The client that bounds the whole renewal.
+    fn client(&self) -> &ProviderClient;
+
+    /// Sends the refresh token, once.
+    async fn refresh(
+        &self,
+        token: &ProviderRefreshToken,
+        identity: &ExternalIdentity,
+    ) -> Result<ProviderTokens, ProviderError>;
+
+    /// The claims that come with a refresh or that the new access token gives; `None` if there are none.
+    async fn renewed_claims(
+        &self,
+        tokens: &ProviderTokens,
+        identity: &ExternalIdentity,
+    ) -> Result<Option<ClaimSet>, ProviderError>;
+
+    /// Implements [`IdentityProvider::renew`](mintgate_domain::ports::IdentityProvider::renew).
+    async fn renew_within_timeout(
+        &self,
+        token: &ProviderRefreshToken,
+        identity: &ExternalIdentity,
+    ) -> Result<Renewal, ProviderError> {
+        let client = self.client();
+        let mut deadline = Deadline::after(client.network.timeout);
+        let tokens = deadline.bound(self.refresh(token, identity)).await?;
+        let claims = deadline.bound(self.renewed_claims(&tokens, identity)).await;
+        settle(&client.id, claims, tokens.refresh_token)
+    }
+}
+
 /// The renewed claims, with the refresh token that replaces the one that was sent.
 ///
 /// Many providers accept a refresh token once. If the provider issued a new refresh token and its claims
 /// then failed to arrive, the failure is only logged: an error would lose the new token, and the next
 /// refresh would end the session. An answer about another person is refused all the same.
-pub(crate) fn settle(
+fn settle(
     provider: &ProviderId,
     claims: Result<Option<ClaimSet>, ProviderError>,
     refresh_token: Option<ProviderRefreshToken>,

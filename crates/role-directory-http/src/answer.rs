@@ -1,14 +1,14 @@
-//! What an answer must be.
+//! The form of an answer.
 
 use std::collections::BTreeSet;
 
 use mintgate_domain::model::Role;
 use serde::Deserialize;
 
-/// Nobody has more roles; every one of them is in every token.
+/// The largest number of roles of a person; every token holds all of them.
 const MAX_ROLES: usize = 100;
 
-/// The part of an answer that means something; other members are passed over.
+/// The members of an answer that are read; others are ignored.
 #[derive(Deserialize)]
 struct Answer {
     roles: Vec<String>,
@@ -21,27 +21,44 @@ pub(crate) fn is_json(content_type: &str) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Reads the roles; sorted, without duplicates. What is wrong is said without a word of the answer:
-/// it goes into a log, and the answer may hold anything.
-pub(crate) fn read(body: &[u8]) -> Result<Vec<Role>, String> {
-    // An array would be read as the members of an object in their order.
+/// Why an answer cannot be used. No variant holds any text of the answer, which goes into a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// The answer is not a JSON object.
+    #[error("it is not a JSON object")]
+    NotAnObject,
+    /// The answer is not an object with a list of texts as `roles`.
+    #[error("it is not of the form {{\"roles\": [\"…\"]}} (line {line}, column {column})")]
+    Form {
+        /// The line of the problem, counted from 1.
+        line: usize,
+        /// The column of the problem in bytes, counted from 1.
+        column: usize,
+    },
+    /// The answer has more than 100 roles.
+    #[error("it has more than {MAX_ROLES} roles")]
+    TooManyRoles,
+    /// The role with this number, counted from 1, is not allowed as a role.
+    #[error(
+        "role number {0} is not 1 to {max} visible ASCII characters without spaces and commas",
+        max = Role::MAX_BYTES
+    )]
+    Role(usize),
+}
+
+/// Reads the roles; sorted, without duplicates.
+pub(crate) fn read(body: &[u8]) -> Result<Vec<Role>, AnswerError> {
+    // serde would accept an array in place of the object.
     if !body.trim_ascii_start().starts_with(b"{") {
-        return Err("is not a JSON object".to_owned());
+        return Err(AnswerError::NotAnObject);
     }
-    let answer: Answer = serde_json::from_slice(body).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        format!("is not of the form {{\"roles\": [\"…\"]}} (line {line}, column {column})")
-    })?;
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|error| AnswerError::Form { line: error.line(), column: error.column() })?;
     if answer.roles.len() > MAX_ROLES {
-        return Err(format!("has more than {MAX_ROLES} roles"));
+        return Err(AnswerError::TooManyRoles);
     }
     if let Some(at) = answer.roles.iter().position(|role| !Role::is_valid(role)) {
-        return Err(format!(
-            "has a role, number {}, that is not 1 to {} visible ASCII characters without spaces and \
-             commas",
-            at + 1,
-            Role::MAX_BYTES
-        ));
+        return Err(AnswerError::Role(at + 1));
     }
     let roles: BTreeSet<String> = answer.roles.into_iter().collect();
     Ok(roles.into_iter().map(Role::new).collect())
@@ -93,7 +110,8 @@ mod tests {
             &long,
         ] {
             let error = read(body.as_bytes()).unwrap_err();
-            assert!(!error.contains("s3cr") && !error.contains('\n'), "{body}: {error}");
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("s3cr") && !shown.contains('\n'), "{body}: {shown}");
         }
         assert!(read(b"{\"roles\":[\"\xff\"]}").is_err());
     }
@@ -105,7 +123,7 @@ mod tests {
             format!(r#"{{"roles":[{}]}}"#, roles.join(","))
         };
         assert_eq!(names(&body(100)).len(), 100);
-        assert_eq!(read(body(101).as_bytes()).unwrap_err(), "has more than 100 roles");
+        assert_eq!(read(body(101).as_bytes()), Err(AnswerError::TooManyRoles));
     }
 
     #[test]

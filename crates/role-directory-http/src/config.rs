@@ -1,4 +1,4 @@
-//! Where the user system is, and how long it may take.
+//! The configuration of role lookups.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use mintgate_domain::SecretText;
 use reqwest::header::HeaderValue;
 use url::{Host, Url};
 
-/// Where and how roles are looked up.
+/// The configuration of role lookups.
 #[derive(Debug, Clone)]
 pub struct RoleDirectoryConfig {
-    /// What is posted to: `https`, or `http` on this machine; without user and password.
+    /// The URL that requests are posted to: `https`, or `http` for loopback; without user information.
     pub url: Url,
-    /// Sent as a bearer token (RFC 6750 §2.1), if there is one.
+    /// The bearer token that is sent (RFC 6750 §2.1), if any.
     pub token: Option<SecretText>,
-    /// How long a question may take, from the first byte out to the last byte in.
+    /// How long a lookup may take, from connecting to the last byte of the answer.
     pub timeout: Duration,
-    /// How old an answer may be when it is used; zero: every question is asked by itself.
+    /// How long an answer is used after its lookup started; zero switches the cache off.
     pub cache: Duration,
 }
 
-/// Roles cannot be looked up as configured. No text of it holds the token.
+/// Why roles cannot be looked up as configured. No variant holds the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RoleDirectoryError {
-    /// The URL cannot be asked.
+    /// The URL is not allowed.
     #[error("the URL for role lookups {0}")]
     Url(&'static str),
-    /// The token fits into no header.
+    /// The token cannot be sent in a header.
     #[error("the token for role lookups is empty or has characters that no header can hold")]
     Token,
     /// The HTTP client cannot be set up.
@@ -34,7 +34,7 @@ pub enum RoleDirectoryError {
 }
 
 impl RoleDirectoryConfig {
-    /// Whether the URL can be asked: a token and somebody's roles go over it.
+    /// Checks that the URL protects the token and the roles that are sent over it.
     pub(crate) fn check_url(&self) -> Result<(), RoleDirectoryError> {
         let url = &self.url;
         if !url.username().is_empty() || url.password().is_some() {

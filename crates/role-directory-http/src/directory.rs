@@ -7,43 +7,42 @@ use futures_util::FutureExt as _;
 use mintgate_domain::model::Role;
 use mintgate_domain::ports::{Clock, RoleDirectory, RoleLookupError, RoleQuestion};
 
-use crate::asker::{Asker, Question};
 use crate::config::{RoleDirectoryConfig, RoleDirectoryError};
-use crate::memory::{Answer, Asked, Flight, Memory};
+use crate::lookup::{LookupClient, Question};
+use crate::memory::{Answer, LookupId, Memory, SharedLookup};
 
-/// So many answers are remembered, and no more.
+/// The largest number of cached answers.
 const MAX_ANSWERS: usize = 10_000;
 
-/// Looks roles up by HTTP.
+/// Looks roles up over HTTP.
 ///
-/// No answer is used for a question that came later than the configured time after it was asked for,
-/// be it remembered or still under way; with a time of zero, for no other question at all. Failures
-/// are not remembered. Whoever waits for an answer
-/// drives the request, together with everybody else who does: one that goes away harms nobody, and
-/// when all have gone the request ends.
+/// An answer serves all equal questions that come within [`RoleDirectoryConfig::cache`] after its lookup
+/// started, be it cached or still under way; with a duration of zero, only the first. Failures are not
+/// cached. Callers that wait for the same answer share one request, which ends when all of them have gone
+/// away.
 pub struct HttpRoleDirectory(Arc<Inner>);
 
 struct Inner {
-    asker: Asker,
+    client: LookupClient,
     clock: Arc<dyn Clock>,
     memory: Mutex<Memory>,
 }
 
-/// What there is already.
+/// What answers a question.
 enum Found {
     Answer(Arc<[Role]>),
-    UnderWay(Flight),
+    UnderWay(SharedLookup),
 }
 
-/// A question under way; noted as such until it is dropped.
-struct Trip {
+/// A lookup under way, which is in the memory until it is dropped.
+struct Lookup {
     inner: Arc<Inner>,
     question: Question,
-    asked: Asked,
+    id: LookupId,
 }
 
 impl HttpRoleDirectory {
-    /// Sets it up; asks nobody yet.
+    /// Sets the directory up without connecting.
     ///
     /// # Errors
     /// If the URL, the token or the TLS library cannot be used.
@@ -52,8 +51,8 @@ impl HttpRoleDirectory {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, RoleDirectoryError> {
         let memory = Mutex::new(Memory::new(MAX_ANSWERS, config.cache));
-        let asker = Asker::new(config)?;
-        Ok(Self(Arc::new(Inner { asker, clock, memory })))
+        let client = LookupClient::new(config)?;
+        Ok(Self(Arc::new(Inner { client, clock, memory })))
     }
 }
 
@@ -63,27 +62,27 @@ impl RoleDirectory for HttpRoleDirectory {
         let question = Question::from(question);
         match Inner::find(&self.0, question) {
             Found::Answer(roles) => Ok(roles.to_vec()),
-            Found::UnderWay(flight) => flight.await.map(|roles| roles.to_vec()),
+            Found::UnderWay(lookup) => lookup.await.map(|roles| roles.to_vec()),
         }
     }
 }
 
 impl Inner {
-    /// An answer, or the question under way; begun here if it is not.
+    /// The cached answer, or the lookup under way, which is started if there is none.
     fn find(this: &Arc<Self>, question: Question) -> Found {
         let mut memory = this.memory();
         let now = this.clock.monotonic();
-        if let Some(roles) = memory.recall(&question, now) {
+        if let Some(roles) = memory.find_answer(&question, now) {
             return Found::Answer(roles);
         }
-        if let Some(flight) = memory.join(&question, now) {
-            return Found::UnderWay(flight);
+        if let Some(lookup) = memory.find_lookup(&question, now) {
+            return Found::UnderWay(lookup);
         }
-        let asked = memory.number(now);
-        let trip = Trip { inner: Arc::clone(this), question: question.clone(), asked };
-        let flight = trip.make().boxed().shared();
-        memory.depart(question, asked, &flight);
-        Found::UnderWay(flight)
+        let id = memory.start(now);
+        let lookup = Lookup { inner: Arc::clone(this), question: question.clone(), id };
+        let lookup = lookup.run().boxed().shared();
+        memory.insert_lookup(question, id, &lookup);
+        Found::UnderWay(lookup)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -91,22 +90,22 @@ impl Inner {
     }
 }
 
-impl Trip {
-    async fn make(self) -> Answer {
-        let answer = self.inner.asker.ask(&self.question).await.map(Arc::<[Role]>::from);
+impl Lookup {
+    async fn run(self) -> Answer {
+        let answer = self.inner.client.ask(&self.question).await.map(Arc::<[Role]>::from);
         if let Ok(roles) = &answer {
             let mut memory = self.inner.memory();
-            memory.keep(&self.question, self.asked, roles, self.inner.clock.monotonic());
-            // Under one lock: nobody may find neither the answer nor the question.
-            memory.arrive(&self.question, self.asked);
+            memory.insert_answer(&self.question, self.id, roles, self.inner.clock.monotonic());
+            // Under one lock, so that a question finds either the answer or the lookup.
+            memory.remove_lookup(&self.question, self.id);
         }
         answer
     }
 }
 
-impl Drop for Trip {
+impl Drop for Lookup {
     fn drop(&mut self) {
-        self.inner.memory().arrive(&self.question, self.asked);
+        self.inner.memory().remove_lookup(&self.question, self.id);
     }
 }
 
@@ -123,8 +122,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn nothing_stays_behind_of_a_question_that_failed_or_that_nobody_waits_for() {
-        // Connections are made to it, and nobody ever answers.
+    async fn a_lookup_that_failed_or_that_nobody_waits_for_is_removed() {
+        // Accepts connections and never answers.
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let config = RoleDirectoryConfig {

@@ -1,15 +1,17 @@
 //! Roles looked up in the operator's own user system over HTTP, behind the
 //! [`RoleDirectory`](mintgate_domain::ports::RoleDirectory) port.
 //!
-//! [`HttpRoleDirectory`] asks with one bounded request (`asker`), reads the answer as strictly as
-//! the configuration is read (`answer`), and remembers it for as long as it is allowed (`memory`).
-//! What both sides say to each other is written down in `docs/roles.md`.
+//! [`HttpRoleDirectory`] sends one bounded request (`lookup`), checks the roles in the answer as those in
+//! the configuration (`answer`), and caches the answer for as long as configured (`memory`). The protocol
+//! is documented in `docs/roles.md`.
 
 mod answer;
-mod asker;
 mod config;
 mod directory;
+mod lookup;
 mod memory;
 
+pub use answer::AnswerError;
 pub use config::{RoleDirectoryConfig, RoleDirectoryError};
 pub use directory::HttpRoleDirectory;
+pub use lookup::{LookupFailure, TransportError};

@@ -1,4 +1,4 @@
-//! What is remembered: answers for a while, and which questions are under way.
+//! The cache of answers, and the lookups under way.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,47 +8,47 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use mintgate_domain::model::Role;
 use mintgate_domain::ports::RoleLookupError;
 
-use crate::asker::Question;
+use crate::lookup::Question;
 
-/// An answer, cheap to hand to many.
+/// A result that is cheap to clone.
 pub(crate) type Answer = Result<Arc<[Role]>, RoleLookupError>;
-/// A question under way, which everybody who waits for it drives; it ends when nobody does.
-pub(crate) type Flight = Shared<BoxFuture<'static, Answer>>;
-type WeakFlight = WeakShared<BoxFuture<'static, Answer>>;
+/// A lookup under way. Every caller that waits for it drives it, and it ends when none is left.
+pub(crate) type SharedLookup = Shared<BoxFuture<'static, Answer>>;
+type WeakLookup = WeakShared<BoxFuture<'static, Answer>>;
 
-/// Answers by question, so many at most, the oldest out first; and the questions under way.
+/// A bounded number of answers, of which the oldest is removed first, and the lookups under way.
 pub(crate) struct Memory {
     max_age: Duration,
     capacity: usize,
     next: u64,
-    answers: HashMap<Question, Known>,
-    /// The keys of `answers` in the order in which they were asked.
+    answers: HashMap<Question, CachedAnswer>,
+    /// The keys of `answers` by the numbers of their lookups.
     by_age: BTreeMap<u64, Question>,
-    under_way: HashMap<Question, UnderWay>,
+    under_way: HashMap<Question, PendingLookup>,
 }
 
-struct Known {
+struct CachedAnswer {
     roles: Arc<[Role]>,
     number: u64,
     asked_at: Duration,
 }
 
-struct UnderWay {
-    flight: WeakFlight,
+struct PendingLookup {
+    lookup: WeakLookup,
     number: u64,
     asked_at: Duration,
 }
 
-/// A question that is being asked: its number among all of them, and when it was.
+/// Identifies a lookup: its number among all lookups, and when it started.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
+pub(crate) struct LookupId {
     number: u64,
     at: Duration,
 }
 
 impl Memory {
-    /// Remembers `capacity` answers, none older than `max_age`, and none if that is zero. An age is counted from the question,
-    /// as it may have been answered at once and the answer taken its time.
+    /// Keeps at most `capacity` answers, none older than `max_age`; none at all if that is zero. The age
+    /// counts from the start of the lookup, because the user system may have decided right then.
     pub(crate) fn new(capacity: usize, max_age: Duration) -> Self {
         Self {
             max_age,
@@ -60,76 +60,81 @@ impl Memory {
         }
     }
 
-    /// The answer, if there is one that is young enough.
-    pub(crate) fn recall(&self, question: &Question, now: Duration) -> Option<Arc<[Role]>> {
+    /// The cached answer, if it is fresh.
+    pub(crate) fn find_answer(&self, question: &Question, now: Duration) -> Option<Arc<[Role]>> {
         let known = self.answers.get(question)?;
         self.is_fresh(known.asked_at, now).then(|| Arc::clone(&known.roles))
     }
 
-    /// The question under way that will be answered, if it was asked lately enough.
-    pub(crate) fn join(&self, question: &Question, now: Duration) -> Option<Flight> {
+    /// The lookup under way for a question, if its answer will be fresh.
+    pub(crate) fn find_lookup(&self, question: &Question, now: Duration) -> Option<SharedLookup> {
         let under_way = self.under_way.get(question)?;
-        // Looked at first: a flight that is taken up and let go again would end here, under the lock
-        // that it needs for its end.
+        // Checked before the upgrade: dropping the last handle of a lookup here would run its end, which
+        // takes the lock that is held.
         if !self.is_fresh(under_way.asked_at, now) {
             return None;
         }
-        under_way.flight.upgrade()
+        under_way.lookup.upgrade()
     }
 
-    /// Gives a question its number.
-    pub(crate) fn number(&mut self, at: Duration) -> Asked {
+    /// Numbers a lookup that starts at `at`.
+    pub(crate) fn start(&mut self, at: Duration) -> LookupId {
         self.next += 1;
-        Asked { number: self.next, at }
+        LookupId { number: self.next, at }
     }
 
-    /// Notes that a question is under way.
-    pub(crate) fn depart(&mut self, question: Question, asked: Asked, flight: &Flight) {
-        if let Some(flight) = flight.downgrade() {
-            let under_way = UnderWay { flight, number: asked.number, asked_at: asked.at };
+    /// Adds a lookup under way.
+    pub(crate) fn insert_lookup(
+        &mut self,
+        question: Question,
+        asked: LookupId,
+        lookup: &SharedLookup,
+    ) {
+        if let Some(lookup) = lookup.downgrade() {
+            let under_way = PendingLookup { lookup, number: asked.number, asked_at: asked.at };
             self.under_way.insert(question, under_way);
         }
     }
 
-    /// Notes an answer, unless a later question has been answered already.
-    pub(crate) fn keep(
+    /// Caches an answer, unless a later lookup has been answered already.
+    pub(crate) fn insert_answer(
         &mut self,
         question: &Question,
-        asked: Asked,
+        asked: LookupId,
         roles: &Arc<[Role]>,
         now: Duration,
     ) {
-        self.forget_stale(now);
+        self.remove_stale(now);
         let is_newest = self.answers.get(question).is_none_or(|known| known.number < asked.number);
         if !self.is_fresh(asked.at, now) || !is_newest {
             return;
         }
         let (number, asked_at) = (asked.number, asked.at);
-        let known = Known { roles: Arc::clone(roles), number, asked_at };
+        let known = CachedAnswer { roles: Arc::clone(roles), number, asked_at };
         if let Some(before) = self.answers.insert(question.clone(), known) {
             self.by_age.remove(&before.number);
         }
         self.by_age.insert(number, question.clone());
-        while self.answers.len() > self.capacity && self.forget_oldest() {}
+        while self.answers.len() > self.capacity && self.remove_oldest() {}
     }
 
-    /// Notes that a question is under way no more.
-    pub(crate) fn arrive(&mut self, question: &Question, asked: Asked) {
+    /// Removes a lookup that has ended.
+    pub(crate) fn remove_lookup(&mut self, question: &Question, asked: LookupId) {
         if self.under_way.get(question).is_some_and(|other| other.number == asked.number) {
             self.under_way.remove(question);
         }
     }
 
-    fn forget_stale(&mut self, now: Duration) {
+    fn remove_stale(&mut self, now: Duration) {
         while let Some((_, oldest)) = self.by_age.first_key_value()
             && let Some(known) = self.answers.get(oldest)
             && !self.is_fresh(known.asked_at, now)
         {
-            self.forget_oldest();
+            self.remove_oldest();
         }
     }
 
-    fn forget_oldest(&mut self) -> bool {
+    fn remove_oldest(&mut self) -> bool {
         let Some((_, oldest)) = self.by_age.pop_first() else { return false };
         self.answers.remove(&oldest).is_some()
     }
@@ -138,7 +143,7 @@ impl Memory {
         now.saturating_sub(asked_at) < self.max_age
     }
 
-    /// How many answers are kept, and how many questions are under way.
+    /// The numbers of cached answers and of lookups under way.
     #[cfg(test)]
     pub(crate) fn counts(&self) -> (usize, usize) {
         assert_eq!(self.answers.len(), self.by_age.len());
@@ -174,8 +179,8 @@ mod tests {
     }
 
     fn remember(memory: &mut Memory, subject: &str, at: u64) {
-        let asked = memory.number(secs(at));
-        memory.keep(&question(subject), asked, &roles(subject), secs(at));
+        let asked = memory.start(secs(at));
+        memory.insert_answer(&question(subject), asked, &roles(subject), secs(at));
     }
 
     #[test]
@@ -187,9 +192,9 @@ mod tests {
         remember(&mut memory, "a", 1);
         remember(&mut memory, "d", 1);
         assert_eq!(memory.counts(), (3, 0));
-        assert_eq!(memory.recall(&question("b"), secs(1)), None);
+        assert_eq!(memory.find_answer(&question("b"), secs(1)), None);
         for subject in ["a", "c", "d"] {
-            assert_eq!(memory.recall(&question(subject), secs(1)), Some(roles(subject)));
+            assert_eq!(memory.find_answer(&question(subject), secs(1)), Some(roles(subject)));
         }
         for number in 0..10_000 {
             remember(&mut memory, &number.to_string(), 2);
@@ -198,35 +203,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_is_let_go() {
+    fn answers_that_are_too_old_are_removed() {
         let mut memory = Memory::new(100, TTL);
         for number in 0..50 {
             remember(&mut memory, &number.to_string(), 0);
         }
-        assert_eq!(memory.recall(&question("7"), secs(59)), Some(roles("7")));
-        assert_eq!(memory.recall(&question("7"), secs(60)), None);
+        assert_eq!(memory.find_answer(&question("7"), secs(59)), Some(roles("7")));
+        assert_eq!(memory.find_answer(&question("7"), secs(60)), None);
         remember(&mut memory, "new", 60);
         assert_eq!(memory.counts(), (1, 0));
     }
 
     #[test]
-    fn an_age_is_counted_from_the_question() {
+    fn the_age_counts_from_the_start_of_the_lookup() {
         let mut memory = Memory::new(100, TTL);
-        let asked = memory.number(secs(0));
-        memory.keep(&question("a"), asked, &roles("a"), secs(59));
-        assert_eq!(memory.recall(&question("a"), secs(60)), None);
-        let asked = memory.number(secs(0));
-        memory.keep(&question("b"), asked, &roles("b"), secs(60));
-        assert_eq!(memory.recall(&question("b"), secs(0)), None);
+        let asked = memory.start(secs(0));
+        memory.insert_answer(&question("a"), asked, &roles("a"), secs(59));
+        assert_eq!(memory.find_answer(&question("a"), secs(60)), None);
+        let asked = memory.start(secs(0));
+        memory.insert_answer(&question("b"), asked, &roles("b"), secs(60));
+        assert_eq!(memory.find_answer(&question("b"), secs(0)), None);
     }
 
     #[test]
-    fn an_earlier_question_does_not_overrule_a_later_one() {
+    fn an_earlier_lookup_does_not_replace_the_answer_of_a_later_one() {
         let mut memory = Memory::new(100, TTL);
-        let (early, late) = (memory.number(secs(0)), memory.number(secs(1)));
-        memory.keep(&question("a"), late, &roles("late"), secs(2));
-        memory.keep(&question("a"), early, &roles("early"), secs(3));
-        assert_eq!(memory.recall(&question("a"), secs(3)), Some(roles("late")));
+        let (early, late) = (memory.start(secs(0)), memory.start(secs(1)));
+        memory.insert_answer(&question("a"), late, &roles("late"), secs(2));
+        memory.insert_answer(&question("a"), early, &roles("early"), secs(3));
+        assert_eq!(memory.find_answer(&question("a"), secs(3)), Some(roles("late")));
         assert_eq!(memory.counts(), (1, 0));
     }
 }

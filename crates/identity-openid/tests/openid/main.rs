@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod caching;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod dialects;
 #[cfg(test)]
 mod exchange;

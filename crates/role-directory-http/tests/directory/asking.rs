@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mintgate_domain::model::Role;
+use mintgate_role_directory_http::{AnswerError, LookupFailure};
 use serde_json::json;
 
 use crate::server::{Reply, Rig, Server, reply, roles};
@@ -52,9 +53,8 @@ async fn a_redirect_is_not_followed() {
             "HTTP/1.1 {status} Elsewhere\r\nLocation: {}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
             other.origin
         )));
-        let text = Rig::new(&server, |_| {}).failure().await;
-        let expected = format!("it answers a redirect (status {status}), which is not followed");
-        assert_eq!(text, expected);
+        let failure = Rig::new(&server, |_| {}).failure().await;
+        assert_eq!(failure, LookupFailure::Redirect(status));
     }
     assert_eq!((server.requests().len(), other.requests().len()), (5, 0));
 }
@@ -69,8 +69,8 @@ async fn any_other_status_is_a_failure_and_never_no_roles() {
     {
         let body = if status.starts_with("204") { "" } else { body };
         server.say(reply(status, "application/json", body));
-        let text = Rig::new(&server, |_| {}).failure().await;
-        assert_eq!(text, format!("it answers with status {}", &status[..3]));
+        let failure = Rig::new(&server, |_| {}).failure().await;
+        assert_eq!(failure, LookupFailure::Status(status[..3].parse().unwrap()));
     }
 }
 
@@ -80,13 +80,11 @@ async fn an_answer_that_is_not_declared_as_json_is_refused() {
     let body = r#"{"roles":["admin"]}"#;
     for content_type in ["text/html; charset=utf-8", "text/plain", "application/octet-stream"] {
         server.say(reply("200 OK", content_type, body));
-        let text = Rig::new(&server, |_| {}).failure().await;
-        assert_eq!(text, "its answer is not declared as application/json");
+        assert_eq!(Rig::new(&server, |_| {}).failure().await, LookupFailure::NotJson);
     }
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n", body.len());
     server.say(Reply::Bytes(format!("{head}Connection: close\r\n\r\n{body}")));
-    let text = Rig::new(&server, |_| {}).failure().await;
-    assert_eq!(text, "its answer is not declared as application/json");
+    assert_eq!(Rig::new(&server, |_| {}).failure().await, LookupFailure::NotJson);
     server.say(reply("200 OK", "Application/JSON; charset=utf-8", body));
     assert_eq!(Rig::new(&server, |_| {}).names().await, ["admin"]);
 }
@@ -105,22 +103,21 @@ async fn an_answer_of_another_form_is_refused_and_not_repeated() {
         r#"{"roles":["a"#,
     ] {
         server.say(reply("200 OK", "application/json", body));
-        let text = Rig::new(&server, |_| {}).failure().await;
-        assert!(
-            text.starts_with("its answer is not ") || text.starts_with("its answer has a role")
-        );
+        let failure = Rig::new(&server, |_| {}).failure().await;
+        assert!(matches!(failure, LookupFailure::Malformed(_)), "{failure:?}");
     }
     let many: Vec<String> = (0..101).map(|n| format!("r{n}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     server.say(roles(&many));
-    assert_eq!(Rig::new(&server, |_| {}).failure().await, "its answer has more than 100 roles");
+    let failure = Rig::new(&server, |_| {}).failure().await;
+    assert_eq!(failure, LookupFailure::Malformed(AnswerError::TooManyRoles));
     server.say(roles(&many[..100]));
     assert_eq!(Rig::new(&server, |_| {}).names().await.len(), 100);
 }
 
 #[tokio::test]
 async fn case_17_an_answer_is_cut_at_64_kib() {
-    let too_long = "its answer is longer than 65536 bytes";
+    let too_long = LookupFailure::TooLarge;
     let padded = |length: usize| {
         let body = r#"{"roles":["a"]}"#;
         format!("{body}{}", " ".repeat(length - body.len()))
@@ -149,9 +146,9 @@ async fn the_whole_call_ends_in_time() {
     let slow = Server::start(dripping).await;
     for server in [&silent, &slow] {
         let started = tokio::time::Instant::now();
-        let text = Rig::new(server, |config| config.timeout = timeout).failure().await;
-        assert_eq!(text, "no complete answer in time");
-        // Neither a timeout of each read nor the next one that somebody might have in mind.
+        let failure = Rig::new(server, |config| config.timeout = timeout).failure().await;
+        assert_eq!(failure, LookupFailure::TimedOut);
+        // The timeout is one for the whole call, not one for each read.
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     }
 }
@@ -159,16 +156,16 @@ async fn the_whole_call_ends_in_time() {
 #[tokio::test]
 async fn a_server_that_is_not_there_or_breaks_off_is_a_failure() {
     let server = Server::start(Reply::Bytes(String::new())).await;
-    let text = Rig::new(&server, |_| {}).failure().await;
-    assert!(text.starts_with("the connection failed before the answer was complete"), "{text}");
+    let failure = Rig::new(&server, |_| {}).failure().await;
+    assert!(matches!(failure, LookupFailure::Broken(_)), "{failure:?}");
     server.say(Reply::Bytes(
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{\"roles\":[]}".to_owned(),
     ));
-    let text = Rig::new(&server, |_| {}).failure().await;
-    assert!(text.starts_with("the connection failed before the answer was complete"), "{text}");
+    let failure = Rig::new(&server, |_| {}).failure().await;
+    assert!(matches!(failure, LookupFailure::Broken(_)), "{failure:?}");
 
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let rig = Rig::new(&server, |config| config.url.set_port(Some(nobody.port())).unwrap());
-    let text = rig.failure().await;
-    assert!(text.starts_with("it cannot be reached: "), "{text}");
+    let failure = rig.failure().await;
+    assert!(matches!(failure, LookupFailure::Unreachable(_)), "{failure:?}");
 }

@@ -1,12 +1,13 @@
 //! A user system on the wire that says whatever a test wants said, and remembers what it was asked.
 
+use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mintgate_domain::model::{ExternalIdentity, ProviderId, Role, UserId};
 use mintgate_domain::ports::{RoleDirectory, RoleLookupError, RoleQuestion};
 use mintgate_domain::{SecretText, chain};
-use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
+use mintgate_role_directory_http::{HttpRoleDirectory, LookupFailure, RoleDirectoryConfig};
 use mintgate_testkit::ManualClock;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +19,7 @@ use uuid::Uuid;
 
 pub(crate) const TOKEN: &str = "the-s3cret-token";
 /// Enough for any machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const TTL: Duration = Duration::from_mins(1);
 
 /// A request as it came.
@@ -121,7 +122,7 @@ impl Server {
     pub(crate) async fn asked(&self, times: usize) {
         let mut count = self.shared.count.subscribe();
         let come = count.wait_for(|count| *count >= times);
-        tokio::time::timeout(PATIENCE, come).await.unwrap().unwrap();
+        tokio::time::timeout(DEADLINE, come).await.unwrap().unwrap();
     }
 }
 
@@ -213,15 +214,20 @@ impl Rig {
         self.ask().await.unwrap().iter().map(|role| role.as_str().to_owned()).collect()
     }
 
-    /// The reason in the log; what may not be in it is not.
-    pub(crate) async fn failure(&self) -> String {
+    /// Why the lookup failed. Checks that no secret is in the error.
+    pub(crate) async fn failure(&self) -> LookupFailure {
         let error = self.ask().await.unwrap_err();
         let shown = format!("{} {error:?}", chain(&error));
         for secret in ["s3cret", "127.0.0.1", "v=1"] {
             assert!(!shown.contains(secret), "{shown}");
         }
-        error.0.to_string()
+        failure_of(&error)
     }
+}
+
+/// Why a lookup failed.
+pub(crate) fn failure_of(error: &RoleLookupError) -> LookupFailure {
+    error.0.source().unwrap().downcast_ref::<LookupFailure>().unwrap().clone()
 }
 
 /// Somebody whose roles are looked up.
