@@ -4,13 +4,15 @@
 //! default, a span allocates nothing and its fields are not even computed.
 
 use actix_web::dev::ServiceRequest;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use mintgate_domain::ports::Entropy;
 use tracing::Span;
 use tracing::field::Empty;
 
 use crate::RequestId;
+
+const TRACEPARENT_HEADER: HeaderName = HeaderName::from_static("traceparent");
 
 /// The caller's position in its own trace (W3C Trace Context §3.2).
 pub(crate) struct TraceParent<'a> {
@@ -21,7 +23,7 @@ pub(crate) struct TraceParent<'a> {
 impl<'a> TraceParent<'a> {
     /// Reads a `traceparent` header.
     pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
-        let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
+        let mut parts = headers.get(&TRACEPARENT_HEADER)?.to_str().ok()?.split('-');
         let (_version, trace_id) = (parts.next()?, parts.next()?);
         let is_id = |text: &str, length| {
             text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
