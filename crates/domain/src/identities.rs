@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::model::{LinkedIdentity, NewIdentity, RevokeReason, Timestamp};
-use crate::ports::{Clock, LinkOutcome, Metrics, UnlinkOutcome, UserDirectory, VerifiedAccess};
+use crate::ports::{Clock, LinkOutcome, Metrics, UnlinkOutcome, VerifiedAccess};
 use crate::sign_in::{Credential, SignIn, SignInRequest};
-use crate::{AuthError, FieldError, OwnSessions, PresentedToken};
+use crate::{AuthError, FieldError, OwnSessions, PresentedToken, Sessions};
 
 /// What callers do with their identities. Nothing is ever linked but by the user's own act: not by
 /// an email address, nor by anything else a provider says (the user would be whoever says it next).
@@ -14,8 +14,8 @@ pub struct Identities {
     pub own_sessions: Arc<OwnSessions>,
     /// Who proves the identity to be linked.
     pub sign_in: Arc<SignIn>,
-    /// Where identities are kept.
-    pub users: Arc<dyn UserDirectory>,
+    /// Where users, their identities and their sessions are kept.
+    pub sessions: Sessions,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -32,7 +32,7 @@ impl Identities {
         token: &PresentedToken,
     ) -> Result<(VerifiedAccess, Vec<LinkedIdentity>), AuthError> {
         let caller = self.own_sessions.caller(token).await?;
-        let identities = self.users.identities(caller.subject).await?;
+        let identities = self.sessions.users.identities(caller.subject).await?;
         Ok((caller, identities))
     }
 
@@ -66,7 +66,7 @@ impl Identities {
             provider: provider.policy.id.clone(),
             now: self.now(),
         };
-        let linked = self.users.link_identity(caller.subject, &identity, proven.single_use);
+        let linked = self.sessions.link(caller.subject, &identity, proven.single_use);
         match linked.await? {
             LinkOutcome::Linked | LinkOutcome::LinkedBefore => {
                 let NewIdentity { identity, provider, now } = identity;
@@ -93,7 +93,7 @@ impl Identities {
         let named = identities.iter().find(|linked| linked.identity.short_name() == name);
         let identity = &named.ok_or(AuthError::NoSuchIdentity)?.identity;
         let (user, keep, reason) = (caller.subject, caller.session, RevokeReason::Logout);
-        let unlinked = self.users.unlink_identity(user, identity, keep, reason, self.now());
+        let unlinked = self.sessions.unlink(user, identity, keep, reason, self.now());
         match unlinked.await? {
             UnlinkOutcome::Unlinked { ended } => {
                 self.metrics.sessions_revoked(reason, ended);

@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identities::finished_before;
+use crate::memory::Bounded;
 use crate::minting::{Mint, Subject};
 use crate::model::{
     AccessGrant, ClaimSet, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, NewUser,
-    ProviderId, SessionId, SessionOpening, SessionOwner, Timestamp, UserId, VerifiedIdentity,
+    Person, ProviderId, RevokeReason, SessionId, SessionOpening, Timestamp, UserId,
+    VerifiedIdentity,
 };
 use crate::ports::{
-    Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RefreshTokenRepo, RoleQuestion,
-    TokenSeal, TokenSigner, UserDirectory,
+    Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RoleQuestion, TokenSeal, TokenSigner,
 };
-use crate::repeats::ProvenSignIns;
 use crate::sign_in::{Admitted, Credential, ProvenSignIn, SignIn, SignInRequest};
-use crate::{AuthError, IssuedTokens, RegisteredProvider, RoleDecider, TokenDelivery};
+use crate::{
+    AuthError, IssuedTokens, RegisteredProvider, RoleDecider, Sessions, TokenDelivery, TokenHash,
+};
 
 /// How often a first sign-in looks again when the same person is being created elsewhere.
 const IDENTITY_ATTEMPTS: usize = 3;
@@ -60,10 +62,8 @@ pub struct IssueTokensPorts {
     pub roles: RoleDecider,
     /// Who encrypts the providers' refresh tokens; needed if a provider is asked again.
     pub seal: Option<Arc<dyn TokenSeal>>,
-    /// Who is known.
-    pub users: Arc<dyn UserDirectory>,
-    /// Where sessions are kept.
-    pub sessions: Arc<dyn RefreshTokenRepo>,
+    /// Where users and sessions are kept.
+    pub sessions: Sessions,
     /// Who signs.
     pub signer: Arc<dyn TokenSigner>,
     /// How tokens become cookies.
@@ -81,13 +81,18 @@ pub struct IssueTokens {
     ports: IssueTokensPorts,
     config: IssueTokensConfig,
     mint: Mint,
-    proven: ProvenSignIns,
+    /// Sign-ins that a provider vouched for and the store could not take. A code works once, so the
+    /// same request could never be answered otherwise; with an idempotency key it can. By the digest
+    /// of the key, with the digest of the body.
+    proven: Bounded<TokenHash, (TokenHash, ProvenSignIn)>,
 }
 
 /// A session that is ready to be stored, and the tokens that are to be answered then.
 struct Minted {
     tokens: IssuedTokens,
     opening: SessionOpening,
+    /// Whether the user has to be created first.
+    is_new_user: bool,
 }
 
 impl IssueTokens {
@@ -103,7 +108,7 @@ impl IssueTokens {
             access_ttl: config.access_ttl,
             refresh_ttl: config.refresh_ttl,
         };
-        let proven = ProvenSignIns::new(Self::PROVEN_MEMORY, REPEATABLE_FOR);
+        let proven = Bounded::new(Self::PROVEN_MEMORY, REPEATABLE_FOR);
         Self { ports, config, mint, proven }
     }
 
@@ -161,7 +166,7 @@ impl IssueTokens {
         if let (Err(AuthError::Store(_) | AuthError::RolesUnavailable(_)), Some(key)) =
             (&stored, request.idempotency)
         {
-            self.proven.put(key, proven, self.ports.clock.monotonic());
+            self.proven.insert(key.key, (key.body, proven), self.ports.clock.monotonic());
         }
         stored
     }
@@ -173,8 +178,11 @@ impl IssueTokens {
         request: &TokenRequest,
     ) -> Result<ProvenSignIn, AuthError> {
         let now = self.ports.clock.monotonic();
-        match request.idempotency.and_then(|key| self.proven.take(&key, now)) {
-            Some(proven) => Ok(proven),
+        let proven = request.idempotency.and_then(|request| {
+            self.proven.remove_if(&request.key, now, |(body, _)| *body == request.body)
+        });
+        match proven {
+            Some((_, proven)) => Ok(proven),
             None => self.ports.sign_in.prove(admitted).await,
         }
     }
@@ -183,14 +191,13 @@ impl IssueTokens {
     async fn repeat(&self, request: &TokenRequest) -> Result<Option<IssuedTokens>, AuthError> {
         let Some(asked) = request.idempotency else { return Ok(None) };
         let now = Timestamp::from(self.ports.clock.now());
-        let found = self.ports.sessions.find_opening(asked.key, now).await?;
-        let Some((before, session)) = found else { return Ok(None) };
+        let opened = self.ports.sessions.find_opening(asked.key, now).await?;
+        let Some((before, found)) = opened else { return Ok(None) };
         if before.body != asked.body {
             return Err(AuthError::IdempotencyKeyReused);
         }
-        if let Some(end) = session.end {
-            return Err(AuthError::SessionRevoked(end.reason));
-        }
+        found.require_usable()?;
+        let session = found.session;
         if session.refresh.generation != 0 {
             let text = "its session has been refreshed since, so its answer has arrived";
             return Err(AuthError::InvalidAuthCode(text.into()));
@@ -208,16 +215,16 @@ impl IssueTokens {
         request: &TokenRequest,
         proven: &ProvenSignIn,
     ) -> Result<IssuedTokens, AuthError> {
-        // A first sign-in may find, at the write, that the same person was just created by
-        // another; then everything from the look-up on is done again with the user's real id.
+        // A first sign-in may find that the same person was just created by another request; then
+        // everything from the look-up on is done again with the user's real id.
         for _ in 0..IDENTITY_ATTEMPTS {
-            let minted = self.mint(provider, request, proven).await?;
+            let mut minted = self.mint(provider, request, proven).await?;
             let started = self.ports.clock.monotonic();
-            let outcome = self.ports.sessions.open_session(&minted.opening).await;
+            let outcome = self.open(&mut minted, provider, proven).await;
             self.observe(&provider.policy.id, Phase::Store, started);
-            match outcome? {
+            let Some(outcome) = outcome? else { continue };
+            match outcome {
                 OpenOutcome::Opened => return Ok(minted.tokens),
-                OpenOutcome::IdentityTaken => {}
                 OpenOutcome::Replayed => {
                     let refusal = match request.sign_in.credential {
                         Credential::Code(_) => finished_before(),
@@ -232,13 +239,54 @@ impl IssueTokens {
                         return Ok(repeated);
                     }
                 }
-                OpenOutcome::UserDisabled => return Err(AuthError::user_disabled()),
+                OpenOutcome::PersonChanged => {
+                    return Err(self.changed(&minted.opening.session).await?);
+                }
             }
         }
         Err(crate::ports::StoreError::Unavailable(
             "the identity is taken and not found, again and again".into(),
         )
         .into())
+    }
+
+    /// Stores a session, and its user before it where the person signs in for the first time; `None`
+    /// if the person turns out to be known under another id.
+    ///
+    /// Nothing can be refused any more when a user is created, but for the races that the store
+    /// decides: a user without a session is harmless.
+    async fn open(
+        &self,
+        minted: &mut Minted,
+        provider: &RegisteredProvider,
+        proven: &ProvenSignIn,
+    ) -> Result<Option<OpenOutcome>, AuthError> {
+        let session = &mut minted.opening.session;
+        if minted.is_new_user {
+            let new = NewUser {
+                id: session.user,
+                identity: proven.identity.identity.clone(),
+                provider: provider.policy.id.clone(),
+                now: session.created_at,
+            };
+            let person = self.ports.sessions.users.find_or_create(&new).await?;
+            if person.user.id != session.user {
+                return Ok(None);
+            }
+            session.epochs = person.epochs();
+        }
+        Ok(Some(self.ports.sessions.open(&minted.opening).await?))
+    }
+
+    /// Why a session may not be opened for a person who was changed while signing in.
+    async fn changed(&self, session: &NewSession) -> Result<AuthError, AuthError> {
+        let found = self.ports.sessions.users.find_person(session.user, &session.identity).await?;
+        let is_disabled = found.is_some_and(|person| person.user.disabled_at.is_some());
+        Ok(if is_disabled {
+            AuthError::user_disabled()
+        } else {
+            AuthError::SessionRevoked(RevokeReason::Other)
+        })
     }
 
     /// Finds the user, decides the roles, and signs; everything a session is before it is stored.
@@ -251,23 +299,19 @@ impl IssueTokens {
         let verified = &proven.identity;
         let id = &provider.policy.id;
         let started = self.ports.clock.monotonic();
-        let known = self.ports.users.find_user(&verified.identity).await;
+        let known = self.ports.sessions.users.find_user(&verified.identity).await;
         self.observe(id, Phase::Store, started);
         let known = known?;
-        if known.as_ref().is_some_and(|user| user.disabled_at.is_some()) {
+        if known.as_ref().is_some_and(|person| person.user.disabled_at.is_some()) {
             return Err(AuthError::user_disabled());
         }
         let instant = self.ports.clock.now();
         let now = Timestamp::from(instant);
-        let granted = known.as_ref().map_or(&[][..], |user| &user.granted_roles);
-        let owner = match &known {
-            Some(user) => SessionOwner::Existing(user.id),
-            None => SessionOwner::New(NewUser {
-                id: UserId::generate(instant, self.ports.entropy.bytes()),
-                identity: verified.identity.clone(),
-            }),
+        let granted = known.as_ref().map_or(&[][..], |person| &person.user.granted_roles);
+        let subject = match &known {
+            Some(person) => person.user.id,
+            None => UserId::generate(instant, self.ports.entropy.bytes()),
         };
-        let subject = owner.user_id();
         let claimed_roles = self.ports.roles.policy.claimed(id, &verified.claims);
         let question = RoleQuestion { user: subject, provider: id, identity: &verified.identity };
         let decided = self.ports.roles.decide(question, &claimed_roles, granted).await?;
@@ -304,6 +348,8 @@ impl IssueTokens {
             .map(|request| IdempotencyRecord { request, expires_at: now + REPEATABLE_FOR });
         let session = NewSession {
             id: session,
+            user: subject,
+            epochs: known.as_ref().map(Person::epochs).unwrap_or_default(),
             provider: id.clone(),
             identity: verified.identity.clone(),
             upstream_sid: upstream_sid(&verified.claims),
@@ -315,8 +361,8 @@ impl IssueTokens {
             created_at: now,
         };
         let single_use = proven.single_use;
-        let opening = SessionOpening { owner, session, single_use, upstream, idempotency };
-        Ok(Minted { tokens, opening })
+        let opening = SessionOpening { session, single_use, upstream, idempotency };
+        Ok(Minted { tokens, opening, is_new_user: known.is_none() })
     }
 
     fn extra_claims(

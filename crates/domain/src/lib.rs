@@ -10,11 +10,11 @@
 
 mod begin_login;
 mod cause;
-mod codes;
-mod crowds;
+mod concurrent_refreshes;
 mod error;
 mod identities;
 mod issue_tokens;
+pub mod memory;
 mod minting;
 pub mod model;
 mod own_sessions;
@@ -23,14 +23,13 @@ mod provider_logout;
 mod recheck;
 mod refresh_session;
 mod registry;
-mod repeats;
 mod roles;
 mod secret;
+mod sessions;
 mod sign_in;
 
 pub use begin_login::{BeginLogin, BegunLogin};
 pub use cause::{Cause, chain};
-pub use codes::UsedCodes;
 pub use error::{AuthError, ErrorCode, FieldError};
 pub use identities::Identities;
 pub use issue_tokens::{IssueTokens, IssueTokensConfig, IssueTokensPorts, TokenRequest};
@@ -50,4 +49,5 @@ pub use secret::{
     PresentedToken, ProviderAccessToken, ProviderRefreshToken, SecretText, SetCookie, SignedToken,
     TokenHash,
 };
+pub use sessions::{RotateOutcome, Sessions};
 pub use sign_in::{Credential, SignIn, SignInRequest};

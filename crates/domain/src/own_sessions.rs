@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::model::{RevokeReason, Session, SessionId, Timestamp, UserId};
-use crate::ports::{Clock, EndOutcome, Metrics, RefreshTokenRepo, TokenVerifier, VerifiedAccess};
-use crate::{AuthError, PresentedToken};
+use crate::ports::{Clock, EndOutcome, Metrics, TokenVerifier, VerifiedAccess};
+use crate::{AuthError, PresentedToken, Sessions};
 
-/// How many sessions are told of at most.
+/// How many sessions are listed at most.
 const LISTED: u32 = 200;
 
 /// What shows whose session it is.
@@ -21,7 +21,7 @@ pub enum SessionProof {
 /// What callers do with their sessions.
 pub struct OwnSessions {
     /// Where sessions are kept.
-    pub sessions: Arc<dyn RefreshTokenRepo>,
+    pub sessions: Sessions,
     /// Who tells our tokens from others.
     pub verifier: Arc<dyn TokenVerifier>,
     /// Time.
@@ -41,11 +41,11 @@ impl OwnSessions {
         if access.expires_at <= now {
             return Err(AuthError::InvalidAccessToken("it has expired".into()));
         }
-        match self.sessions.find_session(access.session).await? {
-            Some(session) if session.user == access.subject => match session.end {
-                Some(end) => Err(AuthError::SessionRevoked(end.reason)),
-                None => Ok(access),
-            },
+        match self.sessions.find(access.session).await? {
+            Some(found) if found.session.user == access.subject => {
+                found.require_usable()?;
+                Ok(access)
+            }
             _ => Err(AuthError::InvalidAccessToken("there is no such session".into())),
         }
     }
@@ -81,7 +81,7 @@ impl OwnSessions {
     ) -> Result<(VerifiedAccess, u64), AuthError> {
         let caller = self.caller(token).await?;
         let reason = RevokeReason::Logout;
-        let ended = self.sessions.end_user_sessions(caller.subject, reason, self.now()).await?;
+        let ended = self.sessions.end_all(caller.subject, reason, self.now()).await?;
         self.metrics.sessions_revoked(reason, ended);
         Ok((caller, ended))
     }
@@ -95,7 +95,7 @@ impl OwnSessions {
         token: &PresentedToken,
     ) -> Result<(VerifiedAccess, Vec<Session>), AuthError> {
         let caller = self.caller(token).await?;
-        let sessions = self.sessions.live_sessions(caller.subject, self.now(), LISTED).await?;
+        let sessions = self.sessions.list(caller.subject, self.now(), LISTED).await?;
         Ok((caller, sessions))
     }
 
@@ -117,7 +117,7 @@ impl OwnSessions {
 
     async fn end_one(&self, session: SessionId, user: UserId) -> Result<EndOutcome, AuthError> {
         let reason = RevokeReason::Logout;
-        let outcome = self.sessions.end_session(session, user, reason, self.now()).await?;
+        let outcome = self.sessions.repo.end_session(session, user, reason, self.now()).await?;
         if outcome == EndOutcome::Ended {
             self.metrics.sessions_revoked(reason, 1);
         }

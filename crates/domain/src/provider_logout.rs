@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::model::{ProviderId, RevokeReason, Timestamp};
-use crate::ports::{Clock, Metrics, ProviderLogoutOutcome, RefreshTokenRepo};
-use crate::{AuthError, LogoutTokenText, SignIn};
+use crate::ports::{Clock, Metrics, ProviderLogoutOutcome};
+use crate::{AuthError, LogoutTokenText, Sessions, SignIn};
 
 /// Carries out what providers order (OIDC Back-Channel Logout).
 pub struct ProviderLogout {
     /// The providers.
     pub sign_in: Arc<SignIn>,
     /// Where sessions are kept.
-    pub sessions: Arc<dyn RefreshTokenRepo>,
+    pub sessions: Sessions,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -32,7 +32,7 @@ impl ProviderLogout {
         let provider = self.sign_in.providers().find(provider).ok_or(AuthError::UnknownProvider)?;
         let order = provider.adapter.verify_logout(token).await.map_err(AuthError::Provider)?;
         let now = Timestamp::from(self.clock.now());
-        match self.sessions.end_provider_sessions(&order, now).await? {
+        match self.sessions.end_by_provider(&order, now).await? {
             ProviderLogoutOutcome::Ended(count) => {
                 self.metrics.sessions_revoked(RevokeReason::ProviderLogout, count);
                 Ok((provider.policy.id.clone(), count))

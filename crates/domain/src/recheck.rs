@@ -1,15 +1,16 @@
 //! Providers asked again: may those who signed in there still do so?
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
+use crate::memory::Bounded;
 use crate::model::{Role, Session, SessionId, Timestamp};
 use crate::ports::{
     Metrics, ProviderError, RecheckResult, TokenSeal, UpstreamRenewal, UpstreamTokenRepo,
 };
 use crate::{AuthError, RolePolicy, SignIn};
 
-/// How many answers are kept that could not be stored.
+/// How many providers' answers are kept that could not be stored.
 const UNSTORED_MEMORY: usize = 10_000;
 
 /// Asks providers again, with the refresh tokens they gave at the sign-in.
@@ -18,9 +19,9 @@ pub struct Recheck {
     tokens: Arc<dyn UpstreamTokenRepo>,
     seal: Arc<dyn TokenSeal>,
     metrics: Arc<dyn Metrics>,
-    /// What providers have said while the store was down. Many take a refresh token once: the new one
-    /// must not get lost, or the person would be signed out the next time.
-    unstored: Mutex<HashMap<SessionId, UpstreamRenewal>>,
+    /// Providers' answers that the store could not take, until it can. Many providers accept a refresh
+    /// token once: if the new one were lost, the person would be signed out the next time.
+    unstored: Bounded<SessionId, UpstreamRenewal>,
 }
 
 /// What came of it.
@@ -46,7 +47,13 @@ impl Recheck {
         seal: Arc<dyn TokenSeal>,
         metrics: Arc<dyn Metrics>,
     ) -> Self {
-        Self { sign_in, tokens, seal, metrics, unstored: Mutex::default() }
+        Self {
+            sign_in,
+            tokens,
+            seal,
+            metrics,
+            unstored: Bounded::new(UNSTORED_MEMORY, Duration::MAX),
+        }
     }
 
     /// Asks about a live session, if that is due.
@@ -60,7 +67,7 @@ impl Recheck {
             return Rechecked::NotWanted;
         };
         let Some(rule) = provider.policy.recheck else { return Rechecked::NotWanted };
-        let unstored = self.unstored().remove(&session.id);
+        let unstored = self.unstored.remove(&session.id, Duration::ZERO);
         if let Some(renewal) = unstored {
             return self.keep(session.id, renewal).await;
         }
@@ -102,16 +109,9 @@ impl Recheck {
         match self.tokens.keep_upstream(session, &renewal).await {
             Ok(()) => renewal.claimed_roles.map_or(Rechecked::AsBefore, Rechecked::Claimed),
             Err(error) => {
-                let mut unstored = self.unstored();
-                if unstored.len() < UNSTORED_MEMORY {
-                    unstored.insert(session, renewal);
-                }
+                self.unstored.insert(session, renewal, Duration::ZERO);
                 Rechecked::Failed(error.into())
             }
         }
-    }
-
-    fn unstored(&self) -> MutexGuard<'_, HashMap<SessionId, UpstreamRenewal>> {
-        self.unstored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,21 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::crowds::Crowds;
+use crate::concurrent_refreshes::ConcurrentRefreshes;
 use crate::minting::{Mint, Subject};
 use crate::model::{
-    LostAnswer, PresentedRefresh, ReplayRule, RevokeReason, Role, Rotation, Session, Timestamp,
+    LostAnswer, PresentedRefresh, ReplayRule, RevokeReason, Role, Rotation, Session, Standing,
+    Timestamp,
 };
 use crate::ports::{
-    Clock, CookiePolicy, EndOutcome, Entropy, Metrics, RefreshResult, RefreshTokenRepo,
-    RoleQuestion, RotateOutcome, StoreError, TokenSigner, TokenVerifier, VerifiedRefresh,
+    Clock, CookiePolicy, EndOutcome, Entropy, Metrics, RefreshResult, RoleQuestion, StoreError,
+    TokenSigner, TokenVerifier, VerifiedRefresh,
 };
 use crate::recheck::{Recheck, Rechecked};
+use crate::sessions::{FoundSession, RotateOutcome};
 use crate::{
-    AuthError, IssuedTokens, PresentedToken, RoleDecider, SignedToken, TokenDelivery, TokenHash,
+    AuthError, IssuedTokens, PresentedToken, RoleDecider, Sessions, SignedToken, TokenDelivery,
+    TokenHash,
 };
 
-/// How often a successor is made anew because the session turned out to be another than expected.
+/// How often a successor is signed again because the session turned out different than expected.
 const MINT_ATTEMPTS: usize = 4;
 
 /// What refreshing can be told.
@@ -29,11 +32,11 @@ pub struct RefreshConfig {
     pub refresh_ttl: Duration,
     /// Life of a session. Only a guess is made from it: the limit that counts is the session's own.
     pub session_ttl: Duration,
-    /// For how long after a refresh the token before it is answered with the same successor.
+    /// How long after a refresh the previous token is answered with the same successor.
     pub grace: Duration,
-    /// How often.
+    /// How many replays of the previous token are answered within `grace`.
     pub grace_replays: u16,
-    /// And after that.
+    /// What a replay beyond `grace` or `grace_replays` means.
     pub lost_answer: LostAnswer,
     /// Whether tokens may be delivered in the body.
     pub body_delivery: bool,
@@ -44,8 +47,8 @@ pub struct RefreshConfig {
 /// What refreshing needs.
 #[derive(Clone)]
 pub struct RefreshPorts {
-    /// Where sessions are kept.
-    pub sessions: Arc<dyn RefreshTokenRepo>,
+    /// Where sessions and users are kept.
+    pub sessions: Sessions,
     /// Who decides the roles, where they are decided again.
     pub roles: RoleDecider,
     /// How providers are asked again about the people who signed in there, if they are.
@@ -69,7 +72,7 @@ pub struct RefreshSession {
     ports: RefreshPorts,
     config: RefreshConfig,
     mint: Mint,
-    crowds: Crowds,
+    concurrent: ConcurrentRefreshes,
 }
 
 /// A refresh that went well.
@@ -89,7 +92,7 @@ impl RefreshSession {
             access_ttl: config.access_ttl,
             refresh_ttl: config.refresh_ttl,
         };
-        Self { ports, config, mint, crowds: Crowds::default() }
+        Self { ports, config, mint, concurrent: ConcurrentRefreshes::default() }
     }
 
     /// Answers a refresh token with its successor and a new access token.
@@ -151,17 +154,35 @@ impl RefreshSession {
         if claims.expires_at <= now {
             return Err(AuthError::RefreshTokenExpired);
         }
-        let presence = self.crowds.enter(claims.session, started);
+        let in_flight = self.concurrent.enter(claims.session, started);
         let replay = ReplayRule {
             window: self.config.grace,
             limit: self.config.grace_replays,
-            counted: !presence.is_crowded,
+            counted: !in_flight.is_simultaneous,
             lost_answer: self.config.lost_answer,
         };
         let hash = TokenHash::of(token.expose());
         let roles = self.reconsider(&claims, hash, now).await?;
-        let refreshed = self.rotate(&claims, hash, roles, replay, now).await?;
-        drop(presence);
+        let opened_at = claims.session.generated_at().unwrap_or(now);
+        let (successor_token, successor) = self.mint.refresh(
+            claims.subject,
+            claims.session,
+            claims.generation.saturating_add(1),
+            opened_at + self.config.session_ttl,
+            now,
+        )?;
+        let rotation = Rotation {
+            session: claims.session,
+            user: claims.subject,
+            presented: PresentedRefresh { generation: claims.generation, hash },
+            successor,
+            roles,
+            idle_expires_at: now + self.config.refresh_ttl,
+            now,
+            replay,
+        };
+        let refreshed = self.rotate(rotation, successor_token, started).await?;
+        drop(in_flight);
 
         let session = &refreshed.session;
         let expires_at = session.refresh.expires_at;
@@ -181,11 +202,14 @@ impl RefreshSession {
         if !self.config.decides_roles && self.ports.recheck.is_none() {
             return Ok(None);
         }
-        let found = self.ports.sessions.find_session_and_user(claims.session).await?;
-        let Some((session, user)) = found else { return Ok(None) };
-        // Only for who is about to get a new token; of everybody else the store takes care.
+        let Some(found) = self.ports.sessions.find(claims.session).await? else { return Ok(None) };
+        let FoundSession { session, person: Some(person), standing: Standing::Good, .. } = found
+        else {
+            return Ok(None);
+        };
+        // Only the holder of the current token is about to get a new one; the rotation judges the rest.
         let is_current = session.refresh.hash == hash && session.user == claims.subject;
-        if !is_current || !session.is_live(now) || user.disabled_at.is_some() {
+        if !is_current || !session.is_live(now) {
             return Ok(None);
         }
         let policy = &self.ports.roles.policy;
@@ -198,7 +222,7 @@ impl RefreshSession {
             Rechecked::NotWanted | Rechecked::AsBefore => &session.claimed_roles,
             Rechecked::Claimed(ref roles) => roles,
             Rechecked::Refused => {
-                let (reason, sessions) = (RevokeReason::ProviderRefused, &self.ports.sessions);
+                let (reason, sessions) = (RevokeReason::ProviderRefused, &self.ports.sessions.repo);
                 let ended = sessions.end_session(session.id, session.user, reason, now).await?;
                 if ended == EndOutcome::Ended {
                     self.ports.metrics.sessions_revoked(reason, 1);
@@ -212,7 +236,8 @@ impl RefreshSession {
             provider: &session.provider,
             identity: &session.identity,
         };
-        let decided = self.ports.roles.decide(question, claimed_roles, &user.granted_roles).await?;
+        let decided =
+            self.ports.roles.decide(question, claimed_roles, &person.user.granted_roles).await?;
         let mut roles = decided.roles;
         if !decided.is_complete {
             // Whatever was looked up before goes on; what the provider's claims gave does not.
@@ -228,58 +253,45 @@ impl RefreshSession {
         Ok((roles != session.grant.roles).then_some(roles))
     }
 
-    /// Has the store exchange the token. The successor is signed before the store is asked, for the
-    /// session as it is expected to be; only if it is another, once more.
+    /// Exchanges the presented token. The successor is signed before the store is asked, for the
+    /// session as it is expected to be; only if that turns out different, once more.
     async fn rotate(
         &self,
-        claims: &VerifiedRefresh,
-        hash: TokenHash,
-        roles: Option<Vec<Role>>,
-        replay: ReplayRule,
-        now: Timestamp,
+        mut rotation: Rotation,
+        mut token: SignedToken,
+        started: Duration,
     ) -> Result<Refreshed, AuthError> {
-        let (session, user) = (claims.session, claims.subject);
-        let mut generation = claims.generation.saturating_add(1);
-        let opened_at = session.generated_at().unwrap_or(now);
-        let mut absolute_expires_at = opened_at + self.config.session_ttl;
+        let RefreshPorts { sessions, clock, metrics, .. } = &self.ports;
+        let waited = || clock.monotonic().saturating_sub(started);
         for _ in 0..MINT_ATTEMPTS {
-            let (token, successor) =
-                self.mint.refresh(user, session, generation, absolute_expires_at, now)?;
-            let rotation = Rotation {
-                session,
-                user,
-                presented: PresentedRefresh { generation: claims.generation, hash },
-                successor,
-                roles: roles.clone(),
-                idle_expires_at: now + self.config.refresh_ttl,
-                now,
-                replay,
-            };
-            match self.ports.sessions.rotate(&rotation).await? {
+            match sessions.rotate(&rotation, waited).await? {
                 RotateOutcome::Rotated(session) => {
                     return Ok(Refreshed { session, token, result: RefreshResult::Rotated });
                 }
                 RotateOutcome::Replayed(session) => {
-                    let token = self.mint.refresh_again(user, session.id, &session.refresh)?;
+                    let (user, id) = (session.user, session.id);
+                    let token = self.mint.refresh_again(user, id, &session.refresh)?;
                     return Ok(Refreshed { session, token, result: RefreshResult::Replayed });
                 }
                 RotateOutcome::Remint(session) => {
-                    generation = session.refresh.generation.saturating_add(1);
-                    absolute_expires_at = session.absolute_expires_at;
+                    (token, rotation.successor) = self.mint.refresh(
+                        rotation.user,
+                        rotation.session,
+                        session.refresh.generation.saturating_add(1),
+                        session.absolute_expires_at,
+                        rotation.now,
+                    )?;
                 }
                 RotateOutcome::Reused => {
-                    self.ports.metrics.sessions_revoked(RevokeReason::Reuse, 1);
+                    metrics.sessions_revoked(RevokeReason::Reuse, 1);
                     return Err(AuthError::RefreshTokenReused);
                 }
-                RotateOutcome::UserDisabled => return Err(self.shut_out(claims, now).await),
-                RotateOutcome::Revoked(RevokeReason::UserDisabled) => {
+                RotateOutcome::UserDisabled { ended } => {
+                    metrics.sessions_revoked(RevokeReason::UserDisabled, ended);
                     return Err(AuthError::user_disabled());
                 }
-                RotateOutcome::Revoked(
-                    RevokeReason::ExpiredIdle | RevokeReason::ExpiredAbsolute,
-                )
-                | RotateOutcome::Expired => return Err(AuthError::RefreshTokenExpired),
-                RotateOutcome::Revoked(reason) => return Err(AuthError::SessionRevoked(reason)),
+                RotateOutcome::Revoked(reason) => return Err(revoked(reason)),
+                RotateOutcome::Expired => return Err(AuthError::RefreshTokenExpired),
                 RotateOutcome::Ahead => return Err(AuthError::RefreshTokenAhead),
                 RotateOutcome::Unknown => {
                     let text = "there is no such session of this user";
@@ -289,13 +301,17 @@ impl RefreshSession {
         }
         Err(StoreError::Unavailable("the session changes faster than it can be read".into()).into())
     }
+}
 
-    /// The session of a disabled user has just been ended; ends the user's others.
-    async fn shut_out(&self, claims: &VerifiedRefresh, now: Timestamp) -> AuthError {
-        let reason = RevokeReason::UserDisabled;
-        let others = self.ports.sessions.end_user_sessions(claims.subject, reason, now).await;
-        // If the store fails here, each of the others ends at its own next refresh.
-        self.ports.metrics.sessions_revoked(reason, 1 + others.unwrap_or(0));
-        AuthError::user_disabled()
+fn revoked(reason: RevokeReason) -> AuthError {
+    match reason {
+        RevokeReason::UserDisabled => AuthError::user_disabled(),
+        RevokeReason::ExpiredIdle | RevokeReason::ExpiredAbsolute => AuthError::RefreshTokenExpired,
+        RevokeReason::Logout
+        | RevokeReason::Reuse
+        | RevokeReason::Admin
+        | RevokeReason::ProviderLogout
+        | RevokeReason::ProviderRefused
+        | RevokeReason::Other => AuthError::SessionRevoked(reason),
     }
 }

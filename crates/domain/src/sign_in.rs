@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::memory::Bounded;
 use crate::model::{LoginTransaction, ProviderId, SingleUse, Timestamp, VerifiedIdentity};
 use crate::ports::{
     Clock, CodeGrant, Metrics, Phase, ProviderError, ProviderTokens, RecheckResult,
 };
 use crate::{
     AuthError, AuthorizationCode, CodeVerifier, FieldError, IdTokenText, Nonce,
-    ProviderRefreshToken, ProviderRegistry, RegisteredProvider, TokenHash, UsedCodes,
+    ProviderRefreshToken, ProviderRegistry, RegisteredProvider, TokenHash,
 };
+
+/// Longer than any code lives: RFC 6749 §4.1.2 recommends ten minutes at most.
+const CODES_KEPT_FOR: Duration = Duration::from_mins(15);
 
 /// What the client has from the provider.
 #[derive(Debug)]
@@ -48,7 +52,9 @@ pub struct SignIn {
     providers: ProviderRegistry,
     clock: Arc<dyn Clock>,
     metrics: Arc<dyn Metrics>,
-    codes: UsedCodes,
+    /// Authorization codes that this process has taken to their provider. Replicas do not share it:
+    /// between them the provider's own single use decides (RFC 6749 §4.1.2).
+    used_codes: Bounded<TokenHash, ()>,
 }
 
 /// A request that may be taken to its provider.
@@ -87,7 +93,12 @@ impl SignIn {
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
     ) -> Self {
-        Self { providers, clock, metrics, codes: UsedCodes::new(Self::CODE_MEMORY) }
+        Self {
+            providers,
+            clock,
+            metrics,
+            used_codes: Bounded::new(Self::CODE_MEMORY, CODES_KEPT_FOR),
+        }
     }
 
     /// The providers.
@@ -189,7 +200,7 @@ impl SignIn {
             Credential::Code(code) => {
                 let started = self.clock.monotonic();
                 let mark = TokenHash::of_parts(&[id.as_str(), code.expose()]);
-                if !self.codes.claim(mark, started) {
+                if !self.used_codes.insert_new(mark, (), started) {
                     return Err(AuthError::InvalidAuthCode("it was posted before".into()));
                 }
                 let begun_here = login.map(LoginTransaction::code_verifier);
@@ -198,7 +209,7 @@ impl SignIn {
                 let redeemed = provider.adapter.redeem(&grant).await;
                 self.observe(id, Phase::Exchange, started);
                 if let Err(ProviderError::Unreachable(_)) = redeemed {
-                    self.codes.release(mark);
+                    self.used_codes.remove(&mark, started);
                 }
                 redeemed.map_err(AuthError::Provider)?
             }

@@ -7,24 +7,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, KeyId, NewSession, NewUser, ProviderId,
-    RefreshClaims, Role, SessionOpening, SessionOwner, Timestamp, VerifiedIdentity,
+    AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, KeyId, ProviderId, RefreshClaims, Role,
+    Timestamp, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, LogoutOrder,
-    Misbehaviour, OpenOutcome, ProviderError, ProviderTokens, RefreshTokenRepo, Renewal,
-    SessionTokens, SigningError, StoreError, TokenSigner, UserDirectory as _,
+    Misbehaviour, ProviderError, ProviderTokens, RefreshTokenRepo as _, Renewal, RoleDirectory,
+    RoleLookupError, RoleQuestion, SessionTokens, SigningError, StoreError, TokenSigner,
+    UserDirectory as _,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts,
-    LoginRequest, LogoutTokenText, Nonce, ProviderPolicy, ProviderRefreshToken, RegisteredProvider,
-    Requirement, RoleDecider, RolePolicy, SetCookie, SignIn, SignInRequest, SignedToken,
-    TokenDelivery, TokenHash, TokenRequest,
+    LoginRequest, LogoutTokenText, Nonce, OnLookupFailure, ProviderPolicy, ProviderRefreshToken,
+    RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy, Sessions, SetCookie,
+    SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
-    Behind, Interposed, ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy,
-    StoreUnderTest as _,
+    ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy, StoreUnderTest as _,
 };
+use tokio::sync::Barrier;
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
@@ -107,24 +108,19 @@ impl CookiePolicy for NoCookies {
     }
 }
 
-/// Lets somebody else create the same person just before the first write.
-struct Overtaken {
-    store: MemoryStore,
-    by: Mutex<Option<SessionOpening>>,
+/// A role lookup in which two sign-ins meet: both have found nobody, and neither has stored anything.
+struct MeetingPoint {
+    barrier: Barrier,
+    asked: AtomicUsize,
 }
 
 #[async_trait]
-impl Interposed for Overtaken {
-    fn store(&self) -> &dyn RefreshTokenRepo {
-        &self.store
-    }
-
-    async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
-        let other = self.by.lock().unwrap().take();
-        if let Some(other) = other {
-            assert_eq!(self.store.open_session(&other).await?, OpenOutcome::Opened);
+impl RoleDirectory for MeetingPoint {
+    async fn roles(&self, _: RoleQuestion<'_>) -> Result<Vec<Role>, RoleLookupError> {
+        if self.asked.fetch_add(1, Ordering::SeqCst) < 2 {
+            self.barrier.wait().await;
         }
-        self.store.open_session(opening).await
+        Ok(vec![])
     }
 }
 
@@ -151,15 +147,10 @@ fn config() -> IssueTokensConfig {
 
 fn rig() -> Rig {
     let store = MemoryStore::default();
-    rig_with(store.clone(), Arc::new(store), config(), 1)
+    rig_with(store, config(), None)
 }
 
-fn rig_with(
-    store: MemoryStore,
-    sessions: Arc<dyn RefreshTokenRepo>,
-    config: IssueTokensConfig,
-    seed: u64,
-) -> Rig {
+fn rig_with(store: MemoryStore, config: IssueTokensConfig, lookup: Option<RoleLookup>) -> Rig {
     let provider = Arc::new(FakeProvider::default());
     let metrics = Arc::new(RecordingMetrics::default());
     let policy = ProviderPolicy {
@@ -177,14 +168,18 @@ fn rig_with(
     let policy = RolePolicy { default: vec![Role::new("user")], rules: vec![] };
     let ports = IssueTokensPorts {
         sign_in: Arc::new(SignIn::new(providers, clock.clone(), metrics.clone())),
-        roles: RoleDecider { policy, lookup: None },
+        roles: RoleDecider { policy, lookup },
         seal: None,
-        users: Arc::new(store.clone()),
-        sessions,
+        sessions: Sessions {
+            repo: Arc::new(store.clone()),
+            users: Arc::new(store.clone()),
+            marks: Arc::new(store.clone()),
+            idempotency: Arc::new(store.clone()),
+        },
         signer: Arc::new(PlainSigner),
         cookies: Arc::new(NoCookies),
         clock,
-        entropy: Arc::new(SeededEntropy::new(seed)),
+        entropy: Arc::new(SeededEntropy::new(1)),
         metrics: metrics.clone(),
     };
     Rig { provider, store, metrics, issue: IssueTokens::new(ports, config) }
@@ -208,46 +203,21 @@ fn request(code: &str) -> TokenRequest {
     }
 }
 
-/// What another sign-in of the same person writes.
-async fn someone_elses_opening() -> SessionOpening {
-    let store = MemoryStore::default();
-    let other = rig_with(store.clone(), Arc::new(store), config(), 2);
-    other.issue.issue(request("other")).await.unwrap();
-    let stored = other.store.sessions().remove(0);
-    SessionOpening {
-        owner: SessionOwner::New(NewUser { id: stored.user, identity: person() }),
-        session: NewSession {
-            id: stored.id,
-            provider: stored.provider,
-            identity: stored.identity,
-            upstream_sid: stored.upstream_sid,
-            claimed_roles: stored.claimed_roles,
-            refresh: stored.refresh,
-            absolute_expires_at: stored.absolute_expires_at,
-            grant: stored.grant,
-            client: stored.client,
-            created_at: stored.created_at,
-        },
-        single_use: None,
-        upstream: None,
-        idempotency: None,
-    }
-}
-
 #[tokio::test]
 async fn two_first_sign_ins_of_one_person_at_once_end_as_one_user_with_two_sessions() {
-    let other = someone_elses_opening().await;
-    let other_user = other.owner.user_id();
-    let store = MemoryStore::default();
-    let overtaken = Behind(Overtaken { store: store.clone(), by: Mutex::new(Some(other)) });
-    let rig = rig_with(store, Arc::new(overtaken), config(), 1);
+    let meeting = MeetingPoint { barrier: Barrier::new(2), asked: AtomicUsize::new(0) };
+    let lookup = RoleLookup { directory: Arc::new(meeting), on_failure: OnLookupFailure::Refuse };
+    let rig = rig_with(MemoryStore::default(), config(), Some(lookup));
 
-    let tokens = rig.issue.issue(request("code")).await.unwrap();
+    let (one, other) =
+        tokio::join!(rig.issue.issue(request("code")), rig.issue.issue(request("another code")));
+    let (one, other) = (one.unwrap(), other.unwrap());
 
-    assert_eq!(tokens.user, other_user, "the user that is there, not the one it meant to create");
-    assert!(tokens.access.expose().starts_with(&other_user.to_string()));
+    assert_eq!(one.user, other.user, "the user who is there, not the one it meant to create");
+    assert!(other.access.expose().starts_with(&one.user.to_string()));
+    assert!(one.access.expose().starts_with(&one.user.to_string()));
     assert_eq!(rig.store.dump().await.counts(), [1, 1, 0, 2]);
-    assert_eq!(rig.provider.redeemed.load(Ordering::SeqCst), 1, "the code is not exchanged again");
+    assert_eq!(rig.provider.redeemed.load(Ordering::SeqCst), 2, "no code is exchanged again");
 }
 
 #[tokio::test]
@@ -267,7 +237,7 @@ async fn roles_given_in_the_store_are_added() {
     let user = rig.issue.issue(request("first")).await.unwrap().user;
     rig.store.grant_roles(user, &["auditor"]).await;
     let session = rig.issue.issue(request("second")).await.unwrap().session;
-    let stored = rig.store.find_session(session).await.unwrap().unwrap();
+    let stored = rig.store.load(session).await.unwrap().unwrap().session;
     assert_eq!(stored.grant.roles, [Role::new("auditor"), Role::new("user")]);
 }
 
@@ -311,12 +281,12 @@ async fn no_token_outlives_its_session() {
         session_ttl: Duration::from_hours(2),
         ..config()
     };
-    let rig = rig_with(store.clone(), Arc::new(store), config, 1);
+    let rig = rig_with(store, config, None);
     let tokens = rig.issue.issue(request("code")).await.unwrap();
     assert_eq!(tokens.access_expires_in, Duration::from_hours(2));
     assert_eq!(tokens.refresh_expires_in, Duration::from_hours(2));
     assert!(tokens.access.expose().ends_with(" 7200"));
-    let stored = rig.store.find_session(tokens.session).await.unwrap().unwrap();
+    let stored = rig.store.load(tokens.session).await.unwrap().unwrap().session;
     assert_eq!(stored.refresh.expires_at, stored.absolute_expires_at);
     assert_eq!(stored.refresh.hash, TokenHash::of(tokens.refresh.expose()));
 }

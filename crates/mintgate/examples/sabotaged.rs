@@ -11,8 +11,8 @@ use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
 use mintgate::settings::{Settings, StoreUrl};
 use mintgate::system::OsEntropy;
-use mintgate_domain::model::{Rotation, Session, Verdict};
-use mintgate_domain::ports::{Entropy, RefreshTokenRepo, RotateOutcome, StoreError};
+use mintgate_domain::model::{Rotation, Session, Standing, Verdict};
+use mintgate_domain::ports::{Entropy, LoadedSession, RefreshTokenRepo, StoreError};
 use mintgate_testkit::{Behind, Interposed};
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls};
@@ -108,19 +108,19 @@ impl Interposed for CheckThenUpdate {
         &*self.inner
     }
 
-    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
-        let Some(read) = self.inner.find_session(rotation.session).await? else {
-            return Ok(RotateOutcome::Unknown);
+    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
+        let Some(LoadedSession { session: read, rotated_ago, .. }) =
+            self.inner.load(rotation.session).await?
+        else {
+            return Ok(None);
         };
-        if rotation.judge(&read, false) != Verdict::Rotate {
-            // What needs no write, or ends the session, is done properly.
-            return self.inner.rotate(rotation).await;
+        if rotation.judge(&read, Standing::Good, rotated_ago) != Verdict::Rotate {
+            return Ok(None);
         }
         Self::pause().await;
         self.write(rotation)
             .await
             .map_err(|error| StoreError::Unavailable(format!("{error:#}").into()))?;
-        let session = Session { refresh: rotation.successor.clone(), ..read };
-        Ok(RotateOutcome::Rotated(Box::new(session)))
+        Ok(Some(Box::new(Session { refresh: rotation.successor.clone(), ..read })))
     }
 }

@@ -86,7 +86,7 @@ impl ApplicationBuilder {
 
         let mut store = Store::open(&settings.store, metrics.clone(), Arc::clone(&clock))?;
         if let Some(wrap) = wrap_sessions {
-            store.sessions = wrap(store.sessions);
+            store.sessions.repo = wrap(store.sessions.repo);
         }
         if let Err(error) = store.health.check().await {
             tracing::warn!(error = %mintgate_domain::chain(&error), "the store is not ready yet");

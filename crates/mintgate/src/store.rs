@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use mintgate_domain::Sessions;
 use mintgate_domain::ports::{
-    Clock, Housekeeping, KeyRepo, Metrics, RefreshTokenRepo, StoreError, StoreHealth,
-    UpstreamTokenRepo, UserDirectory,
+    Clock, Housekeeping, IdempotencyRecords, KeyRepo, Metrics, OnceMarks, RefreshTokenRepo,
+    StoreError, StoreHealth, UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_store_postgres::{PgConfig, PgStore};
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
@@ -14,8 +15,8 @@ use crate::settings::{StoreSettings, StoreUrl};
 
 /// The ports of an opened store. Each could be of another engine.
 pub(crate) struct Store {
-    pub(crate) users: Arc<dyn UserDirectory>,
-    pub(crate) sessions: Arc<dyn RefreshTokenRepo>,
+    /// Sessions and users, and what is stored with sessions.
+    pub(crate) sessions: Sessions,
     pub(crate) upstream_tokens: Arc<dyn UpstreamTokenRepo>,
     /// The signing keys that are kept in the store.
     pub(crate) keys: Arc<dyn KeyRepo>,
@@ -55,13 +56,17 @@ impl Store {
     /// All ports from one store.
     fn of_one<S>(store: S) -> Self
     where
-        S: UserDirectory + RefreshTokenRepo + UpstreamTokenRepo + KeyRepo,
-        S: Housekeeping + StoreHealth + Migrations + 'static,
+        S: UserDirectory + RefreshTokenRepo + OnceMarks + IdempotencyRecords,
+        S: UpstreamTokenRepo + KeyRepo + Housekeeping + StoreHealth + Migrations + 'static,
     {
         let store = Arc::new(store);
         Self {
-            users: store.clone(),
-            sessions: store.clone(),
+            sessions: Sessions {
+                repo: store.clone(),
+                users: store.clone(),
+                marks: store.clone(),
+                idempotency: store.clone(),
+            },
             upstream_tokens: store.clone(),
             keys: store.clone(),
             housekeeping: store.clone(),

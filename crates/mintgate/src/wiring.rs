@@ -102,8 +102,7 @@ fn use_cases(
         sign_in: Arc::clone(&sign_in),
         roles: roles.clone(),
         seal,
-        users: Arc::clone(&store.users),
-        sessions: Arc::clone(&store.sessions),
+        sessions: store.sessions.clone(),
         signer: tokens.clone(),
         cookies: cookies.clone(),
         clock: Arc::clone(clock),
@@ -111,7 +110,7 @@ fn use_cases(
         metrics: Arc::clone(&metrics),
     };
     let refresh_ports = RefreshPorts {
-        sessions: Arc::clone(&store.sessions),
+        sessions: store.sessions.clone(),
         roles,
         recheck,
         verifier: tokens.clone(),
@@ -128,7 +127,7 @@ fn use_cases(
         ttl: settings.login.ttl,
     };
     let own_sessions = Arc::new(OwnSessions {
-        sessions: Arc::clone(&store.sessions),
+        sessions: store.sessions.clone(),
         verifier: tokens.clone(),
         clock: Arc::clone(clock),
         metrics: Arc::clone(&metrics),
@@ -136,13 +135,13 @@ fn use_cases(
     let identities = Identities {
         own_sessions: Arc::clone(&own_sessions),
         sign_in: Arc::clone(&sign_in),
-        users: Arc::clone(&store.users),
+        sessions: store.sessions.clone(),
         clock: Arc::clone(clock),
         metrics: Arc::clone(&metrics),
     };
     let provider_logout = ProviderLogout {
         sign_in,
-        sessions: Arc::clone(&store.sessions),
+        sessions: store.sessions.clone(),
         clock: Arc::clone(clock),
         metrics,
     };

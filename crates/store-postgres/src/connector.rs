@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use diesel_async::AsyncPgConnection;
-use mintgate_domain::SecretText;
+use mintgate_domain::{Cause, SecretText};
 use postgres_openssl::MakeTlsConnector;
 use tokio::time::timeout;
 use tokio_postgres::{Config, NoTls};
@@ -16,11 +16,6 @@ use crate::tls::TlsMode;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 /// How long a migration waits: for another replica that migrates, before it begins.
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// A connection was not made. The text holds no password and no value of a row.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct ConnectFailure(pub(crate) String);
 
 /// The address of the database and how to speak to it.
 #[derive(Clone)]
@@ -76,42 +71,31 @@ impl Connector {
     }
 
     /// Makes a connection within the connect timeout, name resolution and TLS included.
-    pub(crate) async fn establish(&self) -> Result<AsyncPgConnection, ConnectFailure> {
+    ///
+    /// # Errors
+    /// Why there is none; holds no password and no value of a row.
+    pub(crate) async fn establish(&self) -> Result<AsyncPgConnection, Cause> {
         timeout(self.connect_timeout, self.establish_unbounded()).await.unwrap_or_else(|_| {
             let millis = self.connect_timeout.as_millis();
-            Err(ConnectFailure(format!("the server did not answer within {millis} ms")))
+            Err(Cause::new(format!("the server did not answer within {millis} ms")))
         })
     }
 
-    async fn establish_unbounded(&self) -> Result<AsyncPgConnection, ConnectFailure> {
+    async fn establish_unbounded(&self) -> Result<AsyncPgConnection, Cause> {
+        let refused = |e| Cause::from_error("the connection is refused", e);
         let made = match &self.tls {
             None => {
-                let (client, connection) =
-                    self.config.connect(NoTls).await.map_err(|e| failure(&e))?;
+                let (client, connection) = self.config.connect(NoTls).await.map_err(refused)?;
                 AsyncPgConnection::try_from_client_and_connection(client, connection).await
             }
             Some(tls) => {
                 let connected = self.config.connect(tls.clone()).await;
-                let (client, connection) = connected.map_err(|e| failure(&e))?;
+                let (client, connection) = connected.map_err(refused)?;
                 AsyncPgConnection::try_from_client_and_connection(client, connection).await
             }
         };
-        made.map_err(|e| ConnectFailure(format!("the connection cannot be set up: {e}")))
+        made.map_err(|e| Cause::from_error("the connection cannot be set up", e))
     }
-}
-
-/// The error with its causes: its own text alone is only "error connecting to server".
-fn failure(error: &tokio_postgres::Error) -> ConnectFailure {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.ends_with(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    ConnectFailure(text)
 }
 
 /// An address apart from what tokio-postgres does not understand.

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use diesel::dsl::sql;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -9,11 +10,11 @@ use diesel::sql_types::Bool;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use mintgate_domain::Cause;
 use mintgate_domain::ports::StoreError;
 
 use crate::connector::Connector;
 use crate::error::Failure;
-use crate::pool::Statement;
 use crate::schema::__diesel_schema_migrations;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
@@ -24,23 +25,13 @@ const TAKE_TURNS: &str = "SELECT pg_advisory_lock(x'6d696e7467617465'::bigint)";
 const DO_NOT_QUEUE: &str = "SET lock_timeout = '5s'";
 
 /// The versions of the migrations that the database has.
-pub(crate) struct AppliedMigrations;
-
-impl Statement for AppliedMigrations {
-    type Output = Vec<String>;
-
-    async fn run(&self, connection: &mut AsyncPgConnection) -> Result<Vec<String>, Failure> {
-        let is_set_up =
-            diesel::dsl::sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL");
-        if !diesel::select(is_set_up).get_result::<bool>(connection).await? {
-            return Ok(Vec::new());
-        }
-        let versions = __diesel_schema_migrations::table
-            .select(__diesel_schema_migrations::version)
-            .load(connection)
-            .await?;
-        Ok(versions)
+pub(crate) async fn applied(connection: &mut AsyncPgConnection) -> Result<Vec<String>, Failure> {
+    let is_set_up = sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL");
+    if !diesel::select(is_set_up).get_result::<bool>(connection).await? {
+        return Ok(Vec::new());
     }
+    let versions = __diesel_schema_migrations::table.select(__diesel_schema_migrations::version);
+    Ok(versions.load(connection).await?)
 }
 
 /// The names of the migrations that are still to be done, in order.
@@ -71,11 +62,11 @@ pub(crate) fn require_current(applied: &[String]) -> Result<(), StoreError> {
 pub(crate) async fn run(connector: &Connector) -> Result<Vec<String>, StoreError> {
     let connector = connector.for_migrations();
     let established = connector.establish().await;
-    let connection = established.map_err(|e| StoreError::Unavailable(e.to_string().into()))?;
+    let connection = established.map_err(StoreError::Unavailable)?;
     // On a thread of its own: the migrations' runner blocks.
     tokio::task::spawn_blocking(move || run_blocking(connection))
         .await
-        .map_err(|e| StoreError::Unavailable(format!("the migrations did not end: {e}").into()))?
+        .map_err(|e| StoreError::Unavailable(Cause::from_error("the migrations did not end", e)))?
 }
 
 fn run_blocking(connection: AsyncPgConnection) -> Result<Vec<String>, StoreError> {

@@ -1,7 +1,6 @@
 //! The pool, and how a statement is run on it: without hidden round trips, within a deadline,
 //! and on a fresh connection where the first one turned out dead.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,12 +9,13 @@ use bb8::ManageConnection;
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::PoolableConnection;
 use mintgate_domain::ports::{Clock, PoolState, StoreError};
+use mintgate_domain::{Cause, chain};
 use tokio::time::{sleep, timeout};
 
 use crate::config::PgConfig;
-use crate::connector::{ConnectFailure, Connector};
+use crate::connector::Connector;
 use crate::error::Failure;
-use crate::migrations::{self, AppliedMigrations};
+use crate::migrations;
 
 /// How many connections a call tries. Each failure discards all that are as old as the one
 /// that failed, so the second is fresh; a third is for a server that is just restarting.
@@ -28,18 +28,31 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 const RECONNECT_AFTER_AT_MOST: Duration = Duration::from_secs(1);
 
-/// One statement in one round trip.
-///
-/// It MUST be harmless to run twice: where a connection breaks, whether the first one was
-/// executed is not known. One that would take its own work for another's then counts its
-/// [`Attempts`](crate::attempts::Attempts).
-pub(crate) trait Statement: Sync {
-    type Output: Send;
+/// An attempt at a call. Whether an attempt whose connection broke took effect is not known, so a
+/// repeated one may meet its own work and must not take it for another caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    First,
+    Repeated,
+}
 
-    fn run(
-        &self,
-        connection: &mut AsyncPgConnection,
-    ) -> impl Future<Output = Result<Self::Output, Failure>> + Send;
+/// What a call does with a connection: an async closure whose future may move between threads.
+pub(crate) trait Work<'c, T>: Send + Sync {
+    type Answer: Future<Output = Result<T, Failure>> + Send;
+
+    fn begin(&self, connection: &'c mut AsyncPgConnection, attempt: Attempt) -> Self::Answer;
+}
+
+impl<'c, T, F, A> Work<'c, T> for F
+where
+    F: Fn(&'c mut AsyncPgConnection, Attempt) -> A + Send + Sync,
+    A: Future<Output = Result<T, Failure>> + Send,
+{
+    type Answer = A;
+
+    fn begin(&self, connection: &'c mut AsyncPgConnection, attempt: Attempt) -> A {
+        self(connection, attempt)
+    }
 }
 
 /// A connection and the epoch it belongs to.
@@ -61,13 +74,13 @@ struct Shared {
     /// what ended one (a restart, a failover, a cut line) has mostly ended them all.
     epoch: AtomicU64,
     /// Why the latest attempt to connect failed, until one succeeds.
-    last_failure: Mutex<Option<String>>,
+    last_failure: Mutex<Option<Cause>>,
     /// The store is gone, nobody waits for connections any more.
     closed: AtomicBool,
 }
 
 impl Shared {
-    fn last_failure(&self) -> MutexGuard<'_, Option<String>> {
+    fn last_failure(&self) -> MutexGuard<'_, Option<Cause>> {
         self.last_failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,11 +92,11 @@ impl Shared {
 
 impl ManageConnection for Manager {
     type Connection = Pooled;
-    type Error = ConnectFailure;
+    type Error = Cause;
 
     /// Tries until it works. The pool itself gives up some time, and does not tell those who
     /// wait: a call that came late would wait for nobody.
-    async fn connect(&self) -> Result<Pooled, ConnectFailure> {
+    async fn connect(&self) -> Result<Pooled, Cause> {
         let mut pause = RECONNECT_AFTER;
         loop {
             let epoch = self.shared.epoch.load(Ordering::Acquire);
@@ -93,7 +106,7 @@ impl ManageConnection for Manager {
                     return Ok(Pooled { connection, epoch });
                 }
                 Err(failure) if self.shared.closed.load(Ordering::Acquire) => return Err(failure),
-                Err(failure) => *self.shared.last_failure() = Some(failure.to_string()),
+                Err(failure) => *self.shared.last_failure() = Some(failure),
             }
             sleep(pause).await;
             pause = (pause * 2).min(RECONNECT_AFTER_AT_MOST);
@@ -101,7 +114,7 @@ impl ManageConnection for Manager {
     }
 
     /// Never asked: `test_on_check_out` is off, as it would be a round trip for every call.
-    async fn is_valid(&self, _: &mut Pooled) -> Result<(), ConnectFailure> {
+    async fn is_valid(&self, _: &mut Pooled) -> Result<(), Cause> {
         Ok(())
     }
 
@@ -139,27 +152,32 @@ impl Pool {
         }
     }
 
-    /// Runs a statement; on another connection if the first one turned out dead.
-    pub(crate) async fn run<S: Statement>(&self, statement: &S) -> Result<S::Output, StoreError> {
+    /// Runs statements on a connection, and again on another one if the connection turned out dead.
+    ///
+    /// `work` MUST be harmless to run again.
+    pub(crate) async fn run<T>(&self, work: impl for<'c> Work<'c, T>) -> Result<T, StoreError> {
         let started = self.clock.monotonic();
-        let mut attempt = 1;
+        let mut attempts = 0;
         loop {
             let mut pooled = self.check_out().await?;
-            let failure = match self.answer(&mut pooled, statement).await {
-                Ok(output) => return Ok(output),
-                Err(Failure::Refused(message)) => self.diagnose(&mut pooled, message).await,
-                Err(failure) => failure,
+            let attempt = if attempts == 0 { Attempt::First } else { Attempt::Repeated };
+            let answer = work.begin(&mut pooled.connection, attempt);
+            let failure = match timeout(self.answer_timeout(), answer).await {
+                Ok(Ok(output)) => return Ok(output),
+                Ok(Err(Failure::Refused(cause))) => self.diagnose(&mut pooled, cause).await,
+                Ok(Err(failure)) => failure,
+                Err(_) => self.no_answer(&pooled),
             };
             match failure {
-                Failure::ConnectionLost(reason) => {
-                    self.retire(pooled.epoch, &reason);
+                Failure::ConnectionLost(cause) => {
+                    self.retire(pooled.epoch, &cause);
+                    attempts += 1;
                     let elapsed = self.clock.monotonic().saturating_sub(started);
-                    if attempt == ATTEMPTS || elapsed >= self.connect_timeout {
-                        return Err(StoreError::Unavailable(reason.into()));
+                    if attempts == ATTEMPTS || elapsed >= self.connect_timeout {
+                        return Err(StoreError::Unavailable(cause));
                     }
-                    attempt += 1;
                 }
-                Failure::Refused(reason) => return Err(StoreError::Unavailable(reason.into())),
+                Failure::Refused(cause) => return Err(StoreError::Unavailable(cause)),
                 Failure::Final(error) => return Err(error),
             }
         }
@@ -182,51 +200,56 @@ impl Pool {
         }
     }
 
-    /// Runs a statement on a connection, for as long as the server may take to answer.
-    async fn answer<S: Statement>(
-        &self,
-        pooled: &mut Pooled,
-        statement: &S,
-    ) -> Result<S::Output, Failure> {
-        let bound = self.statement_timeout + ANSWER_MARGIN;
-        if let Ok(result) = timeout(bound, statement.run(&mut pooled.connection)).await {
-            return result;
-        }
-        let reason = format!("no answer within {} ms", bound.as_millis());
-        self.retire(pooled.epoch, &reason);
-        Err(Failure::Final(StoreError::Unavailable(reason.into())))
+    /// How long the server may take to answer.
+    fn answer_timeout(&self) -> Duration {
+        self.statement_timeout + ANSWER_MARGIN
+    }
+
+    /// The server has not answered in time.
+    fn no_answer(&self, pooled: &Pooled) -> Failure {
+        let millis = self.answer_timeout().as_millis();
+        let cause = Cause::new(format!("no answer within {millis} ms"));
+        self.retire(pooled.epoch, &cause);
+        Failure::Final(StoreError::Unavailable(cause))
     }
 
     /// Why the server refused, where the driver does not tell: the schema may be another, or the
-    /// server may be going down. Anything else is left at its message.
-    async fn diagnose(&self, pooled: &mut Pooled, message: String) -> Failure {
-        match self.answer(pooled, &AppliedMigrations).await {
+    /// server may be going down. In every other case the refusal stays as it is.
+    async fn diagnose(&self, pooled: &mut Pooled, refusal: Cause) -> Failure {
+        let applied = migrations::applied(&mut pooled.connection);
+        let Ok(applied) = timeout(self.answer_timeout(), applied).await else {
+            drop(self.no_answer(pooled));
+            return Failure::Refused(refusal);
+        };
+        match applied {
             Ok(applied) => match migrations::require_current(&applied) {
-                Ok(()) => Failure::Refused(message),
+                Ok(()) => Failure::Refused(refusal),
                 Err(mismatch) => Failure::Final(mismatch),
             },
-            Err(Failure::ConnectionLost(reason)) => Failure::ConnectionLost(reason),
-            Err(Failure::Refused(_) | Failure::Final(_)) => Failure::Refused(message),
+            Err(lost @ Failure::ConnectionLost(_)) => lost,
+            Err(Failure::Refused(_) | Failure::Final(_)) => Failure::Refused(refusal),
         }
     }
 
     /// Has every connection of an epoch discarded. Of many calls that find out at once, one does.
-    fn retire(&self, epoch: u64, reason: &str) {
+    fn retire(&self, epoch: u64, cause: &Cause) {
         let now = &self.shared.epoch;
         let retired = now.compare_exchange(epoch, epoch + 1, Ordering::AcqRel, Ordering::Acquire);
         if retired.is_ok() {
-            tracing::warn!(reason, "a connection to Postgres is lost; replacing all of them");
+            let reason = chain(cause);
+            tracing::warn!(%reason, "a connection to Postgres is lost; replacing all of them");
         }
     }
 
     fn exhausted(&self) -> StoreError {
-        let last_failure = self.shared.last_failure().clone();
-        let reason = last_failure.as_deref().unwrap_or(match self.inner.state().connections {
-            0 => "the server does not answer",
-            _ => "all are in use",
-        });
+        let reason = match (&*self.shared.last_failure(), self.inner.state().connections) {
+            (Some(failure), _) => failure.clone(),
+            (None, 0) => "the server does not answer".into(),
+            (None, _) => "all are in use".into(),
+        };
         let millis = self.connect_timeout.as_millis();
-        StoreError::Unavailable(format!("no connection within {millis} ms: {reason}").into())
+        let text = format!("no connection within {millis} ms");
+        StoreError::Unavailable(Cause::from_error(text, reason))
     }
 }
 

@@ -5,6 +5,9 @@ diesel::table! {
         id -> Uuid,
         granted_roles -> Array<Nullable<Text>>,
         disabled_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        session_epoch -> BigInt,
+        identity_epoch_floor -> BigInt,
     }
 }
 
@@ -12,7 +15,88 @@ diesel::table! {
     external_identities (issuer, subject) {
         issuer -> Text,
         subject -> Text,
+        provider -> Text,
         user_id -> Uuid,
+        created_at -> Timestamptz,
+        session_epoch -> BigInt,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> Uuid,
+        user_id -> Uuid,
+        provider -> Text,
+        r#gen -> BigInt,
+        cur_hash -> Binary,
+        cur_kid -> Text,
+        cur_iat -> Timestamptz,
+        cur_exp -> Timestamptz,
+        prev_hash -> Nullable<Binary>,
+        prev_replays -> SmallInt,
+        rotated_at -> Nullable<Timestamptz>,
+        absolute_expires_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+        revoke_reason -> Nullable<Text>,
+        created_at -> Timestamptz,
+        last_used_at -> Timestamptz,
+        user_agent -> Nullable<Text>,
+        ip_prefix -> Nullable<Text>,
+        roles -> Array<Nullable<Text>>,
+        auth_time -> Timestamptz,
+        acr -> Nullable<Text>,
+        amr -> Array<Nullable<Text>>,
+        extra_claims -> Json,
+        issuer -> Text,
+        subject -> Text,
+        upstream_sid -> Nullable<Text>,
+        claimed_roles -> Array<Nullable<Text>>,
+        user_epoch -> BigInt,
+        identity_epoch -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    single_use_marks (hash) {
+        hash -> Binary,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (key_hash) {
+        key_hash -> Binary,
+        body_hash -> Binary,
+        session_id -> Uuid,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    upstream_tokens (session_id) {
+        session_id -> Uuid,
+        sealed -> Text,
+        asked_at -> Timestamptz,
+        claimed_until -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    signing_keys (key_use, number) {
+        key_use -> Text,
+        number -> Integer,
+        kid -> Text,
+        material -> Text,
+        created_at -> Timestamptz,
+        activates_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    duties (name) {
+        name -> Text,
+        held_until -> Nullable<Timestamptz>,
+        ended_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -23,4 +107,22 @@ diesel::table! {
 }
 
 diesel::joinable!(external_identities -> users (user_id));
-diesel::allow_tables_to_appear_in_same_query!(external_identities, users);
+diesel::joinable!(sessions -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(external_identities, sessions, users);
+
+use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    /// The time at the moment it is called, not at the beginning of the transaction.
+    fn clock_timestamp() -> Timestamptz;
+
+    /// The earlier of two times.
+    fn least(a: Timestamptz, b: Timestamptz) -> Timestamptz;
+
+    /// The first list that is not null.
+    fn coalesce(
+        a: Nullable<Array<Nullable<Text>>>,
+        b: Array<Nullable<Text>>,
+    ) -> Array<Nullable<Text>>;
+}

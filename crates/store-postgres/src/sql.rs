@@ -1,68 +1,71 @@
-//! Statements that are written as SQL, and the values they are sent with.
+//! Statements that the query builder cannot say: SQL text and named values.
 
-use diesel::data_types::{PgInterval, PgTimestamp};
+use std::marker::PhantomData;
+
+use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error;
-use diesel::sql_types::{
-    Array, BigInt, Binary, Bool, Integer, Interval, Nullable, Text, Timestamptz, Untyped,
-};
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Json, Nullable, Text, Timestamptz, Uuid};
+use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use mintgate_domain::model::Role;
+use mintgate_domain::model::{Role, Timestamp};
+use mintgate_domain::ports::StoreError;
 
-/// A statement. Its text is the same for every call, so that it is parsed and planned once per
-/// connection; each `$name` in it stands for the value of that name, wherever it occurs.
-///
-/// No text may read columns by `*`: while a release rolls out, a migration can add one, and a
-/// prepared statement whose columns have changed fails.
-pub(crate) struct Sql<'a> {
+use crate::time::to_postgres;
+
+/// A statement that answers with rows of the type `Row`. Its text is the same for every call, so that
+/// it is parsed and planned once per connection; each `$name` in the text stands for the value of that
+/// name, wherever it occurs.
+pub(crate) struct Sql<'a, Row> {
     text: &'static str,
     values: Vec<(&'static str, Value<'a>)>,
+    row: PhantomData<Row>,
 }
 
 /// A value, as a type of column.
+#[derive(Debug, Clone)]
 pub(crate) enum Value<'a> {
     At(PgTimestamp),
     BigInt(i64),
-    Bool(bool),
     Bytes(&'a [u8]),
     Integer(i32),
+    Json(serde_json::Value),
     MaybeAt(Option<PgTimestamp>),
+    MaybeBigInt(Option<i64>),
     MaybeBytes(Option<&'a [u8]>),
     MaybeText(Option<&'a str>),
     MaybeTexts(Option<Vec<&'a str>>),
-    Span(PgInterval),
     Text(&'a str),
-    Uuid(&'a uuid::Uuid),
+    Texts(Vec<&'a str>),
+    Uuid(uuid::Uuid),
 }
 
-impl<'a> Sql<'a> {
+impl<'a, Row> Sql<'a, Row> {
     pub(crate) fn new(
         text: &'static str,
         values: impl Into<Vec<(&'static str, Value<'a>)>>,
     ) -> Self {
-        Self { text, values: values.into() }
+        Self { text, values: values.into(), row: PhantomData }
     }
 
-    /// Runs it; the one row it answers with, if there is one.
+    /// Runs a statement that always answers with one row.
     ///
-    /// Reads the answer to its end. Postgres sends the rows first and commits afterwards: whoever
-    /// stops at the row takes something for stored that may still fail to be.
-    pub(crate) async fn row<R>(&self, connection: &mut AsyncPgConnection) -> QueryResult<Option<R>>
+    /// Reads the answer to its end: Postgres sends the rows first and commits afterwards, so that a row
+    /// alone does not say that anything is stored.
+    pub(crate) fn answer<'c, R>(
+        self,
+        connection: &'c mut AsyncPgConnection,
+    ) -> impl Future<Output = QueryResult<R>> + Send + 'c
     where
-        R: QueryableByName<Pg> + Send + 'static,
+        'a: 'c,
+        Self: LoadQuery<'c, AsyncPgConnection, R>,
+        R: Send + 'c,
+        Row: 'c,
     {
-        let rows: Vec<R> = self.get_results(connection).await?;
-        Ok(rows.into_iter().next())
-    }
-
-    /// The same where there is always one.
-    pub(crate) async fn answer<R>(&self, connection: &mut AsyncPgConnection) -> QueryResult<R>
-    where
-        R: QueryableByName<Pg> + Send + 'static,
-    {
-        self.row(connection).await?.ok_or(Error::NotFound)
+        let rows = self.get_results(connection);
+        async move { rows.await?.into_iter().next().ok_or(Error::NotFound) }
     }
 
     fn value(&self, name: &str) -> QueryResult<&Value<'a>> {
@@ -73,41 +76,51 @@ impl<'a> Sql<'a> {
 }
 
 impl<'a> Value<'a> {
+    /// A time.
+    pub(crate) fn at(at: Timestamp) -> Result<Self, StoreError> {
+        Ok(Self::At(to_postgres(at)?))
+    }
+
+    /// A time that may be missing.
+    pub(crate) fn maybe_at(at: Option<Timestamp>) -> Result<Self, StoreError> {
+        Ok(Self::MaybeAt(at.map(to_postgres).transpose()?))
+    }
+
     /// The names of roles.
-    pub(crate) fn roles(roles: Option<&'a [Role]>) -> Self {
-        Self::MaybeTexts(roles.map(|roles| roles.iter().map(Role::as_str).collect()))
+    pub(crate) fn roles(roles: &'a [Role]) -> Self {
+        Self::Texts(roles.iter().map(Role::as_str).collect())
     }
 
     fn push<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         match self {
             Self::At(value) => out.push_bind_param::<Timestamptz, _>(value),
             Self::BigInt(value) => out.push_bind_param::<BigInt, _>(value),
-            Self::Bool(value) => out.push_bind_param::<Bool, _>(value),
             Self::Bytes(value) => out.push_bind_param::<Binary, _>(*value),
             Self::Integer(value) => out.push_bind_param::<Integer, _>(value),
+            Self::Json(value) => out.push_bind_param::<Json, _>(value),
             Self::MaybeAt(value) => out.push_bind_param::<Nullable<Timestamptz>, _>(value),
+            Self::MaybeBigInt(value) => out.push_bind_param::<Nullable<BigInt>, _>(value),
             Self::MaybeBytes(value) => out.push_bind_param::<Nullable<Binary>, _>(value),
             Self::MaybeText(value) => out.push_bind_param::<Nullable<Text>, _>(value),
             Self::MaybeTexts(value) => out.push_bind_param::<Nullable<Array<Text>>, _>(value),
-            Self::Span(value) => out.push_bind_param::<Interval, _>(value),
             Self::Text(value) => out.push_bind_param::<Text, _>(*value),
-            Self::Uuid(value) => out.push_bind_param::<diesel::sql_types::Uuid, _>(*value),
+            Self::Texts(value) => out.push_bind_param::<Array<Text>, _>(value),
+            Self::Uuid(value) => out.push_bind_param::<Uuid, _>(value),
         }
     }
 }
 
 /// Prepared statements are kept by their text.
-impl QueryId for Sql<'_> {
+impl<Row> QueryId for Sql<'_, Row> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-/// Rows are read by the names of their columns.
-impl Query for Sql<'_> {
-    type SqlType = Untyped;
+impl<Row> Query for Sql<'_, Row> {
+    type SqlType = Row;
 }
 
-impl QueryFragment<Pg> for Sql<'_> {
+impl<Row> QueryFragment<Pg> for Sql<'_, Row> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut pieces = self.text.split('$');
         out.push_sql(pieces.next().unwrap_or_default());
@@ -121,24 +134,31 @@ impl QueryFragment<Pg> for Sql<'_> {
     }
 }
 
-/// The answer of a statement that counts.
-#[derive(QueryableByName)]
-pub(crate) struct Count {
-    #[diesel(sql_type = BigInt)]
-    count: i64,
+/// An `UPDATE` of the query builder, prepared once per connection and kept by its text.
+///
+/// Diesel prepares every `UPDATE` again, which is a second round trip, because the columns it sets may
+/// differ from call to call. Each statement of this crate sets the same columns every time, so the
+/// number of texts is bounded. A test counts the round trips of a rotation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prepared<Q>(pub(crate) Q);
+
+impl<Q> QueryId for Prepared<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl From<Count> for u64 {
-    fn from(answer: Count) -> Self {
-        answer.count.unsigned_abs()
+impl<Q: Query> Query for Prepared<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Prepared<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.walk_ast(out)
     }
-}
 
-/// The answer of a statement that asks whether something is so.
-#[derive(QueryableByName)]
-pub(crate) struct Answer {
-    #[diesel(sql_type = Bool)]
-    pub(crate) answer: bool,
+    fn is_safe_to_cache_prepared(&self, _: &Pg) -> QueryResult<bool> {
+        Ok(true)
+    }
 }
 
 #[cfg(test)]
@@ -148,14 +168,14 @@ mod tests {
     #[test]
     fn a_name_stands_for_its_value_wherever_it_occurs() {
         let values = [("a", Value::Integer(1)), ("a_b", Value::Text("x"))];
-        let sql = Sql::new("SELECT $a_b, $a::int, $a_b", values);
+        let sql = Sql::<()>::new("SELECT $a_b, $a::int, $a_b", values);
         let text = diesel::debug_query::<Pg, _>(&sql).to_string();
         assert_eq!(text, "SELECT $1, $2::int, $3 -- binds: [\"x\", 1, \"x\"]");
     }
 
     #[test]
     fn a_name_without_a_value_is_an_error() {
-        let sql = Sql::new("SELECT $a", []);
+        let sql = Sql::<()>::new("SELECT $a", []);
         assert!(sql.value("a").is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! Whole seconds since 1970 to and from Postgres' microseconds since 2000.
 
+use std::time::Duration;
+
 use diesel::data_types::PgTimestamp;
 use mintgate_domain::model::Timestamp;
 use mintgate_domain::ports::StoreError;
@@ -12,29 +14,32 @@ const FIRST_SECOND: i64 = -62_135_596_800;
 /// 9999-12-31T23:59:59Z
 const LAST_SECOND: i64 = 253_402_300_799;
 
-pub(crate) fn to_postgres(at: Timestamp, column: &str) -> Result<PgTimestamp, StoreError> {
+/// The time as a column keeps it.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] if Postgres has no such time.
+pub(crate) fn to_postgres(at: Timestamp) -> Result<PgTimestamp, StoreError> {
     let since_epoch = at.as_unix().checked_sub(POSTGRES_EPOCH);
     let micros = since_epoch.and_then(|seconds| seconds.checked_mul(MICROS));
-    micros.map(PgTimestamp).ok_or_else(|| out_of_range(column))
+    let out_of_range = || StoreError::Corrupt("a time to be stored is out of range".into());
+    micros.map(PgTimestamp).ok_or_else(out_of_range)
 }
 
-/// For a bound that is only compared with: one that is out of the calendar's range means the same
-/// as its end.
+/// A time that is only compared with: one beyond the calendar means the same as the calendar's end.
 pub(crate) fn bound(at: Timestamp) -> PgTimestamp {
     let seconds = at.as_unix().clamp(FIRST_SECOND, LAST_SECOND);
     PgTimestamp((seconds - POSTGRES_EPOCH) * MICROS)
 }
 
-pub(crate) fn from_postgres(at: PgTimestamp, column: &str) -> Result<Timestamp, StoreError> {
-    // The two ends are Postgres' infinities.
-    if at.0 == i64::MAX || at.0 == i64::MIN {
-        return Err(out_of_range(column));
-    }
-    Ok(Timestamp::from_unix(at.0.div_euclid(MICROS) + POSTGRES_EPOCH))
+/// The whole second; `None` for Postgres' two infinities.
+pub(crate) fn from_postgres(at: PgTimestamp) -> Option<Timestamp> {
+    let is_finite = at.0 != i64::MAX && at.0 != i64::MIN;
+    is_finite.then(|| Timestamp::from_unix(at.0.div_euclid(MICROS) + POSTGRES_EPOCH))
 }
 
-fn out_of_range(column: &str) -> StoreError {
-    StoreError::Corrupt(format!("{column} is out of range").into())
+/// How long `earlier` was before `later`; zero if it was not.
+pub(crate) fn between(earlier: PgTimestamp, later: PgTimestamp) -> Duration {
+    Duration::from_micros(later.0.saturating_sub(earlier.0).try_into().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -45,23 +50,22 @@ mod tests {
     fn seconds_survive_the_way_there_and_back() {
         for seconds in [-1, 0, POSTGRES_EPOCH - 1, POSTGRES_EPOCH, 1_800_000_000, 253_402_300_799] {
             let at = Timestamp::from_unix(seconds);
-            assert_eq!(from_postgres(to_postgres(at, "at").unwrap(), "at"), Ok(at));
+            assert_eq!(from_postgres(to_postgres(at).unwrap()), Some(at));
         }
     }
 
     #[test]
     fn a_bound_beyond_the_calendar_is_its_end() {
         for (seconds, end) in [(i64::MIN, FIRST_SECOND), (7, 7), (i64::MAX, LAST_SECOND)] {
-            let read = from_postgres(bound(Timestamp::from_unix(seconds)), "at");
-            assert_eq!(read, Ok(Timestamp::from_unix(end)));
+            let read = from_postgres(bound(Timestamp::from_unix(seconds)));
+            assert_eq!(read, Some(Timestamp::from_unix(end)));
         }
     }
 
     #[test]
-    fn what_does_not_fit_names_its_column() {
-        let corrupt = Err(StoreError::Corrupt("at is out of range".into()));
-        assert_eq!(to_postgres(Timestamp::from_unix(i64::MAX), "at").err(), corrupt.clone().err());
-        assert_eq!(from_postgres(PgTimestamp(i64::MAX), "at"), corrupt);
-        assert_eq!(from_postgres(PgTimestamp(i64::MIN), "at"), corrupt);
+    fn a_time_that_does_not_fit_is_refused() {
+        assert!(to_postgres(Timestamp::from_unix(i64::MAX)).is_err());
+        assert_eq!(from_postgres(PgTimestamp(i64::MAX)), None);
+        assert_eq!(from_postgres(PgTimestamp(i64::MIN)), None);
     }
 }

@@ -1,9 +1,11 @@
-//! What the store can be told, and why it cannot be opened.
+//! The store's configuration, and the error of opening it.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where the database is and how long to wait for it.
+use mintgate_domain::Cause;
+
+/// The configuration of the store.
 #[derive(Debug, Clone)]
 pub struct SqliteConfig {
     /// The file; made if it is not there, its directory is not.
@@ -12,12 +14,13 @@ pub struct SqliteConfig {
     pub busy_timeout: Duration,
 }
 
-/// The database cannot be opened; the text says what to do about it.
+/// The database cannot be opened; the cause says what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the SQLite database {} cannot be opened: {reason}", path.display())]
+#[error("the SQLite database {} cannot be opened", path.display())]
 pub struct CannotOpen {
     /// The file.
     pub path: PathBuf,
     /// What is wrong with it.
-    pub reason: String,
+    #[source]
+    pub cause: Cause,
 }

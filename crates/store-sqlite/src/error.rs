@@ -1,34 +1,61 @@
 //! What a failed statement means.
 
-use diesel::result::{DatabaseErrorKind, DeserializeFieldError, Error};
+use diesel::SqliteConnection;
+use diesel::result::{DatabaseErrorKind, Error};
+use mintgate_domain::Cause;
 use mintgate_domain::ports::StoreError;
 
-/// SQLite's messages name tables, columns and rules, never values.
-pub(crate) fn store_error(error: &Error) -> StoreError {
-    match error {
-        Error::DatabaseError(kind, information) => {
-            let message = information.message();
-            match kind {
+use crate::migrations;
+
+/// Why work on a connection gave no result.
+pub(crate) enum Failure {
+    /// A statement failed; [`Failure::diagnose`] says what that means.
+    Statement(Error),
+    /// The meaning is known.
+    Final(StoreError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Statement(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl Failure {
+    /// The error of the port. SQLite gives one code for a missing table, a syntax error and much
+    /// else, so the schema's version is read to find out whether the schema is the reason.
+    ///
+    /// SQLite's messages name tables, columns and constraints, never values.
+    pub(crate) fn diagnose(self, connection: &mut SqliteConnection) -> StoreError {
+        let error = match self {
+            Self::Statement(error) => error,
+            Self::Final(error) => return error,
+        };
+        match error {
+            Error::DatabaseError(
                 DatabaseErrorKind::UniqueViolation
                 | DatabaseErrorKind::ForeignKeyViolation
                 | DatabaseErrorKind::NotNullViolation
-                | DatabaseErrorKind::CheckViolation => {
-                    StoreError::Corrupt(format!("a row was refused: {message}").into())
-                }
-                _ if message.starts_with("no such table")
-                    || message.contains("no such column")
-                    || message.contains("has no column named") =>
-                {
-                    StoreError::SchemaMismatch(message.to_owned().into())
-                }
-                _ => StoreError::Unavailable(message.to_owned().into()),
+                | DatabaseErrorKind::CheckViolation,
+                _,
+            ) => StoreError::Corrupt(Cause::from_error("a row was refused", error)),
+            Error::DeserializationError(_) => {
+                StoreError::Corrupt(Cause::from_error("a column cannot be read", error))
             }
+            _ => match migrations::difference(connection) {
+                Ok(Some(difference)) => {
+                    StoreError::SchemaMismatch(Cause::from_error(difference, error))
+                }
+                Ok(None) | Err(_) => {
+                    StoreError::Unavailable(Cause::from_error("a statement failed", error))
+                }
+            },
         }
-        Error::DeserializationError(source) => {
-            let field = source.downcast_ref::<DeserializeFieldError>();
-            let column = field.and_then(|f| f.field_name.as_deref()).unwrap_or("a column");
-            StoreError::Corrupt(format!("{column} cannot be read").into())
-        }
-        other => StoreError::Unavailable(other.to_string().into()),
     }
 }

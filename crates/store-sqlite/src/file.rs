@@ -8,23 +8,25 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
+use mintgate_domain::Cause;
 
 use crate::config::CannotOpen;
 
-/// Makes the file if need be and sets it up; what it answers is where connections find it.
+/// Makes the file if need be and sets it up; returns the address that connections are made with.
 pub(crate) fn prepare(path: &Path, busy_timeout: Duration) -> Result<String, CannotOpen> {
-    let cannot = |reason: String| CannotOpen { path: path.to_owned(), reason };
+    let cannot = |cause: Cause| CannotOpen { path: path.to_owned(), cause };
     // Absolute, so that no name is taken for SQLite's `:memory:` or `file:`.
-    let absolute = std::path::absolute(path).map_err(|e| cannot(e.to_string()))?;
+    let absolute = std::path::absolute(path)
+        .map_err(|e| cannot(Cause::from_error("its path cannot be used", e)))?;
     let address =
-        absolute.to_str().ok_or_else(|| cannot("its path is not UTF-8; use another".to_owned()))?;
+        absolute.to_str().ok_or_else(|| cannot("its path is not UTF-8; use another".into()))?;
 
     // SQLite gives its -wal and -shm files the same mode.
     let created =
         OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&absolute);
     created.map_err(|e| {
         let directory = absolute.parent().unwrap_or(Path::new("/")).display();
-        cannot(match e.kind() {
+        let reason = match e.kind() {
             ErrorKind::NotFound => {
                 format!("the directory {directory} does not exist; make it, or set store.url")
             }
@@ -32,21 +34,23 @@ pub(crate) fn prepare(path: &Path, busy_timeout: Duration) -> Result<String, Can
                 "permission denied; let the user that runs mintgate write to {directory} and \
                  to the file"
             ),
-            _ => e.to_string(),
-        })
+            _ => "it cannot be read and written".to_owned(),
+        };
+        cannot(Cause::from_error(reason, e))
     })?;
 
     // The mode is a property of the file: set once, before anyone shares it.
     let mut connection = establish(address, busy_timeout).map_err(&cannot)?;
     connection
         .batch_execute("PRAGMA journal_mode = WAL")
-        .map_err(|e| cannot(format!("{e}; is it an SQLite database?")))?;
+        .map_err(|e| cannot(Cause::from_error("it may not be an SQLite database", e)))?;
     Ok(address.to_owned())
 }
 
-/// A connection as every one of this store is: durable, and strict about foreign keys.
-pub(crate) fn establish(address: &str, busy_timeout: Duration) -> Result<SqliteConnection, String> {
-    let mut connection = SqliteConnection::establish(address).map_err(|e| e.to_string())?;
+/// Makes a connection that waits for a commit to be on disk, and checks foreign keys.
+pub(crate) fn establish(address: &str, busy_timeout: Duration) -> Result<SqliteConnection, Cause> {
+    let mut connection = SqliteConnection::establish(address)
+        .map_err(|e| Cause::from_error("the connection cannot be made", e))?;
     let settings = format!(
         "PRAGMA busy_timeout = {};
          PRAGMA synchronous = FULL;
@@ -54,7 +58,9 @@ pub(crate) fn establish(address: &str, busy_timeout: Duration) -> Result<SqliteC
          PRAGMA trusted_schema = OFF;",
         busy_timeout.as_millis()
     );
-    connection.batch_execute(&settings).map_err(|e| e.to_string())?;
+    connection
+        .batch_execute(&settings)
+        .map_err(|e| Cause::from_error("the connection cannot be set up", e))?;
     Ok(connection)
 }
 

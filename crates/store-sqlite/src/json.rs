@@ -16,12 +16,12 @@ pub(crate) fn roles(roles: &[Role]) -> String {
 }
 
 /// An object of claims.
-pub(crate) fn claims<'a>(claims: impl Iterator<Item = (&'a String, &'a ClaimValue)>) -> String {
+pub(crate) fn claims(claims: &BTreeMap<String, ClaimValue>) -> String {
     object(claims).to_string()
 }
 
-fn object<'a>(claims: impl Iterator<Item = (&'a String, &'a ClaimValue)>) -> Value {
-    claims.map(|(name, value)| (name.clone(), claim(value))).collect()
+fn object(claims: &BTreeMap<String, ClaimValue>) -> Value {
+    claims.iter().map(|(name, value)| (name.clone(), claim(value))).collect()
 }
 
 fn claim(value: &ClaimValue) -> Value {
@@ -32,7 +32,7 @@ fn claim(value: &ClaimValue) -> Value {
         ClaimValue::Float(value) => (*value).into(),
         ClaimValue::Text(value) => value.as_str().into(),
         ClaimValue::List(values) => values.iter().map(claim).collect(),
-        ClaimValue::Object(values) => object(values.iter()),
+        ClaimValue::Object(values) => object(values),
     }
 }
 
@@ -43,26 +43,23 @@ pub(crate) fn read_texts(json: &str) -> Option<Vec<String>> {
 
 /// The claims of an object; `None` if it is anything else.
 pub(crate) fn read_claims(json: &str) -> Option<BTreeMap<String, ClaimValue>> {
-    let Value::Object(members) = serde_json::from_str(json).ok()? else { return None };
-    members.into_iter().map(|(name, value)| Some((name, read_claim(value)?))).collect()
+    let members: BTreeMap<String, Value> = serde_json::from_str(json).ok()?;
+    Some(members.into_iter().map(|(name, value)| (name, read_claim(value))).collect())
 }
 
-fn read_claim(value: Value) -> Option<ClaimValue> {
-    Some(match value {
+/// Numbers that were written as whole ones stay so: `1` is not `1.0`.
+fn read_claim(value: Value) -> ClaimValue {
+    match value {
         Value::Null => ClaimValue::Null,
         Value::Bool(value) => ClaimValue::Bool(value),
-        Value::Number(number) => match number.as_i64() {
-            Some(value) => ClaimValue::Integer(value),
-            None => ClaimValue::Float(number.as_f64()?),
-        },
+        Value::Number(number) => number.as_i64().map_or_else(
+            || ClaimValue::Float(number.as_f64().unwrap_or(f64::NAN)),
+            ClaimValue::Integer,
+        ),
         Value::String(text) => ClaimValue::Text(text),
-        Value::Array(values) => {
-            ClaimValue::List(values.into_iter().map(read_claim).collect::<Option<_>>()?)
-        }
-        Value::Object(members) => {
-            let members = members.into_iter();
-            let claims = members.map(|(name, value)| Some((name, read_claim(value)?)));
-            ClaimValue::Object(claims.collect::<Option<_>>()?)
-        }
-    })
+        Value::Array(values) => ClaimValue::List(values.into_iter().map(read_claim).collect()),
+        Value::Object(members) => ClaimValue::Object(
+            members.into_iter().map(|(name, value)| (name, read_claim(value))).collect(),
+        ),
+    }
 }

@@ -2,34 +2,30 @@
 //!
 //! One connection writes, a few read. A call is one hop onto a blocking thread, its whole
 //! transaction included; the threads that serve requests never wait for the disk.
+//!
+//! There is one file for each port, which implements it next to its statements.
 
 // Built in, so that a machine needs no SQLite of its own.
 use libsqlite3_sys as _;
 
 mod blocking;
 mod config;
-mod end_provider_sessions;
-mod end_session;
 mod error;
 mod file;
-mod find_session;
-mod find_user;
-mod identities;
+mod housekeeping;
+mod idempotency_records;
 mod json;
 mod keys;
-mod link_identity;
 mod migrations;
-mod open_session;
+mod once_marks;
 mod pool;
-mod rotate;
+mod row;
 mod schema;
 mod session_row;
-mod single_use;
+mod sessions;
 mod store;
-mod sweep;
-mod sweep_duty;
-mod unlink_identity;
-mod upstream;
+mod upstream_tokens;
+mod users;
 
 pub use config::{CannotOpen, SqliteConfig};
 pub use store::SqliteStore;

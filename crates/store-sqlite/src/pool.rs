@@ -6,9 +6,11 @@ use bb8::ManageConnection;
 use diesel::SqliteConnection;
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
+use mintgate_domain::Cause;
 use mintgate_domain::ports::{PoolState, StoreError};
 
 use crate::blocking::Detached;
+use crate::error::Failure;
 use crate::file;
 
 /// A connection, and whether it is of any use.
@@ -17,31 +19,26 @@ pub(crate) struct Pooled {
     broken: bool,
 }
 
-/// What the pool asks.
+/// Makes connections, and says which are of use still.
 pub(crate) struct Manager {
     address: String,
     busy_timeout: Duration,
 }
 
-/// A connection was not made.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct ConnectFailure(String);
-
 impl ManageConnection for Manager {
     type Connection = Pooled;
-    type Error = ConnectFailure;
+    type Error = Cause;
 
-    async fn connect(&self) -> Result<Pooled, ConnectFailure> {
+    async fn connect(&self) -> Result<Pooled, Cause> {
         let (address, busy_timeout) = (self.address.clone(), self.busy_timeout);
         let made = tokio::task::spawn_blocking(move || file::establish(&address, busy_timeout));
-        let connection = made.await.map_err(|e| e.to_string()).flatten().map_err(ConnectFailure)?;
+        let connection = made.await.map_err(|e| Cause::from_error("a task failed", e)).flatten()?;
         let connection = SyncConnectionWrapper::with_runtime(connection, Detached);
         Ok(Pooled { connection, broken: false })
     }
 
     /// Never asked: `test_on_check_out` is off.
-    async fn is_valid(&self, _: &mut Pooled) -> Result<(), ConnectFailure> {
+    async fn is_valid(&self, _: &mut Pooled) -> Result<(), Cause> {
         Ok(())
     }
 
@@ -65,22 +62,22 @@ impl Pool {
         Self(builder.build_unchecked(Manager { address, busy_timeout }))
     }
 
-    /// Has a connection do something on a blocking thread.
+    /// Does some work with a connection, on a blocking thread.
     ///
     /// The work goes on to its end if the caller does not wait for it; the next to use the
     /// connection waits for that.
     pub(crate) async fn run<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut SqliteConnection) -> Result<R, StoreError> + Send + 'static,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, StoreError> {
         let mut pooled = self.0.get().await.map_err(|e| match e {
-            bb8::RunError::User(failure) => StoreError::Unavailable(failure.to_string().into()),
+            bb8::RunError::User(cause) => StoreError::Unavailable(cause),
             bb8::RunError::TimedOut => {
                 StoreError::Unavailable("no connection became free in time".into())
             }
         })?;
         let hop = pooled.connection.spawn_blocking(move |connection| {
-            let result = work(connection);
+            let result = work(connection).map_err(|failure| failure.diagnose(connection));
             // A transaction that could neither be committed nor rolled back.
             let broken = AnsiTransactionManager::is_broken_transaction_manager(connection);
             Ok((result, broken))
@@ -93,9 +90,17 @@ impl Pool {
             // The work panicked, and may have left a transaction open.
             Err(e) => {
                 pooled.broken = true;
-                Err(StoreError::Unavailable(e.to_string().into()))
+                Err(StoreError::Unavailable(Cause::from_error("a statement did not end", e)))
             }
         }
+    }
+
+    /// Does some work as one transaction, which takes the write lock before it looks.
+    pub(crate) async fn transact<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<R, Failure> + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.run(|connection| connection.immediate_transaction(work)).await
     }
 
     pub(crate) fn state(&self) -> PoolState {

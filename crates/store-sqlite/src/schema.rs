@@ -6,6 +6,8 @@ diesel::table! {
         granted_roles -> Text,
         disabled_at -> Nullable<BigInt>,
         created_at -> BigInt,
+        session_epoch -> BigInt,
+        identity_epoch_floor -> BigInt,
     }
 }
 
@@ -16,6 +18,7 @@ diesel::table! {
         provider -> Text,
         user_id -> Binary,
         created_at -> BigInt,
+        session_epoch -> BigInt,
     }
 }
 
@@ -56,6 +59,8 @@ diesel::table! {
         amr -> Text,
         extra_claims -> Text,
         claimed_roles -> Text,
+        user_epoch -> BigInt,
+        identity_epoch -> Nullable<BigInt>,
     }
 }
 
@@ -110,9 +115,10 @@ diesel::table! {
 
 diesel::joinable!(external_identities -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
-diesel::joinable!(idempotency_keys -> sessions (session_id));
 diesel::joinable!(upstream_tokens -> sessions (session_id));
-diesel::allow_tables_to_appear_in_same_query!(external_identities, users);
-diesel::allow_tables_to_appear_in_same_query!(sessions, users);
-diesel::allow_tables_to_appear_in_same_query!(idempotency_keys, sessions);
-diesel::allow_tables_to_appear_in_same_query!(upstream_tokens, sessions);
+diesel::allow_tables_to_appear_in_same_query!(
+    external_identities,
+    sessions,
+    upstream_tokens,
+    users,
+);

@@ -1,73 +1,73 @@
-//! Something between a use case and its session store that passes on whatever it does not change.
+//! A session store that stands before another one and changes some calls on the way.
 
 use async_trait::async_trait;
-use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    IdempotencyKey, RevokeReason, Rotation, Session, SessionId, SessionOpening, Timestamp, User,
-    UserId,
+    RevokeReason, Rotation, Session, SessionId, SessionOpening, Timestamp, UserId,
 };
 use mintgate_domain::ports::{
-    EndOutcome, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome,
-    StoreError,
+    EndOutcome, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo,
+    SessionChange, StoreError,
 };
 
-/// What may be changed on the way; by default nothing.
+/// The calls that may be changed; by default each is passed on.
 #[async_trait]
 pub trait Interposed: Send + Sync {
     /// Where calls are passed on to.
     fn store(&self) -> &dyn RefreshTokenRepo;
 
-    /// As [`RefreshTokenRepo::open_session`].
-    async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
-        self.store().open_session(opening).await
+    /// As [`RefreshTokenRepo::open`].
+    async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
+        self.store().open(opening).await
     }
 
-    /// As [`RefreshTokenRepo::find_opening`].
-    async fn find_opening(
+    /// As [`RefreshTokenRepo::load`].
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        self.store().load(id).await
+    }
+
+    /// As [`RefreshTokenRepo::exchange`].
+    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
+        self.store().exchange(rotation).await
+    }
+
+    /// As [`RefreshTokenRepo::replace`].
+    async fn replace(
         &self,
-        key: TokenHash,
-        now: Timestamp,
-    ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
-        self.store().find_opening(key, now).await
-    }
-
-    /// As [`RefreshTokenRepo::rotate`].
-    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
-        self.store().rotate(rotation).await
+        seen: &Session,
+        change: SessionChange<'_>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
+        self.store().replace(seen, change).await
     }
 }
 
-/// The session store behind something.
+/// A session store behind an [`Interposed`].
 #[derive(Debug)]
 pub struct Behind<T>(pub T);
 
 #[async_trait]
 impl<T: Interposed> RefreshTokenRepo for Behind<T> {
-    async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
-        self.0.open_session(opening).await
+    fn shares_engine_with_users(&self) -> bool {
+        self.0.store().shares_engine_with_users()
     }
 
-    async fn find_opening(
+    async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
+        self.0.open(opening).await
+    }
+
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        self.0.load(id).await
+    }
+
+    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
+        self.0.exchange(rotation).await
+    }
+
+    async fn replace(
         &self,
-        key: TokenHash,
-        now: Timestamp,
-    ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
-        self.0.find_opening(key, now).await
-    }
-
-    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
-        self.0.rotate(rotation).await
-    }
-
-    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        self.0.store().find_session(id).await
-    }
-
-    async fn find_session_and_user(
-        &self,
-        id: SessionId,
-    ) -> Result<Option<(Session, User)>, StoreError> {
-        self.0.store().find_session_and_user(id).await
+        seen: &Session,
+        change: SessionChange<'_>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
+        self.0.replace(seen, change).await
     }
 
     async fn live_sessions(
@@ -87,15 +87,6 @@ impl<T: Interposed> RefreshTokenRepo for Behind<T> {
         now: Timestamp,
     ) -> Result<EndOutcome, StoreError> {
         self.0.store().end_session(id, user, reason, now).await
-    }
-
-    async fn end_user_sessions(
-        &self,
-        user: UserId,
-        reason: RevokeReason,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        self.0.store().end_user_sessions(user, reason, now).await
     }
 
     async fn end_provider_sessions(

@@ -27,4 +27,4 @@ pub use interposed::{Behind, Interposed};
 pub use memory_store::MemoryStore;
 pub use metrics::{MetricEvent, RecordingMetrics};
 pub use mintgate_domain::ports::NoMetrics;
-pub use store_under_test::{Dump, Store, StoreUnderTest};
+pub use store_under_test::{Dump, Store, StoreCalls, StoreUnderTest};

@@ -10,13 +10,15 @@ use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
     ExternalIdentity, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, KeyUse, LinkedIdentity,
-    NewIdentity, PreviousToken, RevokeReason, Role, Rotation, SealedToken, Session, SessionEnd,
-    SessionId, SessionOpening, SessionOwner, SingleUse, Timestamp, User, UserId, Verdict,
+    NewIdentity, NewUser, Person, PreviousToken, RevokeReason, Role, Rotation, SealedToken,
+    Session, SessionEnd, SessionId, SessionOpening, SingleUse, Standing, Timestamp, User, UserId,
+    Verdict,
 };
 use mintgate_domain::ports::{
-    EndOutcome, Housekeeping, KeyRepo, LinkOutcome, LogoutOrder, OpenOutcome, PoolState,
-    ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome, StoreError, StoreHealth, SweepStep,
-    Swept, UnlinkOutcome, UpstreamRenewal, UpstreamTokenRepo, UserDirectory,
+    EndOutcome, Housekeeping, IdempotencyRecords, KeyRepo, LinkOutcome, LoadedSession, LogoutOrder,
+    OnceMarks, OpenOutcome, PoolState, ProviderLogoutOutcome, RefreshTokenRepo, SessionChange,
+    SessionOwner, StoreError, StoreHealth, SweepStep, Swept, UnlinkOutcome, UpstreamRenewal,
+    UpstreamTokenRepo, UserDirectory,
 };
 
 use crate::store_under_test::{Dump, Store, StoreUnderTest, hex};
@@ -28,8 +30,10 @@ pub struct MemoryStore(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     users: HashMap<UserId, User>,
-    /// The oldest first.
-    identities: Vec<(UserId, LinkedIdentity)>,
+    /// The epoch that the next identity of a user starts with.
+    identity_floors: HashMap<UserId, u64>,
+    /// Each with its owner and its session epoch, the oldest first.
+    identities: Vec<(UserId, LinkedIdentity, u64)>,
     single_use: HashMap<TokenHash, Timestamp>,
     sessions: BTreeMap<SessionId, Session>,
     /// By the digest of the key.
@@ -37,6 +41,8 @@ struct State {
     keys: BTreeMap<(KeyUse, u32), KeyRecord>,
     upstream: HashMap<SessionId, Upstream>,
     sweep: Duty,
+    /// The store's clock: the time that the last rotation named.
+    now: Option<Timestamp>,
     fault: Option<StoreError>,
 }
 
@@ -92,19 +98,10 @@ impl State {
         if let Some(record) = opening.idempotency {
             self.openings.insert(record.request.key, (record, new.id));
         }
-        let user = opening.owner.user_id();
-        if let SessionOwner::New(new_user) = &opening.owner {
-            self.users.insert(user, User { id: user, disabled_at: None, granted_roles: vec![] });
-            let linked = LinkedIdentity {
-                identity: new_user.identity.clone(),
-                provider: new.provider.clone(),
-                linked_at: new.created_at,
-            };
-            self.identities.push((user, linked));
-        }
         let session = Session {
             id: new.id,
-            user,
+            user: new.user,
+            epochs: new.epochs,
             provider: new.provider.clone(),
             identity: new.identity.clone(),
             upstream_sid: new.upstream_sid.clone(),
@@ -123,35 +120,48 @@ impl State {
     }
 
     fn refusal(&self, opening: &SessionOpening) -> Option<OpenOutcome> {
-        let now = opening.session.created_at;
-        if let SessionOwner::New(user) = &opening.owner
-            && self.owner_of(&user.identity).is_some()
-        {
-            return Some(OpenOutcome::IdentityTaken);
-        }
-        if let SessionOwner::Existing(id) = &opening.owner
-            && self.is_disabled(*id)
-        {
-            return Some(OpenOutcome::UserDisabled);
-        }
-        if let SessionOwner::Existing(id) = &opening.owner
-            && self.owner_of(&opening.session.identity) != Some(*id)
-        {
-            return Some(OpenOutcome::IdentityTaken);
+        let new = &opening.session;
+        let person = self.person(new.user, &new.identity);
+        if !person.is_some_and(|person| person.admits(new)) {
+            return Some(OpenOutcome::PersonChanged);
         }
         if self.is_used_up(opening.single_use) {
             return Some(OpenOutcome::Replayed);
         }
         let asked = opening.idempotency.as_ref();
-        if asked.is_some_and(|asked| self.opened_by(asked.request.key, now).is_some()) {
+        if asked.is_some_and(|asked| self.opened_by(asked.request.key, new.created_at).is_some()) {
             return Some(OpenOutcome::IdempotencyKeyTaken);
         }
         None
     }
 
+    fn person(&self, user: UserId, identity: &ExternalIdentity) -> Option<Person> {
+        let mut own = self.identities.iter().filter(|(owner, ..)| *owner == user);
+        let identity_epoch =
+            own.find(|(_, linked, _)| linked.identity == *identity).map(|(.., epoch)| *epoch);
+        Some(Person { user: self.users.get(&user)?.clone(), identity_epoch })
+    }
+
     fn owner_of(&self, identity: &ExternalIdentity) -> Option<UserId> {
         let mut all = self.identities.iter();
-        all.find(|(_, linked)| linked.identity == *identity).map(|(user, _)| *user)
+        all.find(|(_, linked, _)| linked.identity == *identity).map(|(user, ..)| *user)
+    }
+
+    fn find_or_create(&mut self, new: &NewUser) -> Option<Person> {
+        let user = self.owner_of(&new.identity).unwrap_or_else(|| {
+            let user =
+                User { id: new.id, disabled_at: None, granted_roles: vec![], session_epoch: 0 };
+            self.users.insert(new.id, user);
+            let NewUser { identity, provider, now, .. } = new.clone();
+            self.add_identity(new.id, LinkedIdentity { identity, provider, linked_at: now });
+            new.id
+        });
+        self.person(user, &new.identity)
+    }
+
+    fn add_identity(&mut self, user: UserId, linked: LinkedIdentity) {
+        let epoch = self.identity_floors.get(&user).copied().unwrap_or(0);
+        self.identities.push((user, linked, epoch));
     }
 
     fn is_used_up(&self, single_use: Option<SingleUse>) -> bool {
@@ -183,7 +193,7 @@ impl State {
             None => {
                 self.use_up(single_use);
                 let NewIdentity { identity, provider, now } = new.clone();
-                self.identities.push((user, LinkedIdentity { identity, provider, linked_at: now }));
+                self.add_identity(user, LinkedIdentity { identity, provider, linked_at: now });
                 LinkOutcome::Linked
             }
         }
@@ -199,10 +209,22 @@ impl State {
         if self.owner_of(identity) != Some(user) {
             return UnlinkOutcome::Unknown;
         }
-        if self.identities.iter().filter(|(owner, _)| *owner == user).count() == 1 {
+        if self.identities.iter().filter(|(owner, ..)| *owner == user).count() == 1 {
             return UnlinkOutcome::Last;
         }
-        self.identities.retain(|(_, linked)| linked.identity != *identity);
+        self.identities.retain(|(_, linked, epoch)| {
+            let goes = linked.identity == *identity;
+            if goes {
+                let floor = self.identity_floors.entry(user).or_default();
+                *floor = (*floor).max(epoch + 1);
+            }
+            !goes
+        });
+        if let Some(kept) = self.sessions.get_mut(&keep)
+            && kept.identity == *identity
+        {
+            kept.epochs.identity = None;
+        }
         let ended = self.end_live(end, |session| {
             session.user == user && session.identity == *identity && session.id != keep
         });
@@ -226,6 +248,11 @@ impl State {
         }
         self.use_up(mark);
         let end = SessionEnd { at: now, reason: RevokeReason::ProviderLogout };
+        if let (Some(subject), None) = (&order.subject, &order.session) {
+            let identity =
+                ExternalIdentity { issuer: order.issuer.clone(), subject: subject.clone() };
+            self.raise_identity_epoch(&identity);
+        }
         let ended = self.end_live(end, |session| {
             let same = |named: &Option<String>, own: Option<&str>| {
                 named.as_deref().is_none_or(|named| own == Some(named))
@@ -281,40 +308,69 @@ impl State {
         (now < record.expires_at).then_some((record.request, *session))
     }
 
-    fn rotate(&mut self, rotation: &Rotation) -> RotateOutcome {
-        let is_disabled = self.is_disabled(rotation.user);
-        let Some(session) = self.sessions.get_mut(&rotation.session) else {
-            return RotateOutcome::Unknown;
-        };
-        let now = rotation.now;
-        match rotation.judge(session, is_disabled) {
-            // Of a lost current token nothing is kept: the presented one is the one before still.
-            Verdict::Rotate | Verdict::Supersede => {
-                succeed(session, rotation);
-                RotateOutcome::Rotated(Box::new(session.clone()))
-            }
-            Verdict::Replay => {
-                if let Some(previous) = &mut session.previous
-                    && rotation.replay.counted
-                {
-                    previous.replays += 1;
-                }
-                RotateOutcome::Replayed(Box::new(session.clone()))
-            }
-            Verdict::Remint => RotateOutcome::Remint(Box::new(session.clone())),
-            Verdict::Reuse => {
-                session.end = Some(SessionEnd { at: now, reason: RevokeReason::Reuse });
-                RotateOutcome::Reused
-            }
-            Verdict::UserDisabled => {
-                session.end = Some(SessionEnd { at: now, reason: RevokeReason::UserDisabled });
-                RotateOutcome::UserDisabled
-            }
-            Verdict::Revoked(reason) => RotateOutcome::Revoked(reason),
-            Verdict::Expired => RotateOutcome::Expired,
-            Verdict::Ahead => RotateOutcome::Ahead,
-            Verdict::Unknown => RotateOutcome::Unknown,
+    fn raise_identity_epoch(&mut self, identity: &ExternalIdentity) {
+        let own = self.identities.iter_mut().filter(|(_, l, _)| l.identity == *identity);
+        own.for_each(|(.., epoch)| *epoch += 1);
+    }
+
+    fn standing(&self, session: &Session) -> Standing {
+        Person::standing(self.person(session.user, &session.identity).as_ref(), session)
+    }
+
+    fn exchange(&mut self, rotation: &Rotation) -> Option<Box<Session>> {
+        self.now = Some(rotation.now);
+        let session = self.sessions.get(&rotation.session)?;
+        let is_current = session.refresh.hash == rotation.presented.hash;
+        let standing = self.standing(session);
+        let verdict = rotation.judge(session, standing, Duration::ZERO);
+        (is_current && verdict == Verdict::Rotate).then(|| self.succeed(rotation)).flatten()
+    }
+
+    fn replace(&mut self, seen: &Session, change: SessionChange<'_>) -> Option<Box<Session>> {
+        let standing = self.standing(seen);
+        let session = self.sessions.get_mut(&seen.id)?;
+        let is_unchanged = session.refresh == seen.refresh
+            && session.previous.map(|p| (p.hash, p.replays))
+                == seen.previous.map(|p| (p.hash, p.replays))
+            && session.end.is_none();
+        if !is_unchanged {
+            return None;
         }
+        match change {
+            SessionChange::Rotate(_) if standing != Standing::Good => return None,
+            SessionChange::Rotate(rotation) => return self.succeed(rotation),
+            SessionChange::CountReplay => session.previous.as_mut()?.replays += 1,
+            SessionChange::End(end) => session.end = Some(end),
+        }
+        Some(Box::new(session.clone()))
+    }
+
+    /// Makes the successor the current token, and the presented token the previous one.
+    fn succeed(&mut self, rotation: &Rotation) -> Option<Box<Session>> {
+        let session = self.sessions.get_mut(&rotation.session)?;
+        session.previous = Some(PreviousToken {
+            hash: rotation.presented.hash,
+            rotated_at: rotation.now,
+            replays: 0,
+        });
+        session.refresh = rotation.successor.clone();
+        session.last_used_at = rotation.now;
+        if let Some(roles) = &rotation.roles {
+            session.grant.roles.clone_from(roles);
+        }
+        Some(Box::new(session.clone()))
+    }
+
+    fn load(&self, id: SessionId) -> Option<LoadedSession> {
+        let session = self.sessions.get(&id)?.clone();
+        let ago = |previous: PreviousToken| {
+            let now = self.now.unwrap_or(previous.rotated_at);
+            let seconds = now.as_unix() - previous.rotated_at.as_unix();
+            Duration::from_secs(seconds.try_into().unwrap_or(0))
+        };
+        let rotated_ago = session.previous.map_or(Duration::ZERO, ago);
+        let owner = SessionOwner::Loaded(self.person(session.user, &session.identity));
+        Some(LoadedSession { session, rotated_ago, owner })
     }
 
     fn end(
@@ -405,18 +461,7 @@ impl State {
     }
 }
 
-/// The successor is the current token, the presented one the one before.
-fn succeed(session: &mut Session, rotation: &Rotation) {
-    session.previous =
-        Some(PreviousToken { hash: rotation.presented.hash, rotated_at: rotation.now, replays: 0 });
-    session.refresh = rotation.successor.clone();
-    session.last_used_at = rotation.now;
-    if let Some(roles) = &rotation.roles {
-        session.grant.roles.clone_from(roles);
-    }
-}
-
-/// Removes so many at most.
+/// Removes at most `limit` rows.
 fn forget<T>(rows: &mut HashMap<TokenHash, T>, limit: usize, is_over: impl Fn(&T) -> bool) {
     let over = rows.iter().filter(|(_, row)| is_over(row)).map(|(hash, _)| *hash);
     for hash in over.take(limit).collect::<Vec<_>>() {
@@ -426,27 +471,28 @@ fn forget<T>(rows: &mut HashMap<TokenHash, T>, limit: usize, is_over: impl Fn(&T
 
 #[async_trait]
 impl RefreshTokenRepo for MemoryStore {
-    async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
+    fn shares_engine_with_users(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
         self.with(|state| state.open(opening))
     }
 
-    async fn find_opening(
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        self.with(|state| state.load(id))
+    }
+
+    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
+        self.with(|state| state.exchange(rotation))
+    }
+
+    async fn replace(
         &self,
-        key: TokenHash,
-        now: Timestamp,
-    ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
-        self.with(|state| {
-            let (request, id) = state.opened_by(key, now)?;
-            Some((request, state.sessions.get(&id)?.clone()))
-        })
-    }
-
-    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
-        self.with(|state| state.rotate(rotation))
-    }
-
-    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        self.with(|state| state.sessions.get(&id).cloned())
+        seen: &Session,
+        change: SessionChange<'_>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
+        self.with(|state| state.replace(seen, change))
     }
 
     async fn live_sessions(
@@ -474,32 +520,38 @@ impl RefreshTokenRepo for MemoryStore {
         self.with(|state| state.end(id, user, reason, now))
     }
 
-    async fn end_user_sessions(
-        &self,
-        user: UserId,
-        reason: RevokeReason,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let end = SessionEnd { at: now, reason };
-        self.with(|state| state.end_live(end, |session| session.user == user))
-    }
-
-    async fn find_session_and_user(
-        &self,
-        id: SessionId,
-    ) -> Result<Option<(Session, User)>, StoreError> {
-        self.with(|state| {
-            let session = state.sessions.get(&id)?;
-            Some((session.clone(), state.users.get(&session.user)?.clone()))
-        })
-    }
-
     async fn end_provider_sessions(
         &self,
         order: &LogoutOrder,
         now: Timestamp,
     ) -> Result<ProviderLogoutOutcome, StoreError> {
         self.with(|state| state.carry_out(order, now))
+    }
+}
+
+#[async_trait]
+impl OnceMarks for MemoryStore {
+    async fn claim(&self, mark: &SingleUse) -> Result<bool, StoreError> {
+        self.with(|state| {
+            let is_new = !state.is_used_up(Some(*mark));
+            state.use_up(Some(*mark));
+            is_new
+        })
+    }
+
+    async fn is_claimed(&self, hash: TokenHash) -> Result<bool, StoreError> {
+        self.with(|state| state.single_use.contains_key(&hash))
+    }
+}
+
+#[async_trait]
+impl IdempotencyRecords for MemoryStore {
+    async fn find(
+        &self,
+        key: TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<(IdempotencyKey, SessionId)>, StoreError> {
+        self.with(|state| state.opened_by(key, now))
     }
 }
 
@@ -589,17 +641,53 @@ impl KeyRepo for MemoryStore {
 
 #[async_trait]
 impl UserDirectory for MemoryStore {
-    async fn find_user(&self, identity: &ExternalIdentity) -> Result<Option<User>, StoreError> {
+    async fn find_user(&self, identity: &ExternalIdentity) -> Result<Option<Person>, StoreError> {
+        self.with(|state| state.person(state.owner_of(identity)?, identity))
+    }
+
+    async fn find_or_create(&self, new: &NewUser) -> Result<Person, StoreError> {
+        self.with(|state| state.find_or_create(new).expect("a user that was just found or created"))
+    }
+
+    async fn find_person(
+        &self,
+        user: UserId,
+        identity: &ExternalIdentity,
+    ) -> Result<Option<Person>, StoreError> {
+        self.with(|state| state.person(user, identity))
+    }
+
+    async fn end_user_sessions(
+        &self,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
         self.with(|state| {
-            let owner = state.owner_of(identity)?;
-            state.users.get(&owner).cloned()
+            if let Some(user) = state.users.get_mut(&user) {
+                user.session_epoch += 1;
+            }
+            state.end_live(SessionEnd { at: now, reason }, |session| session.user == user)
+        })
+    }
+
+    async fn end_identity_sessions(
+        &self,
+        identity: &ExternalIdentity,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.with(|state| {
+            state.raise_identity_epoch(identity);
+            let end = SessionEnd { at: now, reason };
+            state.end_live(end, |session| session.identity == *identity)
         })
     }
 
     async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
         self.with(|state| {
-            let own = state.identities.iter().filter(|(owner, _)| *owner == user);
-            own.map(|(_, linked)| linked.clone()).collect()
+            let own = state.identities.iter().filter(|(owner, ..)| *owner == user);
+            own.map(|(_, linked, _)| linked.clone()).collect()
         })
     }
 

@@ -1,12 +1,13 @@
 //! Sessions to be opened: whole, valid, each unlike the others, the same in every run.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
     AccessGrant, ClientInfo, ExternalIdentity, IdempotencyKey, IdempotencyRecord, KeyId,
-    NewSession, NewUser, ProviderId, RefreshState, Role, SessionId, SessionOpening, SessionOwner,
+    NewSession, NewUser, ProviderId, RefreshState, Role, SessionEpochs, SessionId, SessionOpening,
     SingleUse, Timestamp, UserId,
 };
 use uuid::Uuid;
@@ -54,27 +55,66 @@ pub fn repeatable(name: &str) -> IdempotencyRecord {
 #[derive(Debug, Default)]
 pub struct Openings(AtomicU64);
 
-impl Openings {
-    /// For somebody who signs in for the first time.
-    pub fn new_user(&self, identity: ExternalIdentity) -> SessionOpening {
-        let id = UserId::from_uuid(self.uuid());
-        self.opening(SessionOwner::New(NewUser { id, identity: identity.clone() }), identity)
+/// A session to be opened, for a user who exists or for a new one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opening {
+    /// What is stored with the session.
+    pub opening: SessionOpening,
+    /// Whether the user is created first.
+    pub is_new_user: bool,
+}
+
+impl Opening {
+    /// The user the session is for.
+    pub fn user_id(&self) -> UserId {
+        self.opening.session.user
     }
 
-    /// For a user that is known; signed in with the identity `ada` has.
-    pub fn existing(&self, user: UserId) -> SessionOpening {
+    /// The user to be created for it.
+    pub fn new_user(&self) -> NewUser {
+        let session = &self.opening.session;
+        NewUser {
+            id: session.user,
+            identity: session.identity.clone(),
+            provider: session.provider.clone(),
+            now: session.created_at,
+        }
+    }
+}
+
+impl Deref for Opening {
+    type Target = SessionOpening;
+
+    fn deref(&self) -> &SessionOpening {
+        &self.opening
+    }
+}
+
+impl DerefMut for Opening {
+    fn deref_mut(&mut self) -> &mut SessionOpening {
+        &mut self.opening
+    }
+}
+
+impl Openings {
+    /// For somebody who signs in for the first time.
+    pub fn new_user(&self, identity: ExternalIdentity) -> Opening {
+        let user = UserId::from_uuid(self.uuid());
+        Opening { is_new_user: true, ..self.existing_with(user, identity) }
+    }
+
+    /// For a user who exists; signed in with the identity `ada`.
+    pub fn existing(&self, user: UserId) -> Opening {
         self.existing_with(user, identity("ada"))
     }
 
-    /// For a user that is known, signed in with this identity.
-    pub fn existing_with(&self, user: UserId, identity: ExternalIdentity) -> SessionOpening {
-        self.opening(SessionOwner::Existing(user), identity)
-    }
-
-    fn opening(&self, owner: SessionOwner, identity: ExternalIdentity) -> SessionOpening {
+    /// For a user who exists, signed in with this identity.
+    pub fn existing_with(&self, user: UserId, identity: ExternalIdentity) -> Opening {
         let id = SessionId::from_uuid(self.uuid());
         let session = NewSession {
             id,
+            user,
+            epochs: SessionEpochs { user: 0, identity: Some(0) },
             provider: ProviderId::new("corp"),
             identity,
             upstream_sid: None,
@@ -100,7 +140,9 @@ impl Openings {
             },
             created_at: NOW,
         };
-        SessionOpening { owner, session, single_use: None, upstream: None, idempotency: None }
+        let opening =
+            SessionOpening { session, single_use: None, upstream: None, idempotency: None };
+        Opening { opening, is_new_user: false }
     }
 
     fn uuid(&self) -> Uuid {

@@ -6,20 +6,104 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::model::{SessionId, Timestamp, UserId};
+use mintgate_domain::model::{Rotation, Session, SessionId, Timestamp, UserId};
 use mintgate_domain::ports::{
-    Housekeeping, KeyRepo, RefreshTokenRepo, StoreHealth, UpstreamTokenRepo, UserDirectory,
+    Housekeeping, IdempotencyRecords, KeyRepo, OnceMarks, OpenOutcome, RefreshTokenRepo,
+    StoreError, StoreHealth, UpstreamTokenRepo, UserDirectory,
 };
+use mintgate_domain::{RotateOutcome, Sessions};
+
+use crate::openings::Opening;
 
 /// All the ports of a store.
 pub trait Store:
-    RefreshTokenRepo + UserDirectory + UpstreamTokenRepo + Housekeeping + KeyRepo + StoreHealth
+    RefreshTokenRepo
+    + UserDirectory
+    + OnceMarks
+    + IdempotencyRecords
+    + UpstreamTokenRepo
+    + Housekeeping
+    + KeyRepo
+    + StoreHealth
+    + 'static
 {
 }
 
 impl<T> Store for T where
-    T: RefreshTokenRepo + UserDirectory + UpstreamTokenRepo + Housekeeping + KeyRepo + StoreHealth
+    T: RefreshTokenRepo
+        + UserDirectory
+        + OnceMarks
+        + IdempotencyRecords
+        + UpstreamTokenRepo
+        + Housekeeping
+        + KeyRepo
+        + StoreHealth
+        + 'static
 {
+}
+
+/// What the use cases do with a store in several calls, as one.
+#[async_trait]
+pub trait StoreCalls {
+    /// Rotates a refresh token by the rules of [`Sessions::rotate`].
+    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError>;
+
+    /// Creates the user, if the opening is for a new one, and stores the session. The epochs of the
+    /// session are those of the person as found now.
+    async fn open_session(&self, opening: &Opening) -> Result<OpenOutcome, StoreError>;
+
+    /// The session of this id, ended or not.
+    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
+}
+
+#[async_trait]
+impl StoreCalls for Arc<dyn Store> {
+    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
+        let sessions = Sessions {
+            repo: self.clone(),
+            users: self.clone(),
+            marks: self.clone(),
+            idempotency: self.clone(),
+        };
+        sessions.rotate(rotation, || Duration::ZERO).await
+    }
+
+    async fn open_session(&self, opening: &Opening) -> Result<OpenOutcome, StoreError> {
+        let new_user = opening.new_user();
+        let mut opening = opening.clone();
+        let session = &mut opening.opening.session;
+        let person = if opening.is_new_user {
+            Some(self.find_or_create(&new_user).await?)
+        } else {
+            self.find_person(session.user, &session.identity).await?
+        };
+        if let Some(person) = person {
+            session.user = person.user.id;
+            session.epochs = person.epochs();
+        }
+        self.open(&opening.opening).await
+    }
+
+    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        Ok(self.load(id).await?.map(|loaded| loaded.session))
+    }
+}
+
+#[async_trait]
+impl<S: Store> StoreCalls for Arc<S> {
+    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
+        let store: Arc<dyn Store> = self.clone();
+        store.rotate(rotation).await
+    }
+
+    async fn open_session(&self, opening: &Opening) -> Result<OpenOutcome, StoreError> {
+        let store: Arc<dyn Store> = self.clone();
+        store.open_session(opening).await
+    }
+
+    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        Ok(self.load(id).await?.map(|loaded| loaded.session))
+    }
 }
 
 /// A fresh store with a current schema, and a way around its ports: into the rows themselves.

@@ -18,10 +18,10 @@ pub use key_record::{KeyRecord, KeyUse};
 pub use login::LoginTransaction;
 pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
 pub use session::{
-    AccessGrant, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, NewUser, PreviousToken,
-    RefreshState, RevokeReason, SealedToken, Session, SessionEnd, SessionOpening, SessionOwner,
+    AccessGrant, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, PreviousToken,
+    RefreshState, RevokeReason, SealedToken, Session, SessionEnd, SessionEpochs, SessionOpening,
     SingleUse,
 };
 pub use timestamp::Timestamp;
 pub use tokens::{AccessClaims, RefreshClaims};
-pub use user::User;
+pub use user::{NewUser, Person, Standing, User};

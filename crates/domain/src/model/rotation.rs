@@ -1,79 +1,83 @@
 //! The rules of refresh token rotation (RFC 9700 §4.14.2), as a decision about one session.
 //!
-//! The stores that can run code inside a transaction use [`Rotation::judge`] itself; Postgres says
-//! the same in SQL, and the contract suite holds it to that.
+//! They are written here and nowhere else. A store carries out the usual case, the exchange of the
+//! current token, in one conditional update; in every other case the session is loaded, judged by
+//! [`Rotation::judge`], and written if nothing has changed since.
 
 use std::time::Duration;
 
-use super::{RefreshState, RevokeReason, Role, Session, SessionId, Timestamp, UserId};
+use super::{RefreshState, RevokeReason, Role, Session, SessionId, Standing, Timestamp, UserId};
 use crate::TokenHash;
 
-/// What a refresh asks of the store.
+/// The exchange of a presented refresh token for its successor.
 #[derive(Debug, Clone)]
 pub struct Rotation {
-    /// The session, the token's `sid`.
+    /// The token's `sid`.
     pub session: SessionId,
     /// The token's `sub`; the session must be this user's.
     pub user: UserId,
-    /// The token that was presented; its signature and its `exp` are checked.
+    /// The token that was presented; its signature and its `exp` have been checked.
     pub presented: PresentedRefresh,
-    /// The token that is to take its place, made for a session that is as expected.
+    /// The token that is to become the current one, signed for the generation that is expected.
     pub successor: RefreshState,
-    /// The roles that its access tokens have from now on, if they were decided again: stored where the
-    /// successor is.
+    /// The roles of the session's access tokens from now on, if they were decided again; stored
+    /// together with the successor.
     pub roles: Option<Vec<Role>>,
-    /// When a token made now expires if the session's absolute limit does not come first.
+    /// The expiry of a token issued now, unless the session's absolute limit comes first.
     pub idle_expires_at: Timestamp,
-    /// Now.
+    /// The time of the request.
     pub now: Timestamp,
-    /// How the predecessor of the current token is treated.
+    /// How a replay of the previous token is treated.
     pub replay: ReplayRule,
 }
 
-/// A refresh token that somebody has.
+/// A refresh token that a client presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PresentedRefresh {
-    /// Its `gen`.
+    /// The token's `gen` claim.
     pub generation: u64,
     /// SHA-256 of the whole token.
     pub hash: TokenHash,
 }
 
-/// How long, and how often, the token before the current one is answered with the current one.
+/// How long, and how often, the previous token is answered with the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayRule {
-    /// For less than this after it was superseded.
+    /// How long after a rotation the previous token is answered with the current one.
     pub window: Duration,
-    /// At most this often.
+    /// How many counted replays of the previous token are answered within `window`.
     pub limit: u16,
-    /// Whether this time counts. It does not where several requests came at once.
+    /// Whether this presentation counts towards `limit`. Simultaneous requests do not count.
     pub counted: bool,
-    /// And after that.
+    /// What the previous token means after `window`, or beyond `limit`.
     pub lost_answer: LostAnswer,
 }
 
-/// What a predecessor means when it comes too late, or too often, to be answered with its successor.
+/// What the previous token means when it is presented after the window, or beyond the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LostAnswer {
-    /// Somebody else has it: reuse.
+    /// The token was stolen: reuse, which ends the session.
     #[default]
     Grace,
-    /// Its successor never arrived, as long as nobody has used that: another takes its place.
+    /// The answer with its successor was lost, as long as nobody has used the successor: a new
+    /// successor replaces it.
     UntilUsed,
 }
 
-/// What becomes of a presented refresh token.
+/// The decision about a presented refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the current one: the successor takes its place.
+    /// The current token: the successor becomes the current one.
     Rotate,
-    /// It is the one before, in time: it is answered with the current one; counts, if it counts.
+    /// The previous token within the window: answer with the current token; increment the replay
+    /// count if the presentation counts.
     Replay,
-    /// It is the one before, and the current one was lost: the successor takes that one's place.
+    /// The previous token, whose successor was lost: the new successor replaces the current token,
+    /// and the previous token stays the previous one.
     Supersede,
-    /// The successor was made for another state of the session: make it anew.
+    /// The successor was signed for another state of the session: sign another one.
     Remint,
-    /// It was superseded: the session ends.
+    /// A superseded token: the session ends.
     Reuse,
     /// The user is disabled: the session ends.
     UserDisabled,
@@ -81,23 +85,26 @@ pub enum Verdict {
     Revoked(RevokeReason),
     /// The session has idled too long, or reached its absolute limit.
     Expired,
-    /// The session never had it: the store has been set back.
+    /// A token newer than the session: the store has been set back.
     Ahead,
-    /// The session is another user's.
+    /// The session belongs to another user.
     Unknown,
 }
 
 impl Rotation {
-    /// Decides by the session as it is, under a lock. `user_disabled` is about its user.
-    pub fn judge(&self, session: &Session, user_disabled: bool) -> Verdict {
+    /// Decides what a presented token means for a session as it was loaded. `rotated_ago` is the time
+    /// since the session's last rotation, by the store's clock; `standing` is that of its person.
+    pub fn judge(&self, session: &Session, standing: Standing, rotated_ago: Duration) -> Verdict {
         if session.user != self.user {
             return Verdict::Unknown;
         }
         if let Some(end) = session.end {
             return Verdict::Revoked(end.reason);
         }
-        if user_disabled {
-            return Verdict::UserDisabled;
+        match standing {
+            Standing::Good => {}
+            Standing::Disabled => return Verdict::UserDisabled,
+            Standing::Ended => return Verdict::Revoked(RevokeReason::Other),
         }
         if session.refresh.expires_at <= self.now {
             return Verdict::Expired;
@@ -107,7 +114,7 @@ impl Rotation {
         }
         match session.previous {
             Some(previous) if previous.hash == self.presented.hash => {
-                let in_time = self.now < previous.rotated_at + self.replay.window;
+                let in_time = rotated_ago < self.replay.window;
                 let too_often = self.replay.counted && previous.replays >= self.replay.limit;
                 match self.replay.lost_answer {
                     _ if in_time && !too_often => Verdict::Replay,
@@ -135,6 +142,7 @@ mod tests {
     use super::*;
     use crate::model::{
         AccessGrant, ClientInfo, ExternalIdentity, KeyId, PreviousToken, ProviderId, SessionEnd,
+        SessionEpochs,
     };
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -159,6 +167,7 @@ mod tests {
         Session {
             id: SessionId::from_uuid(Uuid::from_u128(7)),
             user: user(1),
+            epochs: SessionEpochs::default(),
             provider: ProviderId::new("corp"),
             identity: ExternalIdentity { issuer: "i".to_owned(), subject: "s".to_owned() },
             upstream_sid: None,
@@ -203,16 +212,22 @@ mod tests {
         }
     }
 
+    fn judge(rotation: &Rotation, session: &Session, standing: Standing) -> Verdict {
+        let ago = session.previous.map_or(0, |p| NOW.as_unix() - p.rotated_at.as_unix());
+        let ago = Duration::from_secs(ago.try_into().unwrap());
+        rotation.judge(session, standing, ago)
+    }
+
     fn verdict(change: impl FnOnce(&mut Rotation, &mut Session)) -> Verdict {
         let (mut rotation, mut session) = (rotation(5, "current"), session());
         change(&mut rotation, &mut session);
-        rotation.judge(&session, false)
+        judge(&rotation, &session, Standing::Good)
     }
 
     fn verdict_of_previous(change: impl FnOnce(&mut Rotation, &mut Session)) -> Verdict {
         let (mut rotation, mut session) = (rotation(4, "previous"), session());
         change(&mut rotation, &mut session);
-        rotation.judge(&session, false)
+        judge(&rotation, &session, Standing::Good)
     }
 
     #[test]
@@ -267,9 +282,12 @@ mod tests {
 
     #[test]
     fn an_older_token_is_reuse_and_a_newer_one_is_not() {
-        assert_eq!(rotation(3, "older").judge(&session(), false), Verdict::Reuse);
-        assert_eq!(rotation(5, "of a lost timeline").judge(&session(), false), Verdict::Ahead);
-        assert_eq!(rotation(6, "newer").judge(&session(), false), Verdict::Ahead);
+        assert_eq!(judge(&rotation(3, "older"), &session(), Standing::Good), Verdict::Reuse);
+        assert_eq!(
+            judge(&rotation(5, "of a lost timeline"), &session(), Standing::Good),
+            Verdict::Ahead
+        );
+        assert_eq!(judge(&rotation(6, "newer"), &session(), Standing::Good), Verdict::Ahead);
         let first = verdict(|r, s| {
             s.previous = None;
             r.presented = PresentedRefresh { generation: 4, hash: TokenHash::of("older") };
@@ -283,8 +301,14 @@ mod tests {
         let end = Some(SessionEnd { at: NOW, reason: RevokeReason::Logout });
         assert_eq!(verdict(|_, s| s.end = end), Verdict::Revoked(RevokeReason::Logout));
         assert_eq!(verdict(|_, s| s.refresh.expires_at = NOW), Verdict::Expired);
-        assert_eq!(rotation(5, "current").judge(&session(), true), Verdict::UserDisabled);
-        assert_eq!(rotation(3, "older").judge(&session(), true), Verdict::UserDisabled);
+        assert_eq!(
+            judge(&rotation(5, "current"), &session(), Standing::Disabled),
+            Verdict::UserDisabled
+        );
+        assert_eq!(
+            judge(&rotation(3, "older"), &session(), Standing::Disabled),
+            Verdict::UserDisabled
+        );
         let older_and_ended = verdict(|r, s| {
             r.presented = PresentedRefresh { generation: 3, hash: TokenHash::of("older") };
             s.end = end;

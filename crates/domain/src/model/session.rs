@@ -54,11 +54,26 @@ impl RefreshState {
     }
 }
 
+/// The epochs of its user and its identity when a session was opened. Where one has been raised
+/// since, the session has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SessionEpochs {
+    /// The user's [`session_epoch`](super::User::session_epoch).
+    pub user: u64,
+    /// The identity's epoch; `None` for a session that outlives the unlinking of its identity,
+    /// because it asked for the unlinking.
+    pub identity: Option<u64>,
+}
+
 /// A session about to be stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewSession {
     /// The `sid` of its tokens.
     pub id: SessionId,
+    /// The user it belongs to, who exists.
+    pub user: UserId,
+    /// The epochs that were read before the sign-in was decided.
+    pub epochs: SessionEpochs,
     /// The provider the person signed in with.
     pub provider: ProviderId,
     /// Who the person is there.
@@ -86,13 +101,15 @@ pub struct NewSession {
 pub struct Session {
     /// The `sid` of its tokens.
     pub id: SessionId,
-    /// Whose it is.
+    /// The user it belongs to.
     pub user: UserId,
+    /// The epochs of the user and the identity when it was opened.
+    pub epochs: SessionEpochs,
     /// The provider the person signed in with.
     pub provider: ProviderId,
-    /// Who the person is there.
+    /// The person's identity at the provider.
     pub identity: ExternalIdentity,
-    /// The session at the provider, which it may end; `None` if it did not name one.
+    /// The session at the provider, which the provider may end; `None` if the provider named none.
     pub upstream_sid: Option<String>,
     /// The roles that the role rules gave for the provider's claims. Sorted.
     pub claimed_roles: Vec<Role>,
@@ -158,13 +175,16 @@ pub enum RevokeReason {
     ExpiredAbsolute,
     /// The provider ended it (OIDC Back-Channel Logout).
     ProviderLogout,
-    /// The provider was asked again and said no.
+    /// The provider was asked again and refused.
     ProviderRefused,
+    /// The session's epoch is older than its user's or its identity's, or the stored reason is one
+    /// that this version does not know.
+    Other,
 }
 
 impl RevokeReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Logout,
         Self::Reuse,
         Self::Admin,
@@ -173,6 +193,7 @@ impl RevokeReason {
         Self::ExpiredAbsolute,
         Self::ProviderLogout,
         Self::ProviderRefused,
+        Self::Other,
     ];
 
     /// The name it is stored and counted under.
@@ -186,40 +207,14 @@ impl RevokeReason {
             Self::ExpiredAbsolute => "expired_absolute",
             Self::ProviderLogout => "provider_logout",
             Self::ProviderRefused => "provider_refused",
+            Self::Other => "other",
         }
     }
 
-    /// The reason of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.name() == name)
-    }
-}
-
-/// A user to be created together with a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewUser {
-    /// The identifier the user will have.
-    pub id: UserId,
-    /// The identity the user is known by.
-    pub identity: ExternalIdentity,
-}
-
-/// Whose session it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionOwner {
-    /// A user that [`UserDirectory`](crate::ports::UserDirectory) found.
-    Existing(UserId),
-    /// Somebody who signs in for the first time.
-    New(NewUser),
-}
-
-impl SessionOwner {
-    /// The user's identifier, existing or to be.
-    pub fn user_id(&self) -> UserId {
-        match self {
-            Self::Existing(id) => *id,
-            Self::New(user) => user.id,
-        }
+    /// The reason of this name; [`Other`](Self::Other) for a name that this version does not know:
+    /// a session that somebody has ended is never read as a live one.
+    pub fn from_name(name: &str) -> Self {
+        Self::ALL.into_iter().find(|reason| reason.name() == name).unwrap_or(Self::Other)
     }
 }
 
@@ -237,19 +232,18 @@ pub struct SingleUse {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedToken(pub String);
 
-/// Everything a sign-in writes, as one atomic step.
+/// A session and what belongs to its sign-in, stored as one atomic step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionOpening {
-    /// Whose session.
-    pub owner: SessionOwner,
     /// The session.
     pub session: NewSession,
-    /// The mark of the sign-in, where it counts once by itself.
+    /// The mark of the sign-in, where the sign-in counts once by itself.
     pub single_use: Option<SingleUse>,
     /// The provider's refresh token, where the operator has the provider asked again. The provider
     /// counts as asked when the session is created.
     pub upstream: Option<SealedToken>,
-    /// What a repetition of the request is known by, where the client gave it a key.
+    /// The record by which a repetition of the request is recognised, where the client sent an
+    /// `Idempotency-Key`.
     pub idempotency: Option<IdempotencyRecord>,
 }
 

@@ -1,14 +1,82 @@
 //! An internal user.
 
-use super::{Role, Timestamp, UserId};
+use super::{
+    ExternalIdentity, NewSession, ProviderId, Role, Session, SessionEpochs, Timestamp, UserId,
+};
 
 /// A user of the operator's application, known by one or more external identities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// The `sub` of our tokens.
+    /// The `sub` of the user's tokens.
     pub id: UserId,
-    /// Set when an operator disabled the user: no sign-in, no refresh.
+    /// When an operator disabled the user: no sign-in, no refresh.
     pub disabled_at: Option<Timestamp>,
-    /// Roles an operator gave this user, added to those the rules grant.
+    /// Roles that an operator gave this user, added to those the role rules grant.
     pub granted_roles: Vec<Role>,
+    /// How often all sessions of the user have been ended. A session with an older epoch has ended.
+    pub session_epoch: u64,
+}
+
+/// A user to be created for an identity that nobody has yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUser {
+    /// The identifier the user will have.
+    pub id: UserId,
+    /// The identity the user will be known by.
+    pub identity: ExternalIdentity,
+    /// The configured provider that proved the identity; for people to read.
+    pub provider: ProviderId,
+    /// The time of the sign-in.
+    pub now: Timestamp,
+}
+
+/// A user together with one external identity: what a session of that identity is judged by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The user.
+    pub user: User,
+    /// How often all sessions of the identity have been ended; `None` if the identity is not, or no
+    /// longer, linked to the user.
+    pub identity_epoch: Option<u64>,
+}
+
+/// Whether the person behind a session lets it go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The session may be used.
+    Good,
+    /// An operator has disabled the user.
+    Disabled,
+    /// All sessions of the user, or of the identity, were ended after this one was opened; or the
+    /// identity was unlinked, or the user deleted.
+    Ended,
+}
+
+impl Person {
+    /// The epochs that a session opened now is to keep.
+    pub fn epochs(&self) -> SessionEpochs {
+        SessionEpochs { user: self.user.session_epoch, identity: self.identity_epoch }
+    }
+
+    /// Whether a session may be opened: nothing has changed since its epochs were read.
+    pub fn admits(&self, session: &NewSession) -> bool {
+        self.user.disabled_at.is_none()
+            && self.identity_epoch.is_some()
+            && self.epochs() == session.epochs
+    }
+
+    /// Whether this person, who is `None` if the user does not exist, lets a session go on.
+    pub fn standing(person: Option<&Self>, session: &Session) -> Standing {
+        let Some(person) = person else { return Standing::Ended };
+        if person.user.id != session.user {
+            return Standing::Ended;
+        }
+        if person.user.disabled_at.is_some() {
+            return Standing::Disabled;
+        }
+        let identity = session.epochs.identity;
+        let is_current = person.user.session_epoch == session.epochs.user
+            && (identity.is_none() || identity == person.identity_epoch);
+        if is_current { Standing::Good } else { Standing::Ended }
+    }
 }

@@ -66,6 +66,12 @@ pub enum StoreOperation {
     Sweep,
     /// A call of [`KeyRepo`](super::KeyRepo)
     Keys,
+    /// [`UserDirectory::find_or_create`](super::UserDirectory::find_or_create)
+    CreateUser,
+    /// [`UserDirectory::end_identity_sessions`](super::UserDirectory::end_identity_sessions)
+    EndIdentitySessions,
+    /// A call of [`OnceMarks`](super::OnceMarks)
+    OnceMarks,
 }
 
 impl StoreOperation {
@@ -87,6 +93,9 @@ impl StoreOperation {
             Self::EndUserSessions => "end_user_sessions",
             Self::Sweep => "sweep",
             Self::Keys => "keys",
+            Self::CreateUser => "create_user",
+            Self::EndIdentitySessions => "end_identity_sessions",
+            Self::OnceMarks => "once_marks",
         }
     }
 }

@@ -7,9 +7,11 @@ mod clock;
 mod cookie_policy;
 mod entropy;
 mod housekeeping;
+mod idempotency_records;
 mod identity_provider;
 mod key_repo;
 mod metrics;
+mod once_marks;
 mod public_keys;
 mod refresh_token_repo;
 mod role_directory;
@@ -23,6 +25,7 @@ pub use clock::Clock;
 pub use cookie_policy::{CookiePolicy, CookieTooLarge, SessionTokens};
 pub use entropy::Entropy;
 pub use housekeeping::{Housekeeping, SweepStep, Swept};
+pub use idempotency_records::IdempotencyRecords;
 pub use identity_provider::{
     AuthorizationEndpoint, CodeGrant, IdentityProvider, LogoutOrder, Misbehaviour, ProviderError,
     ProviderTokens, Renewal,
@@ -32,9 +35,11 @@ pub use metrics::{
     CircuitState, Metrics, NoMetrics, Phase, ProviderEndpoint, RecheckResult, RefreshResult,
     StoreOperation,
 };
+pub use once_marks::OnceMarks;
 pub use public_keys::{JwksDocument, PublicKeys};
 pub use refresh_token_repo::{
-    EndOutcome, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome,
+    EndOutcome, LoadedSession, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, SessionChange,
+    SessionOwner,
 };
 pub use role_directory::{RoleDirectory, RoleLookupError, RoleQuestion};
 pub use store_health::{PoolState, StoreError, StoreHealth};

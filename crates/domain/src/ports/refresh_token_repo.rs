@@ -1,116 +1,128 @@
 //! Where sessions, and with them refresh tokens, are kept.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::TokenHash;
 use crate::model::{
-    IdempotencyKey, RevokeReason, Rotation, Session, SessionId, SessionOpening, Timestamp, User,
-    UserId,
+    ExternalIdentity, Person, RevokeReason, Rotation, Session, SessionEnd, SessionId,
+    SessionOpening, Timestamp, UserId,
 };
 use crate::ports::LogoutOrder;
 
-/// What became of opening a session.
+/// The result of storing a new session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenOutcome {
-    /// All of it is stored, durably.
+    /// The session and everything that belongs to its sign-in are stored, durably.
     Opened,
-    /// Somebody with the same external identity was created in the meantime, or an existing user is
-    /// not known by it any more; nothing was stored. Look the user up again.
-    IdentityTaken,
     /// The sign-in has been used before; nothing was stored.
     Replayed,
     /// A request with the same idempotency key has opened a session, and the key has not expired;
-    /// nothing was stored. [`find_opening`](RefreshTokenRepo::find_opening) says which.
+    /// nothing was stored. [`IdempotencyRecords::find`](super::IdempotencyRecords::find) says which.
     IdempotencyKeyTaken,
-    /// The user is disabled or gone; nothing was stored.
-    UserDisabled,
+    /// The user is disabled, or the user or the identity has a newer session epoch, or is gone;
+    /// nothing was stored. Only a store that shares its engine with the users returns this.
+    PersonChanged,
 }
 
-/// What became of a refresh. The boxed session is as it is now.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RotateOutcome {
-    /// The successor is the current token now, durably.
-    Rotated(Box<Session>),
-    /// The presented token is the one before the current one: answer with the current one, minted
-    /// again.
-    Replayed(Box<Session>),
-    /// The successor does not fit this session; nothing was written. Make one that does, and call again.
-    Remint(Box<Session>),
-    /// The presented token was superseded; the session has been revoked, durably, by this call.
-    Reused,
-    /// The user is disabled; the session has been revoked, durably, by this call.
-    UserDisabled,
-    /// The session had ended before; nothing was written.
-    Revoked(RevokeReason),
-    /// The session is past a limit; nothing was written.
-    Expired,
-    /// The token is none this session has had so far: the store has been set back. Nothing was written.
-    Ahead,
-    /// There is no such session, or it is another user's; nothing was written.
-    Unknown,
-}
-
-/// What became of ending a session.
+/// The result of ending a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndOutcome {
-    /// It has been ended, durably, by this call.
+    /// The session has been ended, durably, by this call.
     Ended,
-    /// It had ended before; when and why stays as it was.
+    /// The session had ended before; time and reason stay as they were.
     EndedBefore,
-    /// There is no such session, or it is another user's; nothing was written.
+    /// There is no such session of this user; nothing was written.
     Unknown,
 }
 
-/// What became of a provider's logout order.
+/// The result of a provider's logout order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProviderLogoutOutcome {
-    /// So many live sessions have been ended, durably, by this call.
+    /// This many live sessions have been ended, durably, by this call.
     Ended(u64),
     /// The order has been carried out before; nothing was written.
     Replayed,
 }
 
-/// The store of refresh tokens: one row a session, hashes only.
+/// A session as it was loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedSession {
+    /// The session, ended or not.
+    pub session: Session,
+    /// The time since its last rotation, by the store's own clock; zero if it was never rotated.
+    pub rotated_ago: Duration,
+    /// The person it belongs to.
+    pub owner: SessionOwner,
+}
+
+/// The person a loaded session belongs to, as far as the session's store knows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SessionOwner {
+    /// The user and the session's identity, read in the same step; `None` if the user does not exist.
+    Loaded(Option<Person>),
+    /// Users are kept in another engine: ask
+    /// [`UserDirectory::find_person`](super::UserDirectory::find_person).
+    KeptElsewhere,
+}
+
+/// A change of a session, made only if the session is still as it was when it was loaded.
+#[derive(Debug, Clone, Copy)]
+pub enum SessionChange<'a> {
+    /// The rotation's successor becomes the current token, and the presented token the previous one.
+    Rotate(&'a Rotation),
+    /// The previous token was presented again: its count of replays goes up by one.
+    CountReplay,
+    /// The session ends.
+    End(SessionEnd),
+}
+
+/// The store of sessions: one row a session, which holds its current refresh token as a hash.
 ///
 /// Writes to one session MUST be serialised by the store: once a call that ends a session has
 /// returned, no rotation of it succeeds. Repeating any call after an error whose outcome is unknown
-/// MUST be harmless.
+/// MUST be harmless. The rules of rotation are not the store's: [`Rotation::judge`] decides, and the
+/// store writes what was decided if nothing has changed since.
+///
+/// A store that keeps the users too ([`shares_engine_with_users`](Self::shares_engine_with_users))
+/// MUST, in the same atomic step as [`open`](Self::open), [`exchange`](Self::exchange) and
+/// [`SessionChange::Rotate`], require that the user is not disabled and that the session's user
+/// epoch is current; `open` also requires the identity's epoch. With another store, the use cases ask
+/// the [`UserDirectory`](super::UserDirectory) again after each of these writes and before they answer.
 ///
 /// Every method returns [`StoreError::Unavailable`] when the outcome is unknown or the store cannot
 /// be reached; never an outcome it is not sure of.
 #[async_trait]
 pub trait RefreshTokenRepo: Send + Sync {
-    /// Stores a new session together with its user, identity, single-use mark and idempotency
-    /// record where these are new: all or nothing, durable when it returns [`OpenOutcome::Opened`].
-    ///
-    /// The database MUST decide races (unique indexes, conditional statements).
-    async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError>;
+    /// Whether the users are kept in the same engine, so that one atomic step can check both.
+    fn shares_engine_with_users(&self) -> bool;
 
-    /// The session that a request with this idempotency key has opened, if the key has not expired
-    /// at `now`, together with the request it was.
-    async fn find_opening(
-        &self,
-        key: TokenHash,
-        now: Timestamp,
-    ) -> Result<Option<(IdempotencyKey, Session)>, StoreError>;
-
-    /// Exchanges the presented token for its successor, or says why not, as
-    /// [`Rotation::judge`](crate::model::Rotation::judge) decides, in one atomic step.
+    /// Stores a new session together with its single-use mark, its idempotency record and the
+    /// provider's refresh token: all or nothing, durable when it returns [`OpenOutcome::Opened`].
     ///
-    /// In the normal case one conditional update by primary key that touches no indexed column; one
-    /// statement more only if that matched nothing. The window of [`ReplayRule`](crate::model::ReplayRule)
-    /// MUST be measured by one clock for all replicas: the store's own, where it has one.
-    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError>;
+    /// The store MUST decide races (unique indexes, conditional statements).
+    async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError>;
 
     /// The session of this id, ended or not.
-    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError>;
 
-    /// The session of this id, ended or not, with the user it is of.
-    async fn find_session_and_user(
+    /// Makes the rotation's successor the current token, if the presented token is the current one,
+    /// the session is live, and the successor fits ([`Rotation::judge`] would say
+    /// [`Verdict::Rotate`](crate::model::Verdict::Rotate)). Returns the session as it is then; `None`,
+    /// with nothing written, in every other case.
+    ///
+    /// MUST be one conditional update by primary key that touches no indexed column.
+    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError>;
+
+    /// Changes a session if its generation, its current and previous token, its count of replays and
+    /// its being live are still as in `seen`. Returns the session as it is then; `None`, with nothing
+    /// written, if anything has changed.
+    async fn replace(
         &self,
-        id: SessionId,
-    ) -> Result<Option<(Session, User)>, StoreError>;
+        seen: &Session,
+        change: SessionChange<'_>,
+    ) -> Result<Option<Box<Session>>, StoreError>;
 
     /// The sessions of a user that are live at `now`, the last used first; at most `limit`.
     async fn live_sessions(
@@ -120,7 +132,7 @@ pub trait RefreshTokenRepo: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Session>, StoreError>;
 
-    /// Ends a session of this user.
+    /// Ends one session of a user.
     async fn end_session(
         &self,
         id: SessionId,
@@ -129,21 +141,32 @@ pub trait RefreshTokenRepo: Send + Sync {
         now: Timestamp,
     ) -> Result<EndOutcome, StoreError>;
 
-    /// Ends all sessions of a user that are live at `now`; how many.
-    async fn end_user_sessions(
-        &self,
-        user: UserId,
-        reason: RevokeReason,
-        now: Timestamp,
-    ) -> Result<u64, StoreError>;
-
-    /// Ends the sessions, live at `now`, that a provider's order is about, for
+    /// Ends the sessions, live at `now`, that a provider's order names, for
     /// [`RevokeReason::ProviderLogout`], and marks the order as used: all or nothing. The sessions of
-    /// the subject are those opened with that identity; where the order names both, of those only the
-    /// ones of that session at the provider, and the ones whose session there was never named.
+    /// the subject are those opened with that identity; where the order names both subject and
+    /// session, of those only the ones of that session at the provider, and the ones whose session at
+    /// the provider is not known.
+    ///
+    /// A store that shares its engine with the users MUST raise the identity's session epoch in the
+    /// same transaction, where the order names the subject alone.
     async fn end_provider_sessions(
         &self,
         order: &LogoutOrder,
         now: Timestamp,
     ) -> Result<ProviderLogoutOutcome, StoreError>;
+
+    /// Ends all sessions of a user, or only those opened with one identity, that are live at `now`;
+    /// returns how many. The session `keep` goes on, without an identity epoch.
+    ///
+    /// Called where users are kept in another engine, after the epoch has been raised there: a store
+    /// that shares its engine with the users need not implement it.
+    async fn end_sessions(
+        &self,
+        _user: UserId,
+        _identity: Option<&ExternalIdentity>,
+        _keep: Option<SessionId>,
+        _end: SessionEnd,
+    ) -> Result<u64, StoreError> {
+        Ok(0)
+    }
 }

@@ -1,37 +1,37 @@
-//! Who is known, and by which identities.
+//! The users, and the identities they are known by.
 
 use async_trait::async_trait;
 
 use super::StoreError;
 use crate::model::{
-    ExternalIdentity, LinkedIdentity, NewIdentity, RevokeReason, SessionId, SingleUse, Timestamp,
-    User, UserId,
+    ExternalIdentity, LinkedIdentity, NewIdentity, NewUser, Person, RevokeReason, SessionId,
+    SingleUse, Timestamp, UserId,
 };
 
-/// What became of linking an identity to a user.
+/// The result of linking an identity to a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkOutcome {
-    /// It is this user's from now on, durably.
+    /// The identity is this user's from now on, durably.
     Linked,
-    /// It was this user's before; the single-use mark is stored.
+    /// The identity was this user's before; the single-use mark is stored.
     LinkedBefore,
-    /// It is another user's; nothing was stored.
+    /// The identity is another user's; nothing was stored.
     Taken,
     /// The sign-in has been used before; nothing was stored.
     Replayed,
-    /// The user is disabled or gone; nothing was stored.
+    /// The user is disabled or does not exist; nothing was stored.
     UserDisabled,
 }
 
-/// What became of taking an identity away from a user.
+/// The result of unlinking an identity from a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnlinkOutcome {
-    /// It is gone, durably, and so many sessions that were signed in with it have ended.
+    /// The identity is unlinked, durably.
     Unlinked {
-        /// How many sessions.
+        /// How many sessions that were signed in with the identity have been ended.
         ended: u64,
     },
-    /// It is the only one the user has; nothing was changed.
+    /// The identity is the only one the user has; nothing was changed.
     Last,
     /// The user has no such identity; nothing was changed.
     Unknown,
@@ -39,18 +39,42 @@ pub enum UnlinkOutcome {
 
 /// Looks users up, and keeps the identities they are known by.
 ///
-/// Issuer and subject MUST be compared byte for byte. Every method returns
-/// [`StoreError::Unavailable`] when the store cannot be asked, or did not say what became of it.
+/// Issuer and subject MUST be compared byte for byte (OIDC Core §5.7).
+///
+/// A user and each identity of a user have a *session epoch*, a counter that is raised to end all
+/// sessions at once: a session keeps the epochs it was opened with, and has ended when one of them is
+/// older than the current one. An identity that is unlinked and linked again MUST NOT get an epoch it
+/// has had before.
+///
+/// Where the sessions are kept in the same engine
+/// ([`RefreshTokenRepo::shares_engine_with_users`](super::RefreshTokenRepo::shares_engine_with_users)),
+/// the methods that end sessions MUST end them in the same transaction that raises the epoch, so that
+/// a refresh under way is serialised by its session's row. Elsewhere they raise the epoch alone and
+/// return 0.
+///
+/// Every method returns [`StoreError::Unavailable`] when the store cannot be asked, or did not say
+/// whether the call took effect. Repeating a call after such an error MUST be harmless.
 #[async_trait]
 pub trait UserDirectory: Send + Sync {
     /// The user with this external identity, disabled or not.
-    async fn find_user(&self, identity: &ExternalIdentity) -> Result<Option<User>, StoreError>;
+    async fn find_user(&self, identity: &ExternalIdentity) -> Result<Option<Person>, StoreError>;
+
+    /// Creates a user with one identity, durably; if the identity exists by now, returns the user it
+    /// belongs to instead. Of several callers with one identity, all get the same user.
+    async fn find_or_create(&self, new: &NewUser) -> Result<Person, StoreError>;
+
+    /// The user of this id, with the epoch of one identity.
+    async fn find_person(
+        &self,
+        user: UserId,
+        identity: &ExternalIdentity,
+    ) -> Result<Option<Person>, StoreError>;
 
     /// The identities of a user, the oldest first.
     async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, StoreError>;
 
-    /// Links an identity to a user: all or nothing, durable when it returns. Of several users who
-    /// link the same identity at once, one MUST get it.
+    /// Links an identity to a user and stores the single-use mark: all or nothing, durable when it
+    /// returns. Of several users who link the same identity at once, one MUST get it.
     async fn link_identity(
         &self,
         user: UserId,
@@ -58,8 +82,9 @@ pub trait UserDirectory: Send + Sync {
         single_use: Option<SingleUse>,
     ) -> Result<LinkOutcome, StoreError>;
 
-    /// Takes an identity away from a user, never the last one however many calls are made at once,
-    /// and ends the live sessions that were opened with it, for `reason`, all but `keep`.
+    /// Unlinks an identity from a user, never the last one however many calls are made at once. Ends
+    /// the live sessions that were opened with it, for `reason`; the session `keep` goes on without an
+    /// identity epoch.
     async fn unlink_identity(
         &self,
         user: UserId,
@@ -68,4 +93,22 @@ pub trait UserDirectory: Send + Sync {
         reason: RevokeReason,
         now: Timestamp,
     ) -> Result<UnlinkOutcome, StoreError>;
+
+    /// Raises the session epoch of a user, and ends the sessions that are live at `now`; returns how
+    /// many were ended.
+    async fn end_user_sessions(
+        &self,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// Raises the session epoch of an identity, and ends the sessions opened with it that are live at
+    /// `now`; returns how many were ended. An identity that nobody has is no error.
+    async fn end_identity_sessions(
+        &self,
+        identity: &ExternalIdentity,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
 }

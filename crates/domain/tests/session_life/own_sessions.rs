@@ -133,5 +133,5 @@ async fn a_store_in_doubt_ends_nothing_and_says_so() {
         AuthError::Store(fault)
     );
     rig.store.set_fault(None);
-    assert!(rig.store.find_session(ada.session).await.unwrap().unwrap().end.is_none());
+    assert!(rig.store.load(ada.session).await.unwrap().unwrap().session.end.is_none());
 }

@@ -11,7 +11,7 @@ use mintgate_testkit::StoreUnderTest as _;
 use super::rig::{DAY, GRACE, Rig, presented, refresh_config};
 
 async fn session(rig: &Rig, id: SessionId) -> Session {
-    rig.store.find_session(id).await.unwrap().expect("a session")
+    rig.store.load(id).await.unwrap().expect("a session").session
 }
 
 #[tokio::test]

@@ -11,19 +11,19 @@ use mintgate_domain::model::{
     Timestamp, UserId, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
-    AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider,
-    LogoutOrder, OpenOutcome, ProviderError, ProviderTokens, RefreshTokenRepo, Renewal,
-    RoleDirectory, RoleLookupError, RoleQuestion, RotateOutcome, SealError, SessionTokens,
-    SigningError, StoreError, TokenSeal, TokenSigner, TokenVerifier, UpstreamRenewal,
-    UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh, VerifyError,
+    AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdempotencyRecords,
+    IdentityProvider, LoadedSession, LogoutOrder, OpenOutcome, ProviderError, ProviderTokens,
+    RefreshTokenRepo, Renewal, RoleDirectory, RoleLookupError, RoleQuestion, SealError,
+    SessionChange, SessionTokens, SigningError, StoreError, TokenSeal, TokenSigner, TokenVerifier,
+    UpstreamRenewal, UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh, VerifyError,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
     IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginRequest, LogoutTokenText, Nonce,
     OnLookupFailure, OwnSessions, PresentedToken, ProviderLogout, ProviderPolicy,
     ProviderRefreshToken, Recheck, RecheckRule, RefreshConfig, RefreshPorts, RefreshSession,
-    RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy, RoleRule, SetCookie,
-    SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash, TokenRequest,
+    RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy, RoleRule, Sessions,
+    SetCookie, SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
     Behind, Interposed, ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy,
@@ -334,36 +334,64 @@ impl Interposed for Between {
         &self.store
     }
 
-    async fn open_session(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
+    async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
         if self.fails_openings.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("down".into()));
         }
-        self.store.open_session(opening).await
+        self.store.open(opening).await
     }
 
-    async fn find_opening(
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        let mut loaded = self.store.load(id).await?;
+        if let Some(LoadedSession { session, .. }) = &mut loaded {
+            self.corrupt(session);
+        }
+        Ok(loaded)
+    }
+
+    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
+        // A real store takes a while, in which others come.
+        tokio::task::yield_now().await;
+        self.store.exchange(rotation).await
+    }
+
+    async fn replace(
+        &self,
+        seen: &Session,
+        change: SessionChange<'_>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
+        let seen = self.store.load(seen.id).await?.expect("a session").session;
+        let mut replaced = self.store.replace(&seen, change).await?;
+        if let Some(session) = &mut replaced {
+            self.corrupt(session);
+        }
+        Ok(replaced)
+    }
+}
+
+impl Between {
+    fn corrupt(&self, session: &mut Session) {
+        if self.corrupts_replays.load(Ordering::SeqCst) {
+            session.refresh.issued_at = session.refresh.issued_at + Duration::from_secs(1);
+        }
+    }
+}
+
+/// The idempotency records, which may miss one.
+struct Records(Arc<Behind<Between>>);
+
+#[async_trait]
+impl IdempotencyRecords for Records {
+    async fn find(
         &self,
         key: TokenHash,
         now: Timestamp,
-    ) -> Result<Option<(IdempotencyKey, Session)>, StoreError> {
-        if self.hides_an_opening.swap(false, Ordering::SeqCst) {
+    ) -> Result<Option<(IdempotencyKey, SessionId)>, StoreError> {
+        let between = &self.0.0;
+        if between.hides_an_opening.swap(false, Ordering::SeqCst) {
             return Ok(None);
         }
-        self.store.find_opening(key, now).await
-    }
-
-    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
-        // A real store takes a while, in which others come.
-        tokio::task::yield_now().await;
-        match self.store.rotate(rotation).await? {
-            RotateOutcome::Replayed(mut session)
-                if self.corrupts_replays.load(Ordering::SeqCst) =>
-            {
-                session.refresh.issued_at = session.refresh.issued_at + Duration::from_secs(1);
-                Ok(RotateOutcome::Replayed(session))
-            }
-            outcome => Ok(outcome),
-        }
+        between.store.find(key, now).await
     }
 }
 
@@ -465,11 +493,17 @@ impl Rig {
 
     /// With whatever is different; the providers `corp`, `other` and (without ID tokens) `hub` are
     /// the same one.
+    #[expect(clippy::too_many_lines, reason = "it wires every use case once")]
     pub(crate) fn set_up(setup: Setup) -> Self {
         let config = setup.config.clone().unwrap_or_else(refresh_config);
         let store = MemoryStore::default();
         let between = Arc::new(Behind(Between::quiet(store.clone())));
-        let sessions: Arc<dyn RefreshTokenRepo> = between.clone();
+        let sessions = Sessions {
+            repo: between.clone(),
+            users: Arc::new(store.clone()),
+            marks: Arc::new(store.clone()),
+            idempotency: Arc::new(Records(between.clone())),
+        };
         let clock = Arc::new(ManualClock::default());
         let tokens = Arc::new(PlainTokens::default());
         let metrics = Arc::new(RecordingMetrics::default());
@@ -496,8 +530,7 @@ impl Rig {
                 sign_in: Arc::clone(&sign_in),
                 roles: roles.clone(),
                 seal,
-                users: Arc::new(store.clone()),
-                sessions: Arc::clone(&sessions),
+                sessions: sessions.clone(),
                 signer: tokens.clone(),
                 cookies: Arc::new(PlainCookies),
                 clock: clock.clone(),
@@ -514,7 +547,7 @@ impl Rig {
         );
         let refresh = RefreshSession::new(
             RefreshPorts {
-                sessions: Arc::clone(&sessions),
+                sessions: sessions.clone(),
                 roles,
                 recheck,
                 verifier: tokens.clone(),
@@ -527,7 +560,7 @@ impl Rig {
             config,
         );
         let own = Arc::new(OwnSessions {
-            sessions: Arc::clone(&sessions),
+            sessions: sessions.clone(),
             verifier: tokens.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -541,7 +574,7 @@ impl Rig {
         let identities = Identities {
             own_sessions: Arc::clone(&own),
             sign_in: Arc::clone(&sign_in),
-            users: Arc::new(store.clone()),
+            sessions: sessions.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
         };

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    ExternalIdentity, NewIdentity, ProviderId, Role, SealedToken, Session, SessionId,
-    SessionOpening, Timestamp, UserId,
+    ExternalIdentity, NewIdentity, ProviderId, Role, SealedToken, Session, SessionId, Timestamp,
+    UserId,
 };
-use mintgate_domain::ports::{LogoutOrder, OpenOutcome, RefreshTokenRepo, UpstreamRenewal};
+use mintgate_domain::ports::{LogoutOrder, OpenOutcome, UpstreamRenewal};
 use mintgate_domain::{SecretText, TokenHash};
 use mintgate_store_postgres::{PgConfig, PgStore};
-use mintgate_testkit::openings::{NOW, Openings, identity};
+use mintgate_testkit::StoreCalls;
+use mintgate_testkit::openings::{NOW, Opening, Openings, identity};
 use mintgate_testkit::postgres::{self, TestDatabase};
 use mintgate_testkit::{Dump, ManualClock, NoMetrics, Store, StoreUnderTest};
 use tokio_postgres::Client;
@@ -58,17 +59,17 @@ pub(crate) async fn fresh_store() -> PgUnderTest {
 }
 
 /// Opens it, and reads it back.
-pub(crate) async fn opened(store: &PgStore, opening: &SessionOpening) -> Session {
+pub(crate) async fn opened(store: &Arc<PgStore>, opening: &Opening) -> Session {
     assert_eq!(store.open_session(opening).await, Ok(OpenOutcome::Opened));
     read(store, opening.session.id).await
 }
 
 /// A session of a user of its own.
-pub(crate) async fn session(store: &PgStore, openings: &Openings, subject: &str) -> Session {
+pub(crate) async fn session(store: &Arc<PgStore>, openings: &Openings, subject: &str) -> Session {
     opened(store, &openings.new_user(identity(subject))).await
 }
 
-pub(crate) async fn read(store: &PgStore, id: SessionId) -> Session {
+pub(crate) async fn read(store: &Arc<PgStore>, id: SessionId) -> Session {
     store.find_session(id).await.unwrap().expect("a session")
 }
 

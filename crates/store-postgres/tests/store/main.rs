@@ -6,7 +6,6 @@ mod contract;
 mod faults;
 mod harness;
 mod identities;
-mod oracle;
 mod rotation;
 mod schema;
 mod statements;

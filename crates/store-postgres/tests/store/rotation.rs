@@ -10,13 +10,14 @@ use mintgate_domain::model::{
     UserId,
 };
 use mintgate_domain::ports::{
-    EndOutcome, LinkOutcome, RefreshTokenRepo, RotateOutcome, StoreError, UpstreamTokenRepo,
-    UserDirectory,
+    EndOutcome, LinkOutcome, RefreshTokenRepo, StoreError, UpstreamTokenRepo, UserDirectory,
 };
+use mintgate_domain::{RotateOutcome, Sessions};
 use mintgate_store_postgres::PgStore;
+use mintgate_testkit::StoreCalls;
+use mintgate_testkit::StoreUnderTest;
 use mintgate_testkit::openings::{NOW, Openings, identity};
 use mintgate_testkit::rotations::{WINDOW, presenting, rotation, token_of};
-use mintgate_testkit::{ManualClock, NoMetrics, StoreUnderTest};
 use tokio_postgres::Client;
 
 use crate::harness::{
@@ -206,26 +207,21 @@ async fn the_window_is_measured_by_the_databases_clock() {
     assert!(matches!(outcome, RotateOutcome::Replayed(_)), "{outcome:?}");
 }
 
-/// What a replay is told that waits for so long while the row it is about says that the rotation was
-/// half a minute ago. The window is a second.
+/// The outcome of a replay that has waited for `waited` when it is judged, half a minute after the
+/// rotation. The window is a second.
 async fn told_after_waiting(waited: Duration) -> RotateOutcome {
     let meeting = meeting().await;
-    let clock = Arc::new(ManualClock::default());
-    let here = config(meeting.test.database.url());
-    let here = PgStore::connect(&here, Arc::new(NoMetrics), clock.clone()).unwrap();
+    meeting.test.age_rotation(meeting.before.id, Duration::from_secs(30)).await;
+    let store = &meeting.test.store;
+    let sessions = Sessions {
+        repo: store.clone(),
+        users: store.clone(),
+        marks: store.clone(),
+        idempotency: store.clone(),
+    };
     let mut slow = meeting.replay();
     slow.replay.window = Duration::from_secs(1);
-    let mut other = meeting.test.database.client().await;
-    let transaction = other.transaction().await.unwrap();
-    let half_a_minute_ago =
-        "UPDATE sessions SET rotated_at = clock_timestamp() - interval '30 seconds'";
-    transaction.batch_execute(half_a_minute_ago).await.unwrap();
-    let wait = async {
-        somebody_waits_for_a_lock(&meeting.test.admin).await;
-        clock.advance(waited);
-        transaction.commit().await.unwrap();
-    };
-    tokio::join!(async { here.rotate(&slow).await.unwrap() }, wait).0
+    sessions.rotate(&slow, || waited).await.unwrap()
 }
 
 #[tokio::test]
@@ -290,7 +286,11 @@ async fn case_44_a_rollback_before_the_commit_leaves_the_token_as_good_as_before
     assert_eq!(ended, Err(failed.clone()));
     let ended = store.end_user_sessions(user, RevokeReason::Logout, NOW).await;
     assert_eq!(ended, Err(failed.clone()));
-    let opened = store.open_session(&meeting.openings.new_user(identity("bob"))).await;
+    // A user without a session is harmless; what fails is to store the session.
+    let bobs = meeting.openings.new_user(identity("bob"));
+    store.find_or_create(&bobs.new_user()).await.unwrap();
+    let before = meeting.test.dump().await;
+    let opened = store.open_session(&bobs).await;
     assert_eq!(opened, Err(failed.clone()));
     assert_eq!(meeting.test.dump().await, before);
 
@@ -437,7 +437,7 @@ async fn case_43_after_an_acknowledged_end_nothing_rotates_in_two_hundred_races(
                     let ended = store.end_session(id, user, RevokeReason::Logout, NOW).await;
                     assert_eq!(ended, Ok(EndOutcome::Ended));
                 }
-                store.find_session(id).await.unwrap().unwrap()
+                read(&store, id).await
             })
         };
         let ended = ending.await.unwrap();

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{RevokeReason, SealedToken, Session, Timestamp};
 use mintgate_domain::ports::{
-    ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome, UnlinkOutcome, UpstreamTokenRepo,
-    UserDirectory,
+    ProviderLogoutOutcome, RefreshTokenRepo, UnlinkOutcome, UpstreamTokenRepo, UserDirectory,
 };
+use mintgate_testkit::StoreCalls;
 use mintgate_testkit::openings::{NOW, Openings, identity};
 use mintgate_testkit::rotations::rotation;
 use tokio_postgres::Client;

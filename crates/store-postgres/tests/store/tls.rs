@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::harness::{config, migrated, store};
+use mintgate_domain::chain;
 use mintgate_domain::ports::{StoreError, StoreHealth};
 use mintgate_testkit::postgres::TestDatabase;
 use openssl::asn1::Asn1Time;
@@ -136,7 +137,8 @@ impl TlsServer {
 }
 
 fn is_refused(result: Result<(), StoreError>, reason: &str) {
-    let error = result.expect_err("the certificate is not acceptable").to_string();
+    let error = result.expect_err("the certificate is not acceptable");
+    let error = chain(&error).to_string();
     assert!(error.contains(reason), "{error}");
 }
 

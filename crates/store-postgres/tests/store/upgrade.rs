@@ -1,10 +1,12 @@
 //! Databases that an earlier release has written to.
 
-use mintgate_domain::model::{ExternalIdentity, Role, Session, SessionOpening, SessionOwner};
+use mintgate_domain::RotateOutcome;
+use mintgate_domain::model::{ExternalIdentity, Role, Session};
 use mintgate_domain::ports::{
-    OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, RotateOutcome, StoreHealth, UserDirectory,
+    OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, StoreHealth, UserDirectory,
 };
-use mintgate_testkit::openings::{NOW, Openings, identity, single_use};
+use mintgate_testkit::StoreCalls;
+use mintgate_testkit::openings::{NOW, Opening, Openings, identity, single_use};
 use mintgate_testkit::postgres::TestDatabase;
 use mintgate_testkit::rotations::rotation;
 use tokio_postgres::Client;
@@ -16,6 +18,8 @@ const FIRST_TWO: [&str; 2] = [
     include_str!("../../../../migrations/postgres/0001_users_and_sessions/up.sql"),
     include_str!("../../../../migrations/postgres/0002_session_life/up.sql"),
 ];
+const FOURTH_UNDONE: &str =
+    include_str!("../../../../migrations/postgres/0004_session_epochs/down.sql");
 const THIRD_UNDONE: &str =
     include_str!("../../../../migrations/postgres/0003_identities_and_providers/down.sql");
 
@@ -40,10 +44,10 @@ async fn schema_2() -> (TestDatabase, Client) {
 }
 
 /// Stores it as that release did, but for the identity.
-async fn insert(admin: &Client, opening: &SessionOpening) {
+async fn insert(admin: &Client, opening: &Opening) {
     let session = &opening.session;
-    let (id, user) = (session.id.to_string(), opening.owner.user_id().to_string());
-    if let SessionOwner::New(_) = opening.owner {
+    let (id, user) = (session.id.to_string(), opening.user_id().to_string());
+    if opening.is_new_user {
         let insert = "INSERT INTO users (id, created_at) VALUES ($1::text::uuid, now())";
         admin.execute(insert, &[&user]).await.unwrap();
     }
@@ -87,12 +91,12 @@ async fn sessions_of_schema_2_are_refreshed_and_ended_after_the_migration() {
     let (database, admin) = schema_2().await;
     let openings = Openings::default();
     let [ada, bob, cyd] = ["ada", "bob", "cyd"].map(|name| openings.new_user(identity(name)));
-    let again = openings.existing(ada.owner.user_id());
+    let again = openings.existing(ada.user_id());
     for opening in [&ada, &again, &bob, &cyd] {
         insert(&admin, opening).await;
     }
     // Ada has had two, by an operator's hand; that of Cyd is gone.
-    let (adas, bobs) = (ada.owner.user_id(), bob.owner.user_id());
+    let (adas, bobs) = (ada.user_id(), bob.user_id());
     let identities = format!(
         "INSERT INTO external_identities (issuer, subject, provider, user_id, created_at) VALUES
              ('https://another.example.com', 'ada', 'corp', '{adas}', '2021-01-01'),
@@ -105,11 +109,14 @@ async fn sessions_of_schema_2_are_refreshed_and_ended_after_the_migration() {
     admin.execute(insert, &[&used.hash.as_bytes().as_slice()]).await.unwrap();
 
     let store = store(&config(database.url()));
-    assert_eq!(store.migrate().await.unwrap(), ["0003_identities_and_providers"]);
+    assert_eq!(
+        store.migrate().await.unwrap(),
+        ["0003_identities_and_providers", "0004_session_epochs"]
+    );
     assert_eq!(store.check().await, Ok(()));
 
     let unknown =
-        ExternalIdentity { issuer: "unknown".to_owned(), subject: cyd.owner.user_id().to_string() };
+        ExternalIdentity { issuer: "unknown".to_owned(), subject: cyd.user_id().to_string() };
     let expected = [&ada, &again, &bob].map(|opening| opening.session.identity.clone());
     for (opening, identity) in
         [&ada, &again, &bob, &cyd].into_iter().zip(expected.into_iter().chain([unknown]))
@@ -121,8 +128,6 @@ async fn sessions_of_schema_2_are_refreshed_and_ended_after_the_migration() {
         assert_eq!(session.claimed_roles, session.grant.roles);
         let outcome = store.rotate(&rotation(&session, NOW)).await.unwrap();
         assert!(matches!(outcome, RotateOutcome::Rotated(_)), "{outcome:?}");
-        let found = store.find_session_and_user(session.id).await.unwrap().unwrap();
-        assert_eq!(found.1.id, session.user);
     }
     let outcome = store.end_provider_sessions(&order(Some("ada"), None, "order"), NOW).await;
     assert_eq!(outcome, Ok(ProviderLogoutOutcome::Ended(2)));
@@ -139,13 +144,15 @@ async fn undoing_the_third_migration_gives_the_second_schema_back() {
     let test = fresh_store().await;
     crate::harness::session(&test.store, &Openings::default(), "ada").await;
     let third = shape(&test.admin).await;
+    test.admin.batch_execute(FOURTH_UNDONE).await.unwrap();
     test.admin.batch_execute(THIRD_UNDONE).await.unwrap();
     let (_database, second) = schema_2().await;
     assert_eq!(shape(&test.admin).await, shape(&second).await);
 
-    let forget = "DELETE FROM __diesel_schema_migrations WHERE version = '0003'";
+    let forget = "DELETE FROM __diesel_schema_migrations WHERE version IN ('0003', '0004')";
     test.admin.batch_execute(forget).await.unwrap();
     let database = config(test.database.url());
-    assert_eq!(store(&database).migrate().await.unwrap(), ["0003_identities_and_providers"]);
+    let run = store(&database).migrate().await.unwrap();
+    assert_eq!(run, ["0003_identities_and_providers", "0004_session_epochs"]);
     assert_eq!(shape(&test.admin).await, third);
 }

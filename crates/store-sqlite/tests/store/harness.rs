@@ -8,11 +8,12 @@ use async_trait::async_trait;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{Rotation, Session, SessionId, Timestamp, UserId};
-use mintgate_domain::ports::{OpenOutcome, RefreshTokenRepo, RotateOutcome};
+use mintgate_domain::ports::OpenOutcome;
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
 use mintgate_testkit::openings::{Openings, identity};
-use mintgate_testkit::{Dump, ManualClock, NoMetrics, Store, StoreUnderTest};
+use mintgate_testkit::{Dump, ManualClock, NoMetrics, Store, StoreCalls, StoreUnderTest};
 use tempfile::TempDir;
 use uuid::Uuid;
 

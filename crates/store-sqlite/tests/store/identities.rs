@@ -10,8 +10,8 @@ use mintgate_domain::ports::{
     LinkOutcome, LogoutOrder, ProviderLogoutOutcome, RefreshTokenRepo, StoreError, UnlinkOutcome,
     UpstreamRenewal, UpstreamTokenRepo, UserDirectory,
 };
-use mintgate_testkit::StoreUnderTest;
 use mintgate_testkit::openings::{NOW, Openings, identity, single_use};
+use mintgate_testkit::{StoreCalls, StoreUnderTest};
 use uuid::Uuid;
 
 use crate::harness::{SqliteUnderTest, found, fresh_store, stored};
@@ -65,7 +65,7 @@ async fn an_unlinking_or_an_order_that_fails_halfway_has_done_nothing() {
     assert_eq!(carried_out, Ok(ProviderLogoutOutcome::Ended(1)));
     assert_eq!(unlink().await, Ok(UnlinkOutcome::Unlinked { ended: 0 }));
     let found = test.store.find_user(&other).await.unwrap().unwrap();
-    assert_eq!(found.id, session.user);
+    assert_eq!(found.user.id, session.user);
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn asking_whether_a_token_is_due_does_not_wait_for_the_writer() {
     let ended = store.end_provider_sessions(&order_about(&session), NOW).await;
     assert_eq!(ended, Err(locked));
     assert_eq!(store.identities(session.user).await.unwrap().len(), 1, "reading goes on");
-    assert!(store.find_session_and_user(session.id).await.unwrap().is_some());
+    assert!(store.load(session.id).await.unwrap().is_some());
     test.execute("ROLLBACK");
     assert_eq!(claim(NOW).await, Ok(Some(SealedToken("sealed".to_owned()))));
 }

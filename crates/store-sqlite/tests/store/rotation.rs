@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mintgate_domain::TokenHash;
 use mintgate_domain::model::RevokeReason;
-use mintgate_domain::ports::{EndOutcome, RefreshTokenRepo, RotateOutcome, StoreError};
-use mintgate_testkit::StoreUnderTest;
+use mintgate_domain::ports::{EndOutcome, RefreshTokenRepo, StoreError, UserDirectory};
+use mintgate_domain::{RotateOutcome, TokenHash};
 use mintgate_testkit::openings::NOW;
 use mintgate_testkit::rotations::{WINDOW, presenting, rotation, token_of};
+use mintgate_testkit::{StoreCalls, StoreUnderTest};
 
 use crate::harness::{config, found, fresh_store, open, rotated, stored};
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use mintgate_domain::ports::{Housekeeping, RefreshTokenRepo, StoreError, SweepStep, Swept};
+use mintgate_domain::ports::{Housekeeping, StoreError, SweepStep, Swept};
+use mintgate_testkit::StoreCalls;
 use mintgate_testkit::openings::{NOW, Openings, identity};
 
 use crate::harness::{fresh_store, stored};
@@ -28,7 +29,7 @@ async fn a_step_that_fails_has_done_nothing_of_it() {
     let test = fresh_store().await;
     let openings = Openings::default();
     let first = openings.new_user(identity("ada"));
-    let second = openings.existing(first.owner.user_id());
+    let second = openings.existing(first.user_id());
     for opening in [&first, &second] {
         test.store.open_session(opening).await.unwrap();
     }

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{
-    KeyId, RevokeReason, SealedToken, Session, SessionEnd, SessionId, SessionOpening, Timestamp,
+    KeyId, RevokeReason, SealedToken, Session, SessionEnd, SessionId, Timestamp,
 };
-use mintgate_domain::ports::{RotateOutcome, SweepStep, Swept};
+use mintgate_domain::ports::{SweepStep, Swept};
 
 use super::{
     RACERS, again, at_once, count, ended, find_session, known_user, open, rotate_at_once, rotated,
     soon, stored,
 };
-use crate::openings::{NOW, Openings, identity, repeatable, single_use};
+use crate::openings::{NOW, Opening, Openings, identity, repeatable, single_use};
 use crate::rotations::rotation;
 use crate::store_under_test::StoreUnderTest;
 
@@ -54,7 +55,7 @@ async fn round(store: &dyn StoreUnderTest, now: Timestamp, limit: u32) -> Swept 
 }
 
 /// A session that idles until then, of at most so long.
-fn limited(mut opening: SessionOpening, idle_until: Timestamp, until: Timestamp) -> SessionOpening {
+fn limited(mut opening: Opening, idle_until: Timestamp, until: Timestamp) -> Opening {
     opening.session.refresh.expires_at = idle_until;
     opening.session.absolute_expires_at = until;
     opening
@@ -226,7 +227,7 @@ pub async fn a_sweep_forgets_used_id_tokens_and_repeatable_requests(store: &dyn 
     assert_eq!(dump.counts(), [1, 1, 1, 3]);
     assert_eq!(dump.rows("idempotency_keys").len(), 1);
     let future = repeatable("future").request;
-    let found = store.store().find_opening(future.key, soon()).await.expect("an answer");
+    let found = store.store().find(future.key, soon()).await.expect("an answer");
     assert_eq!(found.map(|(request, _)| request), Some(future));
 }
 

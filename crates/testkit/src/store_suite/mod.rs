@@ -3,6 +3,7 @@
 //! [`store_suite!`](crate::store_suite!) makes each case a test of its own.
 
 mod ending;
+mod epochs;
 mod housekeeping;
 mod idempotency;
 mod identities;
@@ -18,12 +19,14 @@ mod upstream;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{
-    ExternalIdentity, Rotation, Session, SessionEnd, SessionId, SessionOpening, Timestamp, UserId,
+    ExternalIdentity, Rotation, Session, SessionEnd, SessionId, Timestamp, UserId,
 };
-use mintgate_domain::ports::{OpenOutcome, RotateOutcome};
+use mintgate_domain::ports::OpenOutcome;
 
 pub use ending::*;
+pub use epochs::*;
 pub use housekeeping::*;
 pub use idempotency::*;
 pub use identities::*;
@@ -36,8 +39,8 @@ pub use sign_in::*;
 pub use unlinking::*;
 pub use upstream::*;
 
-use crate::openings::{Openings, identity};
-use crate::store_under_test::{Store, StoreUnderTest};
+use crate::openings::{Opening, Openings, identity};
+use crate::store_under_test::{Store, StoreCalls, StoreUnderTest};
 
 /// How many callers race.
 const RACERS: usize = 16;
@@ -61,7 +64,7 @@ macro_rules! store_suite {
             a_known_identity_is_not_created_again,
             many_first_sign_ins_at_once_create_one_user,
             case_25_an_id_token_opens_one_session,
-            case_25_a_replayed_id_token_creates_no_user,
+            case_25_a_replayed_id_token_opens_no_session_of_a_new_user,
             case_25_one_id_token_posted_by_many_at_once_opens_one_session,
             case_32_a_disabled_user_opens_nothing,
             case_30_an_identity_that_is_not_the_users_opens_nothing,
@@ -181,6 +184,13 @@ macro_rules! store_suite {
             an_order_and_a_sign_in_with_one_mark_at_once_count_once,
             after_an_acknowledged_order_no_refresh_works,
             marks_of_links_and_orders_go_when_they_expire,
+            ending_all_sessions_of_a_user_ends_sign_ins_under_way,
+            ending_all_sessions_of_an_identity_ends_sign_ins_under_way,
+            an_order_about_a_subject_ends_sign_ins_under_way,
+            an_identity_that_is_linked_again_has_an_epoch_of_its_own,
+            after_an_acknowledged_end_of_all_nothing_of_the_user_works,
+            a_change_is_made_only_to_the_session_that_was_seen,
+            a_mark_is_claimed_once,
             an_upstream_token_is_stored_with_its_session,
             case_45_an_upstream_token_is_stored_as_it_was_sealed,
             a_refused_opening_leaves_no_upstream_token,
@@ -206,12 +216,15 @@ macro_rules! store_suite {
     };
 }
 
-async fn open(store: &dyn StoreUnderTest, opening: &SessionOpening) -> OpenOutcome {
+async fn open(store: &dyn StoreUnderTest, opening: &Opening) -> OpenOutcome {
     store.store().open_session(opening).await.expect("an outcome")
 }
 
-/// Opens a session, which must not work, and must not leave anything behind.
-async fn is_refused(store: &dyn StoreUnderTest, opening: &SessionOpening, with: OpenOutcome) {
+/// Opens a session, which must be refused and leave nothing behind but the user it was for.
+async fn is_refused(store: &dyn StoreUnderTest, opening: &Opening, with: OpenOutcome) {
+    if opening.is_new_user {
+        store.store().find_or_create(&opening.new_user()).await.expect("a user");
+    }
     let before = store.dump().await;
     assert_eq!(open(store, opening).await, with);
     assert_eq!(store.dump().await, before, "a refusal must not write");
@@ -232,10 +245,7 @@ where
     join_all(calls).await.into_iter().map(Result::unwrap).collect()
 }
 
-async fn open_at_once(
-    store: &dyn StoreUnderTest,
-    openings: Vec<SessionOpening>,
-) -> Vec<OpenOutcome> {
+async fn open_at_once(store: &dyn StoreUnderTest, openings: Vec<Opening>) -> Vec<OpenOutcome> {
     at_once(store, openings, |store, opening| async move {
         store.open_session(&opening).await.expect("an outcome")
     })
@@ -258,7 +268,7 @@ fn count<T: PartialEq>(outcomes: &[T], wanted: &T) -> usize {
 }
 
 async fn find(store: &dyn StoreUnderTest, identity: &ExternalIdentity) -> Option<UserId> {
-    store.store().find_user(identity).await.expect("an answer").map(|user| user.id)
+    store.store().find_user(identity).await.expect("an answer").map(|person| person.user.id)
 }
 
 async fn find_session(store: &dyn StoreUnderTest, id: SessionId) -> Option<Session> {
@@ -276,7 +286,7 @@ async fn known_user(store: &dyn StoreUnderTest, openings: &Openings, subject: &s
 }
 
 /// Opens it; the session as it is stored.
-async fn stored(store: &dyn StoreUnderTest, opening: &SessionOpening) -> Session {
+async fn stored(store: &dyn StoreUnderTest, opening: &Opening) -> Session {
     assert_eq!(open(store, opening).await, OpenOutcome::Opened);
     find_session(store, opening.session.id).await.expect("a session")
 }

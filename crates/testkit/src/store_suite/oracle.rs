@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
     LostAnswer, PresentedRefresh, PreviousToken, ReplayRule, RevokeReason, Role, Rotation, Session,
-    SessionEnd, Timestamp, UserId, Verdict,
+    SessionEnd, Standing, Timestamp, UserId, Verdict,
 };
-use mintgate_domain::ports::RotateOutcome;
+use mintgate_domain::{RotateOutcome, TokenHash};
 use uuid::Uuid;
 
 use super::rotation::succeeded;
@@ -132,12 +131,8 @@ impl History<'_> {
         let before = &life.session;
         assert_eq!(again(self.store, before).await, *before, "{name}: changed between two steps");
 
-        // To the rules, time has gone by on the one clock of this history.
-        let mut seen = before.clone();
-        if let Some(previous) = &mut seen.previous {
-            previous.rotated_at = self.now - life.aged;
-        }
-        let verdict = rotation.judge(&seen, life.is_disabled);
+        let standing = if life.is_disabled { Standing::Disabled } else { Standing::Good };
+        let verdict = rotation.judge(before, standing, life.aged);
         let outcome = rotate(self.store, &rotation).await;
         let after = again(self.store, before).await;
         let whole = || Box::new(after.clone());
@@ -163,8 +158,9 @@ impl History<'_> {
             Verdict::Remint => ("remint", RotateOutcome::Remint(whole()), before.clone()),
             Verdict::Reuse => ("reuse", RotateOutcome::Reused, end(RevokeReason::Reuse)),
             Verdict::UserDisabled => {
-                let row = end(RevokeReason::UserDisabled);
-                ("disabled", RotateOutcome::UserDisabled, row)
+                let is_live = before.is_live(self.now);
+                let row = if is_live { end(RevokeReason::UserDisabled) } else { before.clone() };
+                ("disabled", RotateOutcome::UserDisabled { ended: is_live.into() }, row)
             }
             Verdict::Revoked(reason) => ("revoked", RotateOutcome::Revoked(reason), before.clone()),
             Verdict::Expired => ("expired", RotateOutcome::Expired, before.clone()),

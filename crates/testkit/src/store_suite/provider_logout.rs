@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    ExternalIdentity, RevokeReason, Session, SessionEnd, SessionOpening, SingleUse, Timestamp,
+    ExternalIdentity, RevokeReason, Session, SessionEnd, SingleUse, Timestamp,
 };
 use mintgate_domain::ports::{
-    LinkOutcome, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RotateOutcome, SweepStep,
+    LinkOutcome, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, SweepStep,
 };
+use mintgate_domain::{RotateOutcome, TokenHash};
 
 use super::identities::{elsewhere, link};
 use super::sign_in::near_misses;
@@ -16,9 +16,9 @@ use super::{
     CALLERS, again, at_once, count, ended, known_user, open, rotate, rotate_at_once, rotated, soon,
     stored, writes_nothing,
 };
-use crate::openings::{NOW, Openings, identity, single_use};
+use crate::openings::{NOW, Opening, Openings, identity, single_use};
 use crate::rotations::rotation;
-use crate::store_under_test::StoreUnderTest;
+use crate::store_under_test::{StoreCalls, StoreUnderTest};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -39,7 +39,7 @@ fn order(name: &str, subject: Option<&str>, session: Option<&str>) -> LogoutOrde
 }
 
 /// Signed in within this session at the provider.
-fn within(mut opening: SessionOpening, upstream_sid: &str) -> SessionOpening {
+fn within(mut opening: Opening, upstream_sid: &str) -> Opening {
     opening.session.upstream_sid = Some(upstream_sid.to_owned());
     opening
 }

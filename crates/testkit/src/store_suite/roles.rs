@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use mintgate_domain::TokenHash;
 use mintgate_domain::model::{RevokeReason, Role, Rotation, Session};
-use mintgate_domain::ports::RotateOutcome;
+use mintgate_domain::{RotateOutcome, TokenHash};
 
 use super::rotation::{ends, lost_answer, replay, rotated_at, succeeded};
 use super::{

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
     LostAnswer, PresentedRefresh, PreviousToken, RevokeReason, Rotation, Session, SessionEnd,
     SessionId, Timestamp, UserId,
 };
-use mintgate_domain::ports::{EndOutcome, RotateOutcome};
+use mintgate_domain::ports::EndOutcome;
+use mintgate_domain::{RotateOutcome, TokenHash};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -462,21 +462,21 @@ pub async fn a_session_past_its_absolute_limit_has_expired(store: &dyn StoreUnde
     assert_eq!(last.refresh.expires_at, limit);
 }
 
-/// The one session that was refreshed ends; the others do so at theirs.
+/// Every live session of the user ends, and those of others go on.
 pub async fn case_32_a_disabled_user_is_shut_out_at_the_next_refresh(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let current = stored(store, &openings.new_user(identity("ada"))).await;
     let superseded = stored(store, &openings.existing(current.user)).await;
-    let expired = stored(store, &openings.existing(current.user)).await;
     let bob = stored(store, &openings.new_user(identity("bob"))).await;
     let superseded = rotated(store, &rotation(&superseded, soon())).await;
     store.disable_user(current.user, NOW).await;
 
-    let (outcome, reason) = (RotateOutcome::UserDisabled, RevokeReason::UserDisabled);
+    let reason = RevokeReason::UserDisabled;
+    let outcome = RotateOutcome::UserDisabled { ended: 2 };
     ends(store, &rotation(&current, soon()), &outcome, reason).await;
-    assert_eq!(again(store, &superseded).await, superseded);
-    ends(store, &replay(&superseded, soon()), &outcome, reason).await;
-    ends(store, &rotation(&expired, expired.refresh.expires_at), &outcome, reason).await;
+    let end = SessionEnd { at: soon(), reason };
+    assert_eq!(again(store, &superseded).await, ended(&superseded, end));
+    writes_nothing(store, &replay(&superseded, soon()), &RotateOutcome::Revoked(reason)).await;
     rotated(store, &rotation(&bob, soon())).await;
 }
 
@@ -487,9 +487,11 @@ pub async fn case_32_many_refreshes_of_a_disabled_user_end_the_session_once(
     let session = adas_session(store).await;
     store.disable_user(session.user, NOW).await;
     let outcomes = rotate_at_once(store, vec![rotation(&session, soon()); RACERS]).await;
-    assert_eq!(count(&outcomes, &RotateOutcome::UserDisabled), 1, "{outcomes:?}");
-    let revoked = RotateOutcome::Revoked(RevokeReason::UserDisabled);
-    assert_eq!(count(&outcomes, &revoked), RACERS - 1, "{outcomes:?}");
+    assert_eq!(count(&outcomes, &RotateOutcome::UserDisabled { ended: 1 }), 1, "{outcomes:?}");
+    // Those who read the session while it was being ended found nothing left to end.
+    let late = count(&outcomes, &RotateOutcome::UserDisabled { ended: 0 })
+        + count(&outcomes, &RotateOutcome::Revoked(RevokeReason::UserDisabled));
+    assert_eq!(late, RACERS - 1, "{outcomes:?}");
 }
 
 /// None is left out, none comes twice.

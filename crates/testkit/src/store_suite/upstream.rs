@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
+use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{
-    RevokeReason, Role, SealedToken, Session, SessionId, SessionOpening, Timestamp, UserId,
+    RevokeReason, Role, SealedToken, Session, SessionId, Timestamp, UserId,
 };
-use mintgate_domain::ports::{OpenOutcome, RotateOutcome, SweepStep, Swept, UpstreamRenewal};
+use mintgate_domain::ports::{OpenOutcome, SweepStep, Swept, UpstreamRenewal};
 use uuid::Uuid;
 
 use super::{
     CALLERS, again, at_once, count, find_session, is_refused, known_user, open, rotate, soon,
     stored,
 };
-use crate::openings::{NOW, Openings, identity, repeatable, single_use};
+use crate::openings::{NOW, Opening, Openings, identity, repeatable, single_use};
 use crate::rotations::rotation;
-use crate::store_under_test::StoreUnderTest;
+use crate::store_under_test::{StoreCalls, StoreUnderTest};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LEASE: Duration = Duration::from_mins(1);
@@ -25,7 +26,7 @@ fn sealed(name: &str) -> SealedToken {
 }
 
 /// With a token of its own.
-fn with_token(mut opening: SessionOpening) -> SessionOpening {
+fn with_token(mut opening: Opening) -> Opening {
     opening.upstream = Some(sealed(&opening.session.id.to_string()));
     opening
 }
@@ -79,7 +80,7 @@ pub async fn an_upstream_token_is_stored_with_its_session(store: &dyn StoreUnder
     .await;
     assert_eq!(count(&outcomes, &OpenOutcome::Opened), CALLERS, "{outcomes:?}");
     assert_eq!(number_of_tokens(&store.dump().await), 1);
-    let second = with_token(openings.existing(first.owner.user_id()));
+    let second = with_token(openings.existing(first.user_id()));
     let second = stored(store, &second).await;
     let without = stored(store, &openings.existing(second.user)).await;
     assert_eq!(number_of_tokens(&store.dump().await), 2);
@@ -125,10 +126,10 @@ pub async fn a_refused_opening_leaves_no_upstream_token(store: &dyn StoreUnderTe
     let mut key_taken = with_token(openings.existing(first.user));
     key_taken.idempotency = Some(repeatable("ada"));
     is_refused(store, &key_taken, OpenOutcome::IdempotencyKeyTaken).await;
-    let taken = with_token(openings.new_user(identity("ada")));
-    is_refused(store, &taken, OpenOutcome::IdentityTaken).await;
+    let not_theirs = with_token(openings.existing_with(first.user, identity("bob")));
+    is_refused(store, &not_theirs, OpenOutcome::PersonChanged).await;
     let disabled = with_token(openings.existing_with(bob, identity("bob")));
-    is_refused(store, &disabled, OpenOutcome::UserDisabled).await;
+    is_refused(store, &disabled, OpenOutcome::PersonChanged).await;
     assert_eq!(number_of_tokens(&store.dump().await), 0);
 }
 

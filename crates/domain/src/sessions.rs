@@ -1,0 +1,312 @@
+//! Sessions together with the people they belong to, wherever each of the two is kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{
+    ExternalIdentity, IdempotencyKey, NewIdentity, Person, RevokeReason, Rotation, Session,
+    SessionEnd, SessionId, SessionOpening, SingleUse, Standing, Timestamp, UserId, Verdict,
+};
+use crate::ports::{
+    IdempotencyRecords, LinkOutcome, LogoutOrder, OnceMarks, OpenOutcome, ProviderLogoutOutcome,
+    RefreshTokenRepo, SessionChange, SessionOwner, StoreError, UnlinkOutcome, UserDirectory,
+};
+use crate::{AuthError, TokenHash};
+
+/// The stores of sessions and of users, used as one.
+///
+/// Where both are kept in one engine, each write checks the person in the same atomic step. Where
+/// they are not, a write to a session is followed by a second look at the person, before anything is
+/// answered: whoever was disabled, or whose sessions were ended, in the meantime gets no tokens. Either
+/// way a session is judged by the person's session epochs, so that ending all sessions of a user is
+/// one write to the user; ending them one by one only tidies up.
+#[derive(Clone)]
+pub struct Sessions {
+    /// Where sessions are kept.
+    pub repo: Arc<dyn RefreshTokenRepo>,
+    /// Where users and their identities are kept.
+    pub users: Arc<dyn UserDirectory>,
+    /// The marks of what counts once, kept with the sessions.
+    pub marks: Arc<dyn OnceMarks>,
+    /// The requests that may be repeated, kept with the sessions.
+    pub idempotency: Arc<dyn IdempotencyRecords>,
+}
+
+/// How often a session is loaded and judged again because it changed in the meantime.
+const ATTEMPTS: usize = 64;
+
+/// The result of a rotation. A boxed session is as it is after it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RotateOutcome {
+    /// The successor is the current token now, durably.
+    Rotated(Box<Session>),
+    /// The presented token is the previous one: answer with the current one, signed again.
+    Replayed(Box<Session>),
+    /// The successor does not fit this session; nothing was written. Sign one that does, and call
+    /// again.
+    Remint(Box<Session>),
+    /// The presented token was superseded; the session has been revoked, durably, by this call.
+    Reused,
+    /// The user is disabled; the user's sessions have been ended, durably, by this call.
+    UserDisabled {
+        /// How many sessions.
+        ended: u64,
+    },
+    /// The session had ended before; nothing was written.
+    Revoked(RevokeReason),
+    /// The session is past a limit; nothing was written.
+    Expired,
+    /// The token is newer than its session: the store has been set back. Nothing was written.
+    Ahead,
+    /// There is no such session of this user; nothing was written.
+    Unknown,
+}
+
+/// A session with what is needed to judge it.
+pub(crate) struct FoundSession {
+    pub(crate) session: Session,
+    pub(crate) person: Option<Person>,
+    pub(crate) standing: Standing,
+    pub(crate) rotated_ago: Duration,
+}
+
+impl FoundSession {
+    /// # Errors
+    /// The refusal, if the session has ended or its person may not use it. Its limits are not judged.
+    pub(crate) fn require_usable(&self) -> Result<(), AuthError> {
+        match (self.session.end, self.standing) {
+            (Some(end), _) => Err(AuthError::SessionRevoked(end.reason)),
+            (None, Standing::Disabled) => Err(AuthError::user_disabled()),
+            (None, Standing::Ended) => Err(AuthError::SessionRevoked(RevokeReason::Other)),
+            (None, Standing::Good) => Ok(()),
+        }
+    }
+}
+
+impl Sessions {
+    /// The session of this id, with its person: one round trip where both are in one engine.
+    pub(crate) async fn find(&self, id: SessionId) -> Result<Option<FoundSession>, StoreError> {
+        let Some(loaded) = self.repo.load(id).await? else { return Ok(None) };
+        let session = loaded.session;
+        let person = match loaded.owner {
+            SessionOwner::Loaded(person) => person,
+            SessionOwner::KeptElsewhere => {
+                self.users.find_person(session.user, &session.identity).await?
+            }
+        };
+        let standing = Person::standing(person.as_ref(), &session);
+        let rotated_ago = loaded.rotated_ago;
+        Ok(Some(FoundSession { session, person, standing, rotated_ago }))
+    }
+
+    /// The request that used an idempotency key, and the session it opened.
+    pub(crate) async fn find_opening(
+        &self,
+        key: TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<(IdempotencyKey, FoundSession)>, StoreError> {
+        let Some((request, id)) = self.idempotency.find(key, now).await? else { return Ok(None) };
+        Ok(self.find(id).await?.map(|found| (request, found)))
+    }
+
+    /// Stores a session, unless its person has changed since the sign-in was decided.
+    pub(crate) async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
+        let outcome = self.repo.open(opening).await?;
+        if outcome != OpenOutcome::Opened || self.repo.shares_engine_with_users() {
+            return Ok(outcome);
+        }
+        let new = &opening.session;
+        let person = self.users.find_person(new.user, &new.identity).await?;
+        if person.is_some_and(|person| person.admits(new)) {
+            return Ok(OpenOutcome::Opened);
+        }
+        self.repo.end_session(new.id, new.user, RevokeReason::Other, new.created_at).await?;
+        Ok(OpenOutcome::PersonChanged)
+    }
+
+    /// Exchanges the presented refresh token for the rotation's successor, or says why not.
+    ///
+    /// Nearly always one conditional update puts the successor in its place. Where that matches
+    /// nothing, the session is loaded and judged ([`Rotation::judge`]), and what was judged is written
+    /// only if the session is still the same; otherwise it is loaded and judged again. So a write that
+    /// reaches the store late, when its caller has given up and gone on with a newer token, changes
+    /// nothing.
+    ///
+    /// `waited` is asked for the time since the token was presented: the replay window is measured
+    /// from then, not from when the store found time for it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; whether anything was written is unknown then, and the same call can be made
+    /// again.
+    pub async fn rotate(
+        &self,
+        rotation: &Rotation,
+        waited: impl Fn() -> Duration + Send + Sync,
+    ) -> Result<RotateOutcome, StoreError> {
+        if let Some(session) = self.exchange(rotation).await? {
+            return Ok(RotateOutcome::Rotated(session));
+        }
+        for _ in 0..ATTEMPTS {
+            let Some(found) = self.find(rotation.session).await? else {
+                return Ok(RotateOutcome::Unknown);
+            };
+            let seen = &found.session;
+            let rotated_ago = found.rotated_ago.saturating_sub(waited());
+            let written = match rotation.judge(seen, found.standing, rotated_ago) {
+                // The session has changed between the two statements.
+                Verdict::Rotate => self.exchange(rotation).await?.map(RotateOutcome::Rotated),
+                Verdict::Supersede => {
+                    let written = self.repo.replace(seen, SessionChange::Rotate(rotation)).await?;
+                    self.if_in_good_standing(written).await?.map(RotateOutcome::Rotated)
+                }
+                Verdict::Replay if rotation.replay.counted => {
+                    let counted = self.repo.replace(seen, SessionChange::CountReplay).await?;
+                    counted.map(RotateOutcome::Replayed)
+                }
+                Verdict::Replay => Some(RotateOutcome::Replayed(Box::new(found.session))),
+                Verdict::Remint => Some(RotateOutcome::Remint(Box::new(found.session))),
+                Verdict::Reuse => {
+                    let end = SessionEnd { at: rotation.now, reason: RevokeReason::Reuse };
+                    let ended = self.repo.replace(seen, SessionChange::End(end)).await?;
+                    ended.map(|_| RotateOutcome::Reused)
+                }
+                Verdict::UserDisabled => {
+                    let reason = RevokeReason::UserDisabled;
+                    let ended = self.end_all(rotation.user, reason, rotation.now).await?;
+                    Some(RotateOutcome::UserDisabled { ended })
+                }
+                Verdict::Revoked(reason) => Some(RotateOutcome::Revoked(reason)),
+                Verdict::Expired => Some(RotateOutcome::Expired),
+                Verdict::Ahead => Some(RotateOutcome::Ahead),
+                Verdict::Unknown => Some(RotateOutcome::Unknown),
+            };
+            if let Some(outcome) = written {
+                return Ok(outcome);
+            }
+        }
+        Err(StoreError::Unavailable("the session changes faster than it can be read".into()))
+    }
+
+    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
+        let rotated = self.repo.exchange(rotation).await?;
+        self.if_in_good_standing(rotated).await
+    }
+
+    /// A session that was just written, if its person still lets it go on.
+    async fn if_in_good_standing(
+        &self,
+        written: Option<Box<Session>>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
+        let Some(session) = written else { return Ok(None) };
+        if self.repo.shares_engine_with_users() {
+            return Ok(Some(session));
+        }
+        let person = self.users.find_person(session.user, &session.identity).await?;
+        let is_good = Person::standing(person.as_ref(), &session) == Standing::Good;
+        Ok(is_good.then_some(session))
+    }
+
+    /// The live sessions of a user, the last used first; at most `limit`.
+    pub(crate) async fn list(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        let mut sessions = self.repo.live_sessions(user, now, limit).await?;
+        if !self.repo.shares_engine_with_users() {
+            let mut kept = Vec::with_capacity(sessions.len());
+            for session in sessions {
+                let person = self.users.find_person(user, &session.identity).await?;
+                if Person::standing(person.as_ref(), &session) == Standing::Good {
+                    kept.push(session);
+                }
+            }
+            sessions = kept;
+        }
+        Ok(sessions)
+    }
+
+    /// Ends all sessions of a user; returns how many were live.
+    pub(crate) async fn end_all(
+        &self,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let ended = self.users.end_user_sessions(user, reason, now).await?;
+        Ok(ended + self.tidy_up(user, None, None, reason, now).await)
+    }
+
+    /// Links an identity to a user, once by the mark of the sign-in that proved it.
+    pub(crate) async fn link(
+        &self,
+        user: UserId,
+        identity: &NewIdentity,
+        mark: Option<SingleUse>,
+    ) -> Result<LinkOutcome, StoreError> {
+        if self.repo.shares_engine_with_users() {
+            return self.users.link_identity(user, identity, mark).await;
+        }
+        // The marks are in the sessions' engine. A login is used up by the attempt: what must not
+        // happen is that it counts twice.
+        if let Some(mark) = mark
+            && !self.marks.claim(&mark).await?
+        {
+            return Ok(LinkOutcome::Replayed);
+        }
+        self.users.link_identity(user, identity, None).await
+    }
+
+    /// Unlinks an identity and ends the sessions that were opened with it, all but `keep`.
+    pub(crate) async fn unlink(
+        &self,
+        user: UserId,
+        identity: &ExternalIdentity,
+        keep: SessionId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<UnlinkOutcome, StoreError> {
+        let outcome = self.users.unlink_identity(user, identity, keep, reason, now).await?;
+        let UnlinkOutcome::Unlinked { ended } = outcome else { return Ok(outcome) };
+        let more = self.tidy_up(user, Some(identity), Some(keep), reason, now).await;
+        Ok(UnlinkOutcome::Unlinked { ended: ended + more })
+    }
+
+    /// Carries out a provider's logout order, once.
+    pub(crate) async fn end_by_provider(
+        &self,
+        order: &LogoutOrder,
+        now: Timestamp,
+    ) -> Result<ProviderLogoutOutcome, StoreError> {
+        if !self.repo.shares_engine_with_users()
+            && let (Some(subject), None) = (&order.subject, &order.session)
+        {
+            if self.marks.is_claimed(order.id).await? {
+                return Ok(ProviderLogoutOutcome::Replayed);
+            }
+            let identity =
+                ExternalIdentity { issuer: order.issuer.clone(), subject: subject.clone() };
+            let reason = RevokeReason::ProviderLogout;
+            self.users.end_identity_sessions(&identity, reason, now).await?;
+        }
+        self.repo.end_provider_sessions(order, now).await
+    }
+
+    /// Ends the rows of sessions that a raised epoch has ended already, where they are in another
+    /// engine. If that fails, nothing of them works all the same: only the count is incomplete.
+    async fn tidy_up(
+        &self,
+        user: UserId,
+        identity: Option<&ExternalIdentity>,
+        keep: Option<SessionId>,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> u64 {
+        if self.repo.shares_engine_with_users() {
+            return 0;
+        }
+        let end = SessionEnd { at: now, reason };
+        self.repo.end_sessions(user, identity, keep, end).await.unwrap_or(0)
+    }
+}

@@ -1,0 +1,139 @@
+//! Clean-up.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use diesel::dsl::exists;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Uuid};
+use diesel_async::RunQueryDsl;
+use mintgate_domain::model::{KeyId, SessionId, Timestamp};
+use mintgate_domain::ports::{Housekeeping, StoreError, StoreOperation, SweepStep, Swept};
+
+use crate::schema::duties::{self, ended_at, held_until};
+use crate::schema::sessions;
+use crate::sql::{Sql, Value};
+use crate::store::PgStore;
+use crate::time::{bound, to_postgres};
+
+/// - `due` takes those of the page that have something done to them, except those that somebody
+///   else is writing to: they are left to the next round. Which is which is checked again on a
+///   row that has changed since the statement began.
+/// - A session that ran out so long ago that it can go is not marked first.
+/// - Of the page's sessions that have ended, the providers' refresh tokens go at once.
+/// - The page's last row is there only if the page is full.
+const SWEEP: &str = "WITH page AS MATERIALIZED (
+        SELECT id, revoked_at IS NOT NULL AS ended FROM sessions
+        WHERE id > $after ORDER BY id LIMIT $limit
+    ), due AS MATERIALIZED (
+        SELECT s.id, s.revoked_at IS NULL AS expired,
+            s.cur_exp >= s.absolute_expires_at AS absolute,
+            COALESCE(s.revoked_at, s.cur_exp) < $kept_since AS goes
+        FROM sessions AS s JOIN page ON page.id = s.id
+        WHERE (s.revoked_at IS NULL AND s.cur_exp <= $now) OR s.revoked_at < $kept_since
+        FOR UPDATE OF s SKIP LOCKED
+    ), marked AS (
+        UPDATE sessions AS s SET revoked_at = s.cur_exp, revoke_reason =
+            CASE WHEN due.absolute THEN 'expired_absolute' ELSE 'expired_idle' END
+        FROM due WHERE s.id = due.id AND due.expired AND NOT due.goes
+    ), deleted AS (
+        DELETE FROM sessions AS s USING due WHERE s.id = due.id AND due.goes
+    ), useless AS MATERIALIZED (
+        SELECT t.session_id FROM upstream_tokens AS t JOIN page ON page.id = t.session_id
+        WHERE page.ended OR page.id IN (SELECT due.id FROM due WHERE due.expired)
+        FOR UPDATE OF t SKIP LOCKED
+    ), forgotten_tokens AS (
+        DELETE FROM upstream_tokens AS t USING useless AS u WHERE t.session_id = u.session_id
+    ), old_marks AS MATERIALIZED (
+        SELECT hash FROM single_use_marks WHERE expires_at <= $now
+        ORDER BY expires_at LIMIT $limit FOR UPDATE SKIP LOCKED
+    ), forgotten_marks AS (
+        DELETE FROM single_use_marks AS m USING old_marks AS o WHERE m.hash = o.hash
+    ), old_keys AS MATERIALIZED (
+        SELECT key_hash FROM idempotency_keys WHERE expires_at <= $now
+        ORDER BY expires_at LIMIT $limit FOR UPDATE SKIP LOCKED
+    ), forgotten_keys AS (
+        DELETE FROM idempotency_keys AS k USING old_keys AS o WHERE k.key_hash = o.key_hash
+    )
+    SELECT (SELECT id FROM page ORDER BY id OFFSET $before_last LIMIT 1),
+        count(*) FILTER (WHERE expired AND NOT absolute),
+        count(*) FILTER (WHERE expired AND absolute),
+        count(*) FILTER (WHERE goes)
+    FROM due";
+
+/// The row of `duties` that the sweep is.
+const DUTY: &str = "sweep";
+
+#[async_trait]
+impl Housekeeping for PgStore {
+    /// A call that is repeated because its answer was lost finds the duty held, by itself.
+    async fn claim_sweep(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        every: Duration,
+    ) -> Result<bool, StoreError> {
+        self.run(StoreOperation::Sweep, async |connection, _| {
+            let is_free = held_until.is_null().or(held_until.le(bound(now)));
+            let is_due = ended_at.is_null().or(ended_at.le(bound(now - every)));
+            let claimed = diesel::update(duties::table.find(DUTY))
+                .filter(is_free.assume_not_null())
+                .filter(is_due.assume_not_null())
+                .set(held_until.eq(bound(now + lease)))
+                .execute(connection)
+                .await?;
+            Ok(claimed == 1)
+        })
+        .await
+    }
+
+    /// Done twice, it finds nothing to do the second time.
+    async fn sweep(&self, step: &SweepStep) -> Result<Swept, StoreError> {
+        self.run(StoreOperation::Sweep, async |connection, _| {
+            // The nil id sorts before every session's id.
+            let after = step.after.map(|id| *id.as_uuid()).unwrap_or_default();
+            let values = [
+                ("after", Value::Uuid(after)),
+                ("limit", Value::BigInt(step.limit.into())),
+                ("before_last", Value::BigInt(step.limit.saturating_sub(1).into())),
+                ("now", Value::At(bound(step.now))),
+                ("kept_since", Value::At(bound(step.now - step.keep_ended))),
+            ];
+            let sql = Sql::<(Nullable<Uuid>, BigInt, BigInt, BigInt)>::new(SWEEP, values);
+            let (next, expired_idle, expired_absolute, deleted) =
+                sql.answer::<(Option<uuid::Uuid>, i64, i64, i64)>(connection).await?;
+            Ok(Swept {
+                next: next.map(SessionId::from_uuid),
+                expired_idle: expired_idle.unsigned_abs(),
+                expired_absolute: expired_absolute.unsigned_abs(),
+                deleted: deleted.unsigned_abs(),
+            })
+        })
+        .await
+    }
+
+    /// Reads the whole table: an index on the key would cost every rotation a write.
+    async fn refresh_key_in_use(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        let live = sessions::table
+            .filter(sessions::cur_kid.eq(id.as_str()))
+            .filter(sessions::revoked_at.is_null())
+            .filter(sessions::cur_exp.gt(bound(now)));
+        let query = diesel::select(exists(live));
+        self.run(StoreOperation::Sweep, async |connection, _| {
+            Ok((&query).get_result(connection).await?)
+        })
+        .await
+    }
+
+    async fn end_sweep(&self, now: Timestamp) -> Result<(), StoreError> {
+        let now = to_postgres(now)?;
+        self.run(StoreOperation::Sweep, async |connection, _| {
+            diesel::update(duties::table.find(DUTY))
+                .set((held_until.eq(None::<diesel::data_types::PgTimestamp>), ended_at.eq(now)))
+                .execute(connection)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,320 @@
+//! Sessions and their refresh tokens.
+
+pub(crate) mod ending;
+mod opening;
+mod row;
+
+use async_trait::async_trait;
+use diesel::data_types::PgTimestamp;
+use diesel::dsl::exists;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use mintgate_domain::model::{
+    ExternalIdentity, RevokeReason, Role, Rotation, Session, SessionEnd, SessionId, SessionOpening,
+    SingleUse, Timestamp, UserId,
+};
+use mintgate_domain::ports::{
+    EndOutcome, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo,
+    SessionChange, SessionOwner, StoreError, StoreOperation,
+};
+
+use self::row::SessionRow;
+use crate::once_marks::claim;
+use crate::pool::Attempt;
+use crate::schema::{clock_timestamp, coalesce, external_identities, least, sessions, users};
+use crate::sql::{Prepared, Sql, Value};
+use crate::store::PgStore;
+use crate::time::{between, bound, to_postgres};
+use crate::users::{UserRow, raise_identity_epoch};
+
+/// The second part tells what the first one did not end: another user's session from one that has
+/// ended, even if it ended while the first part waited for it.
+const END: &str = "WITH ended AS (
+        UPDATE sessions SET revoked_at = $now, revoke_reason = $reason
+        WHERE id = $session AND user_id IS NOT DISTINCT FROM $user AND revoked_at IS NULL
+        RETURNING id
+    )
+    SELECT EXISTS (SELECT FROM ended),
+        EXISTS (SELECT FROM sessions WHERE id = $session AND user_id IS NOT DISTINCT FROM $user)";
+
+/// What a rotation writes. No column that is assigned is in an index, so that Postgres leaves the
+/// indexes alone (a HOT update).
+#[derive(AsChangeset)]
+#[diesel(table_name = sessions)]
+struct Successor<'a> {
+    r#gen: i64,
+    cur_hash: &'a [u8],
+    cur_kid: &'a str,
+    cur_iat: PgTimestamp,
+    cur_exp: PgTimestamp,
+    prev_hash: &'a [u8],
+    prev_replays: i16,
+    last_used_at: PgTimestamp,
+}
+
+impl<'a> TryFrom<&'a Rotation> for Successor<'a> {
+    type Error = StoreError;
+
+    fn try_from(rotation: &'a Rotation) -> Result<Self, StoreError> {
+        let successor = &rotation.successor;
+        Ok(Self {
+            r#gen: generation(successor.generation)?,
+            cur_hash: successor.hash.as_bytes(),
+            cur_kid: successor.key_id.as_str(),
+            cur_iat: to_postgres(successor.issued_at)?,
+            cur_exp: to_postgres(successor.expires_at)?,
+            prev_hash: rotation.presented.hash.as_bytes(),
+            prev_replays: 0,
+            last_used_at: to_postgres(rotation.now)?,
+        })
+    }
+}
+
+fn generation(number: u64) -> Result<i64, StoreError> {
+    number.try_into().map_err(|_| StoreError::Corrupt("a generation is out of range".into()))
+}
+
+fn names(roles: Option<&[Role]>) -> Option<Vec<&str>> {
+    roles.map(|roles| roles.iter().map(Role::as_str).collect())
+}
+
+/// Whether the user of a session that is being updated lets it go on.
+macro_rules! user_is_in_good_standing {
+    ($user:expr) => {
+        exists(
+            users::table
+                .filter(users::id.eq($user))
+                .filter(users::session_epoch.eq(sessions::user_epoch))
+                .filter(users::disabled_at.is_null()),
+        )
+    };
+}
+
+/// The session that an update has left, if it found the row.
+///
+/// The answer is read to its end: Postgres sends the row first and commits afterwards.
+fn written(rows: Vec<SessionRow>) -> Result<Option<Box<Session>>, StoreError> {
+    rows.into_iter().next().map(|row| row.try_into().map(Box::new)).transpose()
+}
+
+#[async_trait]
+impl RefreshTokenRepo for PgStore {
+    fn shares_engine_with_users(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
+        self.run(StoreOperation::OpenSession, async |connection, _| {
+            opening::open(connection, opening).await
+        })
+        .await
+    }
+
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        let linked = external_identities::user_id
+            .eq(sessions::user_id)
+            .and(external_identities::issuer.eq(sessions::issuer))
+            .and(external_identities::subject.eq(sessions::subject));
+        let query = sessions::table
+            .left_join(users::table)
+            .left_join(external_identities::table.on(linked))
+            .filter(sessions::id.eq(id.as_uuid()))
+            .select((
+                SessionRow::as_select(),
+                Option::<UserRow>::as_select(),
+                external_identities::session_epoch.nullable(),
+                clock_timestamp(),
+            ));
+        self.run(StoreOperation::FindSession, async |connection, _| {
+            let found: Option<(SessionRow, Option<UserRow>, Option<i64>, PgTimestamp)> =
+                (&query).get_result(connection).await.optional()?;
+            let Some((session, user, identity_epoch, now)) = found else { return Ok(None) };
+            let person = user.map(|user| user.person(identity_epoch)).transpose()?;
+            let rotated_ago = session.rotated_at.map(|at| between(at, now)).unwrap_or_default();
+            let (session, owner) = (session.try_into()?, SessionOwner::Loaded(person));
+            Ok(Some(LoadedSession { session, rotated_ago, owner }))
+        })
+        .await
+    }
+
+    /// A concurrent write to the row is waited for, and the conditions on the session are checked again
+    /// on the row as it has become: whatever ends sessions ends them in the transaction that raises the
+    /// epoch, so that an exchange that waited finds the session ended.
+    ///
+    /// A call that is repeated because its answer was lost finds nothing, as does a statement that is
+    /// carried out late: the use case then loads the session and finds a replay.
+    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
+        let successor = Successor::try_from(rotation)?;
+        let (user, now) = (rotation.user.as_uuid(), to_postgres(rotation.now)?);
+        let idle_limit = to_postgres(rotation.idle_expires_at)?;
+        let roles = names(rotation.roles.as_deref());
+        self.run(StoreOperation::Rotate, async |connection, _| {
+            let exchange = diesel::update(sessions::table)
+                .filter(sessions::id.eq(rotation.session.as_uuid()))
+                // Not `=`, which would let the planner choose the index on the user.
+                .filter(sessions::user_id.is_not_distinct_from(user))
+                .filter(sessions::r#gen.eq(successor.r#gen - 1))
+                .filter(sessions::cur_hash.eq(successor.prev_hash))
+                .filter(sessions::revoked_at.is_null())
+                .filter(sessions::cur_exp.gt(now))
+                .filter(least(sessions::absolute_expires_at, idle_limit).eq(successor.cur_exp))
+                .filter(user_is_in_good_standing!(user))
+                .set((
+                    &successor,
+                    sessions::rotated_at.eq(clock_timestamp().nullable()),
+                    sessions::roles.eq(coalesce(&roles, sessions::roles)),
+                ))
+                .returning(SessionRow::as_returning());
+            Ok(written(Prepared(exchange).load(connection).await?)?)
+        })
+        .await
+    }
+
+    /// A statement that is carried out after its caller gave up finds another session than was seen, as
+    /// soon as anything else was written. A call that is repeated because its answer was lost finds
+    /// nothing either; the use case loads the session again and finds it rotated or ended. A replay
+    /// whose answer was lost may be counted twice.
+    async fn replace(
+        &self,
+        seen: &Session,
+        change: SessionChange<'_>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
+        let generation = generation(seen.refresh.generation)?;
+        let previous = seen.previous.as_ref();
+        let replays = previous.map_or(0, |previous| previous.replays);
+        let replays = i16::try_from(replays).unwrap_or(i16::MAX);
+        self.run(StoreOperation::Rotate, async |connection, _| {
+            let unchanged = sessions::table
+                .filter(sessions::id.eq(seen.id.as_uuid()))
+                .filter(sessions::r#gen.eq(generation))
+                .filter(sessions::cur_hash.eq(seen.refresh.hash.as_bytes().as_slice()))
+                .filter(
+                    sessions::prev_hash
+                        .is_not_distinct_from(previous.map(|p| p.hash.as_bytes().as_slice())),
+                )
+                .filter(sessions::prev_replays.eq(replays))
+                .filter(sessions::revoked_at.is_null());
+            let rows = match change {
+                SessionChange::Rotate(rotation) => {
+                    let roles = names(rotation.roles.as_deref());
+                    let rotate = diesel::update(unchanged)
+                        .filter(user_is_in_good_standing!(seen.user.as_uuid()))
+                        .set((
+                            Successor::try_from(rotation)?,
+                            sessions::rotated_at.eq(clock_timestamp().nullable()),
+                            sessions::roles.eq(coalesce(roles, sessions::roles)),
+                        ))
+                        .returning(SessionRow::as_returning());
+                    Prepared(rotate).load(connection).await?
+                }
+                SessionChange::CountReplay => {
+                    let count = diesel::update(unchanged)
+                        .set(sessions::prev_replays.eq(replays.saturating_add(1)))
+                        .returning(SessionRow::as_returning());
+                    Prepared(count).load(connection).await?
+                }
+                SessionChange::End(SessionEnd { at, reason }) => {
+                    let end = diesel::update(unchanged)
+                        .set((
+                            sessions::revoked_at.eq(to_postgres(at)?),
+                            sessions::revoke_reason.eq(reason.name()),
+                        ))
+                        .returning(SessionRow::as_returning());
+                    Prepared(end).load(connection).await?
+                }
+            };
+            Ok(written(rows)?)
+        })
+        .await
+    }
+
+    async fn live_sessions(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        let query = sessions::table
+            .filter(sessions::user_id.eq(user.as_uuid()))
+            .filter(sessions::revoked_at.is_null())
+            .filter(sessions::cur_exp.gt(bound(now)))
+            .filter(user_is_in_good_standing!(user.as_uuid()))
+            .order((sessions::last_used_at.desc(), sessions::id.desc()))
+            .limit(limit.into())
+            .select(SessionRow::as_select());
+        self.run(StoreOperation::LiveSessions, async |connection, _| {
+            let rows: Vec<SessionRow> = (&query).load(connection).await?;
+            Ok(rows.into_iter().map(Session::try_from).collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// A call that is repeated because its answer was lost finds the session ended before.
+    async fn end_session(
+        &self,
+        id: SessionId,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<EndOutcome, StoreError> {
+        let now = to_postgres(now)?;
+        self.run(StoreOperation::EndSession, async |connection, _| {
+            let values = [
+                ("session", Value::Uuid(*id.as_uuid())),
+                ("user", Value::Uuid(*user.as_uuid())),
+                ("reason", Value::Text(reason.name())),
+                ("now", Value::At(now)),
+            ];
+            let sql = Sql::<(Bool, Bool)>::new(END, values);
+            Ok(match sql.answer::<(bool, bool)>(connection).await? {
+                (true, _) => EndOutcome::Ended,
+                (false, true) => EndOutcome::EndedBefore,
+                (false, false) => EndOutcome::Unknown,
+            })
+        })
+        .await
+    }
+
+    /// Of several calls with one order at once, one stores the mark; the others wait for it and write
+    /// nothing.
+    ///
+    /// A call that is repeated because its answer was lost knows by the sessions it has ended that the
+    /// mark is its own; where it has ended none, it finds the order carried out before.
+    async fn end_provider_sessions(
+        &self,
+        order: &LogoutOrder,
+        now: Timestamp,
+    ) -> Result<ProviderLogoutOutcome, StoreError> {
+        let end = SessionEnd { at: now, reason: RevokeReason::ProviderLogout };
+        let (issuer, subject) = (&order.issuer, order.subject.as_deref());
+        let sid = order.session.as_deref();
+        let mark = SingleUse { hash: order.id, expires_at: order.expires_at };
+        self.run(StoreOperation::EndProviderSessions, async |connection, attempt| {
+            connection
+                .transaction(async |connection| {
+                    if claim(connection, &mark).await? {
+                        if let (Some(subject), None) = (subject, sid) {
+                            let (issuer, subject) = (issuer.clone(), subject.to_owned());
+                            let identity = ExternalIdentity { issuer, subject };
+                            raise_identity_epoch(connection, &identity).await?;
+                        }
+                        let ended = ending::of_order(connection, order, end).await?;
+                        return Ok(ProviderLogoutOutcome::Ended(ended));
+                    }
+                    let ended = match attempt {
+                        Attempt::First => 0,
+                        Attempt::Repeated => {
+                            ending::ended_by(connection, None, issuer, subject, sid, end).await?
+                        }
+                    };
+                    Ok(match ended {
+                        0 => ProviderLogoutOutcome::Replayed,
+                        _ => ProviderLogoutOutcome::Ended(ended),
+                    })
+                })
+                .await
+        })
+        .await
+    }
+}

@@ -1,0 +1,75 @@
+//! The providers' refresh tokens.
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use mintgate_domain::model::{Role, SealedToken, SessionId, Timestamp};
+use mintgate_domain::ports::{StoreError, StoreOperation, UpstreamRenewal, UpstreamTokenRepo};
+
+use crate::schema::upstream_tokens;
+use crate::sql::{Sql, Value};
+use crate::store::PgStore;
+use crate::time::{bound, to_postgres};
+
+/// A statement that was stuck in a paused server may be carried out when the provider has been asked
+/// once more: what came of that is newer, and stays.
+const KEEP: &str = "WITH kept AS (
+        UPDATE upstream_tokens SET sealed = COALESCE($sealed, sealed), asked_at = $at,
+            claimed_until = NULL
+        WHERE session_id = $session AND asked_at <= $at
+    )
+    UPDATE sessions SET claimed_roles = $roles
+    WHERE id = $session AND $roles IS NOT NULL AND NOT EXISTS (
+        SELECT FROM upstream_tokens WHERE session_id = $session AND asked_at > $at
+    )";
+
+#[async_trait]
+impl UpstreamTokenRepo for PgStore {
+    /// A call that is repeated because its answer was lost finds the token claimed, by itself. The
+    /// token can be claimed again after the lease.
+    async fn claim_upstream(
+        &self,
+        session: SessionId,
+        due: Timestamp,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<Option<SealedToken>, StoreError> {
+        use upstream_tokens::{asked_at, claimed_until, sealed};
+        let lease = to_postgres(lease)?;
+        self.run(StoreOperation::Upstream, async |connection, _| {
+            let is_free = claimed_until.is_null().or(claimed_until.le(bound(now)));
+            let claimed: Vec<String> =
+                diesel::update(upstream_tokens::table.find(session.as_uuid()))
+                    .filter(asked_at.le(bound(due)))
+                    .filter(is_free.assume_not_null())
+                    .set(claimed_until.eq(lease))
+                    .returning(sealed)
+                    .load(connection)
+                    .await?;
+            Ok(claimed.into_iter().next().map(SealedToken))
+        })
+        .await
+    }
+
+    /// Done twice, it leaves the same.
+    async fn keep_upstream(
+        &self,
+        session: SessionId,
+        renewal: &UpstreamRenewal,
+    ) -> Result<(), StoreError> {
+        let UpstreamRenewal { token, claimed_roles, at } = renewal;
+        let roles = claimed_roles.as_ref();
+        let roles = || roles.map(|roles| roles.iter().map(Role::as_str).collect());
+        self.run(StoreOperation::Upstream, async |connection, _| {
+            let values = [
+                ("session", Value::Uuid(*session.as_uuid())),
+                ("sealed", Value::MaybeText(token.as_ref().map(|token| token.0.as_str()))),
+                ("roles", Value::MaybeTexts(roles())),
+                ("at", Value::at(*at)?),
+            ];
+            Sql::<()>::new(KEEP, values).execute(connection).await?;
+            Ok(())
+        })
+        .await
+    }
+}
