@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    RevokeReason, Rotation, Session, SessionId, SessionOpening, Timestamp, UserId,
+    ExternalIdentity, RevokeReason, Rotation, Session, SessionEnd, SessionId, SessionOpening,
+    Timestamp, UserId,
 };
 use mintgate_domain::ports::{
     EndOutcome, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo,
@@ -87,6 +88,16 @@ impl<T: Interposed> RefreshTokenRepo for Behind<T> {
         now: Timestamp,
     ) -> Result<EndOutcome, StoreError> {
         self.0.store().end_session(id, user, reason, now).await
+    }
+
+    async fn end_sessions(
+        &self,
+        user: UserId,
+        identity: Option<&ExternalIdentity>,
+        keep: Option<SessionId>,
+        end: SessionEnd,
+    ) -> Result<u64, StoreError> {
+        self.0.store().end_sessions(user, identity, keep, end).await
     }
 
     async fn end_provider_sessions(

@@ -41,6 +41,8 @@ struct State {
     keys: BTreeMap<(KeyUse, u32), KeyRecord>,
     upstream: HashMap<SessionId, Upstream>,
     sweep: Duty,
+    /// Whether the users are in another store.
+    has_no_users: bool,
     /// The store's clock: the time that the last rotation named.
     now: Option<Timestamp>,
     fault: Option<StoreError>,
@@ -62,6 +64,11 @@ struct Duty {
 }
 
 impl MemoryStore {
+    /// A store of sessions whose users are in another store, as with two different engines.
+    pub fn of_sessions_alone() -> Self {
+        Self(Arc::new(Mutex::new(State { has_no_users: true, ..State::default() })))
+    }
+
     /// Has every call fail from now on, or work again.
     pub fn set_fault(&self, fault: Option<StoreError>) {
         self.0.lock().unwrap().fault = fault;
@@ -122,7 +129,7 @@ impl State {
     fn refusal(&self, opening: &SessionOpening) -> Option<OpenOutcome> {
         let new = &opening.session;
         let person = self.person(new.user, &new.identity);
-        if !person.is_some_and(|person| person.admits(new)) {
+        if !self.has_no_users && !person.is_some_and(|person| person.admits(new)) {
             return Some(OpenOutcome::PersonChanged);
         }
         if self.is_used_up(opening.single_use) {
@@ -314,6 +321,9 @@ impl State {
     }
 
     fn standing(&self, session: &Session) -> Standing {
+        if self.has_no_users {
+            return Standing::Good;
+        }
         Person::standing(self.person(session.user, &session.identity).as_ref(), session)
     }
 
@@ -369,7 +379,11 @@ impl State {
             Duration::from_secs(seconds.try_into().unwrap_or(0))
         };
         let rotated_ago = session.previous.map_or(Duration::ZERO, ago);
-        let owner = SessionOwner::Loaded(self.person(session.user, &session.identity));
+        let owner = if self.has_no_users {
+            SessionOwner::KeptElsewhere
+        } else {
+            SessionOwner::Loaded(self.person(session.user, &session.identity))
+        };
         Some(LoadedSession { session, rotated_ago, owner })
     }
 
@@ -472,7 +486,28 @@ fn forget<T>(rows: &mut HashMap<TokenHash, T>, limit: usize, is_over: impl Fn(&T
 #[async_trait]
 impl RefreshTokenRepo for MemoryStore {
     fn shares_engine_with_users(&self) -> bool {
-        true
+        !self.0.lock().unwrap().has_no_users
+    }
+
+    async fn end_sessions(
+        &self,
+        user: UserId,
+        identity: Option<&ExternalIdentity>,
+        keep: Option<SessionId>,
+        end: SessionEnd,
+    ) -> Result<u64, StoreError> {
+        self.with(|state| {
+            if let Some(kept) = keep.and_then(|id| state.sessions.get_mut(&id))
+                && identity.is_some_and(|identity| *identity == kept.identity)
+            {
+                kept.epochs.identity = None;
+            }
+            state.end_live(end, |session| {
+                session.user == user
+                    && identity.is_none_or(|identity| *identity == session.identity)
+                    && Some(session.id) != keep
+            })
+        })
     }
 
     async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {

@@ -10,3 +10,4 @@ mod refresh;
 mod repeats;
 mod rig;
 mod roles;
+mod users_elsewhere;

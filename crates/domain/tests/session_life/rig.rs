@@ -319,12 +319,24 @@ pub(crate) struct Between {
     pub(crate) hides_an_opening: AtomicBool,
     /// Is down when a session is to be opened.
     pub(crate) fails_openings: AtomicBool,
+    /// Happens behind the next write of a session, before it is answered.
+    pub(crate) happens_behind_a_write: Mutex<Option<Happening>>,
 }
+
+/// Something that happens while a use case runs.
+pub(crate) type Happening =
+    Box<dyn FnOnce() -> futures_util::future::BoxFuture<'static, ()> + Send>;
 
 impl Between {
     fn quiet(store: MemoryStore) -> Self {
         let no = || AtomicBool::new(false);
-        Self { store, corrupts_replays: no(), hides_an_opening: no(), fails_openings: no() }
+        Self {
+            store,
+            corrupts_replays: no(),
+            hides_an_opening: no(),
+            fails_openings: no(),
+            happens_behind_a_write: Mutex::default(),
+        }
     }
 }
 
@@ -338,7 +350,9 @@ impl Interposed for Between {
         if self.fails_openings.load(Ordering::SeqCst) {
             return Err(StoreError::Unavailable("down".into()));
         }
-        self.store.open(opening).await
+        let outcome = self.store.open(opening).await;
+        self.let_it_happen().await;
+        outcome
     }
 
     async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
@@ -352,7 +366,9 @@ impl Interposed for Between {
     async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
         // A real store takes a while, in which others come.
         tokio::task::yield_now().await;
-        self.store.exchange(rotation).await
+        let exchanged = self.store.exchange(rotation).await;
+        self.let_it_happen().await;
+        exchanged
     }
 
     async fn replace(
@@ -370,6 +386,13 @@ impl Interposed for Between {
 }
 
 impl Between {
+    async fn let_it_happen(&self) {
+        let happening = self.happens_behind_a_write.lock().unwrap().take();
+        if let Some(happening) = happening {
+            happening().await;
+        }
+    }
+
     fn corrupt(&self, session: &mut Session) {
         if self.corrupts_replays.load(Ordering::SeqCst) {
             session.refresh.issued_at = session.refresh.issued_at + Duration::from_secs(1);
@@ -398,6 +421,8 @@ impl IdempotencyRecords for Records {
 /// Everything a session meets in its life.
 pub(crate) struct Rig {
     pub(crate) store: MemoryStore,
+    /// Where the users are: the same store, unless they are kept elsewhere.
+    pub(crate) people: MemoryStore,
     pub(crate) between: Arc<Behind<Between>>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) tokens: Arc<PlainTokens>,
@@ -437,6 +462,8 @@ pub(crate) struct Setup {
     pub(crate) without_default_role: bool,
     /// Whether PKCE and nonce are required.
     pub(crate) is_strict: bool,
+    /// Whether sessions and users are in two stores.
+    pub(crate) keeps_users_elsewhere: bool,
 }
 
 impl Setup {
@@ -496,11 +523,17 @@ impl Rig {
     #[expect(clippy::too_many_lines, reason = "it wires every use case once")]
     pub(crate) fn set_up(setup: Setup) -> Self {
         let config = setup.config.clone().unwrap_or_else(refresh_config);
-        let store = MemoryStore::default();
+        let store = if setup.keeps_users_elsewhere {
+            MemoryStore::of_sessions_alone()
+        } else {
+            MemoryStore::default()
+        };
+        let people =
+            if setup.keeps_users_elsewhere { MemoryStore::default() } else { store.clone() };
         let between = Arc::new(Behind(Between::quiet(store.clone())));
         let sessions = Sessions {
             repo: between.clone(),
-            users: Arc::new(store.clone()),
+            users: Arc::new(people.clone()),
             marks: Arc::new(store.clone()),
             idempotency: Arc::new(Records(between.clone())),
         };
@@ -582,6 +615,7 @@ impl Rig {
             ProviderLogout { sign_in, sessions, clock: clock.clone(), metrics: metrics.clone() };
         Self {
             store,
+            people,
             between,
             clock,
             tokens,
