@@ -10,13 +10,13 @@ use crate::ports::{AuthorizationEndpoint, Clock, Entropy, Misbehaviour, Provider
 use crate::registry::several_redirect_uris;
 use crate::{AuthError, Cause, ProviderPolicy, RegisteredProvider, SignIn};
 
-/// Begins logins.
+/// Begins logins at providers.
 pub struct BeginLogin {
-    /// The providers.
+    /// The configured providers.
     pub sign_in: Arc<SignIn>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
     /// How long a person may take at the provider.
     pub ttl: Duration,

@@ -16,9 +16,9 @@ pub struct Identities {
     pub sign_in: Arc<SignIn>,
     /// Where users, their identities and their sessions are kept.
     pub sessions: Sessions,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
+    /// Where events are counted.
     pub metrics: Arc<dyn Metrics>,
 }
 

@@ -28,11 +28,11 @@ const REPEATABLE_FOR: Duration = Duration::from_mins(1);
 /// A request for tokens, its syntax checked.
 #[derive(Debug)]
 pub struct TokenRequest {
-    /// The sign-in.
+    /// What the client brings of its sign-in.
     pub sign_in: SignInRequest,
     /// Where the tokens go.
     pub delivery: TokenDelivery,
-    /// Who asks.
+    /// The caller, as far as a session remembers it.
     pub client: ClientInfo,
     /// What a repetition of this request is known by.
     pub idempotency: Option<IdempotencyKey>,
@@ -56,7 +56,7 @@ pub struct IssueTokensConfig {
 /// What issuing tokens needs.
 #[derive(Clone)]
 pub struct IssueTokensPorts {
-    /// Who proves sign-ins.
+    /// Has providers vouch for sign-ins.
     pub sign_in: Arc<SignIn>,
     /// Who decides the roles.
     pub roles: RoleDecider,
@@ -64,15 +64,15 @@ pub struct IssueTokensPorts {
     pub seal: Option<Arc<dyn TokenSeal>>,
     /// Where users and sessions are kept.
     pub sessions: Sessions,
-    /// Who signs.
+    /// The signer of access and refresh tokens.
     pub signer: Arc<dyn TokenSigner>,
     /// How tokens become cookies.
     pub cookies: Arc<dyn CookiePolicy>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// What is counted.
+    /// Where events are counted.
     pub metrics: Arc<dyn Metrics>,
 }
 

@@ -25,17 +25,17 @@ pub enum TokenDelivery {
 pub struct IssuedTokens {
     /// The provider the session was opened with.
     pub provider: ProviderId,
-    /// The user.
+    /// The user the tokens are for.
     pub user: UserId,
-    /// The session.
+    /// The session the tokens belong to.
     pub session: SessionId,
-    /// The access token.
+    /// The signed access token.
     pub access: SignedToken,
-    /// Its remaining life.
+    /// The remaining life of the access token.
     pub access_expires_in: Duration,
-    /// The refresh token.
+    /// The signed refresh token.
     pub refresh: SignedToken,
-    /// Its remaining life.
+    /// The remaining life of the refresh token.
     pub refresh_expires_in: Duration,
     /// The cookies, in cookie delivery.
     pub cookies: Option<[SetCookie; 2]>,
@@ -64,7 +64,7 @@ pub(crate) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// A stored session.
+    /// The subject of a stored session's tokens.
     pub(crate) fn of(session: &'a Session) -> Self {
         Self {
             user: session.user,

@@ -12,9 +12,9 @@ const LISTED: u32 = 200;
 /// What shows whose session it is.
 #[derive(Debug)]
 pub enum SessionProof {
-    /// An access token.
+    /// An access token; it may have expired.
     Access(PresentedToken),
-    /// A refresh token.
+    /// A refresh token; it may be superseded.
     Refresh(PresentedToken),
 }
 
@@ -24,9 +24,9 @@ pub struct OwnSessions {
     pub sessions: Sessions,
     /// Who tells our tokens from others.
     pub verifier: Arc<dyn TokenVerifier>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
+    /// Where events are counted.
     pub metrics: Arc<dyn Metrics>,
 }
 

@@ -8,13 +8,13 @@ use crate::{AuthError, LogoutTokenText, Sessions, SignIn};
 
 /// Carries out what providers order (OIDC Back-Channel Logout).
 pub struct ProviderLogout {
-    /// The providers.
+    /// The configured providers.
     pub sign_in: Arc<SignIn>,
     /// Where sessions are kept.
     pub sessions: Sessions,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
+    /// Where events are counted.
     pub metrics: Arc<dyn Metrics>,
 }
 

@@ -44,7 +44,7 @@ pub struct RefreshConfig {
     pub decides_roles: bool,
 }
 
-/// What refreshing needs.
+/// The ports that refreshing needs.
 #[derive(Clone)]
 pub struct RefreshPorts {
     /// Where sessions and users are kept.
@@ -55,19 +55,19 @@ pub struct RefreshPorts {
     pub recheck: Option<Arc<Recheck>>,
     /// Who tells our tokens from others.
     pub verifier: Arc<dyn TokenVerifier>,
-    /// Who signs.
+    /// The signer of access and refresh tokens.
     pub signer: Arc<dyn TokenSigner>,
     /// How tokens become cookies.
     pub cookies: Arc<dyn CookiePolicy>,
-    /// Time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Randomness.
+    /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// What is counted.
+    /// Where events are counted.
     pub metrics: Arc<dyn Metrics>,
 }
 
-/// Refreshes sessions.
+/// The use case of refreshing a session.
 pub struct RefreshSession {
     ports: RefreshPorts,
     config: RefreshConfig,

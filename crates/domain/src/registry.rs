@@ -48,7 +48,7 @@ pub struct RecheckRule {
 /// What is known of a provider, and checked here, before it is asked.
 #[derive(Debug, Clone)]
 pub struct ProviderPolicy {
-    /// The configured name.
+    /// The configured name of the provider.
     pub id: ProviderId,
     /// The issuer identifiers that its authorization responses may name (RFC 9207 §2.4): its own, and
     /// those of its tenants.
@@ -141,7 +141,7 @@ pub(crate) fn several_redirect_uris() -> AuthError {
 pub struct RegisteredProvider {
     /// What is checked here.
     pub policy: ProviderPolicy,
-    /// Who is asked.
+    /// The adapter that talks to the provider.
     pub adapter: Arc<dyn IdentityProvider>,
 }
 

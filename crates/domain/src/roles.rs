@@ -12,7 +12,7 @@ use crate::ports::{RoleDirectory, RoleQuestion};
 /// What a claim must be for a rule to apply. A list matches if one of its texts does.
 #[derive(Debug, Clone)]
 pub enum RoleCondition {
-    /// Exactly this text.
+    /// The claim is exactly this text.
     Equals(String),
     /// One of these texts.
     In(Vec<String>),
@@ -54,7 +54,7 @@ pub struct RoleRule {
     pub claim: String,
     /// What it must be.
     pub condition: RoleCondition,
-    /// The roles granted.
+    /// The roles that the rule grants.
     pub grant: Vec<Role>,
 }
 
@@ -91,7 +91,7 @@ impl RoleRule {
 pub struct RolePolicy {
     /// For everybody who signs in.
     pub default: Vec<Role>,
-    /// In addition.
+    /// Rules that grant further roles.
     pub rules: Vec<RoleRule>,
 }
 
@@ -117,7 +117,7 @@ pub enum OnLookupFailure {
 /// The operator's own user system, and what its failure means.
 #[derive(Clone)]
 pub struct RoleLookup {
-    /// Who is asked.
+    /// The directory that is asked.
     pub directory: Arc<dyn RoleDirectory>,
     /// What if it does not answer.
     pub on_failure: OnLookupFailure,

@@ -49,7 +49,7 @@ pub enum RotateOutcome {
     Reused,
     /// The user is disabled; the user's sessions have been ended, durably, by this call.
     UserDisabled {
-        /// How many sessions.
+        /// How many sessions were ended.
         ended: u64,
     },
     /// The session had ended before; nothing was written.

@@ -35,7 +35,7 @@ pub struct SignInRequest {
     pub credential: Credential,
     /// The redirect URI of the authorization request.
     pub redirect_uri: Option<String>,
-    /// The PKCE verifier.
+    /// The PKCE verifier (RFC 7636), if the client has one.
     pub code_verifier: Option<CodeVerifier>,
     /// The nonce of the authentication request.
     pub nonce: Option<Nonce>,
@@ -87,7 +87,7 @@ impl SignIn {
     /// How many codes are remembered as used.
     const CODE_MEMORY: usize = 100_000;
 
-    /// For these providers.
+    /// Has these providers vouch for sign-ins.
     pub fn new(
         providers: ProviderRegistry,
         clock: Arc<dyn Clock>,
@@ -101,7 +101,7 @@ impl SignIn {
         }
     }
 
-    /// The providers.
+    /// The configured providers.
     pub fn providers(&self) -> &ProviderRegistry {
         &self.providers
     }

@@ -40,14 +40,14 @@ pub struct NewIdentity {
     pub identity: ExternalIdentity,
     /// The configured provider it was proven with.
     pub provider: ProviderId,
-    /// Now.
+    /// The time of the linking.
     pub now: Timestamp,
 }
 
 /// What a provider adapter has proven about a sign-in.
 #[derive(Debug, Clone)]
 pub struct VerifiedIdentity {
-    /// Who signed in.
+    /// The identity that signed in.
     pub identity: ExternalIdentity,
     /// Every claim of the ID token (and of userinfo where it is asked).
     pub claims: ClaimSet,

@@ -6,14 +6,14 @@ use crate::SecretText;
 /// What a key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyUse {
-    /// Access tokens.
+    /// The key signs access tokens.
     Access,
-    /// Refresh tokens.
+    /// The key signs refresh tokens.
     Refresh,
 }
 
 impl KeyUse {
-    /// Both.
+    /// Both uses of a key.
     pub const ALL: [Self; 2] = [Self::Access, Self::Refresh];
 
     /// The name it is stored under.
@@ -36,11 +36,11 @@ impl KeyUse {
 /// active; those below it are former, the one above it is next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// What it signs.
+    /// The kind of token that the key signs.
     pub key_use: KeyUse,
     /// Its place in the order.
     pub number: u32,
-    /// Its `kid`.
+    /// The `kid` of the tokens it signs.
     pub id: KeyId,
     /// Its private part: opaque to whoever keeps it. Sealed, unless it is kept in a guarded directory.
     pub material: SecretText,

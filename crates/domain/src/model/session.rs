@@ -41,7 +41,7 @@ pub struct RefreshState {
     pub hash: TokenHash,
     /// The key that signed it.
     pub key_id: KeyId,
-    /// Its `iat`.
+    /// The `iat` of the current token.
     pub issued_at: Timestamp,
     /// Its `exp`: the idle limit, never past the session's absolute limit.
     pub expires_at: Timestamp,
@@ -141,7 +141,7 @@ impl Session {
 /// The refresh token that the current one took the place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PreviousToken {
-    /// SHA-256 of it.
+    /// SHA-256 of the whole previous token.
     pub hash: TokenHash,
     /// When it was superseded.
     pub rotated_at: Timestamp,
@@ -154,7 +154,7 @@ pub struct PreviousToken {
 pub struct SessionEnd {
     /// Since when nothing of it works.
     pub at: Timestamp,
-    /// Why.
+    /// The reason of the end.
     pub reason: RevokeReason,
 }
 
@@ -183,7 +183,7 @@ pub enum RevokeReason {
 }
 
 impl RevokeReason {
-    /// Every reason.
+    /// All reasons, in no particular order.
     pub const ALL: [Self; 9] = [
         Self::Logout,
         Self::Reuse,
@@ -235,7 +235,7 @@ pub struct SealedToken(pub String);
 /// A session and what belongs to its sign-in, stored as one atomic step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionOpening {
-    /// The session.
+    /// The session to be stored.
     pub session: NewSession,
     /// The mark of the sign-in, where the sign-in counts once by itself.
     pub single_use: Option<SingleUse>,
@@ -259,7 +259,7 @@ pub struct IdempotencyKey {
 /// A request that has opened a session, for as long as it may be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdempotencyRecord {
-    /// The request.
+    /// The request that the record is about.
     pub request: IdempotencyKey,
     /// From when on it is forgotten.
     pub expires_at: Timestamp,

@@ -6,19 +6,19 @@ use super::{AccessGrant, KeyId, ProviderId, SessionId, Timestamp, UserId};
 /// which the signer knows once and for all.
 #[derive(Debug, Clone)]
 pub struct AccessClaims<'a> {
-    /// `sub`
+    /// The `sub` claim: the user.
     pub subject: UserId,
-    /// `sid`
+    /// The `sid` claim: the session.
     pub session: SessionId,
     /// `jti`, 128 random bits.
     pub token_id: u128,
-    /// `idp`
+    /// The `idp` claim: the configured provider.
     pub provider: &'a ProviderId,
     /// `roles`, `auth_time`, `acr`, `amr` and the extra claims.
     pub grant: &'a AccessGrant,
-    /// `iat` (and `nbf`)
+    /// The `iat` claim, and the `nbf` claim.
     pub issued_at: Timestamp,
-    /// `exp`
+    /// The `exp` claim.
     pub expires_at: Timestamp,
 }
 
@@ -41,16 +41,16 @@ impl AccessClaims<'_> {
 /// equal claims always give equal bytes.
 #[derive(Debug, Clone)]
 pub struct RefreshClaims<'a> {
-    /// `sub`
+    /// The `sub` claim: the user.
     pub subject: UserId,
-    /// `sid`
+    /// The `sid` claim: the session.
     pub session: SessionId,
-    /// `gen`
+    /// The `gen` claim: the generation.
     pub generation: u64,
     /// The key to sign with.
     pub key_id: &'a KeyId,
-    /// `iat`
+    /// The `iat` claim.
     pub issued_at: Timestamp,
-    /// `exp`
+    /// The `exp` claim.
     pub expires_at: Timestamp,
 }

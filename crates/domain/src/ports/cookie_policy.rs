@@ -7,11 +7,11 @@ use crate::{SetCookie, SignedToken};
 /// The tokens of a session and how long the client may keep them.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionTokens<'a> {
-    /// The access token.
+    /// The signed access token.
     pub access: &'a SignedToken,
     /// `Max-Age` of its cookie.
     pub access_max_age: Duration,
-    /// The refresh token.
+    /// The signed refresh token.
     pub refresh: &'a SignedToken,
     /// `Max-Age` of its cookie.
     pub refresh_max_age: Duration,

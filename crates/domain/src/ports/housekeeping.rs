@@ -14,7 +14,7 @@ pub struct SweepStep {
     pub after: Option<SessionId>,
     /// Looks at this many sessions at most, and deletes at most this many rows of any other table.
     pub limit: u32,
-    /// Now.
+    /// The time of the sweep.
     pub now: Timestamp,
     /// How long a session can be told about after its end.
     pub keep_ended: Duration,

@@ -12,7 +12,7 @@ use crate::{
 /// An authorization code with what must accompany it (RFC 6749 §4.1.3, RFC 7636 §4.5).
 #[derive(Debug)]
 pub struct CodeGrant<'a> {
-    /// The code.
+    /// The authorization code, unchanged.
     pub code: &'a AuthorizationCode,
     /// The redirect URI of the authorization request.
     pub redirect_uri: &'a str,
@@ -23,7 +23,7 @@ pub struct CodeGrant<'a> {
 /// What a provider gives for a code, unverified.
 #[derive(Debug)]
 pub struct ProviderTokens {
-    /// The ID token.
+    /// The ID token, if there is one.
     pub id_token: Option<IdTokenText>,
     /// The provider's access token, for its userinfo endpoint.
     pub access_token: Option<ProviderAccessToken>,
@@ -55,7 +55,7 @@ pub struct Renewal {
 pub struct LogoutOrder {
     /// Whose word it is, exactly as it is in the token.
     pub issuer: String,
-    /// Whose sessions.
+    /// The subject whose sessions have ended.
     pub subject: Option<String>,
     /// Which session at the provider: the `sid` of its ID tokens.
     pub session: Option<String>,

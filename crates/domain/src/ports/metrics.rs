@@ -12,11 +12,11 @@ pub enum Phase {
     Exchange,
     /// Verification of the ID token, with any fetch of keys it needed.
     Verify,
-    /// Signing our tokens.
+    /// Signing the access and the refresh token.
     Sign,
     /// Store reads and writes.
     Store,
-    /// All of it.
+    /// The whole request.
     Total,
 }
 
@@ -36,39 +36,39 @@ pub enum ProviderEndpoint {
 /// A store operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreOperation {
-    /// [`UserDirectory::find_user`](super::UserDirectory::find_user)
+    /// A call of [`UserDirectory::find_user`](super::UserDirectory::find_user).
     FindUser,
-    /// [`RefreshTokenRepo::open_session`](super::RefreshTokenRepo::open_session)
+    /// A call of [`RefreshTokenRepo::open`](super::RefreshTokenRepo::open).
     OpenSession,
-    /// [`RefreshTokenRepo::find_opening`](super::RefreshTokenRepo::find_opening)
+    /// A call of [`IdempotencyRecords::find`](super::IdempotencyRecords::find).
     FindOpening,
-    /// [`RefreshTokenRepo::rotate`](super::RefreshTokenRepo::rotate)
+    /// A call of [`RefreshTokenRepo::exchange`](super::RefreshTokenRepo::exchange).
     Rotate,
-    /// [`UserDirectory::identities`](super::UserDirectory::identities)
+    /// A call of [`UserDirectory::identities`](super::UserDirectory::identities).
     Identities,
-    /// [`UserDirectory::link_identity`](super::UserDirectory::link_identity)
+    /// A call of [`UserDirectory::link_identity`](super::UserDirectory::link_identity).
     LinkIdentity,
-    /// [`UserDirectory::unlink_identity`](super::UserDirectory::unlink_identity)
+    /// A call of [`UserDirectory::unlink_identity`](super::UserDirectory::unlink_identity).
     UnlinkIdentity,
-    /// [`RefreshTokenRepo::end_provider_sessions`](super::RefreshTokenRepo::end_provider_sessions)
+    /// A call of [`RefreshTokenRepo::end_provider_sessions`](super::RefreshTokenRepo::end_provider_sessions).
     EndProviderSessions,
     /// A call of [`UpstreamTokenRepo`](super::UpstreamTokenRepo)
     Upstream,
-    /// [`RefreshTokenRepo::find_session`](super::RefreshTokenRepo::find_session)
+    /// A call of [`RefreshTokenRepo::load`](super::RefreshTokenRepo::load).
     FindSession,
-    /// [`RefreshTokenRepo::live_sessions`](super::RefreshTokenRepo::live_sessions)
+    /// A call of [`RefreshTokenRepo::live_sessions`](super::RefreshTokenRepo::live_sessions).
     LiveSessions,
-    /// [`RefreshTokenRepo::end_session`](super::RefreshTokenRepo::end_session)
+    /// A call of [`RefreshTokenRepo::end_session`](super::RefreshTokenRepo::end_session).
     EndSession,
-    /// [`RefreshTokenRepo::end_user_sessions`](super::RefreshTokenRepo::end_user_sessions)
+    /// A call of [`UserDirectory::end_user_sessions`](super::UserDirectory::end_user_sessions).
     EndUserSessions,
     /// A step of [`Housekeeping`](super::Housekeeping)
     Sweep,
     /// A call of [`KeyRepo`](super::KeyRepo)
     Keys,
-    /// [`UserDirectory::find_or_create`](super::UserDirectory::find_or_create)
+    /// A call of [`UserDirectory::find_or_create`](super::UserDirectory::find_or_create).
     CreateUser,
-    /// [`UserDirectory::end_identity_sessions`](super::UserDirectory::end_identity_sessions)
+    /// A call of [`UserDirectory::end_identity_sessions`](super::UserDirectory::end_identity_sessions).
     EndIdentitySessions,
     /// A call of [`OnceMarks`](super::OnceMarks)
     OnceMarks,
@@ -128,11 +128,11 @@ impl RecheckResult {
 /// What a provider's circuit breaker lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CircuitState {
-    /// Everything.
+    /// The breaker lets every call through.
     Closed,
     /// One call at a time, to see whether the provider works again.
     HalfOpen,
-    /// Nothing.
+    /// The breaker lets no call through.
     Open,
 }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::Cause;
 
-/// A store failed.
+/// The way in which a store failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The store cannot be reached, is too busy, or did not say whether the request took effect.
@@ -23,7 +23,7 @@ pub enum StoreError {
 pub struct PoolState {
     /// Connections that wait for work.
     pub idle: u32,
-    /// Connections at work.
+    /// Connections that are in use.
     pub in_use: u32,
 }
 
