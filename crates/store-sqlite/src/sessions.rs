@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use diesel::dsl::exists;
 use diesel::expression::BoxableExpression;
 use diesel::prelude::*;
-use diesel::query_builder::QueryFragment;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{BigInt, Bool};
 use diesel::sqlite::Sqlite;
 use mintgate_domain::model::{
@@ -287,15 +287,40 @@ fn update<C>(
 where
     C: AsChangeset<Target = sessions::table, Changeset: QueryFragment<Sqlite>>,
 {
-    let row: Option<SessionRow> =
-        diesel::update(sessions::table.find(id.as_uuid().as_bytes().as_slice()))
-            .filter(condition)
-            .set(change)
-            .returning(SessionRow::as_select())
-            .get_result(connection)
-            .optional()?;
+    let update = diesel::update(sessions::table.find(id.as_uuid().as_bytes().as_slice()))
+        .filter(condition)
+        .set(change)
+        .returning(SessionRow::as_select());
+    let row: Option<SessionRow> = Prepared(update).get_result(connection).optional()?;
     Ok(row.map(Session::try_from).transpose()?.map(Box::new))
 }
+
+/// An `UPDATE` that is compiled once and kept by its text.
+///
+/// Diesel compiles every `UPDATE` again, because the columns it sets may differ from call to call. A
+/// change of a session sets one of a few fixed sets of columns, so the number of texts is bounded.
+struct Prepared<Q>(Q);
+
+impl<Q> QueryId for Prepared<Q> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Q: Query> Query for Prepared<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q: QueryFragment<Sqlite>> QueryFragment<Sqlite> for Prepared<Q> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        self.0.walk_ast(out)
+    }
+
+    fn is_safe_to_cache_prepared(&self, _: &Sqlite) -> QueryResult<bool> {
+        Ok(true)
+    }
+}
+
+impl<Q> RunQueryDsl<SqliteConnection> for Prepared<Q> {}
 
 /// Ends those of the sessions that are live, and says how many that were.
 pub(crate) fn end_live(
