@@ -22,10 +22,16 @@ fn every_case_that_a_test_names_is_described_and_every_described_case_is_tested(
         collect(&workspace::root().join(folder), &mut tested);
     }
     let undescribed: Vec<_> = tested.difference(&described).collect();
-    assert!(undescribed.is_empty(), "docs/adverse-cases.md has no section for case {undescribed:?}");
+    assert!(
+        undescribed.is_empty(),
+        "docs/adverse-cases.md has no section for case {undescribed:?}"
+    );
     tested.extend(TESTED_UNDER_OTHER_NAMES.map(str::to_owned));
     let untested: Vec<_> = described.difference(&tested).collect();
-    assert!(untested.is_empty(), "no test has a name that begins with `case_NN_` for case {untested:?}");
+    assert!(
+        untested.is_empty(),
+        "no test has a name that begins with `case_NN_` for case {untested:?}"
+    );
 }
 
 fn collect(folder: &Path, cases: &mut BTreeSet<String>) {

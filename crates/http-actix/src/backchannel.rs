@@ -7,6 +7,7 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use garde::Validate;
 use mintgate_domain::{FieldError, LogoutTokenText};
+use tracing::debug_span;
 use url::form_urlencoded;
 
 use crate::AppState;
@@ -29,7 +30,7 @@ pub(crate) async fn log_out(
     let logout = Arc::clone(&state.use_cases.provider_logout);
     let provider = provider.into_inner();
     let ending = async move { logout.end_sessions(&provider, &token).await };
-    let (provider, count) = state.run_to_end(ending).await?;
+    let (provider, count) = state.run_to_end(debug_span!("end_provider_sessions"), ending).await?;
     LogFields::update(&request, |fields| fields.provider = Some(provider.clone()));
     tracing::info!(%provider, sessions = count, "sessions were ended by their provider");
     Ok(uncached(HttpResponse::Ok()).finish())

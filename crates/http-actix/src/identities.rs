@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::AuthError;
 use mintgate_domain::model::LinkedIdentity;
 use serde::Serialize;
+use tracing::debug_span;
 
 use crate::AppState;
 use crate::body::read_json;
@@ -51,7 +52,7 @@ pub(crate) async fn list(
     let token = access_token(&request, &state, false)?;
     let identities = Arc::clone(&state.use_cases.identities);
     let asking = async move { identities.list(&token).await };
-    let asked = state.run(asking).await;
+    let asked = state.run(debug_span!("list_identities"), asking).await;
     let (caller, identities) = asked.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     let identities = identities.iter().map(IdentityBody::from).collect();
@@ -71,7 +72,7 @@ pub(crate) async fn link(
     let finished_login = state.logins.finished_by(&sign_in);
     let identities = Arc::clone(&state.use_cases.identities);
     let linking = async move { identities.link(&token, &sign_in).await };
-    let linked = state.run_to_end(linking).await;
+    let linked = state.run_to_end(debug_span!("link_identity"), linking).await;
     let (caller, linked) = match linked {
         Ok(linked) => linked,
         Err(error) => return Err(finished_login.clear_if_final(refused_caller(error))),
@@ -96,7 +97,7 @@ pub(crate) async fn unlink(
             None => identities.list(&token).await.and(Err(AuthError::NoSuchIdentity)),
         }
     };
-    let unlinked = state.run_to_end(unlinking).await;
+    let unlinked = state.run_to_end(debug_span!("unlink_identity"), unlinking).await;
     let caller = unlinked.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     Ok(uncached(HttpResponse::NoContent()).finish())

@@ -48,7 +48,7 @@ use mintgate_domain::{
     TokenHash,
 };
 use tokio::runtime::Handle;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 pub use actix_web::dev::Server;
 pub use actix_web::web::ServiceConfig;
@@ -142,18 +142,23 @@ impl AppState {
         }
     }
 
-    /// Runs a use case. It is cancelled if the client goes away.
-    async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
-        runtime::run(&self.ports.runtime, work.in_current_span()).await
+    /// Runs a use case in a span of its own. It is cancelled if the client goes away.
+    async fn run<T: Send + 'static>(
+        &self,
+        span: Span,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        runtime::run(&self.ports.runtime, work.instrument(span)).await
     }
 
     /// Runs a use case to its end, even if the client goes away: for what must not stop half-way,
     /// such as a sign-out by a page that is closed at once.
     async fn run_to_end<T: Send + 'static>(
         &self,
+        span: Span,
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        runtime::run_to_end(&self.ports.runtime, work.in_current_span()).await
+        runtime::run_to_end(&self.ports.runtime, work.instrument(span)).await
     }
 
     /// Counts a request as in flight until the guard is dropped; `None` if there are too many.

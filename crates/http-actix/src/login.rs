@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use garde::Validate;
 use mintgate_domain::RegisteredProvider;
 use serde::Serialize;
+use tracing::debug_span;
 
 use crate::AppState;
 use crate::body::read_json;
@@ -83,7 +84,7 @@ pub(crate) async fn begin(
     let use_case = Arc::clone(&state.use_cases.begin_login);
     let ttl = use_case.ttl;
     let beginning = async move { use_case.begin(&provider, redirect_uri.as_deref()).await };
-    let begun = state.run(beginning).await?;
+    let begun = state.run(debug_span!("begin_login"), beginning).await?;
     LogFields::update(&request, |fields| {
         fields.provider = Some(begun.transaction.provider.clone());
     });
@@ -108,7 +109,8 @@ pub(crate) async fn providers(state: Data<AppState>) -> HttpResponse {
 /// Describes a provider. One that is slow or down is listed too, without its endpoint.
 async fn describe(state: &AppState, provider: &RegisteredProvider) -> ProviderBody {
     // Goes on after the timeout, so that its result is there for the next request.
-    let asking = state.run_to_end(provider.authorization_endpoint());
+    let asking = state
+        .run_to_end(debug_span!("find_authorization_endpoint"), provider.authorization_endpoint());
     let endpoint = tokio::time::timeout(LONGEST_WAIT, asking).await;
     let policy = &provider.policy;
     ProviderBody {

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::ports::CookiePolicy as _;
 use mintgate_domain::{ErrorCode, SessionProof};
 use serde::Serialize;
+use tracing::debug_span;
 
 use crate::AppState;
 use crate::credential::{
@@ -57,7 +58,7 @@ async fn end_shown(
     let proof = proof(request, state, payload).await?;
     let own = Arc::clone(&state.use_cases.own_sessions);
     let ending = async move { own.log_out(&proof).await };
-    let (user, session) = state.run_to_end(ending).await?;
+    let (user, session) = state.run_to_end(debug_span!("log_out"), ending).await?;
     LogFields::update(request, |fields| {
         fields.user = Some(user);
         fields.session = Some(session);
@@ -98,7 +99,7 @@ pub(crate) async fn log_out_everywhere(
     let token = access_token(&request, &state, true)?;
     let own = Arc::clone(&state.use_cases.own_sessions);
     let ending = async move { own.log_out_everywhere(&token).await };
-    let ending = state.run_to_end(ending).await;
+    let ending = state.run_to_end(debug_span!("log_out_everywhere"), ending).await;
     let (caller, count) = ending.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     let message = "All sessions have been ended.";

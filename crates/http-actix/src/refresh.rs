@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::{AuthError, ErrorCode, PresentedToken, TokenDelivery};
+use tracing::debug_span;
 
 use crate::credential::{guard_cookies, refresh_token_in_body};
 use crate::envelope::LogFields;
@@ -37,7 +38,7 @@ pub(crate) async fn refresh(
     let refreshing = async move { refresh.refresh(&shown, delivery).await };
     // To its end: a provider that is asked again may issue a new refresh token and revoke the old
     // one, so the new one must be stored.
-    match state.run_to_end(refreshing).await {
+    match state.run_to_end(debug_span!("refresh_session"), refreshing).await {
         Ok(tokens) => {
             LogFields::update(&request, |fields| fields.of_tokens(&tokens));
             Ok(issued::answer("Tokens refreshed successfully.", &tokens))

@@ -9,6 +9,7 @@ use mintgate_domain::AuthError;
 use mintgate_domain::model::{Role, Session, SessionId, Timestamp};
 use mintgate_domain::ports::CookiePolicy as _;
 use serde::Serialize;
+use tracing::debug_span;
 use uuid::Uuid;
 
 use crate::AppState;
@@ -72,7 +73,7 @@ pub(crate) async fn me(
     let token = access_token(&request, &state, false)?;
     let own = Arc::clone(&state.use_cases.own_sessions);
     let asking = async move { own.caller(&token).await };
-    let caller = state.run(asking).await.map_err(refused_caller)?;
+    let caller = state.run(debug_span!("find_caller"), asking).await.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     Ok(uncached(HttpResponse::Ok()).json(MeBody {
         sub: caller.subject.to_string(),
@@ -91,7 +92,7 @@ pub(crate) async fn list(
     let token = access_token(&request, &state, false)?;
     let own = Arc::clone(&state.use_cases.own_sessions);
     let asking = async move { own.list(&token).await };
-    let asked = state.run(asking).await;
+    let asked = state.run(debug_span!("list_sessions"), asking).await;
     let (caller, sessions) = asked.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     let sessions = sessions.iter().map(|each| SessionBody::new(each, caller.session)).collect();
@@ -114,7 +115,7 @@ pub(crate) async fn end(
             None => own.caller(&token).await.and(Err(AuthError::NoSuchSession)),
         }
     };
-    let ending = state.run_to_end(ending).await;
+    let ending = state.run_to_end(debug_span!("end_session"), ending).await;
     let caller = ending.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     let mut response = uncached(HttpResponse::NoContent());

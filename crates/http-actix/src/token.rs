@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::{TokenHash, TokenRequest};
+use tracing::debug_span;
 
 use crate::body::read_json;
 use crate::client::client_info;
@@ -36,7 +37,7 @@ pub(crate) async fn issue(
     let issued = match idempotency {
         None => {
             let issuing = async move { issue.issue(sign_in).await };
-            state.run(issuing).await
+            state.run(debug_span!("issue_tokens"), issuing).await
         }
         Some(asked) => {
             let lock = lock_key(&state, asked.key).await?;
@@ -46,7 +47,7 @@ pub(crate) async fn issue(
                 drop(lock);
                 issued
             };
-            state.run_to_end(issuing).await
+            state.run_to_end(debug_span!("issue_tokens"), issuing).await
         }
     };
     let tokens = match issued {
