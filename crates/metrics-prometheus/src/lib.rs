@@ -255,6 +255,8 @@ impl Metrics for PrometheusMetrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -298,6 +300,66 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn the_documented_table_has_exactly_these_series_and_labels() {
+        let documented: BTreeSet<String> = include_str!("../../../docs/operations.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `mintgate_")?.split_once("` | "))
+            .filter_map(|(name, rest)| {
+                let labels = rest.split('|').next()?.replace(['`', ' '], "");
+                (!name.contains('{')).then(|| format!("mintgate_{name}{{{labels}}}"))
+            })
+            .collect();
+        let metrics = PrometheusMetrics::new("", "").unwrap();
+        let mut known: BTreeSet<String> = series(&metrics);
+        known.insert("mintgate_build_info{version,revision}".to_owned());
+        assert_eq!(documented, known, "docs/operations.md and the series here differ");
+    }
+
+    /// The series of every field, as `name{labels}`.
+    fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
+        let PrometheusMetrics {
+            registry: _,
+            rendering: _,
+            token_generation,
+            token_generation_duration,
+            refresh,
+            refresh_duration,
+            sessions_revoked,
+            provider_requests,
+            provider_request_duration,
+            jwks_refresh,
+            provider_circuit,
+            provider_rechecks,
+            store_query_duration,
+            store_pool_connections,
+            signing_key_age,
+            http_requests,
+            http_request_duration,
+        } = metrics;
+        let collectors: [&dyn Collector; 15] = [
+            token_generation,
+            token_generation_duration,
+            refresh,
+            refresh_duration,
+            sessions_revoked,
+            provider_requests,
+            provider_request_duration,
+            jwks_refresh,
+            provider_circuit,
+            provider_rechecks,
+            store_query_duration,
+            store_pool_connections,
+            signing_key_age,
+            http_requests,
+            http_request_duration,
+        ];
+        let descriptions = collectors.into_iter().flat_map(Collector::desc);
+        descriptions
+            .map(|it| format!("{}{{{}}}", it.fq_name, it.variable_labels.join(",")))
+            .collect()
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Parser;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use mintgate_mock_idp::{ClientKey, Dialect, IdTokenAlg, MockClient, MockConfig, MockIdp};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,9 +31,8 @@ struct Arguments {
     /// Serve the endpoints under /control, which set faults and issue codes and tokens.
     #[arg(long)]
     control: bool,
-    /// The provider to behave like: plain, google, github, okta, entra, adfs, apple, gitlab, keycloak,
-    /// auth0 or cognito.
-    #[arg(long, default_value_t)]
+    /// The provider to behave like.
+    #[arg(long, default_value_t, value_parser = dialect())]
     dialect: Dialect,
     /// A file with the public key of the client, as PEM or JWK, for `private_key_jwt` and for the
     /// client secrets of the dialect apple.
@@ -50,6 +50,11 @@ struct Arguments {
     /// Whether authorization responses carry `iss`; as the dialect does if absent.
     #[arg(long)]
     iss_parameter: Option<bool>,
+}
+
+/// Reads the name of a dialect; `--help` lists the names.
+fn dialect() -> impl TypedValueParser<Value = Dialect> {
+    PossibleValuesParser::new(Dialect::ALL.map(Dialect::name)).try_map(|name| name.parse())
 }
 
 impl Arguments {

@@ -82,5 +82,5 @@ async fn it_speaks_the_dialect_it_is_told_to() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mintgate-mock-idp"));
     let refused = child.args(["--dialect", "klingon"]).output().await.unwrap();
     assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("there are plain, google"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("plain, google, github"));
 }

@@ -108,6 +108,18 @@ fn an_extra_claim_never_takes_a_standard_name() {
 }
 
 #[test]
+fn the_documented_table_has_exactly_the_standard_claims() {
+    let page = include_str!("../../../../docs/sessions.md");
+    let table = page.split_once("### Claims of the access token").unwrap().1;
+    let names = table
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once(" | ")?.0))
+        .flat_map(|names| names.split(", "))
+        .map(|name| name.trim_matches('`'));
+    assert_eq!(names.collect::<Vec<_>>(), STANDARD_CLAIMS, "docs/sessions.md and the code differ");
+}
+
+#[test]
 fn ecdsa_signatures_always_have_the_same_length() {
     // In about one signature of 128 a number begins with a zero byte.
     let signer = fixed(fresh(Algorithm::Es256), fresh(Algorithm::Hs256));
