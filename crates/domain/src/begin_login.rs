@@ -10,24 +10,26 @@ use crate::ports::{AuthorizationEndpoint, Clock, Entropy, Misbehaviour, Provider
 use crate::registry::several_redirect_uris;
 use crate::{AuthError, Cause, ProviderPolicy, RegisteredProvider, SignIn};
 
-/// Begins logins at providers.
+/// The use case that begins a login: it makes the authorization request that a browser takes to the
+/// provider.
 pub struct BeginLogin {
-    /// The configured providers.
+    /// The configured providers, and the proof of sign-ins at them.
     pub sign_in: Arc<SignIn>,
-    /// The clock.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// The source of randomness.
+    /// The source of each login's secret, 32 random bytes.
     pub entropy: Arc<dyn Entropy>,
-    /// How long a person may take at the provider.
+    /// The longest time from the beginning of a login to its end, which the person spends at the
+    /// provider.
     pub ttl: Duration,
 }
 
-/// A login that has begun.
+/// A login that has begun: where the browser goes, and what it keeps.
 #[derive(Debug)]
 pub struct BegunLogin {
-    /// Where the browser goes.
+    /// The URL of the authorization request, where the browser goes (OIDC Core §3.1.2.1).
     pub authorization_url: String,
-    /// What the browser keeps until it is back.
+    /// The login that the browser keeps in a cookie until it comes back with the response.
     pub transaction: LoginTransaction,
 }
 

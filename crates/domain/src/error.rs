@@ -12,14 +12,15 @@ use crate::ports::{
 /// A field of a request that breaks a rule; never holds the field's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// The field's name on the wire.
+    /// The field's name in the request, such as `redirectUri`.
     pub field: String,
-    /// The rule it breaks.
+    /// The rule that the field breaks, such as "must not be empty"; never its value.
     pub message: String,
 }
 
 impl FieldError {
-    /// A broken rule of one field.
+    /// Makes the report that the request field `field` breaks a rule, which `message` states
+    /// without the field's value.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
@@ -46,10 +47,12 @@ pub enum AuthError {
     /// The redirect URI is not one of the provider's configured URIs.
     #[error("the redirect URI is not one of the provider's configured URIs")]
     RedirectUriNotAllowed,
-    /// Mintgate itself refused the authorization code.
+    /// Mintgate refused the authorization code without asking the provider, for example because it
+    /// was used before.
     #[error("the authorization code is refused")]
     InvalidAuthCode(#[source] Cause),
-    /// Mintgate itself refused the ID token.
+    /// Mintgate refused the ID token although the provider's adapter accepted it, for example
+    /// because it was posted before.
     #[error("the ID token is refused")]
     InvalidIdToken(#[source] Cause),
     /// The authorization response belongs to another provider or login (RFC 9207 §2.4).
@@ -108,9 +111,9 @@ pub enum AuthError {
         "a token does not fit into its cookie; the largest claim is {claim} with about {claim_bytes} bytes"
     )]
     TokenTooLarge {
-        /// The cookie, and its length.
+        /// The name of the cookie that would be too large, and its length.
         source: CookieTooLarge,
-        /// The claim that takes most room.
+        /// The name of the claim that takes most room in the token.
         claim: String,
         /// The claim's approximate length in bytes.
         claim_bytes: usize,
@@ -127,11 +130,11 @@ pub enum AuthError {
 /// meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
-    /// The request breaks a rule.
+    /// A field of the request is missing or breaks a rule.
     InvalidRequest,
-    /// The provider is not configured.
+    /// The request names a provider that is not configured.
     UnknownProvider,
-    /// The redirect URI is not configured.
+    /// The redirect URI is not one of those configured for the provider.
     RedirectUriNotAllowed,
     /// The authorization code is invalid, used or expired.
     InvalidAuthCode,
@@ -139,11 +142,11 @@ pub enum ErrorCode {
     InvalidIdToken,
     /// The authorization response belongs to another login.
     InvalidState,
-    /// The person is not admitted.
+    /// The person is identified, but disabled, or no role rule admits them.
     AccessDenied,
     /// The access token is invalid or expired.
     InvalidAccessToken,
-    /// The refresh token is invalid.
+    /// The refresh token is missing, not one of ours, or its session does not exist.
     InvalidRefreshToken,
     /// The refresh token, or its session, has expired.
     RefreshTokenExpired,

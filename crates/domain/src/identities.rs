@@ -10,15 +10,15 @@ use crate::{AuthError, FieldError, OwnSessions, PresentedToken, Sessions};
 /// What callers do with their identities. Nothing is ever linked but by the user's own act: not by
 /// an email address, nor by anything else a provider says (the user would be whoever says it next).
 pub struct Identities {
-    /// Who the caller is.
+    /// Identifies the caller by an access token.
     pub own_sessions: Arc<OwnSessions>,
-    /// Who proves the identity to be linked.
+    /// Proves the identity to be linked, by a sign-in at its provider.
     pub sign_in: Arc<SignIn>,
-    /// Where users, their identities and their sessions are kept.
+    /// The stores of users, their identities and their sessions.
     pub sessions: Sessions,
-    /// The clock.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// Where events are counted.
+    /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
 }
 
@@ -109,7 +109,7 @@ impl Identities {
     }
 }
 
-/// That a login was finished already.
+/// The refusal of a login that was finished before.
 pub(crate) fn finished_before() -> AuthError {
     AuthError::InvalidState("the login has been finished before".into())
 }

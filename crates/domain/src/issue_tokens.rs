@@ -22,30 +22,31 @@ use crate::{
 /// How often a first sign-in looks again when the same person is being created elsewhere.
 const IDENTITY_ATTEMPTS: usize = 3;
 
-/// For how long a request that carries an idempotency key may be repeated.
+/// How long after its answer a request with an idempotency key may be repeated.
 const REPEATABLE_FOR: Duration = Duration::from_mins(1);
 
 /// A request for tokens, its syntax checked.
 #[derive(Debug)]
 pub struct TokenRequest {
-    /// What the client brings of its sign-in.
+    /// The client's proof of a sign-in: a code or an ID token, with what belongs to it.
     pub sign_in: SignInRequest,
-    /// Where the tokens go.
+    /// Whether the tokens go into cookies or into the body of the answer.
     pub delivery: TokenDelivery,
-    /// The caller, as far as a session remembers it.
+    /// The user agent and the network of the caller, which the session keeps.
     pub client: ClientInfo,
-    /// What a repetition of this request is known by.
+    /// The `Idempotency-Key` by which a repetition of this request is recognised, and the hash of
+    /// the body.
     pub idempotency: Option<IdempotencyKey>,
 }
 
-/// What issuing tokens can be told.
+/// The configuration of [`IssueTokens`].
 #[derive(Debug, Clone)]
 pub struct IssueTokensConfig {
-    /// Life of an access token.
+    /// The life of an access token.
     pub access_ttl: Duration,
-    /// Life of a refresh token: how long a session may idle.
+    /// The life of a refresh token: a session that is not refreshed for so long has ended.
     pub refresh_ttl: Duration,
-    /// Life of a session, however often it is refreshed.
+    /// The life of a session, however often it is refreshed: its absolute limit.
     pub session_ttl: Duration,
     /// Whether tokens may be delivered in the body.
     pub body_delivery: bool,
@@ -53,26 +54,26 @@ pub struct IssueTokensConfig {
     pub extra_claims: Vec<(String, String)>,
 }
 
-/// What issuing tokens needs.
+/// The ports and parts that [`IssueTokens`] uses.
 #[derive(Clone)]
 pub struct IssueTokensPorts {
-    /// Has providers vouch for sign-ins.
+    /// Proves sign-ins at the configured providers.
     pub sign_in: Arc<SignIn>,
-    /// Who decides the roles.
+    /// Decides the roles of the person who signs in.
     pub roles: RoleDecider,
-    /// Who encrypts the providers' refresh tokens; needed if a provider is asked again.
+    /// Encrypts the providers' refresh tokens; `None` if no provider is asked again.
     pub seal: Option<Arc<dyn TokenSeal>>,
-    /// Where users and sessions are kept.
+    /// The stores of sessions and of the people they belong to.
     pub sessions: Sessions,
     /// The signer of access and refresh tokens.
     pub signer: Arc<dyn TokenSigner>,
-    /// How tokens become cookies.
+    /// Builds the cookies that carry the tokens.
     pub cookies: Arc<dyn CookiePolicy>,
-    /// The clock.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// The source of randomness.
+    /// The source of the random bits in ids of users, sessions and access tokens.
     pub entropy: Arc<dyn Entropy>,
-    /// Where events are counted.
+    /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
 }
 
@@ -99,7 +100,7 @@ impl IssueTokens {
     /// How many sign-ins are kept that could not be stored.
     const PROVEN_MEMORY: usize = 1_000;
 
-    /// Puts the use case together.
+    /// Makes the use case from its ports and its configuration.
     pub fn new(ports: IssueTokensPorts, config: IssueTokensConfig) -> Self {
         let mint = Mint {
             signer: Arc::clone(&ports.signer),
@@ -112,7 +113,8 @@ impl IssueTokens {
         Self { ports, config, mint, proven }
     }
 
-    /// The provider of a request, if it is configured.
+    /// The provider that a request names, or whose begun login it finishes; `None` if there is
+    /// none.
     pub fn provider_id(&self, request: &TokenRequest) -> Option<ProviderId> {
         let provider = self.ports.sign_in.provider_of(&request.sign_in);
         provider.ok().map(|provider| provider.policy.id.clone())

@@ -65,12 +65,13 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         is_new
     }
 
-    /// Takes a value out.
+    /// Removes the entry of a key and returns its value; `None` if nothing is remembered under it.
     pub fn remove(&self, key: &K, now: Duration) -> Option<V> {
         self.remove_if(key, now, |_| true)
     }
 
-    /// Takes a value out if it is as wanted; it stays otherwise.
+    /// Removes the entry of a key and returns its value, if `is_wanted` accepts the value;
+    /// otherwise the entry stays.
     pub fn remove_if(
         &self,
         key: &K,
@@ -91,7 +92,7 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         self.lock().by_key.len()
     }
 
-    /// Whether nothing is remembered.
+    /// Whether no entry is remembered, also none that will be forgotten at the next call.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -113,7 +114,7 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Bounded<K, V> {
-    /// The value of a key.
+    /// A copy of the value of a key; `None` if nothing is remembered under it.
     pub fn get(&self, key: &K, now: Duration) -> Option<V> {
         let mut entries = self.lock();
         self.forget(&mut entries, now);

@@ -10,17 +10,17 @@ use crate::model::{
 use crate::ports::{CookiePolicy, Entropy, SessionTokens, TokenSigner};
 use crate::{AuthError, SetCookie, SignedToken, TokenHash};
 
-/// Where the tokens go.
+/// The way in which a client gets its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TokenDelivery {
     /// Two HttpOnly cookies; the refresh token is not in the body.
     #[default]
     Cookie,
-    /// The body alone, for native apps.
+    /// Both tokens in the body of the answer and no cookies, for native apps.
     Body,
 }
 
-/// A session's tokens, as they are answered.
+/// A session's tokens and cookies, ready to be answered.
 #[derive(Debug)]
 pub struct IssuedTokens {
     /// The provider the session was opened with.
@@ -37,7 +37,7 @@ pub struct IssuedTokens {
     pub refresh: SignedToken,
     /// The remaining life of the refresh token.
     pub refresh_expires_in: Duration,
-    /// The cookies, in cookie delivery.
+    /// The access cookie and the refresh cookie; `None` where the body delivers the tokens.
     pub cookies: Option<[SetCookie; 2]>,
 }
 
@@ -47,13 +47,13 @@ pub(crate) struct Mint {
     pub(crate) signer: Arc<dyn TokenSigner>,
     pub(crate) cookies: Arc<dyn CookiePolicy>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    /// Life of an access token.
+    /// The life of an access token.
     pub(crate) access_ttl: Duration,
-    /// Life of a refresh token.
+    /// The life of a refresh token: the idle limit of a session.
     pub(crate) refresh_ttl: Duration,
 }
 
-/// The session to sign for.
+/// The session that tokens are signed for.
 #[derive(Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub(crate) user: UserId,

@@ -9,24 +9,24 @@ use crate::{AuthError, PresentedToken, Sessions};
 /// How many sessions are listed at most.
 const LISTED: u32 = 200;
 
-/// What shows whose session it is.
+/// The token by which a caller proves that a session is theirs.
 #[derive(Debug)]
 pub enum SessionProof {
-    /// An access token; it may have expired.
+    /// An access token of the session; it may have expired.
     Access(PresentedToken),
-    /// A refresh token; it may be superseded.
+    /// A refresh token of the session; it may be superseded.
     Refresh(PresentedToken),
 }
 
-/// What callers do with their sessions.
+/// The use cases of callers who list and end their own sessions.
 pub struct OwnSessions {
-    /// Where sessions are kept.
+    /// The stores of sessions and of the people they belong to.
     pub sessions: Sessions,
-    /// Who tells our tokens from others.
+    /// Verifies access and refresh tokens of ours.
     pub verifier: Arc<dyn TokenVerifier>,
-    /// The clock.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// Where events are counted.
+    /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
 }
 

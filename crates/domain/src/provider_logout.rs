@@ -8,13 +8,13 @@ use crate::{AuthError, LogoutTokenText, Sessions, SignIn};
 
 /// Carries out what providers order (OIDC Back-Channel Logout).
 pub struct ProviderLogout {
-    /// The configured providers.
+    /// The configured providers, which verify logout tokens.
     pub sign_in: Arc<SignIn>,
-    /// Where sessions are kept.
+    /// The stores of sessions and of the people they belong to.
     pub sessions: Sessions,
-    /// The clock.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// Where events are counted.
+    /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
 }
 

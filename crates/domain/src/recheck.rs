@@ -24,23 +24,24 @@ pub struct Recheck {
     unstored: Bounded<SessionId, UpstreamRenewal>,
 }
 
-/// What came of it.
+/// The result of asking a provider again.
 pub(crate) enum Rechecked {
     /// The session's provider is not to be asked again.
     NotWanted,
-    /// It is not due, or somebody else is asking, or the provider cannot be asked now: a provider
-    /// that is down signs nobody out.
+    /// Nothing has changed: the question is not due, or another request asks it, or the provider
+    /// cannot be asked now, which signs nobody out.
     AsBefore,
-    /// The provider says who it is now; the roles that follow from that.
+    /// The provider sent claims again; these roles follow from them.
     Claimed(Vec<Role>),
-    /// The provider says no.
+    /// The provider refuses the person; the session ends.
     Refused,
     /// Something is down or broken on our side.
     Failed(AuthError),
 }
 
 impl Recheck {
-    /// With these providers, whose refresh tokens are kept there, sealed so.
+    /// Makes the use case that asks the providers of `sign_in` again, with the refresh tokens in
+    /// `tokens`, which `seal` encrypts.
     pub fn new(
         sign_in: Arc<SignIn>,
         tokens: Arc<dyn UpstreamTokenRepo>,

@@ -23,20 +23,21 @@ use crate::{
 /// How often a successor is signed again because the session turned out different than expected.
 const MINT_ATTEMPTS: usize = 4;
 
-/// What refreshing can be told.
+/// The configuration of [`RefreshSession`].
 #[derive(Debug, Clone)]
 pub struct RefreshConfig {
-    /// Life of an access token.
+    /// The life of an access token.
     pub access_ttl: Duration,
-    /// Life of a refresh token: how long a session may idle.
+    /// The life of a refresh token: a session that is not refreshed for so long has ended.
     pub refresh_ttl: Duration,
-    /// Life of a session. Only a guess is made from it: the limit that counts is the session's own.
+    /// The life of a new session. A refresh only guesses the absolute limit by it; the limit that
+    /// counts is stored with the session.
     pub session_ttl: Duration,
     /// How long after a refresh the previous token is answered with the same successor.
     pub grace: Duration,
     /// How many replays of the previous token are answered within `grace`.
     pub grace_replays: u16,
-    /// What a replay beyond `grace` or `grace_replays` means.
+    /// The rule for a replay after `grace`, or beyond `grace_replays`.
     pub lost_answer: LostAnswer,
     /// Whether tokens may be delivered in the body.
     pub body_delivery: bool,
@@ -44,26 +45,27 @@ pub struct RefreshConfig {
     pub decides_roles: bool,
 }
 
-/// The ports that refreshing needs.
+/// The ports and parts that [`RefreshSession`] uses.
 #[derive(Clone)]
 pub struct RefreshPorts {
-    /// Where sessions and users are kept.
+    /// The stores of sessions and of the people they belong to.
     pub sessions: Sessions,
-    /// Who decides the roles, where they are decided again.
+    /// Decides the roles again, if the configuration wants that.
     pub roles: RoleDecider,
-    /// How providers are asked again about the people who signed in there, if they are.
+    /// Asks providers again about the people who signed in there; `None` if no provider is asked
+    /// again.
     pub recheck: Option<Arc<Recheck>>,
-    /// Who tells our tokens from others.
+    /// Verifies refresh tokens of ours.
     pub verifier: Arc<dyn TokenVerifier>,
     /// The signer of access and refresh tokens.
     pub signer: Arc<dyn TokenSigner>,
-    /// How tokens become cookies.
+    /// Builds the cookies that carry the tokens.
     pub cookies: Arc<dyn CookiePolicy>,
-    /// The clock.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// The source of randomness.
+    /// The source of the random bits in ids of access tokens.
     pub entropy: Arc<dyn Entropy>,
-    /// Where events are counted.
+    /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
 }
 
@@ -75,7 +77,6 @@ pub struct RefreshSession {
     concurrent: ConcurrentRefreshes,
 }
 
-/// A refresh that went well.
 struct Refreshed {
     session: Box<Session>,
     token: SignedToken,
@@ -83,7 +84,7 @@ struct Refreshed {
 }
 
 impl RefreshSession {
-    /// Puts the use case together.
+    /// Makes the use case from its ports and its configuration.
     pub fn new(ports: RefreshPorts, config: RefreshConfig) -> Self {
         let mint = Mint {
             signer: Arc::clone(&ports.signer),
@@ -131,7 +132,8 @@ impl RefreshSession {
         refreshed.map(|(tokens, _)| tokens)
     }
 
-    /// Whose refresh token this is, if it is one of ours; for the log line of a refusal.
+    /// The claims of a refresh token of ours, expired or not, for the log line of a refusal; `None`
+    /// if it is not genuine.
     pub async fn holder(&self, token: &PresentedToken) -> Option<VerifiedRefresh> {
         self.ports.verifier.verify_refresh(token).await.ok()
     }

@@ -13,31 +13,32 @@ use crate::{AuthError, FieldError};
 /// Whether a request must bring something that protects a code or an ID token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requirement {
-    /// Enforced where the authorization request used it.
+    /// A request may lack it, and is refused by the provider or by the ID token's check if the
+    /// authorization request used it.
     Auto,
-    /// A request without it is refused.
+    /// A request that lacks it is refused.
     Required,
 }
 
 /// How a login with a provider begins (RFC 6749 §4.1.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoginRequest {
-    /// What a login page calls the provider.
+    /// The provider's name on login pages.
     pub display_name: String,
-    /// Our client id there.
+    /// The client id that Mintgate has at the provider.
     pub client_id: String,
-    /// The scopes asked for.
+    /// The scopes of the authorization request.
     pub scopes: Vec<String>,
-    /// What the authorization request says besides, as names and values.
+    /// Additional parameters of the authorization request, as names and values.
     pub parameters: Vec<(String, String)>,
     /// Whether it answers with an ID token, so that a nonce means something.
     pub has_id_tokens: bool,
 }
 
-/// When a provider is asked again about somebody who has signed in there.
+/// The rule by which a provider is asked again about somebody who has signed in there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecheckRule {
-    /// How old its word may become.
+    /// The longest time between two questions to the provider about one session.
     pub every: Duration,
     /// For how long one caller alone may ask: longer than the longest call takes, for a refresh token
     /// that is shown twice may count as stolen. Also how long it takes until a provider that could
@@ -45,7 +46,7 @@ pub struct RecheckRule {
     pub lease: Duration,
 }
 
-/// What is known of a provider, and checked here, before it is asked.
+/// The rules that a request must satisfy before its provider is asked.
 #[derive(Debug, Clone)]
 pub struct ProviderPolicy {
     /// The configured name of the provider.
@@ -55,13 +56,13 @@ pub struct ProviderPolicy {
     pub issuers: Vec<String>,
     /// The allowed redirect URIs, compared character for character (RFC 9700 §2.1).
     pub redirect_uris: Vec<String>,
-    /// PKCE (RFC 7636).
+    /// Whether a code needs a PKCE verifier (RFC 7636).
     pub pkce: Requirement,
-    /// The nonce of the authentication request.
+    /// Whether a sign-in needs the nonce of the authentication request (OIDC Core §3.1.2.1).
     pub nonce: Requirement,
-    /// How a login with it begins.
+    /// The authorization request of logins that begin here.
     pub login: LoginRequest,
-    /// How it is asked again at refreshes; not at all if `None`.
+    /// The rule by which refreshes ask the provider again; `None` if they never do.
     pub recheck: Option<RecheckRule>,
 }
 
@@ -130,7 +131,7 @@ impl ProviderPolicy {
     }
 }
 
-/// That a request has to say which redirect URI it means.
+/// The refusal of a request without a redirect URI for a provider that has several.
 pub(crate) fn several_redirect_uris() -> AuthError {
     let rule = "is required: this provider has several redirect URIs";
     AuthError::InvalidRequest(vec![FieldError::new("redirectUri", rule)])
@@ -139,7 +140,7 @@ pub(crate) fn several_redirect_uris() -> AuthError {
 /// A provider with its policy and the adapter that talks to it.
 #[derive(Clone)]
 pub struct RegisteredProvider {
-    /// What is checked here.
+    /// The rules that a request must satisfy before the provider is asked.
     pub policy: ProviderPolicy,
     /// The adapter that talks to the provider.
     pub adapter: Arc<dyn IdentityProvider>,
@@ -167,7 +168,7 @@ pub struct ProviderRegistry {
 }
 
 impl ProviderRegistry {
-    /// The provider of exactly this name.
+    /// The provider with exactly this configured name; `None` if there is none.
     pub fn find(&self, id: &str) -> Option<&RegisteredProvider> {
         self.by_id.get(id)
     }

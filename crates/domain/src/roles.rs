@@ -9,14 +9,15 @@ use crate::AuthError;
 use crate::model::{ClaimSet, ProviderId, Role};
 use crate::ports::{RoleDirectory, RoleQuestion};
 
-/// What a claim must be for a rule to apply. A list matches if one of its texts does.
+/// The condition under which a rule applies to a claim. A list satisfies it if one of its texts
+/// does.
 #[derive(Debug, Clone)]
 pub enum RoleCondition {
     /// The claim is exactly this text.
     Equals(String),
-    /// One of these texts.
+    /// The claim is exactly one of these texts.
     In(Vec<String>),
-    /// This regular expression, over the whole text.
+    /// The whole claim matches this regular expression.
     Matches(Regex),
     /// An address at exactly this domain; ASCII case does not matter.
     Domain(String),
@@ -52,18 +53,18 @@ pub struct RoleRule {
     pub provider: Option<ProviderId>,
     /// The path of the claim.
     pub claim: String,
-    /// What it must be.
+    /// The condition that the claim must satisfy.
     pub condition: RoleCondition,
     /// The roles that the rule grants.
     pub grant: Vec<Role>,
 }
 
-/// What a rule says to somebody's claims.
+/// The result of judging a rule by somebody's claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuleVerdict<'a> {
-    /// It applies, because of this text.
+    /// The rule applies, because the claim has this text.
     Applies(&'a str),
-    /// It is for another provider.
+    /// The rule is for another provider.
     OtherProvider,
     /// There is no such claim; or it is an address that is not verified, which counts as none.
     NoSuchClaim,
@@ -72,7 +73,7 @@ pub enum RuleVerdict<'a> {
 }
 
 impl RoleRule {
-    /// Whether it applies, and why.
+    /// Whether the rule applies to claims from this provider, and why.
     pub fn judge<'a>(&self, provider: &ProviderId, claims: &'a ClaimSet) -> RuleVerdict<'a> {
         if self.provider.as_ref().is_some_and(|only| only != provider) {
             return RuleVerdict::OtherProvider;
@@ -89,9 +90,9 @@ impl RoleRule {
 /// the operator's own user system are ever granted: a provider's group is never a role by its own name.
 #[derive(Debug, Clone, Default)]
 pub struct RolePolicy {
-    /// For everybody who signs in.
+    /// The roles of everybody who signs in.
     pub default: Vec<Role>,
-    /// Rules that grant further roles.
+    /// The rules that grant further roles.
     pub rules: Vec<RoleRule>,
 }
 
@@ -104,22 +105,23 @@ impl RolePolicy {
     }
 }
 
-/// What becomes of a sign-in or a refresh whose roles cannot be looked up.
+/// The outcome of a sign-in or a refresh whose roles cannot be looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnLookupFailure {
-    /// It fails, and can be tried again: nobody gets in with roles that may have been taken away.
+    /// The request fails with `ROLES_UNAVAILABLE` and can be tried again: nobody gets in with roles
+    /// that may have been taken away.
     #[default]
     Refuse,
-    /// It goes on without those roles, or at a refresh with the ones the session has.
+    /// A sign-in goes on without those roles, a refresh with the ones that the session has.
     Ignore,
 }
 
 /// The operator's own user system, and what its failure means.
 #[derive(Clone)]
 pub struct RoleLookup {
-    /// The directory that is asked.
+    /// The directory of the operator's user system.
     pub directory: Arc<dyn RoleDirectory>,
-    /// What if it does not answer.
+    /// What happens to a sign-in or refresh if the directory does not answer.
     pub on_failure: OnLookupFailure,
 }
 

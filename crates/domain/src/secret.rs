@@ -21,7 +21,7 @@ macro_rules! secret_text {
         pub struct $name(Zeroizing<String>);
 
         impl $name {
-            /// A secret of this text.
+            /// Makes a secret of a text.
             pub fn new(text: impl Into<String>) -> Self {
                 Self(Zeroizing::new(text.into()))
             }
@@ -105,18 +105,18 @@ secret_text! {
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// The digest of a text.
+    /// The SHA-256 hash of a text.
     pub fn of(text: &str) -> Self {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
-    /// The digest of bytes that need not be text.
+    /// The SHA-256 hash of bytes that need not be text.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of several parts, each preceded by its length, so that moving text from one part to
-    /// the next changes the digest.
+    /// The SHA-256 hash of several parts, each preceded by its length, so that moving text from one
+    /// part to the next changes the hash.
     ///
     /// ```
     /// use mintgate_domain::TokenHash;
@@ -131,12 +131,12 @@ impl TokenHash {
         Self(digest.finalize().into())
     }
 
-    /// A digest that was read from a store.
+    /// The hash with these bytes, which a store kept.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes of the digest.
+    /// The 32 bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -22,9 +22,9 @@ use crate::{AuthError, TokenHash};
 /// one write to the user; ending them one by one only tidies up.
 #[derive(Clone)]
 pub struct Sessions {
-    /// Where sessions are kept.
+    /// The store of sessions.
     pub repo: Arc<dyn RefreshTokenRepo>,
-    /// Where users and their identities are kept.
+    /// The store of users and their identities.
     pub users: Arc<dyn UserDirectory>,
     /// The marks of what counts once, kept with the sessions.
     pub marks: Arc<dyn OnceMarks>,
@@ -49,7 +49,7 @@ pub enum RotateOutcome {
     Reused,
     /// The user is disabled; the user's sessions have been ended, durably, by this call.
     UserDisabled {
-        /// How many sessions were ended.
+        /// How many live sessions were ended.
         ended: u64,
     },
     /// The session had ended before; nothing was written.

@@ -16,16 +16,16 @@ use crate::{
 /// Longer than any code lives: RFC 6749 §4.1.2 recommends ten minutes at most.
 const CODES_KEPT_FOR: Duration = Duration::from_mins(15);
 
-/// What the client has from the provider.
+/// The client's proof of a sign-in, which it has from the provider.
 #[derive(Debug)]
 pub enum Credential {
-    /// A code to exchange.
+    /// An authorization code, which Mintgate exchanges (RFC 6749 §4.1).
     Code(AuthorizationCode),
-    /// An ID token it obtained itself.
+    /// An ID token that the client obtained from the provider itself.
     IdToken(IdTokenText),
 }
 
-/// What a client brings of a sign-in, its syntax checked.
+/// A client's request to accept a sign-in, its syntax checked.
 #[derive(Debug)]
 pub struct SignInRequest {
     /// The provider's configured name, as the client sent it. May be left out for a login that was
@@ -37,9 +37,9 @@ pub struct SignInRequest {
     pub redirect_uri: Option<String>,
     /// The PKCE verifier (RFC 7636), if the client has one.
     pub code_verifier: Option<CodeVerifier>,
-    /// The nonce of the authentication request.
+    /// The nonce of the authentication request, if it had one (OIDC Core §3.1.2.1).
     pub nonce: Option<Nonce>,
-    /// The `state` of the authorization response.
+    /// The `state` of the authorization response, if the client passes it on (RFC 6749 §4.1.2).
     pub state: Option<String>,
     /// The `iss` of the authorization response (RFC 9207).
     pub issuer: Option<String>,
@@ -47,7 +47,8 @@ pub struct SignInRequest {
     pub logins: Vec<LoginTransaction>,
 }
 
-/// Has providers vouch for sign-ins.
+/// Proves sign-ins: admits a request by its provider's policy, exchanges the code, and has the ID
+/// token verified.
 pub struct SignIn {
     providers: ProviderRegistry,
     clock: Arc<dyn Clock>,
@@ -87,7 +88,7 @@ impl SignIn {
     /// How many codes are remembered as used.
     const CODE_MEMORY: usize = 100_000;
 
-    /// Has these providers vouch for sign-ins.
+    /// Makes the proof of sign-ins at these providers.
     pub fn new(
         providers: ProviderRegistry,
         clock: Arc<dyn Clock>,

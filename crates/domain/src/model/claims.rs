@@ -5,24 +5,24 @@ use std::collections::BTreeMap;
 /// A JSON value without the JSON library.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClaimValue {
-    /// `null`
+    /// The JSON value `null`.
     Null,
-    /// `true` or `false`
+    /// The JSON value `true` or `false`.
     Bool(bool),
-    /// A whole number.
+    /// A JSON number without a fraction that fits into 64 bits.
     Integer(i64),
-    /// Any other number.
+    /// Any other JSON number.
     Float(f64),
-    /// Text.
+    /// A JSON string.
     Text(String),
-    /// An array.
+    /// A JSON array.
     List(Vec<ClaimValue>),
-    /// An object.
+    /// A JSON object.
     Object(BTreeMap<String, ClaimValue>),
 }
 
 impl ClaimValue {
-    /// The text, if this is text.
+    /// The text of a JSON string; `None` for any other value.
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),

@@ -13,8 +13,8 @@ pub struct ExternalIdentity {
 }
 
 impl ExternalIdentity {
-    /// What an identity is called where it has to be named in a URL: 128 bits of a digest, so that an
-    /// issuer's subjects do not end up in logs of proxies.
+    /// The id of the identity in URLs: 128 bits of a SHA-256 hash of issuer and subject, so that
+    /// subjects do not end up in the logs of proxies.
     pub fn short_name(&self) -> u128 {
         let digest = TokenHash::of_parts(&[&self.issuer, &self.subject]);
         let bytes = digest.as_bytes().first_chunk().copied().unwrap_or_default();
@@ -22,40 +22,43 @@ impl ExternalIdentity {
     }
 }
 
-/// An identity a user is known by.
+/// An identity that is linked to a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkedIdentity {
-    /// The identity.
+    /// The identity at the provider.
     pub identity: ExternalIdentity,
-    /// The configured provider it was first used with; for people to read.
+    /// The configured provider that the identity was first used with; shown to people, never
+    /// decided by.
     pub provider: ProviderId,
-    /// Since when it is this user's.
+    /// The time since which the identity is linked to the user.
     pub linked_at: Timestamp,
 }
 
 /// An identity that a user is to be known by, in addition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewIdentity {
-    /// The identity.
+    /// The identity at the provider.
     pub identity: ExternalIdentity,
-    /// The configured provider it was proven with.
+    /// The configured provider that proved the identity.
     pub provider: ProviderId,
-    /// The time of the linking.
+    /// The time at which the identity is linked.
     pub now: Timestamp,
 }
 
-/// What a provider adapter has proven about a sign-in.
+/// The result of a verified sign-in: whom the provider has identified, and its claims about them.
 #[derive(Debug, Clone)]
 pub struct VerifiedIdentity {
     /// The identity that signed in.
     pub identity: ExternalIdentity,
     /// Every claim of the ID token (and of userinfo where it is asked).
     pub claims: ClaimSet,
-    /// When the person authenticated at the provider, if it says so.
+    /// The time at which the person authenticated at the provider, if it says so (`auth_time`, OIDC
+    /// Core §2).
     pub auth_time: Option<Timestamp>,
-    /// Authentication context class reference, if given.
+    /// The authentication context class reference, `acr` (OIDC Core §2), if the provider gave one.
     pub acr: Option<String>,
-    /// Authentication methods references; empty if not given.
+    /// The authentication methods references, `amr` (OIDC Core §2); empty if the provider gave
+    /// none.
     pub amr: Vec<String>,
     /// The SHA-256 of what the ID token's signature covers (header and payload, RFC 7515 §5.1), and
     /// when it expires. Not of the whole text: some signatures can be rewritten into another valid

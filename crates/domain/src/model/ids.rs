@@ -25,7 +25,7 @@ macro_rules! uuid_id {
                 Self(uuid_v7(now, random))
             }
 
-            /// Wraps a stored identifier.
+            /// The identifier that a store keeps as this UUID.
             pub const fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
             }
@@ -54,7 +54,8 @@ uuid_id! {
 }
 
 impl SessionId {
-    /// The second in which it was generated (RFC 9562 §5.7); `None` for another kind of UUID.
+    /// The second in which the identifier was generated (UUIDv7, RFC 9562 §5.7); `None` for another
+    /// kind of UUID.
     pub fn generated_at(&self) -> Option<Timestamp> {
         let (seconds, _) = self.0.get_timestamp()?.to_unix();
         seconds.try_into().ok().map(Timestamp::from_unix)

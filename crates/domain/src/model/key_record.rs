@@ -3,7 +3,7 @@
 use super::{KeyId, Timestamp};
 use crate::SecretText;
 
-/// What a key signs.
+/// The kind of tokens that a key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyUse {
     /// The key signs access tokens.
@@ -16,7 +16,7 @@ impl KeyUse {
     /// Both uses of a key.
     pub const ALL: [Self; 2] = [Self::Access, Self::Refresh];
 
-    /// The name it is stored under.
+    /// The name that stores and `mintgate keys` know this use by: `access` or `refresh`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Access => "access",
@@ -24,7 +24,7 @@ impl KeyUse {
         }
     }
 
-    /// The use of this name.
+    /// The use with this [`name`](Self::name); `None` if there is no such use.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|key_use| key_use.name() == name)
     }
@@ -38,14 +38,15 @@ impl KeyUse {
 pub struct KeyRecord {
     /// The kind of token that the key signs.
     pub key_use: KeyUse,
-    /// Its place in the order.
+    /// The number of the key among the keys of its use, counting from 1.
     pub number: u32,
-    /// The `kid` of the tokens it signs.
+    /// The `kid` of the key, which the tokens that it signs name.
     pub id: KeyId,
-    /// Its private part: opaque to whoever keeps it. Sealed, unless it is kept in a guarded directory.
+    /// The private part of the key, opaque to whoever keeps it: encrypted in a store, plain in a
+    /// directory that only the service can read.
     pub material: SecretText,
-    /// Since when it is published.
+    /// The time since which the key is published.
     pub created_at: Timestamp,
-    /// From when on it signs; `None` as long as it stands by.
+    /// The time from which on the key signs; `None` while it is the next key.
     pub activates_at: Option<Timestamp>,
 }

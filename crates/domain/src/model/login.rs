@@ -8,7 +8,7 @@ use crate::{CodeVerifier, LoginCookie, Nonce, TokenHash};
 
 /// The first field of a cookie, and with it how the others are to be read.
 const VERSION: &str = "1";
-/// What our own `state` values begin with.
+/// The beginning of every `state` that was made here.
 const STATE_PREFIX: &str = "mg.";
 
 /// A login between the authorization request and its response.
@@ -19,13 +19,13 @@ const STATE_PREFIX: &str = "mg.";
 #[derive(Clone, PartialEq, Eq)]
 pub struct LoginTransaction {
     secret: [u8; 32],
-    /// The provider it was begun with.
+    /// The provider that the login was begun with.
     pub provider: ProviderId,
     /// The redirect URI of the authorization request.
     pub redirect_uri: String,
     /// Whether the authorization response must name its issuer (RFC 9207 §2.4).
     pub names_issuer: bool,
-    /// Until when it may be finished.
+    /// The time until which the login may be finished.
     pub expires_at: Timestamp,
 }
 
@@ -41,7 +41,7 @@ impl LoginTransaction {
         Self { secret, provider, redirect_uri, names_issuer, expires_at }
     }
 
-    /// Whether a `state` looks like one that was made here.
+    /// Whether a `state` has the form of those that Mintgate makes; nothing is verified.
     pub fn is_state(state: &str) -> bool {
         state.starts_with(STATE_PREFIX)
     }
@@ -51,7 +51,7 @@ impl LoginTransaction {
         format!("{STATE_PREFIX}{}", self.derive("state"))
     }
 
-    /// Its nonce (OIDC Core §3.1.2.1).
+    /// The nonce of the authentication request (OIDC Core §3.1.2.1).
     pub fn nonce(&self) -> Nonce {
         Nonce::new(self.derive("nonce"))
     }
@@ -66,19 +66,20 @@ impl LoginTransaction {
         BASE64.encode(TokenHash::of(self.code_verifier().expose()).as_bytes())
     }
 
-    /// The mark that it has been finished.
+    /// The mark which says that this login has been finished, so that it counts once.
     pub fn single_use(&self) -> SingleUse {
         let hash = TokenHash::of_parts(&["login", &self.state()]);
         SingleUse { hash, expires_at: self.expires_at }
     }
 
-    /// What distinguishes it from other logins of the same browser; part of the public state.
+    /// The part of a `state` that names the login's cookie, to tell apart the logins that one
+    /// browser has begun.
     pub fn tag(state: &str) -> &str {
         let tag = state.strip_prefix(STATE_PREFIX).unwrap_or(state);
         tag.get(..12).unwrap_or(tag)
     }
 
-    /// As the cookie's value.
+    /// The value of the cookie that keeps the login in the browser.
     pub fn to_cookie(&self) -> LoginCookie {
         LoginCookie::new(format!(
             "{VERSION}.{}.{}.{}.{}.{}",

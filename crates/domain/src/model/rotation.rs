@@ -12,9 +12,9 @@ use crate::TokenHash;
 /// The exchange of a presented refresh token for its successor.
 #[derive(Debug, Clone)]
 pub struct Rotation {
-    /// The token's `sid`.
+    /// The `sid` claim of the presented token: the session.
     pub session: SessionId,
-    /// The token's `sub`; the session must be this user's.
+    /// The `sub` claim of the presented token; the session must be this user's.
     pub user: UserId,
     /// The token that was presented; its signature and its `exp` have been checked.
     pub presented: PresentedRefresh,
@@ -25,7 +25,7 @@ pub struct Rotation {
     pub roles: Option<Vec<Role>>,
     /// The expiry of a token issued now, unless the session's absolute limit comes first.
     pub idle_expires_at: Timestamp,
-    /// The time of the request.
+    /// The time at which the token was presented.
     pub now: Timestamp,
     /// How a replay of the previous token is treated.
     pub replay: ReplayRule,
@@ -34,9 +34,9 @@ pub struct Rotation {
 /// A refresh token that a client presented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PresentedRefresh {
-    /// The token's `gen` claim.
+    /// The token's `gen` claim: its generation within the session, from 0.
     pub generation: u64,
-    /// SHA-256 of the whole token.
+    /// The SHA-256 hash of the whole token.
     pub hash: TokenHash,
 }
 
@@ -49,11 +49,12 @@ pub struct ReplayRule {
     pub limit: u16,
     /// Whether this presentation counts towards `limit`. Simultaneous requests do not count.
     pub counted: bool,
-    /// What the previous token means after `window`, or beyond `limit`.
+    /// The rule for the previous token after `window`, or beyond `limit`.
     pub lost_answer: LostAnswer,
 }
 
-/// What the previous token means when it is presented after the window, or beyond the limit.
+/// The rule for the previous token when it is presented after the window, or more often than the
+/// limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LostAnswer {
     /// The token was stolen: reuse, which ends the session.
@@ -77,17 +78,18 @@ pub enum Verdict {
     Supersede,
     /// The successor was signed for another state of the session: sign another one.
     Remint,
-    /// A superseded token: the session ends.
+    /// A superseded token that is not replayed by the rules: it is taken for stolen, and the
+    /// session ends (RFC 9700 §4.14.2).
     Reuse,
     /// The user is disabled: the session ends.
     UserDisabled,
-    /// The session has ended.
+    /// The session had ended before, for this reason.
     Revoked(RevokeReason),
     /// The session has idled too long, or reached its absolute limit.
     Expired,
     /// A token newer than the session: the store has been set back.
     Ahead,
-    /// The session belongs to another user.
+    /// The session belongs to another user than the token's `sub`.
     Unknown,
 }
 

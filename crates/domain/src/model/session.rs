@@ -6,23 +6,25 @@ use std::time::Duration;
 use super::{ClaimValue, ExternalIdentity, KeyId, ProviderId, Role, SessionId, Timestamp, UserId};
 use crate::TokenHash;
 
-/// What a session's access tokens say besides time and identifiers; kept with
-/// the session so that a refresh re-issues the same.
+/// The claims of a session's access tokens other than times and identifiers; kept with the session
+/// so that a refresh repeats them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccessGrant {
-    /// Sorted, without duplicates, never empty.
+    /// The user's roles: sorted, without duplicates, never empty.
     pub roles: Vec<Role>,
-    /// When the person authenticated.
+    /// The time at which the person authenticated, `auth_time` (OIDC Core §2).
     pub auth_time: Timestamp,
-    /// Authentication context class reference.
+    /// The provider's authentication context class reference, `acr` (OIDC Core §2), if it gave one.
     pub acr: Option<String>,
-    /// Authentication methods references.
+    /// The provider's authentication methods references, `amr` (OIDC Core §2); empty if it gave
+    /// none.
     pub amr: Vec<String>,
     /// The configured extra claims, by the name they have in our token.
     pub extra: BTreeMap<String, ClaimValue>,
 }
 
-/// The caller, as far as a session remembers it. Both are bounded and cleaned before they get here.
+/// The user agent and the network of the caller who opened a session, bounded and without control
+/// characters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientInfo {
     /// The user agent, at most 256 bytes.
@@ -35,15 +37,16 @@ pub struct ClientInfo {
 /// and the user id, the same token can be minted again byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshState {
-    /// Counts up by one with each rotation, from 0.
+    /// The token's number within its session, `gen`: 0 at first, one more after each rotation.
     pub generation: u64,
-    /// SHA-256 of the current token.
+    /// The SHA-256 hash of the whole current token.
     pub hash: TokenHash,
-    /// The key that signed it.
+    /// The `kid` of the key that signed the current token.
     pub key_id: KeyId,
-    /// The `iat` of the current token.
+    /// The `iat` claim of the current token.
     pub issued_at: Timestamp,
-    /// Its `exp`: the idle limit, never past the session's absolute limit.
+    /// The `exp` claim of the current token: the idle limit, never past the session's absolute
+    /// limit.
     pub expires_at: Timestamp,
 }
 
@@ -58,7 +61,7 @@ impl RefreshState {
 /// since, the session has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SessionEpochs {
-    /// The user's [`session_epoch`](super::User::session_epoch).
+    /// The user's [`session_epoch`](super::User::session_epoch) when the session was opened.
     pub user: u64,
     /// The identity's epoch; `None` for a session that outlives the unlinking of its identity,
     /// because it asked for the unlinking.
@@ -68,40 +71,40 @@ pub struct SessionEpochs {
 /// A session about to be stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewSession {
-    /// The `sid` of its tokens.
+    /// The session's id: the `sid` claim of its tokens.
     pub id: SessionId,
-    /// The user it belongs to, who exists.
+    /// The user that the session belongs to, who exists.
     pub user: UserId,
     /// The epochs that were read before the sign-in was decided.
     pub epochs: SessionEpochs,
     /// The provider the person signed in with.
     pub provider: ProviderId,
-    /// Who the person is there.
+    /// The person's identity at the provider.
     pub identity: ExternalIdentity,
-    /// The session at the provider, which it may end: the `sid` of the ID token, if it has one; at
-    /// most 255 bytes (OIDC Back-Channel Logout §2.1).
+    /// The session at the provider, which the provider may end: the `sid` of the ID token, if it
+    /// has one; at most 255 bytes (OIDC Back-Channel Logout §2.1).
     pub upstream_sid: Option<String>,
     /// The roles that the role rules gave for the provider's claims, without those from elsewhere; so
     /// that the roles can be decided again without the claims. Sorted.
     pub claimed_roles: Vec<Role>,
-    /// The first refresh token.
+    /// The state of the first refresh token.
     pub refresh: RefreshState,
-    /// Fixed at sign-in: nothing of this session works after it.
+    /// The absolute limit, fixed at the sign-in: nothing of the session works after it.
     pub absolute_expires_at: Timestamp,
-    /// What its access tokens say.
+    /// The claims of the session's access tokens.
     pub grant: AccessGrant,
-    /// Who asked for it.
+    /// The user agent and the network of the request that opened the session.
     pub client: ClientInfo,
-    /// When it was opened.
+    /// The time at which the session was opened.
     pub created_at: Timestamp,
 }
 
-/// A session as it is stored.
+/// A session as a store keeps it: one row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {
-    /// The `sid` of its tokens.
+    /// The session's id: the `sid` claim of its tokens.
     pub id: SessionId,
-    /// The user it belongs to.
+    /// The user that the session belongs to.
     pub user: UserId,
     /// The epochs of the user and the identity when it was opened.
     pub epochs: SessionEpochs,
@@ -113,26 +116,27 @@ pub struct Session {
     pub upstream_sid: Option<String>,
     /// The roles that the role rules gave for the provider's claims. Sorted.
     pub claimed_roles: Vec<Role>,
-    /// The current refresh token.
+    /// The state of the current refresh token.
     pub refresh: RefreshState,
-    /// The refresh token before it; `None` until the first rotation.
+    /// The refresh token before the current one; `None` until the first rotation.
     pub previous: Option<PreviousToken>,
-    /// Fixed at sign-in: nothing of this session works after it.
+    /// The absolute limit, fixed at the sign-in: nothing of the session works after it.
     pub absolute_expires_at: Timestamp,
-    /// What its access tokens say.
+    /// The claims of the session's access tokens.
     pub grant: AccessGrant,
-    /// Who asked for it.
+    /// The user agent and the network of the request that opened the session.
     pub client: ClientInfo,
-    /// When it was opened.
+    /// The time at which the session was opened.
     pub created_at: Timestamp,
-    /// When it was opened or last rotated.
+    /// The time of the last rotation, or of the opening if there was none.
     pub last_used_at: Timestamp,
-    /// When and why it ended; `None` while it lives or has run out unnoticed.
+    /// When and why the session ended; `None` while it is live, or past a limit and not swept yet.
     pub end: Option<SessionEnd>,
 }
 
 impl Session {
-    /// Whether its tokens work at this moment.
+    /// Whether the session has neither ended nor reached a limit at `now`. Its person is not
+    /// judged.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.end.is_none() && now < self.refresh.expires_at
     }
@@ -141,18 +145,18 @@ impl Session {
 /// The refresh token that the current one took the place of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PreviousToken {
-    /// SHA-256 of the whole previous token.
+    /// The SHA-256 hash of the whole previous token.
     pub hash: TokenHash,
-    /// When it was superseded.
+    /// The time at which the current token took its place.
     pub rotated_at: Timestamp,
-    /// How often it has been answered since.
+    /// How many counted replays of the previous token have been answered since the rotation.
     pub replays: u16,
 }
 
-/// The end of a session before, or at, its limits.
+/// The time and the reason of a session's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionEnd {
-    /// Since when nothing of it works.
+    /// The time since which nothing of the session works.
     pub at: Timestamp,
     /// The reason of the end.
     pub reason: RevokeReason,
@@ -161,19 +165,19 @@ pub struct SessionEnd {
 /// Why a session ended. The names are stored, counted and told: they never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RevokeReason {
-    /// The user signed out, here or everywhere.
+    /// The user signed out of this session or of all.
     Logout,
     /// A refresh token was used that had been superseded: somebody else has it.
     Reuse,
-    /// An operator ended it.
+    /// An operator ended the session.
     Admin,
-    /// The user was disabled.
+    /// An operator disabled the user.
     UserDisabled,
-    /// It was not used for as long as it may idle.
+    /// The session reached its idle limit: it was not refreshed for too long.
     ExpiredIdle,
-    /// It reached its absolute limit.
+    /// The session reached its absolute limit.
     ExpiredAbsolute,
-    /// The provider ended it (OIDC Back-Channel Logout).
+    /// The provider ended the session (OIDC Back-Channel Logout).
     ProviderLogout,
     /// The provider was asked again and refused.
     ProviderRefused,
@@ -183,7 +187,7 @@ pub enum RevokeReason {
 }
 
 impl RevokeReason {
-    /// All reasons, in no particular order.
+    /// Every reason, in no particular order.
     pub const ALL: [Self; 9] = [
         Self::Logout,
         Self::Reuse,
@@ -196,7 +200,7 @@ impl RevokeReason {
         Self::Other,
     ];
 
-    /// The name it is stored and counted under.
+    /// The name that the reason is stored and counted under.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Logout => "logout",
@@ -222,13 +226,13 @@ impl RevokeReason {
 /// begun here, a provider's logout token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SingleUse {
-    /// SHA-256 of what it is.
+    /// The SHA-256 hash of what counts once.
     pub hash: TokenHash,
-    /// When it expires by itself, so that the mark can go.
+    /// The time at which what counts once expires by itself, so that the mark can be deleted.
     pub expires_at: Timestamp,
 }
 
-/// A provider's refresh token, encrypted; good for nothing without the key.
+/// A provider's refresh token, encrypted under a key that the store does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedToken(pub String);
 
@@ -250,9 +254,9 @@ pub struct SessionOpening {
 /// A request that carries an `Idempotency-Key`: the same key with the same body is the same request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// SHA-256 of the key.
+    /// The SHA-256 hash of the `Idempotency-Key` header.
     pub key: TokenHash,
-    /// SHA-256 of the request's body.
+    /// The SHA-256 hash of the request's body.
     pub body: TokenHash,
 }
 
@@ -261,6 +265,6 @@ pub struct IdempotencyKey {
 pub struct IdempotencyRecord {
     /// The request that the record is about.
     pub request: IdempotencyKey,
-    /// From when on it is forgotten.
+    /// The time from which on the request can no longer be repeated.
     pub expires_at: Timestamp,
 }

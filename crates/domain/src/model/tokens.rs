@@ -10,11 +10,11 @@ pub struct AccessClaims<'a> {
     pub subject: UserId,
     /// The `sid` claim: the session.
     pub session: SessionId,
-    /// `jti`, 128 random bits.
+    /// The `jti` claim: 128 random bits.
     pub token_id: u128,
     /// The `idp` claim: the configured provider.
     pub provider: &'a ProviderId,
-    /// `roles`, `auth_time`, `acr`, `amr` and the extra claims.
+    /// The claims `roles`, `auth_time`, `acr` and `amr`, and the extra claims.
     pub grant: &'a AccessGrant,
     /// The `iat` claim, and the `nbf` claim.
     pub issued_at: Timestamp,
@@ -47,7 +47,7 @@ pub struct RefreshClaims<'a> {
     pub session: SessionId,
     /// The `gen` claim: the generation.
     pub generation: u64,
-    /// The key to sign with.
+    /// The `kid` of the key to sign with.
     pub key_id: &'a KeyId,
     /// The `iat` claim.
     pub issued_at: Timestamp,

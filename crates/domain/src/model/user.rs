@@ -7,9 +7,10 @@ use super::{
 /// A user of the operator's application, known by one or more external identities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// The `sub` of the user's tokens.
+    /// The user's id: the `sub` claim of the user's tokens.
     pub id: UserId,
-    /// When an operator disabled the user: no sign-in, no refresh.
+    /// The time at which an operator disabled the user, who cannot sign in or refresh since; `None`
+    /// if not disabled.
     pub disabled_at: Option<Timestamp>,
     /// Roles that an operator gave this user, added to those the role rules grant.
     pub granted_roles: Vec<Role>,
@@ -26,21 +27,21 @@ pub struct NewUser {
     pub identity: ExternalIdentity,
     /// The configured provider that proved the identity; for people to read.
     pub provider: ProviderId,
-    /// The time of the sign-in.
+    /// The time of the sign-in that creates the user.
     pub now: Timestamp,
 }
 
 /// A user together with one external identity: what a session of that identity is judged by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
-    /// The user.
+    /// The user that the identity is, or was, linked to.
     pub user: User,
     /// How often all sessions of the identity have been ended; `None` if the identity is not, or no
     /// longer, linked to the user.
     pub identity_epoch: Option<u64>,
 }
 
-/// Whether the person behind a session lets it go on.
+/// The judgement of a session by its person: whether it may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// The session may be used.

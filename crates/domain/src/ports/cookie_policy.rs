@@ -9,11 +9,11 @@ use crate::{SetCookie, SignedToken};
 pub struct SessionTokens<'a> {
     /// The signed access token.
     pub access: &'a SignedToken,
-    /// `Max-Age` of its cookie.
+    /// The `Max-Age` of the access cookie.
     pub access_max_age: Duration,
     /// The signed refresh token.
     pub refresh: &'a SignedToken,
-    /// `Max-Age` of its cookie.
+    /// The `Max-Age` of the refresh cookie.
     pub refresh_max_age: Duration,
 }
 
@@ -23,7 +23,7 @@ pub struct SessionTokens<'a> {
 pub struct CookieTooLarge {
     /// The cookie's name.
     pub name: String,
-    /// Name and value together.
+    /// The length of name and value together.
     pub bytes: usize,
 }
 

@@ -24,7 +24,7 @@ pub trait Entropy: Send + Sync {
 }
 
 impl dyn Entropy {
-    /// `N` random bytes.
+    /// Draws `N` random bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.fill(&mut bytes);

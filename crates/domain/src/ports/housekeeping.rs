@@ -14,16 +14,16 @@ pub struct SweepStep {
     pub after: Option<SessionId>,
     /// Looks at this many sessions at most, and deletes at most this many rows of any other table.
     pub limit: u32,
-    /// The time of the sweep.
+    /// The time that limits and expiries are compared with.
     pub now: Timestamp,
-    /// How long a session can be told about after its end.
+    /// How long an ended session is kept, so that its end can be explained.
     pub keep_ended: Duration,
 }
 
-/// What a step did.
+/// The result of a [`SweepStep`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// Where the next step begins; `None` if this was the last.
+    /// The session after which the next step begins; `None` if this was the last step.
     pub next: Option<SessionId>,
     /// Sessions found past their idle limit, and marked as ended.
     pub expired_idle: u64,

@@ -20,30 +20,31 @@ pub struct CodeGrant<'a> {
     pub code_verifier: Option<&'a CodeVerifier>,
 }
 
-/// What a provider gives for a code, unverified.
+/// The tokens that a provider gives for a code, not verified.
 #[derive(Debug)]
 pub struct ProviderTokens {
     /// The ID token, if there is one.
     pub id_token: Option<IdTokenText>,
     /// The provider's access token, for its userinfo endpoint.
     pub access_token: Option<ProviderAccessToken>,
-    /// The refresh token, if it gives one.
+    /// The provider's refresh token, if there is one.
     pub refresh_token: Option<ProviderRefreshToken>,
 }
 
-/// Where a provider takes authorization requests.
+/// A provider's authorization endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizationEndpoint {
-    /// Its URL (RFC 6749 §3.1); it may have a query.
+    /// The URL of the endpoint (RFC 6749 §3.1); it may have a query.
     pub url: String,
     /// Whether every authorization response names its issuer (RFC 9207 §3).
     pub names_issuer: bool,
 }
 
-/// What a provider says of somebody when it is asked again.
+/// A provider's answer when it is asked again about somebody.
 #[derive(Debug)]
 pub struct Renewal {
-    /// The claims as they are now; `None` if it said nothing but that the person may still sign in.
+    /// The person's claims as they are now; `None` if the provider only said that the person may
+    /// still sign in.
     pub claims: Option<ClaimSet>,
     /// The refresh token that takes the place of the one that was shown, if there is one.
     pub refresh_token: Option<ProviderRefreshToken>,
@@ -53,13 +54,14 @@ pub struct Renewal {
 /// least one of subject and session is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogoutOrder {
-    /// Whose word it is, exactly as it is in the token.
+    /// The issuer of the token, character for character.
     pub issuer: String,
-    /// The subject whose sessions have ended.
+    /// The subject (`sub`) whose sessions at the provider have ended, if the token names one.
     pub subject: Option<String>,
-    /// Which session at the provider: the `sid` of its ID tokens.
+    /// The session at the provider that has ended, if the token names one: the `sid` of its ID
+    /// tokens.
     pub session: Option<String>,
-    /// SHA-256 of issuer and `jti`: each order counts once.
+    /// The SHA-256 hash of issuer and `jti`, by which each order counts once.
     pub id: TokenHash,
     /// When the order expires by itself, so that the mark of its use can go.
     pub expires_at: Timestamp,
@@ -74,11 +76,11 @@ pub enum ProviderError {
     /// The ID token (or the userinfo answer) breaks a rule.
     #[error("the ID token is not acceptable")]
     IdTokenRefused(#[source] Cause),
-    /// The provider refused its refresh token: the person may no longer sign in there, or has
-    /// withdrawn consent.
+    /// The provider refused the refresh token that it gave: the person may no longer sign in there,
+    /// or has withdrawn consent.
     #[error("the provider refused its refresh token")]
     RefreshRefused(#[source] Cause),
-    /// The logout token breaks a rule.
+    /// The logout token breaks a rule of OIDC Back-Channel Logout §2.6.
     #[error("the logout token is not acceptable")]
     LogoutTokenRefused(#[source] Cause),
     /// The provider answered, and the answer cannot be used.

@@ -20,7 +20,7 @@ pub enum Phase {
     Total,
 }
 
-/// An endpoint of a provider.
+/// The endpoint of a provider that a request went to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProviderEndpoint {
     /// The discovery document.
@@ -33,7 +33,7 @@ pub enum ProviderEndpoint {
     Userinfo,
 }
 
-/// A store operation.
+/// A call, or group of calls, of a store that is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreOperation {
     /// A call of [`UserDirectory::find_user`](super::UserDirectory::find_user).
@@ -52,7 +52,7 @@ pub enum StoreOperation {
     UnlinkIdentity,
     /// A call of [`RefreshTokenRepo::end_provider_sessions`](super::RefreshTokenRepo::end_provider_sessions).
     EndProviderSessions,
-    /// A call of [`UpstreamTokenRepo`](super::UpstreamTokenRepo)
+    /// Any call of [`UpstreamTokenRepo`](super::UpstreamTokenRepo).
     Upstream,
     /// A call of [`RefreshTokenRepo::load`](super::RefreshTokenRepo::load).
     FindSession,
@@ -62,20 +62,20 @@ pub enum StoreOperation {
     EndSession,
     /// A call of [`UserDirectory::end_user_sessions`](super::UserDirectory::end_user_sessions).
     EndUserSessions,
-    /// A step of [`Housekeeping`](super::Housekeeping)
+    /// Any call of [`Housekeeping`](super::Housekeeping).
     Sweep,
-    /// A call of [`KeyRepo`](super::KeyRepo)
+    /// Any call of [`KeyRepo`](super::KeyRepo).
     Keys,
     /// A call of [`UserDirectory::find_or_create`](super::UserDirectory::find_or_create).
     CreateUser,
     /// A call of [`UserDirectory::end_identity_sessions`](super::UserDirectory::end_identity_sessions).
     EndIdentitySessions,
-    /// A call of [`OnceMarks`](super::OnceMarks)
+    /// Any call of [`OnceMarks`](super::OnceMarks).
     OnceMarks,
 }
 
 impl StoreOperation {
-    /// The name it is timed under.
+    /// The value of the label `operation`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::FindUser => "find_user",
@@ -100,21 +100,21 @@ impl StoreOperation {
     }
 }
 
-/// What came of asking a provider again about somebody.
+/// The result of asking a provider again about somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecheckResult {
-    /// They may still sign in.
+    /// The person may still sign in there.
     Confirmed,
-    /// They may not; the session ends.
+    /// The person may no longer sign in there; the session ends.
     Refused,
-    /// It could not be asked, or gave no proper answer; the session goes on.
+    /// The provider could not be asked, or gave no proper answer; the session goes on.
     Failed,
-    /// It gave no refresh token at the sign-in, so nobody will ever be able to ask.
+    /// The provider gave no refresh token at the sign-in, so it can never be asked again.
     Impossible,
 }
 
 impl RecheckResult {
-    /// The name it is counted under.
+    /// The value of the label `outcome`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
@@ -125,7 +125,7 @@ impl RecheckResult {
     }
 }
 
-/// What a provider's circuit breaker lets through.
+/// The state of a provider's circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CircuitState {
     /// The breaker lets every call through.
@@ -136,7 +136,7 @@ pub enum CircuitState {
     Open,
 }
 
-/// How a refresh ended.
+/// The result of a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefreshResult {
     /// A new refresh token was issued.
@@ -149,14 +149,14 @@ pub enum RefreshResult {
     Expired,
     /// The session has been revoked, or its user is disabled.
     Revoked,
-    /// It is not a refresh token of ours, or of no session there is.
+    /// The token is not a refresh token of ours, or its session does not exist.
     Invalid,
     /// Something is down or broken on our side; the token is as good as before.
     Failed,
 }
 
 impl RefreshResult {
-    /// The name it is counted under.
+    /// The value of the label `outcome`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rotated => "rotated",
@@ -170,22 +170,23 @@ impl RefreshResult {
     }
 }
 
-/// Where events are counted. Every method MUST return at once.
+/// Counts and times events. Every method MUST return at once.
 pub trait Metrics: Send + Sync {
-    /// Issuing tokens ended; `provider` is `None` when the request named none that is configured,
-    /// `outcome` is `success` or an error code.
+    /// Counts a request for tokens; `provider` is `None` if the request named none that is
+    /// configured, `outcome` is `success` or an error code.
     fn token_generation(&self, provider: Option<&ProviderId>, outcome: &'static str);
 
-    /// A phase of issuing tokens took this long.
+    /// Records how long a phase of issuing tokens took.
     fn token_generation_phase(&self, provider: &ProviderId, phase: Phase, took: Duration);
 
-    /// A refresh ended, after so long.
+    /// Counts a refresh, and records how long it took.
     fn refresh(&self, result: RefreshResult, took: Duration);
 
-    /// So many sessions were ended for this reason.
+    /// Counts `count` sessions that were ended for this reason.
     fn sessions_revoked(&self, reason: RevokeReason, count: u64);
 
-    /// A request to a provider ended; `outcome` is from a fixed, small set.
+    /// Counts a request to a provider, and records how long it took; `outcome` MUST be from a
+    /// fixed, small set.
     fn provider_request(
         &self,
         provider: &ProviderId,
@@ -194,16 +195,16 @@ pub trait Metrics: Send + Sync {
         took: Duration,
     );
 
-    /// A provider's JWKS was fetched again, or failed to be; `outcome` as above.
+    /// Counts a fetch of a provider's JWKS; `outcome` MUST be from a fixed, small set.
     fn jwks_refresh(&self, provider: &ProviderId, outcome: &'static str);
 
-    /// A provider was to be asked again.
+    /// Counts the result of asking a provider again about somebody.
     fn provider_recheck(&self, _provider: &ProviderId, _result: RecheckResult) {}
 
-    /// A provider's circuit breaker changed its state; every provider begins closed.
+    /// Records the state of a provider's circuit breaker, which begins closed.
     fn provider_circuit(&self, _provider: &ProviderId, _state: CircuitState) {}
 
-    /// A store operation took this long.
+    /// Records how long a call of a store took.
     fn store_query(&self, operation: StoreOperation, took: Duration);
 }
 

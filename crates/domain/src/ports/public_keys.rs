@@ -1,11 +1,11 @@
 //! The public half of the signing keys.
 
-/// A JWKS ready to be sent.
+/// A JWK set, ready to be sent (RFC 7517 §5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwksDocument {
     /// A JWK set (RFC 7517 §5) in JSON; public members only.
     pub json: String,
-    /// A strong entity tag, quotes included.
+    /// The strong entity tag of the document, quotes included (RFC 9110 §8.8.3).
     pub etag: String,
     /// The `alg` (RFC 7518 §3.1) of each key that signs access tokens, has signed or will sign them,
     /// once; also of a symmetric key, which is not in the set.

@@ -46,14 +46,15 @@ pub enum ProviderLogoutOutcome {
     Replayed,
 }
 
-/// A session as it was loaded.
+/// A session as [`RefreshTokenRepo::load`] found it, with what is needed to judge it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadedSession {
     /// The session, ended or not.
     pub session: Session,
-    /// The time since its last rotation, by the store's own clock; zero if it was never rotated.
+    /// The time since the session's last rotation, by the store's own clock; zero if it was never
+    /// rotated.
     pub rotated_ago: Duration,
-    /// The person it belongs to.
+    /// The person that the session belongs to, as far as this store knows.
     pub owner: SessionOwner,
 }
 
@@ -74,7 +75,7 @@ pub enum SessionChange<'a> {
     Rotate(&'a Rotation),
     /// The previous token was presented again: its count of replays goes up by one.
     CountReplay,
-    /// The session ends.
+    /// The session ends, at this time and for this reason.
     End(SessionEnd),
 }
 
@@ -132,7 +133,7 @@ pub trait RefreshTokenRepo: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Session>, StoreError>;
 
-    /// Ends one session of a user.
+    /// Ends one session of a user, unless it has ended before or belongs to somebody else.
     async fn end_session(
         &self,
         id: SessionId,

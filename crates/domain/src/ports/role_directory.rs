@@ -5,14 +5,14 @@ use async_trait::async_trait;
 use crate::Cause;
 use crate::model::{ExternalIdentity, ProviderId, Role, UserId};
 
-/// Whose roles are asked for.
+/// The person whose roles are asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct RoleQuestion<'a> {
-    /// The `sub` of our tokens.
+    /// The user, the `sub` of our tokens.
     pub user: UserId,
     /// The provider the person signed in with.
     pub provider: &'a ProviderId,
-    /// Who the person is there.
+    /// The person's identity at the provider.
     pub identity: &'a ExternalIdentity,
 }
 

@@ -21,9 +21,9 @@ pub enum StoreError {
 /// The connections of a pool at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolState {
-    /// Connections that wait for work.
+    /// How many open connections are not in use.
     pub idle: u32,
-    /// Connections that are in use.
+    /// How many connections are in use.
     pub in_use: u32,
 }
 

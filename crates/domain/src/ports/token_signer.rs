@@ -3,7 +3,7 @@
 use crate::model::{AccessClaims, KeyId, RefreshClaims};
 use crate::{Cause, SignedToken};
 
-/// A token could not be signed.
+/// The reason why a token could not be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SigningError {
     /// The key does not exist, or the signature could not be computed.

@@ -33,7 +33,7 @@ pub struct VerifiedRefresh {
     pub expires_at: Timestamp,
 }
 
-/// A token was not accepted.
+/// The reason why a token was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// The token is not one of this kind that Mintgate signed with a key it still has.

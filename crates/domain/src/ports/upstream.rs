@@ -13,7 +13,7 @@ pub struct SealError(#[source] pub Cause);
 
 /// Encrypts the providers' refresh tokens, each for its session: moved to another, it MUST NOT open.
 pub trait TokenSeal: Send + Sync {
-    /// Encrypts a token; authenticated, and unlike any other time.
+    /// Encrypts a token with authenticated encryption; the same token gives another text each time.
     ///
     /// # Errors
     /// If the cryptography fails.
@@ -26,7 +26,7 @@ pub trait TokenSeal: Send + Sync {
     /// Decrypts what was sealed for this session.
     ///
     /// # Errors
-    /// If it was not, or under another key.
+    /// If it was not sealed for this session, or under another key.
     fn open(
         &self,
         session: SessionId,
@@ -34,14 +34,14 @@ pub trait TokenSeal: Send + Sync {
     ) -> Result<ProviderRefreshToken, SealError>;
 }
 
-/// What a provider said when it was asked again.
+/// A provider's answer when it was asked again about a session, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamRenewal {
-    /// Its new refresh token, if it gave one.
+    /// The provider's new refresh token, encrypted, if it gave one.
     pub token: Option<SealedToken>,
-    /// The roles that follow from the claims now, if it said them.
+    /// The roles that follow from the provider's claims now; `None` if it sent no claims.
     pub claimed_roles: Option<Vec<Role>>,
-    /// When it was asked.
+    /// The time at which the provider was asked.
     pub at: Timestamp,
 }
 

@@ -26,7 +26,7 @@ pub enum LinkOutcome {
 /// The result of unlinking an identity from a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnlinkOutcome {
-    /// The identity is unlinked, durably.
+    /// The identity has been unlinked, durably, by this call.
     Unlinked {
         /// How many sessions that were signed in with the identity have been ended.
         ended: u64,
