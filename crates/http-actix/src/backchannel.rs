@@ -25,12 +25,14 @@ pub(crate) async fn log_out(
     provider: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let body = read_form(&request, payload, state.request_timeout).await?;
+    let body = read_form(&request, &state, payload).await?;
     let token = logout_token(&body)?;
     let logout = Arc::clone(&state.use_cases.provider_logout);
     let provider = provider.into_inner();
     let ending = async move { logout.end_sessions(&provider, &token).await };
-    let (provider, count) = state.run_to_end(debug_span!("end_provider_sessions"), ending).await?;
+    let place = state.admission.provider_logouts.take()?;
+    let span = debug_span!("end_provider_sessions");
+    let (provider, count) = state.run_to_end(place, span, ending).await?;
     LogFields::update(&request, |fields| fields.provider = Some(provider.clone()));
     tracing::info!(%provider, sessions = count, "sessions were ended by their provider");
     Ok(uncached(HttpResponse::Ok()).finish())

@@ -1,14 +1,17 @@
 //! Request bodies: bounded in size and time, of one type, in UTF-8.
 
-use std::time::Duration;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
 use actix_web::web::Payload;
 use futures_util::StreamExt;
-
-use crate::error::{ApiError, HttpErrorCode};
 use mintgate_domain::ErrorCode;
+
+use crate::AppState;
+use crate::admission::Place;
+use crate::error::{ApiError, HttpErrorCode};
 
 /// The longest body, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024;
@@ -18,17 +21,17 @@ const JSON: &str = "application/json";
 /// Reads a whole JSON body. Never more than [`MAX_BODY_BYTES`] of it are held.
 ///
 /// # Errors
-/// `UNSUPPORTED_MEDIA_TYPE`, `PAYLOAD_TOO_LARGE`, `REQUEST_TIMEOUT`, or `INVALID_REQUEST` if the client
-/// closes the connection.
+/// `UNSUPPORTED_MEDIA_TYPE`, `PAYLOAD_TOO_LARGE`, `REQUEST_TIMEOUT`, `OVERLOADED` if the body is slow
+/// and too many are, or `INVALID_REQUEST` if the client closes the connection.
 pub(crate) async fn read_json(
     request: &HttpRequest,
+    state: &AppState,
     payload: Payload,
-    timeout: Duration,
 ) -> Result<Vec<u8>, ApiError> {
     if !is_plain(request, JSON) {
         return Err(ApiError::new(HttpErrorCode::UnsupportedMediaType));
     }
-    read(request, payload, timeout).await
+    read(request, state, payload).await
 }
 
 /// Reads a JSON body that may be empty, and then needs no content type.
@@ -37,10 +40,10 @@ pub(crate) async fn read_json(
 /// As [`read_json`].
 pub(crate) async fn read_optional_json(
     request: &HttpRequest,
+    state: &AppState,
     payload: Payload,
-    timeout: Duration,
 ) -> Result<Option<Vec<u8>>, ApiError> {
-    let body = read(request, payload, timeout).await?;
+    let body = read(request, state, payload).await?;
     if body.is_empty() {
         return Ok(None);
     }
@@ -56,19 +59,19 @@ pub(crate) async fn read_optional_json(
 /// As [`read_json`].
 pub(crate) async fn read_form(
     request: &HttpRequest,
+    state: &AppState,
     payload: Payload,
-    timeout: Duration,
 ) -> Result<Vec<u8>, ApiError> {
     if !is_plain(request, "application/x-www-form-urlencoded") {
         return Err(ApiError::new(HttpErrorCode::UnsupportedMediaType));
     }
-    read(request, payload, timeout).await
+    read(request, state, payload).await
 }
 
 async fn read(
     request: &HttpRequest,
+    state: &AppState,
     mut payload: Payload,
-    timeout: Duration,
 ) -> Result<Vec<u8>, ApiError> {
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -88,9 +91,32 @@ async fn read(
         }
         Ok(body)
     };
-    tokio::time::timeout(timeout, collect)
+    let collect = in_place_if_slow(collect, || state.admission.slow_bodies.take());
+    tokio::time::timeout(state.limits.request_timeout, collect)
         .await
         .map_err(|_| ApiError::new(HttpErrorCode::RequestTimeout))?
+}
+
+/// Reads a body, and takes a place to wait for it in unless it arrived along with its head: then the
+/// second poll finds it, since the first comes before the connection has looked behind the head.
+async fn in_place_if_slow<T>(
+    body: impl Future<Output = Result<T, ApiError>>,
+    take_place: impl Fn() -> Result<Place, ApiError>,
+) -> Result<T, ApiError> {
+    let mut body = pin!(body);
+    let mut has_waited = false;
+    let mut place = None;
+    poll_fn(|context| {
+        let read = body.as_mut().poll(context);
+        if read.is_pending() && place.is_none() {
+            if has_waited {
+                place = Some(take_place()?);
+            }
+            has_waited = true;
+        }
+        read
+    })
+    .await
 }
 
 /// Whether the headers announce a body of this media type, in UTF-8 and not compressed.
@@ -115,4 +141,45 @@ fn is_plain(request: &HttpRequest, wanted: &str) -> bool {
         _ => true,
     });
     is_wanted && is_utf8 && !encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// Polls the reading of a body that is there at the given poll; the result, and how many places
+    /// were asked for, of which none is free.
+    fn read_when_none_is_free(polls: usize) -> (Option<Result<usize, ApiError>>, usize) {
+        let mut count = 0;
+        let body = poll_fn(|_| {
+            count += 1;
+            if count >= polls { Poll::Ready(Ok(count)) } else { Poll::Pending }
+        });
+        let asked = std::cell::Cell::new(0);
+        let reading = in_place_if_slow(body, || {
+            asked.set(asked.get() + 1);
+            Err(ApiError::new(HttpErrorCode::Overloaded))
+        });
+        let mut reading = pin!(reading);
+        for _ in 0..polls {
+            let context = &mut Context::from_waker(Waker::noop());
+            if let Poll::Ready(read) = reading.as_mut().poll(context) {
+                return (Some(read), asked.get());
+            }
+        }
+        (None, asked.get())
+    }
+
+    #[test]
+    fn a_body_that_arrives_along_with_its_head_needs_no_place_and_a_slower_one_does() {
+        for polls in [1, 2] {
+            let (read, asked) = read_when_none_is_free(polls);
+            assert_eq!((read.unwrap().unwrap(), asked), (polls, 0));
+        }
+        let (read, asked) = read_when_none_is_free(3);
+        assert_eq!(read.unwrap().unwrap_err().kind(), HttpErrorCode::Overloaded.into());
+        assert_eq!(asked, 1);
+    }
 }

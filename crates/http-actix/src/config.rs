@@ -18,14 +18,28 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// The attributes of all cookies.
     pub cookies: CookieConfig,
+    /// What clients can use.
+    pub limits: Limits,
+    /// The number of worker threads; 0 for one per processor.
+    pub workers: usize,
+}
+
+/// What the clients of the public listener can use. Requests beyond a number are refused with
+/// `OVERLOADED`.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
     /// How long the head and the body of a request may each take to arrive.
     pub request_timeout: Duration,
     /// The largest sum of a request's header names and values, in bytes.
     pub max_header_bytes: usize,
-    /// How many requests are worked on at once; any more are refused with `OVERLOADED`.
+    /// How many requests that ask the store alone are worked on at once.
     pub max_in_flight: usize,
-    /// The number of worker threads; 0 for one per processor.
-    pub workers: usize,
+    /// How many requests that may wait for a provider are worked on at once; as many logout tokens
+    /// of providers besides.
+    pub max_sign_ins: usize,
+    /// How many bodies that did not arrive along with their heads are read at once, each of up to
+    /// 16 KiB.
+    pub max_slow_bodies: usize,
 }
 
 /// The names and attributes of the cookies (RFC 6265bis §4.1).

@@ -1,7 +1,5 @@
 //! Reads the token that a request presents: from a header, the body or a cookie.
 
-use std::time::Duration;
-
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::Payload;
@@ -113,10 +111,10 @@ pub(crate) fn guard_cookies(
 /// As [`read_optional_json`], and `INVALID_REQUEST`.
 pub(crate) async fn refresh_token_in_body(
     request: &HttpRequest,
+    state: &AppState,
     payload: Payload,
-    timeout: Duration,
 ) -> Result<Option<PresentedToken>, ApiError> {
-    match read_optional_json(request, payload, timeout).await? {
+    match read_optional_json(request, state, payload).await? {
         None => Ok(None),
         Some(body) => refresh_token_member(&body),
     }

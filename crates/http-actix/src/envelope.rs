@@ -82,21 +82,20 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
     };
     let call = Call::begin(&mut request, &state);
 
-    let _in_flight = match admit(&request, &state) {
-        Admission::Admitted(in_flight) => in_flight,
-        Admission::Preflight => {
-            let answer = state.origins.preflight(request.headers());
-            return Ok(request.into_response(call.shape(
-                &state,
-                Route::Label("preflight"),
-                answer,
-            )));
-        }
-        Admission::Refused(kind) => {
-            let answer = HttpResponse::from_error(ApiError::new(kind));
-            return Ok(request.into_response(call.shape(&state, Route::Label("refused"), answer)));
-        }
+    let unrouted = if header_bytes(request.headers()) > state.limits.max_header_bytes {
+        let refusal = ApiError::new(HttpErrorCode::HeadersTooLarge);
+        Some((Route::Label("refused"), HttpResponse::from_error(refusal)))
+    } else if OriginPolicy::is_preflight(request.method(), request.headers()) {
+        Some((Route::Label("preflight"), state.origins.preflight(request.headers())))
+    } else if !accepts_json(request.headers()) {
+        let refusal = ApiError::new(HttpErrorCode::NotAcceptable);
+        Some((Route::Label("refused"), HttpResponse::from_error(refusal)))
+    } else {
+        None
     };
+    if let Some((route, answer)) = unrouted {
+        return Ok(request.into_response(call.shape(&state, route, answer)));
+    }
 
     // A clone of the request that is held across the call would break routing. So after a panic the
     // answer is returned as an error that carries it.
@@ -154,26 +153,6 @@ impl<'a> Route<'a> {
 /// An error that is answered with `response`.
 fn carrying(response: HttpResponse) -> Error {
     InternalError::from_response("answered", response).into()
-}
-
-/// Whether a request is given to its route.
-enum Admission {
-    Admitted(crate::InFlight),
-    /// The request is a CORS preflight, which no route answers.
-    Preflight,
-    Refused(HttpErrorCode),
-}
-
-fn admit(request: &ServiceRequest, state: &Arc<AppState>) -> Admission {
-    if header_bytes(request.headers()) > state.max_header_bytes {
-        Admission::Refused(HttpErrorCode::HeadersTooLarge)
-    } else if OriginPolicy::is_preflight(request.method(), request.headers()) {
-        Admission::Preflight
-    } else if !accepts_json(request.headers()) {
-        Admission::Refused(HttpErrorCode::NotAcceptable)
-    } else {
-        state.enter().map_or(Admission::Refused(HttpErrorCode::Overloaded), Admission::Admitted)
-    }
 }
 
 impl Call {

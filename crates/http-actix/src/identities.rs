@@ -52,7 +52,8 @@ pub(crate) async fn list(
     let token = access_token(&request, &state, false)?;
     let identities = Arc::clone(&state.use_cases.identities);
     let asking = async move { identities.list(&token).await };
-    let asked = state.run(debug_span!("list_identities"), asking).await;
+    let place = state.admission.sessions.take()?;
+    let asked = state.run(place, debug_span!("list_identities"), asking).await;
     let (caller, identities) = asked.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     let identities = identities.iter().map(IdentityBody::from).collect();
@@ -66,13 +67,14 @@ pub(crate) async fn link(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let token = access_token(&request, &state, true)?;
-    let body = read_json(&request, payload, state.request_timeout).await?;
+    let body = read_json(&request, &state, payload).await?;
     let logins = state.logins.begun(request.headers());
     let SignInBody { sign_in, .. } = SignInBody::parse(&body, logins)?;
     let finished_login = state.logins.finished_by(&sign_in);
     let identities = Arc::clone(&state.use_cases.identities);
     let linking = async move { identities.link(&token, &sign_in).await };
-    let linked = state.run_to_end(debug_span!("link_identity"), linking).await;
+    let place = state.admission.sign_ins.take()?;
+    let linked = state.run_to_end(place, debug_span!("link_identity"), linking).await;
     let (caller, linked) = match linked {
         Ok(linked) => linked,
         Err(error) => return Err(finished_login.clear_if_final(refused_caller(error))),
@@ -97,7 +99,8 @@ pub(crate) async fn unlink(
             None => identities.list(&token).await.and(Err(AuthError::NoSuchIdentity)),
         }
     };
-    let unlinked = state.run_to_end(debug_span!("unlink_identity"), unlinking).await;
+    let place = state.admission.sessions.take()?;
+    let unlinked = state.run_to_end(place, debug_span!("unlink_identity"), unlinking).await;
     let caller = unlinked.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     Ok(uncached(HttpResponse::NoContent()).finish())

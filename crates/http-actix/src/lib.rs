@@ -4,6 +4,7 @@
 //! It knows the domain and a configuration of its own, [`HttpConfig`]; whoever builds the service
 //! hands in the use cases and the ports.
 
+mod admission;
 mod backchannel;
 mod body;
 mod client;
@@ -37,8 +38,6 @@ mod validation;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use actix_web::web;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
@@ -52,12 +51,13 @@ use tracing::{Instrument as _, Span};
 
 pub use actix_web::dev::Server;
 pub use actix_web::web::ServiceConfig;
-pub use config::{CookieConfig, HttpConfig, SameSite};
+pub use config::{CookieConfig, HttpConfig, Limits, SameSite};
 pub use cookies::HttpCookiePolicy;
 pub use metrics::HttpMetrics;
 pub use operations::Operations;
 pub use server::{MoreRoutes, serve_operations, serve_public};
 
+use admission::{Admission, Place};
 use error::ApiError;
 use keyed_mutex::KeyedMutex;
 use login_cookies::LoginCookies;
@@ -116,10 +116,8 @@ pub struct AppState {
     /// Held by requests with an `Idempotency-Key` while they are worked on.
     idempotency_keys: KeyedMutex<TokenHash>,
     trusted_proxies: Vec<ipnet::IpNet>,
-    request_timeout: Duration,
-    max_header_bytes: usize,
-    max_in_flight: usize,
-    in_flight: AtomicUsize,
+    limits: Limits,
+    admission: Admission,
     workers: usize,
 }
 
@@ -134,48 +132,39 @@ impl AppState {
             origins: OriginPolicy::new(&config.public_url, config.allowed_origins),
             idempotency_keys: KeyedMutex::default(),
             trusted_proxies: config.trusted_proxies,
-            request_timeout: config.request_timeout,
-            max_header_bytes: config.max_header_bytes,
-            max_in_flight: config.max_in_flight,
-            in_flight: AtomicUsize::new(0),
+            limits: config.limits,
+            admission: Admission::new(&config.limits),
             workers: config.workers,
         }
     }
 
-    /// Runs a use case in a span of its own. It is cancelled if the client goes away.
+    /// Runs a use case in a place and a span of its own. It is cancelled if the client goes away.
     async fn run<T: Send + 'static>(
         &self,
+        place: Place,
         span: Span,
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        runtime::run(&self.ports.runtime, work.instrument(span)).await
+        runtime::run(&self.ports.runtime, holding(place, work).instrument(span)).await
     }
 
     /// Runs a use case to its end, even if the client goes away: for what must not stop half-way,
     /// such as a sign-out by a page that is closed at once.
     async fn run_to_end<T: Send + 'static>(
         &self,
+        place: Place,
         span: Span,
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
-        runtime::run_to_end(&self.ports.runtime, work.instrument(span)).await
-    }
-
-    /// Counts a request as in flight until the guard is dropped; `None` if there are too many.
-    fn enter(self: &Arc<Self>) -> Option<InFlight> {
-        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let guard = InFlight(Arc::clone(self));
-        (before < self.max_in_flight).then_some(guard)
+        runtime::run_to_end(&self.ports.runtime, holding(place, work).instrument(span)).await
     }
 }
 
-/// One of the requests in flight; when dropped, it no longer counts.
-struct InFlight(Arc<AppState>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Holds a place as long as there is work: until its end, or until it is cancelled.
+async fn holding<T>(place: Place, work: impl Future<Output = T>) -> T {
+    let output = work.await;
+    drop(place);
+    output
 }
 
 /// Adds the routes of the public listener.

@@ -10,15 +10,15 @@ use futures_util::future::join_all;
 use garde::Validate;
 use mintgate_domain::RegisteredProvider;
 use serde::Serialize;
-use tracing::debug_span;
+use tracing::{Instrument as _, debug_span};
 
-use crate::AppState;
 use crate::body::read_json;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, append_cookies};
 use crate::json::Members;
 use crate::sessions::uncached;
 use crate::validation::{check, visible};
+use crate::{AppState, runtime};
 
 /// How long the list of providers waits for a provider that has to be asked where its logins begin.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -79,12 +79,13 @@ pub(crate) async fn begin(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     state.origins.guard(request.headers())?;
-    let body = read_json(&request, payload, state.request_timeout).await?;
+    let body = read_json(&request, &state, payload).await?;
     let LoginBody { provider, redirectUri: redirect_uri } = LoginBody::parse(&body)?;
     let use_case = Arc::clone(&state.use_cases.begin_login);
     let ttl = use_case.ttl;
     let beginning = async move { use_case.begin(&provider, redirect_uri.as_deref()).await };
-    let begun = state.run(debug_span!("begin_login"), beginning).await?;
+    let place = state.admission.sign_ins.take()?;
+    let begun = state.run(place, debug_span!("begin_login"), beginning).await?;
     LogFields::update(&request, |fields| {
         fields.provider = Some(begun.transaction.provider.clone());
     });
@@ -100,17 +101,20 @@ pub(crate) async fn begin(
 }
 
 /// Lists the providers, with what a login page needs to know; never a secret.
-pub(crate) async fn providers(state: Data<AppState>) -> HttpResponse {
+pub(crate) async fn providers(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    let _place = state.admission.sign_ins.take()?;
     let providers = state.use_cases.begin_login.providers();
     let providers = join_all(providers.map(|provider| describe(&state, provider))).await;
-    uncached(HttpResponse::Ok()).json(ProvidersBody { providers })
+    Ok(uncached(HttpResponse::Ok()).json(ProvidersBody { providers }))
 }
 
 /// Describes a provider. One that is slow or down is listed too, without its endpoint.
 async fn describe(state: &AppState, provider: &RegisteredProvider) -> ProviderBody {
-    // Goes on after the timeout, so that its result is there for the next request.
-    let asking = state
-        .run_to_end(debug_span!("find_authorization_endpoint"), provider.authorization_endpoint());
+    // Goes on after the timeout, so that its result is there for the next request. Without a place:
+    // the queue of the provider bounds how many of these wait.
+    let span = debug_span!("find_authorization_endpoint");
+    let asking = provider.authorization_endpoint().instrument(span);
+    let asking = runtime::run_to_end(&state.ports.runtime, asking);
     let endpoint = tokio::time::timeout(LONGEST_WAIT, asking).await;
     let policy = &provider.policy;
     ProviderBody {

@@ -58,7 +58,8 @@ async fn end_shown(
     let proof = proof(request, state, payload).await?;
     let own = Arc::clone(&state.use_cases.own_sessions);
     let ending = async move { own.log_out(&proof).await };
-    let (user, session) = state.run_to_end(debug_span!("log_out"), ending).await?;
+    let place = state.admission.sessions.take()?;
+    let (user, session) = state.run_to_end(place, debug_span!("log_out"), ending).await?;
     LogFields::update(request, |fields| {
         fields.user = Some(user);
         fields.session = Some(session);
@@ -79,7 +80,7 @@ async fn proof(
         guard_cookies(request, state, true)?;
         return Ok(SessionProof::Access(token));
     }
-    let in_body = refresh_token_in_body(request, payload, state.request_timeout).await;
+    let in_body = refresh_token_in_body(request, state, payload).await;
     guard_cookies(request, state, matches!(in_body, Ok(Some(_))))?;
     if let Some(token) = in_body? {
         return Ok(SessionProof::Refresh(token));
@@ -99,7 +100,8 @@ pub(crate) async fn log_out_everywhere(
     let token = access_token(&request, &state, true)?;
     let own = Arc::clone(&state.use_cases.own_sessions);
     let ending = async move { own.log_out_everywhere(&token).await };
-    let ending = state.run_to_end(debug_span!("log_out_everywhere"), ending).await;
+    let place = state.admission.sessions.take()?;
+    let ending = state.run_to_end(place, debug_span!("log_out_everywhere"), ending).await;
     let (caller, count) = ending.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     let message = "All sessions have been ended.";

@@ -20,7 +20,7 @@ pub(crate) async fn refresh(
     state: Data<AppState>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let in_body = refresh_token_in_body(&request, payload, state.request_timeout).await;
+    let in_body = refresh_token_in_body(&request, &state, payload).await;
     guard_cookies(&request, &state, matches!(in_body, Ok(Some(_))))?;
     let (token, delivery) = match in_body? {
         Some(token) => (token, TokenDelivery::Body),
@@ -36,9 +36,10 @@ pub(crate) async fn refresh(
     let token = Arc::new(token);
     let (refresh, shown) = (Arc::clone(&state.use_cases.refresh_session), Arc::clone(&token));
     let refreshing = async move { refresh.refresh(&shown, delivery).await };
+    let place = state.admission.sessions.take()?;
     // To its end: a provider that is asked again may issue a new refresh token and revoke the old
     // one, so the new one must be stored.
-    match state.run_to_end(debug_span!("refresh_session"), refreshing).await {
+    match state.run_to_end(place, debug_span!("refresh_session"), refreshing).await {
         Ok(tokens) => {
             LogFields::update(&request, |fields| fields.of_tokens(&tokens));
             Ok(issued::answer("Tokens refreshed successfully.", &tokens))

@@ -29,7 +29,7 @@ pub fn serve_public(
     more_routes: MoreRoutes,
     listener: TcpListener,
 ) -> io::Result<Server> {
-    let (workers, request_timeout) = (state.workers, state.request_timeout);
+    let (workers, request_timeout) = (state.workers, state.limits.request_timeout);
     let state = Data::new(state);
     let mut server = HttpServer::new(move || {
         App::new()

@@ -73,7 +73,9 @@ pub(crate) async fn me(
     let token = access_token(&request, &state, false)?;
     let own = Arc::clone(&state.use_cases.own_sessions);
     let asking = async move { own.caller(&token).await };
-    let caller = state.run(debug_span!("find_caller"), asking).await.map_err(refused_caller)?;
+    let place = state.admission.sessions.take()?;
+    let asked = state.run(place, debug_span!("find_caller"), asking).await;
+    let caller = asked.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     Ok(uncached(HttpResponse::Ok()).json(MeBody {
         sub: caller.subject.to_string(),
@@ -92,7 +94,8 @@ pub(crate) async fn list(
     let token = access_token(&request, &state, false)?;
     let own = Arc::clone(&state.use_cases.own_sessions);
     let asking = async move { own.list(&token).await };
-    let asked = state.run(debug_span!("list_sessions"), asking).await;
+    let place = state.admission.sessions.take()?;
+    let asked = state.run(place, debug_span!("list_sessions"), asking).await;
     let (caller, sessions) = asked.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     let sessions = sessions.iter().map(|each| SessionBody::new(each, caller.session)).collect();
@@ -115,7 +118,8 @@ pub(crate) async fn end(
             None => own.caller(&token).await.and(Err(AuthError::NoSuchSession)),
         }
     };
-    let ending = state.run_to_end(debug_span!("end_session"), ending).await;
+    let place = state.admission.sessions.take()?;
+    let ending = state.run_to_end(place, debug_span!("end_session"), ending).await;
     let caller = ending.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     let mut response = uncached(HttpResponse::NoContent());

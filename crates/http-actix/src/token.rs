@@ -23,7 +23,7 @@ pub(crate) async fn issue(
 ) -> Result<HttpResponse, ApiError> {
     state.origins.guard(request.headers())?;
     envelope::refuse_duplicate_cookies(&request, &state)?;
-    let body = read_json(&request, payload, state.request_timeout).await?;
+    let body = read_json(&request, &state, payload).await?;
     let idempotency = idempotency::key(request.headers(), &body)?;
     let logins = state.logins.begun(request.headers());
     let SignInBody { sign_in, delivery } = SignInBody::parse(&body, logins)?;
@@ -33,11 +33,12 @@ pub(crate) async fn issue(
 
     let known = state.use_cases.issue_tokens.provider_id(&sign_in);
     LogFields::update(&request, |fields| fields.provider = known);
+    let place = state.admission.sign_ins.take()?;
     let issue = Arc::clone(&state.use_cases.issue_tokens);
     let issued = match idempotency {
         None => {
             let issuing = async move { issue.issue(sign_in).await };
-            state.run(debug_span!("issue_tokens"), issuing).await
+            state.run(place, debug_span!("issue_tokens"), issuing).await
         }
         Some(asked) => {
             let lock = lock_key(&state, asked.key).await?;
@@ -47,7 +48,7 @@ pub(crate) async fn issue(
                 drop(lock);
                 issued
             };
-            state.run_to_end(debug_span!("issue_tokens"), issuing).await
+            state.run_to_end(place, debug_span!("issue_tokens"), issuing).await
         }
     };
     let tokens = match issued {
@@ -68,7 +69,7 @@ pub(crate) async fn issue(
 /// # Errors
 /// `OVERLOADED` if the request before takes longer than the request timeout.
 async fn lock_key(state: &AppState, key: TokenHash) -> Result<KeyedGuard<TokenHash>, ApiError> {
-    let lock = tokio::time::timeout(state.request_timeout, state.idempotency_keys.lock(key));
+    let lock = tokio::time::timeout(state.limits.request_timeout, state.idempotency_keys.lock(key));
     lock.await.map_err(|_| {
         ApiError::new(HttpErrorCode::Overloaded)
             .because("another request of the same idempotency key takes too long")

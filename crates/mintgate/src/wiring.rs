@@ -13,7 +13,7 @@ use mintgate_domain::{
     RolePolicy, SignIn,
 };
 use mintgate_http_actix::{
-    AppState, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts, SameSite,
+    AppState, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts, Limits, SameSite,
     UseCases,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
@@ -227,9 +227,13 @@ fn http_config(settings: &Settings) -> HttpConfig {
             refresh_path: cookies.refresh_path.clone(),
             secure: cookies.secure,
         },
-        request_timeout: limits.request_timeout,
-        max_header_bytes: limits.max_header_bytes,
-        max_in_flight: limits.max_in_flight,
+        limits: Limits {
+            request_timeout: limits.request_timeout,
+            max_header_bytes: limits.max_header_bytes,
+            max_in_flight: limits.max_in_flight,
+            max_sign_ins: limits.max_sign_ins,
+            max_slow_bodies: limits.max_slow_bodies,
+        },
         workers: server.workers,
     }
 }

@@ -218,8 +218,12 @@ pub struct RoleLookupSettings {
 /// Limits on what clients can use.
 #[derive(Debug, Clone)]
 pub struct LimitSettings {
-    /// The most requests in progress on the public listener; further ones get 503 `OVERLOADED`.
+    /// The most requests that ask the store alone in progress; further ones get 503 `OVERLOADED`.
     pub max_in_flight: usize,
+    /// The most requests that may wait for a provider in progress; further ones get 503 `OVERLOADED`.
+    pub max_sign_ins: usize,
+    /// The most request bodies that are waited for; further ones get 503 `OVERLOADED`.
+    pub max_slow_bodies: usize,
     /// The longest that the head of a request may take to arrive, and then its body.
     pub request_timeout: Duration,
     /// The most bytes of a request's headers.

@@ -1,11 +1,10 @@
 //! The listener itself: limits, methods, CORS, CSRF, cookies, panics; and the operations listener.
 
-use std::time::Duration;
-
+use crate::common::wire::{read_head, slow_body};
 use crate::common::{Options, Store, TestService, assert_error, bare, header};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 const TOKEN: &str = "/api/v1/auth/token";
@@ -97,14 +96,9 @@ async fn case_05_oversized_headers_are_431() {
 #[tokio::test]
 async fn case_05_hundreds_of_slow_bodies_are_408_each_and_harm_nobody() {
     let service = start_with("[limits]\nrequest_timeout_ms = 1500").await;
-    let head = format!(
-        "POST {TOKEN} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
-    );
     let mut slow = Vec::new();
     for _ in 0..300 {
-        let mut stream = TcpStream::connect(service.public).await.unwrap();
-        stream.write_all(head.as_bytes()).await.unwrap();
-        slow.push(stream);
+        slow.push(slow_body(&service, TOKEN).await);
     }
     assert_eq!(service.login(&service.code()).await.status(), StatusCode::OK);
     for mut stream in slow {
@@ -218,26 +212,6 @@ async fn case_48_a_cookie_given_twice_is_400_and_every_variant_is_cleared() {
 }
 
 #[tokio::test]
-async fn more_requests_at_once_than_allowed_are_503_overloaded() {
-    let service = start_with("[limits]\nmax_in_flight = 1\nrequest_timeout_ms = 10000").await;
-    let head = format!(
-        "POST {TOKEN} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
-    );
-    let mut holder = TcpStream::connect(service.public).await.unwrap();
-    holder.write_all(head.as_bytes()).await.unwrap();
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    loop {
-        let answer = service.login("code").await;
-        if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
-            assert_error(answer, StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED").await;
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "the place is never taken");
-    }
-    drop(holder);
-}
-
-#[tokio::test]
 async fn case_50_the_jwks_is_cacheable_and_has_public_keys_only() {
     // The key that signs and the one that will sign next.
     for (algorithm, keys) in
@@ -307,18 +281,4 @@ async fn preflight(service: &TestService, origin: &'static str) -> reqwest::Resp
         .send()
         .await
         .unwrap()
-}
-
-/// The head of an answer, as text.
-async fn read_head(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    let mut buffer = [0; 1024];
-    while !answer.windows(4).any(|w| w == b"\r\n\r\n") {
-        let read = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut buffer));
-        match read.await.expect("an answer in time").unwrap() {
-            0 => break,
-            n => answer.extend_from_slice(&buffer[..n]),
-        }
-    }
-    String::from_utf8_lossy(&answer).into_owned()
 }

@@ -96,10 +96,31 @@ pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
     let max_in_flight = s.number(
         key(
             "max_in_flight",
-            "The most requests in progress on the public listener. Mintgate answers further ones at \
-             once with 503 `OVERLOADED`.",
+            "The most requests in progress that ask the store alone, such as refreshes and sign-outs. \
+             Mintgate answers further ones at once with 503 `OVERLOADED`. The JWKS and the metadata \
+             are always answered.",
         )
         .default(1024),
+        1..=1_000_000,
+    );
+    let max_sign_ins = s.number(
+        key(
+            "max_sign_ins",
+            "The most requests in progress that may wait for a provider: logins that begin, sign-ins, \
+             the list of providers; and as many logout tokens of providers. Further ones get 503 \
+             `OVERLOADED`. If it is more than 17 times a provider's `max_concurrent`, that provider \
+             alone cannot use them up.",
+        )
+        .default(2048),
+        1..=1_000_000,
+    );
+    let max_slow_bodies = s.number(
+        key(
+            "max_slow_bodies",
+            "The most request bodies that Mintgate waits for, each of up to 16 KiB; it answers further \
+             requests with 503 `OVERLOADED` unless their bodies arrive along with their heads.",
+        )
+        .default(4096),
         1..=1_000_000,
     );
     let request_timeout = s.millis(
@@ -117,6 +138,8 @@ pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
     );
     Some(LimitSettings {
         max_in_flight: max_in_flight? as usize,
+        max_sign_ins: max_sign_ins? as usize,
+        max_slow_bodies: max_slow_bodies? as usize,
         request_timeout: request_timeout?,
         max_header_bytes: max_header_bytes? as usize,
     })

@@ -86,6 +86,8 @@ fn listeners_proxies_limits_and_logs_keep_their_bounds() {
         ("[limits]\nmax_header_bytes = 1023", "from 1024 to 65536"),
         ("[limits]\nmax_header_bytes = 65537", "from 1024 to 65536"),
         ("[limits]\nmax_in_flight = -1", "from 1 to"),
+        ("[limits]\nmax_sign_ins = 0", "from 1 to"),
+        ("[limits]\nmax_slow_bodies = 0", "from 1 to"),
         ("[limits]\nrequest_timeout_ms = 10.5", "This must be a whole number."),
         ("[limits]\nrequest_timeout_ms = \"10\"", "without quotes"),
         ("[limits]\nmax_in_flight = 99999999999999999999", "whole number"),

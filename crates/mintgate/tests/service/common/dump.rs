@@ -49,6 +49,13 @@ pub(crate) fn run_on_sqlite(path: &Path, statement: &str) {
     connect(path).batch_execute(statement).expect("the statement");
 }
 
+/// Takes the write lock of a store until the connection is dropped.
+pub(crate) fn hold_write_lock(path: &Path) -> SqliteConnection {
+    let mut connection = connect(path);
+    connection.batch_execute("BEGIN IMMEDIATE").expect("the lock");
+    connection
+}
+
 /// Waits its turn among the service's own connections.
 fn connect(path: &Path) -> SqliteConnection {
     let url = path.to_str().expect("a plain path");

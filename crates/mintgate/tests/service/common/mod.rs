@@ -1,9 +1,10 @@
 //! A whole service for a test: the real application on real ports, a real provider, a real store.
 
-mod dump;
+pub(crate) mod dump;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod session;
+pub(crate) mod wire;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
