@@ -6,7 +6,7 @@ use mintgate_domain::SecretText;
 use reqwest::header::HeaderValue;
 use url::{Host, Url};
 
-/// The configuration of role lookups.
+/// The configuration of [`HttpRoleDirectory`](crate::HttpRoleDirectory).
 #[derive(Debug, Clone)]
 pub struct RoleDirectoryConfig {
     /// The URL that requests are posted to: `https`, or `http` for loopback; without user information.
@@ -15,14 +15,14 @@ pub struct RoleDirectoryConfig {
     pub token: Option<SecretText>,
     /// How long a lookup may take, from connecting to the last byte of the answer.
     pub timeout: Duration,
-    /// How long an answer is used after its lookup started; zero switches the cache off.
+    /// How long an answer is used again after its lookup started; zero switches the cache off.
     pub cache: Duration,
 }
 
 /// Why roles cannot be looked up as configured. No variant holds the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RoleDirectoryError {
-    /// The URL is not allowed.
+    /// The URL is not allowed; the text completes the sentence "the URL …".
     #[error("the URL for role lookups {0}")]
     Url(&'static str),
     /// The token cannot be sent in a header.
@@ -48,7 +48,10 @@ impl RoleDirectoryConfig {
         }
     }
 
-    /// The value of the header `Authorization`.
+    /// Makes the value of the header `Authorization`; `None` without a token.
+    ///
+    /// # Errors
+    /// [`RoleDirectoryError::Token`]
     pub(crate) fn authorization(&self) -> Result<Option<HeaderValue>, RoleDirectoryError> {
         let Some(token) = &self.token else { return Ok(None) };
         let token = token.expose();

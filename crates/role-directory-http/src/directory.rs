@@ -28,7 +28,7 @@ struct Inner {
     memory: Mutex<Memory>,
 }
 
-/// What answers a question.
+/// The source of the answer to a question.
 enum Found {
     Answer(Arc<[Role]>),
     UnderWay(SharedLookup),

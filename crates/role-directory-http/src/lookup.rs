@@ -19,7 +19,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// How long an idle connection is kept. Shorter than servers keep theirs (5 s is the default of Apache
 /// and Node.js), so that no request is sent on a connection that is being closed.
 const KEEP_IDLE: Duration = Duration::from_secs(4);
-/// How many idle connections are kept.
+/// The most idle connections that are kept open.
 const MAX_IDLE: usize = 32;
 /// The longest excerpt of a foreign text in the log, in characters.
 const EXCERPT_CHARS: usize = 200;
@@ -42,7 +42,7 @@ impl From<RoleQuestion<'_>> for Question {
     }
 }
 
-/// The body of the request.
+/// The JSON body of a lookup.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
@@ -71,7 +71,7 @@ pub enum LookupFailure {
     /// The answer is not of the documented form.
     #[error("its answer cannot be used")]
     Malformed(#[source] AnswerError),
-    /// No connection was made.
+    /// No connection to the user system could be made.
     #[error("it cannot be reached")]
     Unreachable(#[source] TransportError),
     /// The connection failed before the answer was complete.

@@ -38,7 +38,7 @@ const SECTIONS: [&str; 13] = [
     "limits", "log", PROVIDERS,
 ];
 
-/// What to write where there is no provider at all.
+/// The remedy for a configuration without a provider.
 const FIRST_PROVIDER: &str = "add at least this\n\
 \x20     [[providers]]\n\
 \x20     id = \"corp\"\n\

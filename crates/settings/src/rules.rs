@@ -15,7 +15,7 @@ pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, Invalid> {
     })
 }
 
-/// Any text that is not empty.
+/// Accepts any text that is not empty.
 pub(crate) fn non_empty(text: &str) -> Result<String, Invalid> {
     if text.trim().is_empty() {
         return Err(invalid("This is empty.", "write a value, or leave the key out"));
@@ -165,7 +165,7 @@ pub(crate) fn server_url(text: &str) -> Result<(String, Url), Invalid> {
     Ok((text.to_owned(), url))
 }
 
-/// An origin as browsers send it (RFC 6454 §6.2).
+/// Reads an origin, written as browsers send it (RFC 6454 §6.2).
 pub(crate) fn origin(text: &str) -> Result<String, Invalid> {
     if text == "*" || text.contains('*') {
         let problem =
@@ -208,7 +208,7 @@ pub(crate) fn redirect_uri(text: &str) -> Result<String, Invalid> {
     web_url(text).map(|_| text.to_owned())
 }
 
-/// The name of a role.
+/// Reads the name of a role.
 pub(crate) fn role(text: &str) -> Result<Role, Invalid> {
     if Role::is_valid(text) {
         return Ok(Role::new(text));
@@ -217,7 +217,7 @@ pub(crate) fn role(text: &str) -> Result<Role, Invalid> {
     Err(invalid(problem, "choose another name for it"))
 }
 
-/// A domain name in lower case, with a dot in it.
+/// Reads a domain name: in lower case, with a dot in it.
 pub(crate) fn domain_name(text: &str) -> Result<String, Invalid> {
     if text.starts_with('.') {
         return Err(invalid(

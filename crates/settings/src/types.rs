@@ -12,7 +12,7 @@ use url::Url;
 
 pub use mintgate_signer_jose::Algorithm;
 
-/// The whole configuration.
+/// Mintgate's whole configuration, validated.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The section `[server]`.
@@ -68,7 +68,7 @@ pub struct OpsSettings {
 /// The store of users and sessions.
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
-    /// The store's address.
+    /// The address of the store, which also says which engine it is.
     pub url: StoreUrl,
     /// The most connections to Postgres.
     pub pool_size: u32,
@@ -141,7 +141,7 @@ pub struct RefreshSettings {
     pub grace: Duration,
     /// How many replays of the previous token are answered within `grace`.
     pub grace_replays: u16,
-    /// What a replay after `grace`, or beyond `grace_replays`, means.
+    /// The rule for a replay after `grace`, or beyond `grace_replays`.
     pub lost_answer: LostAnswer,
 }
 
@@ -173,7 +173,7 @@ pub struct CookieSettings {
     pub secure: bool,
 }
 
-/// The settings of cross-origin requests (CORS).
+/// The settings of cross-origin requests (CORS, Fetch standard).
 #[derive(Debug, Clone)]
 pub struct CorsSettings {
     /// The other origins whose pages may call with credentials, exactly as browsers send them.
@@ -183,7 +183,8 @@ pub struct CorsSettings {
 /// Logins that begin with `POST /api/v1/auth/login`.
 #[derive(Debug, Clone)]
 pub struct LoginSettings {
-    /// The longest that a person may take at the provider.
+    /// The longest time from the beginning of a login to its end, which the person spends at the
+    /// provider.
     pub ttl: Duration,
 }
 
@@ -242,7 +243,7 @@ pub enum LogFormat {
 /// The settings of the log.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
-    /// The format of the lines.
+    /// The format of the log's lines.
     pub format: LogFormat,
     /// Which lines are written: a `tracing` filter such as `info` or `mintgate=debug,info`.
     pub filter: String,

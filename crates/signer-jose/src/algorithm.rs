@@ -5,17 +5,17 @@ use std::fmt;
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// ECDSA on P-256 with SHA-256.
+    /// `ES256`: ECDSA on P-256 with SHA-256 (RFC 7518 §3.4).
     Es256,
-    /// ECDSA on P-384 with SHA-384.
+    /// `ES384`: ECDSA on P-384 with SHA-384 (RFC 7518 §3.4).
     Es384,
-    /// Ed25519.
+    /// `EdDSA`: Ed25519 (RFC 8037 §3.1).
     EdDsa,
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    /// `RS256`: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3).
     Rs256,
-    /// RSASSA-PSS with SHA-256.
+    /// `PS256`: RSASSA-PSS with SHA-256 (RFC 7518 §3.5).
     Ps256,
-    /// HMAC with SHA-256.
+    /// `HS256`: HMAC with SHA-256 (RFC 7518 §3.2).
     Hs256,
 }
 
@@ -24,7 +24,7 @@ impl Algorithm {
     pub const ALL: [Self; 6] =
         [Self::Es256, Self::Es384, Self::EdDsa, Self::Rs256, Self::Ps256, Self::Hs256];
 
-    /// The `alg` of a JWS header.
+    /// The algorithm's name, as the `alg` of a JWS header has it (RFC 7515 §4.1.1).
     pub const fn name(self) -> &'static str {
         match self {
             Self::Es256 => "ES256",

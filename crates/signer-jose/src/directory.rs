@@ -30,7 +30,7 @@ pub enum KeyDirectoryError {
         "{path} has mode {mode:04o}, so others may get at the keys; run: chmod {wanted:03o} {path}"
     )]
     TooOpen {
-        /// The directory or file.
+        /// The directory or file that others may read or change.
         path: PathBuf,
         /// The permission bits that the path has.
         mode: u32,
@@ -42,9 +42,9 @@ pub enum KeyDirectoryError {
         "{path}: {reason} — nothing was changed: restore the file, or move it away (what its key signed is then refused)"
     )]
     Damaged {
-        /// The file.
+        /// The damaged file.
         path: PathBuf,
-        /// What is wrong with the file.
+        /// The fault in the file's content.
         reason: &'static str,
     },
     /// The file system reports an error.
@@ -54,7 +54,7 @@ pub enum KeyDirectoryError {
         action: &'static str,
         /// The file or directory of the operation.
         path: PathBuf,
-        /// The error of the file system.
+        /// The file system's own error.
         source: io::Error,
     },
 }
@@ -123,7 +123,7 @@ impl KeyDirectory {
         self.path.join(format!("{}-{number}.active", key_use.name()))
     }
 
-    /// Every key, by use and number.
+    /// Reads every key, ordered by use and number.
     fn read_all(&self) -> Result<Vec<KeyRecord>, KeyDirectoryError> {
         let unlisted = failed("list", &self.path);
         let names = fs::read_dir(&self.path).and_then(Iterator::collect::<io::Result<Vec<_>>>);

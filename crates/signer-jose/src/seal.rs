@@ -85,10 +85,10 @@ pub enum SealError {
     /// The key is sealed, and no key-encryption key is configured.
     #[error("it is sealed, and no key-encryption key is configured for it")]
     NoKey,
-    /// The secret or its sealed form has more bytes than this.
+    /// The secret or its sealed form is longer than this many bytes.
     #[error("it is longer than {0} bytes")]
     TooLong(usize),
-    /// OpenSSL or josekit failed.
+    /// OpenSSL or josekit reports an error.
     #[error("the cryptographic library failed")]
     Library(#[source] Cause),
 }
@@ -267,7 +267,7 @@ impl KeySeal {
         }
     }
 
-    /// The private JWK that was stored.
+    /// Opens the sealed private JWK of a record.
     pub(crate) fn open(
         &self,
         slot: Slot<'_>,

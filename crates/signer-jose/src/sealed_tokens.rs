@@ -18,7 +18,7 @@ const PURPOSE: &str = "provider-refresh-token";
 pub struct SealedTokens(KeyEncryptionKey);
 
 impl SealedTokens {
-    /// Seals with this key.
+    /// Makes the seal from the key that encrypts tokens.
     pub fn new(key: KeyEncryptionKey) -> Self {
         Self(key)
     }

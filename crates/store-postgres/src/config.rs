@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use mintgate_domain::SecretText;
 
-/// How to reach the database.
+/// The configuration of the Postgres store.
 #[derive(Debug, Clone)]
 pub struct PgConfig {
-    /// `postgres://user:password@host:port/database`, with the parameters tokio-postgres knows,
-    /// and `sslmode=disable|prefer|require|verify-ca|verify-full` and `sslrootcert=FILE` as in libpq.
+    /// The address `postgres://user:password@host:port/database`, with the parameters that
+    /// tokio-postgres knows, and `sslmode=disable|prefer|require|verify-ca|verify-full` and
+    /// `sslrootcert=FILE` as in libpq.
     pub url: SecretText,
-    /// Connections at most.
+    /// The most connections that are open at once; not 0.
     pub pool_size: u32,
-    /// How long a call waits for a connection, and for one to be made.
+    /// The longest that a call waits for a connection, and that making one may take; not 0.
     pub connect_timeout: Duration,
-    /// How long a statement may take.
+    /// The longest that one statement may take; not 0.
     pub statement_timeout: Duration,
 }
 

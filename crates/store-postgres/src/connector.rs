@@ -52,7 +52,7 @@ impl Connector {
         Ok(connector.limited(settings.statement_timeout, settings.statement_timeout / 2))
     }
 
-    /// The same for migrations, which take as long as they take.
+    /// The same connector without a statement timeout, for migrations.
     pub(crate) fn for_migrations(&self) -> Self {
         self.clone().limited(Duration::ZERO, MIGRATION_LOCK_TIMEOUT)
     }

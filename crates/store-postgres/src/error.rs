@@ -17,7 +17,7 @@ pub(crate) enum Failure {
     ConnectionLost(Cause),
     /// The database refused the statement for a reason that the driver does not tell apart.
     Refused(Cause),
-    /// Nothing that another attempt would change.
+    /// An error that would be the same at another attempt.
     Final(StoreError),
 }
 

@@ -87,7 +87,7 @@ impl Housekeeping for PgStore {
         .await
     }
 
-    /// Done twice, it finds nothing to do the second time.
+    /// May be repeated: the second time finds nothing to do.
     async fn sweep(&self, step: &SweepStep) -> Result<Swept, StoreError> {
         self.run(StoreOperation::Sweep, async |connection, _| {
             // The nil id sorts before every session's id.

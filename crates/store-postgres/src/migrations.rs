@@ -48,8 +48,8 @@ pub(crate) fn pending(applied: &[String]) -> Result<Vec<String>, StoreError> {
     Ok(pending)
 }
 
-/// Nothing is pending. A schema that is newer is fine: while a release rolls out, the replicas
-/// that are still to be replaced meet it.
+/// Requires that no migration is pending. A newer schema is accepted: replicas of the release
+/// before meet it while a release rolls out.
 pub(crate) fn require_current(applied: &[String]) -> Result<(), StoreError> {
     let pending = pending(applied)?;
     if pending.is_empty() {

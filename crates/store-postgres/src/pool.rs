@@ -36,7 +36,7 @@ pub(crate) enum Attempt {
     Repeated,
 }
 
-/// What a call does with a connection: an async closure whose future may move between threads.
+/// The work of a call on a connection: an async closure whose future may move between threads.
 pub(crate) trait Work<'c, T>: Send + Sync {
     type Answer: Future<Output = Result<T, Failure>> + Send;
 
@@ -61,7 +61,7 @@ pub(crate) struct Pooled {
     epoch: u64,
 }
 
-/// What the pool asks: make a connection, and is this one of any use.
+/// Makes connections for the pool, and tells which can still be used.
 pub(crate) struct Manager {
     connector: Connector,
     shared: Arc<Shared>,
@@ -84,7 +84,7 @@ impl Shared {
         self.last_failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What can be known without asking the server.
+    /// Whether a connection is known to be useless, without asking the server.
     fn is_stale(&self, pooled: &mut Pooled) -> bool {
         pooled.epoch != self.epoch.load(Ordering::Acquire) || pooled.connection.is_broken()
     }

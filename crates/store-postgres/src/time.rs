@@ -6,12 +6,12 @@ use diesel::data_types::PgTimestamp;
 use mintgate_domain::model::Timestamp;
 use mintgate_domain::ports::StoreError;
 
-/// 2000-01-01T00:00:00Z
+/// 2000-01-01T00:00:00Z, from which Postgres counts, in seconds since 1970.
 const POSTGRES_EPOCH: i64 = 946_684_800;
 const MICROS: i64 = 1_000_000;
-/// 0001-01-01T00:00:00Z
+/// 0001-01-01T00:00:00Z, the earliest time that is stored, in seconds since 1970.
 const FIRST_SECOND: i64 = -62_135_596_800;
-/// 9999-12-31T23:59:59Z
+/// 9999-12-31T23:59:59Z, the latest time that is stored, in seconds since 1970.
 const LAST_SECOND: i64 = 253_402_300_799;
 
 /// The time as a column keeps it.

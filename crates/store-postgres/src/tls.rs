@@ -10,15 +10,15 @@ use crate::config::InvalidPgConfig;
 /// How far the server's certificate is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TlsMode {
-    /// Never TLS.
+    /// The connection never uses TLS.
     Disable,
-    /// TLS where the server offers it, its certificate unchecked.
+    /// The connection uses TLS if the server offers it, and does not check the certificate.
     Prefer,
     /// Always TLS; the certificate is checked only if there is a root certificate to check it with.
     Require,
     /// The certificate must come from a trusted authority.
     VerifyCa,
-    /// It must also be for this host.
+    /// As `verify-ca`, and the certificate must be for the host that is connected to.
     VerifyFull,
 }
 

@@ -51,7 +51,7 @@ impl UpstreamTokenRepo for PgStore {
         .await
     }
 
-    /// Done twice, it leaves the same.
+    /// May be repeated: the second time changes nothing.
     async fn keep_upstream(
         &self,
         session: SessionId,

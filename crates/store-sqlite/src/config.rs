@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use mintgate_domain::Cause;
 
-/// The configuration of the store.
+/// The configuration of the SQLite store.
 #[derive(Debug, Clone)]
 pub struct SqliteConfig {
-    /// The file; made if it is not there, its directory is not.
+    /// The path of the database file, which is made if it does not exist; its directory must exist.
     pub path: PathBuf,
-    /// How long a call waits for the writer or a reader, and for another process's lock.
+    /// The longest that a call waits for a connection, and for another process's lock.
     pub busy_timeout: Duration,
 }
 
@@ -18,9 +18,9 @@ pub struct SqliteConfig {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the SQLite database {} cannot be opened", path.display())]
 pub struct CannotOpen {
-    /// The file.
+    /// The path of the database file.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The reason, and what to do about it.
     #[source]
     pub cause: Cause,
 }

@@ -11,7 +11,7 @@ use crate::migrations;
 pub(crate) enum Failure {
     /// A statement failed; [`Failure::diagnose`] says what that means.
     Statement(Error),
-    /// The meaning is known.
+    /// An error whose meaning for the port is known.
     Final(StoreError),
 }
 

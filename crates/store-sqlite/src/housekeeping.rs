@@ -70,7 +70,7 @@ impl Housekeeping for SqliteStore {
     }
 }
 
-/// What a step has to do.
+/// The rows that a step has to change or delete.
 struct Due {
     /// Sessions that have run out, or ended long ago, or ended and have a provider's token still.
     sessions: Vec<Vec<u8>>,
@@ -78,12 +78,12 @@ struct Due {
     marks: Vec<Vec<u8>>,
     /// Idempotency records that have expired.
     keys: Vec<Vec<u8>>,
-    /// Where the next step begins.
+    /// The session after which the next step begins; `None` if this is the last step.
     next: Option<SessionId>,
 }
 
 impl Due {
-    /// Nothing is due: the writer is not needed.
+    /// Whether nothing is due, so that the writer is not needed.
     fn is_nothing(&self) -> bool {
         self.sessions.is_empty() && self.marks.is_empty() && self.keys.is_empty()
     }
@@ -94,7 +94,7 @@ fn forgotten_before(step: &SweepStep) -> Timestamp {
     step.now - step.keep_ended
 }
 
-/// Looks, without a lock.
+/// Finds what is due, without a lock.
 fn look(connection: &mut SqliteConnection, step: &SweepStep) -> Result<Due, Failure> {
     let has_token = upstream_tokens::session_id.nullable().is_not_null();
     let mut page = sessions::table

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use mintgate_domain::model::{ClaimValue, Role};
 use serde_json::Value;
 
-/// An array of texts.
+/// Writes a JSON array of texts.
 pub(crate) fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     texts.collect::<Value>().to_string()
 }
 
-/// An array of the roles' names.
+/// Writes a JSON array of the roles' names.
 pub(crate) fn roles(roles: &[Role]) -> String {
     texts(roles.iter().map(Role::as_str))
 }
 
-/// An object of claims.
+/// Writes a JSON object of claims.
 pub(crate) fn claims(claims: &BTreeMap<String, ClaimValue>) -> String {
     object(claims).to_string()
 }

@@ -66,7 +66,8 @@ pub(crate) fn difference(connection: &mut SqliteConnection) -> Result<Option<Str
     })
 }
 
-/// Nothing is pending. A schema that is newer is fine: the release before it still runs on it.
+/// Requires that no migration is pending. A newer schema is accepted: the release before can run on
+/// it.
 pub(crate) fn require_current(connection: &mut SqliteConnection) -> Result<(), Failure> {
     let pending = pending(connection)?;
     if pending.is_empty() {

@@ -13,7 +13,7 @@ use crate::blocking::Detached;
 use crate::error::Failure;
 use crate::file;
 
-/// A connection, and whether it is of any use.
+/// A connection of the pool, and whether it can still be used.
 pub(crate) struct Pooled {
     connection: SyncConnectionWrapper<SqliteConnection, Detached>,
     broken: bool,
@@ -47,7 +47,7 @@ impl ManageConnection for Manager {
     }
 }
 
-/// Some connections to one file.
+/// A pool of connections to the database file.
 pub(crate) struct Pool(bb8::Pool<Manager>);
 
 impl Pool {

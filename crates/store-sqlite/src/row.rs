@@ -24,17 +24,17 @@ impl Row<'_> {
         )
     }
 
-    /// An identifier from its 16 bytes.
+    /// Reads an identifier of 16 bytes.
     pub(crate) fn uuid(&self, column: &str, bytes: &[u8]) -> Result<Uuid, StoreError> {
         Uuid::from_slice(bytes).map_err(|_| self.corrupt(column))
     }
 
-    /// A digest from its 32 bytes.
+    /// Reads a SHA-256 hash of 32 bytes.
     pub(crate) fn hash(&self, column: &str, bytes: &[u8]) -> Result<TokenHash, StoreError> {
         bytes.try_into().map(TokenHash::from_bytes).map_err(|_| self.corrupt(column))
     }
 
-    /// A number in the range of its type.
+    /// Reads a number, which must be in the range of `T`.
     pub(crate) fn number<T: TryFrom<i64>>(
         &self,
         column: &str,
@@ -43,7 +43,7 @@ impl Row<'_> {
         number.try_into().map_err(|_| self.corrupt(column))
     }
 
-    /// The texts of a JSON array.
+    /// Reads a JSON array of texts.
     pub(crate) fn texts(&self, column: &str, json: &str) -> Result<Vec<String>, StoreError> {
         json::read_texts(json).ok_or_else(|| self.corrupt(column))
     }

@@ -11,7 +11,7 @@ use crate::json;
 use crate::row::{Hex, Row};
 use crate::schema::sessions;
 
-/// Every column, as SQLite has it.
+/// A row of the table `sessions`, in SQLite's types.
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = sessions, treat_none_as_default_value = false)]
 pub(crate) struct SessionRow {

@@ -188,7 +188,7 @@ extern "SQL" {
     fn least(a: BigInt, b: BigInt) -> BigInt;
 }
 
-/// Which sessions a statement is about.
+/// A condition on rows of the table `sessions`.
 pub(crate) type Condition<'a> =
     Box<dyn BoxableExpression<sessions::table, Sqlite, SqlType = Bool> + 'a>;
 
@@ -202,7 +202,7 @@ pub(crate) fn is_live(now: Timestamp) -> Condition<'static> {
     Box::new(sessions::revoked_at.is_null().and(sessions::cur_exp.gt(now.as_unix())))
 }
 
-/// Nothing that a rotation is judged by has changed.
+/// The condition that nothing has changed which a rotation is judged by.
 fn unchanged(seen: &Session) -> Condition<'_> {
     let (hash, replays) = match &seen.previous {
         Some(previous) => (Some(previous.hash.as_bytes().as_slice()), previous.replays),
@@ -242,7 +242,7 @@ struct Successor<'a> {
     prev_replays: i64,
     rotated_at: i64,
     last_used_at: i64,
-    /// Left as they are where they were not decided again.
+    /// The roles as a JSON array; `None` leaves them as they are.
     roles: Option<String>,
 }
 

@@ -60,7 +60,7 @@ impl SqliteStore {
         self.readers.run(migrations::pending).await
     }
 
-    /// Reads, without waiting for the writer.
+    /// Runs `work` on one of the readers, which do not wait for the writer.
     pub(crate) async fn read<R: Send + 'static>(
         &self,
         operation: StoreOperation,

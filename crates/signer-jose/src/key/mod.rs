@@ -33,27 +33,27 @@ pub enum KeyError {
     #[error("{algorithm} needs {}, and this is {found}; make one with: {}",
         .algorithm.needed_key(), .algorithm.recipe())]
     WrongKind {
-        /// The configured algorithm.
+        /// The algorithm that the key is configured for.
         algorithm: Algorithm,
-        /// What kind of key was found, in words.
+        /// The kind of key that was found, in words.
         found: String,
     },
     /// The text is not a private key.
     #[error("the key cannot be read: {reason}; {algorithm} needs {}; make one with: {}",
         .algorithm.needed_key(), .algorithm.recipe())]
     Unreadable {
-        /// The configured algorithm.
+        /// The algorithm that the key is configured for.
         algorithm: Algorithm,
-        /// What is wrong with the text; never holds a value of the key.
+        /// The fault in the text; never a value of the key.
         reason: Cow<'static, str>,
     },
-    /// A stored key is damaged.
+    /// A stored key is damaged; the text says in which way.
     #[error("the key cannot be read: {0}")]
     Damaged(Cow<'static, str>),
     /// A stored key was made by a version that knows more algorithms than this one.
     #[error("the key's \"alg\" is not one that this version knows")]
     UnknownAlgorithm,
-    /// OpenSSL or josekit failed.
+    /// OpenSSL or josekit reports an error.
     #[error("the cryptographic library failed")]
     Library(#[source] Cause),
 }

@@ -6,7 +6,7 @@ use super::KeyError;
 use super::material::Material;
 use crate::Algorithm;
 
-/// Reads PKCS#8, SEC1 or PKCS#1.
+/// Reads a private key in PEM: PKCS#8 (RFC 5958), SEC1 (RFC 5915) or PKCS#1 (RFC 8017).
 pub(super) fn read(text: &str, algorithm: Algorithm) -> Result<Material, KeyError> {
     let unreadable =
         |reason: &'static str| KeyError::Unreadable { algorithm, reason: reason.into() };

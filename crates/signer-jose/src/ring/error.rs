@@ -30,25 +30,25 @@ pub enum KeyRingError {
     /// A stored key cannot be opened.
     #[error("the {} key {number}, {id}, cannot be opened{}", .key_use.name(), remedy(.source))]
     Sealed {
-        /// The tokens that the key signs.
+        /// The use of the key: access or refresh tokens.
         key_use: KeyUse,
         /// The number of the key among those of its use; 0 for a fixed key.
         number: u32,
         /// The `kid` of the key.
         id: KeyId,
-        /// Why the key was refused.
+        /// The reason why the key cannot be opened.
         source: SealError,
     },
     /// A stored key is damaged, or is not what its record says.
     #[error("the {} key {number}, {id}, cannot be used", .key_use.name())]
     BadKey {
-        /// The tokens that the key signs.
+        /// The use of the key: access or refresh tokens.
         key_use: KeyUse,
         /// The number of the key among those of its use; 0 for a fixed key.
         number: u32,
         /// The `kid` of the key.
         id: KeyId,
-        /// Why the key was refused.
+        /// The reason why the key cannot be used.
         source: KeyError,
     },
     /// A new key could not be made.
@@ -57,10 +57,10 @@ pub enum KeyRingError {
     /// A new key could not be sealed.
     #[error("a new key cannot be sealed")]
     Seal(#[source] SealError),
-    /// The repository of keys failed.
+    /// The repository of keys, or the store of sessions, failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Other replicas were faster each time.
+    /// Other replicas changed the keys first at each attempt.
     #[error("others keep changing the signing keys at the same time; try again")]
     Contended,
 }

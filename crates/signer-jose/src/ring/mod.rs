@@ -94,9 +94,10 @@ pub struct FixedKeys {
     pub refresh: Option<SigningKey>,
 }
 
-/// Where the keys of all replicas are stored, and in which form.
+/// The repository of the keys that all replicas share, and how their private parts are encrypted
+/// there.
 pub struct StoredKeys {
-    /// Keeps the records of the keys.
+    /// The repository that keeps the records of the keys.
     pub repo: Arc<dyn KeyRepo>,
     /// Seals and opens the private keys in those records.
     pub seal: KeySeal,
@@ -117,7 +118,7 @@ pub struct KeyRing {
 struct Search {
     /// When the search ended, in monotonic time.
     at: Duration,
-    /// Why the search failed, if it did.
+    /// The reason why the search failed; `None` if it succeeded.
     failure: Option<Cause>,
 }
 
@@ -204,7 +205,7 @@ impl KeyRing {
         self.snapshot().infos(self.now())
     }
 
-    /// Whether there are keys to sign both kinds of token with.
+    /// Whether keys for both uses, access and refresh tokens, are loaded.
     pub fn is_loaded(&self) -> bool {
         let snapshot = self.snapshot();
         KeyUse::ALL.into_iter().all(|key_use| snapshot.can_sign(key_use))

@@ -16,9 +16,9 @@ use crate::Algorithm;
 pub enum KeyState {
     /// The key will sign: it stands by without an activation time, or that time has not come.
     Next,
-    /// The key signs.
+    /// The key signs new tokens.
     Current,
-    /// The key has signed, and verifies what it signed.
+    /// The key no longer signs, and still verifies what it signed.
     Former,
     /// The key has an algorithm that this version does not know, so it neither signs nor verifies
     /// here. Another version made it.
@@ -37,14 +37,14 @@ impl KeyState {
     }
 }
 
-/// What is public about a key of the ring.
+/// The public description of a key of the ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
     /// Which kind of token the key signs.
     pub key_use: KeyUse,
     /// The key's number among the keys of its use, from 1; `None` for a configured key.
     pub number: Option<u32>,
-    /// The key's `kid`.
+    /// The `kid` of the key.
     pub id: KeyId,
     /// The key's signature algorithm; `None` if this version does not know it.
     pub algorithm: Option<Algorithm>,
@@ -157,7 +157,7 @@ impl Snapshot {
         current_index(self.of(key_use), Timestamp::from_unix(0)).is_some()
     }
 
-    /// The key that signs at `now`.
+    /// The key that signs at `now`; `None` if no key of this use is loaded.
     pub(crate) fn current(&self, key_use: KeyUse, now: Timestamp) -> Option<&Arc<PreparedKey>> {
         let keys = self.of(key_use);
         keys.get(current_index(keys, now)?).map(|entry| &entry.prepared)
@@ -175,7 +175,7 @@ impl Snapshot {
             || self.unusable.iter().any(|key| key.id.as_str() == id)
     }
 
-    /// Every key, by use and number.
+    /// Describes every key, ordered by use and number.
     pub(super) fn infos(&self, now: Timestamp) -> Vec<KeyInfo> {
         let mut infos = self.unusable.clone();
         for key_use in KeyUse::ALL {

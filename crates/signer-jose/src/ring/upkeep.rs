@@ -20,9 +20,9 @@ const MAX_LOST_RACES: u32 = 8;
 /// A change that this replica has made to the ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyChange {
-    /// The key was made.
+    /// The key was made, and is published from now on.
     Added(KeyInfo),
-    /// The key got its activation time.
+    /// The key got the time from which on it signs.
     Activated(KeyInfo),
     /// The key was removed, because its tokens have expired.
     Removed(KeyInfo),
@@ -37,14 +37,14 @@ impl KeyChange {
     }
 }
 
-/// The outcome of [`KeyRing::retire`].
+/// The result of [`KeyRing::retire`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RetireOutcome {
     /// The current key was removed; this key signs in its place.
     Replaced(KeyInfo),
     /// A key that does not sign was removed.
     Removed,
-    /// There is no such key.
+    /// The ring has no key of this `kid`.
     Unknown,
 }
 

@@ -24,7 +24,7 @@ use presented::Presented;
 /// The claims that all tokens have in common.
 #[derive(Debug, Clone)]
 pub struct TokensConfig {
-    /// The `iss` of every token.
+    /// The `iss` claim of every token, which presented tokens must have too.
     pub issuer: String,
     /// The `aud` of access tokens: written as a text if there is one, as an array if there are several.
     /// A presented token is accepted if it is for any of them.

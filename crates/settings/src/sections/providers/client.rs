@@ -107,7 +107,7 @@ fn is_set(s: &Section<'_>, name: &str, file: &str) -> bool {
     !s.is_default(name) || !s.is_default(file)
 }
 
-/// Authentication by a secret, or none.
+/// Reads how the client authenticates by a secret, or that it has none.
 fn by_secret(
     s: &mut Section<'_>,
     method: Method,

@@ -165,7 +165,7 @@ fn described(name: &str) -> &'static str {
     }
 }
 
-/// What a parameter means to each preset that has it.
+/// The meanings of a parameter, one for each preset that has it.
 fn meanings(name: &str) -> String {
     let meaning = |preset: &Preset| {
         let parameter = preset.parameter(name)?;

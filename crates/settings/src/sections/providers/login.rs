@@ -72,7 +72,7 @@ fn parameter(text: &str) -> Result<(String, String), Invalid> {
     Ok((name, value))
 }
 
-/// A scope (RFC 6749 §3.3).
+/// Reads a scope (RFC 6749 §3.3).
 fn scope(text: &str) -> Result<String, Invalid> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\') {
         let problem = "A scope is visible ASCII without spaces, quotes and backslashes.";

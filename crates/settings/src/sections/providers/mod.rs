@@ -31,7 +31,7 @@ use preset::SelectedPreset;
 const REQUIREMENTS: [(&str, Requirement); 2] =
     [("auto", Requirement::Auto), ("required", Requirement::Required)];
 
-/// What the configurations of both kinds of adapter have in common.
+/// The part of the configuration that both kinds of adapter have.
 struct ProviderClient {
     id: ProviderId,
     issuer: String,

@@ -10,7 +10,7 @@ use super::{ProviderClient, overlaid, owned};
 use crate::rules;
 use crate::types::ProviderConfig;
 
-/// What is configured of a provider of OAuth 2.0 alone.
+/// The values of the keys that only providers of OAuth 2.0 have.
 pub(super) struct OAuth2Keys {
     pub(super) endpoints: OAuth2Endpoints,
     pub(super) subject: String,
@@ -19,7 +19,8 @@ pub(super) struct OAuth2Keys {
 }
 
 impl OAuth2Keys {
-    /// The configuration of the adapter.
+    /// The configuration of the adapter
+    /// [`OAuth2Provider`](mintgate_identity_openid::OAuth2Provider).
     pub(super) fn config(self, client: ProviderClient) -> ProviderConfig {
         ProviderConfig::OAuth2(OAuth2Config {
             id: client.id,

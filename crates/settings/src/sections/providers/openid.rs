@@ -28,7 +28,7 @@ enum Overage {
 const OVERAGES: [(&str, Overage); 3] =
     [("ignore", Overage::Ignore), ("refuse", Overage::Refuse), ("follow", Overage::Follow)];
 
-/// What is configured of an OpenID Connect provider.
+/// The values of the keys that only OpenID Connect providers have.
 pub(super) struct OpenIdKeys {
     pub(super) nonce: Requirement,
     pub(super) id_token_algorithms: Vec<String>,
@@ -37,7 +37,8 @@ pub(super) struct OpenIdKeys {
 }
 
 impl OpenIdKeys {
-    /// The configuration of the adapter.
+    /// The configuration of the adapter
+    /// [`OpenIdProvider`](mintgate_identity_openid::OpenIdProvider).
     pub(super) fn config(
         self,
         client: ProviderClient,

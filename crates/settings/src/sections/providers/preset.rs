@@ -54,7 +54,7 @@ impl SelectedPreset {
         self.0.filter(|preset| matches!(preset.kind, PresetKind::OpenId))
     }
 
-    /// What the selected preset knows of an OAuth 2.0 provider.
+    /// The endpoints and claims in the selected preset; `None` for OpenID Connect.
     pub(super) fn user_endpoint(self) -> Option<UserEndpoint> {
         match self.0?.kind {
             PresetKind::OAuth2(endpoint) => Some(endpoint),
