@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-/// Seconds since 1970.
+/// The current time in seconds since 1970.
 #[expect(clippy::disallowed_methods, reason = "a foreign server has a clock of its own")]
 pub(crate) fn now_secs() -> i64 {
     time::OffsetDateTime::now_utc().unix_timestamp()

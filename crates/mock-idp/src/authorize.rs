@@ -13,7 +13,7 @@ use crate::params::Params;
 use crate::shared::Shared;
 use crate::{MockUser, SignIn};
 
-/// How an authorization request is answered.
+/// The answer to an authorization request.
 enum Answer {
     /// The sign-in page, where the user chooses an account.
     Ask,
@@ -57,7 +57,7 @@ fn respond(
             "invalid_request: response_mode must be form_post when name or email scope is requested.",
         );
     }
-    let back = Back { shared, params, redirect_uri };
+    let redirect = ClientRedirect { shared, params, redirect_uri };
     let tenant = request.match_info().get("tenant").unwrap_or_default();
     match decide(shared, params, tenant, redirect_uri, may_choose) {
         Answer::Ask => page::sign_in(&shared.config.users, params, request.path()),
@@ -67,10 +67,10 @@ fn respond(
         Answer::Code(code, user) => {
             let mut members = vec![("code", code.as_str())];
             members.extend(user.as_deref().map(|user| ("user", user)));
-            back.send(&members)
+            redirect.send(&members)
         }
         Answer::Error(error, description) => {
-            back.send(&[("error", error), ("error_description", description)])
+            redirect.send(&[("error", error), ("error_description", description)])
         }
     }
 }
@@ -161,7 +161,8 @@ fn sign_in(
     Answer::Code(shared.issue_code(sign_in), name)
 }
 
-/// What Apple posts with the first code: name and email address, if their scopes were requested.
+/// The member `user` that Apple posts with a client's first code: name and email address, if their
+/// scopes were requested.
 fn posted_user(user: &MockUser, sign_in: &SignIn) -> String {
     let (first, last) = user.name.split_once(' ').unwrap_or((&user.name, ""));
     let mut posted = Map::new();
@@ -208,14 +209,13 @@ fn is_sha256(challenge: &str) -> bool {
     BASE64_URL_SAFE_NO_PAD.decode(challenge).is_ok_and(|hash| hash.len() == 32)
 }
 
-/// The redirect back to the client.
-struct Back<'a> {
+struct ClientRedirect<'a> {
     shared: &'a Shared,
     params: &'a Params,
     redirect_uri: &'a str,
 }
 
-impl Back<'_> {
+impl ClientRedirect<'_> {
     /// Redirects the browser with the client's state and, if the dialect sends it, the issuer
     /// (RFC 9207), in the requested response mode (OAuth 2.0 Multiple Response Types §2.1, OAuth 2.0
     /// Form Post Response Mode).

@@ -14,9 +14,9 @@ use crate::{ClientKey, Refusal};
 /// A method of client authentication at the token endpoint (OIDC Core §9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// `client_secret_basic`
+    /// `client_secret_basic`: the secret in the `Authorization` header (OIDC Core §9).
     ClientSecretBasic,
-    /// `client_secret_post`
+    /// `client_secret_post`: the secret in the body (OIDC Core §9).
     ClientSecretPost,
     /// `private_key_jwt`: the client must have a [`ClientKey`].
     PrivateKeyJwt,
@@ -25,7 +25,7 @@ pub enum ClientAuth {
 }
 
 impl ClientAuth {
-    /// The name in discovery documents.
+    /// The method's name in discovery documents (`token_endpoint_auth_methods_supported`).
     pub fn name(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
@@ -118,7 +118,7 @@ fn take(shared: &Shared, way: ClientAuth) -> Result<(), TokenError> {
     }
 }
 
-/// `private_key_jwt`: RFC 7523 §2.2 and §3.
+/// Authenticates a client by `private_key_jwt` (RFC 7523 §2.2, §3).
 fn by_assertion(shared: &Shared, form: &Params, assertion: &str) -> Result<String, TokenError> {
     if form.find("client_assertion_type") != Some(ASSERTION_TYPE) {
         return Err(TokenError::new(

@@ -9,7 +9,7 @@ use crate::keys::new_pair;
 /// The registered key of a client, for `private_key_jwt` and for Apple's signed client secrets.
 #[derive(Debug, Clone)]
 pub struct ClientKey {
-    /// The id of the client.
+    /// The id of the client that the key belongs to.
     pub client_id: String,
     /// The public key, as PEM or as a JWK in JSON.
     pub public_key: String,
@@ -22,7 +22,7 @@ pub struct ClientKey {
 }
 
 impl ClientKey {
-    /// A key without `kid` and team.
+    /// Makes the registration of a key without `kid` and team.
     pub fn new(client_id: &str, public_key: &str, alg: IdTokenAlg) -> Self {
         Self {
             client_id: client_id.into(),
@@ -59,12 +59,12 @@ impl ClientKey {
 pub struct ClientKeyPair {
     /// The private key as PEM (PKCS #8), as in Apple's `.p8` files.
     pub private_pem: String,
-    /// The public key as PEM (SPKI).
+    /// The public key as PEM (SPKI, RFC 5280 §4.1.2.7).
     pub public_pem: String,
 }
 
 impl ClientKeyPair {
-    /// Generates a key pair.
+    /// Generates a key pair for this algorithm.
     pub fn generate(alg: IdTokenAlg) -> Self {
         let pair: Box<dyn KeyPair> = new_pair(alg);
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

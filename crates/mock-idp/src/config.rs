@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ClientAuth, ClientKey, Dialect, DialectOptions};
 
-/// The configuration of a mock.
+/// The configuration of a mock provider.
 #[derive(Debug, Clone)]
 pub struct MockConfig {
     /// The address to listen on; port 0 takes a free port.
     pub listen: SocketAddr,
     /// The issuer; `http://ADDRESS` of the listener if absent. A path in it is a prefix of the endpoints.
     pub issuer: Option<String>,
-    /// The registered clients.
+    /// The clients that are registered at the provider.
     pub clients: Vec<MockClient>,
     /// The users whom the sign-in page offers.
     pub users: Vec<MockUser>,
@@ -25,7 +25,7 @@ pub struct MockConfig {
     pub control: bool,
     /// The provider that the mock behaves like.
     pub dialect: Dialect,
-    /// What an operator can set at that provider.
+    /// The settings that the operator of the real provider can change.
     pub options: DialectOptions,
     /// The keys of clients that authenticate by a signature.
     pub client_keys: Vec<ClientKey>,
@@ -35,31 +35,31 @@ pub struct MockConfig {
     pub iss_parameter: Option<bool>,
 }
 
-/// A registered client.
+/// A client that is registered at the mock provider.
 #[derive(Debug, Clone)]
 pub struct MockClient {
-    /// `client_id`
+    /// The `client_id` (RFC 6749 §2.2).
     pub id: String,
-    /// `client_secret`; a client without one is public.
+    /// The `client_secret`; `None` makes a public client (RFC 6749 §2.1).
     pub secret: Option<String>,
     /// The registered redirect URIs, compared character for character.
     pub redirect_uris: Vec<String>,
 }
 
-/// A user who can sign in.
+/// A user who can sign in at the mock provider.
 #[derive(Debug, Clone)]
 pub struct MockUser {
     /// The name for the sign-in page, `login_hint` and [`SignIn::user`]; also `preferred_username`.
     pub username: String,
-    /// `sub`; differs from the username, so that a test notices if they are mixed up.
+    /// The claim `sub`; it differs from the username, so that a test notices if they are mixed up.
     pub sub: String,
-    /// `name`
+    /// The claim `name`.
     pub name: String,
-    /// `email`
+    /// The claim `email`.
     pub email: String,
-    /// `email_verified`
+    /// The claim `email_verified`.
     pub email_verified: bool,
-    /// `groups`
+    /// The claim `groups`.
     pub groups: Vec<String>,
     /// Entra: the user's tenant; the one in the issuer if absent.
     pub tenant: Option<String>,
@@ -89,7 +89,7 @@ pub struct SignIn {
     pub client_id: String,
     /// The redirect URI the code is bound to.
     pub redirect_uri: String,
-    /// The nonce of the authorization request.
+    /// The nonce of the authorization request, which ID tokens repeat.
     pub nonce: Option<String>,
     /// The PKCE challenge of the authorization request, S256 (RFC 7636 §4.2).
     pub code_challenge: Option<String>,
@@ -197,7 +197,7 @@ impl SignIn {
 }
 
 impl IdTokenAlg {
-    /// The name in JOSE headers.
+    /// The algorithm's name in JOSE headers (RFC 7518 §3.1).
     pub fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",
@@ -219,7 +219,7 @@ impl FromStr for IdTokenAlg {
     }
 }
 
-/// No algorithm has this name.
+/// The error of a name that no algorithm has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no such algorithm; there are RS256, ES256, EdDSA and PS256")]
 pub struct UnknownAlg;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::ambient::now_secs;
-use crate::id_token::{self, Occasion};
+use crate::id_token::{self, Issuance};
 use crate::keys::SigningKey;
 use crate::shared::Shared;
 use crate::{Faults, IdTokenRecipe, LogoutOrder, SignIn, Stats, logout};
@@ -31,7 +31,7 @@ impl Control {
         self.shared.state().faults = faults;
     }
 
-    /// Removes all faults.
+    /// Removes all faults, so that every endpoint works again.
     pub fn clear_faults(&self) {
         self.set_faults(Faults::default());
     }
@@ -97,8 +97,8 @@ impl Control {
         let keys = shared.state().keys.clone();
         let user = shared.config.user(&sign_in.user);
         let now = now_secs();
-        let occasion = Occasion { now, auth_time: now, at_hash: None };
-        let claims = id_token::claims(&shared.subject(&user, sign_in), &occasion);
+        let issuance = Issuance { now, auth_time: now, at_hash: None };
+        let claims = id_token::claims(&shared.subject(&user, sign_in), &issuance);
         id_token::make(claims, recipe, &keys, shared.secret_of(&sign_in.client_id))
     }
 }

@@ -11,17 +11,17 @@ use crate::{IdTokenRecipe, Refusal};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Faults {
-    /// How the discovery endpoint answers.
+    /// The fault of the discovery endpoint.
     pub discovery: Option<Fault>,
-    /// How the JWKS endpoint answers.
+    /// The fault of the JWKS endpoint.
     pub jwks: Option<Fault>,
-    /// How the token endpoint answers.
+    /// The fault of the token endpoint.
     pub token: Option<Fault>,
-    /// How the userinfo endpoint answers.
+    /// The fault of the userinfo endpoint.
     pub userinfo: Option<Fault>,
     /// How GitHub's endpoint for email addresses answers.
     pub emails: Option<Fault>,
-    /// How Microsoft Graph answers.
+    /// The fault of Microsoft Graph, which Entra's dialect has.
     pub graph: Option<Fault>,
     /// The reason for which the token endpoint refuses every request, worded as the dialect words it.
     /// A code in such a request stays unused.
@@ -30,11 +30,11 @@ pub struct Faults {
     pub discovery_merge: Map<String, Value>,
     /// Changes to each genuine key of the JWKS.
     pub jwks_merge: Map<String, Value>,
-    /// Keys published besides the genuine one.
+    /// Keys that the JWKS has besides the genuine ones.
     pub jwks_extra: Vec<Value>,
-    /// What the JWKS endpoint answers instead of a key set.
+    /// The JSON that the JWKS endpoint answers instead of a key set.
     pub jwks_replace: Option<Value>,
-    /// Changes to a successful token answer.
+    /// Changes to the members of a successful token answer; null removes one.
     pub token_merge: Map<String, Value>,
     /// Changes to a successful userinfo answer (GitHub: to `/user`).
     pub userinfo_merge: Map<String, Value>,
@@ -42,11 +42,11 @@ pub struct Faults {
     pub id_token: Option<IdTokenRecipe>,
 }
 
-/// A fault of one endpoint.
+/// A fault of one endpoint, for some or all of its requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fault {
-    /// What the endpoint does.
+    /// The way in which the endpoint fails.
     #[serde(flatten)]
     pub kind: FaultKind,
     /// How many requests the fault affects; all of them if absent.
@@ -68,7 +68,7 @@ pub enum FaultKind {
     Hang,
     /// Answers 307, which asks the client to repeat the request, with its secrets, at another URL.
     Redirect {
-        /// The header `Location`.
+        /// The value of the header `Location`.
         to: String,
     },
     /// Answers 200 with a body of spaces and without `Content-Length`.
@@ -82,19 +82,19 @@ pub enum FaultKind {
         /// The delay before each byte, in milliseconds.
         interval_ms: u64,
     },
-    /// Answers with this status.
+    /// Answers with this status and body.
     Status {
         /// The status; a number that is no HTTP status becomes 500.
         status: u16,
-        /// The body.
+        /// The body of the answer.
         #[serde(default)]
         body: String,
     },
-    /// Answers 200 with this body.
+    /// Answers 200 with this body and content type.
     Body {
-        /// The body.
+        /// The body of the answer.
         body: String,
-        /// The header `Content-Type`.
+        /// The value of the header `Content-Type`.
         #[serde(default = "json")]
         content_type: String,
     },
@@ -103,7 +103,7 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// This fault, limited to the next `count` requests.
+    /// Limits the fault to the next `count` requests.
     pub fn times(self, count: u32) -> Fault {
         Fault { kind: self, times: Some(count) }
     }

@@ -15,7 +15,6 @@ pub(crate) struct Grant {
     pub code: String,
 }
 
-/// Why a refresh token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GrantRefusal {
     Unknown,

@@ -19,9 +19,9 @@ pub struct IdTokenRecipe {
     pub header: Map<String, Value>,
     /// Changes to the claims; null removes one.
     pub claims: Map<String, Value>,
-    /// The key that signs.
+    /// The key that signs the token.
     pub sign: SignWith,
-    /// How the token is serialized.
+    /// The serialization of the token.
     pub shape: Shape,
     /// The exact text of the header, for duplicate members and odd spellings; the signature covers it.
     pub raw_header: Option<String>,
@@ -33,7 +33,7 @@ pub struct IdTokenRecipe {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SignWith {
-    /// The published key.
+    /// The key that the JWKS publishes.
     #[default]
     Genuine,
     /// An attacker's key, with the genuine key id.
@@ -54,16 +54,16 @@ pub enum SignWith {
     OldKey,
 }
 
-/// How an ID token is serialized.
+/// The serialization of an ID token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Shape {
-    /// `header.payload.signature` (RFC 7515 §7.1)
+    /// The compact serialization `header.payload.signature` (RFC 7515 §7.1).
     #[default]
     Compact,
-    /// `header.payload`
+    /// Two segments: `header.payload`, without a signature.
     TwoSegments,
-    /// `header.payload.signature.signature`
+    /// Four segments: `header.payload.signature.signature`.
     FourSegments,
     /// Five segments under a JWE's header (RFC 7516 §7.1).
     FiveSegments,
@@ -75,26 +75,26 @@ pub enum Shape {
 pub(crate) const LIFE_SECS: i64 = 300;
 
 /// The claims of an ID token that depend on when and how it is issued.
-pub(crate) struct Occasion {
+pub(crate) struct Issuance {
     pub now: i64,
     pub auth_time: i64,
     pub at_hash: Option<String>,
 }
 
 /// The genuine claims of the dialect (OIDC Core §2, §3.1.3.6, §5.1).
-pub(crate) fn claims(subject: &Subject<'_>, occasion: &Occasion) -> Map<String, Value> {
+pub(crate) fn claims(subject: &Subject<'_>, issuance: &Issuance) -> Map<String, Value> {
     let mut claims = user_claims(subject.user);
     let standard = json!({
         "iss": subject.shared.issuer,
         "aud": subject.sign_in.client_id,
-        "iat": occasion.now,
-        "exp": occasion.now + LIFE_SECS,
-        "auth_time": occasion.auth_time,
+        "iat": issuance.now,
+        "exp": issuance.now + LIFE_SECS,
+        "auth_time": issuance.auth_time,
         "amr": ["pwd"],
         "acr": "1",
         "nonce": subject.sign_in.nonce,
         "sid": subject.sign_in.sid,
-        "at_hash": occasion.at_hash,
+        "at_hash": issuance.at_hash,
     });
     reshape(&mut claims, &standard);
     reshape(&mut claims, &(subject.shared.traits().id_token)(subject));

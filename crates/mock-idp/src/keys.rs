@@ -21,11 +21,11 @@ use crate::ambient::random_text;
 /// A key pair that signs ID tokens.
 #[derive(Debug)]
 pub(crate) struct SigningKey {
-    /// The key id.
+    /// The `kid` of the key.
     pub kid: String,
     /// The public key as a JWK with kid, use and alg.
     pub public_jwk: Map<String, Value>,
-    /// The public key as PEM.
+    /// The public key as PEM (SPKI).
     pub public_pem: Vec<u8>,
     signer: Box<dyn JwsSigner>,
 }
@@ -89,14 +89,14 @@ pub(crate) fn new_pair(alg: IdTokenAlg) -> Box<dyn KeyPair> {
     }
 }
 
-/// The keys of the provider.
+/// The signing keys of the mock provider.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyRing {
-    /// The algorithm of all keys.
+    /// The algorithm that every key signs with.
     pub alg: IdTokenAlg,
     /// The published key that signs.
     pub current: Arc<SigningKey>,
-    /// The key before the last rotation.
+    /// The key that signed before the last rotation, if there was one.
     pub former: Option<Arc<SigningKey>>,
     /// The key that is published and will sign next.
     pub next: Option<Arc<SigningKey>>,

@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use crate::ambient::{now_secs, random_text};
 use crate::dialect::reshape;
 use crate::faults::merge;
-use crate::id_token::{self, Occasion};
+use crate::id_token::{self, Issuance};
 use crate::shared::Shared;
 use crate::{IdTokenRecipe, SignIn, SignWith};
 
-/// What a logout token says.
+/// The content of a logout token (OIDC Back-Channel Logout §2.4).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogoutOrder {
@@ -29,33 +29,33 @@ pub struct LogoutOrder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum LogoutTokenFault {
-    /// `events` is missing.
+    /// The claim `events` is missing.
     NoEvents,
-    /// `events` has another event's name.
+    /// The claim `events` names another event.
     OtherEvent,
     /// The value of the event is not an object.
     EventIsText,
     /// The token has a `nonce`, as an ID token may.
     WithNonce,
-    /// `sub` and `sid` are both missing.
+    /// The claims `sub` and `sid` are both missing.
     NeitherSubNorSid,
-    /// `iss` is another provider.
+    /// The claim `iss` names another provider.
     OtherIssuer,
-    /// `aud` is another client.
+    /// The claim `aud` names another client.
     OtherAudience,
-    /// `exp` has passed.
+    /// The time `exp` has passed.
     Expired,
-    /// `exp` is missing.
+    /// The claim `exp` is missing.
     NoExp,
-    /// `iat` is missing.
+    /// The claim `iat` is missing.
     NoIat,
-    /// `iat` is in the future.
+    /// The time `iat` is in the future.
     FutureIat,
-    /// `jti` is missing.
+    /// The claim `jti` is missing.
     NoJti,
     /// `typ` is that of an access token.
     AccessTokenType,
-    /// `alg` is `none`.
+    /// The header's `alg` is `none`, and the signature is empty.
     Unsigned,
     /// An attacker's key signs, with the genuine key id.
     AttackerKey,
@@ -64,7 +64,7 @@ pub enum LogoutTokenFault {
 }
 
 impl LogoutTokenFault {
-    /// Every fault.
+    /// Every fault of a logout token.
     pub const ALL: [Self; 16] = [
         Self::NoEvents,
         Self::OtherEvent,
@@ -84,7 +84,7 @@ impl LogoutTokenFault {
         Self::HmacWithClientSecret,
     ];
 
-    /// The changes to the claims.
+    /// The changes that the fault makes to the claims.
     fn claims(self, now: i64) -> Value {
         match self {
             Self::NoEvents => json!({ "events": null }),
@@ -127,7 +127,7 @@ pub(crate) fn make(shared: &Shared, order: &LogoutOrder) -> String {
     let user = shared.config.user(&order.sign_in.user);
     let subject = shared.subject(&user, &order.sign_in);
     // Provider, user and client are named as in the ID tokens of the dialect.
-    let id_token = id_token::claims(&subject, &Occasion { now, auth_time: now, at_hash: None });
+    let id_token = id_token::claims(&subject, &Issuance { now, auth_time: now, at_hash: None });
     let mut claims = Map::new();
     let genuine = json!({
         "iss": id_token.get("iss"),

@@ -1,6 +1,6 @@
 //! The parameters of a query or form body (RFC 6749 §3.1).
 
-/// Parameters by name.
+/// The parameters of a query or form, by name; the first of a name counts.
 pub(crate) struct Params(Vec<(String, String)>);
 
 impl Params {

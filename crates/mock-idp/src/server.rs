@@ -22,15 +22,15 @@ use crate::{Control, MockConfig, authorize, control, discovery, token, userinfo}
 /// The URLs of the endpoints; with the dialect of Entra, those of the issuer's tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Urls {
-    /// The discovery document; absent if the dialect has no discovery.
+    /// The URL of the discovery document; absent if the dialect has no discovery.
     pub discovery: Option<String>,
-    /// The authorization endpoint.
+    /// The URL of the authorization endpoint.
     pub authorize: String,
-    /// The token endpoint.
+    /// The URL of the token endpoint.
     pub token: String,
-    /// The userinfo endpoint, or `/user` of GitHub's API.
+    /// The URL of the userinfo endpoint, or of `/user` in GitHub's API.
     pub userinfo: Option<String>,
-    /// The key set.
+    /// The URL of the JWKS; absent if the dialect has no ID tokens.
     pub jwks: Option<String>,
 }
 
@@ -101,7 +101,7 @@ impl MockIdp {
         Ok(Self { issuer, urls, address, control: Control::new(shared), server, ended })
     }
 
-    /// The issuer.
+    /// The issuer identifier of the provider.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
@@ -111,12 +111,12 @@ impl MockIdp {
         &self.urls
     }
 
-    /// The address it listens on.
+    /// The address that the provider listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The control of this provider.
+    /// The handle that sets faults, issues codes and tokens, and rotates keys.
     pub fn control(&self) -> &Control {
         &self.control
     }

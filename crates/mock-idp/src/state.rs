@@ -17,7 +17,7 @@ pub(crate) const ACCESS_LIFE_SECS: i64 = 300;
 /// After how many new codes the expired ones are removed.
 const SWEEP_EVERY: u64 = 1024;
 
-/// Counts since the start.
+/// Counts of requests, codes and tokens since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
@@ -31,15 +31,15 @@ pub struct Stats {
     pub token: u64,
     /// Requests to the userinfo endpoint.
     pub userinfo: u64,
-    /// Codes issued.
+    /// Codes that were issued.
     pub codes: u64,
-    /// Codes exchanged for tokens.
+    /// Codes that were exchanged for tokens.
     pub exchanges: u64,
     /// Codes refused for any reason, second uses included.
     pub refused_codes: u64,
     /// Codes that were presented a second time.
     pub second_uses: u64,
-    /// Bytes sent for [`FaultKind::Huge`].
+    /// Bytes that were sent for [`FaultKind::Huge`].
     pub huge_bytes: u64,
     /// Requests to GitHub's endpoint for email addresses.
     #[serde(default)]
@@ -47,7 +47,7 @@ pub struct Stats {
     /// Requests to Microsoft Graph.
     #[serde(default)]
     pub graph: u64,
-    /// Refresh tokens exchanged for tokens.
+    /// Refresh tokens that were exchanged for tokens.
     #[serde(default)]
     pub refreshes: u64,
 }

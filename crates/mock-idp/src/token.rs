@@ -181,12 +181,12 @@ fn id_token(shared: &Shared, grant: &Grant, recipe: &IdTokenRecipe, access_token
     let sign_in = &grant.sign_in;
     let keys = shared.state().keys.clone();
     let user = shared.config.user(&sign_in.user);
-    let occasion = id_token::Occasion {
+    let issuance = id_token::Issuance {
         now: now_secs(),
         auth_time: grant.auth_time,
         at_hash: Some(id_token::at_hash(keys.alg, access_token)),
     };
-    let claims = id_token::claims(&shared.subject(&user, sign_in), &occasion);
+    let claims = id_token::claims(&shared.subject(&user, sign_in), &issuance);
     id_token::make(claims, recipe, &keys, shared.secret_of(&sign_in.client_id))
 }
 

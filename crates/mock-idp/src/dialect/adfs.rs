@@ -112,7 +112,7 @@ fn access_token_issuer(shared: &Shared) -> String {
     format!("http://{host}/adfs/services/trust")
 }
 
-/// Another subject for each client.
+/// The subject: another one for each client (OIDC Core §8.1).
 fn pairwise(subject: &Subject<'_>) -> String {
     let text = format!("{} {}", subject.sign_in.client_id, subject.user.sub);
     BASE64_STANDARD.encode(Sha256::digest(text))

@@ -37,7 +37,7 @@ use crate::shared::Shared;
 use crate::state::Endpoint;
 use crate::{MockUser, Overage, Refusal, userinfo};
 
-/// Where people with an account of their own are at home.
+/// The tenant of personal Microsoft accounts.
 const PERSONAL: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
 pub(super) static TRAITS: Traits = Traits {
@@ -181,7 +181,7 @@ fn oid(subject: &Subject<'_>) -> String {
     object_id(&format!("{} {}", tenant(subject.shared, subject.user), subject.user.sub))
 }
 
-/// What ID token and userinfo say alike.
+/// The claims that ID token and userinfo have in common.
 fn user(subject: &Subject<'_>) -> Value {
     let pair = format!("{} {}", subject.sign_in.client_id, oid(subject));
     json!({
@@ -196,7 +196,7 @@ fn group_ids(user: &MockUser) -> Vec<String> {
     user.groups.iter().map(|name| object_id(name)).collect()
 }
 
-/// The groups, or the mark that they are too many.
+/// Adds the claim `groups`, or the claims that say there are too many (group overage).
 fn add_groups(subject: &Subject<'_>, changes: &mut Value) {
     let options = &subject.shared.config.options;
     let groups = group_ids(subject.user);
@@ -241,7 +241,8 @@ fn error_body(words: &Wording) -> Map<String, Value> {
     body
 }
 
-/// The groups of whoever the access token is from, however many; `/users/ID` must be them.
+/// Answers all groups of the user whom the access token is for; the id in the path `/users/ID` must
+/// be that user's.
 async fn member_objects(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
     answer(shared, Endpoint::Graph, |shared| {
         let sign_in = match userinfo::authorize(shared, &request) {

@@ -84,7 +84,7 @@ pub(super) static TRAITS: Traits = Traits {
     ..PLAIN
 };
 
-/// A number that stays with the account, whatever it is called.
+/// The number of the account, which stays the same when its name changes.
 fn numeric_id(user: &MockUser) -> u32 {
     let hash = Sha256::digest(&user.sub);
     u32::from_be_bytes([hash[0] >> 2, hash[1], hash[2], hash[3]])
@@ -129,7 +129,7 @@ async fn emails(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
     .await
 }
 
-/// The account's addresses; the one GitHub makes up for it is always among them.
+/// Lists the account's email addresses, with the `noreply` address that GitHub gives every account.
 fn list(subject: &Subject<'_>) -> HttpResponse {
     let user = subject.user;
     let hidden = format!("{}+{}@users.noreply.github.com", numeric_id(user), user.username);

@@ -41,7 +41,7 @@ pub enum Dialect {
     Adfs,
     /// Sign in with Apple: signed client secrets, `form_post`, the name at the first login only.
     Apple,
-    /// GitLab: `groups_direct`.
+    /// GitLab: `groups_direct` in ID tokens, `groups` in userinfo.
     Gitlab,
     /// Keycloak: realms, `realm_access`, `resource_access`.
     Keycloak,
@@ -52,7 +52,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Every dialect.
+    /// Every dialect, in the order of the documentation.
     pub const ALL: [Self; 11] = [
         Self::Plain,
         Self::Google,
@@ -67,7 +67,7 @@ impl Dialect {
         Self::Cognito,
     ];
 
-    /// The name on the command line.
+    /// The name of the dialect for `--dialect`.
     pub fn name(self) -> &'static str {
         self.traits().name
     }
@@ -103,7 +103,7 @@ impl FromStr for Dialect {
     }
 }
 
-/// No dialect has this name.
+/// The error of a name that no dialect has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no such dialect; there are {}", Dialect::ALL.map(Dialect::name).join(", "))]
 pub struct UnknownDialect;

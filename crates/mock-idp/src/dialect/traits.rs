@@ -23,16 +23,16 @@ pub(crate) struct Traits {
     pub authorize: &'static str,
     pub token: &'static str,
     pub userinfo: Option<&'static str>,
-    /// Endpoints that only this dialect has.
+    /// Adds the endpoints that only this dialect has.
     pub more_routes: fn(&mut ServiceConfig),
     /// Changes to the discovery document of a tenant.
     pub document: fn(&Shared, &str) -> Value,
-    /// Changes to each published key.
+    /// Changes to the members of each published key.
     pub jwk: fn(&Shared) -> Value,
     pub scopes: &'static [&'static str],
 
     pub response_modes: &'static [&'static str],
-    /// Scopes that need `response_mode=form_post`.
+    /// The scopes that need `response_mode=form_post` (OAuth 2.0 Form Post Response Mode).
     pub form_post_scopes: &'static [&'static str],
     /// Whether the first form posted to a client also has the user's name.
     pub posts_user: bool,
@@ -48,17 +48,17 @@ pub(crate) struct Traits {
     /// Whether `client_secret` is a JWT signed by the client.
     pub signed_secrets: bool,
     pub refresh: Refresh,
-    /// How the dialect words refusals.
+    /// The errors that the token endpoint answers, in the provider's words.
     pub errors: &'static [Wording],
     pub error_body: fn(&Wording) -> Map<String, Value>,
     /// How the token endpoint encodes its answers.
     pub encode: fn(HttpResponseBuilder, &HeaderMap, &Map<String, Value>) -> HttpResponse,
 
-    /// Changes to an ID token's claims.
+    /// Changes to the claims of an ID token.
     pub id_token: fn(&Subject<'_>) -> Value,
     /// Changes to the claims of an access token that is a JWT; null for opaque access tokens.
     pub access_token: fn(&Subject<'_>) -> Value,
-    /// The prefix of opaque access tokens.
+    /// The beginning of access tokens that are no JWTs.
     pub access_prefix: &'static str,
     /// Changes to the claims of userinfo.
     pub user: fn(&Subject<'_>) -> Value,
@@ -66,7 +66,7 @@ pub(crate) struct Traits {
     pub profile: fn(&Subject<'_>) -> Option<Value>,
     /// The only resource that userinfo accepts in an access token.
     pub userinfo_resource: Option<&'static str>,
-    /// Whether the API requires a `User-Agent`.
+    /// Whether the provider's API requires the header `User-Agent`.
     pub needs_user_agent: bool,
     /// The body of a 401 answer of the API.
     pub unauthorized: &'static str,
@@ -74,7 +74,7 @@ pub(crate) struct Traits {
     pub backchannel_logout: bool,
 }
 
-/// When refresh tokens are issued, and whether they are rotated.
+/// The rules of refresh tokens: when they are issued, and whether they are rotated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Refresh {
     pub when: RefreshWhen,
@@ -84,9 +84,9 @@ pub(crate) struct Refresh {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RefreshWhen {
     Never,
-    /// With the scope `offline_access`.
+    /// For the scope `offline_access` (OIDC Core §11).
     OnScope,
-    /// With the parameter `access_type=offline`.
+    /// For the parameter `access_type=offline` (Google).
     OnParameter,
     Always,
 }

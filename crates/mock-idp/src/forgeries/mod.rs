@@ -48,24 +48,24 @@ pub enum Kind {
     Form,
     /// The payload has a member twice, or is not valid JSON.
     Payload,
-    /// `iss`
+    /// A wrong `iss`.
     Issuer,
-    /// `aud` and `azp`
+    /// A wrong `aud` or `azp`.
     Audience,
-    /// `exp`, `iat`, `nbf` and `auth_time`
+    /// A wrong `exp`, `iat`, `nbf` or `auth_time`.
     Time,
     /// `nonce` is not that of the request.
     Nonce,
     /// `nonce` is present although the request had none.
     UnaskedNonce,
-    /// `sub`
+    /// A wrong `sub`.
     Subject,
-    /// The token is of another kind.
+    /// A token of another kind than an ID token.
     OtherToken,
 }
 
 impl Kind {
-    /// Every kind.
+    /// Every kind of forgery.
     pub const ALL: [Self; 12] = [
         Self::Algorithm,
         Self::Key,
@@ -109,12 +109,12 @@ impl Target<'_> {
     }
 }
 
-/// A token that must be refused.
+/// An ID token that must be refused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Forgery {
-    /// What is wrong with the token.
+    /// The fault of the token, in words, for the message of a failed test.
     pub name: String,
-    /// How the mock makes the token.
+    /// The recipe by which the mock makes the token.
     pub recipe: IdTokenRecipe,
 }
 
