@@ -13,7 +13,7 @@ use crate::AppState;
 use crate::admission::Place;
 use crate::error::{ApiError, HttpErrorCode};
 
-/// The longest body, in bytes.
+/// The longest request body that is read, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024;
 
 const JSON: &str = "application/json";

@@ -33,7 +33,7 @@ pub(crate) fn caller_address(request: &HttpRequest, trusted: &[IpNet]) -> Option
     Some(address)
 }
 
-/// What a session stores about the caller.
+/// The caller's user agent and network, as a session keeps them.
 pub(crate) fn client_info(request: &HttpRequest, trusted: &[IpNet]) -> ClientInfo {
     let user_agent = request.headers().get(header::USER_AGENT).map(|value| {
         let text = String::from_utf8_lossy(value.as_bytes());

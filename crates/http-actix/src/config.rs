@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-/// How the public listener behaves.
+/// The configuration of the public listener.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
     /// The URL under which browsers reach this service.
@@ -14,9 +14,9 @@ pub struct HttpConfig {
     pub issuer: String,
     /// The origins whose pages may call this service, compared byte for byte.
     pub allowed_origins: Vec<String>,
-    /// The proxies whose `X-Forwarded-For` is believed.
+    /// The networks of the proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// The attributes of all cookies.
+    /// The names and attributes of all cookies.
     pub cookies: CookieConfig,
     /// What clients can use.
     pub limits: Limits,
@@ -28,7 +28,7 @@ pub struct HttpConfig {
 /// `OVERLOADED`.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long the head and the body of a request may each take to arrive.
+    /// The longest that the head of a request may take to arrive, and then its body.
     pub request_timeout: Duration,
     /// The largest sum of a request's header names and values, in bytes.
     pub max_header_bytes: usize,
@@ -64,11 +64,12 @@ pub struct CookieConfig {
 /// The values of the `SameSite` attribute (RFC 6265bis §4.1.2.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {
-    /// Sent with requests from pages of the same site only.
+    /// The cookie is sent with requests from pages of the same site only.
     Strict,
-    /// Sent with requests from the same site and with top-level navigations to it.
+    /// The cookie is sent with requests from pages of the same site, and with top-level navigations
+    /// from any site.
     Lax,
-    /// Sent with every request.
+    /// The cookie is sent with every request.
     None,
 }
 

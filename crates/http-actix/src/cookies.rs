@@ -22,7 +22,6 @@ pub struct HttpCookiePolicy {
     foreign_domains: Vec<String>,
 }
 
-/// One of the two cookies, without its value.
 #[derive(Debug)]
 struct Template {
     name: String,
@@ -33,7 +32,7 @@ struct Template {
 /// The attributes of a cookie, written once and used for every value.
 #[derive(Debug)]
 pub(crate) struct Attributes {
-    /// From `; Path=` to `; Max-Age=`.
+    /// The text from `; Path=` to `; Max-Age=`.
     before_max_age: String,
     partitioned: &'static str,
 }
@@ -60,7 +59,8 @@ impl Attributes {
 }
 
 impl HttpCookiePolicy {
-    /// Prepares the cookies; `config` holds a combination of attributes that browsers accept.
+    /// Makes the policy of cookies with these names and attributes. The settings have checked that
+    /// browsers accept the combination.
     pub fn new(config: &CookieConfig, public_url: &Url) -> Self {
         Self {
             access: Template::new(&config.access_name, "/", config),
@@ -83,17 +83,18 @@ impl HttpCookiePolicy {
         names.any(|name| values(headers, name).next().is_some())
     }
 
-    /// The value of the access cookie.
+    /// The token in the request's access cookie, if there is one.
     pub(crate) fn access_token(&self, headers: &HeaderMap) -> Option<PresentedToken> {
         token(headers, &self.access.name)
     }
 
-    /// The value of the refresh cookie.
+    /// The token in the request's refresh cookie, if there is one.
     pub(crate) fn refresh_token(&self, headers: &HeaderMap) -> Option<PresentedToken> {
         token(headers, &self.refresh.name)
     }
 
-    /// Clears the two session cookies and every variant of them that a sibling host can have planted.
+    /// The `Set-Cookie` values that clear both session cookies and every variant of them that a
+    /// sibling host can have planted.
     pub fn clearing_all_variants(&self) -> Vec<SetCookie> {
         let mut cookies = Vec::from(self.clearing_cookies());
         for domain in &self.foreign_domains {

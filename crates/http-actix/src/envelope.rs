@@ -29,7 +29,7 @@ use crate::{AppState, RequestId};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What handlers add to the log line of their request.
+/// The fields that a handler adds to the log line of its request.
 #[derive(Debug, Default)]
 pub(crate) struct LogFields {
     pub(crate) provider: Option<ProviderId>,
@@ -46,14 +46,14 @@ impl LogFields {
         }
     }
 
-    /// Names whose tokens were issued.
+    /// Adds the provider, the user and the session of issued tokens.
     pub(crate) fn of_tokens(&mut self, tokens: &IssuedTokens) {
         self.provider = Some(tokens.provider.clone());
         self.user = Some(tokens.user);
         self.session = Some(tokens.session);
     }
 
-    /// Names the caller, whose access token was accepted.
+    /// Adds the provider, the user and the session of a caller whose access token was accepted.
     pub(crate) fn of_caller(&mut self, caller: &VerifiedAccess) {
         self.provider = Some(caller.provider.clone());
         self.user = Some(caller.subject);
@@ -61,7 +61,7 @@ impl LogFields {
     }
 }
 
-/// What the envelope keeps of a request while its handler works on it.
+/// The parts of a request that the envelope needs after its handler has answered.
 struct Call {
     id: RequestId,
     method: Method,
@@ -122,7 +122,7 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
     }
 }
 
-/// What a request is logged and counted as.
+/// The label under which a request is logged and counted.
 #[derive(Clone, Copy)]
 enum Route<'a> {
     /// The pattern of the route that answered.

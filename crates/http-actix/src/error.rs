@@ -26,28 +26,28 @@ const TOKEN_REFUSED: &str = "Bearer realm=\"mintgate\", error=\"invalid_token\""
 pub(crate) enum ErrorKind {
     /// An error of the use cases; the adapter uses some of these codes too.
     Core(ErrorCode),
-    /// An error of HTTP alone.
+    /// An error that only the HTTP adapter knows.
     Http(HttpErrorCode),
 }
 
 /// The codes of errors that no use case knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HttpErrorCode {
-    /// A session cookie came twice.
+    /// A session cookie came twice under one name.
     DuplicateCookie,
     /// A page of an origin that is not allowed made the request.
     CsrfRejected,
     /// The path does not have this method; `Allow` says which ones it has.
     MethodNotAllowed,
-    /// The client does not accept JSON.
+    /// The `Accept` header rules out JSON.
     NotAcceptable,
-    /// The body came too slowly.
+    /// The body took longer to arrive than the configured limit.
     RequestTimeout,
-    /// The body is too large.
+    /// The body is longer than 16 KiB.
     PayloadTooLarge,
     /// The body is of another type than the path takes, or is compressed.
     UnsupportedMediaType,
-    /// The headers are too large.
+    /// The headers have more bytes than the configured limit.
     HeadersTooLarge,
     /// Too many requests are in flight, or wait for each other.
     Overloaded,
@@ -137,12 +137,12 @@ error_table! {
 }
 
 impl ErrorKind {
-    /// The HTTP status.
+    /// The HTTP status of the answer.
     pub(crate) const fn status(self) -> StatusCode {
         self.row().0
     }
 
-    /// The machine-readable code.
+    /// The `errorCode` of the answer.
     pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Core(code) => code.as_str(),
@@ -182,16 +182,16 @@ impl ErrorKind {
     }
 }
 
-/// A refusal on its way to the client.
+/// The refusal of a request, which the envelope turns into the answer.
 #[derive(Debug)]
 pub(crate) struct ApiError(Box<Refusal>);
 
 #[derive(Debug)]
 struct Refusal {
     kind: ErrorKind,
-    /// What really happened, for the log. Never sent.
+    /// The real reason, for the log; never sent.
     cause: Option<Box<dyn Error>>,
-    /// The fields at fault.
+    /// The request fields that break a rule.
     fields: Vec<FieldError>,
     /// Cookies that are cleared along with the refusal.
     clear: Vec<SetCookie>,
@@ -204,7 +204,7 @@ struct Refusal {
 }
 
 impl ApiError {
-    /// A refusal with nothing more to say.
+    /// Makes a refusal of this kind, without a reason for the log.
     pub(crate) fn new(kind: impl Into<ErrorKind>) -> Self {
         Self(Box::new(Refusal {
             kind: kind.into(),
@@ -217,14 +217,15 @@ impl ApiError {
         }))
     }
 
-    /// `METHOD_NOT_ALLOWED` with the methods that there are (RFC 9110 §15.5.6).
+    /// Makes the refusal `METHOD_NOT_ALLOWED`, which names the path's methods in `Allow` (RFC 9110
+    /// §15.5.6).
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         let mut refusal = Self::new(HttpErrorCode::MethodNotAllowed);
         refusal.0.allow = Some(allow);
         refusal
     }
 
-    /// `INVALID_REQUEST` with the fields at fault.
+    /// Makes the refusal `INVALID_REQUEST`, which names the fields that break a rule.
     pub(crate) fn invalid(fields: Vec<FieldError>) -> Self {
         let mut refusal = Self::new(ErrorCode::InvalidRequest);
         refusal.0.fields = fields;
@@ -236,14 +237,14 @@ impl ApiError {
         Self::new(ErrorKind::of_framework(status)).because(cause)
     }
 
-    /// Says in the log what really happened.
+    /// Adds the real reason, which only the log shows.
     #[must_use]
     pub(crate) fn because(mut self, cause: impl Into<Cause>) -> Self {
         self.0.cause = Some(Box::new(cause.into()));
         self
     }
 
-    /// Clears cookies along with the refusal.
+    /// Adds `Set-Cookie` values that clear cookies along with the refusal.
     #[must_use]
     pub(crate) fn clearing(mut self, cookies: Vec<SetCookie>) -> Self {
         self.0.clear = cookies;
@@ -262,12 +263,12 @@ impl ApiError {
         self.0.alarming
     }
 
-    /// Why the request was refused.
+    /// The kind of the refusal: its status, code and message.
     pub(crate) fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What really happened, with everything underneath it, for the log.
+    /// The real reason with its chain of sources, for the log.
     pub(crate) fn cause(&self) -> Option<impl fmt::Display> {
         self.0.cause.as_deref().map(chain)
     }
@@ -323,7 +324,7 @@ pub(crate) fn append_cookies(response: &mut HttpResponseBuilder, cookies: &[SetC
     }
 }
 
-/// An instant as answers show it: RFC 3339, UTC, whole seconds.
+/// Formats a time for answers: RFC 3339, UTC, whole seconds.
 pub(crate) fn rfc3339_seconds(now: OffsetDateTime) -> String {
     let whole = now.replace_nanosecond(0).unwrap_or(now);
     whole.format(&Rfc3339).unwrap_or_default()

@@ -17,12 +17,12 @@ struct Entry {
     guards: usize,
 }
 
-/// The right to be the only one with this key; the next in line gets it when this is dropped.
+/// A lock on one key; when it is dropped, the next caller in line gets the lock.
 #[derive(Debug)]
 pub(crate) struct KeyedGuard<K: Copy + Eq + Hash> {
     mutexes: Arc<Mutex<HashMap<K, Entry>>>,
     key: K,
-    /// `None` while the guard waits.
+    /// The lock of the key's mutex; `None` while the guard waits for it.
     held: Option<OwnedMutexGuard<()>>,
 }
 

@@ -74,7 +74,7 @@ impl RequestId {
     }
 }
 
-/// The use cases behind the routes.
+/// The use cases that the routes call.
 pub struct UseCases {
     /// Answers `POST /api/v1/auth/login` and `GET /api/v1/auth/providers`.
     pub begin_login: Arc<BeginLogin>,
@@ -90,7 +90,7 @@ pub struct UseCases {
     pub provider_logout: Arc<ProviderLogout>,
 }
 
-/// What the routes use besides the use cases.
+/// The ports that the routes use besides the use cases.
 pub struct HttpPorts {
     /// The runtime on which use cases run; it MUST outlive the HTTP workers.
     pub runtime: Handle,
@@ -98,7 +98,7 @@ pub struct HttpPorts {
     pub public_keys: Arc<dyn PublicKeys>,
     /// The session cookies: the same policy that the use cases write them by.
     pub cookies: Arc<HttpCookiePolicy>,
-    /// Where answered requests are counted.
+    /// The counters of answered requests.
     pub metrics: Arc<dyn HttpMetrics>,
     /// The source of the time in errors and of the measured durations.
     pub clock: Arc<dyn Clock>,
@@ -106,7 +106,7 @@ pub struct HttpPorts {
     pub entropy: Arc<dyn Entropy>,
 }
 
-/// What the routes of the public listener share; made once.
+/// The state that all routes and workers of the public listener share.
 pub struct AppState {
     use_cases: UseCases,
     ports: HttpPorts,
@@ -122,7 +122,7 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// Puts the shared state together.
+    /// Makes the state from the configuration, the use cases and the ports.
     pub fn new(config: HttpConfig, use_cases: UseCases, ports: HttpPorts) -> Self {
         Self {
             use_cases,

@@ -51,7 +51,7 @@ struct ProvidersBody {
 struct ProviderBody {
     id: String,
     display_name: String,
-    /// `null` if the provider cannot be asked for it at present.
+    /// The authorization endpoint; `null` if the provider cannot be asked for it at present.
     authorization_endpoint: Option<String>,
     client_id: String,
     scopes: Vec<String>,

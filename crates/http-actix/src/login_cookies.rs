@@ -59,7 +59,7 @@ impl LoginCookies {
         surplus.map(|login| self.clear(&login.state())).collect()
     }
 
-    /// What has to be cleared once `sign_in` is answered.
+    /// The begun login that `sign_in` finishes, whose cookie has to be cleared with the answer.
     pub(crate) fn finished_by(&self, sign_in: &SignInRequest) -> FinishedLogin {
         let state = sign_in.state.as_deref();
         let is_it = |login: &&LoginTransaction| state == Some(login.state().as_str());

@@ -28,7 +28,7 @@ pub(crate) const ROUTES: [&str; 5] = [
 struct Document<'a> {
     issuer: &'a str,
     jwks_uri: &'a str,
-    /// Empty, but required by both standards.
+    /// Empty; both standards require the member.
     response_types_supported: [&'a str; 0],
     subject_types_supported: [&'a str; 1],
     /// The algorithms that sign access tokens, including those of former keys. Some verifiers accept

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 
-/// Where answered requests are counted. An implementation MUST return at once.
+/// Counts answered requests. An implementation MUST return at once.
 pub trait HttpMetrics: Send + Sync {
     /// Counts one request of the public listener. `route` is a route's pattern, `method` one of a
     /// fixed set, `status` the three digits of the answer's status, and `took` the time from the

@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, Responder};
 use async_trait::async_trait;
 use serde::Serialize;
 
-/// What the operations listener asks the process about.
+/// The questions that the operations listener asks the running process.
 #[async_trait]
 pub trait Operations: Send + Sync {
     /// Every series, in the Prometheus text format 0.0.4.

@@ -17,7 +17,7 @@ const DRAIN_SECS: u64 = 10;
 /// Longer than the idle timeout of common load balancers (60 s), so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// Adds routes to the public listener, besides its own.
+/// A function that adds routes to the public listener, besides its own.
 pub type MoreRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
 /// Serves the public routes, and `more_routes` before them.

@@ -38,7 +38,8 @@ struct SessionBody<'a> {
     sid: String,
     created_at: Option<String>,
     last_used_at: Option<String>,
-    /// When the session expires if it is not used: its idle limit or, if sooner, its absolute limit.
+    /// The time at which the session ends if it is not refreshed: its idle limit or, if sooner, its
+    /// absolute limit.
     expires_at: Option<String>,
     provider: &'a str,
     user_agent: Option<&'a str>,

@@ -43,10 +43,10 @@ fn known_delivery(text: &str, (): &()) -> garde::Result {
     }
 }
 
-/// A sign-in, and where its tokens go.
+/// The body of a request with a sign-in, parsed and checked.
 pub(crate) struct SignInBody {
     pub(crate) sign_in: SignInRequest,
-    /// Only `/token` delivers tokens.
+    /// The way in which the tokens are delivered; used by `/token` alone.
     pub(crate) delivery: TokenDelivery,
 }
 

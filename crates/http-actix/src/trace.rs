@@ -21,7 +21,7 @@ pub(crate) struct TraceParent<'a> {
 }
 
 impl<'a> TraceParent<'a> {
-    /// Reads a `traceparent` header.
+    /// Reads a `traceparent` header (W3C Trace Context §3.2); `None` if it is missing or malformed.
     pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
         let mut parts = headers.get(&TRACEPARENT_HEADER)?.to_str().ok()?.split('-');
         let (_version, trace_id) = (parts.next()?, parts.next()?);

@@ -33,12 +33,12 @@ pub(crate) enum Admission {
     Trial,
 }
 
-/// What a call showed about the service behind the circuit.
+/// The conclusion from a call about the service behind the circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallOutcome {
-    /// The service works.
+    /// The call shows that the service works.
     Success,
-    /// The service is down.
+    /// The call shows that the service is down.
     Failure,
     /// Neither: the call may have been answered without the service, or its caller went away.
     Unknown,
@@ -50,7 +50,7 @@ impl Breaker {
         Self { failures_to_open, open_for, circuit: Circuit::Closed { failures: 0 } }
     }
 
-    /// The state as metrics show it.
+    /// The state of the circuit, for metrics.
     pub(crate) fn state(&self) -> CircuitState {
         match self.circuit {
             Circuit::Closed { .. } => CircuitState::Closed,
@@ -80,7 +80,7 @@ impl Breaker {
         Ok(admission)
     }
 
-    /// Records how a call ended.
+    /// Records the outcome of an admitted call, which may open or close the circuit.
     pub(crate) fn record(&mut self, admission: Admission, outcome: CallOutcome, now: Duration) {
         use Admission::{Normal, Trial};
         use CallOutcome::{Failure, Success, Unknown};

@@ -13,12 +13,12 @@ pub(crate) struct Bulkhead {
     waiting: Semaphore,
 }
 
-/// Why a call got no permit.
+/// The reason why a call got no permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QueueError {
-    /// The queue is full.
+    /// As many calls wait as may wait.
     Full,
-    /// The call waited for as long as it may.
+    /// The call waited for the longest time that is allowed.
     TimedOut,
 }
 

@@ -44,7 +44,7 @@ pub enum ClientAuthentication {
 }
 
 impl ClientAuthentication {
-    /// Whether a configured secret is required.
+    /// Whether this method requires a configured secret.
     pub(crate) fn needs_secret(&self) -> bool {
         matches!(self, Self::SecretBasic | Self::SecretPost)
     }
@@ -61,7 +61,7 @@ impl ClientAuthentication {
     }
 }
 
-/// The audience of client assertions.
+/// The `aud` claim of client assertions (RFC 7523 §3).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum AssertionAudience {
     /// The URL of the token endpoint (OIDC Core §9), which every provider accepts.

@@ -33,7 +33,7 @@ pub struct OpenIdConfig {
     pub network: Network,
 }
 
-/// Where a provider's endpoints may be, and how long a request to them may take.
+/// The addresses that a provider's endpoints may have, and the time that requests to them may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     /// Whether endpoints may resolve to private, link-local and loopback addresses although the
@@ -57,16 +57,16 @@ impl OpenIdConfig {
     }
 }
 
-/// Why a provider cannot be set up as configured.
+/// The reason why an OpenID Connect provider cannot be set up as configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenIdConfigError {
     /// The issuer is no URL that an issuer can have (OIDC Discovery §3).
     #[error("the issuer {0}")]
     Issuer(&'static str),
-    /// The client id is missing.
+    /// The client id is empty.
     #[error("the client id is empty")]
     ClientId,
-    /// No algorithm is pinned.
+    /// No algorithm for ID tokens is configured.
     #[error("at least one ID token algorithm must be given; most providers use RS256")]
     NoAlgorithm,
     /// An algorithm is not known, not supported, or `none`.

@@ -13,7 +13,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// A deadline `limit` from now.
+    /// Makes a deadline that is `limit` from now.
     pub(crate) fn after(limit: Duration) -> Self {
         Self { limit, expiry: Box::pin(sleep(limit)) }
     }

@@ -4,17 +4,18 @@ use url::Url;
 
 use crate::client_auth::ClientAuthentication;
 
-/// What a provider does otherwise. The default is plain OpenID Connect.
+/// The differences of a provider from OpenID Connect as the standard defines it. The default has
+/// none.
 #[derive(Debug, Clone, Default)]
 pub struct Dialect {
     /// How the client authenticates at the token endpoint.
     pub client_authentication: ClientAuthentication,
-    /// What the token request says besides what RFC 6749 §4.1.3 asks for, as names and values: AD FS's
+    /// Additional parameters of the token request (RFC 6749 §4.1.3), as names and values: AD FS's
     /// `resource`, Auth0's `audience`.
     pub token_parameters: Vec<(String, String)>,
-    /// Which issuers are this provider.
+    /// The rule for the issuers in the provider's tokens.
     pub issuer: IssuerRule,
-    /// What becomes of people with more groups than the ID token holds.
+    /// The rule for people who have more groups than the ID token can hold (Entra's group overage).
     pub group_overage: GroupOverage,
     /// Claims that the ID token itself must carry with exactly this text, as names and values:
     /// Google's `hd`, Cognito's `token_use`.
@@ -33,50 +34,51 @@ impl Dialect {
     }
 }
 
-/// Which issuers are one provider.
+/// The rule for the issuers in a provider's tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum IssuerRule {
-    /// The configured issuer, character for character.
+    /// Tokens name the configured issuer, character for character.
     #[default]
     Exact,
     /// Entra's tenants behind one discovery document, at the configured issuer (which no token names).
     /// A person's issuer is the template with the tenant filled in.
     Tenants {
-        /// What the discovery document names, with `{tenantid}` in place of the tenant.
+        /// The issuer in the discovery document, with `{tenantid}` in place of the tenant.
         template: String,
-        /// The ids of the tenants let in: anybody can make one.
+        /// The ids of the tenants whose people may sign in. Others may not: anybody can create a
+        /// tenant.
         allowed: Vec<String>,
     },
 }
 
-/// What becomes of people whose groups the ID token leaves out because they are too many.
+/// The rule for people whose groups the ID token leaves out because they are too many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum GroupOverage {
-    /// They sign in without groups: roles that rest on groups are not theirs.
+    /// Such people sign in without groups, so role rules over groups do not apply to them.
     #[default]
     Ignore,
-    /// They cannot sign in.
+    /// Such people cannot sign in.
     Refuse,
-    /// Their groups are asked for.
+    /// The groups of such people are read from this endpoint.
     Follow(GraphGroups),
 }
 
-/// Where somebody's groups are asked for, with the provider's own access token. It takes the place of
-/// the address that the token names, which is a foreign and by now an outdated one.
+/// The endpoint that lists a person's groups, asked with the provider's access token. It replaces
+/// the address in the token, which is another service's (Azure AD Graph, retired).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GraphGroups {
-    /// For example `https://graph.microsoft.com/v1.0/me/getMemberObjects`, which is posted to, or
-    /// `https://graph.microsoft.com/v1.0/me/transitiveMemberOf?$select=id&$top=999`, which is got and
-    /// paged: an answer of more than 256 KiB (some 6,500 ids) is too long.
+    /// The URL, for example `https://graph.microsoft.com/v1.0/me/getMemberObjects` (asked with
+    /// POST) or `https://graph.microsoft.com/v1.0/me/transitiveMemberOf?$select=id&$top=999` (asked
+    /// with GET, page by page). An answer of more than 256 KiB (some 6,500 ids) is refused.
     pub endpoint: Url,
-    /// Whether only security groups are asked for, where it is posted to.
+    /// Whether only security groups are listed, where the endpoint is asked with POST.
     pub security_enabled_only: bool,
-    /// How many pages of an answer are read; with more the sign-in fails.
+    /// The most pages of an answer that are read; if there are more, the sign-in fails.
     pub max_pages: usize,
 }
 
 impl GraphGroups {
-    /// All groups of an endpoint, in at most 20 pages.
+    /// All groups at this endpoint, in at most 20 pages.
     pub fn at(endpoint: Url) -> Self {
         Self { endpoint, security_enabled_only: false, max_pages: 20 }
     }

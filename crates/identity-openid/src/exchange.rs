@@ -81,10 +81,9 @@ impl TokenResponse for TokenAnswer {
     }
 }
 
-/// The error of the crate oauth2.
 type Failure = RequestTokenError<ExchangeError, BasicErrorResponse>;
 
-/// Why a request brought no tokens.
+/// The reason why a request to the token endpoint brought no tokens.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExchangeError {
     #[error(transparent)]
@@ -123,11 +122,11 @@ impl<'c> AsyncHttpClient<'c> for Sender<'_> {
 /// The tokens that an answer must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// An ID token (OpenID Connect).
+    /// An ID token is required (OpenID Connect).
     IdToken,
-    /// An ID token if the provider sends one, which is optional for a refresh (OIDC Core §12.2).
+    /// An ID token is optional, as in a refresh (OIDC Core §12.2).
     IdTokenIfAny,
-    /// An access token for the user endpoint (OAuth 2.0 without OpenID Connect).
+    /// An access token for the user endpoint is required (OAuth 2.0 without OpenID Connect).
     AccessToken,
 }
 
@@ -137,7 +136,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) provider: &'a ProviderId,
     pub(crate) wanted: Wanted,
     pub(crate) authenticated: Authenticated,
-    /// Additional parameters, as names and values.
+    /// Additional parameters of the request, as names and values.
     pub(crate) parameters: &'a [(String, String)],
 }
 

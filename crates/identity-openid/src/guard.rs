@@ -23,7 +23,7 @@ pub struct GuardConfig {
     /// How many exchanges and renewals may run at once, and how many calls of each other kind; at
     /// least one. Of each, 16 times as many may wait.
     pub max_concurrent: usize,
-    /// How long a call waits in the queue.
+    /// The longest that a call waits in the queue.
     pub max_wait: Duration,
     /// How many failures in a row open the circuit; at least one.
     pub failures_to_open: u32,
@@ -81,7 +81,7 @@ pub struct GuardedProvider {
 }
 
 impl GuardedProvider {
-    /// Puts a guard around an adapter.
+    /// Puts the limits of `config` around the adapter `inner` of this provider.
     pub fn new(
         provider: ProviderId,
         inner: Arc<dyn IdentityProvider>,
@@ -200,7 +200,7 @@ fn not_asked(reason: impl Into<NotAsked>) -> ProviderError {
     ProviderError::Unreachable(Cause::from_error("it was not asked", reason.into()))
 }
 
-/// What a result says about the provider.
+/// The conclusion from a result about the provider, for the circuit breaker.
 fn outcome<T>(result: &Result<T, ProviderError>) -> CallOutcome {
     match result {
         Err(error) if error.is_outage() => CallOutcome::Failure,

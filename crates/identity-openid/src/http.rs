@@ -25,7 +25,7 @@ pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
 /// and Node.js): a request sent on a connection that is being closed has an unknown outcome, and a code
 /// must not be sent twice.
 const KEEP_IDLE: Duration = Duration::from_secs(4);
-/// How many idle connections are kept.
+/// The most idle connections that are kept open for one host.
 const MAX_IDLE: usize = 32;
 
 /// Why a request brought no usable answer.

@@ -70,7 +70,7 @@ impl Keys {
     }
 }
 
-/// Why a signature is not accepted.
+/// The reason why a signature is not accepted.
 #[derive(Debug)]
 pub(crate) enum Unproven {
     /// No key fits; the provider may have published a newer one.

@@ -51,7 +51,7 @@ pub(crate) struct Endpoints {
 /// The members of the discovery document that openidconnect does not read.
 #[derive(Deserialize)]
 struct MoreMetadata {
-    /// RFC 9207 §3; false if absent.
+    /// Whether authorization responses name their issuer (RFC 9207 §3); false if absent.
     authorization_response_iss_parameter_supported: Option<bool>,
 }
 

@@ -14,28 +14,28 @@ use crate::exchange::TokenClient;
 /// One OAuth 2.0 provider that says at an endpoint of its own who somebody is.
 #[derive(Debug, Clone)]
 pub struct OAuth2Config {
-    /// Its configured name.
+    /// The provider's configured name.
     pub id: ProviderId,
-    /// What people's identities name as their issuer, for example `https://github.com`. No other
-    /// provider may have the same one: their people would be taken for each other.
+    /// The issuer in people's identities, for example `https://github.com`. No other provider may
+    /// have the same one, or people of the two would be taken for each other.
     pub issuer: String,
-    /// Our client id there.
+    /// The client id that Mintgate has at the provider.
     pub client_id: String,
-    /// Our secret there; none for a public client.
+    /// The client secret that Mintgate has at the provider; `None` for a public client.
     pub client_secret: Option<SecretText>,
     /// How the client authenticates; [`ClientAuthentication::Negotiated`] is `client_secret_basic`
     /// here, as there is nothing to negotiate with.
     pub client_authentication: ClientAuthentication,
-    /// What the token request says besides, as names and values.
+    /// Additional parameters of the token request, as names and values.
     pub token_parameters: Vec<(String, String)>,
-    /// Where it is asked.
+    /// The URLs of the provider's endpoints.
     pub endpoints: OAuth2Endpoints,
-    /// Where in the user endpoint's answer the subject is: a path as in role rules, for example `id`.
-    /// A text or a whole number, which becomes its decimal digits. It must be something that is never
-    /// given to another person, so no login name and no email address.
+    /// The path to the subject in the user endpoint's answer, as in role rules, for example `id`.
+    /// The value there is a text, or a whole number that becomes its decimal digits. It must never
+    /// be given to another person, so no login name and no email address.
     pub subject: String,
-    /// More claims: the name of each, and the path to its value in the user endpoint's answer. The
-    /// members of that answer are claims by themselves.
+    /// Additional claims, as names and the paths to their values in the user endpoint's answer.
+    /// Every member of that answer is a claim anyway.
     pub claims: Vec<(String, String)>,
     /// Headers of the requests to the user endpoint and the emails endpoint, as names and values.
     pub headers: Vec<(String, String)>,
@@ -54,41 +54,41 @@ impl OAuth2Config {
     }
 }
 
-/// The places where an OAuth 2.0 provider is asked, as URLs.
+/// The URLs of an OAuth 2.0 provider's endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OAuth2Endpoints {
-    /// Where people are sent to sign in (RFC 6749 §3.1).
+    /// The authorization endpoint, where people sign in (RFC 6749 §3.1).
     pub authorization: String,
-    /// Where codes are exchanged (RFC 6749 §3.2).
+    /// The token endpoint, where codes are exchanged (RFC 6749 §3.2).
     pub token: String,
-    /// Where it says who somebody is.
+    /// The user endpoint, which tells who has signed in.
     pub user: String,
-    /// Where it lists their email addresses, as objects with `email`, `primary` and `verified`. With
-    /// this, an address that the user endpoint says counts for nothing.
+    /// The endpoint that lists a person's email addresses, as objects with `email`, `primary` and
+    /// `verified`. If it is set, the address in the user endpoint's answer is ignored.
     pub emails: Option<String>,
 }
 
-/// Why an OAuth 2.0 provider cannot be set up as configured.
+/// The reason why an OAuth 2.0 provider cannot be set up as configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OAuth2ConfigError {
-    /// The issuer is missing.
+    /// The issuer is empty.
     #[error("the issuer is empty")]
     Issuer,
-    /// The client id is missing.
+    /// The client id is empty.
     #[error("the client id is empty")]
     ClientId,
     /// The client authentication chosen is by a secret, and there is none.
     #[error("this client authentication needs a client secret")]
     ClientSecretRequired,
-    /// The path to the subject is missing.
+    /// The path to the subject is empty.
     #[error("the path to the subject is empty")]
     Subject,
-    /// An endpoint, named here, is no URL that a provider can have.
+    /// The endpoint of this name is no URL that a provider can have.
     #[error(
         "the {0} endpoint must be https (plain http for loopback alone), without user information, at an address a server can have"
     )]
     Endpoint(&'static str),
-    /// A header, named here, is none.
+    /// The header of this name cannot be sent.
     #[error("the header {0:?} is not one that can be sent")]
     Header(String),
     /// The TLS library or its certificates cannot be used.

@@ -33,7 +33,7 @@ pub struct Preset {
     /// Additional parameters of the authorization request, as names and patterns. One whose pattern
     /// needs an optional value that is not given is left out.
     pub authorization_parameters: &'static [(&'static str, &'static str)],
-    /// What makes the provider issue a refresh token at the sign-in, so that it can be asked again.
+    /// The request for a refresh token at the sign-in, so that the provider can be asked again.
     pub offline: Offline,
     /// Additional parameters of the token request, as names and patterns, left out likewise.
     pub token_parameters: &'static [(&'static str, &'static str)],
@@ -60,7 +60,7 @@ pub enum PresetKind {
     OAuth2(UserEndpoint),
 }
 
-/// What a preset knows of an OAuth 2.0 provider.
+/// The endpoints and claims of an OAuth 2.0 provider.
 #[derive(Debug, Clone, Copy)]
 pub struct UserEndpoint {
     /// The pattern of the authorization endpoint.
@@ -85,7 +85,7 @@ pub struct UserEndpoint {
 pub struct Parameter {
     /// The name, in patterns and in the configuration.
     pub name: &'static str,
-    /// What kind of text the value is.
+    /// The kind of text that the value is.
     pub kind: ParameterKind,
     /// The value that applies if the configuration gives none.
     pub default: Option<&'static str>,
@@ -97,7 +97,7 @@ pub struct Parameter {
     pub meaning: &'static str,
 }
 
-/// What kind of text the value of a parameter is.
+/// The kind of text that the value of a parameter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParameterKind {
     /// A host, with a port or a path if it has one, that follows `https://` in a pattern. A value that
@@ -107,7 +107,7 @@ pub enum ParameterKind {
     UrlPart,
     /// A whole URL; the pattern is the parameter alone.
     Url,
-    /// A domain name.
+    /// A domain name, such as `example.com`.
     Domain,
     /// The id of a tenant, or one of [`SHARED_TENANTS`].
     Tenant,
@@ -121,9 +121,10 @@ pub const SHARED_TENANTS: [&str; 2] = ["common", "organizations"];
 /// How a client authenticates at the token endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PresetAuthentication {
-    /// As the discovery document says:
+    /// The method that the discovery document offers:
     /// [`ClientAuthentication::Negotiated`](crate::ClientAuthentication::Negotiated).
     Negotiated,
+    /// The secret in the body:
     /// [`ClientAuthentication::SecretPost`](crate::ClientAuthentication::SecretPost).
     SecretPost,
     /// [`ClientAuthentication::MintedSecret`](crate::ClientAuthentication::MintedSecret), from a key,
@@ -131,7 +132,7 @@ pub enum PresetAuthentication {
     AppleKey,
 }
 
-/// What makes a provider issue a refresh token.
+/// The part of an authorization request that makes a provider issue a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offline {
     /// An additional scope in the authorization request: `offline_access` (OIDC Core §11).
@@ -164,16 +165,16 @@ pub struct FilledPreset {
 }
 
 impl Preset {
-    /// Every preset.
+    /// Every preset, in the order of the documentation.
     pub const ALL: &'static [Self] =
         &[GOOGLE, GITHUB, OKTA, ENTRA, ADFS, APPLE, GITLAB, KEYCLOAK, AUTH0, COGNITO, OIDC, OAUTH2];
 
-    /// The preset of this name, exactly.
+    /// The preset with exactly this name; `None` if there is none.
     pub fn find(name: &str) -> Option<&'static Self> {
         Self::ALL.iter().find(|preset| preset.name == name)
     }
 
-    /// The parameter of this name.
+    /// The preset's parameter of this name; `None` if it has none.
     pub fn parameter(&self, name: &str) -> Option<&'static Parameter> {
         self.parameters.iter().find(|parameter| parameter.name == name)
     }
@@ -193,7 +194,7 @@ impl Preset {
         patterns
     }
 
-    /// Fills the patterns in.
+    /// Fills the preset's patterns with values of its parameters.
     pub fn fill(&self, values: &ParameterValues) -> FilledPreset {
         let pairs = |patterns: &[(&str, &str)]| {
             let fill = |(name, pattern): &(&str, &str)| {

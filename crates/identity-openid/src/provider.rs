@@ -212,7 +212,7 @@ impl OpenIdProvider {
     }
 }
 
-/// What an ID token must prove.
+/// The sign-in or refresh that an ID token must belong to.
 #[derive(Clone, Copy)]
 enum Expected<'a> {
     /// A sign-in, whose request had this nonce or none.

@@ -1,6 +1,6 @@
 //! Foreign text in log lines.
 
-/// The longest excerpt, in characters.
+/// The longest excerpt of a foreign text, in characters.
 const MAX_CHARS: usize = 200;
 
 /// The first 200 characters of a foreign text without control characters, so that it can neither forge nor

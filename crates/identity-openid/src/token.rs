@@ -8,9 +8,9 @@ use mintgate_domain::{Cause, TokenHash};
 
 use crate::json::{Members, parse_object};
 
-/// The longest token that is read.
+/// The longest token that is read, in bytes.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// The longest key id.
+/// The longest `kid` that is read, in bytes.
 const MAX_KID_BYTES: usize = 256;
 
 /// Header parameters that are refused: keys and URLs of keys, extensions that change what is signed,
@@ -41,15 +41,15 @@ impl Kind {
 /// A token that has the right form. Nothing in it is verified.
 #[derive(Debug)]
 pub(crate) struct UnverifiedToken<'a> {
-    /// The claims.
+    /// The members of the payload.
     pub(crate) claims: Members,
-    /// The key id in the header.
+    /// The `kid` of the header (RFC 7515 §4.1.4).
     pub(crate) kid: Option<String>,
-    /// The algorithm in the header, which is one of the pinned ones.
+    /// The `alg` of the header, which is one of the pinned algorithms.
     pub(crate) algorithm: String,
     /// The JWS signing input (RFC 7515 §5.1).
     pub(crate) signed_part: &'a str,
-    /// The signature, decoded.
+    /// The bytes of the signature.
     pub(crate) signature: Vec<u8>,
 }
 

@@ -43,7 +43,7 @@ struct Minted {
     secret: SecretText,
     client_id: String,
     from: i64,
-    /// From here on the next one is used.
+    /// The time from which on the next secret is used, in seconds since 1970.
     until: i64,
 }
 
@@ -67,7 +67,7 @@ impl AppleSecret {
         })
     }
 
-    /// Makes secrets for another than Apple itself; for tests.
+    /// Sets another audience than Apple's, for tests.
     #[must_use]
     pub fn with_audience(self, audience: impl Into<String>) -> Self {
         Self { audience: audience.into(), minted: Arc::default(), ..self }
@@ -84,7 +84,7 @@ impl AppleSecret {
         Ok(Self { lifetime, minted: Arc::default(), ..self })
     }
 
-    /// The secret of this moment.
+    /// The client secret that is valid at `now`, made anew if the last one ends soon.
     pub(crate) fn current(&self, client_id: &str, now: Timestamp) -> Result<SecretText, JoseError> {
         let now = now.as_unix();
         let mut minted = self.minted.lock().unwrap_or_else(PoisonError::into_inner);

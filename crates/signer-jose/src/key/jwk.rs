@@ -64,7 +64,7 @@ struct PrivateJwk {
     k: Option<Zeroizing<String>>,
 }
 
-/// Reads a private JWK that [`write`] has written.
+/// Reads a private JWK that [`write`](fn@write) has written.
 pub(super) fn read_own(text: &str) -> Result<(Material, KeyId, Algorithm), KeyError> {
     let damaged = |InvalidJwk(reason)| KeyError::Damaged(reason);
     let jwk = parse(text).map_err(damaged)?;
