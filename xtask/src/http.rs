@@ -18,7 +18,7 @@ pub(crate) fn client() -> Result<Client> {
         .build()?)
 }
 
-/// A whole answer.
+/// An HTTP answer, read to its end.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -215,7 +215,7 @@ fn read_log(path: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// The last 40 lines.
+/// The last 40 lines of a text.
 pub(crate) fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")

@@ -178,10 +178,10 @@ pub(crate) async fn code(client: &Client, issuer: &str, user: &str) -> Result<St
     Ok(json["code"].as_str().context("the mock gave no code")?.to_owned())
 }
 
-/// What a mock has counted.
+/// The counts of a mock provider.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Stats {
-    /// Requests to its token endpoint.
+    /// Requests to the mock's token endpoint.
     pub(crate) token: u64,
     /// Codes exchanged for tokens.
     pub(crate) exchanges: u64,
@@ -256,7 +256,7 @@ impl Service {
         Ok(())
     }
 
-    /// Waits until it is ready.
+    /// Waits until the service is ready.
     pub(crate) async fn ready(&mut self) -> Result<()> {
         let url = format!("http://{}/health/ready", self.ops);
         let client = &self.client;
@@ -264,7 +264,7 @@ impl Service {
         self.process.as_mut().context(NOT_STARTED)?.ready(START_LIMIT, ready).await
     }
 
-    /// Kills it with SIGKILL.
+    /// Kills the service with SIGKILL.
     pub(crate) async fn kill(&mut self) -> Result<()> {
         if let Some(mut process) = self.process.take() {
             process.signal(Signal::KILL)?;
@@ -277,12 +277,12 @@ impl Service {
         self.process.as_mut().context(NOT_STARTED)
     }
 
-    /// Everything it has logged.
+    /// Everything that the service has logged.
     pub(crate) fn log(&self) -> String {
         self.process.as_ref().map(Process::output).unwrap_or_default()
     }
 
-    /// The URL of its public listener.
+    /// The URL of the service's public listener.
     pub(crate) fn base(&self) -> String {
         format!("http://{}", self.public)
     }
@@ -305,7 +305,7 @@ impl Service {
         self.client.get(format!("http://{}/.well-known/jwks.json", self.public))
     }
 
-    /// Asks its operations listener.
+    /// Sends a GET request to the service's operations listener.
     pub(crate) async fn ops(&self, path: &str) -> Result<Answer> {
         send(self.client.get(format!("http://{}{path}", self.ops))).await
     }

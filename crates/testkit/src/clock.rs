@@ -12,13 +12,13 @@ use time::OffsetDateTime;
 pub struct ManualClock(Mutex<(OffsetDateTime, Duration)>);
 
 impl ManualClock {
-    /// Stands at this second.
+    /// Makes a clock that stands at this second.
     pub fn at(now: Timestamp) -> Self {
         let now = now.to_datetime().expect("a year the calendar holds");
         Self(Mutex::new((now, Duration::from_secs(1))))
     }
 
-    /// Moves forward.
+    /// Moves the clock forward by `span`.
     pub fn advance(&self, span: Duration) {
         let mut clock = self.0.lock().unwrap();
         clock.0 += span;
@@ -32,7 +32,7 @@ impl ManualClock {
 }
 
 impl Default for ManualClock {
-    /// Stands at 2026-01-01T00:00:00Z.
+    /// A clock that stands at 2026-01-01T00:00:00Z.
     fn default() -> Self {
         Self::at(Timestamp::from_unix(1_767_225_600))
     }

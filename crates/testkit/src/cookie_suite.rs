@@ -8,7 +8,7 @@ use mintgate_domain::{SetCookie, SignedToken};
 /// The longest name and value together that browsers keep (RFC 6265 §6.1).
 const MAX_BYTES: usize = 4096;
 
-/// A `Set-Cookie` header value in its parts.
+/// The parts of a `Set-Cookie` header value.
 struct Parts {
     name: String,
     value: String,

@@ -11,7 +11,7 @@ use mintgate_domain::ports::Entropy;
 pub struct SeededEntropy(AtomicU64);
 
 impl SeededEntropy {
-    /// Equal seeds give equal numbers.
+    /// Makes a source from a seed; equal seeds give equal numbers.
     pub const fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }

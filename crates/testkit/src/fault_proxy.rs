@@ -29,7 +29,7 @@ pub struct FaultProxy {
 pub enum Protocol {
     /// Unknown bytes, of which none get lost.
     Any,
-    /// HTTP with one request a connection.
+    /// HTTP/1.1 with one request for each connection.
     Http,
     /// Postgres. An answer ends with `ReadyForQuery`; the statement has been committed by then.
     Postgres,
@@ -89,7 +89,7 @@ impl FaultProxy {
         Self { address, state, counts, listening }
     }
 
-    /// The address the proxy listens at.
+    /// The address that the proxy listens at.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -99,8 +99,7 @@ impl FaultProxy {
         self.counts.accepted.load(Ordering::Relaxed)
     }
 
-    /// How many times a client spoke after its server had: the number of round trips on
-    /// connections where one waits for the other.
+    /// The number of round trips: how many times a client sent something after its server had.
     pub fn round_trips(&self) -> usize {
         self.counts.round_trips.load(Ordering::Relaxed)
     }
@@ -115,7 +114,7 @@ impl FaultProxy {
         self.state.send_modify(|state| state.losses_per_mille = per_mille);
     }
 
-    /// Closes every connection; new ones work.
+    /// Closes every open connection; new ones work.
     pub fn sever(&self) {
         self.state.send_modify(|state| state.epoch += 1);
     }
@@ -148,13 +147,13 @@ impl Drop for FaultProxy {
 /// How much of the bytes that have just arrived is forwarded.
 enum Forward {
     All,
-    /// Nothing, and the connection stays open.
+    /// Nothing is forwarded, and the connection stays open.
     Nothing,
     /// The first bytes, as many as this says; then the connection is closed.
     ThenClose(usize),
 }
 
-/// What happens to one HTTP request.
+/// The fault that one HTTP request meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Answered,

@@ -13,7 +13,7 @@ use mintgate_domain::ports::{
 /// The calls that may be changed; by default each is passed on.
 #[async_trait]
 pub trait Interposed: Send + Sync {
-    /// Where calls are passed on to.
+    /// The store that calls are passed on to.
     fn store(&self) -> &dyn RefreshTokenRepo;
 
     /// As [`RefreshTokenRepo::open`].
@@ -41,7 +41,7 @@ pub trait Interposed: Send + Sync {
     }
 }
 
-/// A session store behind an [`Interposed`].
+/// A session store whose calls go through an [`Interposed`].
 #[derive(Debug)]
 pub struct Behind<T>(pub T);
 

@@ -32,11 +32,11 @@ struct State {
     users: HashMap<UserId, User>,
     /// The epoch that the next identity of a user starts with.
     identity_floors: HashMap<UserId, u64>,
-    /// Each with its owner and its session epoch, the oldest first.
+    /// The linked identities with their users and session epochs, the oldest first.
     identities: Vec<(UserId, LinkedIdentity, u64)>,
     single_use: HashMap<TokenHash, Timestamp>,
     sessions: BTreeMap<SessionId, Session>,
-    /// By the digest of the key.
+    /// The idempotency records, by the hash of the key.
     openings: HashMap<TokenHash, (IdempotencyRecord, SessionId)>,
     keys: BTreeMap<(KeyUse, u32), KeyRecord>,
     upstream: HashMap<SessionId, Upstream>,
@@ -48,7 +48,6 @@ struct State {
     fault: Option<StoreError>,
 }
 
-/// A provider's refresh token.
 #[derive(Debug)]
 struct Upstream {
     sealed: SealedToken,
@@ -56,7 +55,7 @@ struct Upstream {
     claimed_until: Option<Timestamp>,
 }
 
-/// Who cleans up.
+/// The duty of sweeping, which one replica holds.
 #[derive(Debug, Default)]
 struct Duty {
     held_until: Option<Timestamp>,
@@ -74,7 +73,7 @@ impl MemoryStore {
         self.0.lock().unwrap().fault = fault;
     }
 
-    /// Every session, by id.
+    /// Every session, ordered by id.
     pub fn sessions(&self) -> Vec<Session> {
         self.0.lock().unwrap().sessions.values().cloned().collect()
     }
@@ -305,7 +304,7 @@ impl State {
         }
     }
 
-    /// Disabled or gone.
+    /// Whether the user is disabled or does not exist.
     fn is_disabled(&self, user: UserId) -> bool {
         self.users.get(&user).is_none_or(|user| user.disabled_at.is_some())
     }

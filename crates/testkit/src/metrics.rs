@@ -53,12 +53,12 @@ pub enum MetricEvent {
     },
 }
 
-/// Remembers every event, in order.
+/// Metrics that record every event, in order.
 #[derive(Debug, Default)]
 pub struct RecordingMetrics(Mutex<Vec<MetricEvent>>);
 
 impl RecordingMetrics {
-    /// What happened so far.
+    /// Every event so far, in order.
     pub fn events(&self) -> Vec<MetricEvent> {
         self.0.lock().unwrap().clone()
     }

@@ -12,7 +12,7 @@ use mintgate_domain::model::{
 };
 use uuid::Uuid;
 
-/// When these sessions are opened.
+/// The time at which these sessions are opened: 2026-01-01T00:00:00Z.
 pub const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
 
 /// An identity at a provider of the tests.
@@ -25,7 +25,7 @@ pub fn refresh_token_text(session: SessionId) -> String {
     format!("refresh-token-of-{session}")
 }
 
-/// The text of an ID token.
+/// A text in place of an ID token, different for each name.
 pub fn id_token_text(name: &str) -> String {
     format!("id-token-of-{name}")
 }
@@ -38,7 +38,7 @@ pub fn single_use(name: &str) -> SingleUse {
     }
 }
 
-/// The text of an `Idempotency-Key` header.
+/// A text for the header `Idempotency-Key`, different for each name.
 pub fn idempotency_key_text(name: &str) -> String {
     format!("idempotency-key-{name}")
 }
@@ -51,26 +51,26 @@ pub fn repeatable(name: &str) -> IdempotencyRecord {
     IdempotencyRecord { request, expires_at: NOW + Duration::from_mins(1) }
 }
 
-/// Makes openings with fresh ids.
+/// Makes openings of sessions, each with a fresh id.
 #[derive(Debug, Default)]
 pub struct Openings(AtomicU64);
 
 /// A session to be opened, for a user who exists or for a new one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Opening {
-    /// What is stored with the session.
+    /// The session to be stored, with everything that belongs to its sign-in.
     pub opening: SessionOpening,
-    /// Whether the user is created first.
+    /// Whether the user has to be created before the session is opened.
     pub is_new_user: bool,
 }
 
 impl Opening {
-    /// The user the session is for.
+    /// The user that the session is opened for.
     pub fn user_id(&self) -> UserId {
         self.opening.session.user
     }
 
-    /// The user to be created for it.
+    /// The user that has to be created before the session is opened.
     pub fn new_user(&self) -> NewUser {
         let session = &self.opening.session;
         NewUser {
@@ -97,18 +97,18 @@ impl DerefMut for Opening {
 }
 
 impl Openings {
-    /// For somebody who signs in for the first time.
+    /// Makes the opening of somebody who signs in with this identity for the first time.
     pub fn new_user(&self, identity: ExternalIdentity) -> Opening {
         let user = UserId::from_uuid(self.uuid());
         Opening { is_new_user: true, ..self.existing_with(user, identity) }
     }
 
-    /// For a user who exists; signed in with the identity `ada`.
+    /// Makes an opening for an existing user, signed in with the identity `ada`.
     pub fn existing(&self, user: UserId) -> Opening {
         self.existing_with(user, identity("ada"))
     }
 
-    /// For a user who exists, signed in with this identity.
+    /// Makes an opening for an existing user, signed in with this identity.
     pub fn existing_with(&self, user: UserId, identity: ExternalIdentity) -> Opening {
         let id = SessionId::from_uuid(self.uuid());
         let session = NewSession {

@@ -88,12 +88,12 @@ impl TestDatabase {
         Self { server, name }
     }
 
-    /// Its address.
+    /// The URL of the database.
     pub fn url(&self) -> String {
         with_database(&self.server, &self.name)
     }
 
-    /// The `host:port` of its server.
+    /// The `host:port` of the database's server.
     pub fn host_and_port(&self) -> String {
         let host_and_port = &self.server[address_range(&self.server)];
         if host_and_port.contains(':') {
@@ -103,7 +103,7 @@ impl TestDatabase {
         }
     }
 
-    /// Its address by way of a proxy at this `host:port`.
+    /// The URL of the database through a proxy at this `host:port`.
     pub fn url_through(&self, proxy: impl std::fmt::Display) -> String {
         let mut url = self.url();
         url.replace_range(address_range(&url), &proxy.to_string());
@@ -184,7 +184,7 @@ async fn sweep(admin: &Client) {
     }
 }
 
-/// What the template depends on.
+/// The hash of all migrations, which the template's name contains.
 fn migrations_digest() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations/postgres");
     let entries = std::fs::read_dir(root).expect("the migrations");
@@ -198,7 +198,7 @@ fn migrations_digest() -> String {
     hex(&TokenHash::of(&text).as_bytes()[..8])
 }
 
-/// Where in an address `host:port` is.
+/// The range of `host:port` in a URL.
 fn address_range(url: &str) -> std::ops::Range<usize> {
     let authority = url.find("://").expect("an address") + 3;
     let end = url[authority..].find(['/', '?']).map_or(url.len(), |at| authority + at);

@@ -7,27 +7,27 @@ use mintgate_domain::model::{
     KeyId, LostAnswer, PresentedRefresh, RefreshState, ReplayRule, Rotation, Session, Timestamp,
 };
 
-/// How long a session may idle.
+/// The idle limit of sessions: 30 days.
 pub const IDLE: Duration = Duration::from_hours(30 * 24);
 
-/// For how long a predecessor is answered: so long that no test depends on how fast it runs.
+/// How long the previous token is answered: 2 hours, so that no test depends on how fast it runs.
 pub const WINDOW: Duration = Duration::from_hours(2);
 
-/// How often a predecessor is answered.
+/// How many counted replays of the previous token are answered: 3.
 pub const REPLAYS: u16 = 3;
 
-/// The default rule, with these figures.
+/// The replay rule with [`WINDOW`] and [`REPLAYS`], for a presentation that counts.
 pub fn rule() -> ReplayRule {
     let lost_answer = LostAnswer::Grace;
     ReplayRule { window: WINDOW, limit: REPLAYS, counted: true, lost_answer }
 }
 
-/// The token of this state, as its client presents it.
+/// The refresh token of this state, as a client presents it.
 pub fn token_of(state: &RefreshState) -> PresentedRefresh {
     PresentedRefresh { generation: state.generation, hash: state.hash }
 }
 
-/// What takes the place of the session's current token if it is made now.
+/// The state of the successor to the session's current token, made at `now`.
 pub fn successor(session: &Session, now: Timestamp) -> RefreshState {
     let generation = session.refresh.generation + 1;
     let text = format!("refresh-token-of-{}-{generation}-{}", session.id, now.as_unix());
@@ -54,7 +54,7 @@ pub fn presenting(session: &Session, presented: PresentedRefresh, now: Timestamp
     }
 }
 
-/// The client presents the current token.
+/// The rotation of a client that presents the session's current token.
 pub fn rotation(session: &Session, now: Timestamp) -> Rotation {
     presenting(session, token_of(&session.refresh), now)
 }

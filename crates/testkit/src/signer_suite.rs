@@ -28,9 +28,9 @@ impl<T: TokenSigner + TokenVerifier + PublicKeys> Tokens for T {}
 /// An asynchronous action on the keys.
 pub type Act<'a> = &'a dyn Fn() -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// An adapter under test.
+/// The adapter under test, and what the suite has to be able to do with its keys.
 pub struct SignerContract<'a> {
-    /// The adapter on one replica.
+    /// The adapter on the first replica.
     pub tokens: &'a dyn Tokens,
     /// The adapter on another replica, with the same keys.
     pub twin: &'a dyn Tokens,
@@ -348,7 +348,6 @@ fn tampered([token, sibling, stranger]: &[String; 3]) -> Vec<String> {
     ]
 }
 
-/// The input of an access token.
 struct Sample {
     provider: ProviderId,
     grant: AccessGrant,

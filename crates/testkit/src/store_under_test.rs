@@ -15,7 +15,7 @@ use mintgate_domain::{RotateOutcome, Sessions};
 
 use crate::openings::Opening;
 
-/// All the ports of a store.
+/// The ports that a store for everything implements.
 pub trait Store:
     RefreshTokenRepo
     + UserDirectory
@@ -42,7 +42,7 @@ impl<T> Store for T where
 {
 }
 
-/// What the use cases do with a store in several calls, as one.
+/// Steps of the use cases that take several calls of a store.
 #[async_trait]
 pub trait StoreCalls {
     /// Rotates a refresh token by the rules of [`Sessions::rotate`].
@@ -109,7 +109,7 @@ impl<S: Store> StoreCalls for Arc<S> {
 /// A fresh store with a current schema, and a way around its ports: into the rows themselves.
 #[async_trait]
 pub trait StoreUnderTest: Send + Sync {
-    /// The store.
+    /// The store under test, as its ports.
     fn store(&self) -> Arc<dyn Store>;
 
     /// Disables a user, as an operator does.
@@ -149,19 +149,19 @@ impl Dump {
         self.0.insert(table.to_owned(), rows);
     }
 
-    /// The rows of one of [`Dump::TABLES`].
+    /// The rows of a table, which must be one of [`Dump::TABLES`].
     pub fn rows(&self, table: &str) -> &[String] {
         self.0.get(table).expect("a table that is dumped")
     }
 
-    /// How many users, identities, single-use marks and sessions there are: what a sign-in writes.
+    /// The numbers of users, identities, single-use marks and sessions, which a sign-in writes.
     pub fn counts(&self) -> [usize; 4] {
         ["users", "external_identities", "single_use_marks", "sessions"]
             .map(|table| self.rows(table).len())
     }
 }
 
-/// Bytes as a dump shows them.
+/// Bytes in lowercase hexadecimal, as a dump shows them.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("memory");

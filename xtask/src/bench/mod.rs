@@ -49,7 +49,7 @@ enum Only {
     Sqlite,
 }
 
-/// What the services run on.
+/// The store that the measured services run on.
 struct Store<'a> {
     name: &'static str,
     /// The server and the first of its processes; SQLite has neither.

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The highest ratio at which the working tree counts as not slower.
 const LIMIT: f64 = 1.05;
 
-/// One measurement.
+/// The figures of one measurement of one program.
 pub(super) struct Sample {
     pub(super) requests: u64,
     pub(super) took: Duration,

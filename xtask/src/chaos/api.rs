@@ -29,7 +29,7 @@ pub(super) struct Grant {
 /// The outcome of a request, as far as a well-behaved client cares.
 pub(super) enum Outcome {
     Granted(Box<Grant>),
-    /// 200 without tokens.
+    /// Answered with 200 and no tokens.
     Done,
     /// No answer, 503 or 504: the request is to be repeated.
     Unknown,

@@ -33,20 +33,19 @@ impl fmt::Display for Invariant {
     }
 }
 
-/// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Violation {
     pub(super) invariant: Invariant,
-    /// How many times it was broken.
+    /// How many times the invariant was broken.
     pub(super) times: usize,
-    /// What broke it the first time.
+    /// The records that broke the invariant the first time.
     pub(super) example: String,
 }
 
 /// The sessions in the store at the end.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stored {
-    /// The `sid` of each, and whether it has ended.
+    /// The sessions by their `sid`, and whether each has ended.
     pub(super) sessions: BTreeMap<String, bool>,
     /// Whether `sessions` has only the live ones.
     pub(super) only_live: bool,

@@ -110,7 +110,7 @@ impl Disk {
         &self.path
     }
 
-    /// Fills it to the last byte.
+    /// Fills the disk to the last byte.
     pub(super) fn fill(&self) -> Result<()> {
         let mut filler = File::options().create(true).append(true).open(self.filler())?;
         let mut piece = 64 << 10;
@@ -122,7 +122,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Removes what filled it.
+    /// Deletes the file that filled the disk.
     pub(super) fn make_room(&self) -> Result<()> {
         Ok(fs::remove_file(self.filler())?)
     }

@@ -60,21 +60,20 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Purpose {
-    /// The load.
+    /// A request of the usual load.
     Usual,
-    /// After an acknowledged logout, to see whether it holds.
+    /// A request after an acknowledged logout, which shows whether the session has ended.
     Probe,
     /// When all faults are over, to see whether the session lives.
     Last,
 }
 
-/// A refresh token.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Token {
     pub(super) sid: String,
     #[serde(rename = "gen")]
     pub(super) generation: u64,
-    /// SHA-256 of it, in hexadecimal.
+    /// The SHA-256 hash of the token, in hexadecimal.
     pub(super) hash: String,
 }
 

@@ -24,9 +24,9 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 /// Whether a server must survive a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// Yes, as in production.
+    /// A commit waits for the disk, as in production.
     On,
-    /// No, which is faster and enough for tests.
+    /// A commit does not wait for the disk, which is faster and enough for tests.
     Off,
 }
 

@@ -39,7 +39,7 @@ async fn live(
     store.store().live_sessions(user, now, limit).await.expect("sessions")
 }
 
-/// When and why it ended is when and why it first did.
+/// Ending a session again leaves the time and the reason of its first end.
 pub async fn a_session_is_ended_once_and_stays_as_it_was(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let session = rotated(store, &rotation(&session, soon())).await;
@@ -59,7 +59,7 @@ pub async fn a_session_is_ended_once_and_stays_as_it_was(store: &dyn StoreUnderT
     assert_eq!(store.dump().await.rows("sessions"), before.rows("sessions"));
 }
 
-/// One of them did it.
+/// Of many calls that end one session at once, one reports that it ended the session.
 pub async fn many_ends_at_once_end_once(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let (id, user) = (session.id, session.user);
@@ -71,7 +71,7 @@ pub async fn many_ends_at_once_end_once(store: &dyn StoreUnderTest) {
     assert_eq!(count(&outcomes, &EndOutcome::EndedBefore), RACERS - 1, "{outcomes:?}");
 }
 
-/// It is as unknown as one that is not there, ended or not.
+/// Another user's session is as unknown as one that does not exist, whether it has ended or not.
 pub async fn case_46_ending_another_users_session_changes_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = stored(store, &openings.new_user(identity("ada"))).await;
@@ -92,7 +92,7 @@ pub async fn case_46_ending_another_users_session_changes_nothing(store: &dyn St
     assert_eq!(again(store, &bob).await, bob);
 }
 
-/// It has not ended before as long as nobody marked it.
+/// A session that is past its limits, and not swept yet, is ended like a live one.
 pub async fn a_session_past_its_limits_can_be_ended(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let (reason, at) = (RevokeReason::Logout, session.absolute_expires_at + SECOND);
@@ -100,7 +100,7 @@ pub async fn a_session_past_its_limits_can_be_ended(store: &dyn StoreUnderTest) 
     assert_eq!(again(store, &session).await, ended(&session, SessionEnd { at, reason }));
 }
 
-/// Under the name it is told by.
+/// Every reason of an end is stored under its name and read back.
 pub async fn every_reason_survives(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     for reason in RevokeReason::ALL {
@@ -114,7 +114,8 @@ pub async fn every_reason_survives(store: &dyn StoreUnderTest) {
     }
 }
 
-/// Not those of others, not those that ended, not those that ran out; and again none.
+/// Sessions of others, ended sessions and expired sessions are not counted; a second call counts
+/// none.
 pub async fn ending_all_sessions_counts_the_live_ones_of_this_user(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -139,7 +140,7 @@ pub async fn ending_all_sessions_counts_the_live_ones_of_this_user(store: &dyn S
     assert_eq!(store.dump().await.rows("sessions"), before.rows("sessions"));
 }
 
-/// In the order that they were opened or refreshed in.
+/// Live sessions are listed by the time of their last refresh, or of their opening.
 pub async fn live_sessions_are_the_last_used_first(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -155,7 +156,7 @@ pub async fn live_sessions_are_the_last_used_first(store: &dyn StoreUnderTest) {
     assert_eq!(live(store, ada, soon() + SECOND, 10).await, expected);
 }
 
-/// To the second.
+/// A session leaves the list in the second in which it expires.
 pub async fn live_sessions_are_live_and_the_users_own(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -178,7 +179,7 @@ pub async fn live_sessions_are_live_and_the_users_own(store: &dyn StoreUnderTest
     assert_eq!(live(store, ada, first[0].absolute_expires_at, 10).await, []);
 }
 
-/// The last used of them.
+/// A list that is cut off has the sessions that were used last.
 pub async fn live_sessions_are_so_many_at_most(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;

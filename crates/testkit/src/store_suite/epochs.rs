@@ -27,7 +27,8 @@ async fn open_as_it_is(store: &dyn StoreUnderTest, opening: &Opening) -> OpenOut
     store.store().open(&opening.opening).await.expect("an outcome")
 }
 
-/// The sessions there are, and a sign-in that was decided before; a later sign-in works.
+/// Existing sessions end, and a sign-in that was decided before stores nothing; a later sign-in
+/// works.
 pub async fn ending_all_sessions_of_a_user_ends_sign_ins_under_way(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let session = stored(store, &openings.new_user(identity("ada"))).await;
@@ -46,7 +47,7 @@ pub async fn ending_all_sessions_of_a_user_ends_sign_ins_under_way(store: &dyn S
         .await;
 }
 
-/// Of that identity alone.
+/// Sessions and sign-ins of the user's other identities go on.
 pub async fn ending_all_sessions_of_an_identity_ends_sign_ins_under_way(
     store: &dyn StoreUnderTest,
 ) {
@@ -66,7 +67,7 @@ pub async fn ending_all_sessions_of_an_identity_ends_sign_ins_under_way(
     assert_eq!(nobody, Ok(0));
 }
 
-/// An order that names a session at the provider is about that one alone.
+/// An order that also names a session at the provider ends that one alone.
 pub async fn an_order_about_a_subject_ends_sign_ins_under_way(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = stored(store, &openings.new_user(identity("ada"))).await;
@@ -89,7 +90,7 @@ pub async fn an_order_about_a_subject_ends_sign_ins_under_way(store: &dyn StoreU
     assert!(again(store, &ada).await.end.is_some());
 }
 
-/// So that a sign-in from before the unlinking is not taken for one of the identity linked again.
+/// A sign-in from before the unlinking does not count as one of the identity that is linked again.
 pub async fn an_identity_that_is_linked_again_has_an_epoch_of_its_own(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = stored(store, &openings.new_user(identity("ada"))).await;
@@ -115,7 +116,7 @@ pub async fn an_identity_that_is_linked_again_has_an_epoch_of_its_own(store: &dy
     }
 }
 
-/// Whether the refresh, the sign-in or the end comes first.
+/// A refresh and a sign-in race with the end: whichever comes first, nothing works after the end.
 pub async fn after_an_acknowledged_end_of_all_nothing_of_the_user_works(
     store: &dyn StoreUnderTest,
 ) {
@@ -149,7 +150,7 @@ pub async fn after_an_acknowledged_end_of_all_nothing_of_the_user_works(
     }
 }
 
-/// A statement that comes late finds another generation, another count, or an end.
+/// A late change finds another generation, another count of replays, or an end, and writes nothing.
 pub async fn a_change_is_made_only_to_the_session_that_was_seen(store: &dyn StoreUnderTest) {
     let seen = adas_session(store).await;
     let end = SessionChange::End(SessionEnd { at: soon(), reason: RevokeReason::Reuse });
@@ -170,7 +171,7 @@ pub async fn a_change_is_made_only_to_the_session_that_was_seen(store: &dyn Stor
     assert_eq!(store.store().replace(&over, end).await, Ok(None), "the session has ended");
 }
 
-/// Whoever comes first.
+/// Of many callers who claim one mark at once, one gets it.
 pub async fn a_mark_is_claimed_once(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let mark = single_use("order");

@@ -61,7 +61,7 @@ fn limited(mut opening: Opening, idle_until: Timestamp, until: Timestamp) -> Ope
     opening
 }
 
-/// And the others are told to leave it.
+/// Of many replicas that claim the duty at once, one gets it.
 pub async fn the_duty_of_sweeping_is_claimed_by_one_of_many(store: &dyn StoreUnderTest) {
     for n in 0..3 {
         let now = NOW + LEASE * n;
@@ -73,7 +73,7 @@ pub async fn the_duty_of_sweeping_is_claimed_by_one_of_many(store: &dyn StoreUnd
     }
 }
 
-/// For whoever died over it.
+/// Another replica takes the duty over when the one that held it has died.
 pub async fn a_claim_ends_with_its_lease(store: &dyn StoreUnderTest) {
     assert!(claim(store, NOW).await);
     let before = store.dump().await;
@@ -84,7 +84,7 @@ pub async fn a_claim_ends_with_its_lease(store: &dyn StoreUnderTest) {
     assert!(!claim(store, NOW + LEASE).await);
 }
 
-/// However many would.
+/// Nobody gets the duty until the interval after the last round is over.
 pub async fn a_round_that_was_ended_is_not_begun_again_too_soon(store: &dyn StoreUnderTest) {
     assert!(claim(store, NOW).await);
     let done = NOW + SECOND * 7;
@@ -96,7 +96,8 @@ pub async fn a_round_that_was_ended_is_not_begun_again_too_soon(store: &dyn Stor
     assert!(!claim(store, done + EVERY).await, "it is held again");
 }
 
-/// Which is not when it was noticed; and for the limit that came first.
+/// The time of the end is that of the limit, not of the sweep; the reason is the limit that came
+/// first.
 pub async fn a_sweep_marks_what_has_run_out_at_the_moment_it_did(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -127,7 +128,7 @@ pub async fn a_sweep_marks_what_has_run_out_at_the_moment_it_did(store: &dyn Sto
     assert_eq!(store.dump().await, before);
 }
 
-/// And what ended lately, byte for byte.
+/// Live sessions, and those that ended a short time ago, stay as they are in every column.
 pub async fn a_sweep_leaves_what_lives_alone(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -144,7 +145,7 @@ pub async fn a_sweep_leaves_what_lives_alone(store: &dyn StoreUnderTest) {
     assert_eq!(store.dump().await, before);
 }
 
-/// The session and what hangs on it, not the user; however it ended, and however late that is seen.
+/// The session and what belongs to it are deleted, however it ended; its user stays.
 pub async fn a_sweep_deletes_what_ended_long_ago(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let now = NOW + DAY * 20;
@@ -176,7 +177,7 @@ pub async fn a_sweep_deletes_what_ended_long_ago(store: &dyn StoreUnderTest) {
     assert_eq!(dump.rows("idempotency_keys").len(), 0);
 }
 
-/// Live or not: a step is as much work as it was told.
+/// The limit of a step counts all sessions, live and ended.
 pub async fn a_sweep_looks_at_so_many_at_most_and_goes_on_from_there(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -203,7 +204,7 @@ pub async fn a_sweep_looks_at_so_many_at_most_and_goes_on_from_there(store: &dyn
     assert_eq!(ended, [ids[0], ids[2], ids[4]]);
 }
 
-/// When they have expired, and not before.
+/// Marks and idempotency records are deleted when they have expired, and not before.
 pub async fn a_sweep_forgets_used_id_tokens_and_repeatable_requests(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -231,7 +232,7 @@ pub async fn a_sweep_forgets_used_id_tokens_and_repeatable_requests(store: &dyn 
     assert_eq!(found.map(|(request, _)| request), Some(future));
 }
 
-/// So that nobody waits for it long.
+/// A step deletes no more rows of a table than its limit.
 pub async fn a_sweep_forgets_so_many_at_most(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -249,7 +250,7 @@ pub async fn a_sweep_forgets_so_many_at_most(store: &dyn StoreUnderTest) {
     }
 }
 
-/// There is no next step.
+/// The first step says that there is no next one.
 pub async fn a_sweep_of_an_empty_store_is_done_at_once(store: &dyn StoreUnderTest) {
     assert_eq!(sweep(store, step(NOW, 10)).await, Swept::default());
     let id = known_user(store, &Openings::default(), "ada").await;
@@ -261,7 +262,7 @@ pub async fn a_sweep_of_an_empty_store_is_done_at_once(store: &dyn StoreUnderTes
     assert_eq!(again(store, session).await, *session);
 }
 
-/// Two clocks that do not quite agree: a session is refreshed, or has run out, and never both.
+/// With clocks that differ, a session is either refreshed or marked as expired, never both.
 pub async fn sweeping_and_refreshing_at_once_lose_no_session(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -300,7 +301,7 @@ pub async fn sweeping_and_refreshing_at_once_lose_no_session(store: &dyn StoreUn
     }
 }
 
-/// Not that of an ended, a run-out or a refreshed one.
+/// The keys of ended and expired sessions, and of superseded tokens, are not in use.
 pub async fn a_refresh_key_is_in_use_while_a_live_session_needs_it(store: &dyn StoreUnderTest) {
     let in_use = async |id: &str, now: Timestamp| {
         let answer = store.store().refresh_key_in_use(&KeyId::new(id), now).await;

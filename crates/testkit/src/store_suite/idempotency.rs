@@ -47,7 +47,7 @@ fn later(openings: &Openings, user: UserId, name: &str) -> Opening {
     opening
 }
 
-/// With the body it came with.
+/// The record says with which body the key was used.
 pub async fn a_repeatable_opening_is_found_until_it_is_forgotten(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let record = repeatable("ada");
@@ -67,7 +67,7 @@ pub async fn a_repeatable_opening_is_found_until_it_is_forgotten(store: &dyn Sto
     assert_eq!(find(store, repeatable("a third"), NOW).await, None);
 }
 
-/// Refreshed, or ended: the caller decides what that means.
+/// The session is returned as it is now, refreshed or ended.
 pub async fn a_repeatable_opening_is_found_as_its_session_is_now(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -81,7 +81,7 @@ pub async fn a_repeatable_opening_is_found_as_its_session_is_now(store: &dyn Sto
     assert_eq!(find(store, repeatable("ada"), soon()).await, Some((request, session)));
 }
 
-/// And writes nothing for a key.
+/// Without a key, no idempotency record is written.
 pub async fn an_opening_without_a_key_is_not_found(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     known_user(store, &openings, "ada").await;
@@ -89,7 +89,7 @@ pub async fn an_opening_without_a_key_is_not_found(store: &dyn StoreUnderTest) {
     assert_eq!(store.dump().await.rows("idempotency_keys").len(), 0);
 }
 
-/// Whatever else is new about the request: user, ID token, body.
+/// This holds even if user, ID token and body of the request are new.
 pub async fn a_taken_key_stores_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -113,7 +113,7 @@ pub async fn a_taken_key_stores_nothing(store: &dyn StoreUnderTest) {
     assert_eq!(find(store, repeatable("ada"), NOW).await, found);
 }
 
-/// For another request, and then it is that one's.
+/// An expired key can be used by another request, and then belongs to that one.
 pub async fn a_forgotten_key_may_be_used_again(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -146,7 +146,7 @@ async fn one_opens(store: &dyn StoreUnderTest, racers: Vec<Opening>, now: Timest
     assert_eq!(store.dump().await.rows("idempotency_keys").len(), 1);
 }
 
-/// The database decides.
+/// The other requests learn that the key is taken.
 pub async fn one_key_many_times_at_once_opens_one_session(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -154,7 +154,7 @@ pub async fn one_key_many_times_at_once_opens_one_session(store: &dyn StoreUnder
     one_opens(store, racers.collect(), NOW).await;
 }
 
-/// Also who takes over what is left of the last.
+/// Of many requests that take over an expired key at once, one opens a session.
 pub async fn a_forgotten_key_many_times_at_once_opens_one_session(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -164,7 +164,7 @@ pub async fn a_forgotten_key_many_times_at_once_opens_one_session(store: &dyn St
     one_opens(store, racers, now).await;
 }
 
-/// The losers are told that the request has been answered.
+/// The other requests learn that the key is taken.
 pub async fn one_key_for_many_first_sign_ins_at_once_creates_one_user(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let racers = (0..RACERS).map(|_| {
@@ -180,7 +180,7 @@ pub async fn one_key_for_many_first_sign_ins_at_once_creates_one_user(store: &dy
     assert_eq!(store.dump().await.rows("idempotency_keys").len(), 1);
 }
 
-/// A caller that does not know what became of its call asks again, even at once.
+/// A caller that does not know the outcome of its call repeats it, even at the same time.
 pub async fn repeating_an_opening_with_a_key_changes_nothing(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
     opening.idempotency = Some(repeatable("ada"));

@@ -55,7 +55,7 @@ pub(super) async fn identities(store: &dyn StoreUnderTest, user: UserId) -> Vec<
     store.store().identities(user).await.expect("identities")
 }
 
-/// Of the one that signed in before as well.
+/// The identity that the user had before still finds the user too.
 pub async fn a_linked_identity_finds_its_user(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -71,7 +71,7 @@ pub async fn a_linked_identity_finds_its_user(store: &dyn StoreUnderTest) {
     assert_eq!((session.user, session.identity), (ada, elsewhere("ada")));
 }
 
-/// Each with its provider and since when; nobody else's.
+/// Each is listed with its provider and its time of linking; other users' identities are not.
 pub async fn identities_are_listed_the_oldest_first(store: &dyn StoreUnderTest) {
     let nobody = UserId::from_uuid(Uuid::from_u128(0xdead));
     assert_eq!(identities(store, nobody).await, []);
@@ -98,7 +98,7 @@ pub async fn identities_are_listed_the_oldest_first(store: &dyn StoreUnderTest) 
     assert_eq!(bobs, [identity("bob")]);
 }
 
-/// Neither since when it is, nor with which provider.
+/// The time of linking and the provider stay as they were.
 pub async fn linking_what_is_the_users_own_changes_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -113,7 +113,7 @@ pub async fn linking_what_is_the_users_own_changes_nothing(store: &dyn StoreUnde
     }
 }
 
-/// It cannot be used for anything else afterwards.
+/// The sign-in's mark is stored, so that it counts for nothing else.
 pub async fn linking_what_is_the_users_own_uses_the_sign_in_up(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -129,7 +129,7 @@ pub async fn linking_what_is_the_users_own_uses_the_sign_in_up(store: &dyn Store
     is_refused(store, &opening, OpenOutcome::Replayed).await;
 }
 
-/// Whether that user signed in with it first or linked it.
+/// This holds for an identity that was signed in with first, and for one that was linked.
 pub async fn an_identity_of_another_user_is_taken(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -151,7 +151,7 @@ pub async fn an_identity_of_another_user_is_taken(store: &dyn StoreUnderTest) {
     is_not_linked(store, bob, &elsewhere("ada"), None, LinkOutcome::Taken).await;
 }
 
-/// What only looks like somebody's identity is not theirs.
+/// An identity that only looks like another user's can be linked.
 pub async fn case_30_linked_identities_are_compared_byte_for_byte(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -170,7 +170,7 @@ pub async fn case_30_linked_identities_are_compared_byte_for_byte(store: &dyn St
     }
 }
 
-/// Not even what is theirs already.
+/// A disabled user cannot even link an identity that is linked already.
 pub async fn case_32_a_disabled_user_links_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -185,7 +185,7 @@ pub async fn case_32_a_disabled_user_links_nothing(store: &dyn StoreUnderTest) {
     assert_eq!(link(store, bob, &elsewhere("ada"), mark).await, LinkOutcome::Linked);
 }
 
-/// As little as one that is disabled.
+/// A user who does not exist is refused like a disabled one.
 pub async fn a_user_that_is_gone_links_nothing(store: &dyn StoreUnderTest) {
     known_user(store, &Openings::default(), "ada").await;
     let nobody = UserId::from_uuid(Uuid::from_u128(0xdead));
@@ -193,7 +193,7 @@ pub async fn a_user_that_is_gone_links_nothing(store: &dyn StoreUnderTest) {
     is_not_linked(store, nobody, &elsewhere("gone"), mark, LinkOutcome::UserDisabled).await;
 }
 
-/// Whichever identity comes with it the second time.
+/// The second time is refused, also with another identity.
 pub async fn case_25_a_sign_in_links_once(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -214,7 +214,7 @@ pub async fn case_25_a_sign_in_links_once(store: &dyn StoreUnderTest) {
     is_not_linked(store, ada, &elsewhere("another"), used, LinkOutcome::Replayed).await;
 }
 
-/// The database decides.
+/// The other calls learn that the sign-in has been used.
 pub async fn case_25_one_sign_in_many_times_at_once_links_once(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -232,7 +232,7 @@ pub async fn case_25_one_sign_in_many_times_at_once_links_once(store: &dyn Store
     assert_eq!(store.dump().await.counts(), [1, 2, 1, 1]);
 }
 
-/// Half of the callers want one, half the other.
+/// Half of the callers open a session with one sign-in, half link with it, and one call succeeds.
 pub async fn case_25_a_sign_in_either_opens_a_session_or_links(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -263,7 +263,7 @@ pub async fn case_25_a_sign_in_either_opens_a_session_or_links(store: &dyn Store
     }
 }
 
-/// And the others are told that it is taken; their sign-ins are not used up.
+/// The others learn that it is taken, and their sign-ins are not used up.
 pub async fn many_users_who_link_one_identity_at_once_one_gets_it(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let mut users = vec![];
@@ -285,7 +285,7 @@ pub async fn many_users_who_link_one_identity_at_once_one_gets_it(store: &dyn St
     assert_eq!(store.dump().await.counts(), [CALLERS, CALLERS + 1, 1, CALLERS]);
 }
 
-/// A double click links it and finds it linked.
+/// One call links the identity, the others find it linked.
 pub async fn one_user_links_one_identity_many_times_at_once(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -300,7 +300,7 @@ pub async fn one_user_links_one_identity_many_times_at_once(store: &dyn StoreUnd
     assert_eq!(store.dump().await.counts(), [1, 2, CALLERS, 1]);
 }
 
-/// Either somebody new or the one who links it.
+/// The identity belongs either to a new user or to the one who links it.
 pub async fn linking_and_first_sign_ins_at_once_leave_one_owner(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;

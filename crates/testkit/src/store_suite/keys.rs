@@ -45,12 +45,12 @@ async fn is_not_added(store: &dyn StoreUnderTest, record: &KeyRecord) {
     assert_eq!(store.dump().await, before);
 }
 
-/// They are made at the first start.
+/// The key ring makes its keys at the first start.
 pub async fn a_fresh_store_has_no_keys(store: &dyn StoreUnderTest) {
     assert_eq!(list(store).await, []);
 }
 
-/// The material is as opaque as it was.
+/// The private part is read back byte for byte.
 pub async fn every_column_of_a_key_survives(store: &dyn StoreUnderTest) {
     let mut standing_by = key(KeyUse::Refresh, 1, "Zoë's 'key'");
     standing_by.material = SecretText::new("eyJ.\"\\'\u{1f511}\n".repeat(500));
@@ -62,7 +62,7 @@ pub async fn every_column_of_a_key_survives(store: &dyn StoreUnderTest) {
     assert_eq!(list(store).await, [active, standing_by]);
 }
 
-/// By number, not as text; whatever was added first.
+/// Number 10 comes after number 2, whichever was added first.
 pub async fn keys_are_listed_by_use_and_number(store: &dyn StoreUnderTest) {
     let mut expected = vec![];
     for key_use in [KeyUse::Refresh, KeyUse::Access] {
@@ -76,7 +76,7 @@ pub async fn keys_are_listed_by_use_and_number(store: &dyn StoreUnderTest) {
     assert_eq!(list(store).await, expected);
 }
 
-/// Each use counts for itself, from 1; what was removed from the top may come again.
+/// Each use has its own numbers, from 1; the highest number can be used again after its removal.
 pub async fn only_the_next_number_of_a_use_is_added(store: &dyn StoreUnderTest) {
     for number in [0, 2, 3] {
         is_not_added(store, &key(KeyUse::Access, number, "too early")).await;
@@ -96,7 +96,7 @@ pub async fn only_the_next_number_of_a_use_is_added(store: &dyn StoreUnderTest) 
     assert_eq!(ids, ["a2", "a3", "r1"].map(KeyId::new));
 }
 
-/// Of either use: a `kid` names one key.
+/// A `kid` names one key, of either use.
 pub async fn a_key_id_is_added_once(store: &dyn StoreUnderTest) {
     assert!(add(store, &key(KeyUse::Access, 1, "one")).await);
     is_not_added(store, &key(KeyUse::Access, 1, "one")).await;
@@ -105,7 +105,7 @@ pub async fn a_key_id_is_added_once(store: &dyn StoreUnderTest) {
     assert!(add(store, &key(KeyUse::Refresh, 1, "ONE")).await, "compared byte for byte");
 }
 
-/// Replicas that start together, or rotate together.
+/// Replicas that start or rotate together add one key.
 pub async fn of_many_at_once_one_adds_the_next_key(store: &dyn StoreUnderTest) {
     for number in 1..=3 {
         let records = (0..RACERS).map(|n| key(KeyUse::Access, number, &format!("{number}-{n}")));
@@ -121,7 +121,7 @@ pub async fn of_many_at_once_one_adds_the_next_key(store: &dyn StoreUnderTest) {
     assert_eq!(list(store).await.len(), 3);
 }
 
-/// Never puts it off; a key that signs goes on.
+/// An activation is never put off, and a key that signs goes on signing.
 pub async fn activating_a_key_only_brings_it_forward(store: &dyn StoreUnderTest) {
     let other = key(KeyUse::Refresh, 1, "other");
     assert!(add(store, &key(KeyUse::Access, 1, "one")).await);
@@ -145,7 +145,7 @@ pub async fn activating_a_key_only_brings_it_forward(store: &dyn StoreUnderTest)
     assert_eq!(list(store).await, [one, other]);
 }
 
-/// Its private part with it.
+/// The private part is deleted with the record.
 pub async fn a_removed_key_is_gone_and_no_other(store: &dyn StoreUnderTest) {
     let others = [key(KeyUse::Access, 2, "a2"), key(KeyUse::Refresh, 1, "r1")];
     assert!(add(store, &key(KeyUse::Access, 1, "a1")).await);

@@ -42,7 +42,8 @@ struct History<'a> {
     verdicts: Vec<&'static str>,
 }
 
-/// Whatever came before: the outcome is the verdict on the row, and the row is what that leaves.
+/// After any history, the outcome of a rotation is the verdict of [`Rotation::judge`] on the row,
+/// and the row is what that verdict writes.
 pub async fn random_histories_agree_with_the_rules(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let dice = SeededEntropy::new(1);

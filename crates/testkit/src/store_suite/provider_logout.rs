@@ -69,8 +69,8 @@ async fn ends(
     assert_eq!(store.dump().await.rows("single_use_marks").len(), marks + 1);
 }
 
-/// Of every user who signed in as it, within whichever session at the provider; not those of the
-/// user's other identities.
+/// All sessions signed in with that identity end, within any session at the provider; sessions of
+/// the user's other identities go on.
 pub async fn an_order_about_a_subject_ends_its_live_sessions(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let first = stored(store, &openings.new_user(identity("ada"))).await;
@@ -87,7 +87,8 @@ pub async fn an_order_about_a_subject_ends_its_live_sessions(store: &dyn StoreUn
     ends(store, &order("1", Some("ada"), None), &[&first, &second], &untouched).await;
 }
 
-/// Whoever it was opened by; not in a session of that name at another provider, nor outside any.
+/// Sessions of any subject in that session at the provider end; not those in a session of the same
+/// name at another provider, nor those without one.
 pub async fn an_order_about_a_session_ends_what_was_opened_in_it(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let first = stored(store, &within(openings.new_user(identity("ada")), "s-1")).await;
@@ -105,8 +106,8 @@ pub async fn an_order_about_a_session_ends_what_was_opened_in_it(store: &dyn Sto
     ends(store, &order("1", None, Some("s-1")), &[&first, &second, &bob], &untouched).await;
 }
 
-/// Neither the subject's other sessions nor other subjects' in that session; but those of the subject
-/// of which nobody knows in which session at the provider they were opened.
+/// The subject's sessions in that session at the provider end, and those of the subject whose
+/// session at the provider is not known; no others.
 pub async fn an_order_about_both_ends_what_is_both_or_may_be(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let both = stored(store, &within(openings.new_user(identity("ada")), "s-1")).await;
@@ -118,7 +119,7 @@ pub async fn an_order_about_both_ends_what_is_both_or_may_be(store: &dyn StoreUn
     ends(store, &order("2", Some("bob"), Some("s-2")), &[], &untouched).await;
 }
 
-/// When and why it did.
+/// The time and the reason of an earlier end stay.
 pub async fn an_order_leaves_what_has_ended_or_run_out_as_it_was(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let live = stored(store, &within(openings.new_user(identity("ada")), "s-1")).await;
@@ -141,7 +142,7 @@ pub async fn an_order_leaves_what_has_ended_or_run_out_as_it_was(store: &dyn Sto
 /// Whether an order that names the second session is about the first.
 type IsMeant = fn(&Session, &Session) -> bool;
 
-/// Issuer, subject and session.
+/// Issuer, subject and session at the provider are compared byte for byte.
 pub async fn case_30_an_order_is_compared_byte_for_byte(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let sids = ["S\u{e9}ssion", "Se\u{301}ssion", "s\u{e9}ssion", "S\u{e9}ssion ", "S\u{e9}ssion/"];
@@ -183,7 +184,7 @@ pub async fn case_30_an_order_is_compared_byte_for_byte(store: &dyn StoreUnderTe
     }
 }
 
-/// There may have been somebody, and whoever comes later is not meant.
+/// The order's mark is stored, so that it does not end the sessions of somebody who signs in later.
 pub async fn an_order_about_nobody_ends_nothing_and_counts_once(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let eve = stored(store, &openings.new_user(identity("eve"))).await;
@@ -196,7 +197,7 @@ pub async fn an_order_about_nobody_ends_nothing_and_counts_once(store: &dyn Stor
     assert_eq!(again(store, &ada).await, ada);
 }
 
-/// Rather than everything; no provider's adapter lets one through.
+/// An order without subject and session, which no adapter lets through, does not end everything.
 pub async fn an_order_that_names_nothing_ends_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = stored(store, &within(openings.new_user(identity("ada")), "s-1")).await;
@@ -204,7 +205,7 @@ pub async fn an_order_that_names_nothing_ends_nothing(store: &dyn StoreUnderTest
     ends(store, &order("1", None, None), &[], &[&ada, &outside]).await;
 }
 
-/// Also about a session that was opened since.
+/// A session that was opened after the order goes on.
 pub async fn an_order_that_was_carried_out_before_writes_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let first = stored(store, &within(openings.new_user(identity("ada")), "s-1")).await;
@@ -222,7 +223,7 @@ pub async fn an_order_that_was_carried_out_before_writes_nothing(store: &dyn Sto
     ends(store, &another, &[&second], &[]).await;
 }
 
-/// The database decides.
+/// The other calls learn that the order has been carried out.
 pub async fn an_order_many_times_at_once_is_carried_out_once(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let first = stored(store, &openings.new_user(identity("ada"))).await;
@@ -241,7 +242,8 @@ pub async fn an_order_many_times_at_once_is_carried_out_once(store: &dyn StoreUn
     assert_eq!(store.dump().await.counts(), [1, 1, 1, 2]);
 }
 
-/// Orders about subject and session that overlap: what they say they have ended is what has ended.
+/// Where orders about subject and session overlap, the counts of ended sessions add up to what has
+/// ended.
 pub async fn several_orders_at_once_end_each_session_once(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let first = stored(store, &within(openings.new_user(identity("ada")), "s-0")).await;
@@ -275,7 +277,7 @@ pub async fn several_orders_at_once_end_each_session_once(store: &dyn StoreUnder
     }
 }
 
-/// All marks are of one kind: what has been used is used, whatever for.
+/// Marks of sign-ins and of orders are one set: a mark that is stored counts for neither again.
 pub async fn an_order_and_a_sign_in_with_one_mark_at_once_count_once(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -306,7 +308,7 @@ pub async fn an_order_and_a_sign_in_with_one_mark_at_once_count_once(store: &dyn
     }
 }
 
-/// Also one that was on its way at the time.
+/// This includes a refresh that was under way at the time.
 pub async fn after_an_acknowledged_order_no_refresh_works(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let first = stored(store, &openings.new_user(identity("ada"))).await;
@@ -338,7 +340,7 @@ pub async fn after_an_acknowledged_order_no_refresh_works(store: &dyn StoreUnder
     }
 }
 
-/// Each at its own time, and only by being swept.
+/// Each mark is deleted by a sweep after its own expiry.
 pub async fn marks_of_links_and_orders_go_when_they_expire(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let session = stored(store, &openings.new_user(identity("ada"))).await;

@@ -23,7 +23,7 @@ fn roles_of(session: &Session) -> Vec<&str> {
     session.grant.roles.iter().map(Role::as_str).collect()
 }
 
-/// And stay until others are; what the provider's claims gave is another matter.
+/// They stay until others are stored; the roles that the provider's claims gave do not change.
 pub async fn roles_decided_again_are_stored_with_the_successor(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let mut opening = openings.new_user(identity("ada"));
@@ -48,7 +48,7 @@ pub async fn roles_decided_again_are_stored_with_the_successor(store: &dyn Store
     assert_eq!(again(store, &other).await, other, "another session of the same user");
 }
 
-/// As any successor does.
+/// A successor that replaces a lost one stores its roles like any other.
 pub async fn until_used_a_superseding_successor_brings_its_roles(store: &dyn StoreUnderTest) {
     let first = adas_session(store).await;
     let session = rotated(store, &with_roles(rotation(&first, soon()), &["lost"])).await;
@@ -64,7 +64,7 @@ pub async fn until_used_a_superseding_successor_brings_its_roles(store: &dyn Sto
     assert_eq!(roles_of(&after), ["found"]);
 }
 
-/// Replayed, to be made anew, refused, or the end of the session.
+/// A replay, a successor that does not fit, a refusal and a reuse leave the roles as they are.
 pub async fn roles_that_come_with_no_successor_are_not_stored(store: &dyn StoreUnderTest) {
     let first = adas_session(store).await;
     let session = rotated(store, &rotation(&first, soon())).await;
@@ -98,7 +98,7 @@ pub async fn roles_that_come_with_no_successor_are_not_stored(store: &dyn StoreU
     assert_eq!(roles_of(&again(store, &later).await), ["user"]);
 }
 
-/// And everybody else is told of those.
+/// All callers are answered with those roles.
 pub async fn case_41_many_rotations_at_once_store_the_roles_of_the_one_that_won(
     store: &dyn StoreUnderTest,
 ) {

@@ -75,7 +75,8 @@ pub(super) async fn ends(
     writes_nothing(store, &current, &revoked).await;
 }
 
-/// Generation, limits, time of use; the token it was becomes the one before.
+/// Generation, limits and time of use are the successor's, and the presented token becomes the
+/// previous one.
 pub async fn the_current_token_is_exchanged_for_its_successor(store: &dyn StoreUnderTest) {
     let mut session = adas_session(store).await;
     for n in 1..=3 {
@@ -89,7 +90,7 @@ pub async fn the_current_token_is_exchanged_for_its_successor(store: &dyn StoreU
     assert_eq!(store.dump().await.counts(), [1, 1, 0, 1]);
 }
 
-/// What it is about is not what it is made of.
+/// A rotation changes no column but those of the tokens, the time of use and the roles.
 pub async fn every_column_survives_a_rotation(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let mut opening = openings.new_user(identity("ada"));
@@ -107,7 +108,7 @@ pub async fn every_column_survives_a_rotation(store: &dyn StoreUnderTest) {
     assert_eq!(again(store, &other).await, other, "another session of the same user");
 }
 
-/// However often it is used.
+/// No number of refreshes moves the absolute limit.
 pub async fn case_43_the_idle_limit_slides_and_the_absolute_limit_never_moves(
     store: &dyn StoreUnderTest,
 ) {
@@ -123,7 +124,7 @@ pub async fn case_43_the_idle_limit_slides_and_the_absolute_limit_never_moves(
     writes_nothing(store, &rotation(&session, absolute), &RotateOutcome::Expired).await;
 }
 
-/// All get one successor, whichever of their proposals it is.
+/// All callers get one successor, which one of them has proposed.
 pub async fn case_41_the_current_token_fifty_times_at_once_rotates_once(
     store: &dyn StoreUnderTest,
 ) {
@@ -146,7 +147,7 @@ pub async fn case_41_the_current_token_fifty_times_at_once_rotates_once(
     assert_eq!(after, succeeded(&session, &requests[winner], rotated_at(&after)));
 }
 
-/// Each gets its own successor.
+/// Each session gets its own successor.
 pub async fn many_sessions_rotate_at_once_without_touching_each_other(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = stored(store, &openings.new_user(identity("ada"))).await;
@@ -164,7 +165,8 @@ pub async fn many_sessions_rotate_at_once_without_touching_each_other(store: &dy
     assert_eq!(again(store, &ada).await, ada);
 }
 
-/// A lost answer, a second tab, a retry: nobody is logged out, nothing forks.
+/// After a lost answer, with a second tab or by a retry, nobody is signed out and no second
+/// successor exists.
 pub async fn case_42_the_token_before_gets_the_same_successor_within_the_window(
     store: &dyn StoreUnderTest,
 ) {
@@ -187,7 +189,7 @@ pub async fn case_42_the_token_before_gets_the_same_successor_within_the_window(
     assert_eq!(third.refresh.generation, 2);
 }
 
-/// And then it is reuse. A rotation begins anew.
+/// A replay beyond the limit is reuse. The count begins anew with the next rotation.
 pub async fn replays_are_counted_up_to_their_limit(store: &dyn StoreUnderTest) {
     let first = adas_session(store).await;
     let mut session = first;
@@ -206,7 +208,7 @@ pub async fn replays_are_counted_up_to_their_limit(store: &dyn StoreUnderTest) {
     ends(store, &once_more, &RotateOutcome::Reused, RevokeReason::Reuse).await;
 }
 
-/// Neither before the limit nor past it.
+/// They are answered before and after the limit of counted ones is reached.
 pub async fn replays_that_do_not_count_have_no_limit(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let mut session = rotated(store, &rotation(&session, soon())).await;
@@ -225,7 +227,7 @@ pub async fn replays_that_do_not_count_have_no_limit(store: &dyn StoreUnderTest)
     }
 }
 
-/// None is lost between a look and a write.
+/// No count is lost between a read and a write.
 pub async fn counted_replays_at_once_are_each_counted(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let session = rotated(store, &rotation(&session, soon())).await;
@@ -238,7 +240,7 @@ pub async fn counted_replays_at_once_are_each_counted(store: &dyn StoreUnderTest
     assert_eq!(after.end, Some(SessionEnd { at: soon(), reason: RevokeReason::Reuse }));
 }
 
-/// Durably, and before anybody is told.
+/// The session's end is stored before the outcome is returned.
 pub async fn case_42_the_token_before_is_reuse_after_the_window(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let session = rotated(store, &rotation(&session, soon())).await;
@@ -249,7 +251,7 @@ pub async fn case_42_the_token_before_is_reuse_after_the_window(store: &dyn Stor
     ends(store, &late, &RotateOutcome::Reused, RevokeReason::Reuse).await;
 }
 
-/// At whatever age.
+/// A token that is older than the previous one is reuse at any age.
 pub async fn case_42_a_token_before_the_one_before_is_reuse(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     for subject in ["ada", "bob"] {
@@ -267,7 +269,7 @@ pub async fn case_42_a_token_before_the_one_before_is_reuse(store: &dyn StoreUnd
     }
 }
 
-/// It is counted and told once; the others find it ended.
+/// One caller learns of the reuse, the others find the session ended.
 pub async fn case_42_a_reused_token_many_times_at_once_ends_the_session_once(
     store: &dyn StoreUnderTest,
 ) {
@@ -281,7 +283,7 @@ pub async fn case_42_a_reused_token_many_times_at_once_ends_the_session_once(
     assert_eq!(count(&outcomes, &revoked), RACERS - 1, "{outcomes:?}");
 }
 
-/// For operators who want a token to work once and nothing else.
+/// With `grace_secs = 0` every token works once.
 pub async fn without_a_window_the_token_before_is_reuse_at_once(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let session = rotated(store, &rotation(&session, soon())).await;
@@ -290,7 +292,7 @@ pub async fn without_a_window_the_token_before_is_reuse_at_once(store: &dyn Stor
     ends(store, &at_once, &RotateOutcome::Reused, RevokeReason::Reuse).await;
 }
 
-/// As often as it takes; each time anew with its window and its replays.
+/// This works any number of times; window and count of replays begin anew each time.
 pub async fn until_used_the_token_before_supersedes_its_lost_successor(store: &dyn StoreUnderTest) {
     let first = adas_session(store).await;
     let mut session = rotated(store, &rotation(&first, soon())).await;
@@ -321,7 +323,7 @@ pub async fn until_used_the_token_before_supersedes_its_lost_successor(store: &d
     assert_eq!(session.refresh.generation, 5);
 }
 
-/// Whoever had it after all has it no more.
+/// A client that got the lost successor after all cannot use it any more.
 pub async fn until_used_a_superseded_successor_is_reuse(store: &dyn StoreUnderTest) {
     let first = adas_session(store).await;
     let lost = rotated(store, &rotation(&first, soon())).await;
@@ -333,7 +335,7 @@ pub async fn until_used_a_superseded_successor_is_reuse(store: &dyn StoreUnderTe
     ends(store, &superseded, &RotateOutcome::Reused, RevokeReason::Reuse).await;
 }
 
-/// Its answer did arrive.
+/// A successor that was used was not lost.
 pub async fn until_used_the_token_before_is_reuse_once_its_successor_was_used(
     store: &dyn StoreUnderTest,
 ) {
@@ -345,7 +347,7 @@ pub async fn until_used_the_token_before_is_reuse_once_its_successor_was_used(
     ends(store, &old, &RotateOutcome::Reused, RevokeReason::Reuse).await;
 }
 
-/// One supersedes; the others get what it made.
+/// One caller replaces the successor, the others are answered with the new one.
 pub async fn until_used_many_at_once_supersede_once(store: &dyn StoreUnderTest) {
     let first = adas_session(store).await;
     let lost = rotated(store, &rotation(&first, soon())).await;
@@ -365,7 +367,8 @@ pub async fn until_used_many_at_once_supersede_once(store: &dyn StoreUnderTest) 
     assert_eq!(count(&outcomes, &replayed), RACERS - 1, "{outcomes:?}");
 }
 
-/// Newer than the row, or of its generation and another: a backup was restored. Nobody is blamed.
+/// A token that is newer than the row, or of its generation with another hash, shows that a backup
+/// was restored; the session does not end.
 pub async fn a_token_of_a_lost_timeline_changes_nothing(store: &dyn StoreUnderTest) {
     let first = adas_session(store).await;
     let hash = TokenHash::of("a token that was issued after the backup");
@@ -384,7 +387,7 @@ pub async fn a_token_of_a_lost_timeline_changes_nothing(store: &dyn StoreUnderTe
     rotated(store, &rotation(&second, soon())).await;
 }
 
-/// Nothing is made for it.
+/// No row is written for it.
 pub async fn a_session_that_is_not_there_is_unknown(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let mut request = rotation(&session, soon());
@@ -392,7 +395,7 @@ pub async fn a_session_that_is_not_there_is_unknown(store: &dyn StoreUnderTest) 
     writes_nothing(store, &request, &RotateOutcome::Unknown).await;
 }
 
-/// Whatever else is right about it, and whatever the session is like.
+/// This holds whatever else of the token is right, and in whichever state the session is.
 pub async fn case_46_another_users_session_is_unknown(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = stored(store, &openings.new_user(identity("ada"))).await;
@@ -412,7 +415,8 @@ pub async fn case_46_another_users_session_is_unknown(store: &dyn StoreUnderTest
     writes_nothing(store, &request, &RotateOutcome::Unknown).await;
 }
 
-/// Also when it has run out since, or its user was disabled, or the token was superseded.
+/// The first reason is kept when the session has also expired, its user is disabled, or the token
+/// was superseded.
 pub async fn an_ended_session_says_why_it_ended(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     for reason in RevokeReason::ALL {
@@ -430,7 +434,7 @@ pub async fn an_ended_session_says_why_it_ended(store: &dyn StoreUnderTest) {
     }
 }
 
-/// To the second; not marked as ended, which is for the sweep.
+/// It expires in the second of its limit; only the sweep marks it as ended.
 pub async fn a_session_past_its_idle_limit_has_expired(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     for (subject, late) in [("ada", 0), ("bob", 1), ("eve", 1_000_000)] {
@@ -446,7 +450,7 @@ pub async fn a_session_past_its_idle_limit_has_expired(store: &dyn StoreUnderTes
     }
 }
 
-/// The last token ends with it.
+/// The last refresh token expires at the absolute limit.
 pub async fn a_session_past_its_absolute_limit_has_expired(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
     opening.session.absolute_expires_at = opening.session.refresh.expires_at + DAY;
@@ -462,7 +466,7 @@ pub async fn a_session_past_its_absolute_limit_has_expired(store: &dyn StoreUnde
     assert_eq!(last.refresh.expires_at, limit);
 }
 
-/// Every live session of the user ends, and those of others go on.
+/// Every live session of the user ends; those of others go on.
 pub async fn case_32_a_disabled_user_is_shut_out_at_the_next_refresh(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let current = stored(store, &openings.new_user(identity("ada"))).await;
@@ -480,7 +484,7 @@ pub async fn case_32_a_disabled_user_is_shut_out_at_the_next_refresh(store: &dyn
     rotated(store, &rotation(&bob, soon())).await;
 }
 
-/// It is counted and told once.
+/// One caller learns how many sessions it has ended, the others that they have ended.
 pub async fn case_32_many_refreshes_of_a_disabled_user_end_the_session_once(
     store: &dyn StoreUnderTest,
 ) {
@@ -494,7 +498,7 @@ pub async fn case_32_many_refreshes_of_a_disabled_user_end_the_session_once(
     assert_eq!(late, RACERS - 1, "{outcomes:?}");
 }
 
-/// None is left out, none comes twice.
+/// No generation is skipped, and none is given twice.
 pub async fn a_successor_of_another_generation_is_to_be_made_anew(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let session = rotated(store, &rotation(&session, soon())).await;
@@ -507,7 +511,7 @@ pub async fn a_successor_of_another_generation_is_to_be_made_anew(store: &dyn St
     rotated(store, &rotation(&session, soon())).await;
 }
 
-/// Also a shorter one: the limit was guessed, and the guess was wrong.
+/// A longer and a shorter absolute limit than the session's are both refused.
 pub async fn a_successor_with_another_limit_is_to_be_made_anew(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
     opening.session.absolute_expires_at = opening.session.refresh.expires_at + DAY;
@@ -534,7 +538,7 @@ pub async fn a_successor_with_another_limit_is_to_be_made_anew(store: &dyn Store
     assert_eq!(session.refresh.expires_at, absolute);
 }
 
-/// A token that was made for the presented generation is one too low.
+/// A successor that was signed for the presented generation is one too low to replace the lost one.
 pub async fn until_used_a_successor_that_does_not_fit_is_to_be_made_anew(
     store: &dyn StoreUnderTest,
 ) {
@@ -552,8 +556,8 @@ pub async fn until_used_a_successor_that_does_not_fit_is_to_be_made_anew(
     rotated(store, &lost_answer(&lost, soon())).await;
 }
 
-/// Whoever the end raced with: once it is acknowledged, every refresh that begins is refused, and
-/// the session stays ended, as it was ended.
+/// Refreshes race with the end: every refresh that begins after the acknowledgement is refused, and
+/// the end stays as it was.
 pub async fn case_43_after_an_acknowledged_end_no_refresh_works(store: &dyn StoreUnderTest) {
     const ROUNDS: u64 = 25;
     const AT_ONCE: usize = 8;

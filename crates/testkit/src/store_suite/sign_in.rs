@@ -19,14 +19,14 @@ use crate::openings::{
 use crate::rotations::rotation;
 use crate::store_under_test::{StoreUnderTest, hex};
 
-/// It answers, and its schema is current.
+/// The store answers, and its schema is current.
 pub async fn a_fresh_store_is_ready(store: &dyn StoreUnderTest) {
     assert_eq!(store.store().check().await, Ok(()));
     assert_eq!(store.dump().await.counts(), [0, 0, 0, 0]);
     assert!(store.store().pool_state().idle > 0, "the check gave its connection back");
 }
 
-/// User, identity, single-use mark and session, in one step.
+/// A first sign-in stores a user, an identity, a mark and a session.
 pub async fn a_first_sign_in_stores_one_row_of_each_kind(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
     opening.single_use = Some(single_use("ada"));
@@ -34,7 +34,7 @@ pub async fn a_first_sign_in_stores_one_row_of_each_kind(store: &dyn StoreUnderT
     assert_eq!(store.dump().await.counts(), [1, 1, 1, 1]);
 }
 
-/// Before the sign-in nobody, afterwards the user.
+/// Before the sign-in nobody is found, afterwards the user.
 pub async fn a_user_is_found_by_the_identity_that_signed_in(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     assert_eq!(find(store, &identity("ada")).await, None);
@@ -44,7 +44,7 @@ pub async fn a_user_is_found_by_the_identity_that_signed_in(store: &dyn StoreUnd
     assert_eq!(find(store, &identity("bob")).await, Some(bob));
 }
 
-/// Case, slashes, spaces and the way an accent is written make another person.
+/// Another case, a slash, a space, or another encoding of an accent makes another person.
 pub async fn case_30_issuer_and_subject_are_compared_byte_for_byte(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     for (n, identity) in near_misses().iter().enumerate() {
@@ -76,7 +76,7 @@ pub(super) fn near_misses() -> [ExternalIdentity; 10] {
     })
 }
 
-/// Quotes, comments and wildcards mean nothing.
+/// Quotes, comments and wildcards in an identity have no effect.
 pub async fn identities_that_look_like_sql_are_only_text(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     known_user(store, &openings, "ada").await;
@@ -97,7 +97,7 @@ pub async fn a_second_session_belongs_to_the_same_user(store: &dyn StoreUnderTes
     assert_eq!(find_session(store, again.session.id).await.expect("a session").user, ada);
 }
 
-/// Granted roles, and when a user was disabled.
+/// Granted roles and the time of disabling are read with the user.
 pub async fn what_an_operator_did_to_a_user_is_found(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -122,7 +122,7 @@ pub async fn a_known_identity_is_not_created_again(store: &dyn StoreUnderTest) {
     assert_eq!(store.dump().await.counts(), [1, 1, 0, 2]);
 }
 
-/// All get the same user.
+/// All callers get the same user.
 pub async fn many_first_sign_ins_at_once_create_one_user(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let racers = (0..RACERS).map(|n| {
@@ -135,7 +135,7 @@ pub async fn many_first_sign_ins_at_once_create_one_user(store: &dyn StoreUnderT
     assert_eq!(store.dump().await.counts(), [1, 1, RACERS, RACERS]);
 }
 
-/// The second time it is refused, whatever else is new.
+/// The second time is refused, whatever else is new.
 pub async fn case_25_an_id_token_opens_one_session(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -150,7 +150,7 @@ pub async fn case_25_an_id_token_opens_one_session(store: &dyn StoreUnderTest) {
     assert_eq!(open(store, &other).await, OpenOutcome::Opened);
 }
 
-/// Not even with an identity that nobody had yet; a user without a session is all that stays.
+/// This holds for an identity that nobody has yet; only its user, without a session, stays.
 pub async fn case_25_a_replayed_id_token_opens_no_session_of_a_new_user(
     store: &dyn StoreUnderTest,
 ) {
@@ -182,7 +182,7 @@ pub async fn case_25_one_id_token_posted_by_many_at_once_opens_one_session(
     assert_eq!(store.dump().await.counts(), [1, 1, 1, 2]);
 }
 
-/// Neither a session nor a single-use mark.
+/// Neither a session nor a mark is stored.
 pub async fn case_32_a_disabled_user_opens_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -195,7 +195,8 @@ pub async fn case_32_a_disabled_user_opens_nothing(store: &dyn StoreUnderTest) {
     assert_eq!(open(store, &bobs).await, OpenOutcome::Opened);
 }
 
-/// It may have been unlinked since the user was looked up, and be another's by now.
+/// The identity may have been unlinked after the user was looked up, and belong to somebody else
+/// now.
 pub async fn case_30_an_identity_that_is_not_the_users_opens_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -208,7 +209,7 @@ pub async fn case_30_an_identity_that_is_not_the_users_opens_nothing(store: &dyn
     }
 }
 
-/// A session without a user cannot be.
+/// No session is stored without its user.
 pub async fn a_user_that_is_gone_opens_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     known_user(store, &openings, "ada").await;
@@ -217,7 +218,7 @@ pub async fn a_user_that_is_gone_opens_nothing(store: &dyn StoreUnderTest) {
     is_refused(store, &refused, OpenOutcome::PersonChanged).await;
 }
 
-/// A caller that does not know what became of its call asks again.
+/// A caller that does not know the outcome of its call repeats it.
 pub async fn repeating_an_opening_changes_nothing(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let mut first = openings.new_user(identity("ada"));
@@ -234,7 +235,7 @@ pub async fn repeating_an_opening_changes_nothing(store: &dyn StoreUnderTest) {
     assert_eq!(store.dump().await.counts(), [1, 1, 2, 3]);
 }
 
-/// Also while the first attempt is still under way.
+/// The call is repeated while the first attempt is still under way.
 pub async fn repeating_an_opening_many_times_at_once_leaves_one_row(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
     opening.single_use = Some(single_use("ada"));
@@ -243,7 +244,7 @@ pub async fn repeating_an_opening_many_times_at_once_leaves_one_row(store: &dyn 
     assert_eq!(store.dump().await.counts(), [1, 1, 1, 1]);
 }
 
-/// Whatever the claims are made of.
+/// Every column of a session is read back as it was written, with claims of every JSON type.
 pub async fn every_column_survives(store: &dyn StoreUnderTest) {
     let text = |text: &str| ClaimValue::Text(text.to_owned());
     let openings = Openings::default();
@@ -292,7 +293,7 @@ pub async fn every_column_survives(store: &dyn StoreUnderTest) {
     is_read_back(store, opening).await;
 }
 
-/// Empty where it may be empty.
+/// A session without any optional value is read back as it was written.
 pub async fn a_session_with_the_least_survives(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
     opening.session.upstream_sid = None;
@@ -303,7 +304,7 @@ pub async fn a_session_with_the_least_survives(store: &dyn StoreUnderTest) {
     is_read_back(store, opening).await;
 }
 
-/// Both as they are now, ended or disabled; or neither.
+/// Session and user are returned as they are now, ended or disabled.
 pub async fn a_session_is_found_with_its_user(store: &dyn StoreUnderTest) {
     let find = async |id: SessionId| {
         let loaded = store.store().load(id).await.expect("an answer")?;
@@ -362,7 +363,7 @@ async fn is_read_back(store: &dyn StoreUnderTest, opening: Opening) {
     assert_eq!(stored(store, &opening).await, expected);
 }
 
-/// What would let somebody in cannot be read out.
+/// A dump of the store has no text by which somebody could get in.
 pub async fn case_45_a_dump_holds_digests_and_no_token(store: &dyn StoreUnderTest) {
     let mut opening = Openings::default().new_user(identity("ada"));
     let mark = single_use("ada");

@@ -67,7 +67,8 @@ async fn ada_with_two_identities(store: &dyn StoreUnderTest, openings: &Openings
     session
 }
 
-/// Also the one that came first; whoever signs in with it is somebody new.
+/// Whoever signs in with an unlinked identity is a new user; this holds for the user's first
+/// identity too.
 pub async fn an_unlinked_identity_is_nobodys(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let session = ada_with_two_identities(store, &openings).await;
@@ -84,7 +85,7 @@ pub async fn an_unlinked_identity_is_nobodys(store: &dyn StoreUnderTest) {
     assert_eq!(find(store, &identity("ada")).await, Some(somebody_new));
 }
 
-/// And by the same user again.
+/// The user who had it can link it again, too.
 pub async fn an_unlinked_identity_can_be_linked_by_another_user(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -99,7 +100,8 @@ pub async fn an_unlinked_identity_can_be_linked_by_another_user(store: &dyn Stor
     }
 }
 
-/// Not those of the user's other identity, not another user's, not what has ended or run out.
+/// Sessions of the user's other identity, of other users, and those that have ended or expired stay
+/// as they are.
 pub async fn unlinking_ends_the_sessions_signed_in_with_it_and_no_other(
     store: &dyn StoreUnderTest,
 ) {
@@ -143,7 +145,7 @@ pub async fn unlinking_ends_the_sessions_signed_in_with_it_and_no_other(
     }
 }
 
-/// Whichever identity it was signed in with: it goes on to be refreshed.
+/// The session that asks goes on and can be refreshed, whichever identity it was signed in with.
 pub async fn unlinking_keeps_the_session_that_asks(store: &dyn StoreUnderTest) {
     let session = ada_with_two_identities(store, &Openings::default()).await;
     let outcome = unlink(store, session.user, &identity("ada"), session.id).await;
@@ -154,7 +156,7 @@ pub async fn unlinking_keeps_the_session_that_asks(store: &dyn StoreUnderTest) {
     assert_eq!(session.identity, identity("ada"));
 }
 
-/// What only looks like the identity stays, and so do its sessions.
+/// An identity that only looks like the unlinked one stays, with its sessions.
 pub async fn case_30_unlinking_compares_byte_for_byte(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
@@ -177,7 +179,7 @@ pub async fn case_30_unlinking_compares_byte_for_byte(store: &dyn StoreUnderTest
     assert_eq!(find(store, &identity("ada")).await, Some(ada));
 }
 
-/// However it came to be the only one; and its sessions live on.
+/// The only identity of a user cannot be unlinked, and its sessions go on.
 pub async fn the_last_identity_stays(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let session = ada_with_two_identities(store, &openings).await;
@@ -190,7 +192,7 @@ pub async fn the_last_identity_stays(store: &dyn StoreUnderTest) {
     assert_eq!(again(store, &session).await, session);
 }
 
-/// Nobody's, or another user's: there are identities enough, but not this one.
+/// Nobody's and another user's identity are both unknown.
 pub async fn an_identity_the_user_has_not_is_unknown(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let mut users = vec![];
@@ -206,7 +208,7 @@ pub async fn an_identity_the_user_has_not_is_unknown(store: &dyn StoreUnderTest)
     is_not_unlinked(store, nobody, &identity("ada"), UnlinkOutcome::Unknown).await;
 }
 
-/// Never the last, whichever that turns out to be.
+/// Many calls at once never unlink the last identity.
 pub async fn of_two_identities_unlinked_by_many_at_once_one_stays(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     for round in 0..5 {
@@ -239,7 +241,7 @@ pub async fn of_two_identities_unlinked_by_many_at_once_one_stays(store: &dyn St
     }
 }
 
-/// Also one that was on its way at the time: a sign-in that found the user before.
+/// This includes a sign-in under way that found the user before.
 pub async fn after_an_acknowledged_unlinking_no_sign_in_lives(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     for round in 0..10 {
@@ -265,7 +267,7 @@ pub async fn after_an_acknowledged_unlinking_no_sign_in_lives(store: &dyn StoreU
     }
 }
 
-/// Also one that was on its way at the time.
+/// This includes a refresh that was under way at the time.
 pub async fn after_an_acknowledged_unlinking_no_refresh_works(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = ada_with_two_identities(store, &openings).await;

@@ -70,7 +70,7 @@ async fn adas_session(store: &dyn StoreUnderTest) -> Session {
     stored(store, &with_token(Openings::default().new_user(identity("ada")))).await
 }
 
-/// Of an existing user as of a new one; and once, however often the call is repeated.
+/// This holds for a new and for an existing user, and once however often the call is repeated.
 pub async fn an_upstream_token_is_stored_with_its_session(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let first = with_token(openings.new_user(identity("ada")));
@@ -97,7 +97,7 @@ pub async fn an_upstream_token_is_stored_with_its_session(store: &dyn StoreUnder
     assert_eq!(claim(store, without.id, NOW, NOW).await, None);
 }
 
-/// Nothing is added to it or taken from it.
+/// The sealed text is stored byte for byte.
 pub async fn case_45_an_upstream_token_is_stored_as_it_was_sealed(store: &dyn StoreUnderTest) {
     let long = SealedToken("A-Za-z0-9_.".repeat(2000));
     let mut opening = Openings::default().new_user(identity("ada"));
@@ -110,7 +110,7 @@ pub async fn case_45_an_upstream_token_is_stored_as_it_was_sealed(store: &dyn St
     assert_eq!(claim(store, session.id, NOW, NOW).await, Some(long));
 }
 
-/// Whatever it was refused for.
+/// No reason of a refusal leaves a token behind.
 pub async fn a_refused_opening_leaves_no_upstream_token(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let mut first = openings.new_user(identity("ada"));
@@ -133,7 +133,7 @@ pub async fn a_refused_opening_leaves_no_upstream_token(store: &dyn StoreUnderTe
     assert_eq!(number_of_tokens(&store.dump().await), 0);
 }
 
-/// Nor is one made up.
+/// A session without a token of its provider cannot be claimed.
 pub async fn where_there_is_no_upstream_token_none_is_claimed(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let without = stored(store, &openings.new_user(identity("ada"))).await;
@@ -144,7 +144,7 @@ pub async fn where_there_is_no_upstream_token_none_is_claimed(store: &dyn StoreU
     }
 }
 
-/// To the second; a new session's provider has just been asked.
+/// The token is due to the second; the provider of a new session counts as just asked.
 pub async fn an_upstream_token_is_claimed_when_it_is_due(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let asked_at = session.created_at;
@@ -160,7 +160,7 @@ pub async fn an_upstream_token_is_claimed_when_it_is_due(store: &dyn StoreUnderT
     assert_eq!(again(store, &session).await, session, "all that is the token's own business");
 }
 
-/// Whoever asks and however due it is; each session for itself.
+/// No other caller gets it meanwhile, however due it is; each session has its own claim.
 pub async fn a_claimed_upstream_token_is_one_callers_until_the_lease_ends(
     store: &dyn StoreUnderTest,
 ) {
@@ -176,7 +176,7 @@ pub async fn a_claimed_upstream_token_is_one_callers_until_the_lease_ends(
     assert_eq!(claim(store, other.id, NOW, soon()).await, Some(token_of(&other)));
 }
 
-/// The others go on with what they have.
+/// The other callers get none, and go on without asking the provider.
 pub async fn many_claim_an_upstream_token_at_once_and_one_gets_it(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let id = session.id;
@@ -192,7 +192,7 @@ pub async fn many_claim_an_upstream_token_at_once_and_one_gets_it(store: &dyn St
     }
 }
 
-/// The new token, the roles that the claims give now, and when.
+/// The new token, the roles that follow from the claims, and the time of asking are stored.
 pub async fn what_a_provider_said_is_kept_and_ends_the_claim(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let session = stored(store, &with_token(openings.new_user(identity("ada")))).await;
@@ -218,7 +218,7 @@ pub async fn what_a_provider_said_is_kept_and_ends_the_claim(store: &dyn StoreUn
     assert_eq!(claim(store, other.id, NOW, NOW).await, Some(token_of(&other)));
 }
 
-/// The token and the roles stay.
+/// The token and the roles stay as they are.
 pub async fn a_renewal_that_says_nothing_new_changes_only_when_it_was_asked(
     store: &dyn StoreUnderTest,
 ) {
@@ -233,7 +233,7 @@ pub async fn a_renewal_that_says_nothing_new_changes_only_when_it_was_asked(
     assert_eq!(claim(store, session.id, soon(), soon()).await, Some(token_of(&session)));
 }
 
-/// No token comes to be without its session, or to a session that had none.
+/// No token is stored without its session, or for a session that had none.
 pub async fn what_is_said_of_a_session_that_is_gone_is_not_kept(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let without = stored(store, &openings.new_user(identity("ada"))).await;
@@ -247,7 +247,7 @@ pub async fn what_is_said_of_a_session_that_is_gone_is_not_kept(store: &dyn Stor
     assert_eq!(store.dump().await, before);
 }
 
-/// A session's row has room for both.
+/// A refresh and an answer of the provider change different columns of one row.
 pub async fn keeping_and_refreshing_at_once_lose_neither(store: &dyn StoreUnderTest) {
     let mut session = adas_session(store).await;
     for n in 1..=5 {
@@ -273,7 +273,7 @@ pub async fn keeping_and_refreshing_at_once_lose_neither(store: &dyn StoreUnderT
     assert_eq!(claim(store, session.id, soon(), soon()).await, Some(sealed("5")));
 }
 
-/// They are of no use any more; the sessions are told about for a while longer.
+/// A sweep deletes the tokens of ended sessions, and keeps the sessions until `keep_ended` has passed.
 pub async fn a_sweep_forgets_the_upstream_tokens_of_ended_sessions(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let live = stored(store, &with_token(openings.new_user(identity("ada")))).await;
@@ -312,7 +312,7 @@ pub async fn a_sweep_forgets_the_upstream_tokens_of_ended_sessions(store: &dyn S
     }
 }
 
-/// At the latest.
+/// The token is deleted with the session's row at the latest.
 pub async fn an_upstream_token_goes_with_its_session(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let live = stored(store, &openings.new_user(identity("ada"))).await;
