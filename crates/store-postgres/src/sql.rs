@@ -1,11 +1,12 @@
 //! Statements that the query builder cannot say: SQL text and named values.
 
 use std::marker::PhantomData;
+use std::sync::OnceLock;
 
 use diesel::data_types::PgTimestamp;
-use diesel::pg::Pg;
+use diesel::pg::{Pg, PgQueryBuilder};
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryBuilder, QueryFragment, QueryId};
 use diesel::result::Error;
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Json, Nullable, Text, Timestamptz, Uuid};
 use diesel_async::methods::LoadQuery;
@@ -134,13 +135,32 @@ impl<Row> QueryFragment<Pg> for Sql<'_, Row> {
     }
 }
 
-/// An `UPDATE` of the query builder, prepared once per connection and kept by its text.
+/// A statement of the query builder, prepared once per connection and kept by its text. Its text is
+/// built by the first call of [`prepared!`] at that place, and must be the same for every later one.
 ///
-/// Diesel prepares every `UPDATE` again, which is a second round trip, because the columns it sets may
-/// differ from call to call. Each statement of this crate sets the same columns every time, so the
-/// number of texts is bounded. A test counts the round trips of a rotation.
+/// Diesel builds the text again for every call, and prepares every `UPDATE` again, which is a second
+/// round trip, because the columns it sets may differ from call to call. Each statement of this crate
+/// sets the same columns every time. A test counts the round trips of a rotation.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Prepared<Q>(pub(crate) Q);
+pub(crate) struct Prepared<Q> {
+    query: Q,
+    text: &'static OnceLock<String>,
+}
+
+/// Makes a statement of the query builder [`Prepared`]. Every value in it must be sent as a parameter.
+macro_rules! prepared {
+    ($query:expr) => {{
+        static TEXT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+        $crate::sql::Prepared::new($query, &TEXT)
+    }};
+}
+pub(crate) use prepared;
+
+impl<Q> Prepared<Q> {
+    pub(crate) fn new(query: Q, text: &'static OnceLock<String>) -> Self {
+        Self { query, text }
+    }
+}
 
 impl<Q> QueryId for Prepared<Q> {
     type QueryId = ();
@@ -153,7 +173,19 @@ impl<Q: Query> Query for Prepared<Q> {
 
 impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Prepared<Q> {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.0.walk_ast(out)
+        self.query.walk_ast(out)
+    }
+
+    fn to_sql(&self, out: &mut PgQueryBuilder, backend: &Pg) -> QueryResult<()> {
+        let text = if let Some(text) = self.text.get() {
+            text
+        } else {
+            let mut builder = PgQueryBuilder::default();
+            self.query.to_sql(&mut builder, backend)?;
+            self.text.get_or_init(|| builder.finish())
+        };
+        out.push_sql(text);
+        Ok(())
     }
 
     fn is_safe_to_cache_prepared(&self, _: &Pg) -> QueryResult<bool> {
@@ -164,6 +196,7 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Prepared<Q> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::single_use_marks;
 
     #[test]
     fn a_name_stands_for_its_value_wherever_it_occurs() {
@@ -171,6 +204,21 @@ mod tests {
         let sql = Sql::<()>::new("SELECT $a_b, $a::int, $a_b", values);
         let text = diesel::debug_query::<Pg, _>(&sql).to_string();
         assert_eq!(text, "SELECT $1, $2::int, $3 -- binds: [\"x\", 1, \"x\"]");
+    }
+
+    #[test]
+    fn a_prepared_statement_has_the_text_of_its_query_and_keeps_it() {
+        let text = |key: &[u8]| {
+            let marks = single_use_marks::table.filter(single_use_marks::hash.eq(key));
+            let mut expected = PgQueryBuilder::default();
+            QueryFragment::<Pg>::to_sql(&marks, &mut expected, &Pg).unwrap();
+            let prepared = prepared!(marks);
+            let mut built = PgQueryBuilder::default();
+            prepared.to_sql(&mut built, &Pg).unwrap();
+            assert_eq!(built.finish(), expected.finish());
+            prepared.text.get().unwrap().as_ptr()
+        };
+        assert_eq!(text(b"a"), text(b"b"));
     }
 
     #[test]

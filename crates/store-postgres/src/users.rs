@@ -18,7 +18,7 @@ use crate::error::{Failure, RowName, violated_index};
 use crate::pool::Attempt;
 use crate::schema::{external_identities, users};
 use crate::sessions::ending::{self, ended_by};
-use crate::sql::{Sql, Value};
+use crate::sql::{Sql, Value, prepared};
 use crate::store::PgStore;
 
 /// A row of `users`, without what no session is judged by.
@@ -92,14 +92,12 @@ async fn find_user(
     connection: &mut AsyncPgConnection,
     identity: &ExternalIdentity,
 ) -> Result<Option<Person>, Failure> {
-    let found = external_identities::table
+    let query = external_identities::table
         .inner_join(users::table)
         .filter(external_identities::issuer.eq(&identity.issuer))
         .filter(external_identities::subject.eq(&identity.subject))
-        .select((UserRow::as_select(), external_identities::session_epoch))
-        .first::<(UserRow, i64)>(connection)
-        .await
-        .optional()?;
+        .select((UserRow::as_select(), external_identities::session_epoch));
+    let found: Option<(UserRow, i64)> = prepared!(query).get_result(connection).await.optional()?;
     Ok(found.map(|(user, epoch)| user.person(Some(epoch))).transpose()?)
 }
 
@@ -169,8 +167,10 @@ impl UserDirectory for PgStore {
             .filter(users::id.eq(user.as_uuid()))
             .select((UserRow::as_select(), external_identities::session_epoch.nullable()));
         self.run(StoreOperation::FindUser, async |connection, _| {
-            let found =
-                (&query).get_result::<(UserRow, Option<i64>)>(connection).await.optional()?;
+            let found = prepared!(&query)
+                .get_result::<(UserRow, Option<i64>)>(connection)
+                .await
+                .optional()?;
             Ok(found.map(|(user, epoch)| user.person(epoch)).transpose()?)
         })
         .await

@@ -23,7 +23,7 @@ use self::row::SessionRow;
 use crate::once_marks::claim;
 use crate::pool::Attempt;
 use crate::schema::{clock_timestamp, coalesce, external_identities, least, sessions, users};
-use crate::sql::{Prepared, Sql, Value};
+use crate::sql::{Sql, Value, prepared};
 use crate::store::PgStore;
 use crate::time::{between, bound, to_postgres};
 use crate::users::{UserRow, raise_identity_epoch};
@@ -128,7 +128,7 @@ impl RefreshTokenRepo for PgStore {
             ));
         self.run(StoreOperation::FindSession, async |connection, _| {
             let found: Option<(SessionRow, Option<UserRow>, Option<i64>, PgTimestamp)> =
-                (&query).get_result(connection).await.optional()?;
+                prepared!(&query).get_result(connection).await.optional()?;
             let Some((session, user, identity_epoch, now)) = found else { return Ok(None) };
             let person = user.map(|user| user.person(identity_epoch)).transpose()?;
             let rotated_ago = session.rotated_at.map(|at| between(at, now)).unwrap_or_default();
@@ -166,7 +166,7 @@ impl RefreshTokenRepo for PgStore {
                     sessions::roles.eq(coalesce(&roles, sessions::roles)),
                 ))
                 .returning(SessionRow::as_returning());
-            Ok(written(Prepared(exchange).load(connection).await?)?)
+            Ok(written(prepared!(exchange).load(connection).await?)?)
         })
         .await
     }
@@ -206,13 +206,13 @@ impl RefreshTokenRepo for PgStore {
                             sessions::roles.eq(coalesce(roles, sessions::roles)),
                         ))
                         .returning(SessionRow::as_returning());
-                    Prepared(rotate).load(connection).await?
+                    prepared!(rotate).load(connection).await?
                 }
                 SessionChange::CountReplay => {
                     let count = diesel::update(unchanged)
                         .set(sessions::prev_replays.eq(replays.saturating_add(1)))
                         .returning(SessionRow::as_returning());
-                    Prepared(count).load(connection).await?
+                    prepared!(count).load(connection).await?
                 }
                 SessionChange::End(SessionEnd { at, reason }) => {
                     let end = diesel::update(unchanged)
@@ -221,7 +221,7 @@ impl RefreshTokenRepo for PgStore {
                             sessions::revoke_reason.eq(reason.name()),
                         ))
                         .returning(SessionRow::as_returning());
-                    Prepared(end).load(connection).await?
+                    prepared!(end).load(connection).await?
                 }
             };
             Ok(written(rows)?)
