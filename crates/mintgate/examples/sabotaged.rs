@@ -13,7 +13,7 @@ use mintgate::settings::{Settings, StoreUrl};
 use mintgate::system::OsEntropy;
 use mintgate_domain::model::{Rotation, Session, Standing, Verdict};
 use mintgate_domain::ports::{Entropy, LoadedSession, RefreshTokenRepo, StoreError};
-use mintgate_testkit::{Behind, Interposed};
+use mintgate_testkit::{Interposed, InterposedRepo};
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls};
 
@@ -47,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let database = url.expose().to_owned();
     let application = Application::builder(settings).wrap_sessions(move |inner| {
-        Arc::new(Behind(CheckThenUpdate { inner, database, client: Mutex::new(None) }))
+        Arc::new(InterposedRepo(CheckThenUpdate { inner, database, client: Mutex::new(None) }))
     });
     let application = application.build().await?;
     application.run_until(app::stop_signal()?).await

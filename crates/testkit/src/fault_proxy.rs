@@ -155,14 +155,14 @@ enum Forward {
 
 /// The fault that one HTTP request meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum HttpFault {
     Answered,
     RequestLost,
     /// The request arrives, and only this many bytes of its answer come back.
     AnswerLost(usize),
 }
 
-impl Fate {
+impl HttpFault {
     fn draw(entropy: &SeededEntropy, losses_per_mille: u64) -> Self {
         if !entropy.chance(losses_per_mille) {
             return Self::Answered;
@@ -204,15 +204,17 @@ impl Connection {
     }
 
     async fn http(&self, up: Direction, down: Direction) {
-        let fate = Fate::draw(&self.entropy, self.state.borrow().losses_per_mille);
-        let on_request = |_: &[u8]| match fate {
-            Fate::RequestLost => Forward::ThenClose(0),
-            Fate::Answered | Fate::AnswerLost(_) => Forward::All,
+        let fault = HttpFault::draw(&self.entropy, self.state.borrow().losses_per_mille);
+        let on_request = |_: &[u8]| match fault {
+            HttpFault::RequestLost => Forward::ThenClose(0),
+            HttpFault::Answered | HttpFault::AnswerLost(_) => Forward::All,
         };
-        let on_answer = |bytes: &[u8]| match fate {
+        let on_answer = |bytes: &[u8]| match fault {
             // A shorter answer would arrive whole.
-            Fate::AnswerLost(kept) => Forward::ThenClose(kept.min(bytes.len().saturating_sub(1))),
-            Fate::Answered | Fate::RequestLost => Forward::All,
+            HttpFault::AnswerLost(kept) => {
+                Forward::ThenClose(kept.min(bytes.len().saturating_sub(1)))
+            }
+            HttpFault::Answered | HttpFault::RequestLost => Forward::All,
         };
         self.pump_both(up, down, on_request, on_answer).await;
     }

@@ -43,10 +43,10 @@ pub trait Interposed: Send + Sync {
 
 /// A session store whose calls go through an [`Interposed`].
 #[derive(Debug)]
-pub struct Behind<T>(pub T);
+pub struct InterposedRepo<T>(pub T);
 
 #[async_trait]
-impl<T: Interposed> RefreshTokenRepo for Behind<T> {
+impl<T: Interposed> RefreshTokenRepo for InterposedRepo<T> {
     fn shares_engine_with_users(&self) -> bool {
         self.0.store().shares_engine_with_users()
     }

@@ -23,7 +23,7 @@ mod store_under_test;
 
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
-pub use interposed::{Behind, Interposed};
+pub use interposed::{Interposed, InterposedRepo};
 pub use memory_store::MemoryStore;
 pub use metrics::{MetricEvent, RecordingMetrics};
 pub use mintgate_domain::ports::NoMetrics;

@@ -68,11 +68,11 @@ async fn a_session_that_went_on_or_ended_is_not_handed_out_again() {
 #[tokio::test]
 async fn a_sign_in_that_could_not_be_stored_is_stored_when_it_is_asked_for_again() {
     let rig = Rig::new();
-    rig.between.0.fails_openings.store(true, Ordering::SeqCst);
+    rig.disturbed.0.fails_openings.store(true, Ordering::SeqCst);
     let failed = rig.issue.issue(request("ada", KEY)).await.unwrap_err();
     assert_eq!(failed.code().as_str(), "STORE_UNAVAILABLE");
     assert_eq!(rig.provider.asked.load(Ordering::SeqCst), 1);
-    rig.between.0.fails_openings.store(false, Ordering::SeqCst);
+    rig.disturbed.0.fails_openings.store(false, Ordering::SeqCst);
     rig.issue.issue(request("ada", KEY)).await.unwrap();
     assert_eq!(rig.provider.asked.load(Ordering::SeqCst), 1);
 }
@@ -80,9 +80,9 @@ async fn a_sign_in_that_could_not_be_stored_is_stored_when_it_is_asked_for_again
 #[tokio::test]
 async fn a_sign_in_that_could_not_be_stored_is_for_the_same_body_alone() {
     let rig = Rig::new();
-    rig.between.0.fails_openings.store(true, Ordering::SeqCst);
+    rig.disturbed.0.fails_openings.store(true, Ordering::SeqCst);
     rig.issue.issue(request("ada", KEY)).await.unwrap_err();
-    rig.between.0.fails_openings.store(false, Ordering::SeqCst);
+    rig.disturbed.0.fails_openings.store(false, Ordering::SeqCst);
     let other = Some(("a-key-of-the-client", "another body"));
     let refused = rig.issue.issue(request("ada", other)).await.unwrap_err();
     assert_eq!(refused.code().as_str(), "INVALID_AUTH_CODE");
@@ -92,9 +92,9 @@ async fn a_sign_in_that_could_not_be_stored_is_for_the_same_body_alone() {
 #[tokio::test]
 async fn a_sign_in_that_could_not_be_stored_is_forgotten_after_a_minute() {
     let rig = Rig::new();
-    rig.between.0.fails_openings.store(true, Ordering::SeqCst);
+    rig.disturbed.0.fails_openings.store(true, Ordering::SeqCst);
     rig.issue.issue(request("ada", KEY)).await.unwrap_err();
-    rig.between.0.fails_openings.store(false, Ordering::SeqCst);
+    rig.disturbed.0.fails_openings.store(false, Ordering::SeqCst);
     rig.clock.advance(Duration::from_mins(1));
     let refused = rig.issue.issue(request("ada", KEY)).await.unwrap_err();
     assert_eq!(refused.code().as_str(), "INVALID_AUTH_CODE");
@@ -105,7 +105,7 @@ async fn an_answer_given_meanwhile_is_found_when_the_provider_refuses_the_code()
     let rig = Rig::new();
     let first = rig.issue.issue(request("ada", KEY)).await.unwrap();
     // As on another replica, which has neither seen the code nor, at first, the session.
-    rig.between.0.hides_an_opening.store(true, Ordering::SeqCst);
+    rig.disturbed.0.hides_an_opening.store(true, Ordering::SeqCst);
     let again = rig.issue.issue(request("ada", KEY)).await.unwrap();
     assert_eq!(again.refresh.expose(), first.refresh.expose());
 }
@@ -115,7 +115,7 @@ async fn an_answer_given_meanwhile_is_found_when_the_key_turns_out_to_be_taken()
     let rig = Rig::new();
     let first = rig.issue.issue(request("ada-1", KEY)).await.unwrap();
     // A code of its own, which this process takes to the provider.
-    rig.between.0.hides_an_opening.store(true, Ordering::SeqCst);
+    rig.disturbed.0.hides_an_opening.store(true, Ordering::SeqCst);
     let again = rig.issue.issue(request("ada-2", KEY)).await.unwrap();
     assert_eq!(again.refresh.expose(), first.refresh.expose());
     assert_eq!(rig.provider.asked.load(Ordering::SeqCst), 2);

@@ -26,7 +26,8 @@ use mintgate_domain::{
     SetCookie, SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
-    Behind, Interposed, ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy,
+    Interposed, InterposedRepo, ManualClock, MemoryStore, MetricEvent, RecordingMetrics,
+    SeededEntropy,
 };
 use uuid::Uuid;
 
@@ -310,24 +311,24 @@ impl RoleDirectory for ToldRoles {
     }
 }
 
-/// What can go wrong between a use case and the store; nothing does unless it is told to.
-pub(crate) struct Between {
+/// A session store whose calls fail or are disturbed as a test orders; without orders, it works.
+pub(crate) struct DisturbedRepo {
     store: MemoryStore,
-    /// Answers a replay with a state that no token was ever minted from.
+    /// Whether a replay is answered with a state that no token was ever signed from.
     pub(crate) corrupts_replays: AtomicBool,
-    /// Does not know of an earlier opening the next time it is asked.
+    /// Whether the next question for an earlier opening finds none.
     pub(crate) hides_an_opening: AtomicBool,
-    /// Is down when a session is to be opened.
+    /// Whether opening a session fails.
     pub(crate) fails_openings: AtomicBool,
-    /// Happens behind the next write of a session, before it is answered.
-    pub(crate) happens_behind_a_write: Mutex<Option<Happening>>,
+    /// Runs after the next write of a session, before that is answered.
+    pub(crate) runs_after_a_write: Mutex<Option<Happening>>,
 }
 
-/// Something that happens while a use case runs.
+/// A step of somebody else, taken while a use case runs.
 pub(crate) type Happening =
     Box<dyn FnOnce() -> futures_util::future::BoxFuture<'static, ()> + Send>;
 
-impl Between {
+impl DisturbedRepo {
     fn quiet(store: MemoryStore) -> Self {
         let no = || AtomicBool::new(false);
         Self {
@@ -335,13 +336,13 @@ impl Between {
             corrupts_replays: no(),
             hides_an_opening: no(),
             fails_openings: no(),
-            happens_behind_a_write: Mutex::default(),
+            runs_after_a_write: Mutex::default(),
         }
     }
 }
 
 #[async_trait]
-impl Interposed for Between {
+impl Interposed for DisturbedRepo {
     fn store(&self) -> &dyn RefreshTokenRepo {
         &self.store
     }
@@ -385,9 +386,9 @@ impl Interposed for Between {
     }
 }
 
-impl Between {
+impl DisturbedRepo {
     async fn let_it_happen(&self) {
-        let happening = self.happens_behind_a_write.lock().unwrap().take();
+        let happening = self.runs_after_a_write.lock().unwrap().take();
         if let Some(happening) = happening {
             happening().await;
         }
@@ -401,7 +402,7 @@ impl Between {
 }
 
 /// The idempotency records, which may miss one.
-struct Records(Arc<Behind<Between>>);
+struct Records(Arc<InterposedRepo<DisturbedRepo>>);
 
 #[async_trait]
 impl IdempotencyRecords for Records {
@@ -410,11 +411,11 @@ impl IdempotencyRecords for Records {
         key: TokenHash,
         now: Timestamp,
     ) -> Result<Option<(IdempotencyKey, SessionId)>, StoreError> {
-        let between = &self.0.0;
-        if between.hides_an_opening.swap(false, Ordering::SeqCst) {
+        let disturbed = &self.0.0;
+        if disturbed.hides_an_opening.swap(false, Ordering::SeqCst) {
             return Ok(None);
         }
-        between.store.find(key, now).await
+        disturbed.store.find(key, now).await
     }
 }
 
@@ -423,7 +424,7 @@ pub(crate) struct Rig {
     pub(crate) store: MemoryStore,
     /// Where the users are: the same store, unless they are kept elsewhere.
     pub(crate) people: MemoryStore,
-    pub(crate) between: Arc<Behind<Between>>,
+    pub(crate) disturbed: Arc<InterposedRepo<DisturbedRepo>>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) tokens: Arc<PlainTokens>,
     pub(crate) metrics: Arc<RecordingMetrics>,
@@ -530,12 +531,12 @@ impl Rig {
         };
         let people =
             if setup.keeps_users_elsewhere { MemoryStore::default() } else { store.clone() };
-        let between = Arc::new(Behind(Between::quiet(store.clone())));
+        let disturbed = Arc::new(InterposedRepo(DisturbedRepo::quiet(store.clone())));
         let sessions = Sessions {
-            repo: between.clone(),
+            repo: disturbed.clone(),
             users: Arc::new(people.clone()),
             marks: Arc::new(store.clone()),
-            idempotency: Arc::new(Records(between.clone())),
+            idempotency: Arc::new(Records(disturbed.clone())),
         };
         let clock = Arc::new(ManualClock::default());
         let tokens = Arc::new(PlainTokens::default());
@@ -616,7 +617,7 @@ impl Rig {
         Self {
             store,
             people,
-            between,
+            disturbed,
             clock,
             tokens,
             metrics,

@@ -25,7 +25,7 @@ where
 {
     let people = rig.people.clone();
     let happening = Box::new(move || Box::pin(happening(people)) as _);
-    *rig.between.0.happens_behind_a_write.lock().unwrap() = Some(happening);
+    *rig.disturbed.0.runs_after_a_write.lock().unwrap() = Some(happening);
 }
 
 #[tokio::test]
