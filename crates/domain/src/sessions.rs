@@ -127,7 +127,7 @@ impl Sessions {
     /// Exchanges the presented refresh token for the rotation's successor, or says why not.
     ///
     /// Nearly always one conditional update puts the successor in its place. Where that matches
-    /// nothing, the session is loaded and judged ([`Rotation::judge`]), and what was judged is written
+    /// nothing, or users are kept in another engine, the session is loaded and judged ([`Rotation::judge`]), and what was judged is written
     /// only if the session is still the same; otherwise it is loaded and judged again. So a write that
     /// reaches the store late, when its caller has given up and gone on with a newer token, changes
     /// nothing.
@@ -143,7 +143,11 @@ impl Sessions {
         rotation: &Rotation,
         waited: impl Fn() -> Duration + Send + Sync,
     ) -> Result<RotateOutcome, StoreError> {
-        if let Some(session) = self.exchange(rotation).await? {
+        // With users elsewhere, a session is not rotated before its person was found: a users' store that
+        // is down must not leave the client with a token that has been exchanged.
+        if self.repo.shares_engine_with_users()
+            && let Some(session) = self.repo.exchange(rotation).await?
+        {
             return Ok(RotateOutcome::Rotated(session));
         }
         for _ in 0..ATTEMPTS {
@@ -153,8 +157,10 @@ impl Sessions {
             let seen = &found.session;
             let rotated_ago = found.rotated_ago.saturating_sub(waited());
             let written = match rotation.judge(seen, found.standing, rotated_ago) {
-                // The session has changed between the two statements.
-                Verdict::Rotate => self.exchange(rotation).await?.map(RotateOutcome::Rotated),
+                Verdict::Rotate => {
+                    let written = self.repo.exchange(rotation).await?;
+                    self.if_in_good_standing(written).await?.map(RotateOutcome::Rotated)
+                }
                 Verdict::Supersede => {
                     let written = self.repo.replace(seen, SessionChange::Rotate(rotation)).await?;
                     self.if_in_good_standing(written).await?.map(RotateOutcome::Rotated)
@@ -185,11 +191,6 @@ impl Sessions {
             }
         }
         Err(StoreError::Unavailable("the session changes faster than it can be read".into()))
-    }
-
-    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
-        let rotated = self.repo.exchange(rotation).await?;
-        self.if_in_good_standing(rotated).await
     }
 
     /// A session that was just written, if its person still lets it go on.
@@ -235,7 +236,8 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         let ended = self.users.end_user_sessions(user, reason, now).await?;
-        Ok(ended + self.tidy_up(user, None, None, reason, now).await)
+        // The raised epoch has ended them all: if this fails, only the count is incomplete.
+        Ok(ended + self.end_rows(user, None, None, reason, now).await.unwrap_or(0))
     }
 
     /// Links an identity to a user, once by the mark of the sign-in that proved it.
@@ -259,6 +261,10 @@ impl Sessions {
     }
 
     /// Unlinks an identity and ends the sessions that were opened with it, all but `keep`.
+    ///
+    /// # Errors
+    /// [`StoreError`]; whether the identity is still linked is unknown then. With users elsewhere, it may
+    /// be unlinked while `keep` has ended with the others.
     pub(crate) async fn unlink(
         &self,
         user: UserId,
@@ -269,7 +275,7 @@ impl Sessions {
     ) -> Result<UnlinkOutcome, StoreError> {
         let outcome = self.users.unlink_identity(user, identity, keep, reason, now).await?;
         let UnlinkOutcome::Unlinked { ended } = outcome else { return Ok(outcome) };
-        let more = self.tidy_up(user, Some(identity), Some(keep), reason, now).await;
+        let more = self.end_rows(user, Some(identity), Some(keep), reason, now).await?;
         Ok(UnlinkOutcome::Unlinked { ended: ended + more })
     }
 
@@ -294,19 +300,18 @@ impl Sessions {
     }
 
     /// Ends the rows of sessions that a raised epoch has ended already, where they are in another
-    /// engine. If that fails, nothing of them works all the same: only the count is incomplete.
-    async fn tidy_up(
+    /// engine; returns how many were live.
+    async fn end_rows(
         &self,
         user: UserId,
         identity: Option<&ExternalIdentity>,
         keep: Option<SessionId>,
         reason: RevokeReason,
         now: Timestamp,
-    ) -> u64 {
+    ) -> Result<u64, StoreError> {
         if self.repo.shares_engine_with_users() {
-            return 0;
+            return Ok(0);
         }
-        let end = SessionEnd { at: now, reason };
-        self.repo.end_sessions(user, identity, keep, end).await.unwrap_or(0)
+        self.repo.end_sessions(user, identity, keep, SessionEnd { at: now, reason }).await
     }
 }

@@ -39,6 +39,17 @@ pub trait Interposed: Send + Sync {
     ) -> Result<Option<Box<Session>>, StoreError> {
         self.store().replace(seen, change).await
     }
+
+    /// As [`RefreshTokenRepo::end_sessions`].
+    async fn end_sessions(
+        &self,
+        user: UserId,
+        identity: Option<&ExternalIdentity>,
+        keep: Option<SessionId>,
+        end: SessionEnd,
+    ) -> Result<u64, StoreError> {
+        self.store().end_sessions(user, identity, keep, end).await
+    }
 }
 
 /// A session store whose calls go through an [`Interposed`].
@@ -97,7 +108,7 @@ impl<T: Interposed> RefreshTokenRepo for InterposedRepo<T> {
         keep: Option<SessionId>,
         end: SessionEnd,
     ) -> Result<u64, StoreError> {
-        self.0.store().end_sessions(user, identity, keep, end).await
+        self.0.end_sessions(user, identity, keep, end).await
     }
 
     async fn end_provider_sessions(

@@ -157,10 +157,11 @@ pub trait RefreshTokenRepo: Send + Sync {
     ) -> Result<ProviderLogoutOutcome, StoreError>;
 
     /// Ends all sessions of a user, or only those opened with one identity, that are live at `now`;
-    /// returns how many. The session `keep` goes on, without an identity epoch.
+    /// returns how many. The session `keep` goes on; if it was opened with that identity, it loses its
+    /// identity epoch, so that the unlinked identity does not end it.
     ///
-    /// Called where users are kept in another engine, after the epoch has been raised there: a store
-    /// that shares its engine with the users need not implement it.
+    /// Called where users are kept in another engine, after the epoch has been raised there. A store
+    /// that shares its engine with the users is never asked, and keeps the default, which is an error.
     async fn end_sessions(
         &self,
         _user: UserId,
@@ -168,6 +169,6 @@ pub trait RefreshTokenRepo: Send + Sync {
         _keep: Option<SessionId>,
         _end: SessionEnd,
     ) -> Result<u64, StoreError> {
-        Ok(0)
+        Err(StoreError::Unavailable("this store ends sessions together with their users".into()))
     }
 }

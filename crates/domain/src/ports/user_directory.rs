@@ -83,8 +83,8 @@ pub trait UserDirectory: Send + Sync {
     ) -> Result<LinkOutcome, StoreError>;
 
     /// Unlinks an identity from a user, never the last one however many calls are made at once. Ends
-    /// the live sessions that were opened with it, for `reason`; the session `keep` goes on without an
-    /// identity epoch.
+    /// the live sessions that were opened with it, for `reason`; the session `keep` goes on, and
+    /// loses its identity epoch if it was opened with that identity.
     async fn unlink_identity(
         &self,
         user: UserId,

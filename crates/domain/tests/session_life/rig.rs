@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::model::{
     AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, IdempotencyKey, KeyId, LostAnswer,
-    ProviderId, RefreshClaims, Role, Rotation, SealedToken, Session, SessionId, SessionOpening,
-    Timestamp, UserId, VerifiedIdentity,
+    ProviderId, RefreshClaims, Role, Rotation, SealedToken, Session, SessionEnd, SessionId,
+    SessionOpening, Timestamp, UserId, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdempotencyRecords,
@@ -320,6 +320,8 @@ pub(crate) struct DisturbedRepo {
     pub(crate) hides_an_opening: AtomicBool,
     /// Whether opening a session fails.
     pub(crate) fails_openings: AtomicBool,
+    /// Whether ending many sessions fails.
+    pub(crate) fails_endings: AtomicBool,
     /// Runs after the next write of a session, before that is answered.
     pub(crate) runs_after_a_write: Mutex<Option<Happening>>,
 }
@@ -336,6 +338,7 @@ impl DisturbedRepo {
             corrupts_replays: no(),
             hides_an_opening: no(),
             fails_openings: no(),
+            fails_endings: no(),
             runs_after_a_write: Mutex::default(),
         }
     }
@@ -383,6 +386,19 @@ impl Interposed for DisturbedRepo {
             self.corrupt(session);
         }
         Ok(replaced)
+    }
+
+    async fn end_sessions(
+        &self,
+        user: UserId,
+        identity: Option<&ExternalIdentity>,
+        keep: Option<SessionId>,
+        end: SessionEnd,
+    ) -> Result<u64, StoreError> {
+        if self.fails_endings.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("down".into()));
+        }
+        self.store.end_sessions(user, identity, keep, end).await
     }
 }
 

@@ -2,9 +2,10 @@
 //! ended although no transaction covers both.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use mintgate_domain::model::{ExternalIdentity, RevokeReason};
-use mintgate_domain::ports::UserDirectory as _;
+use mintgate_domain::ports::{StoreError, UserDirectory as _};
 use mintgate_domain::{CodeVerifier, LogoutTokenText, SessionProof, SignInRequest};
 use mintgate_testkit::{MemoryStore, StoreUnderTest as _};
 
@@ -153,4 +154,43 @@ async fn a_providers_order_about_a_subject_counts_once() {
     assert_eq!(repeated.code().as_str(), "INVALID_LOGOUT_TOKEN");
     rig.refresh(&later.refresh).await.expect("a sign-in after the order stays");
     assert_eq!(rig.provider.asked.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_refresh_while_the_users_cannot_be_asked_can_be_repeated_when_they_can() {
+    let rig = rig();
+    let ada = rig.sign_in("ada").await;
+    rig.people.set_fault(Some(StoreError::Unavailable("down".into())));
+    let refused = rig.refresh(&ada.refresh).await.unwrap_err();
+    assert_eq!(refused.code().as_str(), "STORE_UNAVAILABLE");
+    rig.clock.advance(Duration::from_mins(2));
+    rig.people.set_fault(None);
+    rig.refresh(&ada.refresh).await.expect("the token was not exchanged during the outage");
+}
+
+#[tokio::test]
+async fn signing_out_everywhere_succeeds_where_only_the_rows_could_not_be_ended() {
+    let rig = rig();
+    let ada = rig.sign_in("ada").await;
+    rig.disturbed.0.fails_endings.store(true, Ordering::SeqCst);
+    let (_, ended) = rig.own.log_out_everywhere(&presented(&ada.access)).await.unwrap();
+    assert_eq!(ended, 0);
+    let refused = rig.refresh(&ada.refresh).await.unwrap_err();
+    assert_eq!(refused.code().as_str(), "SESSION_REVOKED");
+}
+
+#[tokio::test]
+async fn an_unlinking_whose_session_could_not_be_kept_is_not_called_done() {
+    let rig = rig();
+    let ada = rig.sign_in("ada").await;
+    let request = SignInRequest {
+        code_verifier: Some(CodeVerifier::new("v".repeat(43))),
+        ..with_code("second")
+    };
+    rig.identities.link(&presented(&ada.access), &request).await.unwrap();
+    let kept = rig.sign_in("second-1").await;
+    rig.disturbed.0.fails_endings.store(true, Ordering::SeqCst);
+    let token = presented(&kept.access);
+    let unlinked = rig.identities.unlink(&token, identity("second").short_name()).await;
+    assert_eq!(unlinked.unwrap_err().code().as_str(), "STORE_UNAVAILABLE");
 }
