@@ -11,7 +11,8 @@ use crate::model::SingleUse;
 ///
 /// Where a mark belongs to a session, it is stored with the session
 /// ([`SessionOpening::single_use`](crate::model::SessionOpening::single_use)); this port is for what
-/// is used elsewhere.
+/// is used elsewhere. A mark MUST outlive a restart of the store until it expires: what it marks would count
+/// a second time.
 #[async_trait]
 pub trait OnceMarks: Send + Sync {
     /// Stores a mark durably; `false` if it is stored already. Of several callers with one mark,
