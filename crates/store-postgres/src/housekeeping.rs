@@ -12,7 +12,7 @@ use mintgate_domain::ports::{Housekeeping, StoreError, StoreOperation, SweepStep
 
 use crate::schema::duties::{self, ended_at, held_until};
 use crate::schema::sessions;
-use crate::sql::{Sql, Value};
+use crate::sql::{Sql, SqlText, Value};
 use crate::store::PgStore;
 use crate::time::{bound, to_postgres};
 
@@ -22,7 +22,8 @@ use crate::time::{bound, to_postgres};
 /// - A session that ran out so long ago that it can go is not marked first.
 /// - Of the page's sessions that have ended, the providers' refresh tokens go at once.
 /// - The page's last row is there only if the page is full.
-const SWEEP: &str = "WITH page AS MATERIALIZED (
+static SWEEP: SqlText = SqlText::new(
+    "WITH page AS MATERIALIZED (
         SELECT id, revoked_at IS NOT NULL AS ended FROM sessions
         WHERE id > $after ORDER BY id LIMIT $limit
     ), due AS MATERIALIZED (
@@ -59,7 +60,8 @@ const SWEEP: &str = "WITH page AS MATERIALIZED (
         count(*) FILTER (WHERE expired AND NOT absolute),
         count(*) FILTER (WHERE expired AND absolute),
         count(*) FILTER (WHERE goes)
-    FROM due";
+    FROM due",
+);
 
 /// The row of `duties` that the sweep is.
 const DUTY: &str = "sweep";
@@ -99,7 +101,7 @@ impl Housekeeping for PgStore {
                 ("now", Value::At(bound(step.now))),
                 ("kept_since", Value::At(bound(step.now - step.keep_ended))),
             ];
-            let sql = Sql::<(Nullable<Uuid>, BigInt, BigInt, BigInt)>::new(SWEEP, values);
+            let sql = Sql::<(Nullable<Uuid>, BigInt, BigInt, BigInt)>::new(&SWEEP, values);
             let (next, expired_idle, expired_absolute, deleted) =
                 sql.answer::<(Option<uuid::Uuid>, i64, i64, i64)>(connection).await?;
             Ok(Swept {

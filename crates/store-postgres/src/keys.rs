@@ -10,17 +10,19 @@ use mintgate_domain::ports::{KeyRepo, StoreError, StoreOperation};
 
 use crate::error::{RowName, violated_index};
 use crate::schema::signing_keys::{self, activates_at, key_use, kid};
-use crate::sql::{Sql, Value};
+use crate::sql::{Sql, SqlText, Value};
 use crate::store::PgStore;
 use crate::time::to_postgres;
 
 /// Of several callers that find the same number next, the primary key lets one through.
-const ADD: &str = "INSERT INTO signing_keys (key_use, number, kid, material, created_at,
+static ADD: SqlText = SqlText::new(
+    "INSERT INTO signing_keys (key_use, number, kid, material, created_at,
         activates_at)
     SELECT $key_use, $number, $key, $material, $created_at, $activates_at
     WHERE $number = (
         SELECT COALESCE(max(number), 0) + 1 FROM signing_keys WHERE key_use = $key_use
-    )";
+    )",
+);
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = signing_keys, check_for_backend(diesel::pg::Pg))]
@@ -78,7 +80,7 @@ impl KeyRepo for PgStore {
                 ("created_at", Value::at(record.created_at)?),
                 ("activates_at", Value::maybe_at(record.activates_at)?),
             ];
-            match Sql::<()>::new(ADD, values).execute(connection).await {
+            match Sql::<()>::new(&ADD, values).execute(connection).await {
                 Ok(added) => Ok(added == 1),
                 Err(error) if violated_index(&error).is_some() => Ok(false),
                 Err(error) => Err(error.into()),

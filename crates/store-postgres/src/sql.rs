@@ -16,11 +16,49 @@ use mintgate_domain::ports::StoreError;
 
 use crate::time::to_postgres;
 
-/// A statement that answers with rows of the type `Row`. Its text is the same for every call, so that
-/// it is parsed and planned once per connection; each `$name` in the text stands for the value of that
-/// name, wherever it occurs.
+/// The text of a statement, in which each `$name` stands for the value of that name, wherever it occurs.
+/// It is the same for every call, so that it is parsed and planned once per connection.
+pub(crate) struct SqlText {
+    source: &'static str,
+    numbered: OnceLock<Numbered>,
+}
+
+/// A text whose names are numbers, and the name of each number.
+struct Numbered {
+    sql: String,
+    names: Vec<&'static str>,
+}
+
+impl SqlText {
+    pub(crate) const fn new(source: &'static str) -> Self {
+        Self { source, numbered: OnceLock::new() }
+    }
+
+    fn numbered(&self) -> &Numbered {
+        self.numbered.get_or_init(|| {
+            let mut pieces = self.source.split('$');
+            let mut sql = pieces.next().unwrap_or_default().to_owned();
+            let mut names = vec![];
+            for piece in pieces {
+                let end = piece.find(|c: char| !(c.is_ascii_lowercase() || c == '_'));
+                let (name, rest) = piece.split_at(end.unwrap_or(piece.len()));
+                let known = names.iter().position(|known| *known == name);
+                let index = known.unwrap_or_else(|| {
+                    names.push(name);
+                    names.len() - 1
+                });
+                sql.push('$');
+                sql += &(index + 1).to_string();
+                sql += rest;
+            }
+            Numbered { sql, names }
+        })
+    }
+}
+
+/// A statement that answers with rows of the type `Row`.
 pub(crate) struct Sql<'a, Row> {
-    text: &'static str,
+    text: &'static SqlText,
     values: Vec<(&'static str, Value<'a>)>,
     row: PhantomData<Row>,
 }
@@ -45,7 +83,7 @@ pub(crate) enum Value<'a> {
 
 impl<'a, Row> Sql<'a, Row> {
     pub(crate) fn new(
-        text: &'static str,
+        text: &'static SqlText,
         values: impl Into<Vec<(&'static str, Value<'a>)>>,
     ) -> Self {
         Self { text, values: values.into(), row: PhantomData }
@@ -123,14 +161,11 @@ impl<Row> Query for Sql<'_, Row> {
 
 impl<Row> QueryFragment<Pg> for Sql<'_, Row> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let mut pieces = self.text.split('$');
-        out.push_sql(pieces.next().unwrap_or_default());
-        for piece in pieces {
-            let end = piece.find(|c: char| !(c.is_ascii_lowercase() || c == '_'));
-            let (name, rest) = piece.split_at(end.unwrap_or(piece.len()));
-            self.value(name)?.push(&mut out)?;
-            out.push_sql(rest);
-        }
+        self.text.numbered().names.iter().try_for_each(|name| self.value(name)?.push(&mut out))
+    }
+
+    fn to_sql(&self, out: &mut PgQueryBuilder, _: &Pg) -> QueryResult<()> {
+        out.push_sql(&self.text.numbered().sql);
         Ok(())
     }
 }
@@ -200,10 +235,11 @@ mod tests {
 
     #[test]
     fn a_name_stands_for_its_value_wherever_it_occurs() {
+        static TEXT: SqlText = SqlText::new("SELECT $a_b, $a::int, $a_b");
         let values = [("a", Value::Integer(1)), ("a_b", Value::Text("x"))];
-        let sql = Sql::<()>::new("SELECT $a_b, $a::int, $a_b", values);
+        let sql = Sql::<()>::new(&TEXT, values);
         let text = diesel::debug_query::<Pg, _>(&sql).to_string();
-        assert_eq!(text, "SELECT $1, $2::int, $3 -- binds: [\"x\", 1, \"x\"]");
+        assert_eq!(text, "SELECT $1, $2::int, $1 -- binds: [\"x\", 1]");
     }
 
     #[test]
@@ -223,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_name_without_a_value_is_an_error() {
-        let sql = Sql::<()>::new("SELECT $a", []);
+        static TEXT: SqlText = SqlText::new("SELECT $a");
+        let sql = Sql::<()>::new(&TEXT, []);
         assert!(sql.value("a").is_err());
     }
 }

@@ -7,13 +7,14 @@ use mintgate_domain::model::{Role, SealedToken, SessionId, Timestamp};
 use mintgate_domain::ports::{StoreError, StoreOperation, UpstreamRenewal, UpstreamTokenRepo};
 
 use crate::schema::upstream_tokens;
-use crate::sql::{Sql, Value};
+use crate::sql::{Sql, SqlText, Value};
 use crate::store::PgStore;
 use crate::time::{bound, to_postgres};
 
 /// A statement that was stuck in a paused server may be carried out when the provider has been asked
 /// once more: what came of that is newer, and stays.
-const KEEP: &str = "WITH kept AS (
+static KEEP: SqlText = SqlText::new(
+    "WITH kept AS (
         UPDATE upstream_tokens SET sealed = COALESCE($sealed, sealed), asked_at = $at,
             claimed_until = NULL
         WHERE session_id = $session AND asked_at <= $at
@@ -21,7 +22,8 @@ const KEEP: &str = "WITH kept AS (
     UPDATE sessions SET claimed_roles = $roles
     WHERE id = $session AND $roles IS NOT NULL AND NOT EXISTS (
         SELECT FROM upstream_tokens WHERE session_id = $session AND asked_at > $at
-    )";
+    )",
+);
 
 #[async_trait]
 impl UpstreamTokenRepo for PgStore {
@@ -67,7 +69,7 @@ impl UpstreamTokenRepo for PgStore {
                 ("roles", Value::MaybeTexts(roles())),
                 ("at", Value::at(*at)?),
             ];
-            Sql::<()>::new(KEEP, values).execute(connection).await?;
+            Sql::<()>::new(&KEEP, values).execute(connection).await?;
             Ok(())
         })
         .await

@@ -18,7 +18,7 @@ use crate::error::{Failure, RowName, violated_index};
 use crate::pool::Attempt;
 use crate::schema::{external_identities, users};
 use crate::sessions::ending::{self, ended_by};
-use crate::sql::{Sql, Value, prepared};
+use crate::sql::{Sql, SqlText, Value, prepared};
 use crate::store::PgStore;
 
 /// A row of `users`, without what no session is judged by.
@@ -50,19 +50,22 @@ impl UserRow {
 
 /// Creates the user and the identity, or neither: where the identity exists, its primary key refuses
 /// the whole statement.
-const CREATE: &str = "WITH person AS (
+static CREATE: SqlText = SqlText::new(
+    "WITH person AS (
         INSERT INTO users (id, created_at) VALUES ($user, $now)
         RETURNING id, identity_epoch_floor
     )
     INSERT INTO external_identities (issuer, subject, provider, user_id, created_at, session_epoch)
-    SELECT $issuer, $subject, $provider, id, $now, identity_epoch_floor FROM person";
+    SELECT $issuer, $subject, $provider, id, $now, identity_epoch_floor FROM person",
+);
 
 /// - `person` locks the user's row against being disabled until the link is committed.
 /// - `found` is what was there before. Several links at once may all find nothing; then the primary
 ///   keys let one through and refuse the others' whole statement, mark and all.
 /// - The mark is written before the identity, in the order in which a sign-in writes them: two
 ///   statements that bring the same cannot wait for each other.
-const LINK: &str = "WITH person AS MATERIALIZED (
+static LINK: SqlText = SqlText::new(
+    "WITH person AS MATERIALIZED (
         SELECT id, identity_epoch_floor FROM users
         WHERE id = $user AND disabled_at IS NULL FOR SHARE
     ), found AS MATERIALIZED (
@@ -82,7 +85,8 @@ const LINK: &str = "WITH person AS MATERIALIZED (
         SELECT $issuer, $subject, $provider, id, $now, identity_epoch_floor FROM admitted
         WHERE owner IS NULL AND (SELECT count(*) FROM marked) >= 0
     )
-    SELECT EXISTS (SELECT FROM person), found.used, found.owner FROM found";
+    SELECT EXISTS (SELECT FROM person), found.used, found.owner FROM found",
+);
 
 /// How many times a statement is repeated that was refused because of a row which was gone when it was
 /// looked for.
@@ -135,7 +139,7 @@ impl UserDirectory for PgStore {
         self.run(StoreOperation::CreateUser, async |connection, _| {
             for _ in 0..LOOKS {
                 let values = identity_values(*id, identity, provider, *now)?;
-                match Sql::<()>::new(CREATE, values).execute(connection).await {
+                match Sql::<()>::new(&CREATE, values).execute(connection).await {
                     Ok(_) => {
                         let (disabled_at, granted_roles) = (None, vec![]);
                         let user = User { id: *id, disabled_at, granted_roles, session_epoch: 0 };
@@ -214,7 +218,7 @@ impl UserDirectory for PgStore {
                 ("mark_until", Value::maybe_at(mark.map(|mark| mark.expires_at))?),
             ]);
             for _ in 0..LOOKS {
-                let sql = Sql::<(Bool, Bool, Nullable<Uuid>)>::new(LINK, values.clone());
+                let sql = Sql::<(Bool, Bool, Nullable<Uuid>)>::new(&LINK, values.clone());
                 let found = sql.answer::<(bool, bool, Option<uuid::Uuid>)>(connection).await;
                 let (is_enabled, is_used, owner) = match found {
                     Ok(found) => found,

@@ -12,7 +12,7 @@ use mintgate_domain::ports::LogoutOrder;
 
 use crate::error::Failure;
 use crate::schema::sessions;
-use crate::sql::{Sql, Value};
+use crate::sql::{Sql, SqlText, Value};
 use crate::time::to_postgres;
 
 /// One text for each index that finds the sessions. The session `$keep` is locked in its turn, and goes
@@ -51,19 +51,19 @@ macro_rules! end {
     };
 }
 
-const OF_USER: &str = end!("s.user_id = $user");
-const OF_SUBJECT: &str = end!("s.issuer = $issuer AND s.subject = $subject");
-const OF_SID: &str = end!("s.issuer = $issuer AND s.upstream_sid = $sid");
-const OF_SUBJECT_AND_SID: &str = end!(
+static OF_USER: SqlText = SqlText::new(end!("s.user_id = $user"));
+static OF_SUBJECT: SqlText = SqlText::new(end!("s.issuer = $issuer AND s.subject = $subject"));
+static OF_SID: SqlText = SqlText::new(end!("s.issuer = $issuer AND s.upstream_sid = $sid"));
+static OF_SUBJECT_AND_SID: SqlText = SqlText::new(end!(
     "s.issuer = $issuer AND s.subject = $subject
         AND (s.upstream_sid = $sid OR s.upstream_sid IS NULL)"
-);
-const OF_UNLINKED: &str =
-    end!("s.user_id = $user AND s.issuer = $issuer AND s.subject = $subject", keep);
+));
+static OF_UNLINKED: SqlText =
+    SqlText::new(end!("s.user_id = $user AND s.issuer = $issuer AND s.subject = $subject", keep));
 
 async fn end(
     connection: &mut AsyncPgConnection,
-    text: &'static str,
+    text: &'static SqlText,
     end: SessionEnd,
     named: impl IntoIterator<Item = (&'static str, Value<'_>)>,
 ) -> Result<u64, Failure> {
@@ -79,7 +79,7 @@ pub(crate) async fn of_user(
     user: UserId,
     at: SessionEnd,
 ) -> Result<u64, Failure> {
-    end(connection, OF_USER, at, [("user", Value::Uuid(*user.as_uuid()))]).await
+    end(connection, &OF_USER, at, [("user", Value::Uuid(*user.as_uuid()))]).await
 }
 
 /// Ends the sessions that were opened with an identity; returns how many were live.
@@ -90,7 +90,7 @@ pub(crate) async fn of_identity(
 ) -> Result<u64, Failure> {
     let ExternalIdentity { issuer, subject } = identity;
     let named = [("issuer", Value::Text(issuer)), ("subject", Value::Text(subject))];
-    end(connection, OF_SUBJECT, at, named).await
+    end(connection, &OF_SUBJECT, at, named).await
 }
 
 /// Ends the sessions of a user that were opened with an identity, except `keep`; returns how many were
@@ -108,7 +108,7 @@ pub(crate) async fn of_unlinked(
         ("subject", Value::Text(&identity.subject)),
         ("keep", Value::Uuid(*keep.as_uuid())),
     ];
-    end(connection, OF_UNLINKED, at, named).await
+    end(connection, &OF_UNLINKED, at, named).await
 }
 
 /// Ends the sessions that a provider's order names; returns how many were live. An order that names
@@ -119,9 +119,9 @@ pub(crate) async fn of_order(
     at: SessionEnd,
 ) -> Result<u64, Failure> {
     let text = match (&order.subject, &order.session) {
-        (Some(_), Some(_)) => OF_SUBJECT_AND_SID,
-        (Some(_), None) => OF_SUBJECT,
-        (None, Some(_)) => OF_SID,
+        (Some(_), Some(_)) => &OF_SUBJECT_AND_SID,
+        (Some(_), None) => &OF_SUBJECT,
+        (None, Some(_)) => &OF_SID,
         (None, None) => return Ok(0),
     };
     let named = [

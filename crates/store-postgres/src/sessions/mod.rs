@@ -23,20 +23,22 @@ use self::row::SessionRow;
 use crate::once_marks::claim;
 use crate::pool::Attempt;
 use crate::schema::{clock_timestamp, coalesce, external_identities, least, sessions, users};
-use crate::sql::{Sql, Value, prepared};
+use crate::sql::{Sql, SqlText, Value, prepared};
 use crate::store::PgStore;
 use crate::time::{between, bound, to_postgres};
 use crate::users::{UserRow, raise_identity_epoch};
 
 /// The second part tells what the first one did not end: another user's session from one that has
 /// ended, even if it ended while the first part waited for it.
-const END: &str = "WITH ended AS (
+static END: SqlText = SqlText::new(
+    "WITH ended AS (
         UPDATE sessions SET revoked_at = $now, revoke_reason = $reason
         WHERE id = $session AND user_id IS NOT DISTINCT FROM $user AND revoked_at IS NULL
         RETURNING id
     )
     SELECT EXISTS (SELECT FROM ended),
-        EXISTS (SELECT FROM sessions WHERE id = $session AND user_id IS NOT DISTINCT FROM $user)";
+        EXISTS (SELECT FROM sessions WHERE id = $session AND user_id IS NOT DISTINCT FROM $user)",
+);
 
 /// What a rotation writes. No column that is assigned is in an index, so that Postgres leaves the
 /// indexes alone (a HOT update).
@@ -266,7 +268,7 @@ impl RefreshTokenRepo for PgStore {
                 ("reason", Value::Text(reason.name())),
                 ("now", Value::At(now)),
             ];
-            let sql = Sql::<(Bool, Bool)>::new(END, values);
+            let sql = Sql::<(Bool, Bool)>::new(&END, values);
             Ok(match sql.answer::<(bool, bool)>(connection).await? {
                 (true, _) => EndOutcome::Ended,
                 (false, true) => EndOutcome::EndedBefore,

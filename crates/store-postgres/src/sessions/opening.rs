@@ -8,7 +8,7 @@ use mintgate_domain::ports::{OpenOutcome, StoreError};
 use super::generation;
 use crate::error::{Failure, violated_index};
 use crate::json::to_json;
-use crate::sql::{Sql, Value};
+use crate::sql::{Sql, SqlText, Value};
 
 /// - `person` locks the user's row and the identity's until the session is committed: the user cannot
 ///   be disabled, the identity not unlinked, and no epoch raised in between. Where the user is disabled,
@@ -18,7 +18,8 @@ use crate::sql::{Sql, Value};
 /// - `forgotten` deletes an idempotency record that has expired; one that has not expired refuses the
 ///   whole statement. `remembered` comes before the mark: who repeats a request learns that, whatever
 ///   else has been used by then.
-const TEXT: &str = "WITH person AS MATERIALIZED (
+static TEXT: SqlText = SqlText::new(
+    "WITH person AS MATERIALIZED (
         SELECT u.id FROM users AS u JOIN external_identities AS e ON e.user_id = u.id
         WHERE u.id = $user AND e.issuer = $issuer AND e.subject = $subject
             AND u.disabled_at IS NULL AND u.session_epoch = $user_epoch
@@ -52,13 +53,14 @@ const TEXT: &str = "WITH person AS MATERIALIZED (
         INSERT INTO upstream_tokens (session_id, sealed, asked_at)
         SELECT id, $sealed, $now FROM session WHERE $sealed IS NOT NULL
     )
-    SELECT EXISTS (SELECT FROM session)";
+    SELECT EXISTS (SELECT FROM session)",
+);
 
 pub(super) async fn open(
     connection: &mut AsyncPgConnection,
     opening: &SessionOpening,
 ) -> Result<OpenOutcome, Failure> {
-    let sql = Sql::<Bool>::new(TEXT, values(opening)?);
+    let sql = Sql::<Bool>::new(&TEXT, values(opening)?);
     match sql.answer::<bool>(connection).await {
         Ok(true) => Ok(OpenOutcome::Opened),
         Ok(false) => Ok(OpenOutcome::PersonChanged),
