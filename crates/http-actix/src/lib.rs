@@ -176,6 +176,8 @@ fn routes(config: &mut ServiceConfig) {
         .service(methods(auth("token").post(token::issue), "POST"))
         .service(methods(auth("refresh").post(refresh::refresh), "POST"))
         .service(methods(auth("logout").post(logout::log_out), "POST"))
+        // Below the path of the refresh cookie, which a browser does not send to `/logout`.
+        .service(methods(auth("refresh/logout").post(logout::log_out), "POST"))
         .service(methods(auth("logout-all").post(logout::log_out_everywhere), "POST"))
         .service(readable("/api/v1/auth/me", sessions::me))
         .service(readable("/api/v1/auth/sessions", sessions::list))

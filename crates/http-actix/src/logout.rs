@@ -1,4 +1,4 @@
-//! `POST /api/v1/auth/logout` ends one session, `POST /api/v1/auth/logout-all` all sessions of a user.
+//! `POST /api/v1/auth/logout` and `POST /api/v1/auth/refresh/logout` end one session, `POST /api/v1/auth/logout-all` all sessions of a user.
 
 use std::sync::Arc;
 

@@ -128,8 +128,6 @@ pub(super) fn all(form: Form) -> Vec<Plan> {
         },
         Plan {
             name: "postgres-paused",
-            // The answer to a refresh that commits just before the pause is lost until its end.
-            refresh: "lost_answer = \"until_used\"",
             fault: Fault::PostgresPaused { times: 1, during: millis(30_000, 3_000) },
             ..BASE
         },
@@ -166,7 +164,7 @@ pub(super) fn all(form: Form) -> Vec<Plan> {
         },
         Plan {
             name: "long-outage",
-            refresh: "grace_secs = 1\nlost_answer = \"until_used\"",
+            refresh: "grace_secs = 1",
             short_window: true,
             fault: Fault::LongOutage { times: times(5, 1), during: millis(3_000, 2_000) },
             ..BASE

@@ -50,14 +50,17 @@ on_both_stores! {
         let service = TestService::start(store).await;
         let plain = || service.client.post(service.url(LOGOUT));
         let bystander = service.signed_in().await;
-        for way in 0..5 {
+        for way in 0..6 {
             let tokens = service.signed_in().await;
+            let below_refresh = service.url("/api/v1/auth/refresh/logout");
             let request = || match way {
                 0 => plain().bearer_auth(&tokens.access),
                 1 => plain().header("cookie", access_cookie(&tokens.access)),
                 2 => plain().json(&json!({ "refreshToken": tokens.refresh })),
                 // Where the configured path lets it come here.
                 3 => plain().header("cookie", refresh_cookie(&tokens.refresh)),
+                // A browser whose access cookie has run out.
+                4 => service.client.post(&below_refresh).header("cookie", refresh_cookie(&tokens.refresh)),
                 _ => plain().header("authorization", format!("bEARER  {}", tokens.access)),
             };
             logged_out(request()).await;
@@ -70,7 +73,7 @@ on_both_stores! {
         }
         assert_eq!(service.me(&bystander.access).send().await.unwrap().status(), StatusCode::OK);
         let metrics = service.metrics().await;
-        let line = r#"mintgate_sessions_revoked_total{reason="logout"} 5"#;
+        let line = r#"mintgate_sessions_revoked_total{reason="logout"} 6"#;
         assert!(metrics.lines().any(|l| l == line), "{metrics}");
     }
 

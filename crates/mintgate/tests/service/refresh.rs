@@ -187,7 +187,7 @@ on_both_stores! {
     }
 
     async fn case_42_in_grace_the_previous_token_gets_the_same_bytes_ten_times_and_then_is_reuse(store: Store) {
-        let service = TestService::start(store).await;
+        let service = TestService::start_with(store, with("[refresh]\nlost_answer = \"grace\"")).await;
         let first = service.signed_in().await;
         let successor = service.refreshed(&first.refresh).await;
         for _ in 0..10 {
@@ -210,7 +210,7 @@ on_both_stores! {
     }
 
     async fn case_42_after_grace_the_previous_token_ends_the_session_for_good(store: Store) {
-        let mut service = TestService::start(store).await;
+        let mut service = TestService::start_with(store, with("[refresh]\nlost_answer = \"grace\"")).await;
         let first = service.signed_in().await;
         let bystander = service.signed_in().await;
         let successor = service.refreshed(&first.refresh).await;
@@ -243,8 +243,8 @@ on_both_stores! {
         }
     }
 
-    async fn case_42_until_used_a_lost_successor_is_superseded_and_then_good_for_nothing(store: Store) {
-        let service = TestService::start_with(store, with("[refresh]\nlost_answer = \"until_used\"")).await;
+    async fn case_42_by_default_a_lost_successor_is_superseded_and_then_good_for_nothing(store: Store) {
+        let service = TestService::start(store).await;
         let first = service.signed_in().await;
         let lost = service.refreshed(&first.refresh).await;
         service.age_rotations(3600).await;

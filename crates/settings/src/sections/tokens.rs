@@ -271,11 +271,11 @@ pub(crate) fn refresh(s: &mut Section<'_>) -> Option<RefreshSettings> {
         key(
             "lost_answer",
             "What a replay of the previous token after `grace_secs`, or beyond `grace_replays`, means. \
-             `grace`: the token was stolen, and the session ends. `until_used`: until the current \
-             token is used, its answer was lost, and a new token replaces it. `until_used` is kinder \
-             to clients on bad networks, and notices a thief later.",
+             `until_used`: until the current token is used, its answer was lost, and a new token \
+             replaces it, so that sleep, a slow proxy or a failover signs nobody out; a thief is noticed \
+             at the owner's next refresh. `grace`: the token was stolen, and the session ends.",
         )
-        .default("grace"),
+        .default("until_used"),
         &[("grace", LostAnswer::Grace), ("until_used", LostAnswer::UntilUsed)],
     );
     Some(RefreshSettings {

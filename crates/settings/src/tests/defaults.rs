@@ -56,7 +56,7 @@ fn the_defaults_are_the_contracts() {
     assert_eq!(keys.rotate_every, Some(Duration::from_hours(90 * 24)));
     assert_eq!(keys.reload, Duration::from_secs(10));
     assert_eq!(refresh.grace, Duration::from_secs(30));
-    assert_eq!((refresh.grace_replays, refresh.lost_answer), (10, LostAnswer::Grace));
+    assert_eq!((refresh.grace_replays, refresh.lost_answer), (10, LostAnswer::UntilUsed));
     assert_eq!(cookies.access_name, "Auth-Access-Token");
     assert_eq!(cookies.refresh_name, "Auth-Refresh-Token");
     assert_eq!(cookies.same_site, SameSite::Lax);
