@@ -9,7 +9,7 @@ use crate::minting::{Mint, Subject};
 use crate::model::{
     AccessGrant, ClaimSet, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, NewUser,
     Person, ProviderId, RevokeReason, SessionId, SessionOpening, Timestamp, UserId,
-    VerifiedIdentity,
+    VerifiedIdentity, stored_sid,
 };
 use crate::ports::{
     Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RoleQuestion, TokenSeal, TokenSigner,
@@ -383,8 +383,8 @@ impl IssueTokens {
     }
 }
 
-/// The session at the provider, as far as it can be kept.
+/// The session at the provider, if it names one.
 fn upstream_sid(claims: &ClaimSet) -> Option<String> {
-    let sid = claims.find("sid")?.as_text()?;
-    (1..=255).contains(&sid.len()).then(|| sid.to_owned())
+    let sid = claims.find("sid")?.as_text().filter(|sid| !sid.is_empty())?;
+    Some(stored_sid(sid))
 }

@@ -39,7 +39,8 @@ pub use provider_logout::ProviderLogout;
 pub use recheck::Recheck;
 pub use refresh_session::{RefreshConfig, RefreshPorts, RefreshSession};
 pub use registry::{
-    LoginRequest, ProviderPolicy, ProviderRegistry, RecheckRule, RegisteredProvider, Requirement,
+    LoginRequest, NonceRule, ProviderPolicy, ProviderRegistry, RecheckRule, RegisteredProvider,
+    Requirement,
 };
 pub use roles::{
     OnLookupFailure, RoleCondition, RoleDecider, RoleLookup, RolePolicy, RoleRule, RuleVerdict,

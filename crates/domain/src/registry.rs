@@ -20,6 +20,18 @@ pub enum Requirement {
     Required,
 }
 
+/// What is required of the nonce of a sign-in (OIDC Core §3.1.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NonceRule {
+    /// The nonce of the request and that of the ID token must be equal, or both absent.
+    Auto,
+    /// A request without a nonce is refused.
+    Required,
+    /// The provider never returns a nonce: PKCE takes its place. A posted ID token needs one all the
+    /// same, as nothing else binds it to its request.
+    Off,
+}
+
 /// How a login with a provider begins (RFC 6749 §4.1.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoginRequest {
@@ -59,7 +71,7 @@ pub struct ProviderPolicy {
     /// Whether a code needs a PKCE verifier (RFC 7636).
     pub pkce: Requirement,
     /// Whether a sign-in needs the nonce of the authentication request (OIDC Core §3.1.2.1).
-    pub nonce: Requirement,
+    pub nonce: NonceRule,
     /// The authorization request of logins that begin here.
     pub login: LoginRequest,
     /// The rule by which refreshes ask the provider again; `None` if they never do.
@@ -96,7 +108,12 @@ impl ProviderPolicy {
         {
             missing.push(FieldError::new("codeVerifier", "is required for this provider"));
         }
-        if self.nonce == Requirement::Required && request.nonce.is_none() && login.is_none() {
+        let needs_nonce = match self.nonce {
+            NonceRule::Auto => false,
+            NonceRule::Required => true,
+            NonceRule::Off => matches!(request.credential, Credential::IdToken(_)),
+        };
+        if needs_nonce && request.nonce.is_none() && login.is_none() {
             missing.push(FieldError::new("nonce", "is required for this provider"));
         }
         if missing.is_empty() { Ok(redirect_uri) } else { Err(AuthError::InvalidRequest(missing)) }

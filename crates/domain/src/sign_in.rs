@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::memory::Bounded;
 use crate::model::{LoginTransaction, ProviderId, SingleUse, Timestamp, VerifiedIdentity};
 use crate::ports::{
-    Clock, CodeGrant, Metrics, Phase, ProviderError, ProviderTokens, RecheckResult,
+    Clock, CodeGrant, Metrics, Phase, ProviderError, ProviderTokens, RecheckResult, TokenSource,
 };
 use crate::{
     AuthError, AuthorizationCode, CodeVerifier, FieldError, IdTokenText, Nonce,
@@ -194,6 +194,7 @@ impl SignIn {
         let id = &provider.policy.id;
         let mut tokens = match &request.credential {
             Credential::IdToken(token) => ProviderTokens {
+                source: TokenSource::Client,
                 id_token: Some(token.clone()),
                 access_token: None,
                 refresh_token: None,

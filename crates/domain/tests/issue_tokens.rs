@@ -14,13 +14,14 @@ use mintgate_domain::ports::{
     AuthorizationEndpoint, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, LogoutOrder,
     Misbehaviour, ProviderError, ProviderTokens, RefreshTokenRepo as _, Renewal, RoleDirectory,
     RoleLookupError, RoleQuestion, SessionTokens, SigningError, StoreError, TokenSigner,
-    UserDirectory as _,
+    TokenSource, UserDirectory as _,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts,
-    LoginRequest, LogoutTokenText, Nonce, OnLookupFailure, ProviderPolicy, ProviderRefreshToken,
-    RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy, Sessions, SetCookie,
-    SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash, TokenRequest,
+    LoginRequest, LogoutTokenText, Nonce, NonceRule, OnLookupFailure, ProviderPolicy,
+    ProviderRefreshToken, RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy,
+    Sessions, SetCookie, SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash,
+    TokenRequest,
 };
 use mintgate_testkit::{
     ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy, StoreUnderTest as _,
@@ -42,7 +43,12 @@ impl IdentityProvider for FakeProvider {
         self.redeemed.fetch_add(1, Ordering::SeqCst);
         match self.failure.lock().unwrap().clone() {
             Some(failure) => Err(failure),
-            None => Ok(ProviderTokens { id_token: None, access_token: None, refresh_token: None }),
+            None => Ok(ProviderTokens {
+                source: TokenSource::TokenEndpoint { pkce: false },
+                id_token: None,
+                access_token: None,
+                refresh_token: None,
+            }),
         }
     }
 
@@ -158,7 +164,7 @@ fn rig_with(store: MemoryStore, config: IssueTokensConfig, lookup: Option<RoleLo
         issuers: vec![person().issuer],
         redirect_uris: vec!["https://app.example.com/callback".to_owned()],
         pkce: Requirement::Auto,
-        nonce: Requirement::Auto,
+        nonce: NonceRule::Auto,
         login: LoginRequest { has_id_tokens: true, ..LoginRequest::default() },
         recheck: None,
     };

@@ -3,15 +3,19 @@
 //! | rule | checked by |
 //! |---|---|
 //! | §3.1.3.7 item 2, `iss` | [`check_addressee`] |
-//! | items 3 to 5, `aud` and `azp` | [`check_addressee`], more strictly: no other audience is trusted |
+//! | items 3 to 5, `aud` and `azp` | [`check_addressee`], by the audiences and parties in [`Recipient`] |
 //! | items 6 to 8, signature and `alg` | `keys`, `token` |
 //! | items 9 and 10, `exp` and `iat` | [`check_time`] |
 //! | item 11, `nonce` | [`check_nonce`] |
-//! | items 12 and 13, `acr` and `auth_time` | not requested, so not required |
+//! | item 12, `acr` | not requested, so not required |
+//! | item 13, `auth_time` | [`check_age`], if `max_age` is requested |
+
+use std::time::Duration;
 
 use mintgate_domain::model::{ClaimValue, Timestamp};
 use mintgate_domain::{Cause, Nonce, TokenHash};
 
+use crate::config::Checked;
 use crate::json::Members;
 
 /// How far the provider's clock may be ahead of ours, for `iat`, `nbf` and `auth_time`. `exp` has no
@@ -34,26 +38,43 @@ pub(crate) struct CheckedClaims {
     pub(crate) amr: Vec<String>,
 }
 
-/// Checks the claims of an ID token, except for the nonce.
-pub(crate) fn check(
-    claims: &Members,
-    issuer: &str,
-    client_id: &str,
-    now: Timestamp,
-) -> Result<CheckedClaims, Cause> {
-    check_addressee(claims, issuer, client_id)?;
+/// Whom a token is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Recipient<'a> {
+    pub(crate) client_id: &'a str,
+    /// The audiences that a token may have besides the client.
+    pub(crate) trusted_audiences: &'a [String],
+    /// The clients besides our own that may have asked for a token for us alone.
+    pub(crate) authorized_parties: &'a [String],
+}
+
+impl<'a> Recipient<'a> {
+    /// Us, as configured.
+    pub(crate) fn of(checked: &'a Checked) -> Self {
+        Self {
+            client_id: &checked.config.client_id,
+            trusted_audiences: &checked.dialect.trusted_audiences,
+            authorized_parties: &checked.dialect.authorized_parties,
+        }
+    }
+}
+
+/// Checks the claims of an ID token that [`check_addressee`] has let through, except for the nonce.
+pub(crate) fn check(claims: &Members, now: Timestamp) -> Result<CheckedClaims, Cause> {
     check_kind(claims)?;
     // A nonce of another type would count neither as a nonce nor as its absence.
     if claims.contains_key("nonce") && text(claims, "nonce").is_none() {
         return Err("its nonce is not a text".into());
     }
     let subject = identifier(claims, "sub")?.ok_or("it has no sub")?;
-    let expires_at = check_time(claims, now, MAX_AGE_SECS)?;
-    let auth_time = seconds(claims, "auth_time")?;
-    if auth_time.is_some_and(|at| at > now.as_unix() + CLOCK_SKEW_SECS) {
-        return Err("its auth_time is in the future".into());
+    if !claims.contains_key("exp") {
+        return Err("it has no exp".into());
     }
-    // Nothing is decided by these two; values with control characters are left out.
+    let expires_at = check_time(claims, now, MAX_AGE_SECS)?;
+    // Nothing is decided by these: a time that is none or in the future, and values with control
+    // characters, are left out.
+    let auth_time = seconds(claims, "auth_time").ok().flatten();
+    let auth_time = auth_time.filter(|at| *at <= now.as_unix() + CLOCK_SKEW_SECS);
     let plain = |text: &&str| !text.contains(char::is_control);
     let amr = claims.get("amr").into_iter().flat_map(ClaimValue::texts).filter(plain);
     Ok(CheckedClaims {
@@ -65,67 +86,132 @@ pub(crate) fn check(
     })
 }
 
+/// Checks that the person authenticated no longer ago than `max_age` (OIDC Core §3.1.3.7 item 13).
+pub(crate) fn check_age(
+    checked: &CheckedClaims,
+    max_age: Duration,
+    now: Timestamp,
+) -> Result<(), Cause> {
+    let at = checked.auth_time.ok_or("it has no auth_time, which max_age asks for")?;
+    let oldest = now.as_unix() - CLOCK_SKEW_SECS;
+    let oldest = oldest.saturating_sub_unsigned(max_age.as_secs());
+    if at.as_unix() < oldest {
+        return Err("the person authenticated longer ago than max_age".into());
+    }
+    Ok(())
+}
+
+/// Checks signed userinfo, in which the claims about the token itself are optional (OIDC Core §5.3.2).
+/// Whom it is about is checked as for any userinfo.
+pub(crate) fn check_userinfo(
+    claims: &Members,
+    issuer: &str,
+    recipient: Recipient<'_>,
+    now: Timestamp,
+) -> Result<(), Cause> {
+    check_kind(claims)?;
+    if claims.contains_key("iss") && text(claims, "iss") != Some(issuer) {
+        return Err("its issuer is not this provider".into());
+    }
+    if claims.contains_key("aud") {
+        check_audience(claims, recipient)?;
+    }
+    check_expiry(claims, now)?;
+    check_beginning(claims, now)
+}
+
 /// Checks `iss`, `aud` and `azp`.
 pub(crate) fn check_addressee(
     claims: &Members,
     issuer: &str,
-    client_id: &str,
+    recipient: Recipient<'_>,
 ) -> Result<(), Cause> {
     if text(claims, "iss") != Some(issuer) {
         return Err("its issuer is not this provider".into());
     }
-    check_audience(claims, client_id)
+    check_audience(claims, recipient)
 }
 
-/// Checks `exp`, `iat` and `nbf`, and that the token is no older than `max_age` seconds. Returns when the
-/// token can no longer be accepted, after which the record of its use can be removed.
+/// Checks `iat`, and `exp` and `nbf` where they are, and that the token is no older than `max_age`
+/// seconds. Returns when the token can no longer be accepted, after which the record of its use can be
+/// removed.
 pub(crate) fn check_time(
     claims: &Members,
     now: Timestamp,
     max_age: i64,
 ) -> Result<Timestamp, Cause> {
-    let now = now.as_unix();
-    let expires = seconds(claims, "exp")?.ok_or("it has no exp")?;
-    if expires <= now {
-        return Err("it has expired".into());
-    }
+    let expires = check_expiry(claims, now)?;
+    let now_secs = now.as_unix();
     let made = seconds(claims, "iat")?.ok_or("it has no iat")?;
-    if made > now + CLOCK_SKEW_SECS {
+    if made > now_secs + CLOCK_SKEW_SECS {
         return Err("it was issued in the future".into());
     }
-    if made < now - max_age {
+    if made < now_secs - max_age {
         return Err("it was issued too long ago".into());
     }
-    if seconds(claims, "nbf")?.is_some_and(|not_before| not_before > now + CLOCK_SKEW_SECS) {
+    check_beginning(claims, now)?;
+    let too_old = made + max_age + 1;
+    Ok(Timestamp::from_unix(expires.map_or(too_old, |expires| expires.min(too_old))))
+}
+
+fn check_expiry(claims: &Members, now: Timestamp) -> Result<Option<i64>, Cause> {
+    let expires = seconds(claims, "exp")?;
+    if expires.is_some_and(|expires| expires <= now.as_unix()) {
+        return Err("it has expired".into());
+    }
+    Ok(expires)
+}
+
+fn check_beginning(claims: &Members, now: Timestamp) -> Result<(), Cause> {
+    let latest = now.as_unix() + CLOCK_SKEW_SECS;
+    if seconds(claims, "nbf")?.is_some_and(|not_before| not_before > latest) {
         return Err("it is not valid yet".into());
     }
-    Ok(Timestamp::from_unix(expires.min(made + max_age + 1)))
+    Ok(())
 }
 
 /// Checks that the nonce is that of the request, or absent if the request had none (OIDC Core §3.1.3.7
-/// item 11). Hashes are compared, so that the time taken reveals nothing.
-pub(crate) fn check_nonce(claims: &Members, expected: Option<&Nonce>) -> Result<(), Cause> {
+/// item 11), or absent where it may be. Hashes are compared, so that the time taken reveals nothing.
+pub(crate) fn check_nonce(
+    claims: &Members,
+    expected: Option<&Nonce>,
+    may_be_absent: bool,
+) -> Result<(), Cause> {
+    if may_be_absent && !claims.contains_key("nonce") {
+        return Ok(());
+    }
     let claimed = text(claims, "nonce").map(TokenHash::of);
     let expected = expected.map(|nonce| TokenHash::of(nonce.expose()));
     if claimed == expected { Ok(()) } else { Err("its nonce is not that of the request".into()) }
 }
 
-/// Checks that we are the only audience. No other audience is trusted, so a token with several is
-/// refused whatever its `azp` says (OIDC Core §3.1.3.7 items 3 to 5).
-fn check_audience(claims: &Members, client_id: &str) -> Result<(), Cause> {
-    let ours = |audience: &ClaimValue| audience.as_text() == Some(client_id);
-    let for_us = match claims.get("aud") {
-        Some(ClaimValue::List(all)) => !all.is_empty() && all.iter().all(ours),
-        Some(single) => ours(single),
-        None => false,
+/// Checks `aud` and `azp` (OIDC Core §3.1.3.7 items 3 to 5): we are an audience, and any other is
+/// trusted. A token for several names us as its authorized party; one for us alone may name another
+/// client that the configuration allows.
+fn check_audience(claims: &Members, recipient: Recipient<'_>) -> Result<(), Cause> {
+    let Recipient { client_id, trusted_audiences, authorized_parties } = recipient;
+    let named = |value: &ClaimValue, names: &[String]| {
+        value.as_text().is_some_and(|text| names.iter().any(|name| name == text))
     };
-    if !for_us {
-        return Err("its audience is not this client alone".into());
+    let ours = |audience: &ClaimValue| audience.as_text() == Some(client_id);
+    let audiences = match claims.get("aud") {
+        Some(ClaimValue::List(all)) => all.as_slice(),
+        Some(single) => std::slice::from_ref(single),
+        None => &[],
+    };
+    if !audiences.iter().any(ours) {
+        return Err("its audience is not this client".into());
     }
-    if claims.get("azp").is_some_and(|party| !ours(party)) {
-        return Err("its authorized party is not this client".into());
+    let only_ours = audiences.iter().all(ours);
+    if !audiences.iter().all(|audience| ours(audience) || named(audience, trusted_audiences)) {
+        return Err("it has another audience, which trusted_audiences does not name".into());
     }
-    Ok(())
+    match claims.get("azp") {
+        Some(party) if ours(party) || only_ours && named(party, authorized_parties) => Ok(()),
+        Some(_) => Err("its authorized party is not this client".into()),
+        None if only_ours => Ok(()),
+        None => Err("it has several audiences and no authorized party".into()),
+    }
 }
 
 /// Refuses other tokens of the provider, which can have the same issuer, audience and type header: a
@@ -195,7 +281,14 @@ mod tests {
         .unwrap();
         claims.extend(parse_object(change.as_bytes()).unwrap());
         claims.retain(|_, value| *value != ClaimValue::Text("(absent)".to_owned()));
-        check(&claims, "https://idp.example.com", "mintgate", Timestamp::from_unix(NOW))
+        let (trusted, parties) = (["project".to_owned()], ["app".to_owned()]);
+        let us = Recipient {
+            client_id: "mintgate",
+            trusted_audiences: &trusted,
+            authorized_parties: &parties,
+        };
+        check_addressee(&claims, "https://idp.example.com", us)?;
+        check(&claims, Timestamp::from_unix(NOW))
     }
 
     #[test]
@@ -219,8 +312,7 @@ mod tests {
             r#"{"iat":1700000061}"#,
             r#"{"iat":1699913599}"#,
             r#"{"nbf":1700000061}"#,
-            r#"{"auth_time":1700000061}"#,
-            r#"{"auth_time":1e300}"#,
+            r#"{"exp":"(absent)"}"#,
         ] {
             assert!(check_with(bad).is_err(), "{bad}");
         }
@@ -241,7 +333,7 @@ mod tests {
 
     #[test]
     fn dates_are_numbers_and_nothing_else() {
-        for name in ["exp", "iat", "nbf", "auth_time"] {
+        for name in ["exp", "iat", "nbf"] {
             for value in [r#""1700000300""#, "null", "-1", "-0.5", "true", "[1700000300]", "{}"] {
                 assert!(check_with(&format!(r#"{{"{name}":{value}}}"#)).is_err(), "{name} {value}");
             }
@@ -258,8 +350,54 @@ mod tests {
     }
 
     #[test]
-    fn our_client_named_twice_is_still_our_client() {
-        assert!(check_with(r#"{"aud":["mintgate","mintgate"],"azp":"mintgate"}"#).is_ok());
-        assert!(check_with(r#"{"aud":["mintgate","other"],"azp":"mintgate"}"#).is_err());
+    fn case_24_other_audiences_and_parties_are_those_that_are_configured() {
+        for good in [
+            r#"{"aud":["mintgate","mintgate"],"azp":"mintgate"}"#,
+            r#"{"aud":["mintgate","project"],"azp":"mintgate"}"#,
+            r#"{"aud":["project","mintgate","project"],"azp":"mintgate"}"#,
+            r#"{"aud":"mintgate","azp":"app"}"#,
+            r#"{"aud":["mintgate"],"azp":"app"}"#,
+        ] {
+            assert!(check_with(good).is_ok(), "{good}");
+        }
+        for bad in [
+            r#"{"aud":["mintgate","other"],"azp":"mintgate"}"#,
+            r#"{"aud":["mintgate","project","other"],"azp":"mintgate"}"#,
+            r#"{"aud":["mintgate","project"]}"#,
+            r#"{"aud":["mintgate","project"],"azp":"project"}"#,
+            r#"{"aud":["mintgate","project"],"azp":"app"}"#,
+            r#"{"aud":["mintgate","app"],"azp":"mintgate"}"#,
+            r#"{"aud":["project"],"azp":"mintgate"}"#,
+            r#"{"aud":"project","azp":"mintgate"}"#,
+            r#"{"aud":"mintgate","azp":"project"}"#,
+            r#"{"aud":"mintgate","azp":["app"]}"#,
+            r#"{"aud":"app","azp":"app"}"#,
+        ] {
+            assert!(check_with(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_authentication_that_is_none_is_left_out() {
+        let at =
+            |value: &str| check_with(&format!(r#"{{"auth_time":{value}}}"#)).unwrap().auth_time;
+        assert_eq!(at("1699999999.5"), Some(Timestamp::from_unix(NOW - 1)));
+        assert_eq!(at("1700000060"), Some(Timestamp::from_unix(NOW + 60)));
+        for odd in [r#""2020-03-14T18:52:01.180Z""#, "1700000061", "-5", "1e300", "true", "[1]"] {
+            assert_eq!(at(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn max_age_needs_a_time_of_authentication_that_is_recent() {
+        let aged = |auth_time: &str| {
+            let checked = check_with(&format!(r#"{{"auth_time":{auth_time}}}"#)).unwrap();
+            check_age(&checked, Duration::from_secs(300), Timestamp::from_unix(NOW))
+        };
+        assert_eq!(aged("1700000000"), Ok(()));
+        assert_eq!(aged("1699999640"), Ok(()));
+        for old in ["1699999639", "0", r#""2020-03-14T18:52:01.180Z""#, "1700000061"] {
+            assert!(aged(old).is_err(), "{old}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! How one provider's OpenID Connect differs from the plain one, as data.
 
+use std::time::Duration;
+
 use url::Url;
 
 use crate::client_auth::ClientAuthentication;
@@ -15,6 +17,19 @@ pub struct Dialect {
     pub token_parameters: Vec<(String, String)>,
     /// The rule for the issuers in the provider's tokens.
     pub issuer: IssuerRule,
+    /// Other audiences that a token for us may have (OIDC Core §3.1.3.7 item 3).
+    pub trusted_audiences: Vec<String>,
+    /// Other clients that may have asked for a token whose only audience we are: the value of `azp`
+    /// (OIDC Core §3.1.3.7 item 5).
+    pub authorized_parties: Vec<String>,
+    /// Whether the provider never returns a nonce. An ID token without one is then accepted from the
+    /// token endpoint for a code that a PKCE verifier protected.
+    pub lacks_nonce: bool,
+    /// The longest time since the person authenticated, as the authorization request asks for it
+    /// (`max_age`, OIDC Core §3.1.2.1).
+    pub max_age: Option<Duration>,
+    /// What vouches for an email address.
+    pub email: EmailRule,
     /// The rule for people who have more groups than the ID token can hold (Entra's group overage).
     pub group_overage: GroupOverage,
     /// Claims that the ID token itself must carry with exactly this text, as names and values:
@@ -32,6 +47,20 @@ impl Dialect {
         self.required_claims.push(("hd".to_owned(), domain.into()));
         self
     }
+}
+
+/// What vouches for an email address, besides `email_verified` with the value true (OIDC Core §5.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EmailRule {
+    /// Nothing.
+    #[default]
+    Standard,
+    /// `email_verified` with the text `true`, as the provider's documentation has it.
+    Text,
+    /// Entra's claim `xms_edov`: the tenant owns the domain of the address.
+    DomainOwner,
+    /// The provider itself, whose people are all of one tenant that the operator trusts.
+    Tenant,
 }
 
 /// The rule for the issuers in a provider's tokens.

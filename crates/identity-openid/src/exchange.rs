@@ -5,9 +5,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use http::header::CONTENT_TYPE;
 use mintgate_domain::model::ProviderId;
-use mintgate_domain::ports::{CodeGrant, ProviderEndpoint, ProviderError, ProviderTokens};
+use mintgate_domain::ports::{
+    CodeGrant, ProviderEndpoint, ProviderError, ProviderTokens, TokenSource,
+};
 use mintgate_domain::{
     CodeVerifier, IdTokenText, ProviderAccessToken, ProviderRefreshToken, SecretText,
 };
@@ -21,10 +22,12 @@ use oauth2::{
     TokenResponse,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::client_auth::Authenticated;
 use crate::http::{BoundedClient, HttpError};
-use crate::refusal::Refusal;
+use crate::json::select;
+use crate::refusal::{Refusal, blame_code};
 
 /// The client of the crate oauth2, with a token endpoint.
 pub(crate) type TokenClient = oauth2::Client<
@@ -40,16 +43,32 @@ pub(crate) type TokenClient = oauth2::Client<
     EndpointSet,
 >;
 
-/// The members of a successful answer that are used. The ID token stays text, so that an unreadable token
-/// is told from an unreadable answer.
+/// The members of an answer that are used. Whatever else it has may be missing or odd.
+const USED: [&str; 6] =
+    ["access_token", "token_type", "id_token", "refresh_token", "error", "error_description"];
+
+/// A successful answer, in which [`read_answer`] has left texts alone. The ID token stays text, so that
+/// an unreadable token is told from an unreadable answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct TokenAnswer {
+    /// Empty if there is none.
+    #[serde(default = "no_token")]
     access_token: AccessToken,
+    /// RFC 6749 §5.1 requires it; a provider that leaves it out means the only one that is common.
+    #[serde(default = "bearer")]
     token_type: BasicTokenType,
     #[serde(default)]
     id_token: Option<RawIdToken>,
     #[serde(default)]
     refresh_token: Option<RefreshToken>,
+}
+
+fn no_token() -> AccessToken {
+    AccessToken::new(String::new())
+}
+
+fn bearer() -> BasicTokenType {
+    BasicTokenType::Bearer
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -92,11 +111,9 @@ pub(crate) enum ExchangeError {
     Refused(Refusal),
 }
 
-/// Sends the one request of the crate oauth2. Finds OAuth errors under any status.
-struct Sender<'a> {
-    http: &'a BoundedClient,
-    wanted: Wanted,
-}
+/// Sends the one request of the crate oauth2. Finds OAuth errors under any status, and judges an answer
+/// by its content, whatever its media type.
+struct Sender<'a>(&'a BoundedClient);
 
 impl<'c> AsyncHttpClient<'c> for Sender<'_> {
     type Error = ExchangeError;
@@ -104,17 +121,21 @@ impl<'c> AsyncHttpClient<'c> for Sender<'_> {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
-            let mut answer = self.http.send(request).await?;
-            if self.wanted == Wanted::AccessToken {
-                read_form(&mut answer);
-            }
-            if let Some(refusal) = Refusal::find(&answer) {
+            let answer = self.0.send(request).await?;
+            let status = answer.status();
+            let members = read_answer(answer.body());
+            let refusal =
+                members.as_ref().and_then(|members| Refusal::find(status.as_u16(), members));
+            if let Some(refusal) = refusal {
                 return Err(ExchangeError::Refused(refusal));
             }
-            match answer.status() {
-                http::StatusCode::OK => Ok(answer),
-                status => Err(HttpError::Status(status.as_u16()).into()),
+            if !status.is_success() {
+                return Err(HttpError::Status(status.as_u16()).into());
             }
+            let members =
+                members.ok_or_else(|| HttpError::malformed("it is not a token response"))?;
+            // Without a content type, which oauth2 would judge it by.
+            Ok(HttpResponse::new(Value::Object(members).to_string().into_bytes()))
         })
     }
 }
@@ -123,7 +144,10 @@ impl<'c> AsyncHttpClient<'c> for Sender<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// An ID token is required (OpenID Connect).
-    IdToken,
+    IdToken {
+        /// Whether an access token is required too, for the userinfo endpoint.
+        and_access_token: bool,
+    },
     /// An ID token is optional, as in a refresh (OIDC Core §12.2).
     IdTokenIfAny,
     /// An access token for the user endpoint is required (OAuth 2.0 without OpenID Connect).
@@ -161,10 +185,20 @@ impl Exchange<'_> {
             let verifier = PkceCodeVerifier::new(verifier.expose().to_owned());
             request = request.set_pkce_verifier(verifier);
         }
-        let sender = Sender { http: self.http, wanted: self.wanted };
+        let sender = Sender(self.http);
         let verifier = grant.code_verifier.map(CodeVerifier::expose);
         let secrets = [Some(grant.code.expose()), verifier];
-        self.finish(request.request_async(&sender), &secrets, Refusal::of_code).await
+        let source = TokenSource::TokenEndpoint { pkce: verifier.is_some() };
+        let answer = self.finish(request.request_async(&sender)).await;
+        answer.map(|answer| self.tokens(answer, source)).map_err(|error| match error {
+            ExchangeError::Refused(refusal) => {
+                refusal.of_code(self.provider, &self.secrets(&secrets))
+            }
+            ExchangeError::Http(HttpError::Status(status)) => {
+                blame_code(HttpError::Status(status).at(ProviderEndpoint::Token), status)
+            }
+            ExchangeError::Http(error) => error.at(ProviderEndpoint::Token),
+        })
     }
 
     /// Sends a refresh token to the token endpoint, once.
@@ -177,9 +211,15 @@ impl Exchange<'_> {
         for (name, value) in self.additional_parameters() {
             request = request.add_extra_param(name, value);
         }
-        let sender = Sender { http: self.http, wanted: self.wanted };
-        let secrets = [Some(token.expose())];
-        self.finish(request.request_async(&sender), &secrets, Refusal::of_refresh_token).await
+        let sender = Sender(self.http);
+        let source = TokenSource::TokenEndpoint { pkce: false };
+        let answer = self.finish(request.request_async(&sender)).await;
+        answer.map(|answer| self.tokens(answer, source)).map_err(|error| match error {
+            ExchangeError::Refused(refusal) => {
+                refusal.of_refresh_token(self.provider, &self.secrets(&[Some(token.expose())]))
+            }
+            ExchangeError::Http(error) => error.at(ProviderEndpoint::Token),
+        })
     }
 
     fn additional_parameters(&self) -> impl Iterator<Item = (&str, &str)> {
@@ -191,75 +231,91 @@ impl Exchange<'_> {
         configured.chain(assertion)
     }
 
-    /// Waits for the answer, and turns an error into one of the port.
+    /// What must not be in an error text: `sent`, and what authenticates us.
+    fn secrets<'s>(&'s self, sent: &[Option<&'s str>]) -> Vec<&'s str> {
+        let ours = [&self.authenticated.assertion, &self.authenticated.secret];
+        let ours = ours.into_iter().flatten().map(SecretText::expose);
+        sent.iter().copied().flatten().chain(ours).collect()
+    }
+
+    /// Waits for the answer.
     async fn finish(
         &self,
         answer: impl Future<Output = Result<TokenAnswer, Failure>>,
-        secrets: &[Option<&str>],
-        refusal: impl FnOnce(Refusal, &ProviderId, &[&str]) -> ProviderError,
-    ) -> Result<ProviderTokens, ProviderError> {
+    ) -> Result<TokenAnswer, ExchangeError> {
         let mut observed = self.http.observe(ProviderEndpoint::Token);
-        let failure = match answer.await {
-            Ok(answer) => match self.tokens(answer) {
-                Ok(tokens) => {
-                    observed.outcome = "success";
-                    return Ok(tokens);
-                }
-                Err(failure) => failure,
-            },
-            Err(RequestTokenError::Request(ExchangeError::Refused(refused))) => {
-                observed.outcome = "refused";
-                let ours = [&self.authenticated.assertion, &self.authenticated.secret];
-                let ours = ours.into_iter().flatten().map(SecretText::expose);
-                let secrets: Vec<_> = secrets.iter().copied().flatten().chain(ours).collect();
-                return Err(refusal(refused, self.provider, &secrets));
-            }
-            Err(RequestTokenError::Request(ExchangeError::Http(error))) => error,
+        let result = answer.await.map_err(|failure| match failure {
+            RequestTokenError::Request(error) => error,
             // The other errors of oauth2 can repeat the answer, and with it a token.
-            Err(_) => HttpError::malformed("it is not a token response in JSON"),
+            _ => HttpError::malformed("it is not a token response").into(),
+        });
+        let result = result.and_then(|answer| match self.find_missing(&answer) {
+            Some(problem) => Err(HttpError::malformed(problem).into()),
+            None => Ok(answer),
+        });
+        observed.outcome = match &result {
+            Ok(_) => "success",
+            Err(ExchangeError::Refused(_)) => "refused",
+            Err(ExchangeError::Http(error)) => error.outcome(),
         };
-        observed.outcome = failure.outcome();
-        Err(failure.at(ProviderEndpoint::Token))
+        result
     }
 
-    fn tokens(&self, answer: TokenAnswer) -> Result<ProviderTokens, HttpError> {
-        let TokenAnswer { access_token, token_type, id_token, refresh_token } = answer;
-        let refresh_token = refresh_token.map(RefreshToken::into_secret);
-        let refresh_token =
-            refresh_token.filter(|token| !token.is_empty()).map(ProviderRefreshToken::new);
-        let bearer = token_type.as_ref().eq_ignore_ascii_case("bearer");
-        let access_token = bearer.then(|| ProviderAccessToken::new(access_token.into_secret()));
-        let id_token = id_token.map(|RawIdToken(text)| IdTokenText::new(text));
-        let id_token = match self.wanted {
-            Wanted::IdToken if id_token.is_none() => {
-                let problem = "it has no id_token; is the scope openid asked for?";
-                return Err(HttpError::malformed(problem));
+    /// Why an answer does not do, if it does not.
+    fn find_missing(&self, answer: &TokenAnswer) -> Option<&'static str> {
+        let has_access = answer.bearer_token().is_some();
+        let has_any = !answer.access_token.secret().is_empty()
+            || answer.id_token.is_some()
+            || answer.refresh_token.is_some();
+        match self.wanted {
+            _ if !has_any => Some("it has no token"),
+            Wanted::IdToken { .. } if answer.id_token.is_none() => {
+                Some("it has no id_token; is the scope openid asked for?")
             }
-            Wanted::IdToken | Wanted::IdTokenIfAny => id_token,
-            Wanted::AccessToken if access_token.is_none() => {
-                return Err(HttpError::malformed("its access token is not a bearer token"));
+            Wanted::AccessToken | Wanted::IdToken { and_access_token: true } if !has_access => {
+                Some("it has no access_token of the type Bearer, which its user endpoint needs")
             }
-            // An ID token is dropped here, because it would not be verified.
-            Wanted::AccessToken => None,
-        };
-        Ok(ProviderTokens { id_token, access_token, refresh_token })
+            Wanted::IdToken { .. } | Wanted::IdTokenIfAny | Wanted::AccessToken => None,
+        }
+    }
+
+    fn tokens(&self, answer: TokenAnswer, source: TokenSource) -> ProviderTokens {
+        let access_token = answer.bearer_token().map(ProviderAccessToken::new);
+        let TokenAnswer { id_token, refresh_token, .. } = answer;
+        // Without OpenID Connect an ID token would not be verified.
+        let id_token = id_token.filter(|_| self.wanted != Wanted::AccessToken);
+        ProviderTokens {
+            source,
+            id_token: id_token.map(|RawIdToken(text)| IdTokenText::new(text)),
+            access_token,
+            refresh_token: refresh_token
+                .map(|token| ProviderRefreshToken::new(token.into_secret())),
+        }
     }
 }
 
-/// Turns a form-encoded answer into JSON: some OAuth 2.0 providers answer in the encoding of the request,
-/// whatever `Accept` says.
-fn read_form(answer: &mut HttpResponse) {
-    const FORM: &str = "application/x-www-form-urlencoded";
-    let content_type = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if content_type.is_none_or(|value| !value.trim_start().to_ascii_lowercase().starts_with(FORM)) {
-        return;
+impl TokenAnswer {
+    /// The access token, if it can be shown as RFC 6750 says.
+    fn bearer_token(&self) -> Option<&str> {
+        let is_bearer = self.token_type.as_ref().eq_ignore_ascii_case("bearer");
+        Some(self.access_token.secret().as_str()).filter(|token| is_bearer && !token.is_empty())
     }
-    let members: serde_json::Map<String, serde_json::Value> =
-        url::form_urlencoded::parse(answer.body())
-            .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
-            .collect();
-    *answer.body_mut() = serde_json::Value::Object(members).to_string().into_bytes();
-    answer.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+}
+
+/// The used members of an answer that are texts and not empty; `None` if it is neither a JSON object nor
+/// a form. Some OAuth 2.0 providers answer in the encoding of the request, whatever `Accept` says.
+fn read_answer(body: &[u8]) -> Option<Map<String, Value>> {
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+    if let Ok(mut members) = select(body, &USED) {
+        members.retain(|_, value| is_text(value));
+        return Some(members);
+    }
+    let form = url::form_urlencoded::parse(body);
+    let members: Map<_, _> = form
+        .filter(|(name, value)| USED.contains(&name.as_ref()) && !value.is_empty())
+        .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
+        .collect();
+    (!members.is_empty()).then_some(members)
 }
 
 #[cfg(test)]

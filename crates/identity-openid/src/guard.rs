@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use mintgate_domain::model::{ExternalIdentity, ProviderId, VerifiedIdentity};
 use mintgate_domain::ports::{
     AuthorizationEndpoint, CircuitState, Clock, CodeGrant, IdentityProvider, LogoutOrder, Metrics,
-    ProviderError, ProviderTokens, Renewal,
+    Misbehaviour, ProviderError, ProviderTokens, Renewal, TokenSource,
 };
-use mintgate_domain::{Cause, LogoutTokenText, Nonce, ProviderRefreshToken};
+use mintgate_domain::{Cause, LogoutTokenText, Nonce, ProviderRefreshToken, chain};
 use tokio::sync::{Notify, SemaphorePermit};
 
 use crate::breaker::{Admission, Breaker, CallOutcome, CircuitOpen};
@@ -52,8 +52,10 @@ impl Default for GuardConfig {
 /// together, and much less once a provider is known to hang.
 ///
 /// A failure is a provider that cannot be reached, does not answer in time, closes the connection
-/// before its answer is complete, or answers with a status of 500 or above. Every other answer is a
-/// success, a refused code too: a caller with bad codes must not lock out the others. A refused ID
+/// before its answer is complete, or answers with a status of 500 or above. Of the answers to a code,
+/// only those count that say that the provider is down (502, 503, 504): any other can be about the code,
+/// and a stranger with odd codes must not lock out the others. Every other answer is a success, a
+/// refused code too. A refused ID
 /// token counts as neither, as it may have been refused without asking the provider.
 ///
 /// The circuit does not stop the verification that follows an exchange: its code is spent, and
@@ -204,9 +206,11 @@ fn not_asked(reason: impl Into<NotAsked>) -> ProviderError {
 fn outcome<T>(result: &Result<T, ProviderError>) -> CallOutcome {
     match result {
         Err(error) if error.is_outage() => CallOutcome::Failure,
-        Err(ProviderError::IdTokenRefused(_) | ProviderError::LogoutTokenRefused(_)) => {
-            CallOutcome::Unknown
-        }
+        Err(
+            ProviderError::IdTokenRefused(_)
+            | ProviderError::LogoutTokenRefused(_)
+            | ProviderError::Misbehaved(Misbehaviour::FailedRequest, _),
+        ) => CallOutcome::Unknown,
         Ok(_) | Err(_) => CallOutcome::Success,
     }
 }
@@ -257,9 +261,9 @@ impl IdentityProvider for GuardedProvider {
         tokens: &ProviderTokens,
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
-        let call = match &tokens.access_token {
-            Some(_) => self.start_regardless(&self.verifying).await?,
-            None => self.start(&self.verifying).await?,
+        let call = match tokens.source {
+            TokenSource::TokenEndpoint { .. } => self.start_regardless(&self.verifying).await?,
+            TokenSource::Client => self.start(&self.verifying).await?,
         };
         call.finish(self.inner.verify(tokens, nonce).await)
     }
@@ -276,8 +280,22 @@ impl IdentityProvider for GuardedProvider {
         token: &ProviderRefreshToken,
         identity: &ExternalIdentity,
     ) -> Result<Renewal, ProviderError> {
-        let call = self.start(&self.redeeming).await?;
-        call.finish(self.inner.renew(token, identity).await)
+        let renewal = async {
+            let call = self.start(&self.redeeming).await?;
+            call.finish(self.inner.renew(token, identity).await)
+        };
+        let renewal = renewal.await;
+        let provider = &self.provider;
+        match &renewal {
+            Ok(Renewal { doubt: None, .. }) => {}
+            Ok(Renewal { doubt: Some(error), .. }) => {
+                tracing::warn!(%provider, error = %chain(error), "the provider was asked again about a session, and its answer confirms nothing");
+            }
+            Err(error) => {
+                tracing::warn!(%provider, error = %chain(error), "the provider was asked again about a session, without a confirmation");
+            }
+        }
+        renewal
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(provider = %self.provider))]

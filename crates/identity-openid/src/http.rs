@@ -9,7 +9,7 @@ use mintgate_domain::Cause;
 use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{Clock, Metrics, Misbehaviour, ProviderEndpoint, ProviderError};
 use oauth2::{HttpRequest, HttpResponse};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 use url::Url;
@@ -124,10 +124,13 @@ impl BoundedClient {
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
     ) -> Result<Self, reqwest::Error> {
+        // Without this header a server may compress its answers as it likes (RFC 9110 §12.5.3).
+        let identity = HeaderValue::from_static("identity");
         // `never` switches off reqwest's own retries. Its connection pool sends a request again only if
         // the connection died before the first byte was written.
         let client = reqwest::Client::builder()
             .user_agent(concat!("mintgate/", env!("CARGO_PKG_VERSION")))
+            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, identity)]))
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -193,18 +196,8 @@ impl BoundedClient {
         Ok(response)
     }
 
-    /// Gets a JSON document; any status but 200 is an error.
-    pub(crate) async fn get_json<T>(
-        &self,
-        endpoint: ProviderEndpoint,
-        url: &Url,
-        bearer: Option<&str>,
-        read: impl FnOnce(&[u8]) -> Result<T, Cause>,
-    ) -> Result<T, HttpError> {
-        self.fetch(endpoint, get(url, bearer), read).await
-    }
-
-    /// Sends a request for a JSON document; any status but 200 is an error.
+    /// Sends a request for a document, whose media type does not matter: it is judged by its content.
+    /// Any status but a successful one is an error.
     pub(crate) async fn fetch<T>(
         &self,
         endpoint: ProviderEndpoint,
@@ -214,7 +207,7 @@ impl BoundedClient {
         let mut observed = self.observe(endpoint);
         let result = async {
             let answer = self.send(request?).await?;
-            if answer.status() != http::StatusCode::OK {
+            if !answer.status().is_success() {
                 return Err(HttpError::Status(answer.status().as_u16()));
             }
             read(answer.body()).map_err(HttpError::Malformed)
@@ -248,13 +241,26 @@ impl Drop for Observation<'_> {
     }
 }
 
-/// A GET request for a JSON document, with an access token if one is given.
-pub(crate) fn get(url: &Url, bearer: Option<&str>) -> Result<HttpRequest, HttpError> {
+// No list has `*/*`: frameworks in the manner of Rails then take the caller for a browser.
+
+/// The media type of JSON.
+pub(crate) const JSON: &str = "application/json";
+/// The media types of a key set (RFC 7517 §8.5). Some servers answer 406 to a request for one alone.
+pub(crate) const JWKS: &str = "application/json, application/jwk-set+json";
+/// The media types of userinfo (OIDC Core §5.3.2).
+pub(crate) const USERINFO: &str = "application/json, application/jwt";
+
+/// A GET request for a document of these media types, with an access token if one is given.
+pub(crate) fn get(
+    url: &Url,
+    accept: &'static str,
+    bearer: Option<&str>,
+) -> Result<HttpRequest, HttpError> {
     let mut request = http::Request::get(url.as_str())
         .body(Vec::new())
         .map_err(|_| HttpError::malformed("it names a URL that cannot be requested"))?;
     let headers = request.headers_mut();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static(accept));
     if let Some(token) = bearer {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
             HttpError::malformed("the access token has characters that no header can hold")

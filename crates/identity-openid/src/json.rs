@@ -1,10 +1,14 @@
 //! JSON from a provider as the domain's claim values.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use mintgate_domain::Cause;
 use mintgate_domain::model::ClaimValue;
 use mintgate_strict_json::{Error, Limits, Map, Value};
+use serde::Deserializer as _;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 
 use crate::text::excerpt;
 
@@ -25,6 +29,49 @@ impl From<serde_json::Error> for JsonError {
     }
 }
 
+/// A byte order mark, which RFC 8259 §8.1 lets a reader ignore.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The members of a JSON object that have one of these names and are not null. Nothing else in the
+/// object matters: not its type, not its format, not how often it is there. If a name comes twice, its
+/// last value counts.
+///
+/// This is for what a provider says about itself, over a connection that only it can speak on. A text
+/// that can pass through other hands is read by [`parse_object`].
+pub(crate) fn select(
+    document: &[u8],
+    names: &[&str],
+) -> Result<serde_json::Map<String, serde_json::Value>, JsonError> {
+    let document = document.strip_prefix(BYTE_ORDER_MARK).unwrap_or(document);
+    let mut json = serde_json::Deserializer::from_slice(document);
+    let selected = json.deserialize_map(Selection(names))?;
+    json.end()?;
+    Ok(selected)
+}
+
+struct Selection<'n>(&'n [&'n str]);
+
+impl<'de> Visitor<'de> for Selection<'_> {
+    type Value = serde_json::Map<String, serde_json::Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut members: M) -> Result<Self::Value, M::Error> {
+        let mut selected = serde_json::Map::new();
+        while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+            if self.0.contains(&name.as_ref()) {
+                selected.insert(name.into_owned(), members.next_value()?);
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        selected.retain(|_, value| !value.is_null());
+        Ok(selected)
+    }
+}
+
 /// Reads a JSON object as claims: the payload of a token, or the answer of a userinfo endpoint.
 ///
 /// # Errors
@@ -36,7 +83,8 @@ pub fn parse_object(text: &[u8]) -> Result<BTreeMap<String, ClaimValue>, Error> 
 
 /// Reads the JSON object in an answer, under the rules of [`parse_object`].
 pub(crate) fn read_object(answer: &[u8]) -> Result<Members, Cause> {
-    parse_object(answer).map_err(|error| format!("it {error}").into())
+    parse_object(answer.strip_prefix(BYTE_ORDER_MARK).unwrap_or(answer))
+        .map_err(|error| format!("it {error}").into())
 }
 
 /// Reads the JSON array in an answer, under the rules of [`parse_object`].
@@ -83,6 +131,17 @@ mod tests {
         assert_eq!(members["a"], ClaimValue::List(list));
         let big = ClaimValue::Float(18_446_744_073_709_551_615.0);
         assert_eq!(members["b"], ClaimValue::Object([("c".to_owned(), big)].into()));
+    }
+
+    #[test]
+    fn only_the_selected_members_have_to_make_sense() {
+        let odd = br#"{"a":"x","b":null,"c":7,"z":1e999,"z":[{"a":"\ud800"}],"a":"y"}"#;
+        let selected = select(odd, &["a", "b", "d"]).unwrap();
+        assert_eq!(serde_json::Value::Object(selected), serde_json::json!({ "a": "y" }));
+        assert!(select(b"\xef\xbb\xbf {} \n", &[]).is_ok());
+        for no_object in ["", "[]", "7", "\"a\"", "{", "{}{}", "null"] {
+            assert!(select(no_object.as_bytes(), &["a"]).is_err(), "{no_object}");
+        }
     }
 
     #[test]

@@ -7,27 +7,23 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use mintgate_domain::ports::{Clock, Metrics, ProviderEndpoint, ProviderError};
-use mintgate_domain::{Cause, chain};
-use oauth2::{AuthType, ClientId};
-use openidconnect::core::{CoreClientAuthMethod, CoreProviderMetadata};
-use serde::Deserialize;
+use mintgate_domain::chain;
+use mintgate_domain::ports::{Clock, Metrics, ProviderEndpoint, ProviderError, TokenSource};
 use tokio::sync::Mutex;
-use url::Url;
 
 use crate::config::Checked;
-use crate::exchange::TokenClient;
-use crate::http::{BoundedClient, HttpError};
-use crate::json::JsonError;
+use crate::discovery::{self, Endpoints};
+use crate::http::{BoundedClient, HttpError, JSON, JWKS, get};
 use crate::keys::Keys;
-use crate::quirks::entra;
-use crate::text::excerpt;
 
 /// How long cached metadata is fresh.
 const FRESH_FOR: Duration = Duration::from_hours(1);
-/// The shortest time between two refreshes of stale metadata, and between two fetches for an unknown
-/// key id, which anybody can cause.
+/// The shortest time between two refreshes of stale metadata, and between two fetches of the keys for
+/// tokens that clients post, which anybody can cause.
 const COOLDOWN: Duration = Duration::from_secs(30);
+/// The shortest time between two fetches of the keys for tokens from the provider's own token endpoint,
+/// which a stranger cannot cause.
+const PROVIDER_COOLDOWN: Duration = Duration::from_secs(1);
 
 /// The metadata at one time; replaced as a whole.
 pub(crate) struct Snapshot {
@@ -35,24 +31,6 @@ pub(crate) struct Snapshot {
     /// The keys that verify the provider's tokens.
     pub(crate) keys: Keys,
     loaded_at: Duration,
-}
-
-/// The endpoints in the discovery document.
-pub(crate) struct Endpoints {
-    pub(crate) token: TokenClient,
-    /// The authorization endpoint. Browsers are sent there; we send it no request.
-    pub(crate) authorization: Url,
-    /// Whether authorization responses carry `iss` (RFC 9207 §3).
-    pub(crate) names_issuer: bool,
-    pub(crate) userinfo: Option<Url>,
-    jwks: Url,
-}
-
-/// The members of the discovery document that openidconnect does not read.
-#[derive(Deserialize)]
-struct MoreMetadata {
-    /// Whether authorization responses name their issuer (RFC 9207 §3); false if absent.
-    authorization_response_iss_parameter_supported: Option<bool>,
 }
 
 /// The metadata cache of one provider.
@@ -75,11 +53,14 @@ struct State {
     last_failure: Option<ProviderError>,
 }
 
-#[derive(Default)]
 /// When metadata and keys were last fetched, whether that succeeded or not.
+#[derive(Default)]
 struct LastAttempts {
     refreshed_at: Option<Duration>,
-    keys_fetched_at: Option<Duration>,
+    for_clients_at: Option<Duration>,
+    for_provider_at: Option<Duration>,
+    /// Whether the last fetch of the keys brought others than before.
+    changed: bool,
 }
 
 impl MetadataCache {
@@ -128,25 +109,45 @@ impl MetadataCache {
         .await?
     }
 
-    /// Metadata with newer keys than `seen`, or `None` if there is none. Fetches the keys at most once in
-    /// [`COOLDOWN`], whether that succeeds or not.
+    /// Metadata with newer keys than `seen`, or `None` if there is none.
+    ///
+    /// The keys are fetched at most once in [`COOLDOWN`] for tokens that clients post, and at most once
+    /// in [`PROVIDER_COOLDOWN`] for the provider's own, whether that succeeds or not, and by one task for
+    /// all callers that wait. If the last fetch brought other keys, the provider may be changing them
+    /// right now, and one of its own tokens waits for the next fetch: its code is spent.
     pub(crate) async fn newer_keys(
         self: &Arc<Self>,
         seen: &Arc<Snapshot>,
+        source: TokenSource,
     ) -> Option<Arc<Snapshot>> {
         let mut fetching = Arc::clone(&self.fetching).lock_owned().await;
         let current = self.cached()?;
         if !Arc::ptr_eq(&current, seen) {
             return Some(current);
         }
-        if !self.is_due(&mut fetching.keys_fetched_at) {
-            return None;
+        match source {
+            TokenSource::Client => {
+                if self.wait_left(fetching.for_clients_at, COOLDOWN).is_some() {
+                    return None;
+                }
+                fetching.for_clients_at = Some(self.clock.monotonic());
+            }
+            TokenSource::TokenEndpoint { .. } => {
+                if let Some(left) = self.wait_left(fetching.for_provider_at, PROVIDER_COOLDOWN) {
+                    if !fetching.changed {
+                        return None;
+                    }
+                    tokio::time::sleep(left).await;
+                }
+                fetching.for_provider_at = Some(self.clock.monotonic());
+            }
         }
         let cache = Arc::clone(self);
         detached(async move {
-            let keys = cache.fetch_keys(&current.endpoints).await.ok()?;
+            let keys = cache.fetch_keys(&current.endpoints).await;
+            fetching.changed = keys.as_ref().is_ok_and(|keys| *keys != current.keys);
             let (endpoints, loaded_at) = (Arc::clone(&current.endpoints), current.loaded_at);
-            let newer = Arc::new(Snapshot { endpoints, keys, loaded_at });
+            let newer = Arc::new(Snapshot { endpoints, keys: keys.ok()?, loaded_at });
             cache.write(|state| state.snapshot = Some(Arc::clone(&newer)));
             drop(fetching);
             Some(newer)
@@ -159,9 +160,10 @@ impl MetadataCache {
         // Another task is fetching already.
         let Ok(mut fetching) = Arc::clone(&self.fetching).try_lock_owned() else { return };
         let stale = self.cached().is_none_or(|snapshot| self.is_stale(&snapshot));
-        if !stale || !self.is_due(&mut fetching.refreshed_at) {
+        if !stale || self.wait_left(fetching.refreshed_at, COOLDOWN).is_some() {
             return;
         }
+        fetching.refreshed_at = Some(self.clock.monotonic());
         let cache = Arc::clone(self);
         tokio::spawn(async move {
             match cache.load().await {
@@ -184,49 +186,12 @@ impl MetadataCache {
     }
 
     async fn discover(&self) -> Result<Endpoints, ProviderError> {
-        let Checked { config, dialect, discovery_url, .. } = &*self.checked;
-        let read = |document: &[u8]| {
-            let unreadable =
-                |error| Cause::from_error("it is not a discovery document", JsonError::from(error));
-            let metadata: CoreProviderMetadata =
-                serde_json::from_slice(document).map_err(unreadable)?;
-            let more: MoreMetadata = serde_json::from_slice(document).map_err(unreadable)?;
-            // Compared as texts: a slash more is another issuer (OIDC Discovery §4.3).
-            if metadata.issuer().as_str()
-                != entra::discovered_issuer(&dialect.issuer, &config.issuer)
-            {
-                return Err(format!("it names the issuer {}", excerpt(metadata.issuer())).into());
-            }
-            Ok((metadata, more))
-        };
-        let found =
-            self.http.get_json(ProviderEndpoint::Discovery, discovery_url, None, read).await;
-        found
-            .and_then(|(metadata, more)| self.endpoints(&metadata, &more))
-            .map_err(|error| error.at(ProviderEndpoint::Discovery))
-    }
-
-    fn endpoints(
-        &self,
-        metadata: &CoreProviderMetadata,
-        more: &MoreMetadata,
-    ) -> Result<Endpoints, HttpError> {
-        let token_url = metadata
-            .token_endpoint()
-            .ok_or_else(|| HttpError::malformed("it names no token_endpoint"))?;
-        let userinfo = metadata.userinfo_endpoint().map(|endpoint| endpoint.url().clone());
-        let jwks = metadata.jwks_uri().url().clone();
-        for url in [token_url.url(), &jwks].into_iter().chain(&userinfo) {
-            self.http.check_url(url)?;
-        }
-        let Checked { config, dialect, .. } = &*self.checked;
-        let authentication = &dialect.client_authentication;
-        let token = oauth2::Client::new(ClientId::new(config.client_id.clone()))
-            .set_token_uri(token_url.clone())
-            .set_auth_type(authentication.auth_type(|| auth_type(metadata)));
-        let authorization = metadata.authorization_endpoint().url().clone();
-        let names_issuer = more.authorization_response_iss_parameter_supported == Some(true);
-        Ok(Endpoints { token, authorization, names_issuer, userinfo, jwks })
+        let url = &self.checked.discovery_url;
+        let read = |document: &[u8]| discovery::read(document, &self.checked);
+        let endpoint = ProviderEndpoint::Discovery;
+        let found = self.http.fetch(endpoint, get(url, JSON, None), read).await;
+        let found = found.and_then(|found| found.check(&self.http));
+        found.map_err(|error| error.at(endpoint))
     }
 
     async fn fetch_keys(&self, endpoints: &Endpoints) -> Result<Keys, HttpError> {
@@ -237,7 +202,10 @@ impl MetadataCache {
         }
         let read = |document: &[u8]| Keys::read(document, &dialect.issuer);
         let endpoint = ProviderEndpoint::Jwks;
-        let keys = self.http.get_json(endpoint, &endpoints.jwks, None, read).await;
+        let Some(jwks) = &endpoints.jwks else {
+            return Err(HttpError::malformed("the discovery document has no jwks_uri"));
+        };
+        let keys = self.http.fetch(endpoint, get(jwks, JWKS, None), read).await;
         if self.cached().is_some() {
             self.count_refresh(&keys);
         }
@@ -260,14 +228,10 @@ impl MetadataCache {
         self.clock.monotonic().saturating_sub(snapshot.loaded_at) > FRESH_FOR
     }
 
-    /// Whether [`COOLDOWN`] has passed since the last attempt; if so, records a new attempt.
-    fn is_due(&self, last_attempt: &mut Option<Duration>) -> bool {
-        let now = self.clock.monotonic();
-        let due = last_attempt.is_none_or(|at| now.saturating_sub(at) >= COOLDOWN);
-        if due {
-            *last_attempt = Some(now);
-        }
-        due
+    /// How much is left of a span that began at the last attempt; `None` if it has passed.
+    fn wait_left(&self, last_attempt: Option<Duration>, span: Duration) -> Option<Duration> {
+        let passed = self.clock.monotonic().saturating_sub(last_attempt?);
+        span.checked_sub(passed).filter(|left| !left.is_zero())
     }
 
     fn cached(&self) -> Option<Arc<Snapshot>> {
@@ -290,18 +254,4 @@ async fn detached<T: Send + 'static>(
     tokio::spawn(work)
         .await
         .map_err(|_| ProviderError::Unreachable("loading its metadata was aborted".into()))
-}
-
-/// `client_secret_basic`, unless the provider offers only `client_secret_post` (OIDC Discovery §3). A
-/// client without a secret sends its id in the body with both.
-fn auth_type(metadata: &CoreProviderMetadata) -> AuthType {
-    let offered = metadata.token_endpoint_auth_methods_supported();
-    let offers = |method| offered.is_some_and(|offered| offered.contains(&method));
-    if offers(CoreClientAuthMethod::ClientSecretPost)
-        && !offers(CoreClientAuthMethod::ClientSecretBasic)
-    {
-        AuthType::RequestBody
-    } else {
-        AuthType::BasicAuth
-    }
 }

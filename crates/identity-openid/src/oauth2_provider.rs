@@ -25,11 +25,11 @@ use url::Url;
 use crate::claims::MAX_SUBJECT_BYTES;
 use crate::client_auth::Authenticator;
 use crate::exchange::Wanted;
-use crate::http::{HttpError, get};
+use crate::http::{HttpError, JSON, get};
 use crate::json::{Members, read_array, read_object};
 use crate::oauth2_config::{CheckedOAuth2, OAuth2Config, OAuth2ConfigError};
 use crate::provider_client::ProviderClient;
-use crate::renewal::{self, Renew};
+use crate::renewal::{self, Renew, Unrenewed};
 
 /// An OAuth 2.0 provider.
 ///
@@ -168,7 +168,7 @@ impl OAuth2Provider {
         endpoint: &Url,
         access_token: &ProviderAccessToken,
     ) -> Result<HttpRequest, HttpError> {
-        let mut request = get(endpoint, Some(access_token.expose()))?;
+        let mut request = get(endpoint, JSON, Some(access_token.expose()))?;
         for (name, value) in &self.checked.headers {
             request.headers_mut().insert(name, value.clone());
         }
@@ -199,19 +199,20 @@ impl Renew for OAuth2Provider {
         &self,
         tokens: &ProviderTokens,
         identity: &ExternalIdentity,
-    ) -> Result<Option<ClaimSet>, ProviderError> {
+    ) -> Result<Option<ClaimSet>, Unrenewed> {
         let Some(access_token) = &tokens.access_token else { return Ok(None) };
         let (subject, claims) = match self.user(access_token).await {
             Err(HttpError::Status(UNAUTHORIZED)) => {
                 let text = "its user endpoint refuses the access token that was just issued";
-                return Err(ProviderError::RefreshRefused(text.into()));
+                return Err(Unrenewed::NoClaims(ProviderError::RefreshRefused(text.into())));
             }
-            user => user.map_err(|error| error.at_endpoint_named(USER))?,
+            user => user.map_err(|error| Unrenewed::NoClaims(error.at_endpoint_named(USER)))?,
         };
         if subject != identity.subject {
-            return Err(ProviderError::IdTokenRefused(renewal::OTHER_PERSON.into()));
+            let error = ProviderError::IdTokenRefused(renewal::OTHER_PERSON.into());
+            return Err(Unrenewed::NoClaims(error));
         }
-        self.with_email(claims, access_token).await.map(Some)
+        self.with_email(claims, access_token).await.map(Some).map_err(Unrenewed::NoClaims)
     }
 }
 

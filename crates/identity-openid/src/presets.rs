@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::dialect::EmailRule;
+
 /// A known provider. Its patterns contain `{names}` of parameters, whose values the configuration
 /// gives.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +41,8 @@ pub struct Preset {
     pub token_parameters: &'static [(&'static str, &'static str)],
     /// Claims that an ID token must carry with exactly this text, as names and values.
     pub required_claims: &'static [(&'static str, &'static str)],
+    /// What vouches for an email address, besides `email_verified` with the value true.
+    pub email: EmailRule,
     /// The pattern of the `issuer` in a discovery document that several tenants share. It contains
     /// `{tenantid}`, which is not a parameter: each tenant's id takes its place.
     pub tenant_template: Option<&'static str>,
@@ -296,6 +300,7 @@ const PLAIN: Preset = Preset {
     offline: Offline::Scope("offline_access"),
     token_parameters: &[],
     required_claims: &[],
+    email: EmailRule::Standard,
     tenant_template: None,
     group_endpoint: None,
     group_scope: None,
@@ -414,6 +419,7 @@ const ENTRA: Preset = Preset {
             "the domain of the cloud's Microsoft Graph",
         ),
     ],
+    email: EmailRule::DomainOwner,
     tenant_template: Some("https://{domain}/{tenantid}/v2.0"),
     group_endpoint: Some("https://{graph}/v1.0/me/getMemberObjects"),
     group_scope: Some("User.Read"),
@@ -468,6 +474,7 @@ const APPLE: Preset = Preset {
     issuer: "https://appleid.apple.com",
     scopes: &["openid", "name", "email"],
     client_authentication: PresetAuthentication::AppleKey,
+    email: EmailRule::Text,
     authorization_parameters: &[("response_mode", "form_post")],
     offline: Offline::Nothing,
     documentation: "https://developer.apple.com/documentation/signinwithapplerestapi",
@@ -554,6 +561,7 @@ const COGNITO: Preset = Preset {
         ),
     ],
     required_claims: &[("token_use", "id")],
+    email: EmailRule::Text,
     offline: Offline::Nothing,
     documentation: "https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-id-token.html",
     ..PLAIN

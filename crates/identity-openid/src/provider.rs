@@ -6,22 +6,25 @@ use async_trait::async_trait;
 use mintgate_domain::model::{ClaimSet, ClaimValue, ExternalIdentity, VerifiedIdentity};
 use mintgate_domain::ports::{
     AuthorizationEndpoint, Clock, CodeGrant, Entropy, IdentityProvider, LogoutOrder, Metrics,
-    Misbehaviour, ProviderError, ProviderTokens, Renewal,
+    Misbehaviour, ProviderError, ProviderTokens, Renewal, TokenSource,
 };
-use mintgate_domain::{Cause, IdTokenText, LogoutTokenText, Nonce, ProviderRefreshToken};
+use mintgate_domain::{
+    Cause, IdTokenText, LogoutTokenText, Nonce, ProviderRefreshToken, TokenHash,
+};
 
-use crate::claims;
+use crate::claims::{self, CheckedClaims, Recipient};
 use crate::client_auth::Authenticator;
 use crate::config::{Checked, OpenIdConfig, OpenIdConfigError};
 use crate::dialect::Dialect;
+use crate::email;
 use crate::exchange::Wanted;
 use crate::json::Members;
 use crate::keys::Unproven;
 use crate::logout;
-use crate::metadata::{Endpoints, MetadataCache, Snapshot};
+use crate::metadata::{MetadataCache, Snapshot};
 use crate::provider_client::ProviderClient;
 use crate::quirks::entra;
-use crate::renewal::{self, Renew};
+use crate::renewal::{self, Renew, Unrenewed};
 use crate::token::{Kind, UnverifiedToken};
 use crate::userinfo;
 
@@ -85,11 +88,11 @@ impl OpenIdProvider {
 
     async fn endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
         let snapshot = self.metadata.current().await?;
-        let Endpoints { authorization, names_issuer, .. } = &*snapshot.endpoints;
-        let checked = self.client.http.check_url(authorization);
+        let endpoint = snapshot.endpoints.authorization()?;
+        let checked = self.client.http.check_url(endpoint);
         checked.map_err(|error| error.at_endpoint_named("authorization endpoint"))?;
-        let url = authorization.to_string();
-        Ok(AuthorizationEndpoint { url, names_issuer: *names_issuer })
+        let names_issuer = snapshot.endpoints.names_issuer;
+        Ok(AuthorizationEndpoint { url: endpoint.to_string(), names_issuer })
     }
 
     async fn redeem_unbounded(
@@ -97,14 +100,35 @@ impl OpenIdProvider {
         grant: &CodeGrant<'_>,
     ) -> Result<ProviderTokens, ProviderError> {
         let snapshot = self.metadata.current().await?;
-        self.client.exchange(&snapshot.endpoints.token, Wanted::IdToken)?.redeem(grant).await
+        let wanted = Wanted::IdToken { and_access_token: snapshot.endpoints.userinfo.is_some() };
+        self.client.exchange(snapshot.endpoints.token()?, wanted)?.redeem(grant).await
     }
 
     async fn verify_unbounded(
         &self,
         tokens: &ProviderTokens,
-        expected: Expected<'_>,
+        nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
+        let Verified { snapshot, issuer, claims, checked, hash } =
+            self.verify_id_token(tokens, Expected::SignIn(nonce)).await?;
+        let id_token = Some((hash, checked.expires_at));
+        let refused = ProviderError::IdTokenRefused;
+        let claims = self.complete(&snapshot, &issuer, tokens, claims, refused).await?;
+        Ok(VerifiedIdentity {
+            identity: ExternalIdentity { issuer, subject: checked.subject },
+            claims: ClaimSet::new(claims),
+            auth_time: checked.auth_time,
+            acr: checked.acr,
+            amr: checked.amr,
+            id_token,
+        })
+    }
+
+    async fn verify_id_token(
+        &self,
+        tokens: &ProviderTokens,
+        expected: Expected<'_>,
+    ) -> Result<Verified, ProviderError> {
         let Checked { config, dialect, .. } = &*self.checked;
         let refused = ProviderError::IdTokenRefused;
         // A posted token may be forged. A token that the provider itself sent for a refresh token is only
@@ -120,75 +144,100 @@ impl OpenIdProvider {
         let now = self.client.now();
         let issuer = entra::expected_issuer(&dialect.issuer, &config.issuer, &token.claims)
             .map_err(refused)?;
-        let checked =
-            claims::check(&token.claims, &issuer, &config.client_id, now).map_err(broken)?;
+        claims::check_addressee(&token.claims, &issuer, Recipient::of(&self.checked))
+            .map_err(refused)?;
+        let checked = claims::check(&token.claims, now).map_err(broken)?;
         claims::check_required(&token.claims, &dialect.required_claims).map_err(refused)?;
-        let identity = ExternalIdentity { issuer, subject: checked.subject };
         match expected {
-            Expected::SignIn(nonce) => claims::check_nonce(&token.claims, nonce),
-            Expected::Refresh(known) if *known != identity => Err(renewal::OTHER_PERSON.into()),
+            Expected::SignIn(nonce) => {
+                let by_pkce = tokens.source == TokenSource::TokenEndpoint { pkce: true };
+                let max_age = dialect.max_age;
+                claims::check_nonce(&token.claims, nonce, dialect.lacks_nonce && by_pkce).and_then(
+                    |()| max_age.map_or(Ok(()), |age| claims::check_age(&checked, age, now)),
+                )
+            }
+            Expected::Refresh(known)
+                if known.issuer != issuer || known.subject != checked.subject =>
+            {
+                Err(renewal::OTHER_PERSON.into())
+            }
             Expected::Refresh(_) => Ok(()),
         }
         .map_err(refused)?;
-
-        let snapshot = self.prove(&token, &identity.issuer, broken).await?;
-        let id_token = Some((token.hash(), checked.expires_at));
-        let claims = self.complete(&snapshot, tokens, token.claims).await?;
-        Ok(VerifiedIdentity {
-            identity,
-            claims: ClaimSet::new(claims),
-            auth_time: checked.auth_time,
-            acr: checked.acr,
-            amr: checked.amr,
-            id_token,
-        })
+        let snapshot = self.prove(&token, &issuer, tokens.source, broken).await?;
+        let hash = token.hash();
+        Ok(Verified { snapshot, issuer, claims: token.claims, checked, hash })
     }
 
-    /// Adds the claims that need the access token.
+    /// Adds the claims that need the access token, and puts what the provider says about email addresses
+    /// into the words of the standard.
     async fn complete(
         &self,
         snapshot: &Snapshot,
+        issuer: &str,
         tokens: &ProviderTokens,
-        claims: Members,
+        mut claims: Members,
+        broken: fn(Cause) -> ProviderError,
     ) -> Result<Members, ProviderError> {
-        let Checked { config, dialect, .. } = &*self.checked;
-        let endpoint = snapshot.endpoints.userinfo.as_ref().filter(|_| config.userinfo);
+        let dialect = &self.checked.dialect;
+        email::vouch(&mut claims, dialect.email);
         let access_token = tokens.access_token.as_ref();
-        let claims = match (endpoint, access_token) {
-            (Some(endpoint), Some(access_token)) => {
-                userinfo::add_claims(&self.client.http, endpoint, access_token, claims).await?
-            }
-            _ => claims,
-        };
+        if let (Some(endpoint), Some(access_token)) = (&snapshot.endpoints.userinfo, access_token) {
+            let mut userinfo =
+                match userinfo::ask(&self.client.http, endpoint, access_token).await? {
+                    userinfo::Answer::Plain(userinfo) => userinfo,
+                    userinfo::Answer::Signed(jwt) => {
+                        self.verify_userinfo(&jwt, issuer, tokens.source, broken).await?
+                    }
+                };
+            email::vouch(&mut userinfo, dialect.email);
+            claims = userinfo::add_claims(claims, userinfo)?;
+        }
         entra::complete_groups(&dialect.group_overage, &self.client.http, access_token, claims)
             .await
     }
 
-    /// Verifies the signature, with newer keys if no known key fits, and that its key may sign for the
-    /// issuer.
+    async fn verify_userinfo(
+        &self,
+        jwt: &str,
+        issuer: &str,
+        source: TokenSource,
+        broken: fn(Cause) -> ProviderError,
+    ) -> Result<Members, ProviderError> {
+        let broken = |cause: Cause| broken(Cause::from_error("signed userinfo", cause));
+        let algorithms = &self.checked.config.id_token_algorithms;
+        let token = UnverifiedToken::parse(jwt, algorithms, Kind::Userinfo).map_err(&broken)?;
+        let (recipient, now) = (Recipient::of(&self.checked), self.client.now());
+        claims::check_userinfo(&token.claims, issuer, recipient, now).map_err(&broken)?;
+        self.prove(&token, issuer, source, broken).await?;
+        Ok(token.claims)
+    }
+
+    /// Verifies the signature, with newer keys if no known key has made it, and that its key may sign
+    /// for the issuer.
     async fn prove(
         &self,
         token: &UnverifiedToken<'_>,
         issuer: &str,
-        refused: fn(Cause) -> ProviderError,
+        source: TokenSource,
+        refused: impl Fn(Cause) -> ProviderError,
     ) -> Result<Arc<Snapshot>, ProviderError> {
+        let rule = &self.checked.dialect.issuer;
         let mut snapshot = self.metadata.current().await?;
-        let mut proof = snapshot.keys.verify(token);
-        if let Err(Unproven::UnknownKey) = proof
-            && let Some(newer) = self.metadata.newer_keys(&snapshot).await
+        let mut proof = snapshot.keys.verify(token, rule, issuer);
+        if let Err(Unproven::UnknownKey | Unproven::BadSignature(_)) = proof
+            && let Some(newer) = self.metadata.newer_keys(&snapshot, source).await
         {
-            proof = newer.keys.verify(token);
+            proof = newer.keys.verify(token, rule, issuer);
             snapshot = newer;
         }
-        proof.map_err(|unproven| match unproven {
-            Unproven::UnknownKey => {
-                refused("no key of this provider fits its key id and algorithm".into())
+        match proof {
+            Ok(()) => Ok(snapshot),
+            Err(Unproven::UnknownKey) => {
+                Err(refused("no key of this provider fits its key id and algorithm".into()))
             }
-            Unproven::Refused(reason) => refused(reason),
-        })?;
-        let rule = &self.checked.dialect.issuer;
-        snapshot.keys.issuers.check(rule, token.kid.as_deref(), issuer).map_err(refused)?;
-        Ok(snapshot)
+            Err(Unproven::BadSignature(cause) | Unproven::Refused(cause)) => Err(refused(cause)),
+        }
     }
 
     async fn verify_logout_unbounded(
@@ -205,11 +254,20 @@ impl OpenIdProvider {
         let now = self.client.now();
         let issuer = entra::expected_issuer(&dialect.issuer, &config.issuer, &token.claims)
             .map_err(refused)?;
-        let order =
-            logout::check(&token.claims, &issuer, &config.client_id, now).map_err(refused)?;
-        self.prove(&token, &issuer, refused).await?;
+        let recipient = Recipient::of(&self.checked);
+        let order = logout::check(&token.claims, &issuer, recipient, now).map_err(refused)?;
+        self.prove(&token, &issuer, TokenSource::Client, refused).await?;
         Ok(order)
     }
+}
+
+/// An ID token that has passed every check.
+struct Verified {
+    snapshot: Arc<Snapshot>,
+    issuer: String,
+    claims: Members,
+    checked: CheckedClaims,
+    hash: TokenHash,
 }
 
 /// The sign-in or refresh that an ID token must belong to.
@@ -238,29 +296,29 @@ impl Renew for OpenIdProvider {
             return Err(renewal::foreign_identity());
         }
         let snapshot = self.metadata.current().await?;
-        self.client.exchange(&snapshot.endpoints.token, Wanted::IdTokenIfAny)?.renew(token).await
+        self.client.exchange(snapshot.endpoints.token()?, Wanted::IdTokenIfAny)?.renew(token).await
     }
 
     async fn renewed_claims(
         &self,
         tokens: &ProviderTokens,
         identity: &ExternalIdentity,
-    ) -> Result<Option<ClaimSet>, ProviderError> {
-        if tokens.id_token.is_some() {
-            let verified = self.verify_unbounded(tokens, Expected::Refresh(identity)).await?;
-            return Ok(Some(verified.claims));
-        }
-        if !self.checked.config.userinfo || tokens.access_token.is_none() {
-            return Ok(None);
-        }
-        let snapshot = self.metadata.current().await?;
-        if snapshot.endpoints.userinfo.is_none() {
-            return Ok(None);
-        }
-        // Userinfo must be about this subject, as it must be about the subject of an ID token.
-        let known = ClaimValue::Text(identity.subject.clone());
-        let claims = Members::from([("sub".to_owned(), known)]);
-        self.complete(&snapshot, tokens, claims).await.map(|claims| Some(ClaimSet::new(claims)))
+    ) -> Result<Option<ClaimSet>, Unrenewed> {
+        let (snapshot, claims) = if tokens.id_token.is_some() {
+            let verified = self.verify_id_token(tokens, Expected::Refresh(identity)).await;
+            let verified = verified.map_err(Unrenewed::Unproven)?;
+            (verified.snapshot, verified.claims)
+        } else {
+            let snapshot = self.metadata.current().await.map_err(Unrenewed::NoClaims)?;
+            if tokens.access_token.is_none() || snapshot.endpoints.userinfo.is_none() {
+                return Ok(None);
+            }
+            // Userinfo must be about this subject, as it must be about the subject of an ID token.
+            let known = ClaimValue::Text(identity.subject.clone());
+            (snapshot, Members::from([("sub".to_owned(), known)]))
+        };
+        let claims = self.complete(&snapshot, &identity.issuer, tokens, claims, bad_answer).await;
+        claims.map(|claims| Some(ClaimSet::new(claims))).map_err(Unrenewed::NoClaims)
     }
 }
 
@@ -275,7 +333,7 @@ impl IdentityProvider for OpenIdProvider {
         tokens: &ProviderTokens,
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError> {
-        self.client.within_timeout(self.verify_unbounded(tokens, Expected::SignIn(nonce))).await
+        self.client.within_timeout(self.verify_unbounded(tokens, nonce)).await
     }
 
     async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {

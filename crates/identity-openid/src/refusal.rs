@@ -3,35 +3,35 @@
 
 use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{Misbehaviour, ProviderError};
-use oauth2::HttpResponse;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::http::HttpError;
 use crate::text::excerpt;
 
 /// An OAuth error answer (RFC 6749 §5.2).
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Refusal {
     error: String,
-    #[serde(default)]
-    error_description: serde_json::Value,
-    #[serde(skip)]
+    description: Option<String>,
     status: u16,
 }
 
 impl Refusal {
-    /// Finds an OAuth error in an answer of any status: some providers send errors with status 200.
-    pub(crate) fn find(answer: &HttpResponse) -> Option<Self> {
-        let refusal: Self = serde_json::from_slice(answer.body()).ok()?;
-        let status = answer.status().as_u16();
-        (!refusal.error.is_empty()).then_some(Self { status, ..refusal })
+    /// Finds an OAuth error in the members of an answer, whose status may be any: some providers send
+    /// errors with status 200.
+    pub(crate) fn find(status: u16, members: &Map<String, Value>) -> Option<Self> {
+        let text = |name| members.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+        let error = text("error").filter(|error| !error.is_empty())?;
+        Some(Self { error, description: text("error_description"), status })
     }
 
     /// The error of the port for an exchange of a code. `secrets` are removed from the text.
     pub(crate) fn of_code(self, provider: &ProviderId, secrets: &[&str]) -> ProviderError {
         let text = self.text(secrets);
-        self.independent_of_grant(provider, &text)
-            .unwrap_or_else(|| ProviderError::CodeRefused(text.into()))
+        match self.independent_of_grant(provider, &text) {
+            None => ProviderError::CodeRefused(text.into()),
+            Some(error) => blame_code(error, self.status),
+        }
     }
 
     /// The error of the port for a refresh. Only `invalid_grant`, and GitHub's own error code for it,
@@ -50,7 +50,7 @@ impl Refusal {
     /// Error code and description as an excerpt without secrets.
     fn text(&self, secrets: &[&str]) -> String {
         let mut text = self.error.clone();
-        if let Some(description) = self.error_description.as_str() {
+        if let Some(description) = &self.description {
             text = format!("{text}: {description}");
         }
         for secret in secrets {
@@ -93,14 +93,29 @@ impl Refusal {
     }
 }
 
+/// The error of the port for a code whose request ended with this error and this status.
+///
+/// A status of 500 or above counts towards opening the circuit only if it says that the provider, or
+/// what is behind it, is down (RFC 9110 §15.6.3 to §15.6.5; 521 to 524 are Cloudflare's words for the
+/// same). Any other can be about the code itself, which a stranger can choose.
+pub(crate) fn blame_code(error: ProviderError, status: u16) -> ProviderError {
+    match error {
+        ProviderError::Misbehaved(Misbehaviour::Outage, cause) if !matches!(status, 502..=504 | 521..=524) => {
+            ProviderError::Misbehaved(Misbehaviour::FailedRequest, cause)
+        }
+        error => error,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use mintgate_domain::chain;
+    use serde_json::json;
 
     use super::*;
 
     fn refusal(status: u16, error: &str, description: &str) -> Refusal {
-        Refusal { error: error.to_owned(), error_description: description.into(), status }
+        Refusal { error: error.to_owned(), description: Some(description.to_owned()), status }
     }
 
     fn refuse(status: u16, error: &str, description: &str) -> ProviderError {
@@ -143,8 +158,9 @@ mod tests {
         assert!(matches!(refuse(429, "made_up", ""), ProviderError::Misbehaved(..)));
         assert!(matches!(refuse(503, "made_up", ""), ProviderError::Misbehaved(..)));
         let outage = |status, error| refuse(status, error, "").is_outage();
-        assert!(outage(500, "server_error") && outage(503, "made_up"));
+        assert!(outage(503, "server_error") && outage(502, "made_up"));
         assert!(!outage(400, "server_error") && !outage(429, "made_up"));
+        assert!(!outage(500, "server_error") && !outage(520, "made_up"));
         assert!(!outage(500, "invalid_client") && !outage(500, "invalid_grant"));
     }
 
@@ -193,11 +209,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_json_object_with_an_error_text_is_a_refusal() {
-        let find = |body: &str| Refusal::find(&HttpResponse::new(body.as_bytes().to_vec()));
-        assert!(find(r#"{"error":"invalid_grant","access_token":"x"}"#).is_some());
-        for body in ["", "error=invalid_grant", "{}", r#"{"error":""}"#, r#"{"error":{}}"#] {
-            assert!(find(body).is_none(), "{body}");
+    fn only_an_error_text_is_a_refusal() {
+        let find = |members: Value| Refusal::find(400, members.as_object().unwrap());
+        assert!(find(json!({ "error": "invalid_grant", "access_token": "x" })).is_some());
+        for members in [json!({}), json!({ "error": "" }), json!({ "error": {} })] {
+            assert!(find(members.clone()).is_none(), "{members}");
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) trait Renew: Sync {
         &self,
         tokens: &ProviderTokens,
         identity: &ExternalIdentity,
-    ) -> Result<Option<ClaimSet>, ProviderError>;
+    ) -> Result<Option<ClaimSet>, Unrenewed>;
 
     /// Implements [`IdentityProvider::renew`](mintgate_domain::ports::IdentityProvider::renew).
     async fn renew_within_timeout(
@@ -45,28 +45,45 @@ pub(crate) trait Renew: Sync {
         let client = self.client();
         let mut deadline = Deadline::after(client.network.timeout);
         let tokens = deadline.bound(self.refresh(token, identity)).await?;
-        let claims = deadline.bound(self.renewed_claims(&tokens, identity)).await;
+        let claims = async { Ok(self.renewed_claims(&tokens, identity).await) };
+        let claims = deadline.bound(claims).await;
+        let claims = claims.unwrap_or_else(|timed_out| Err(Unrenewed::Unproven(timed_out)));
         settle(&client.id, claims, tokens.refresh_token)
     }
 }
 
+/// Why a refresh brought no claims.
+pub(crate) enum Unrenewed {
+    /// The ID token of the answer is not verified, or not in time: the answer confirms nothing.
+    Unproven(ProviderError),
+    /// The provider has accepted the refresh token, but its claims could not be had.
+    NoClaims(ProviderError),
+}
+
 /// The renewed claims, with the refresh token that replaces the one that was sent.
 ///
-/// Many providers accept a refresh token once. If the provider issued a new refresh token and its claims
-/// then failed to arrive, the failure is only logged: an error would lose the new token, and the next
-/// refresh would end the session. An answer about another person is refused all the same.
+/// Many providers accept a refresh token once. If the provider issued a new one, an error would lose it,
+/// and the next refresh would end the session; so it is kept, whatever else is wrong with the answer. An
+/// answer about another person is refused all the same.
 fn settle(
     provider: &ProviderId,
-    claims: Result<Option<ClaimSet>, ProviderError>,
+    claims: Result<Option<ClaimSet>, Unrenewed>,
     refresh_token: Option<ProviderRefreshToken>,
 ) -> Result<Renewal, ProviderError> {
     use ProviderError::{Misbehaved, TimedOut, Unreachable};
-    match claims {
-        Err(error @ (Misbehaved(..) | TimedOut(_) | Unreachable(_))) if refresh_token.is_some() => {
-            let error = chain(&error);
-            tracing::warn!(%provider, %error, "refreshed at the provider, but without claims");
-            Ok(Renewal { claims: None, refresh_token })
+    let (error, is_doubtful) = match claims {
+        Ok(claims) => return Ok(Renewal { doubt: None, claims, refresh_token }),
+        Err(Unrenewed::Unproven(error)) => (error, true),
+        Err(Unrenewed::NoClaims(error)) => (error, false),
+    };
+    match error {
+        Misbehaved(..) | TimedOut(_) | Unreachable(_) if refresh_token.is_some() => {
+            if !is_doubtful {
+                let error = chain(&error);
+                tracing::warn!(%provider, %error, "refreshed at the provider, but without claims");
+            }
+            Ok(Renewal { doubt: is_doubtful.then_some(error), claims: None, refresh_token })
         }
-        claims => Ok(Renewal { claims: claims?, refresh_token }),
+        error => Err(error),
     }
 }

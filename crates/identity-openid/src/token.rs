@@ -13,10 +13,10 @@ const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// The longest `kid` that is read, in bytes.
 const MAX_KID_BYTES: usize = 256;
 
-/// Header parameters that are refused: keys and URLs of keys, extensions that change what is signed,
-/// and nested or encrypted content. A token signed with a key of the provider's JWKS needs none.
-const REFUSED_PARAMETERS: [&str; 9] =
-    ["jwk", "jku", "x5c", "x5u", "crit", "b64", "zip", "enc", "cty"];
+/// Header parameters that are refused: extensions that change what is signed, and nested, compressed or
+/// encrypted content. Any other that is not used is ignored, and nothing is fetched for it: keys are
+/// those of the provider's JWKS, whatever keys or URLs of keys a header names.
+const REFUSED_PARAMETERS: [&str; 5] = ["crit", "b64", "zip", "enc", "cty"];
 
 /// The expected kind of a token. The header may name it (RFC 8725 §3.11), and the claims must fit it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +25,15 @@ pub(crate) enum Kind {
     IdToken,
     /// A logout token (OIDC Back-Channel Logout §2.4).
     LogoutToken,
+    /// Signed claims from the userinfo endpoint (OIDC Core §5.3.2).
+    Userinfo,
 }
 
 impl Kind {
     /// The allowed values of `typ`, in lower case and without `application/` (RFC 7515 §4.1.9).
     fn types(self) -> &'static [&'static str] {
         match self {
-            Self::IdToken => &["jwt"],
+            Self::IdToken | Self::Userinfo => &["jwt"],
             // `logout+jwt` is a recommendation of 2022; older providers send `JWT`.
             Self::LogoutToken => &["logout+jwt", "jwt"],
         }
@@ -76,7 +78,10 @@ impl<'a> UnverifiedToken<'a> {
         let header_members =
             parse_object(&header_json).map_err(|error| format!("its header {error}"))?;
         let algorithm = check_header(&header_members, algorithms, expected)?;
-        let claims = parse_object(&payload_json).map_err(|error| format!("its payload {error}"))?;
+        let mut claims =
+            parse_object(&payload_json).map_err(|error| format!("its payload {error}"))?;
+        // A null says what absence says, except that a nonce of any type is not the absence of one.
+        claims.retain(|name, value| *value != ClaimValue::Null || name == "nonce");
         let signed_part = &text[..header.len() + 1 + payload.len()];
         let kid = header_members.get("kid").and_then(ClaimValue::as_text).map(ToOwned::to_owned);
         Ok(Self { claims, kid, algorithm, signed_part, signature })
@@ -105,12 +110,12 @@ fn check_header(header: &Members, algorithms: &[String], expected: Kind) -> Resu
     };
     // Access tokens (RFC 9068), logout tokens and refresh tokens have a type of their own.
     match header.get("typ") {
-        None => {}
+        None | Some(ClaimValue::Null) => {}
         Some(ClaimValue::Text(typ)) if is_type(typ, expected) => {}
         Some(_) => return Err("its type is that of another kind of token".into()),
     }
     match header.get("kid") {
-        None => Ok(algorithm),
+        None | Some(ClaimValue::Null) => Ok(algorithm),
         Some(ClaimValue::Text(kid)) if kid.len() <= MAX_KID_BYTES => Ok(algorithm),
         Some(_) => Err("its key id is not a short text".into()),
     }
@@ -144,6 +149,7 @@ mod tests {
         for header in [
             r#"{"alg":"RS256"}"#,
             r#"{"alg":"ES256","typ":"jwt","kid":"a","x5t":"thumbprint","unknown":{}}"#,
+            r#"{"alg":"ES256","typ":null,"kid":null,"jku":"https://x","x5c":[7],"jwk":{}}"#,
             r#"{"alg":"RS256","typ":"application/jwt"}"#,
         ] {
             assert_eq!(parse(&token(header, "{}")), Ok(()), "{header}");

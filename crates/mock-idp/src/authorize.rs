@@ -11,7 +11,7 @@ use crate::dialect::Traits;
 use crate::page;
 use crate::params::Params;
 use crate::shared::Shared;
-use crate::{MockUser, SignIn};
+use crate::{Habit, MockUser, SignIn};
 
 /// The answer to an authorization request.
 enum Answer {
@@ -114,6 +114,16 @@ fn decide(
 ) -> Answer {
     if let Some((error, description)) = find_mistake(shared.traits(), params) {
         return Answer::Error(error, description);
+    }
+    let wants_offline =
+        params.find("scope").unwrap_or_default().split(' ').any(|scope| scope == "offline_access");
+    let consents =
+        params.find("prompt").unwrap_or_default().split(' ').any(|word| word == "consent");
+    if wants_offline && shared.state().habits().has(Habit::NoOfflineScope) {
+        return Answer::Error("invalid_scope", "there is no scope offline_access");
+    }
+    if wants_offline && !consents && shared.state().habits().has(Habit::ConsentForOffline) {
+        return Answer::Error("invalid_request", "offline_access needs prompt=consent");
     }
     let choice = params.find("user").filter(|_| may_choose);
     if may_choose && params.find("cancel").is_some() {

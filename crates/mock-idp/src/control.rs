@@ -99,7 +99,7 @@ impl Control {
         let now = now_secs();
         let issuance = Issuance { now, auth_time: now, at_hash: None };
         let claims = id_token::claims(&shared.subject(&user, sign_in), &issuance);
-        id_token::make(claims, recipe, &keys, shared.secret_of(&sign_in.client_id))
+        shared.sign(claims, recipe, &keys, &sign_in.client_id)
     }
 }
 

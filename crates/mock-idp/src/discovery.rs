@@ -1,9 +1,11 @@
 //! The discovery document (OpenID Connect Discovery §3) and the key set (RFC 7517 §5).
 
+use actix_web::http::header::ACCEPT;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value, json};
 
+use crate::Habit;
 use crate::answer::answer;
 use crate::client_auth::{self, ClientAuth};
 use crate::dialect::{RefreshWhen, reshape};
@@ -15,15 +17,23 @@ pub(crate) async fn discovery(shared: Data<Shared>, request: HttpRequest) -> Htt
     answer(shared, Endpoint::Discovery, |shared| {
         let tenant = request.match_info().get("tenant").unwrap_or_default();
         let mut document = document(shared, tenant);
-        merge(&mut document, &shared.state().faults.discovery_merge);
-        HttpResponse::Ok().json(document)
+        let state = shared.state();
+        state.habits().document(&mut document);
+        merge(&mut document, &state.faults.discovery_merge);
+        state.habits().media_type(HttpResponse::Ok().json(document))
     })
     .await
 }
 
-pub(crate) async fn jwks(shared: Data<Shared>) -> HttpResponse {
+pub(crate) async fn jwks(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
     answer(shared, Endpoint::Jwks, |shared| {
+        const REGISTERED: &str = "application/jwk-set+json";
         let state = shared.state();
+        let only_registered = state.habits().has(Habit::RegisteredJwksType);
+        let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        if only_registered && !accept.is_some_and(|accept| accept.contains(REGISTERED)) {
+            return HttpResponse::NotAcceptable().finish();
+        }
         if let Some(document) = &state.faults.jwks_replace {
             return HttpResponse::Ok().json(document);
         }
@@ -34,8 +44,13 @@ pub(crate) async fn jwks(shared: Data<Shared>) -> HttpResponse {
             Value::Object(jwk)
         });
         let mut keys: Vec<_> = published.collect();
+        state.habits().keys(&mut keys, state.keys.alg);
         keys.extend(state.faults.jwks_extra.iter().cloned());
-        HttpResponse::Ok().json(json!({ "keys": keys }))
+        let mut jwks = HttpResponse::Ok();
+        if only_registered {
+            jwks.content_type(REGISTERED);
+        }
+        state.habits().media_type(jwks.json(json!({ "keys": keys })))
     })
     .await
 }

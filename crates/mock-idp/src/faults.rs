@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{IdTokenRecipe, Refusal};
+use crate::{Habit, IdTokenRecipe, Refusal};
 
 /// How the provider misbehaves; by default, not at all.
 ///
@@ -40,6 +40,10 @@ pub struct Faults {
     pub userinfo_merge: Map<String, Value>,
     /// How the ID tokens of the token endpoint are made.
     pub id_token: Option<IdTokenRecipe>,
+    /// How the JWTs of [`Habit::SignedUserinfo`] are made.
+    pub userinfo_token: Option<IdTokenRecipe>,
+    /// Habits that are no faults, for all endpoints and tokens.
+    pub habits: Vec<Habit>,
 }
 
 /// A fault of one endpoint, for some or all of its requests.

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256, Sha512};
 
 use crate::dialect::{Subject, reshape};
 use crate::faults::merge;
+use crate::habits::Habits;
 use crate::keys::{KeyRing, Role, SigningKey, hmac_sha256};
 use crate::{IdTokenAlg, MockUser};
 
@@ -129,10 +130,10 @@ pub(crate) fn make(
     mut claims: Map<String, Value>,
     recipe: &IdTokenRecipe,
     keys: &KeyRing,
-    client_secret: &str,
+    (client_secret, habits): (&str, Habits<'_>),
 ) -> String {
     merge(&mut claims, &recipe.claims);
-    let header = encode(&recipe.raw_header.clone().unwrap_or_else(|| header(recipe, keys)));
+    let header = encode(&recipe.raw_header.clone().unwrap_or_else(|| header(recipe, keys, habits)));
     let payload =
         encode(&recipe.raw_payload.clone().unwrap_or_else(|| Value::Object(claims).to_string()));
     let signed = format!("{header}.{payload}");
@@ -151,7 +152,7 @@ pub(crate) fn make(
     }
 }
 
-fn header(recipe: &IdTokenRecipe, keys: &KeyRing) -> String {
+fn header(recipe: &IdTokenRecipe, keys: &KeyRing, habits: Habits<'_>) -> String {
     let alg = match recipe.sign {
         SignWith::Unsigned => "none",
         SignWith::HmacWithPublicKeyPem
@@ -175,6 +176,7 @@ fn header(recipe: &IdTokenRecipe, keys: &KeyRing) -> String {
         header.insert("alg".into(), "RSA-OAEP-256".into());
         header.insert("enc".into(), "A256GCM".into());
     }
+    habits.header(&mut header);
     merge(&mut header, &recipe.header);
     Value::Object(header).to_string()
 }
@@ -206,7 +208,7 @@ mod tests {
 
     fn signed_with(sign: SignWith, keys: &KeyRing) -> (String, Vec<u8>) {
         let recipe = IdTokenRecipe { sign, ..IdTokenRecipe::default() };
-        let token = make(Map::new(), &recipe, keys, "secret");
+        let token = make(Map::new(), &recipe, keys, ("secret", Habits(&[])));
         let (signed, signature) = token.rsplit_once('.').expect("a compact token");
         (signed.into(), BASE64_URL_SAFE_NO_PAD.decode(signature).expect("base64url"))
     }

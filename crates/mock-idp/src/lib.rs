@@ -22,6 +22,7 @@
 //! ```
 //!
 //! With [`MockConfig::dialect`] the mock behaves like one of the well-known providers; see [`Dialect`].
+//! A [`Habit`] is one oddity of real providers that a relying party has to live with.
 
 mod ambient;
 mod answer;
@@ -35,6 +36,7 @@ mod discovery;
 mod faults;
 pub mod forgeries;
 mod grants;
+mod habits;
 mod id_token;
 mod keys;
 mod logout;
@@ -53,6 +55,7 @@ pub use config::{IdTokenAlg, MockClient, MockConfig, MockUser, SignIn, UnknownAl
 pub use control::Control;
 pub use dialect::{Dialect, DialectOptions, Overage, UnknownDialect, entra_object_id};
 pub use faults::{Fault, FaultKind, Faults};
+pub use habits::Habit;
 pub use id_token::{IdTokenRecipe, Shape, SignWith};
 pub use logout::{LogoutOrder, LogoutTokenFault};
 pub use refusal::Refusal;

@@ -9,7 +9,7 @@ use crate::dialect::reshape;
 use crate::faults::merge;
 use crate::id_token::{self, Issuance};
 use crate::shared::Shared;
-use crate::{IdTokenRecipe, SignIn, SignWith};
+use crate::{Habit, IdTokenRecipe, SignIn, SignWith};
 
 /// The content of a logout token (OIDC Back-Channel Logout §2.4).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,8 +45,6 @@ pub enum LogoutTokenFault {
     OtherAudience,
     /// The time `exp` has passed.
     Expired,
-    /// The claim `exp` is missing.
-    NoExp,
     /// The claim `iat` is missing.
     NoIat,
     /// The time `iat` is in the future.
@@ -65,7 +63,7 @@ pub enum LogoutTokenFault {
 
 impl LogoutTokenFault {
     /// Every fault of a logout token.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::NoEvents,
         Self::OtherEvent,
         Self::EventIsText,
@@ -74,7 +72,6 @@ impl LogoutTokenFault {
         Self::OtherIssuer,
         Self::OtherAudience,
         Self::Expired,
-        Self::NoExp,
         Self::NoIat,
         Self::FutureIat,
         Self::NoJti,
@@ -97,7 +94,6 @@ impl LogoutTokenFault {
             Self::OtherIssuer => json!({ "iss": "https://other.example.com" }),
             Self::OtherAudience => json!({ "aud": "another-client" }),
             Self::Expired => json!({ "iat": now - 7200, "exp": now - 3600 }),
-            Self::NoExp => json!({ "exp": null }),
             Self::NoIat => json!({ "iat": null }),
             Self::FutureIat => json!({ "iat": now + 3600, "exp": now + 7200 }),
             Self::NoJti => json!({ "jti": null }),
@@ -140,6 +136,13 @@ pub(crate) fn make(shared: &Shared, order: &LogoutOrder) -> String {
         "events": { EVENT: {} },
     });
     reshape(&mut claims, &genuine);
+    {
+        let state = shared.state();
+        state.habits().claims(&mut claims);
+        if state.habits().has(Habit::LogoutWithoutExp) {
+            claims.remove("exp");
+        }
+    }
     if let Some(fault) = order.fault {
         reshape(&mut claims, &fault.claims(now));
     }
@@ -155,5 +158,5 @@ pub(crate) fn make(shared: &Shared, order: &LogoutOrder) -> String {
     };
     recipe.header.insert("typ".into(), typ.into());
     let keys = shared.state().keys.clone();
-    id_token::make(claims, &recipe, &keys, shared.secret_of(&order.sign_in.client_id))
+    shared.sign_as_it_is(claims, &recipe, &keys, &order.sign_in.client_id)
 }

@@ -2,11 +2,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde_json::{Map, Value};
+
 use crate::ambient::{now_secs, random_text};
 use crate::dialect::{Subject, Traits};
 use crate::keys::KeyRing;
 use crate::state::State;
-use crate::{MockConfig, MockUser, SignIn};
+use crate::{IdTokenRecipe, MockConfig, MockUser, SignIn, id_token};
 
 /// The configuration and state of a mock.
 #[derive(Debug)]
@@ -52,6 +54,30 @@ impl Shared {
             .client(client_id)
             .and_then(|client| client.secret.as_deref())
             .unwrap_or_default()
+    }
+
+    /// Makes an ID token or a logout token with the habits that are set.
+    pub(crate) fn sign(
+        &self,
+        mut claims: Map<String, Value>,
+        recipe: &IdTokenRecipe,
+        keys: &KeyRing,
+        client_id: &str,
+    ) -> String {
+        self.state().habits().claims(&mut claims);
+        self.sign_as_it_is(claims, recipe, keys, client_id)
+    }
+
+    /// Makes a token of other claims, with the header's habits alone.
+    pub(crate) fn sign_as_it_is(
+        &self,
+        claims: Map<String, Value>,
+        recipe: &IdTokenRecipe,
+        keys: &KeyRing,
+        client_id: &str,
+    ) -> String {
+        let state = self.state();
+        id_token::make(claims, recipe, keys, (self.secret_of(client_id), state.habits()))
     }
 
     /// The URL of an endpoint; `tenant` replaces `{tenant}` in the path.

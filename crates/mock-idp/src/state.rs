@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ambient::random_text;
 use crate::faults::{FaultKind, take_due};
 use crate::grants::Grants;
+use crate::habits::Habits;
 use crate::keys::KeyRing;
 use crate::{Faults, SignIn};
 
@@ -114,6 +115,11 @@ impl State {
             codes: HashMap::new(),
             access_tokens: HashMap::new(),
         }
+    }
+
+    /// The habits that are set.
+    pub(crate) fn habits(&self) -> Habits<'_> {
+        Habits(&self.faults.habits)
     }
 
     /// Counts a request, and returns the fault that it meets.

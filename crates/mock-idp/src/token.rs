@@ -20,13 +20,20 @@ use crate::params::Params;
 use crate::refusal::{self, TokenError};
 use crate::shared::Shared;
 use crate::state::{ACCESS_LIFE_SECS, CodeRefusal, Endpoint, Redeemed};
-use crate::{IdTokenRecipe, Refusal, SignIn};
+use crate::{Habit, IdTokenRecipe, Refusal, SignIn};
 
 pub(crate) async fn token(shared: Data<Shared>, request: HttpRequest, body: Bytes) -> HttpResponse {
     answer(shared, Endpoint::Token, |shared| {
         let headers = request.headers();
         match exchange(shared, headers, &body) {
-            Ok(tokens) => (shared.traits().encode)(HttpResponse::Ok(), headers, &tokens),
+            Ok(tokens) => {
+                let state = shared.state();
+                if state.habits().has(Habit::FormAnswer) {
+                    return form_answer(&tokens);
+                }
+                let answer = (shared.traits().encode)(HttpResponse::Ok(), headers, &tokens);
+                state.habits().media_type(answer)
+            }
             Err(error) => refusal::answer(shared, headers, error),
         }
     })
@@ -173,8 +180,16 @@ fn success(shared: &Shared, grant: &Grant, refresh_token: Option<String>) -> Map
         tokens.insert("refresh_token".into(), refresh_token.into());
     }
     tokens.insert("access_token".into(), access_token.into());
+    shared.state().habits().tokens(&mut tokens);
     merge(&mut tokens, &changes);
     tokens
+}
+
+fn form_answer(tokens: &Map<String, Value>) -> HttpResponse {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(tokens.iter().map(|(name, value)| (name, text(value))));
+    HttpResponse::Ok().content_type("application/x-www-form-urlencoded").body(form.finish())
 }
 
 fn id_token(shared: &Shared, grant: &Grant, recipe: &IdTokenRecipe, access_token: &str) -> String {
@@ -187,7 +202,7 @@ fn id_token(shared: &Shared, grant: &Grant, recipe: &IdTokenRecipe, access_token
         at_hash: Some(id_token::at_hash(keys.alg, access_token)),
     };
     let claims = id_token::claims(&shared.subject(&user, sign_in), &issuance);
-    id_token::make(claims, recipe, &keys, shared.secret_of(&sign_in.client_id))
+    shared.sign(claims, recipe, &keys, &sign_in.client_id)
 }
 
 /// An access token: a JWT where the dialect's are, an opaque one elsewhere.
@@ -213,7 +228,7 @@ fn access_token(shared: &Shared, sign_in: &SignIn) -> String {
     }
     reshape(&mut claims, &changes);
     let keys = shared.state().keys.clone();
-    id_token::make(claims, &IdTokenRecipe::default(), &keys, "")
+    shared.sign_as_it_is(claims, &IdTokenRecipe::default(), &keys, "")
 }
 
 fn form(headers: &HeaderMap, body: &[u8]) -> Result<Params, TokenError> {

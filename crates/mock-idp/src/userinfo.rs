@@ -5,7 +5,6 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::Value;
 
-use crate::SignIn;
 use crate::ambient::now_secs;
 use crate::answer::{answer, json};
 use crate::dialect::reshape;
@@ -13,6 +12,7 @@ use crate::faults::merge;
 use crate::id_token::user_claims;
 use crate::shared::Shared;
 use crate::state::Endpoint;
+use crate::{Habit, SignIn};
 
 pub(crate) async fn userinfo(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
     answer(shared, Endpoint::Userinfo, |shared| {
@@ -41,8 +41,21 @@ pub(crate) async fn userinfo(shared: Data<Shared>, request: HttpRequest) -> Http
             reshape(&mut claims, &(shared.traits().user)(&subject));
             claims
         };
-        merge(&mut claims, &shared.state().faults.userinfo_merge);
-        json(HttpResponse::Ok(), &claims)
+        let (keys, is_signed) = {
+            let state = shared.state();
+            state.habits().user(&mut claims);
+            merge(&mut claims, &state.faults.userinfo_merge);
+            (state.keys.clone(), state.habits().has(Habit::SignedUserinfo))
+        };
+        if is_signed {
+            let mut signed = claims;
+            signed.entry("iss").or_insert_with(|| shared.issuer.as_str().into());
+            signed.entry("aud").or_insert_with(|| sign_in.client_id.as_str().into());
+            let recipe = shared.state().faults.userinfo_token.clone().unwrap_or_default();
+            let jwt = shared.sign_as_it_is(signed, &recipe, &keys, &sign_in.client_id);
+            return HttpResponse::Ok().content_type("application/jwt").body(jwt);
+        }
+        shared.state().habits().media_type(json(HttpResponse::Ok(), &claims))
     })
     .await
 }

@@ -22,6 +22,29 @@ impl ExternalIdentity {
     }
 }
 
+/// The longest session id of a provider that is stored as it is, in bytes.
+const MAX_SID_BYTES: usize = 255;
+const DIGEST_PREFIX: &str = "sha256:";
+
+/// How a provider's session id (`sid`, OIDC Back-Channel Logout §2.1) is stored and compared: as it is,
+/// or, if it has more than 255 bytes or characters that not every store takes, as `sha256:` and its
+/// SHA-256 in hexadecimal.
+pub fn stored_sid(sid: &str) -> String {
+    let is_plain = sid.len() <= MAX_SID_BYTES
+        && !sid.contains(char::is_control)
+        && !sid.starts_with(DIGEST_PREFIX);
+    if is_plain {
+        return sid.to_owned();
+    }
+    let mut digest = DIGEST_PREFIX.to_owned();
+    for byte in TokenHash::of(sid).as_bytes() {
+        digest.extend(
+            [byte >> 4, byte & 15].map(|half| char::from(b"0123456789abcdef"[usize::from(half)])),
+        );
+    }
+    digest
+}
+
 /// An identity that is linked to a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkedIdentity {
@@ -64,4 +87,22 @@ pub struct VerifiedIdentity {
     /// when it expires. Not of the whole text: some signatures can be rewritten into another valid
     /// one, and the same token must not count as a new one.
     pub id_token: Option<(TokenHash, Timestamp)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_id_that_no_column_holds_is_stored_as_its_digest() {
+        let long = "x".repeat(255);
+        assert_eq!(stored_sid(&long), long);
+        let stored = stored_sid("abc\0");
+        assert_eq!(stored.len(), 71);
+        for odd in [&"x".repeat(256), "abc\0", "a\nb", &stored] {
+            let digest = stored_sid(odd);
+            assert!(digest.starts_with("sha256:") && digest.len() == 71 && digest != *odd, "{odd}");
+        }
+        assert_ne!(stored_sid(&"x".repeat(256)), stored_sid(&"x".repeat(257)));
+    }
 }

@@ -12,7 +12,7 @@ mod tokens;
 mod user;
 
 pub use claims::{ClaimSet, ClaimValue, find_claim};
-pub use identity::{ExternalIdentity, LinkedIdentity, NewIdentity, VerifiedIdentity};
+pub use identity::{ExternalIdentity, LinkedIdentity, NewIdentity, VerifiedIdentity, stored_sid};
 pub use ids::{KeyId, ProviderId, Role, SessionId, UserId};
 pub use key_record::{KeyRecord, KeyUse};
 pub use login::LoginTransaction;

@@ -20,9 +20,23 @@ pub struct CodeGrant<'a> {
     pub code_verifier: Option<&'a CodeVerifier>,
 }
 
+/// Where tokens came from, which decides how far they are trusted before they are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenSource {
+    /// The provider's own token endpoint, over TLS: nobody else can have made them.
+    TokenEndpoint {
+        /// Whether the request proved possession of a PKCE verifier (RFC 7636 §4.5).
+        pkce: bool,
+    },
+    /// A client, which can post whatever it likes.
+    Client,
+}
+
 /// The tokens that a provider gives for a code, not verified.
 #[derive(Debug)]
 pub struct ProviderTokens {
+    /// Where the tokens came from.
+    pub source: TokenSource,
     /// The ID token, if there is one.
     pub id_token: Option<IdTokenText>,
     /// The provider's access token, for its userinfo endpoint.
@@ -43,6 +57,9 @@ pub struct AuthorizationEndpoint {
 /// A provider's answer when it is asked again about somebody.
 #[derive(Debug)]
 pub struct Renewal {
+    /// Why the answer confirms nothing, if it does not: its ID token is broken or cannot be verified
+    /// (OIDC Core §12.2). Its refresh token is good for asking again all the same.
+    pub doubt: Option<ProviderError>,
     /// The person's claims as they are now; `None` if the provider only said that the person may
     /// still sign in.
     pub claims: Option<ClaimSet>,
@@ -59,7 +76,7 @@ pub struct LogoutOrder {
     /// The subject (`sub`) whose sessions at the provider have ended, if the token names one.
     pub subject: Option<String>,
     /// The session at the provider that has ended, if the token names one: the `sid` of its ID
-    /// tokens.
+    /// tokens, as it is stored ([`stored_sid`](crate::model::stored_sid)).
     pub session: Option<String>,
     /// The SHA-256 hash of issuer and `jti`, by which each order counts once.
     pub id: TokenHash,
@@ -100,6 +117,9 @@ pub enum Misbehaviour {
     /// The provider itself is in trouble: a 5xx status, or a connection that broke before the answer
     /// was complete. Counts towards opening the circuit breaker.
     Outage,
+    /// The provider failed at this request, as by status 500. It may be in trouble, or what a caller
+    /// sent may be too odd for it, so this neither opens the circuit breaker nor closes it.
+    FailedRequest,
     /// The provider refuses Mintgate as a client: wrong credentials, an unregistered redirect URI, a
     /// grant or scope it does not allow. An operator has to change the configuration.
     ClientRefused,
@@ -157,7 +177,9 @@ pub trait IdentityProvider: Send + Sync {
     /// Asks again about somebody who has signed in, with the refresh token given then (RFC 6749 §6,
     /// OIDC Core §12).
     ///
-    /// What is answered about anybody but `identity` MUST be refused.
+    /// What is answered about anybody but `identity`, or for another client, MUST be refused. If the
+    /// answer brings a new refresh token, that MUST NOT be lost for any other reason: the one that was
+    /// sent may be used up.
     ///
     /// # Errors
     /// [`ProviderError::RefreshRefused`] MUST mean that the provider itself said no,

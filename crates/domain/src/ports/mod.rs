@@ -28,7 +28,7 @@ pub use housekeeping::{Housekeeping, SweepStep, Swept};
 pub use idempotency_records::IdempotencyRecords;
 pub use identity_provider::{
     AuthorizationEndpoint, CodeGrant, IdentityProvider, LogoutOrder, Misbehaviour, ProviderError,
-    ProviderTokens, Renewal,
+    ProviderTokens, Renewal, TokenSource,
 };
 pub use key_repo::KeyRepo;
 pub use metrics::{

@@ -1,7 +1,7 @@
 //! Sessions that their provider ends.
 
 use mintgate_domain::LogoutTokenText;
-use mintgate_domain::model::{ClaimSet, ClaimValue};
+use mintgate_domain::model::{ClaimSet, ClaimValue, stored_sid};
 use mintgate_testkit::StoreUnderTest as _;
 
 use crate::rig::Rig;
@@ -49,9 +49,15 @@ async fn one_session_at_the_provider_ends_one_here() {
 }
 
 #[tokio::test]
-async fn a_sid_that_cannot_be_one_is_not_kept() {
+async fn a_sid_that_no_column_holds_is_kept_as_its_digest() {
+    for odd in ["s".repeat(304), "a\0b".to_owned()] {
+        let rig = Rig::new();
+        with_sid(&rig, &odd);
+        rig.sign_in("ada").await;
+        assert_eq!(rig.store.sessions().remove(0).upstream_sid, Some(stored_sid(&odd)));
+    }
     let rig = Rig::new();
-    with_sid(&rig, &"s".repeat(256));
+    with_sid(&rig, "");
     rig.sign_in("ada").await;
     assert_eq!(rig.store.sessions().remove(0).upstream_sid, None);
 }

@@ -14,13 +14,14 @@ use mintgate_domain::ports::{
     AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdempotencyRecords,
     IdentityProvider, LoadedSession, LogoutOrder, OpenOutcome, ProviderError, ProviderTokens,
     RefreshTokenRepo, Renewal, RoleDirectory, RoleLookupError, RoleQuestion, SealError,
-    SessionChange, SessionTokens, SigningError, StoreError, TokenSeal, TokenSigner, TokenVerifier,
-    UpstreamRenewal, UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh, VerifyError,
+    SessionChange, SessionTokens, SigningError, StoreError, TokenSeal, TokenSigner, TokenSource,
+    TokenVerifier, UpstreamRenewal, UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh,
+    VerifyError,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
     IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginRequest, LogoutTokenText, Nonce,
-    OnLookupFailure, OwnSessions, PresentedToken, ProviderLogout, ProviderPolicy,
+    NonceRule, OnLookupFailure, OwnSessions, PresentedToken, ProviderLogout, ProviderPolicy,
     ProviderRefreshToken, Recheck, RecheckRule, RefreshConfig, RefreshPorts, RefreshSession,
     RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy, RoleRule, Sessions,
     SetCookie, SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash, TokenRequest,
@@ -166,6 +167,7 @@ impl IdentityProvider for AnyCode {
         let person = grant.code.expose().split('-').next().unwrap_or_default();
         person.clone_into(&mut self.last.lock().unwrap());
         Ok(ProviderTokens {
+            source: TokenSource::TokenEndpoint { pkce: grant.code_verifier.is_some() },
             id_token: None,
             access_token: None,
             refresh_token: Some(ProviderRefreshToken::new(format!("{person}-0"))),
@@ -217,6 +219,7 @@ impl IdentityProvider for AnyCode {
         assert_eq!(person, identity.subject);
         let count: u32 = count.parse().unwrap();
         Ok(Renewal {
+            doubt: None,
             claims: self.renewed_claims.lock().unwrap().clone(),
             refresh_token: Some(ProviderRefreshToken::new(format!("{person}-{}", count + 1))),
         })
@@ -511,7 +514,10 @@ fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> Prov
         issuers: vec![format!("https://{id}.example.com"), "https://idp.example.com".to_owned()],
         redirect_uris,
         pkce: requirement,
-        nonce: requirement,
+        nonce: match requirement {
+            Requirement::Auto => NonceRule::Auto,
+            Requirement::Required => NonceRule::Required,
+        },
         login: LoginRequest {
             display_name: id.to_owned(),
             client_id: "mintgate".to_owned(),

@@ -106,7 +106,7 @@ async fn case_50_a_rotated_key_is_fetched_once_and_then_good() {
     // The new set has replaced the old one as a whole.
     let refused = adapter.verify(&old, None).await;
     assert!(matches!(refused, Err(ProviderError::IdTokenRefused(_))), "{refused:?}");
-    assert_eq!(fetched(&idp), (1, 2));
+    assert_eq!(fetched(&idp), (1, 3), "a posted token has a fetch of its own");
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ async fn case_16_an_error_is_one_under_any_status_and_content_type() {
         answering(400, bad_code),
         answering(500, r#"{"error":"invalid_grant"}"#),
         answering_as("text/plain", bad_code),
+        answering_as("application/x-www-form-urlencoded", "error=invalid_grant&id_token=a.b.c"),
         answering(200, r#"{"error":"invalid_grant","access_token":"x","token_type":"Bearer"}"#),
     ] {
         idp.control().set_faults(faults.clone());
@@ -51,15 +52,16 @@ async fn what_is_no_oauth_answer_is_the_providers_fault_and_is_not_repeated() {
         answering(200, ""),
         answering(200, "[]"),
         answering(200, r#"{"access_token":"hunter2","token_type":"Bearer""#),
-        answering(200, r#"{"access_token":"hunter2","token_type":7,"id_token":"hunter2"}"#),
+        answering(200, "{}"),
         answering(200, r#"{"access_token":"hunter2","token_type":"Bearer","id_token":7}"#),
-        answering(201, r#"{"access_token":"hunter2","token_type":"Bearer","id_token":"a.b.c"}"#),
+        answering(200, r#"{"access_token":"hunter2","token_type":"Bearer","id_token":null}"#),
+        answering(204, ""),
         answering(400, "hunter2"),
         answering(404, "<html>hunter2</html>"),
         answering(429, r#"{"error":"slow_down"}"#),
         answering(500, "hunter2"),
         answering(503, r#"{"error":"temporarily_unavailable"}"#),
-        answering_as("application/x-www-form-urlencoded", "error=hunter2"),
+        answering_as("application/x-www-form-urlencoded", "hunter2=error"),
         answering_as("text/html", r#"{"access_token":"hunter2","token_type":"Bearer"}"#),
     ] {
         idp.control().set_faults(faults.clone());

@@ -22,7 +22,8 @@ async fn case_21_a_key_comes_from_the_provider_and_from_nowhere_else() {
 async fn case_21_an_unknown_kid_is_only_ever_compared() {
     let idp = start().await;
     refuse_all(&idp, Kind::UnknownKey, "").await;
-    assert_eq!(idp.control().stats().jwks, 2, "the first load, and one for all unknown kids");
+    let all = "the first load, one for all posted tokens, and one for all others";
+    assert_eq!(idp.control().stats().jwks, 3, "{all}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use mintgate_domain::model::{ClaimSet, ExternalIdentity, ProviderId, Timestamp, VerifiedIdentity};
 use mintgate_domain::ports::{
     AuthorizationEndpoint, CircuitState, CodeGrant, IdentityProvider, LogoutOrder, Misbehaviour,
-    ProviderError, ProviderTokens, Renewal,
+    ProviderError, ProviderTokens, Renewal, TokenSource,
 };
 use mintgate_domain::{
     AuthorizationCode, IdTokenText, LogoutTokenText, Nonce, ProviderAccessToken,
@@ -62,6 +62,7 @@ impl IdentityProvider for Scripted {
     async fn redeem(&self, _: &CodeGrant<'_>) -> Result<ProviderTokens, ProviderError> {
         self.answer_later().await?;
         Ok(ProviderTokens {
+            source: TokenSource::TokenEndpoint { pkce: false },
             id_token: None,
             access_token: Some(ProviderAccessToken::new("x")),
             refresh_token: None,
@@ -95,7 +96,7 @@ impl IdentityProvider for Scripted {
         _: &ExternalIdentity,
     ) -> Result<Renewal, ProviderError> {
         self.answer_later().await?;
-        Ok(Renewal { claims: None, refresh_token: None })
+        Ok(Renewal { doubt: None, claims: None, refresh_token: None })
     }
 
     async fn verify_logout(&self, _: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
@@ -196,11 +197,13 @@ async fn settle() {
     }
 }
 
-/// An ID token posted directly, or one that came with an access token for a code.
+/// An ID token posted directly, or one that came for a code.
 async fn verify(provider: &GuardedProvider, by_code: bool) -> Result<(), ProviderError> {
+    let source = TokenSource::TokenEndpoint { pkce: false };
     let tokens = ProviderTokens {
+        source: if by_code { source } else { TokenSource::Client },
         id_token: Some(IdTokenText::new("a.b.c")),
-        access_token: by_code.then(|| ProviderAccessToken::new("x")),
+        access_token: None,
         refresh_token: None,
     };
     provider.verify(&tokens, None).await.map(|_| ())
@@ -275,6 +278,40 @@ async fn a_refused_code_or_token_is_not_a_failure_of_the_provider() {
     guarded.say([timed_out()]);
     assert_eq!(verify(&guarded.guard, false).await, Err(timed_out()));
     assert_eq!(guarded.counted.circuits(), [CircuitState::Open]);
+}
+
+#[tokio::test]
+async fn a_failure_that_a_caller_may_have_provoked_opens_no_circuit() {
+    let (idp, adapter) = warm().await;
+    let guard = GuardedProvider::new(
+        ProviderId::new("corp"),
+        Arc::new(adapter.provider),
+        GuardConfig { failures_to_open: 3, ..GuardConfig::default() },
+        adapter.clock,
+        adapter.counted.clone(),
+    );
+    for (status, body) in [
+        (500, ""),
+        (500, r#"{"error":"server_error"}"#),
+        (500, "<html>"),
+        (501, ""),
+        (520, ""),
+        (500, r#"{"error":"made_up"}"#),
+    ] {
+        let kind = FaultKind::Status { status, body: body.to_owned() };
+        idp.control().set_faults(Faults { token: Some(kind.into()), ..Faults::default() });
+        let failed = redeem(&guard).await;
+        assert!(matches!(failed, Err(ProviderError::Misbehaved(..))), "{status} {body}");
+    }
+    assert_eq!(adapter.counted.circuits(), []);
+    // Neither does it end a row of failures.
+    let answers = [503, 500, 503, 500, 503];
+    for status in answers {
+        let kind = FaultKind::Status { status, body: String::new() };
+        idp.control().set_faults(Faults { token: Some(kind.into()), ..Faults::default() });
+        assert!(redeem(&guard).await.is_err());
+    }
+    assert_eq!(adapter.counted.circuits(), [CircuitState::Open]);
 }
 
 #[tokio::test]
@@ -570,7 +607,7 @@ async fn a_real_provider_that_fails_is_not_asked_until_the_circuit_closes() {
     let before = idp.control().stats().token;
     for kind in [
         FaultKind::Status { status: 503, body: String::new() },
-        FaultKind::Status { status: 500, body: r#"{"error":"server_error"}"#.to_owned() },
+        FaultKind::Status { status: 502, body: r#"{"error":"server_error"}"#.to_owned() },
         FaultKind::Close,
     ] {
         idp.control().set_faults(Faults { token: Some(kind.into()), ..Faults::default() });

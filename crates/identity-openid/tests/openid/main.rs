@@ -17,6 +17,8 @@ mod forged_signatures;
 #[cfg(test)]
 mod guard;
 #[cfg(test)]
+mod habits;
+#[cfg(test)]
 mod logout;
 #[cfg(test)]
 mod network;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mintgate_domain::model::{ClaimValue, ExternalIdentity, ProviderId, VerifiedIdentity};
 use mintgate_domain::ports::{
     AuthorizationEndpoint, CodeGrant, IdentityProvider, ProviderError, ProviderTokens, Renewal,
+    TokenSource,
 };
 use mintgate_domain::{
     AuthorizationCode, CodeVerifier, IdTokenText, LogoutTokenText, Nonce, ProviderAccessToken,
@@ -164,7 +165,9 @@ async fn an_answer_in_a_form_is_read_as_one() {
     let fake = start().await;
     fake.page(TOKEN, Reply::form(&format!("access_token={ACCESS_TOKEN}&scope=&token_type=bearer")));
     sign_in(&github(&fake, |_| {})).await.unwrap();
-    for answer in ["access_token=x", "token_type=bearer", "access_token=x&token_type=mac", ""] {
+    fake.page(TOKEN, Reply::form("access_token=x"));
+    redeem(&github(&fake, |_| {})).await.unwrap();
+    for answer in ["token_type=bearer", "access_token=x&token_type=mac", "access_token=", ""] {
         fake.page(TOKEN, Reply::form(answer));
         let failed = redeem(&github(&fake, |_| {})).await;
         assert!(matches!(failed, Err(ProviderError::Misbehaved(..))), "{answer}: {failed:?}");
@@ -185,8 +188,13 @@ async fn nothing_is_believed_that_this_provider_cannot_prove() {
     let provider = github(&fake, |_| {});
     let access_token = || Some(ProviderAccessToken::new(ACCESS_TOKEN));
     let id_token = || Some(IdTokenText::new("a.b.c"));
-    let tokens =
-        |id_token, access_token| ProviderTokens { id_token, access_token, refresh_token: None };
+    let source = TokenSource::TokenEndpoint { pkce: false };
+    let tokens = |id_token, access_token| ProviderTokens {
+        source,
+        id_token,
+        access_token,
+        refresh_token: None,
+    };
     let nonce = Nonce::new("n");
     for (name, tokens, nonce) in [
         ("a nonce", tokens(None, access_token()), Some(&nonce)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mintgate_domain::model::{ProviderId, RevokeReason, VerifiedIdentity};
 use mintgate_domain::ports::{
     CircuitState, Clock, CodeGrant, Entropy, IdentityProvider, LogoutOrder, Metrics, Phase,
-    ProviderEndpoint, ProviderError, ProviderTokens, RefreshResult, StoreOperation,
+    ProviderEndpoint, ProviderError, ProviderTokens, RefreshResult, StoreOperation, TokenSource,
 };
 use mintgate_domain::{
     AuthorizationCode, CodeVerifier, IdTokenText, LogoutTokenText, Nonce, SecretText, chain,
@@ -157,6 +157,7 @@ impl Adapter {
         nonce: Option<&str>,
     ) -> Result<VerifiedIdentity, ProviderError> {
         let tokens = ProviderTokens {
+            source: TokenSource::Client,
             id_token: Some(IdTokenText::new(id_token)),
             access_token: None,
             refresh_token: None,

@@ -1,11 +1,11 @@
 //! Claims from the userinfo endpoint.
 
 use mintgate_domain::model::ClaimValue;
-use mintgate_domain::ports::{ProviderEndpoint, ProviderError};
+use mintgate_domain::ports::{Misbehaviour, ProviderEndpoint, ProviderError};
 use mintgate_mock_idp::{FaultKind, Faults, IdTokenAlg, IdTokenRecipe, MockIdp, SignIn};
 use serde_json::{Value, json};
 
-use crate::support::{Adapter, genuine, start, start_with};
+use crate::support::{Adapter, genuine, logged, start, start_with};
 
 async fn with_userinfo() -> (MockIdp, Adapter) {
     let idp = start_with(IdTokenAlg::EdDsa).await;
@@ -73,9 +73,13 @@ async fn case_25_userinfo_about_somebody_else_is_refused() {
 async fn userinfo_is_asked_only_where_it_is_configured_and_there_is_an_access_token() {
     let (idp, adapter) = with_userinfo().await;
     adapter.verify(&genuine(&idp), None).await.unwrap();
-    let without = json!({ "token_type": "N_A" }).as_object().unwrap().clone();
-    idp.control().set_faults(Faults { token_merge: without, ..Faults::default() });
-    adapter.sign_in(&idp, SignIn::default()).await.unwrap();
+    for without in [json!({ "token_type": "N_A" }), json!({ "access_token": null })] {
+        let token_merge = without.as_object().unwrap().clone();
+        idp.control().set_faults(Faults { token_merge, ..Faults::default() });
+        let failed = adapter.sign_in(&idp, SignIn::default()).await.unwrap_err();
+        assert_eq!(failed, ProviderError::Misbehaved(Misbehaviour::BadAnswer, "".into()));
+        assert!(logged(&failed).contains("no access_token of the type Bearer"), "{failed:?}");
+    }
     let plain = start().await;
     Adapter::new(plain.issuer(), |_| {}).sign_in(&plain, SignIn::default()).await.unwrap();
     assert_eq!((idp.control().stats().userinfo, plain.control().stats().userinfo), (0, 0));

@@ -46,20 +46,21 @@ pub(super) fn key(list: &mut List, target: &Target<'_>) {
     list.sign("attacker's key under the genuine kid", SignWith::AttackerKeySameKid);
     list.sign("attacker's key embedded as jwk", SignWith::AttackerKeyWithJwk);
     list.sign("signature turned over", SignWith::Garbage);
-    for parameter in ["jku", "x5u"] {
-        for sign in [SignWith::Genuine, SignWith::AttackerKeySameKid] {
-            list.add(format!("{parameter}, {sign:?}"), |recipe| {
-                recipe.sign = sign;
-                recipe.header = object(json!({ parameter: target.attacker_jwks }));
-            });
-        }
+    for (name, value) in [
+        ("jku", json!(target.attacker_jwks)),
+        ("x5u", json!(target.attacker_jwks)),
+        ("x5c", json!(["MIIB"])),
+        ("jwk", json!({ "kty": "oct", "k": "AAAA" })),
+    ] {
+        list.add(format!("attacker's key, {name}"), |recipe| {
+            recipe.sign = SignWith::AttackerKeySameKid;
+            recipe.header = object(json!({ name: value }));
+        });
     }
     list.add("attacker's key without kid", |recipe| {
         recipe.sign = SignWith::AttackerKeySameKid;
         recipe.header = object(json!({ "kid": null }));
     });
-    list.header("x5c", json!({ "x5c": ["MIIB"] }));
-    list.header("jwk, genuine signature", json!({ "jwk": { "kty": "oct", "k": "AAAA" } }));
     list.header("kid of 10 KB", json!({ "kid": "k".repeat(10_240) }));
     list.header("kid of 4 KB", json!({ "kid": "k".repeat(4096) }));
     list.header("kid a number", json!({ "kid": 1 }));

@@ -1,6 +1,6 @@
 //! The control endpoints, and how the mock presents itself.
 
-use mintgate_mock_idp::{FaultKind, Faults, IdTokenAlg, MockConfig, Stats};
+use mintgate_mock_idp::{FaultKind, Faults, Habit, IdTokenAlg, MockConfig, Stats};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -148,7 +148,18 @@ async fn the_documented_requests_are_accepted() {
         assert!([200, 204].contains(&status), "{command}: {status} {answer}");
         count += 1;
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
+}
+
+#[test]
+fn every_habit_is_documented_with_its_source() {
+    for habit in Habit::ALL {
+        let name = serde_json::to_value(habit).expect("JSON");
+        let name = format!("| `{}` |", name.as_str().expect("a name"));
+        let row = DOCUMENTATION.lines().find(|line| line.starts_with(&name));
+        let row = row.unwrap_or_else(|| panic!("no row {name}"));
+        assert!(row.ends_with(&format!("| {} |", habit.source())), "{row}");
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mintgate_domain::Requirement;
 use mintgate_domain::model::{LostAnswer, Role};
+use mintgate_domain::{NonceRule, Requirement};
 use mintgate_identity_openid::GuardConfig;
 
 use super::{good, openid, with_provider};
@@ -80,7 +80,7 @@ fn the_defaults_are_the_contracts() {
         (corp.preset.name, corp.policy.login.display_name.as_str()),
         ("oidc", "OpenID Connect")
     );
-    assert_eq!((corp.policy.pkce, corp.policy.nonce), (Requirement::Auto, Requirement::Auto));
+    assert_eq!((corp.policy.pkce, corp.policy.nonce), (Requirement::Auto, NonceRule::Auto));
     assert_eq!(openid(corp).id_token_algorithms, corp.preset.id_token_algorithms);
     assert!(!openid(corp).userinfo && !openid(corp).network.allow_private_network);
     assert!(corp.policy.login.parameters.is_empty() && corp.policy.recheck.is_none());

@@ -1,6 +1,6 @@
 //! What a login asks the provider for, and what a sign-in is held to.
 
-use mintgate_domain::{LoginRequest, ProviderPolicy, Requirement};
+use mintgate_domain::{LoginRequest, NonceRule, ProviderPolicy, Requirement};
 
 use super::only;
 use super::presets::preset;
@@ -26,7 +26,7 @@ fn what_is_configured_is_what_a_request_is_held_to() {
                  authorization_params = [\"prompt=login\"]";
     let policy = policy_of("oidc", lines);
     assert_eq!(policy.redirect_uris, ["https://app.example.com/callback"]);
-    assert_eq!((policy.pkce, policy.nonce), (Requirement::Required, Requirement::Required));
+    assert_eq!((policy.pkce, policy.nonce), (Requirement::Required, NonceRule::Required));
     assert_eq!(policy.recheck, None);
     let login = LoginRequest {
         display_name: "Staff".to_owned(),

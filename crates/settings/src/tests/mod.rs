@@ -7,6 +7,7 @@ mod defaults;
 mod entra;
 mod environment;
 mod guides;
+mod id_tokens;
 mod logins;
 mod messages;
 mod parts;

@@ -3,8 +3,8 @@
 use mintgate_config_reader::{Invalid, Section, invalid, key};
 use mintgate_domain::SecretText;
 use mintgate_identity_openid::{
-    AppleSecret, AssertionAlgorithm, AssertionKey, ClientAuthentication, ClientKeyError,
-    PresetAuthentication,
+    AppleSecret, AssertionAlgorithm, AssertionAudience, AssertionKey, ClientAuthentication,
+    ClientKeyError, PresetAuthentication,
 };
 
 use super::preset::{SelectedPreset, mints_secrets};
@@ -29,6 +29,9 @@ const METHODS: [(&str, Method); 5] = [
     ("none", Method::None),
 ];
 
+const AUDIENCES: [(&str, AssertionAudience); 2] =
+    [("token_endpoint", AssertionAudience::TokenEndpoint), ("issuer", AssertionAudience::Issuer)];
+
 /// Our client at a provider, as far as its keys are valid.
 pub(super) struct Client {
     pub(super) id: Option<String>,
@@ -41,6 +44,7 @@ struct ClientKey {
     pem: Option<SecretText>,
     id: Option<String>,
     algorithm: Option<AssertionAlgorithm>,
+    audience: Option<AssertionAudience>,
     team: Option<String>,
 }
 
@@ -121,7 +125,7 @@ fn by_secret(
     if has_key(s) {
         reject_key(s, refused());
     }
-    for name in ["client_key_id", "client_key_alg"] {
+    for name in ["client_key_id", "client_key_alg", "client_assertion_audience"] {
         if !s.is_default(name) {
             s.reject(name, refused());
         }
@@ -177,13 +181,23 @@ impl ClientKey {
                 .forbidden(selected.unless(|preset| !mints_secrets(preset))),
             &algorithms,
         );
+        let audience = s.choice(
+            key(
+                "client_assertion_audience",
+                "The audience (`aud`) of assertions with `private_key_jwt`: the URL of the token \
+                 endpoint (OIDC Core §9), or the issuer, which newer providers prefer.",
+            )
+            .optional("`token_endpoint`")
+            .forbidden(selected.unless(|preset| !mints_secrets(preset))),
+            &AUDIENCES,
+        );
         let team = s.text(
             key("team_id", "`apple` (**required**): the id of your team at Apple, ten characters.")
                 .forbidden(selected.unless(mints_secrets)),
             "text",
             rules::non_empty,
         );
-        Self { pem, id, algorithm, team }
+        Self { pem, id, algorithm, audience, team }
     }
 
     /// Authentication at Apple: by a key with its id, and a team.
@@ -239,6 +253,7 @@ impl ClientKey {
         } else {
             key
         };
+        let key = key.with_audience(self.audience.unwrap_or_default());
         Some(ClientAuthentication::PrivateKeyJwt(match self.id {
             Some(id) => key.with_key_id(id),
             None => key,

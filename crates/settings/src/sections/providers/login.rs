@@ -1,5 +1,7 @@
 //! The authorization request that a login sends to the provider (RFC 6749 §4.1.1).
 
+use std::time::Duration;
+
 use mintgate_config_reader::{Invalid, Section, invalid, key};
 use mintgate_domain::LoginRequest;
 use mintgate_identity_openid::{FilledPreset, Offline};
@@ -7,6 +9,9 @@ use mintgate_identity_openid::{FilledPreset, Offline};
 use super::overlaid;
 use super::preset::SelectedPreset;
 use crate::rules;
+
+/// The longest `max_age`, ten years, in seconds.
+const MAX_AGE_LIMIT_SECS: u64 = 10 * 365 * 24 * 3600;
 
 /// Parameters of an authorization request that Mintgate sets itself, or that would change how it is
 /// protected.
@@ -53,13 +58,32 @@ pub(super) fn parameters(
         key(
             "authorization_params",
             "Additional parameters of the authorization request, each as `name=value`, for example \
-             `prompt=select_account`. A parameter replaces the preset's of the same name.",
+             `prompt=select_account`. A parameter replaces the preset's of the same name. Mintgate \
+             holds ID tokens to `max_age`.",
         )
         .default([]),
         "list of `name=value`",
         parameter,
     )?;
     Some(overlaid(filled?.authorization_parameters.clone(), more))
+}
+
+/// The parameter `max_age` of the authorization request (OIDC Core §3.1.2.1), if there is one; `None` if
+/// it is not a number of seconds.
+#[expect(clippy::option_option, reason = "the outer one says that there is a mistake")]
+pub(super) fn max_age(
+    s: &mut Section<'_>,
+    parameters: Option<&[(String, String)]>,
+) -> Option<Option<Duration>> {
+    let Some((_, value)) = parameters?.iter().find(|(name, _)| name == "max_age") else {
+        return Some(None);
+    };
+    let secs = value.parse().ok().filter(|secs| *secs <= MAX_AGE_LIMIT_SECS);
+    if secs.is_none() {
+        let problem = "The value of max_age is not a number of seconds.";
+        s.reject("authorization_params", invalid(problem, "write for example max_age=3600"));
+    }
+    secs.map(|secs| Some(Duration::from_secs(secs)))
 }
 
 fn parameter(text: &str) -> Result<(String, String), Invalid> {

@@ -13,7 +13,7 @@ use std::fmt::Display;
 
 use mintgate_config_reader::{Invalid, Section, invalid, key};
 use mintgate_domain::model::ProviderId;
-use mintgate_domain::{LoginRequest, ProviderPolicy, Requirement, SecretText};
+use mintgate_domain::{LoginRequest, NonceRule, ProviderPolicy, Requirement, SecretText};
 use mintgate_identity_openid::{
     ClientAuthentication, GroupOverage, IssuerRule, Network, OAuth2ConfigError, OpenIdConfigError,
 };
@@ -92,6 +92,7 @@ pub(crate) fn provider(
         .default("auto"),
         &REQUIREMENTS,
     );
+    let max_age = login::max_age(s, parameters.as_deref());
     let openid = openid(s, selected, &location);
     let oauth2 = oauth2(s, selected, &location);
     let recheck = recheck(s, can_seal);
@@ -124,10 +125,11 @@ pub(crate) fn provider(
         }
         let hosted_domain = location.values.get("hosted_domain");
         let nonce = keys.nonce;
-        (nonce, keys.config(client, issuer_rule, preset, hosted_domain.map(String::as_str)))
+        let hosted_domain = hosted_domain.map(String::as_str);
+        (nonce, keys.config(client, issuer_rule, preset, hosted_domain, max_age?))
     } else {
         // Without ID tokens nothing can prove a nonce.
-        (Requirement::Auto, oauth2?.config(client))
+        (NonceRule::Auto, oauth2?.config(client))
     };
     if recheck.is_some() {
         login::ask_for_refresh_token(&mut login, preset.offline);

@@ -1,17 +1,23 @@
 //! The keys that only a provider of OpenID Connect has: they are about ID tokens.
 
+use std::time::Duration;
+
 use mintgate_config_reader::{Invalid, Section, invalid, key, unknown_name};
-use mintgate_domain::Requirement;
+use mintgate_domain::NonceRule;
 use mintgate_identity_openid::{
-    Dialect, GraphGroups, GroupOverage, IssuerRule, OpenIdConfig, Preset,
+    Dialect, EmailRule, GraphGroups, GroupOverage, IssuerRule, OpenIdConfig, Preset,
 };
 use url::Url;
 
 use super::client::has_secret;
 use super::location::Location;
 use super::preset::SelectedPreset;
-use super::{ProviderClient, REQUIREMENTS, owned};
+use super::{ProviderClient, owned};
+use crate::rules;
 use crate::types::ProviderConfig;
+
+const NONCE_RULES: [(&str, NonceRule); 3] =
+    [("auto", NonceRule::Auto), ("required", NonceRule::Required), ("off", NonceRule::Off)];
 
 const ASYMMETRIC: [&str; 9] =
     ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
@@ -30,10 +36,13 @@ const OVERAGES: [(&str, Overage); 3] =
 
 /// The values of the keys that only OpenID Connect providers have.
 pub(super) struct OpenIdKeys {
-    pub(super) nonce: Requirement,
+    pub(super) nonce: NonceRule,
     pub(super) id_token_algorithms: Vec<String>,
     pub(super) userinfo: bool,
     pub(super) group_overage: GroupOverage,
+    trusted_audiences: Vec<String>,
+    authorized_parties: Vec<String>,
+    email: EmailRule,
 }
 
 impl OpenIdKeys {
@@ -45,6 +54,7 @@ impl OpenIdKeys {
         issuer: IssuerRule,
         preset: &Preset,
         hosted_domain: Option<&str>,
+        max_age: Option<Duration>,
     ) -> ProviderConfig {
         let dialect = Dialect {
             client_authentication: client.client_authentication,
@@ -52,6 +62,11 @@ impl OpenIdKeys {
             issuer,
             group_overage: self.group_overage,
             required_claims: owned(preset.required_claims),
+            trusted_audiences: self.trusted_audiences,
+            authorized_parties: self.authorized_parties,
+            lacks_nonce: self.nonce == NonceRule::Off,
+            max_age,
+            email: self.email,
         };
         let dialect = match hosted_domain {
             Some(domain) => dialect.with_hosted_domain(domain),
@@ -80,12 +95,38 @@ pub(super) fn openid(
         key(
             "nonce",
             "`required`: Mintgate refuses a sign-in without `nonce`. `auto`: Mintgate compares the \
-             nonce where the ID token has one.",
+             nonce where the ID token has one. `off`, for a provider that never returns a nonce: an \
+             ID token without one is accepted for a code with a PKCE verifier; one that is there must \
+             be right, and a posted `idToken` needs it.",
         )
         .default("auto")
         .forbidden(selected.unless_openid()),
-        &REQUIREMENTS,
+        &NONCE_RULES,
     );
+    let trusted_audiences = s.list(
+        key(
+            "trusted_audiences",
+            "Other audiences that an ID token or logout token may have besides `client_id`, for \
+             example the id of a ZITADEL project. A token with any other is refused, and so is an ID \
+             token for several audiences whose `azp` is not `client_id` (OIDC Core §3.1.3.7).",
+        )
+        .default([])
+        .forbidden(selected.unless_openid()),
+        "list of audiences",
+        rules::non_empty,
+    );
+    let authorized_parties = s.list(
+        key(
+            "authorized_parties",
+            "Other client ids that `azp` may name where `client_id` is the only audience, for \
+             example those of the Android and iOS apps of the same Google project.",
+        )
+        .default([])
+        .forbidden(selected.unless_openid()),
+        "list of client ids",
+        rules::non_empty,
+    );
+    let email = email(s, selected, location);
     let id_token_algorithms = id_token_algorithms(s, selected);
     let userinfo = s.flag(
         key("userinfo", "Whether Mintgate asks the userinfo endpoint in addition to the ID token.")
@@ -117,7 +158,33 @@ pub(super) fn openid(
         id_token_algorithms: id_token_algorithms?,
         userinfo: userinfo?,
         group_overage,
+        trusted_audiences: trusted_audiences?,
+        authorized_parties: authorized_parties?,
+        email: email?,
     })
+}
+
+/// Reads the key `trust_email`.
+fn email(s: &mut Section<'_>, selected: SelectedPreset, location: &Location) -> Option<EmailRule> {
+    let trusted = s.flag(
+        key(
+            "trust_email",
+            "`entra`, with the id of one tenant: whether the email addresses in that tenant's ID \
+             tokens count as verified. Its administrators can give anybody any address. Without \
+             this, an address counts where the claim `xms_edov` is true.",
+        )
+        .default(false)
+        .forbidden(selected.unless(|preset| preset.tenant_template.is_some())),
+    );
+    if trusted != Some(true) {
+        return Some(selected.0?.email);
+    }
+    if location.issuer_rule.as_ref()? != &IssuerRule::Exact {
+        let problem = "Several tenants sign in here, and each could give any address to anybody.";
+        s.reject("trust_email", invalid(problem, "write the id of one tenant, or remove it"));
+        return None;
+    }
+    Some(EmailRule::Tenant)
 }
 
 fn id_token_algorithms(s: &mut Section<'_>, selected: SelectedPreset) -> Option<Vec<String>> {
@@ -128,7 +195,8 @@ fn id_token_algorithms(s: &mut Section<'_>, selected: SelectedPreset) -> Option<
              `HS512` alone, which are keyed with the client secret.",
         )
         .default_from(
-            "the preset's, mostly `[\"RS256\"]`",
+            "the preset's: `[\"RS256\", \"ES256\", \"PS256\", \"EdDSA\"]` for `oidc`, `[\"RS256\"]` for the \
+             others",
             selected.0.map(|preset| preset.id_token_algorithms),
         )
         .forbidden(selected.unless_openid()),

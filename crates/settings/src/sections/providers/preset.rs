@@ -85,6 +85,7 @@ fn own_keys(preset: &Preset) -> Vec<&'static str> {
     }
     keys.extend(preset.tenant_template.map(|_| "tenants"));
     keys.extend(preset.group_endpoint.map(|_| "group_overage"));
+    keys.extend(preset.tenant_template.map(|_| "trust_email"));
     if mints_secrets(preset) {
         keys.extend(["team_id", "client_key", "client_key_id"]);
     }

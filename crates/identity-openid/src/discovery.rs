@@ -1,0 +1,114 @@
+//! The discovery document (OIDC Discovery §3): what is used of it, and nothing else.
+
+use mintgate_domain::Cause;
+use mintgate_domain::ports::{Misbehaviour, ProviderError};
+use oauth2::{AuthType, ClientId, TokenUrl};
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::config::Checked;
+use crate::exchange::TokenClient;
+use crate::http::{BoundedClient, HttpError};
+use crate::json::select;
+use crate::quirks::entra;
+use crate::text::excerpt;
+
+const AUTHORIZATION: &str = "authorization_endpoint";
+const TOKEN: &str = "token_endpoint";
+const USERINFO: &str = "userinfo_endpoint";
+const JWKS: &str = "jwks_uri";
+/// RFC 9207 §3.
+const NAMES_ISSUER: &str = "authorization_response_iss_parameter_supported";
+const METHODS: &str = "token_endpoint_auth_methods_supported";
+
+/// The members that are read; any other may be missing or odd.
+const USED: [&str; 7] = ["issuer", AUTHORIZATION, TOKEN, USERINFO, JWKS, NAMES_ISSUER, METHODS];
+
+/// The endpoints in the discovery document. One that is missing is missed when it is needed.
+pub(crate) struct Endpoints {
+    token: Option<TokenClient>,
+    /// The authorization endpoint. Browsers are sent there; we send it no request.
+    authorization: Option<Url>,
+    /// Whether authorization responses carry `iss` (RFC 9207 §3).
+    pub(crate) names_issuer: bool,
+    /// The userinfo endpoint, if it is to be asked.
+    pub(crate) userinfo: Option<Url>,
+    pub(crate) jwks: Option<Url>,
+}
+
+/// Reads the discovery document of the configured issuer.
+///
+/// # Errors
+/// If it is not a JSON object, or is that of another issuer.
+pub(crate) fn read(document: &[u8], checked: &Checked) -> Result<Endpoints, Cause> {
+    let Checked { config, dialect, .. } = checked;
+    let document = select(document, &USED)
+        .map_err(|error| Cause::from_error("it is not a discovery document", error))?;
+    // Compared as texts: a slash more is another issuer (OIDC Discovery §4.3).
+    let issuer = text(&document, "issuer").unwrap_or_default();
+    if issuer != entra::discovered_issuer(&dialect.issuer, &config.issuer) {
+        return Err(format!("it names the issuer {}", excerpt(issuer)).into());
+    }
+    let url = |name| text(&document, name).and_then(|url| Url::parse(url).ok());
+    let authentication = &dialect.client_authentication;
+    let token = url(TOKEN).map(|url| {
+        oauth2::Client::new(ClientId::new(config.client_id.clone()))
+            .set_token_uri(TokenUrl::from_url(url))
+            .set_auth_type(authentication.auth_type(|| auth_type(&document)))
+    });
+    Ok(Endpoints {
+        token,
+        authorization: url(AUTHORIZATION),
+        names_issuer: document
+            .get(NAMES_ISSUER)
+            .is_some_and(|flag| *flag == Value::Bool(true) || flag == "true"),
+        userinfo: url(USERINFO).filter(|_| config.userinfo),
+        jwks: url(JWKS),
+    })
+}
+
+impl Endpoints {
+    /// Checks that requests may be sent to the endpoints that are asked.
+    pub(crate) fn check(self, http: &BoundedClient) -> Result<Self, HttpError> {
+        let token = self.token.as_ref().map(|token| token.token_uri().url());
+        for url in token.into_iter().chain(&self.jwks).chain(&self.userinfo) {
+            http.check_url(url)?;
+        }
+        Ok(self)
+    }
+
+    /// The token endpoint.
+    pub(crate) fn token(&self) -> Result<&TokenClient, ProviderError> {
+        self.token.as_ref().ok_or_else(|| missing(TOKEN))
+    }
+
+    /// The authorization endpoint.
+    pub(crate) fn authorization(&self) -> Result<&Url, ProviderError> {
+        self.authorization.as_ref().ok_or_else(|| missing(AUTHORIZATION))
+    }
+}
+
+fn missing(name: &str) -> ProviderError {
+    let text = format!("discovery document: it has no {name} that is a URL");
+    ProviderError::Misbehaved(Misbehaviour::BadAnswer, text.into())
+}
+
+/// The text of a member; an empty one is none.
+fn text<'a>(document: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    document.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// `client_secret_basic`, unless the provider offers only `client_secret_post` (OIDC Discovery §3). A
+/// client without a secret sends its id in the body with both.
+fn auth_type(document: &Map<String, Value>) -> AuthType {
+    let offers = |method: &str| match document.get(METHODS) {
+        Some(Value::Array(methods)) => methods.iter().any(|offered| offered == method),
+        Some(single) => single == method,
+        None => false,
+    };
+    if offers("client_secret_post") && !offers("client_secret_basic") {
+        AuthType::RequestBody
+    } else {
+        AuthType::BasicAuth
+    }
+}
