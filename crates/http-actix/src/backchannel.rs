@@ -38,10 +38,13 @@ pub(crate) async fn log_out(
     Ok(uncached(HttpResponse::Ok()).finish())
 }
 
+/// The path of logout tokens, up to the provider.
+pub(crate) const PATH: &str = "/api/v1/auth/backchannel-logout/";
+
 #[derive(Validate)]
 struct LogoutBody {
     // As long as an ID token may be.
-    #[garde(length(bytes, min = 1, max = 8192), custom(visible))]
+    #[garde(length(bytes, min = 1, max = 16384), custom(visible))]
     logout_token: String,
 }
 
@@ -80,8 +83,8 @@ mod tests {
         assert_eq!(token("logout_token="), Err("must have at least 1 characters".to_owned()));
         let twice = Err("must not be given twice".to_owned());
         assert_eq!(token("logout_token=a&logout_token=a"), twice);
-        let long = format!("logout_token={}", "a".repeat(8193));
-        assert_eq!(token(&long), Err("must have at most 8192 characters".to_owned()));
+        let long = format!("logout_token={}", "a".repeat(16385));
+        assert_eq!(token(&long), Err("must have at most 16384 characters".to_owned()));
         let graphic = Err("must be printable ASCII without spaces".to_owned());
         assert_eq!(token("logout_token=a+b"), graphic);
         assert_eq!(token("logout_token=%00"), graphic);

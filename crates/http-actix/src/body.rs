@@ -14,7 +14,7 @@ use crate::admission::Place;
 use crate::error::{ApiError, HttpErrorCode};
 
 /// The longest request body that is read, in bytes.
-pub(crate) const MAX_BODY_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 32 * 1024;
 
 const JSON: &str = "application/json";
 

@@ -38,7 +38,7 @@ pub struct Limits {
     /// of providers besides.
     pub max_sign_ins: usize,
     /// How many bodies that did not arrive along with their heads are read at once, each of up to
-    /// 16 KiB.
+    /// 32 KiB.
     pub max_slow_bodies: usize,
 }
 

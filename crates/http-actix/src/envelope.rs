@@ -21,6 +21,7 @@ use mintgate_domain::ports::VerifiedAccess;
 use mintgate_domain::{ErrorCode, IssuedTokens};
 use tracing::{Instrument as _, Span};
 
+use crate::accept::accepts_answer;
 use crate::error::{ApiError, HttpErrorCode};
 use crate::metrics::method_label;
 use crate::origin::OriginPolicy;
@@ -87,7 +88,7 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
         Some((Route::Label("refused"), HttpResponse::from_error(refusal)))
     } else if OriginPolicy::is_preflight(request.method(), request.headers()) {
         Some((Route::Label("preflight"), state.origins.preflight(request.headers())))
-    } else if !accepts_json(request.headers()) {
+    } else if !accepts_answer(request.path(), request.headers()) {
         let refusal = ApiError::new(HttpErrorCode::NotAcceptable);
         Some((Route::Label("refused"), HttpResponse::from_error(refusal)))
     } else {
@@ -262,33 +263,6 @@ fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// Whether an `Accept` header, if there is one, leaves room for JSON (RFC 9110 §12.5.1).
-fn accepts_json(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(header::ACCEPT).peekable();
-    if values.peek().is_none() {
-        return true;
-    }
-    let mut best = (0, false);
-    for range in values.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')) {
-        let mut parts = range.split(';').map(str::trim);
-        let mime = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let specificity = match mime.as_str() {
-            "application/json" => 3,
-            "application/*" => 2,
-            "*/*" => 1,
-            _ => continue,
-        };
-        let refused = parts.any(|p| {
-            let weight = p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="));
-            weight.is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0))
-        });
-        if specificity > best.0 {
-            best = (specificity, !refused);
-        }
-    }
-    best.1
-}
-
 /// Refuses a request that brings one of our cookies twice, and clears every variant of both.
 ///
 /// # Errors
@@ -307,7 +281,6 @@ pub(crate) fn refuse_duplicate_cookies(
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::TestRequest;
 
     use super::*;
 
@@ -319,27 +292,5 @@ mod tests {
             assert!(!is_request_id(bad), "{bad}");
         }
         assert!(!is_request_id(&"a".repeat(65)));
-    }
-
-    #[test]
-    fn accept_is_read_by_its_most_specific_range() {
-        let accepts = |value: &'static str| {
-            accepts_json(
-                TestRequest::default().insert_header(("accept", value)).to_http_request().headers(),
-            )
-        };
-        for yes in [
-            "*/*",
-            "application/json",
-            "text/html, */*;q=0.1",
-            "application/*",
-            "Application/JSON;q=0.5",
-        ] {
-            assert!(accepts(yes), "{yes}");
-        }
-        for no in ["text/html", "application/json;q=0, */*", "image/*", "application/xml"] {
-            assert!(!accepts(no), "{no}");
-        }
-        assert!(accepts_json(TestRequest::default().to_http_request().headers()));
     }
 }

@@ -43,7 +43,7 @@ pub(crate) enum HttpErrorCode {
     NotAcceptable,
     /// The body took longer to arrive than the configured limit.
     RequestTimeout,
-    /// The body is longer than 16 KiB.
+    /// The body is longer than 32 KiB.
     PayloadTooLarge,
     /// The body is of another type than the path takes, or is compressed.
     UnsupportedMediaType,

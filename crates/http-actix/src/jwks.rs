@@ -2,20 +2,34 @@
 
 use std::sync::Arc;
 
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use mintgate_domain::ports::JwksDocument;
 
+use crate::accept::{JSON, accepts};
 use crate::error::ApiError;
 use crate::{AppState, public_document};
 use mintgate_domain::ErrorCode;
 
-/// Answers the JWKS, or 304 if the caller has it.
+/// The path of the JWKS.
+pub(crate) const PATH: &str = "/.well-known/jwks.json";
+/// The media type that is registered for a JWKS (RFC 7517 §8.5).
+pub(crate) const MEDIA_TYPE: &str = "application/jwk-set+json";
+
+/// Answers the JWKS, as `application/json`, or as
+/// `application/jwk-set+json` for a client that accepts that alone; or 304 if the caller has it.
 pub(crate) async fn show(
     request: HttpRequest,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let document = published_keys(&state)?;
-    Ok(public_document::answer(&request, &document.json, &document.etag))
+    let mut answer = public_document::answer(&request, &document.json, &document.etag);
+    answer.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
+    if answer.headers().contains_key(header::CONTENT_TYPE) && !accepts(request.headers(), JSON) {
+        let registered = HeaderValue::from_static(MEDIA_TYPE);
+        answer.headers_mut().insert(header::CONTENT_TYPE, registered);
+    }
+    Ok(answer)
 }
 
 /// The keys that are published at present.

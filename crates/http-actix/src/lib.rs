@@ -4,6 +4,7 @@
 //! It knows the domain and a configuration of its own, [`HttpConfig`]; whoever builds the service
 //! hands in the use cases and the ports.
 
+mod accept;
 mod admission;
 mod backchannel;
 mod body;
@@ -191,7 +192,7 @@ fn routes(config: &mut ServiceConfig) {
         ))
         .service(methods(auth("identities/{id}").delete(identities::unlink), "DELETE"))
         .service(methods(auth("backchannel-logout/{provider}").post(backchannel::log_out), "POST"))
-        .service(readable("/.well-known/jwks.json", jwks::show));
+        .service(readable(jwks::PATH, jwks::show));
     for path in metadata::ROUTES {
         config.service(readable(path, metadata::show));
     }

@@ -15,9 +15,9 @@ use crate::validation::{check, unreserved, visible, visible_or_space};
 #[derive(Validate)]
 #[expect(non_snake_case, reason = "errors name the members as clients write them")]
 struct Fields {
-    #[garde(inner(length(bytes, min = 1, max = 2048), custom(visible_or_space)))]
+    #[garde(inner(length(bytes, min = 1, max = 8192), custom(visible_or_space)))]
     authCode: Option<String>,
-    #[garde(inner(length(bytes, min = 1, max = 8192), custom(visible)))]
+    #[garde(inner(length(bytes, min = 1, max = 16384), custom(visible)))]
     idToken: Option<String>,
     #[garde(inner(length(bytes, min = 1, max = 64), custom(visible)))]
     provider: Option<String>,
@@ -144,9 +144,9 @@ mod tests {
             (r#"{"authCode":7,"provider":"p"}"#.to_owned(), "authCode", "must be a string"),
             (r#"{"authCode":["c"],"provider":"p"}"#.to_owned(), "authCode", "must be a string"),
             (
-                format!(r#"{{"authCode":"{}","provider":"p"}}"#, "c".repeat(2049)),
+                format!(r#"{{"authCode":"{}","provider":"p"}}"#, "c".repeat(8193)),
                 "authCode",
-                "must have at most 2048 characters",
+                "must have at most 8192 characters",
             ),
             (
                 r#"{"authCode":"c\u0000","provider":"p"}"#.to_owned(),
@@ -170,9 +170,9 @@ mod tests {
                 "must have at most 64 characters",
             ),
             (
-                format!(r#"{{"idToken":"{}","provider":"p"}}"#, "t".repeat(8193)),
+                format!(r#"{{"idToken":"{}","provider":"p"}}"#, "t".repeat(16385)),
                 "idToken",
-                "must have at most 8192 characters",
+                "must have at most 16384 characters",
             ),
             (
                 r#"{"authCode":"c","idToken":"t","provider":"p"}"#.to_owned(),

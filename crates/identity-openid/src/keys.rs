@@ -97,9 +97,8 @@ impl Keys {
             return Err(Unproven::UnknownKey);
         }
         let mut unproven = Unproven::Refused("its key is that of another tenant".into());
-        let allowed = named.into_iter().filter(|key| {
-            entra::may_sign(rule, key.issuer.as_ref().map(|named| named.as_str()), issuer)
-        });
+        let allowed =
+            named.into_iter().filter(|key| entra::may_sign(rule, key.issuer.as_ref(), issuer));
         for key in allowed.take(MAX_TRIES) {
             let (signed, signature) = (token.signed_part.as_bytes(), &token.signature);
             match key.jwk.verify_signature(&algorithm, signed, signature) {

@@ -187,7 +187,7 @@ impl OpenIdProvider {
                 match userinfo::ask(&self.client.http, endpoint, access_token).await? {
                     userinfo::Answer::Plain(userinfo) => userinfo,
                     userinfo::Answer::Signed(jwt) => {
-                        self.verify_userinfo(&jwt, issuer, tokens.source, broken).await?
+                        Box::pin(self.verify_userinfo(&jwt, issuer, tokens.source, broken)).await?
                     }
                 };
             email::vouch(&mut userinfo, dialect.email);

@@ -18,6 +18,7 @@ use mintgate_domain::ports::{ProviderEndpoint, ProviderError};
 use mintgate_domain::{Cause, ProviderAccessToken};
 use oauth2::HttpRequest;
 use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use crate::dialect::{GraphGroups, GroupOverage, IssuerRule};
@@ -89,14 +90,12 @@ fn is_tenant_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
-/// Whether a key may sign for `issuer`. `named` is the key's own issuer: `None` if it has no such
-/// member, `Some(None)` if that is not a text.
-pub(crate) fn may_sign(rule: &IssuerRule, named: Option<Option<&str>>, issuer: &str) -> bool {
+/// Whether a key may sign for `issuer`. `named` is the key's own issuer, if it has that member.
+pub(crate) fn may_sign(rule: &IssuerRule, named: Option<&Value>, issuer: &str) -> bool {
     match (rule, named) {
         (IssuerRule::Exact, _) | (_, None) => true,
-        (IssuerRule::Tenants { .. }, Some(None)) => false,
-        (IssuerRule::Tenants { template, .. }, Some(Some(named))) => {
-            named == template || named == issuer
+        (IssuerRule::Tenants { template, .. }, Some(named)) => {
+            named == template.as_str() || named == issuer
         }
     }
 }
@@ -211,6 +210,8 @@ fn first(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::json::parse_object;
 
@@ -278,15 +279,16 @@ mod tests {
         let rule = tenants(TEMPLATE, &[A]);
         let issuer = TEMPLATE.replace(PLACEHOLDER, A);
         for (named, may) in [
-            (None, true),
-            (Some(Some(TEMPLATE)), true),
-            (Some(Some(issuer.as_str())), true),
-            (Some(Some("https://login.microsoftonline.com/9188/v2.0")), false),
-            (Some(None), false),
+            (json!(TEMPLATE), true),
+            (json!(issuer), true),
+            (json!("https://login.microsoftonline.com/9188/v2.0"), false),
+            (json!(7), false),
+            (json!([issuer]), false),
         ] {
-            assert_eq!(may_sign(&rule, named, &issuer), may, "{named:?}");
+            assert_eq!(may_sign(&rule, Some(&named), &issuer), may, "{named}");
         }
-        assert!(may_sign(&IssuerRule::Exact, Some(Some("https://x")), &issuer));
+        assert!(may_sign(&rule, None, &issuer));
+        assert!(may_sign(&IssuerRule::Exact, Some(&json!("https://x")), &issuer));
     }
 
     #[test]

@@ -338,7 +338,7 @@ async fn case_30_an_email_is_vouched_for_in_the_providers_own_words() {
 
 #[tokio::test]
 async fn max_age_is_enforced_where_it_is_requested() {
-    let dialect = Dialect { max_age: Some(Duration::from_secs(300)), ..Dialect::default() };
+    let dialect = Dialect { max_age: Some(Duration::from_mins(5)), ..Dialect::default() };
     let (idp, adapter) = speaking(dialect).await;
     let now = now_secs();
     for (auth_time, good) in [

@@ -17,7 +17,7 @@ use url::Url;
 
 const NONCE: &str = "n-0S6_WzA2Mj";
 /// Characters of an `idToken` at most; what is longer is refused before it is looked at.
-const LONGEST: usize = 8192;
+const LONGEST: usize = 16384;
 
 /// The machine's time, and no waiting: the pause between two fetches of keys is never over.
 struct Standing(SystemClock);
@@ -149,11 +149,13 @@ on_both_stores! {
                 secrets.extend(token.split('.').nth(1).map(str::to_owned));
                 tried += 1;
             }
-            let for_unknown_keys = u64::from(kind == Kind::UnknownKey);
-            assert_eq!(place.fetched(), [discovery, jwks + for_unknown_keys, userinfo], "{kind:?}");
+            // Once for all tokens that are posted, and once for all that come for a code: the clock
+            // stands still.
+            let for_keys = if kind == Kind::Algorithm { 2 } else { 0 };
+            assert_eq!(place.fetched(), [discovery, jwks + for_keys, userinfo], "{kind:?}");
         }
         assert!(tried >= 180, "{tried}");
-        assert_eq!(too_long, 1, "the others were all looked at");
+        assert_eq!(too_long, 0, "all were looked at");
         // A well-formed token of an attacker's own provider.
         let foreign = place.attacker.control()
             .issue_id_token(&asking(Kind::Nonce, "alice"), &IdTokenRecipe::default());

@@ -21,7 +21,7 @@ async fn start() -> TestService {
 #[tokio::test]
 async fn case_04_a_body_over_the_limit_is_413_with_a_length_or_chunked() {
     let service = start().await;
-    let fits = format!("{:16384}", "{}");
+    let fits = format!("{:32768}", "{}");
     let request = |body: String| {
         service
             .client
@@ -39,7 +39,7 @@ async fn case_04_a_body_over_the_limit_is_413_with_a_length_or_chunked() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let chunk = format!("1000\r\n{}\r\n", " ".repeat(4096));
-    for _ in 0..5 {
+    for _ in 0..9 {
         stream.write_all(chunk.as_bytes()).await.unwrap();
     }
     let answer = read_head(&mut stream).await;

@@ -16,6 +16,7 @@ mod login;
 mod logout;
 mod metadata;
 mod presets;
+mod provider_habits;
 mod provider_logout;
 mod rechecks;
 mod refresh;

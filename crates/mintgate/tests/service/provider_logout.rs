@@ -115,7 +115,7 @@ async fn an_unknown_provider_or_another_kind_of_body_ends_nothing() {
     service.refused(json, StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE").await;
     let empty = service.client.post(&url).form(&[("other", "x")]);
     service.refused(empty, StatusCode::BAD_REQUEST, "INVALID_REQUEST").await;
-    let long = "a".repeat(17 * 1024);
+    let long = "a".repeat(33 * 1024);
     let long = service.client.post(&url).form(&[("logout_token", long)]);
     service.refused(long, StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE").await;
 }

@@ -39,7 +39,7 @@ on_both_stores! {
 
     async fn case_02_a_bad_field_is_named_and_its_value_is_not_repeated(store: Store) {
         let service = TestService::start(store).await;
-        let long = "x".repeat(2049);
+        let long = "x".repeat(8193);
         let cases: &[(&str, Value)] = &[
             ("authCode", json!(null)), ("authCode", json!("")), ("authCode", json!(4_242_424_242_u64)),
             ("authCode", json!(["secret-value"])), ("authCode", json!(long)),

@@ -117,7 +117,7 @@ pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
     let max_slow_bodies = s.number(
         key(
             "max_slow_bodies",
-            "The most request bodies that Mintgate waits for, each of up to 16 KiB; it answers further \
+            "The most request bodies that Mintgate waits for, each of up to 32 KiB; it answers further \
              requests with 503 `OVERLOADED` unless their bodies arrive along with their heads.",
         )
         .default(4096),

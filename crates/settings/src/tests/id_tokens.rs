@@ -56,7 +56,7 @@ fn case_30_entra_is_trusted_for_the_addresses_of_one_tenant() {
 #[test]
 fn the_age_that_a_request_asks_for_is_demanded_of_tokens() {
     let aged = |value: &str| format!("authorization_params = [\"max_age={value}\"]");
-    assert_eq!(corp(&aged("300")).max_age, Some(Duration::from_secs(300)));
+    assert_eq!(corp(&aged("300")).max_age, Some(Duration::from_mins(5)));
     assert_eq!(corp(&aged("0")).max_age, Some(Duration::ZERO));
     for odd in ["soon", "-1", "1.5", "99999999999999"] {
         let message = refused("oidc", &format!("{ISSUER}\n{}", aged(odd)));

@@ -1,0 +1,73 @@
+//! Content negotiation by the header `Accept`.
+
+use actix_web::http::header::{self, HeaderMap};
+
+use crate::{backchannel, jwks};
+
+/// The media type of answers.
+pub(crate) const JSON: &str = "application/json";
+
+/// Whether the `Accept` header, if there is one, leaves room for the answer to a request for this path.
+/// A provider that posts a logout token has no use for a body, whatever it says that it accepts.
+pub(crate) fn accepts_answer(path: &str, headers: &HeaderMap) -> bool {
+    accepts(headers, JSON)
+        || path.ends_with(jwks::PATH) && accepts(headers, jwks::MEDIA_TYPE)
+        || path.contains(backchannel::PATH)
+}
+
+/// Whether the `Accept` header, if there is one, leaves room for a media type (RFC 9110 §12.5.1).
+pub(crate) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let mut values = headers.get_all(header::ACCEPT).peekable();
+    if values.peek().is_none() {
+        return true;
+    }
+    let mut best = (0, false);
+    for range in values.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let mime = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let specificity = match mime.as_str() {
+            mime if mime == media_type => 3,
+            "application/*" => 2,
+            "*/*" => 1,
+            _ => continue,
+        };
+        let refused = parts.any(|p| {
+            let weight = p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="));
+            weight.is_some_and(|q| q.trim().parse::<f32>().is_ok_and(|q| q <= 0.0))
+        });
+        if specificity > best.0 {
+            best = (specificity, !refused);
+        }
+    }
+    best.1
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn accept_is_read_by_its_most_specific_range() {
+        let accepted = |value: &'static str| {
+            accepts(
+                TestRequest::default().insert_header(("accept", value)).to_http_request().headers(),
+                JSON,
+            )
+        };
+        for yes in [
+            "*/*",
+            "application/json",
+            "text/html, */*;q=0.1",
+            "application/*",
+            "Application/JSON;q=0.5",
+        ] {
+            assert!(accepted(yes), "{yes}");
+        }
+        for no in ["text/html", "application/json;q=0, */*", "image/*", "application/xml"] {
+            assert!(!accepted(no), "{no}");
+        }
+        assert!(accepts(TestRequest::default().to_http_request().headers(), JSON));
+    }
+}
