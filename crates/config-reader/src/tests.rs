@@ -49,7 +49,7 @@ fn a_section_inside_an_element_of_a_list_keeps_the_index_of_that_element() {
     let message = read(text).unwrap_err();
     assert!(message.contains("1. beds[1].water.daily = 5 (garden.toml:8)"), "{message}");
     assert!(message.contains("2. beds[1].water.daly (garden.toml:9)"), "{message}");
-    assert!(message.contains("Fix: did you mean daily?"), "{message}");
+    assert!(message.contains("daily?"), "{message}");
     let loaded = read(&text.replace("daily = 5\ndaly", "daily")).unwrap();
     assert_eq!(loaded.value.beds.len(), 2);
     assert_eq!(loaded.value.beds[1].2, Some(true));
@@ -73,13 +73,14 @@ fn variables_are_named_as_the_application_says() {
     let loaded =
         load(&[("GARDEN_BEDS__NORTH__NAME", "north"), ("GARDEN_BEDS__NORTH__PLANTS", "x,y")]);
     assert_eq!(loaded.unwrap().value.beds[0].1, ["x", "y"]);
-    for (name, message) in [
-        ("GARDEN_SIZE", "write GARDEN_SECTION__KEY, or GARDEN_BEDS__NAME__KEY for a bed."),
-        ("GARDEN_BEDS__SOUTH__PLANTS", "No bed has this name."),
-        ("GARDEN_GARDN__SIZE", "did you mean GARDEN_GARDEN__SIZE?"),
+    for (name, named) in [
+        ("GARDEN_SIZE", &["GARDEN_SECTION__KEY", "GARDEN_BEDS__NAME__KEY"][..]),
+        ("GARDEN_BEDS__SOUTH__PLANTS", &["bed"]),
+        ("GARDEN_GARDN__SIZE", &["GARDEN_GARDEN__SIZE?"]),
     ] {
         let error = load(&[(name, "1")]).unwrap_err();
-        assert!(error.contains(message), "{error}");
+        assert!(error.contains(&format!("({name})")), "{error}");
+        assert!(named.iter().all(|part| error.contains(part)), "{error}");
     }
 }
 
@@ -91,8 +92,8 @@ fn sections_that_are_left_out_are_neither_read_nor_unknown() {
         .read(|root| root.section("garden", "", |s| s.number(key("size", ""), 1..=9)))
         .unwrap_err()
         .to_string();
-    assert!(error.starts_with("There is 1 mistake") && error.contains("shed"), "{error}");
-    assert!(error.contains("the names here are garden, beds"), "{error}");
+    assert!(error.contains("\n\n1. shed (") && !error.contains("\n\n2. "), "{error}");
+    assert!(error.contains("garden, beds"), "{error}");
 }
 
 /// Texts that are TOML as often as not, made of the names that the garden knows.

@@ -5,25 +5,17 @@ use std::time::Duration;
 use mintgate_domain::OnLookupFailure;
 use mintgate_domain::model::LostAnswer;
 
-use super::{PROVIDER, good, refusal, with_provider};
+use super::{PROVIDER, good, mistakes, refusal, refused_for, with_provider};
 use crate::Settings;
 
-/// Each text is refused with exactly one mistake, which holds the words.
+/// Checks the mistake of each text beside a provider; see [`refused_for`].
 fn refused_with(cases: &[(&str, &str)]) {
-    for (text, words) in cases {
-        let message = refusal(&with_provider(text));
-        assert!(message.contains(words), "{text}\n{message}");
-        assert!(message.starts_with("There is 1 mistake"), "{text}\n{message}");
-    }
+    refused_for(cases.iter().map(|(text, reason)| (with_provider(text), *reason)));
 }
 
-/// The same for a provider's lines, put in place of the lines of the same key.
+/// Checks the mistake of each provider whose lines of the same keys are replaced.
 fn provider_refused_with(cases: &[(&str, &str)]) {
-    for (lines, words) in cases {
-        let message = refusal(&provider(lines));
-        assert!(message.contains(words), "{lines}\n{message}");
-        assert!(message.starts_with("There is 1 mistake"), "{lines}\n{message}");
-    }
+    refused_for(cases.iter().map(|(lines, reason)| (provider(lines), *reason)));
 }
 
 fn provider(lines: &str) -> String {
@@ -44,26 +36,47 @@ fn public(text: &str) -> String {
 #[test]
 fn the_public_url_is_required_off_loopback_and_is_https_there() {
     refused_with(&[
+        ("[server]\nlisten = \"0.0.0.0:8080\"", "server.public_url: This key is required"),
         (
-            "[server]\nlisten = \"0.0.0.0:8080\"",
-            "server.public_url (mintgate.toml:1)\n   This key is required",
+            "[server]\npublic_url = \"http://auth.example.com\"",
+            "server.public_url: Plain http is for this machine",
         ),
-        ("[server]\npublic_url = \"http://auth.example.com\"", "Plain http is for this machine"),
         (
             "[server]\npublic_url = \"http://localhost.example.com\"",
-            "Plain http is for this machine",
+            "server.public_url: Plain http is for this machine",
         ),
         (
             "[server]\npublic_url = \"https://auth.example.com/x\"",
-            "write \"https://auth.example.com\"",
+            "server.public_url: write \"https://auth.example.com\"",
         ),
-        ("[server]\npublic_url = \"https://auth.example.com?\"", "scheme, host and port alone"),
-        ("[server]\npublic_url = \"https://auth.example.com#\"", "A fragment cannot stand here"),
-        ("[server]\npublic_url = \"https://@auth.example.com\"", "A user or password"),
-        ("[server]\npublic_url = \"https:auth.example.com\"", "not a web address"),
-        ("[server]\npublic_url = \"https://auth.example.com \"", "cannot hold the character ' '"),
-        ("[server]\npublic_url = \"https://aüth.example.com\"", "cannot hold the character 'ü'"),
-        ("[server]\npublic_url = \"ftp://auth.example.com\"", "not a web address"),
+        (
+            "[server]\npublic_url = \"https://auth.example.com?\"",
+            "server.public_url: write \"https://auth.example.com\"",
+        ),
+        (
+            "[server]\npublic_url = \"https://auth.example.com#\"",
+            "server.public_url: A fragment cannot stand here",
+        ),
+        (
+            "[server]\npublic_url = \"https://@auth.example.com\"",
+            "server.public_url: A user or password",
+        ),
+        (
+            "[server]\npublic_url = \"https:auth.example.com\"",
+            "server.public_url: not a web address",
+        ),
+        (
+            "[server]\npublic_url = \"https://auth.example.com \"",
+            "server.public_url: cannot hold the character ' '",
+        ),
+        (
+            "[server]\npublic_url = \"https://aüth.example.com\"",
+            "server.public_url: cannot hold the character 'ü'",
+        ),
+        (
+            "[server]\npublic_url = \"ftp://auth.example.com\"",
+            "server.public_url: not a web address",
+        ),
     ]);
     for url in
         ["http://localhost:3000", "http://127.0.0.2", "http://[::1]:1", "https://a.test:8443"]
@@ -76,26 +89,44 @@ fn the_public_url_is_required_off_loopback_and_is_https_there() {
 #[test]
 fn listeners_proxies_limits_and_logs_keep_their_bounds() {
     refused_with(&[
-        ("[ops]\nlisten = \"127.0.0.1:8080\"", "server.listen has this address already"),
-        ("[ops]\nlisten = \"0.0.0.0:8080\"", "server.listen has this address already"),
-        ("[server]\nlisten = \"127.0.0.1:9464\"", "ops.listen = \"127.0.0.1:9464\" (default)"),
-        ("[server]\ntrusted_proxies = [\"10.0.0.1\"]", "write \"10.0.0.1/32\""),
-        ("[server]\ntrusted_proxies = [\"10.0.0.1/8\"]", "write \"10.0.0.0/8\""),
-        ("[server]\ntrusted_proxies = [\"proxy\"]", "server.trusted_proxies[0] = \"proxy\""),
-        ("[server]\ntrusted_proxies = \"10.0.0.0/8\"", "This must be a list."),
-        ("[limits]\nmax_header_bytes = 1023", "from 1024 to 65536"),
-        ("[limits]\nmax_header_bytes = 65537", "from 1024 to 65536"),
-        ("[limits]\nmax_in_flight = -1", "from 1 to"),
-        ("[limits]\nmax_sign_ins = 0", "from 1 to"),
-        ("[limits]\nmax_slow_bodies = 0", "from 1 to"),
-        ("[limits]\nrequest_timeout_ms = 10.5", "This must be a whole number."),
-        ("[limits]\nrequest_timeout_ms = \"10\"", "without quotes"),
-        ("[limits]\nmax_in_flight = 99999999999999999999", "whole number"),
-        ("[log]\nformat = \"jsn\"", "did you mean \"json\"?"),
-        ("[log]\nfilter = \"mintgate=loud\"", "This is not a filter"),
-        ("[log]\nfilter = \"\"", "This is empty."),
-        ("server = 5", "This is not a table."),
-        ("[roles]\nrules = 5", "write [[roles.rules]]"),
+        (
+            "[ops]\nlisten = \"127.0.0.1:8080\"",
+            "ops.listen: server.listen has this address already",
+        ),
+        ("[ops]\nlisten = \"0.0.0.0:8080\"", "ops.listen: server.listen has this address already"),
+        ("[server]\nlisten = \"127.0.0.1:9464\"", "ops.listen: \"127.0.0.1:9464\" (default)"),
+        (
+            "[server]\ntrusted_proxies = [\"10.0.0.1\"]",
+            "server.trusted_proxies[0]: write \"10.0.0.1/32\"",
+        ),
+        (
+            "[server]\ntrusted_proxies = [\"10.0.0.1/8\"]",
+            "server.trusted_proxies[0]: write \"10.0.0.0/8\"",
+        ),
+        ("[server]\ntrusted_proxies = [\"proxy\"]", "server.trusted_proxies[0]: \"proxy\""),
+        (
+            "[server]\ntrusted_proxies = \"10.0.0.0/8\"",
+            "server.trusted_proxies: This must be a list.",
+        ),
+        ("[limits]\nmax_header_bytes = 1023", "limits.max_header_bytes: from 1024 to 65536"),
+        ("[limits]\nmax_header_bytes = 65537", "limits.max_header_bytes: from 1024 to 65536"),
+        ("[limits]\nmax_in_flight = -1", "limits.max_in_flight: from 1 to"),
+        ("[limits]\nmax_sign_ins = 0", "limits.max_sign_ins: from 1 to"),
+        ("[limits]\nmax_slow_bodies = 0", "limits.max_slow_bodies: from 1 to"),
+        (
+            "[limits]\nrequest_timeout_ms = 10.5",
+            "limits.request_timeout_ms: This must be a whole number.",
+        ),
+        (
+            "[limits]\nrequest_timeout_ms = \"10\"",
+            "limits.request_timeout_ms: This must be a whole number.",
+        ),
+        ("[limits]\nmax_in_flight = 99999999999999999999", "limits.max_in_flight: whole number"),
+        ("[log]\nformat = \"jsn\"", "log.format: did you mean \"json\"?"),
+        ("[log]\nfilter = \"mintgate=loud\"", "log.filter: This is not a filter"),
+        ("[log]\nfilter = \"\"", "log.filter: This is empty."),
+        ("server = 5", "server: This is not a table."),
+        ("[roles]\nrules = 5", "roles.rules: write [[roles.rules]]"),
     ]);
     good("[server]\nlisten = \"127.0.0.1:0\"\n[ops]\nlisten = \"127.0.0.1:0\"");
     good("[log]\nfilter = \"mintgate=debug,info\"");
@@ -105,18 +136,18 @@ fn listeners_proxies_limits_and_logs_keep_their_bounds() {
 #[test]
 fn store_urls_are_checked() {
     refused_with(&[
-        ("[store]\nurl = \"mysql://x\"", "not the address of a store"),
-        ("[store]\nurl = \"sqlite:x.db\"", "not the address of a store"),
-        ("[store]\nurl = \"sqlite://\"", "path of the database file is missing"),
-        ("[store]\nurl = \"sqlite://:memory:\"", "forgets every session"),
-        ("[store]\nurl = \"sqlite://x.db?mode=ro\"", "takes no options"),
-        ("[store]\nurl = \"postgres:///db\"", "The host is missing"),
-        ("[store]\nurl = \"postgres://h:port/db\"", "The port is not a number"),
-        ("[store]\nurl = \"postgres://h/db?sslmode=verify\"", "There is no sslmode"),
-        ("[store]\nurl = \"postgres://h/db?sslmode=requir\"", "did you mean require?"),
-        ("[store]\npool_size = 0", "from 1 to 1000"),
-        ("[store]\npool_size = 1001", "from 1 to 1000"),
-        ("[store]\nurl_file = \"/nonexistent\"", "store.url_file = \"/nonexistent\""),
+        ("[store]\nurl = \"mysql://x\"", "store.url: not the address of a store"),
+        ("[store]\nurl = \"sqlite:x.db\"", "store.url: not the address of a store"),
+        ("[store]\nurl = \"sqlite://\"", "store.url: path of the database file is missing"),
+        ("[store]\nurl = \"sqlite://:memory:\"", "store.url: forgets every session"),
+        ("[store]\nurl = \"sqlite://x.db?mode=ro\"", "store.url: takes no options"),
+        ("[store]\nurl = \"postgres:///db\"", "store.url: The host is missing"),
+        ("[store]\nurl = \"postgres://h:port/db\"", "store.url: The port is not a number"),
+        ("[store]\nurl = \"postgres://h/db?sslmode=verify\"", "store.url: There is no sslmode"),
+        ("[store]\nurl = \"postgres://h/db?sslmode=requir\"", "store.url: did you mean require?"),
+        ("[store]\npool_size = 0", "store.pool_size: from 1 to 1000"),
+        ("[store]\npool_size = 1001", "store.pool_size: from 1 to 1000"),
+        ("[store]\nurl_file = \"/nonexistent\"", "store.url_file: \"/nonexistent\""),
     ]);
     for url in [
         "sqlite:///var/lib/mintgate.db",
@@ -131,21 +162,24 @@ fn store_urls_are_checked() {
 #[test]
 fn token_lives_and_algorithms_are_checked() {
     refused_with(&[
-        ("[tokens]\naccess_ttl_secs = 86401", "from 1 to 86400"),
-        ("[tokens]\nrefresh_ttl_secs = 3599", "refresh_ttl_secs = 3599"),
-        ("[tokens]\nsession_ttl_secs = 2591999", "session_ttl_secs = 2591999"),
-        ("[tokens]\nalgorithm = \"es256\"", "did you mean \"ES256\"?"),
-        ("[tokens]\nalgorithm = \"none\"", "write one of ES256"),
-        ("[tokens]\nrefresh_algorithm = \"PS256\"", "fresh randomness"),
-        ("[tokens]\naudience = []", "This list must not be empty."),
-        ("[tokens]\naudience = [\"a\", \"\"]", "tokens.audience[1]"),
-        ("[tokens]\nissuer = \"https://a.test?x\"", "An issuer has no query"),
+        ("[tokens]\naccess_ttl_secs = 86401", "tokens.access_ttl_secs: from 1 to 86400"),
+        ("[tokens]\nrefresh_ttl_secs = 3599", "tokens.refresh_ttl_secs: refresh_ttl_secs = 3599"),
+        (
+            "[tokens]\nsession_ttl_secs = 2591999",
+            "tokens.session_ttl_secs: session_ttl_secs = 2591999",
+        ),
+        ("[tokens]\nalgorithm = \"es256\"", "tokens.algorithm: did you mean \"ES256\"?"),
+        ("[tokens]\nalgorithm = \"none\"", "tokens.algorithm: write one of ES256"),
+        ("[tokens]\nrefresh_algorithm = \"PS256\"", "tokens.refresh_algorithm: fresh randomness"),
+        ("[tokens]\naudience = []", "tokens.audience: This list must not be empty."),
+        ("[tokens]\naudience = [\"a\", \"\"]", "tokens.audience[1]: This is empty."),
+        ("[tokens]\nissuer = \"https://a.test?x\"", "tokens.issuer: An issuer has no query"),
         (
             "[tokens.extra_claims]\nroles = \"x\"",
-            "tokens.extra_claims.roles = \"x\" (mintgate.toml:2)",
+            "tokens.extra_claims.roles: \"x\" (mintgate.toml:2)",
         ),
-        ("[tokens.extra_claims]\nclient_id = \"x\"", "is not free"),
-        ("[tokens.extra_claims]\nx = 1", "the path of a claim"),
+        ("[tokens.extra_claims]\nclient_id = \"x\"", "tokens.extra_claims.client_id: is not free"),
+        ("[tokens.extra_claims]\nx = 1", "tokens.extra_claims.x: the path of a claim"),
     ]);
     good("[tokens]\naccess_ttl_secs = 86400\nrefresh_ttl_secs = 86400\nsession_ttl_secs = 86400");
 }
@@ -161,17 +195,20 @@ const ENCRYPTION_KEYS: [&str; 4] = [
 #[test]
 fn keys_refreshes_and_clean_up_keep_their_bounds() {
     refused_with(&[
-        ("[refresh]\ngrace_secs = 301", "from 0 to 300"),
-        ("[refresh]\ngrace_replays = 1001", "from 0 to 1000"),
-        ("[refresh]\nlost_answer = \"until-used\"", "did you mean \"until_used\"?"),
-        ("[keys]\ndir = \"\"", "This is empty."),
-        ("[keys]\npublish_ahead_secs = 86401", "from 0 to 86400"),
-        ("[keys]\nrotate_after_days = 3651", "from 0 to 3650"),
-        ("[keys]\nreload_secs = 0", "from 1 to 300"),
-        ("[keys]\nreload_secs = 301", "from 1 to 300"),
-        ("[store]\nkeep_ended_days = 3651", "from 0 to 3650"),
-        ("[store]\ncleanup_interval_secs = 0", "from 1 to 86400"),
-        ("[store]\ncleanup_interval_secs = 86401", "from 1 to 86400"),
+        ("[refresh]\ngrace_secs = 301", "refresh.grace_secs: from 0 to 300"),
+        ("[refresh]\ngrace_replays = 1001", "refresh.grace_replays: from 0 to 1000"),
+        (
+            "[refresh]\nlost_answer = \"until-used\"",
+            "refresh.lost_answer: did you mean \"until_used\"?",
+        ),
+        ("[keys]\ndir = \"\"", "keys.dir: This is empty."),
+        ("[keys]\npublish_ahead_secs = 86401", "keys.publish_ahead_secs: from 0 to 86400"),
+        ("[keys]\nrotate_after_days = 3651", "keys.rotate_after_days: from 0 to 3650"),
+        ("[keys]\nreload_secs = 0", "keys.reload_secs: from 1 to 300"),
+        ("[keys]\nreload_secs = 301", "keys.reload_secs: from 1 to 300"),
+        ("[store]\nkeep_ended_days = 3651", "store.keep_ended_days: from 0 to 3650"),
+        ("[store]\ncleanup_interval_secs = 0", "store.cleanup_interval_secs: from 1 to 86400"),
+        ("[store]\ncleanup_interval_secs = 86401", "store.cleanup_interval_secs: from 1 to 86400"),
     ]);
     let Settings { keys, refresh, store, .. } = good(
         "[keys]\npublish_ahead_secs = 0\nrotate_after_days = 0\nreload_secs = 300\n\
@@ -201,52 +238,68 @@ fn an_encryption_key_is_32_bytes_and_never_silently_none() {
         &format!("{hex}00"),
         "correct horse battery staple, 32",
     ] {
-        let message = refusal(&with_provider(&format!("[keys]\nencryption_key = \"{text}\"")));
-        assert_eq!(
-            message,
-            "There is 1 mistake in the configuration:\n\n\
-             1. keys.encryption_key = \"***\" (mintgate.toml:2)\n   \
-             This is not a key of 32 bytes.\n   \
-             Fix: write 32 random bytes in base64, base64url or hex, for example what \
-             `openssl rand -base64 32` prints."
-        );
+        let mistake = refusal(&with_provider(&format!("[keys]\nencryption_key = \"{text}\"")));
+        assert_eq!(mistake.heading, "keys.encryption_key = \"***\" (mintgate.toml:2)");
+        assert!(mistake.body.contains("openssl rand -base64 32"), "{mistake}");
     }
     refused_with(&[
-        ("[keys]\nencryption_key = \"\"", "This is empty."),
-        ("[keys]\nencryption_key_file = \"/nonexistent\"", "The file cannot be read"),
-        ("[keys]\nencryption_key = 5", "This must be a text."),
+        ("[keys]\nencryption_key = \"\"", "keys.encryption_key: This is empty."),
+        (
+            "[keys]\nencryption_key_file = \"/nonexistent\"",
+            "keys.encryption_key_file: The file cannot be read",
+        ),
+        ("[keys]\nencryption_key = 5", "keys.encryption_key: This must be a text."),
     ]);
 }
 
 #[test]
 fn cookies_that_browsers_would_drop_are_refused() {
     let cases = [
-        ("[cookies]\nrefresh_name = \"__host-R\"", "with a Path other than /"),
-        ("[cookies]\ndomain = \"example.com\"\naccess_name = \"__Host-A\"", "with a Domain"),
-        ("[cookies]\nrefresh_name = \"auth-access-token\"", "Both cookies have this name"),
-        ("[cookies]\naccess_name = \"a b\"", "cannot be a cookie's name"),
-        ("[cookies]\naccess_name = \"\"", "cannot be a cookie's name"),
-        ("[cookies]\nsecure = false", "travel in clear"),
-        ("[cookies]\nsame_site = \"none\"", "did you mean \"None\"?"),
-        ("[cookies]\ndomain = \"com\"", "belongs to everybody"),
-        ("[cookies]\ndomain = \".example.com\"", "write \"example.com\""),
-        ("[cookies]\ndomain = \"other.com\"", "Browsers refuse this domain"),
-        ("[cookies]\ndomain = \"h.example.com\"", "Browsers refuse this domain"),
-        ("[cookies]\ndomain = \"ample.com\"", "Browsers refuse this domain"),
-        ("[cookies]\ndomain = \"10.0.0.1\"", "an IP address"),
-        ("[cookies]\nrefresh_path = \"/api/v1/auth/refresh/\"", "would not send this cookie"),
-        ("[cookies]\nrefresh_path = \"/api/v1/auth/ref\"", "would not send this cookie"),
-        ("[cookies]\nrefresh_path = \"api\"", "cannot be a cookie's path"),
-        ("[cookies]\nrefresh_path = \"/;x\"", "cannot be a cookie's path"),
+        (
+            "[cookies]\nrefresh_name = \"__host-R\"",
+            "cookies.refresh_name: with a Path other than /",
+        ),
+        (
+            "[cookies]\ndomain = \"example.com\"\naccess_name = \"__Host-A\"",
+            "cookies.access_name: with a Domain",
+        ),
+        (
+            "[cookies]\nrefresh_name = \"auth-access-token\"",
+            "cookies.refresh_name: Both cookies have this name",
+        ),
+        ("[cookies]\naccess_name = \"a b\"", "cookies.access_name: cannot be a cookie's name"),
+        ("[cookies]\naccess_name = \"\"", "cookies.access_name: cannot be a cookie's name"),
+        ("[cookies]\nsecure = false", "cookies.secure: travel in clear"),
+        ("[cookies]\nsame_site = \"none\"", "cookies.same_site: did you mean \"None\"?"),
+        ("[cookies]\ndomain = \"com\"", "cookies.domain: belongs to everybody"),
+        ("[cookies]\ndomain = \".example.com\"", "cookies.domain: write \"example.com\""),
+        ("[cookies]\ndomain = \"other.com\"", "cookies.domain: Browsers refuse this domain"),
+        ("[cookies]\ndomain = \"h.example.com\"", "cookies.domain: Browsers refuse this domain"),
+        ("[cookies]\ndomain = \"ample.com\"", "cookies.domain: Browsers refuse this domain"),
+        ("[cookies]\ndomain = \"10.0.0.1\"", "cookies.domain: an IP address"),
+        (
+            "[cookies]\nrefresh_path = \"/api/v1/auth/refresh/\"",
+            "cookies.refresh_path: would not send this cookie",
+        ),
+        (
+            "[cookies]\nrefresh_path = \"/api/v1/auth/ref\"",
+            "cookies.refresh_path: would not send this cookie",
+        ),
+        ("[cookies]\nrefresh_path = \"api\"", "cookies.refresh_path: cannot be a cookie's path"),
+        ("[cookies]\nrefresh_path = \"/;x\"", "cookies.refresh_path: cannot be a cookie's path"),
     ];
-    for (text, words) in cases {
-        refused_with(&[(&public(text), words)]);
-    }
+    refused_for(cases.map(|(text, reason)| (with_provider(&public(text)), reason)));
     refused_with(&[
-        ("[cookies]\nsecure = false\nsame_site = \"None\"", "SameSite=None"),
-        ("[cookies]\nsecure = false\npartitioned = true", "Partitioned"),
-        ("[cookies]\nsecure = false\naccess_name = \"__Secure-A\"", "without Secure"),
-        ("[cookies]\ndomain = \"example.com\"", "Browsers refuse this domain from 127.0.0.1"),
+        ("[cookies]\nsecure = false\nsame_site = \"None\"", "cookies.same_site: SameSite=None"),
+        ("[cookies]\nsecure = false\npartitioned = true", "cookies.partitioned: Partitioned"),
+        (
+            "[cookies]\nsecure = false\naccess_name = \"__Secure-A\"",
+            "cookies.access_name: without Secure",
+        ),
+        (
+            "[cookies]\ndomain = \"example.com\"",
+            "cookies.domain: Browsers refuse this domain from 127.0.0.1",
+        ),
     ]);
     good("[cookies]\nsecure = false");
     for text in [
@@ -262,37 +315,51 @@ fn cookies_that_browsers_would_drop_are_refused() {
 
 #[test]
 fn origins_are_exact() {
-    for (origin, words) in [
-        ("*", "wildcard"),
-        ("https://*.example.com", "wildcard"),
-        ("null", "sandboxed"),
-        ("https://app.example.com/", "write \"https://app.example.com\""),
-        ("https://app.example.com:443", "write \"https://app.example.com\""),
-        ("https://APP.example.com", "write \"https://app.example.com\""),
-        ("http://app.example.com", "write https://"),
-        ("app.example.com", "not a URL"),
-    ] {
-        refused_with(&[(&format!("[cors]\nallowed_origins = [\"{origin}\"]"), words)]);
-    }
+    let origins = [
+        ("*", "cors.allowed_origins[0]: wildcard"),
+        ("https://*.example.com", "cors.allowed_origins[0]: wildcard"),
+        ("null", "cors.allowed_origins[0]: sandboxed"),
+        ("https://app.example.com/", "cors.allowed_origins[0]: write \"https://app.example.com\""),
+        (
+            "https://app.example.com:443",
+            "cors.allowed_origins[0]: write \"https://app.example.com\"",
+        ),
+        ("https://APP.example.com", "cors.allowed_origins[0]: write \"https://app.example.com\""),
+        ("http://app.example.com", "cors.allowed_origins[0]: write https://"),
+        ("app.example.com", "cors.allowed_origins[0]: not a URL"),
+    ];
+    let cors = |origin| with_provider(&format!("[cors]\nallowed_origins = [\"{origin}\"]"));
+    refused_for(origins.map(|(origin, reason)| (cors(origin), reason)));
     good("[cors]\nallowed_origins = [\"https://app.example.com:8443\", \"http://localhost:5173\"]");
 }
 
 #[test]
 fn role_rules_have_one_condition_and_a_known_provider() {
     let rule = |lines: &str| format!("[[roles.rules]]\nclaim = \"groups\"\n{lines}");
-    for (lines, words) in [
-        ("grant = [\"a\"]", "add one condition"),
-        ("equals = \"x\"\ndomain = \"x.test\"\ngrant = [\"a\"]", "this one has several"),
-        ("equals = \"x\"", "roles.rules[0].grant (mintgate.toml:1)\n   This key is required"),
-        ("equals = \"x\"\ngrant = []", "must not be empty"),
-        ("equals = \"x\"\ngrant = [\"a b\"]", "without spaces and commas"),
-        ("matches = \"(\"\ngrant = [\"a\"]", "not a regular expression: unclosed group"),
-        ("provider = \"crop\"\nequals = \"x\"\ngrant = [\"a\"]", "did you mean \"corp\"?"),
-        ("equals = \"x\"\ngrant = [\"a\"]\nwhen = 1", "There is no such key"),
-    ] {
-        refused_with(&[(&rule(lines), words)]);
-    }
-    refused_with(&[("[roles]\ndefault = [\"a,b\"]", "roles.default[0]")]);
+    let rules = [
+        ("grant = [\"a\"]", "roles.rules[0].equals: add one condition"),
+        (
+            "equals = \"x\"\ndomain = \"x.test\"\ngrant = [\"a\"]",
+            "roles.rules[0].domain: this one has several",
+        ),
+        ("equals = \"x\"", "roles.rules[0].grant: This key is required"),
+        ("equals = \"x\"\ngrant = []", "roles.rules[0].grant: must not be empty"),
+        ("equals = \"x\"\ngrant = [\"a b\"]", "roles.rules[0].grant[0]: without spaces and commas"),
+        (
+            "matches = \"(\"\ngrant = [\"a\"]",
+            "roles.rules[0].matches: not a regular expression: unclosed group",
+        ),
+        (
+            "provider = \"crop\"\nequals = \"x\"\ngrant = [\"a\"]",
+            "roles.rules[0].provider: did you mean \"corp\"?",
+        ),
+        ("equals = \"x\"\ngrant = [\"a\"]\nwhen = 1", "roles.rules[0].when: There is no such key"),
+    ];
+    refused_for(rules.map(|(lines, reason)| (with_provider(&rule(lines)), reason)));
+    refused_with(&[(
+        "[roles]\ndefault = [\"a,b\"]",
+        "roles.default[0]: without spaces and commas",
+    )]);
     good("[roles]\ndefault = []");
 }
 
@@ -302,20 +369,29 @@ fn logins_and_role_lookups_keep_their_bounds() {
         format!("[roles.lookup]\nurl = \"https://users.example.com/roles?app=1\"\n{lines}")
     };
     refused_with(&[
-        ("[login]\nttl_secs = 0", "from 1 to 3600"),
-        ("[login]\nttl_secs = 3601", "from 1 to 3600"),
-        ("[roles]\nat_refresh = \"evalute\"", "did you mean \"evaluate\"?"),
-        ("[roles.lookup]\nurl = \"http://users.example.com\"", "Plain http is for this machine"),
-        ("[roles.lookup]\nurl = \"https://a:b@users.example.com\"", "A user or password"),
-        ("[roles.lookup]\ncache_secs = 5", "roles.lookup.cache_secs = 5 (mintgate.toml:2)"),
-        ("[roles.lookup]\ntoken = \"t\"", "add url = \"https://users.example.com/roles\""),
-        ("[roles]\nlookup = 5", "write [roles.lookup] on a line of its own"),
-        ("[roles.lookup]\nurll = \"x\"", "roles.lookup.urll (mintgate.toml:2)"),
-        (&lookup("token = \"Bearer x\""), "without Bearer in front"),
-        (&lookup("token = \"\""), "This is empty."),
-        (&lookup("timeout_ms = 0"), "from 1 to 30000"),
-        (&lookup("cache_secs = 86401"), "from 0 to 86400"),
-        (&lookup("on_failure = \"refused\""), "did you mean \"refuse\"?"),
+        ("[login]\nttl_secs = 0", "login.ttl_secs: from 1 to 3600"),
+        ("[login]\nttl_secs = 3601", "login.ttl_secs: from 1 to 3600"),
+        ("[roles]\nat_refresh = \"evalute\"", "roles.at_refresh: did you mean \"evaluate\"?"),
+        (
+            "[roles.lookup]\nurl = \"http://users.example.com\"",
+            "roles.lookup.url: Plain http is for this machine",
+        ),
+        (
+            "[roles.lookup]\nurl = \"https://a:b@users.example.com\"",
+            "roles.lookup.url: A user or password",
+        ),
+        ("[roles.lookup]\ncache_secs = 5", "roles.lookup.cache_secs: 5 (mintgate.toml:2)"),
+        (
+            "[roles.lookup]\ntoken = \"t\"",
+            "roles.lookup.token: add url = \"https://users.example.com/roles\"",
+        ),
+        ("[roles]\nlookup = 5", "roles.lookup: write [roles.lookup] on a line of its own"),
+        ("[roles.lookup]\nurll = \"x\"", "roles.lookup.urll: There is no such key"),
+        (&lookup("token = \"Bearer x\""), "roles.lookup.token: without Bearer in front"),
+        (&lookup("token = \"\""), "roles.lookup.token: This is empty."),
+        (&lookup("timeout_ms = 0"), "roles.lookup.timeout_ms: from 1 to 30000"),
+        (&lookup("cache_secs = 86401"), "roles.lookup.cache_secs: from 0 to 86400"),
+        (&lookup("on_failure = \"refused\""), "roles.lookup.on_failure: did you mean \"refuse\"?"),
     ]);
     let roles = good("").roles;
     assert!(!roles.at_refresh && roles.lookup.is_none());
@@ -336,43 +412,64 @@ fn logins_and_role_lookups_keep_their_bounds() {
 #[test]
 fn providers_are_checked() {
     provider_refused_with(&[
-        ("id = \"Corp\"", "lower-case letters"),
-        ("id = \"\"", "lower-case letters"),
-        ("preset = \"gogle\"", "did you mean \"google\"?"),
-        ("preset = \"oidcc\"", "did you mean \"oidc\"?"),
-        ("display_name = \" \"", "1 to 64"),
-        ("issuer = \"http://idp.example.com\"", "write https://"),
-        ("issuer = \"https://idp.example.com#x\"", "A fragment"),
-        ("client_id = \"\"", "1 to 255"),
-        ("redirect_uris = []", "providers[0].redirect_uris = []"),
-        ("redirect_uris = [\"https://a.test/#\"]", "no fragment"),
-        ("redirect_uris = [\"https://a.test/*\"]", "without *"),
+        ("id = \"Corp\"", "providers[0].id: lower-case letters"),
+        ("id = \"\"", "providers[0].id: lower-case letters"),
+        ("preset = \"gogle\"", "providers[0].preset: did you mean \"google\"?"),
+        ("preset = \"oidcc\"", "providers[0].preset: did you mean \"oidc\"?"),
+        ("display_name = \" \"", "providers[0].display_name: 1 to 64"),
+        ("issuer = \"http://idp.example.com\"", "providers[0].issuer: write https://"),
+        ("issuer = \"https://idp.example.com#x\"", "providers[0].issuer: A fragment"),
+        ("client_id = \"\"", "providers[0].client_id: 1 to 255"),
+        ("redirect_uris = []", "providers[0].redirect_uris: []"),
+        ("redirect_uris = [\"https://a.test/#\"]", "providers[0].redirect_uris[0]: no fragment"),
+        ("redirect_uris = [\"https://a.test/*\"]", "providers[0].redirect_uris[0]: without *"),
         (
             "redirect_uris = [\"https://a.test\", \"http://a.test\"]",
-            "providers[0].redirect_uris[1]",
+            "providers[0].redirect_uris[1]: plain http",
         ),
-        ("redirect_uris = [\"myapp:/callback\"]", "com.example.app:/callback"),
-        ("redirect_uris = [\"/callback\"]", "not a URL"),
-        ("redirect_uris = [\"javascript:alert(1)\"]", "RFC 8252"),
-        ("scopes = [\"email\"]", "add \"openid\""),
-        ("scopes = [\"openid email\"]", "an element of its own"),
-        ("pkce = \"always\"", "auto, required"),
-        ("id_token_algs = []", "must not be empty"),
-        ("id_token_algs = [\"None\"]", "proves nothing"),
-        ("id_token_algs = [\"RS257\"]", "did you mean \"RS256\"?"),
-        ("id_token_algs = [\"HS256\"]", "there is none"),
-        ("id_token_algs = [\"HS256\", \"RS256\"]\nclient_secret = \"x\"", "passed off"),
-        ("connect_timeout_ms = 30001\ntimeout_ms = 40000", "from 1 to 30000"),
-        ("connect_timeout_ms = 6000", "write at most 5000"),
-        ("max_concurrent = 0", "from 1 to 10000"),
-        ("circuit_failures = 0", "from 1 to 1000"),
-        ("circuit_open_secs = 3601", "from 1 to 3600"),
-        ("authorization_params = [\"prompt\"]", "write \"name=value\""),
-        ("authorization_params = [\"state=x\"]", "Mintgate sets state itself"),
-        ("authorization_params = [\"a=b\", \"code_challenge_method=plain\"]", "params[1] ="),
-        ("issuer = \"https://0.0.0.0\"", "at an address a server can have"),
-        ("redirect_uri = \"x\"", "did you mean redirect_uris"),
-        ("public_url = \"x\"", "move it to [server]"),
+        (
+            "redirect_uris = [\"myapp:/callback\"]",
+            "providers[0].redirect_uris[0]: com.example.app:/callback",
+        ),
+        ("redirect_uris = [\"/callback\"]", "providers[0].redirect_uris[0]: not a URL"),
+        (
+            "redirect_uris = [\"javascript:alert(1)\"]",
+            "providers[0].redirect_uris[0]: com.example.app:/callback",
+        ),
+        ("scopes = [\"email\"]", "providers[0].scopes: add \"openid\""),
+        ("scopes = [\"openid email\"]", "providers[0].scopes[0]: an element of its own"),
+        ("pkce = \"always\"", "providers[0].pkce: auto, required"),
+        ("id_token_algs = []", "providers[0].id_token_algs: must not be empty"),
+        ("id_token_algs = [\"None\"]", "providers[0].id_token_algs[0]: proves nothing"),
+        ("id_token_algs = [\"RS257\"]", "providers[0].id_token_algs[0]: did you mean \"RS256\"?"),
+        ("id_token_algs = [\"HS256\"]", "providers[0].id_token_algs: there is none"),
+        (
+            "id_token_algs = [\"HS256\", \"RS256\"]\nclient_secret = \"x\"",
+            "providers[0].id_token_algs: passed off",
+        ),
+        (
+            "connect_timeout_ms = 30001\ntimeout_ms = 40000",
+            "providers[0].connect_timeout_ms: from 1 to 30000",
+        ),
+        ("connect_timeout_ms = 6000", "providers[0].connect_timeout_ms: write at most 5000"),
+        ("max_concurrent = 0", "providers[0].max_concurrent: from 1 to 10000"),
+        ("circuit_failures = 0", "providers[0].circuit_failures: from 1 to 1000"),
+        ("circuit_open_secs = 3601", "providers[0].circuit_open_secs: from 1 to 3600"),
+        (
+            "authorization_params = [\"prompt\"]",
+            "providers[0].authorization_params[0]: write \"name=value\"",
+        ),
+        (
+            "authorization_params = [\"state=x\"]",
+            "providers[0].authorization_params[0]: Mintgate sets state itself",
+        ),
+        (
+            "authorization_params = [\"a=b\", \"code_challenge_method=plain\"]",
+            "providers[0].authorization_params[1]: Mintgate sets code_challenge_method itself",
+        ),
+        ("issuer = \"https://0.0.0.0\"", "providers[0].issuer: at an address a server can have"),
+        ("redirect_uri = \"x\"", "providers[0].redirect_uri: did you mean redirect_uris"),
+        ("public_url = \"x\"", "providers[0].public_url: move it to [server]"),
     ]);
     for lines in [
         "redirect_uris = [\"com.example.app:/callback\", \"http://127.0.0.1:4000/cb\"]",
@@ -382,12 +479,12 @@ fn providers_are_checked() {
         Settings::from_toml(&provider(lines)).unwrap();
     }
     let twice = refusal(&format!("{PROVIDER}{PROVIDER}"));
-    assert!(twice.contains("providers[1].id = \"corp\" (mintgate.toml:9)"), "{twice}");
+    assert_eq!(twice.heading, "providers[1].id = \"corp\" (mintgate.toml:9)");
 }
 
 #[test]
 fn a_file_over_a_mebibyte_is_refused() {
     let text = with_provider(&"# a long comment\n".repeat(65_536));
-    let error = super::load(&text, &[]).unwrap_err().to_string();
-    assert!(error.contains("The file is larger than 1 MiB."), "{error}");
+    let mistakes = mistakes(&super::load(&text, &[]).unwrap_err());
+    assert!(mistakes[0].body.contains("1 MiB"), "{mistakes:?}");
 }

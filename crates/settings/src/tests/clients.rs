@@ -3,7 +3,7 @@
 use mintgate_identity_openid::ClientAuthentication;
 
 use super::presets::{least, preset};
-use super::{EC_CERTIFICATE, EC_KEY, ED_KEY, dialect, only, openid, quoted, refusal};
+use super::{EC_CERTIFICATE, EC_KEY, ED_KEY, dialect, only, openid, quoted, refusal, refused_for};
 
 const ISSUER: &str = "issuer = \"https://idp.example.com\"";
 
@@ -16,11 +16,7 @@ fn authentication(lines: &str) -> ClientAuthentication {
 }
 
 fn refused_with(cases: &[(&str, &str)]) {
-    for (lines, words) in cases {
-        let message = refusal(&text(lines));
-        assert!(message.contains(words), "{lines}\n{message}");
-        assert!(message.starts_with("There is 1 mistake"), "{lines}\n{message}");
-    }
+    refused_for(cases.iter().map(|(lines, reason)| (text(lines), *reason)));
 }
 
 fn key(pem: &str) -> String {
@@ -61,26 +57,53 @@ fn a_secret_and_a_key_are_where_they_are_used_and_nowhere_else() {
     let ec = key(EC_KEY);
     let unused = ec.replace("private_key_jwt", "auto");
     refused_with(&[
-        ("client_auth = \"basic\"", "client_secret_basic"),
-        ("client_auth = \"client_secret_basic\"", "add client_secret_file = \"…\""),
-        ("client_auth = \"client_secret_post\"", "providers[0].client_secret (mintgate.toml:1)"),
-        ("client_auth = \"none\"\nclient_secret = \"x\"", "there is no secret"),
-        ("client_auth = \"private_key_jwt\"", "add client_key_file = \"…\": our private key"),
-        (&format!("{ec}\nclient_secret = \"x\""), "providers[0].client_secret = \"***\""),
-        (&unused, "This is for client_auth = \"private_key_jwt\" alone."),
-        ("client_key_id = \"k\"", "This is for client_auth = \"private_key_jwt\" alone."),
-        ("client_key_alg = \"ES256\"", "This is for client_auth = \"private_key_jwt\" alone."),
-        (&format!("{ec}\nclient_key_alg = \"RS256\""), "The client key does not fit RS256"),
-        (&format!("{ec}\nclient_key_alg = \"RS265\""), "did you mean \"RS256\"?"),
-        (&key("x"), "The client key is no private key in PEM"),
-        (&key(EC_CERTIFICATE), "The client key is no private key in PEM"),
-        (&key(&format!("{ED_KEY}{EC_CERTIFICATE}")), "no certificate of the client key"),
+        ("client_auth = \"basic\"", "providers[0].client_auth: client_secret_basic"),
+        (
+            "client_auth = \"client_secret_basic\"",
+            "providers[0].client_secret: add client_secret_file = \"…\"",
+        ),
+        (
+            "client_auth = \"client_secret_post\"",
+            "providers[0].client_secret: add client_secret_file = \"…\"",
+        ),
+        (
+            "client_auth = \"none\"\nclient_secret = \"x\"",
+            "providers[0].client_secret: there is no secret",
+        ),
+        (
+            "client_auth = \"private_key_jwt\"",
+            "providers[0].client_key: add client_key_file = \"…\": our private key",
+        ),
+        (&format!("{ec}\nclient_secret = \"x\""), "providers[0].client_secret: \"***\""),
+        (&unused, "providers[0].client_key: This is for client_auth = \"private_key_jwt\" alone."),
+        (
+            "client_key_id = \"k\"",
+            "providers[0].client_key_id: This is for client_auth = \"private_key_jwt\" alone.",
+        ),
+        (
+            "client_key_alg = \"ES256\"",
+            "providers[0].client_key_alg: This is for client_auth = \"private_key_jwt\" alone.",
+        ),
+        (
+            &format!("{ec}\nclient_key_alg = \"RS256\""),
+            "providers[0].client_key_alg: The client key does not fit RS256",
+        ),
+        (
+            &format!("{ec}\nclient_key_alg = \"RS265\""),
+            "providers[0].client_key_alg: did you mean \"RS256\"?",
+        ),
+        (&key("x"), "providers[0].client_key: The client key is no private key in PEM"),
+        (&key(EC_CERTIFICATE), "providers[0].client_key: The client key is no private key in PEM"),
+        (
+            &key(&format!("{ED_KEY}{EC_CERTIFICATE}")),
+            "providers[0].client_key: no certificate of the client key",
+        ),
     ]);
     let mut file = tempfile::NamedTempFile::new().unwrap();
     std::io::Write::write_all(&mut file, b"no key").unwrap();
     let path = file.path().display();
     let lines = format!("client_auth = \"private_key_jwt\"\nclient_key_file = \"{path}\"");
-    refused_with(&[(&lines, &format!("providers[0].client_key_file = \"{path}\""))]);
+    refused_with(&[(&lines, &format!("providers[0].client_key_file: {path}"))]);
 }
 
 #[test]
@@ -92,11 +115,11 @@ fn apple_needs_a_p_256_key_its_id_and_a_team() {
     assert!(openid(&apple).client_secret.is_none());
     for key in ["client_key ", "client_key_id ", "team_id "] {
         let without: Vec<_> = lines.lines().filter(|line| !line.starts_with(key)).collect();
-        let message = refusal(&preset("apple", &without.join("\n")));
-        assert!(message.starts_with("There is 1 mistake"), "{message}");
-        assert!(message.contains(&format!("providers[0].{} (", key.trim())), "{message}");
+        let mistake = refusal(&preset("apple", &without.join("\n")));
+        assert_eq!(mistake.key(), format!("providers[0].{}", key.trim()));
     }
     let other = lines.replace(&quoted(EC_KEY), &quoted(ED_KEY));
-    let message = refusal(&preset("apple", &other));
-    assert!(message.contains("The client key does not fit ES256"), "{message}");
+    let mistake = refusal(&preset("apple", &other));
+    assert_eq!(mistake.key(), "providers[0].client_key");
+    assert!(mistake.body.contains("ES256"), "{mistake}");
 }

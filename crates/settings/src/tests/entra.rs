@@ -2,28 +2,26 @@
 
 use mintgate_identity_openid::{GroupOverage, IssuerRule};
 
-use super::presets::{body, preset, refused};
-use super::{dialect, only};
+use super::presets::{preset, refused};
+use super::{dialect, only, refused_for};
 
 const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 
 #[test]
 fn case_23_entras_shared_tenants_need_a_list_of_those_let_in() {
     let shared = |lines: &str| format!("tenant = \"common\"\n{lines}");
-    assert_eq!(
-        body(&refused("entra", &shared(""))),
-        "providers[0].tenants (mintgate.toml:1)\n   \
-         This key is required, and it is not set.\n   \
-         Fix: add tenants = [\"…\"]: the ids of the tenants whose people are let in."
-    );
-    for (lines, words) in [
-        ("tenants = []", "This list must not be empty."),
-        ("tenants = [\"*\"]", "providers[0].tenants[0] = \"*\""),
-        ("tenants = [\"contoso.onmicrosoft.com\"]", "This is not the id of a tenant."),
-    ] {
-        let message = refused("entra", &shared(lines));
-        assert!(message.contains(words), "{message}");
-    }
+    let missing = refused("entra", &shared(""));
+    assert_eq!(missing.heading, "providers[0].tenants (mintgate.toml:1)");
+    assert!(missing.body.contains("tenants = ["), "{missing}");
+    let lists = [
+        ("tenants = []", "providers[0].tenants: This list must not be empty."),
+        ("tenants = [\"*\"]", "providers[0].tenants[0]: This is not the id of a tenant."),
+        (
+            "tenants = [\"contoso.onmicrosoft.com\"]",
+            "providers[0].tenants[0]: This is not the id of a tenant.",
+        ),
+    ];
+    refused_for(lists.map(|(lines, reason)| (preset("entra", &shared(lines)), reason)));
     let lines = format!("tenants = [\"{}\"]", TENANT.to_uppercase());
     let entra = only(&preset("entra", &shared(&lines)));
     assert_eq!(
@@ -34,8 +32,9 @@ fn case_23_entras_shared_tenants_need_a_list_of_those_let_in() {
         ]
     );
     // A list beside one tenant would be thought to mean something.
-    let message = refused("entra", &format!("tenant = \"{TENANT}\"\n{lines}"));
-    assert!(message.contains("for the tenants common and organizations alone"), "{message}");
+    let beside = refused("entra", &format!("tenant = \"{TENANT}\"\n{lines}"));
+    assert_eq!(beside.key(), "providers[0].tenants");
+    assert!(["common", "organizations"].iter().all(|name| beside.body.contains(name)), "{beside}");
 
     let own = format!("{lines}\nissuer = \"http://127.0.0.1:9/common/v2.0\"");
     let mock = only(&preset("entra", &shared(&own)));
@@ -44,8 +43,9 @@ fn case_23_entras_shared_tenants_need_a_list_of_those_let_in() {
     };
     assert_eq!(template, "http://127.0.0.1:9/{tenantid}/v2.0");
     let own = format!("{lines}\nissuer = \"https://login.test/v2.0\"");
-    let message = refused("entra", &shared(&own));
-    assert!(message.contains("The issuer of this tenant has /common/ in it"), "{message}");
+    let mistake = refused("entra", &shared(&own));
+    assert_eq!(mistake.key(), "providers[0].issuer");
+    assert!(mistake.body.contains("/common/"), "{mistake}");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn case_31_group_overage_is_followed_to_the_clouds_own_graph() {
     let lines = format!(
         "tenant = \"{TENANT}\"\ngroup_overage = \"follow\"\ngraph = \"http://127.0.0.1:9\""
     );
-    let message = refused("entra", &lines);
-    assert!(message.contains("providers[0].graph = "), "{message}");
-    assert!(message.contains("The endpoint for groups must be https"), "{message}");
+    let mistake = refused("entra", &lines);
+    assert_eq!(mistake.key(), "providers[0].graph");
+    assert!(mistake.body.contains("https"), "{mistake}");
 }

@@ -6,7 +6,7 @@ use mintgate_domain::NonceRule;
 use mintgate_identity_openid::{Dialect, EmailRule};
 
 use super::presets::{preset, refused};
-use super::{dialect, one, only};
+use super::{dialect, one, only, refused_for};
 
 const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 const ISSUER: &str = "issuer = \"https://idp.example.com\"";
@@ -24,10 +24,16 @@ fn nobody_else_is_trusted_unless_the_configuration_says_so() {
     assert_eq!(told.trusted_audiences, ["a", "b"]);
     assert_eq!(told.authorized_parties, ["app"]);
     for key in ["trusted_audiences", "authorized_parties"] {
-        let message = refused("oidc", &format!("{ISSUER}\n{key} = [\"\"]"));
-        assert!(message.contains("This is empty."), "{message}");
-        let message = refused("github", &format!("client_secret = \"x\"\n{key} = [\"a\"]"));
-        assert!(message.contains("The preset github has no such key."), "{message}");
+        refused_for([
+            (
+                preset("oidc", &format!("{ISSUER}\n{key} = [\"\"]")),
+                format!("providers[0].{key}[0]: This is empty."),
+            ),
+            (
+                preset("github", &format!("client_secret = \"x\"\n{key} = [\"a\"]")),
+                format!("providers[0].{key}: The preset has no such key."),
+            ),
+        ]);
     }
 }
 
@@ -46,11 +52,10 @@ fn case_30_entra_is_trusted_for_the_addresses_of_one_tenant() {
     assert_eq!(rule("entra", &one), EmailRule::DomainOwner);
     assert_eq!(rule("entra", &format!("{one}\ntrust_email = true")), EmailRule::Tenant);
     let several = format!("tenant = \"common\"\ntenants = [\"{TENANT}\"]\ntrust_email = true");
-    let message = refused("entra", &several);
-    assert!(message.contains("Several tenants sign in here"), "{message}");
+    assert_eq!(refused("entra", &several).key(), "providers[0].trust_email");
     assert_eq!(corp("").email, EmailRule::Standard);
-    let message = refused("oidc", &format!("{ISSUER}\ntrust_email = true"));
-    assert!(message.contains("The preset oidc has no such key."), "{message}");
+    let foreign = refused("oidc", &format!("{ISSUER}\ntrust_email = true"));
+    assert_eq!(foreign.key(), "providers[0].trust_email");
 }
 
 #[test]
@@ -58,8 +63,8 @@ fn the_age_that_a_request_asks_for_is_demanded_of_tokens() {
     let aged = |value: &str| format!("authorization_params = [\"max_age={value}\"]");
     assert_eq!(corp(&aged("300")).max_age, Some(Duration::from_mins(5)));
     assert_eq!(corp(&aged("0")).max_age, Some(Duration::ZERO));
-    for odd in ["soon", "-1", "1.5", "99999999999999"] {
-        let message = refused("oidc", &format!("{ISSUER}\n{}", aged(odd)));
-        assert!(message.contains("not a number of seconds"), "{message}");
+    for wrong in ["soon", "-1", "1.5", "99999999999999"] {
+        let mistake = refused("oidc", &format!("{ISSUER}\n{}", aged(wrong)));
+        assert_eq!(mistake.key(), "providers[0].authorization_params");
     }
 }

@@ -1,10 +1,10 @@
 //! Whole messages: what an operator reads.
 
-use super::refusal;
+use super::{only, refusal, refusals};
 
 #[test]
 fn ten_mistakes_are_told_at_once() {
-    let message = refusal(
+    let mistakes = refusals(
         r#"[server]
 listen = "localhost:8080"
 publik_url = "https://auth.example.com"
@@ -26,93 +26,70 @@ issuer = "https://idp.example.com"
 redirect_uris = ["https://app.example.com/*"]
 "#,
     );
-    assert_eq!(
-        message,
-        r#"There are 10 mistakes in the configuration:
-
-1. server.listen = "localhost:8080" (mintgate.toml:2)
-   This is not an IP address with a port.
-   Fix: write for example "127.0.0.1:8080", "0.0.0.0:8080" or "[::]:8080".
-
-2. server.publik_url (mintgate.toml:3)
-   There is no such key.
-   Fix: did you mean public_url?
-
-3. tokens.access_ttl_secs = 0 (mintgate.toml:5)
-   This must be from 1 to 86400.
-   Fix: write a number in that range.
-
-4. tokens.refresh_algorithm = "ES256" (mintgate.toml:6)
-   ES256 signs with fresh randomness, and a repeated refresh must be answered with the same bytes.
-   Fix: write one of HS256, EdDSA, RS256.
-
-5. store.url = "postgres://mint:***@db/mint?sslmode=required" (mintgate.toml:8)
-   There is no sslmode "required".
-   Fix: did you mean require? sslmode is one of disable, prefer, require, verify-ca, verify-full.
-
-6. cookies.refresh_name = "__Host-Refresh" (mintgate.toml:10)
-   Browsers drop a __Host- cookie with a Path other than / (here /api/v1/auth/refresh).
-   Fix: write __Secure- instead, or set cookies.refresh_path = "/".
-
-7. cors.allowed_origins[1] = "https://App.example.com:443/" (mintgate.toml:13)
-   Browsers send origins in one spelling, and this is another.
-   Fix: write "https://app.example.com".
-
-8. logs (mintgate.toml:14)
-   There is no such section.
-   Fix: did you mean [log]?
-
-9. providers[0].client_id (mintgate.toml:16)
-   This key is required, and it is not set.
-   Fix: add client_id = "mintgate".
-
-10. providers[0].redirect_uris[0] = "https://app.example.com/*" (mintgate.toml:19)
-   Redirect URIs are compared character for character (RFC 9700 §2.1).
-   Fix: list each redirect URI without *."#
-    );
+    // Each with what its message must name besides the key, its value and its place.
+    let expected = [
+        ("server.listen = \"localhost:8080\" (mintgate.toml:2)", "127.0.0.1:8080"),
+        ("server.publik_url (mintgate.toml:3)", "public_url?"),
+        ("tokens.access_ttl_secs = 0 (mintgate.toml:5)", "86400"),
+        ("tokens.refresh_algorithm = \"ES256\" (mintgate.toml:6)", "HS256, EdDSA, RS256"),
+        (
+            "store.url = \"postgres://mint:***@db/mint?sslmode=required\" (mintgate.toml:8)",
+            "disable, prefer, require, verify-ca, verify-full",
+        ),
+        (
+            "cookies.refresh_name = \"__Host-Refresh\" (mintgate.toml:10)",
+            "cookies.refresh_path = \"/\"",
+        ),
+        (
+            "cors.allowed_origins[1] = \"https://App.example.com:443/\" (mintgate.toml:13)",
+            "\"https://app.example.com\"",
+        ),
+        ("logs (mintgate.toml:14)", "[log]?"),
+        ("providers[0].client_id (mintgate.toml:16)", "client_id = \"mintgate\""),
+        (
+            "providers[0].redirect_uris[0] = \"https://app.example.com/*\" (mintgate.toml:19)",
+            "RFC 9700",
+        ),
+    ];
+    let headings: Vec<_> = mistakes.iter().map(|mistake| mistake.heading.as_str()).collect();
+    assert_eq!(headings, expected.map(|(heading, _)| heading));
+    for (mistake, (_, name)) in mistakes.iter().zip(expected) {
+        assert!(mistake.body.contains(name), "{name}: {mistake}");
+    }
 }
 
 #[test]
 fn a_syntax_error_is_told_alone_with_its_place() {
-    for (text, place) in [
-        (
-            "[server]\nworkers = = 2\nx = 1\n",
-            "(mintgate.toml:2)\n   Line 2, column 11, is not TOML: ",
-        ),
-        ("[server]\n[ops]\n[server]\n", "Line 3, column 2, is not TOML: duplicate key."),
-        ("[log]\nfilter = \"é\"\nfilter = \"x\"", "Line 3, column 1, is not TOML: duplicate key."),
-        ("[log]\nfilter = \"x", "Line 2, column "),
-        ("[log", "Line 1, column "),
+    for (text, line, column) in [
+        ("[server]\nworkers = = 2\nx = 1\n", 2, Some(11)),
+        ("[server]\n[ops]\n[server]\n", 3, Some(2)),
+        ("[log]\nfilter = \"é\"\nfilter = \"x\"", 3, Some(1)),
+        ("[log]\nfilter = \"x", 2, None),
+        ("[log", 1, None),
     ] {
-        let message = refusal(text);
-        assert!(message.contains(place), "{message}");
-        assert!(
-            message.starts_with(
-                "There is 1 mistake in the configuration:\n\n1. configuration file (mintgate.toml:"
-            ),
-            "{message}"
-        );
-        assert!(
-            message.contains("\n   Fix: correct that line; texts stand in double quotes"),
-            "{message}"
-        );
+        let mistake = refusal(text);
+        assert_eq!(mistake.heading, format!("configuration file (mintgate.toml:{line})"));
+        let numbers: Vec<_> = mistake
+            .body
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|number| number.parse::<u32>().ok())
+            .collect();
+        assert_eq!(numbers[0], line, "{mistake}");
+        assert!(column.is_none_or(|column| numbers[1] == column), "{mistake}");
     }
 }
 
 #[test]
 fn no_provider_at_all_is_told_with_the_least_that_makes_one() {
-    let message = r#"There is 1 mistake in the configuration:
-
-1. providers (not set)
-   This key is required, and it is not set.
-   Fix: add at least this
-      [[providers]]
-      id = "corp"
-      issuer = "https://idp.example.com"
-      client_id = "mintgate"
-      client_secret_file = "/run/secrets/corp"
-      redirect_uris = ["https://app.example.com/callback"]
-   with your provider's values."#;
-    assert_eq!(refusal(""), message);
-    assert_eq!(refusal("providers = []"), message);
+    for text in ["", "providers = []"] {
+        let mistake = refusal(text);
+        assert_eq!(mistake.key(), "providers");
+        let lines = mistake.body.lines().skip_while(|line| line.trim() != "[[providers]]");
+        let lines: Vec<_> = lines.take_while(|line| line.starts_with("     ")).collect();
+        let sample = lines.join("\n");
+        let secret = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(secret.path(), "secret").unwrap();
+        let path = secret.path().display().to_string();
+        only(&sample.replace("/run/secrets/corp", &path));
+    }
 }

@@ -15,6 +15,7 @@ mod presets;
 mod reference;
 mod secrets;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
 
@@ -107,12 +108,89 @@ fn good(text: &str) -> Settings {
     Settings::from_toml(&with_provider(text)).unwrap_or_else(|e| panic!("{text}\n{e}"))
 }
 
-/// The message for a text that must be refused.
-fn refusal(text: &str) -> String {
+/// One mistake as an operator reads it.
+#[derive(Debug, PartialEq, Eq)]
+struct Mistake {
+    /// The key with its value, if it is shown, and with its place.
+    heading: String,
+    /// What is wrong, and how to correct it. Tests look only for names and values in it.
+    body: String,
+}
+
+impl Mistake {
+    fn key(&self) -> &str {
+        self.heading.split([' ', '\n']).next().unwrap()
+    }
+}
+
+impl std::fmt::Display for Mistake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}\n{}", self.heading, self.body)
+    }
+}
+
+/// The mistakes in an error: numbered, each with a heading, and with a body that has a fix.
+fn mistakes(error: &ConfigError) -> Vec<Mistake> {
+    let text = error.to_string();
+    let mistakes: Vec<_> = text
+        .split("\n\n")
+        .skip(1)
+        .zip(1..)
+        .map(|(mistake, number)| {
+            let numbered = mistake.strip_prefix(&format!("{number}. ")).expect("a number");
+            let (heading, body) = numbered.split_once("\n   ").expect("a heading and a body");
+            assert!(body.contains("\n   Fix: "), "{mistake}");
+            Mistake { heading: heading.to_owned(), body: body.to_owned() }
+        })
+        .collect();
+    assert_eq!(mistakes.len(), error.count(), "{text}");
+    mistakes
+}
+
+/// The mistakes of a text that must be refused.
+fn refusals(text: &str) -> Vec<Mistake> {
     match Settings::from_toml(text) {
         Ok(_) => panic!("accepted:\n{text}"),
-        Err(error) => error.to_string(),
+        Err(error) => mistakes(&error),
     }
+}
+
+/// The one mistake of a text that must be refused.
+fn refusal(text: &str) -> Mistake {
+    let mut mistakes = refusals(text);
+    assert_eq!(mistakes.len(), 1, "{text}\n{mistakes:?}");
+    mistakes.remove(0)
+}
+
+/// Checks that each text has one mistake, for the reason that is given as `key: reason`.
+///
+/// The reason is in the test's words. Of these, only names, values and numbers must be in the message; but
+/// texts with different reasons at one key must get different messages.
+fn refused_for<T: AsRef<str>, R: AsRef<str>>(cases: impl IntoIterator<Item = (T, R)>) {
+    let mut bodies: BTreeMap<(String, String), String> = BTreeMap::new();
+    for (text, reason) in cases {
+        let (text, reason) = (text.as_ref(), reason.as_ref());
+        let (key, reason) = reason.split_once(": ").expect("a key and a reason");
+        let mistake = refusal(text);
+        assert_eq!(mistake.key(), key, "{text}\n{mistake}");
+        let message = mistake.to_string();
+        for name in reason.split(' ').filter(|word| is_name(word)) {
+            let name = name.trim_end_matches([',', '.', '?', ':']);
+            assert!(message.contains(name), "{name}: {text}\n{mistake}");
+        }
+        for ((other_key, other_reason), body) in &bodies {
+            let is_other = other_key == key && other_reason != reason;
+            assert!(!is_other || *body != mistake.body, "{other_reason} and {reason}: {mistake}");
+        }
+        bodies.insert((key.to_owned(), reason.to_owned()), mistake.body);
+    }
+}
+
+/// Whether a word of a reason is a name, a value or a number.
+fn is_name(word: &str) -> bool {
+    let word = word.trim_end_matches([',', '.', '?', ':']);
+    let is_plain = |c: char| c.is_alphabetic() || c == '\'' || c == '-';
+    word.contains(char::is_alphanumeric) && !word.chars().all(is_plain)
 }
 
 /// Loads `text` from a file under an environment.

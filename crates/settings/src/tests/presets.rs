@@ -1,10 +1,15 @@
 //! Every preset by its least configuration, and what it says to a wrong one.
 
+use std::collections::BTreeMap;
+
 use mintgate_identity_openid::{
     ClientAuthentication, GroupOverage, Parameter, Preset, PresetAuthentication, PresetKind,
 };
 
-use super::{EC_KEY, PROVIDER, dialect, load, oauth2, one, only, openid, quoted, refusal};
+use super::{
+    EC_KEY, Mistake, PROVIDER, dialect, load, oauth2, one, only, openid, quoted, refusal, refusals,
+    refused_for,
+};
 use crate::Settings;
 
 /// The least that a preset needs besides a client id: lines made from its entry in the table.
@@ -42,16 +47,9 @@ pub(super) fn preset(name: &str, lines: &str) -> String {
     one(name, &format!("preset = \"{name}\"\n{lines}"))
 }
 
-/// The message for a provider whose preset line is followed by these; there is one mistake.
-pub(super) fn refused(name: &str, lines: &str) -> String {
-    let message = refusal(&preset(name, lines));
-    assert!(message.starts_with("There is 1 mistake"), "{lines}\n{message}");
-    message
-}
-
-/// What follows the heading of the first mistake.
-pub(super) fn body(message: &str) -> &str {
-    message.split_once("1. ").unwrap().1
+/// The one mistake of a provider whose preset line is followed by these.
+pub(super) fn refused(name: &str, lines: &str) -> Mistake {
+    refusal(&preset(name, lines))
 }
 
 #[test]
@@ -83,48 +81,38 @@ fn every_preset_works_with_the_least_it_needs_and_its_own_defaults() {
 
 #[test]
 fn what_a_preset_needs_and_is_not_given_is_told_with_its_meaning() {
-    let message = refusal(&preset("keycloak", ""));
-    assert_eq!(
-        message,
-        "There are 2 mistakes in the configuration:\n\n\
-         1. providers[0].domain (mintgate.toml:1)\n   \
-            This key is required, and it is not set.\n   \
-            Fix: add domain = \"…\": the server's domain, with its path if it has one.\n\n\
-         2. providers[0].realm (mintgate.toml:1)\n   \
-            This key is required, and it is not set.\n   \
-            Fix: add realm = \"…\": the realm."
-    );
     for known in Preset::ALL {
         let required = known.parameters.iter().filter(|parameter| parameter.required);
-        let mut expected: Vec<_> = required.map(|parameter| parameter.name).collect();
-        expected.extend(asks_for_subject(known).then_some("subject"));
-        expected.extend(match known.client_authentication {
+        let meaning = |parameter: &Parameter| (parameter.name, parameter.meaning);
+        let mut expected: BTreeMap<_, _> = required.map(meaning).collect();
+        expected.extend(asks_for_subject(known).then_some(("subject", "")));
+        let of_client = match known.client_authentication {
             PresetAuthentication::Negotiated => &[][..],
             PresetAuthentication::SecretPost => &["client_secret"],
             PresetAuthentication::AppleKey => &["client_key", "client_key_id", "team_id"],
-        });
+        };
+        expected.extend(of_client.iter().map(|key| (*key, "")));
         if expected.is_empty() {
             only(&preset(known.name, ""));
             continue;
         }
-        let message = refusal(&preset(known.name, ""));
-        for key in &expected {
-            assert!(message.contains(&format!("\n   Fix: add {key}")), "{key}\n{message}");
-            assert!(message.contains(&format!("providers[0].{key} (mintgate.toml:1)")));
+        let mistakes = refusals(&preset(known.name, ""));
+        for (key, meaning) in &expected {
+            let heading = format!("providers[0].{key} (mintgate.toml:1)");
+            let mistake = mistakes.iter().find(|mistake| mistake.heading == heading);
+            let mistake = mistake.unwrap_or_else(|| panic!("{key}: {mistakes:?}"));
+            assert!(mistake.body.contains(key) && mistake.body.contains(meaning), "{mistake}");
         }
-        assert_eq!(message.matches("Fix: ").count(), expected.len(), "{message}");
+        assert_eq!(mistakes.len(), expected.len(), "{mistakes:?}");
     }
 }
 
 #[test]
 fn a_key_that_means_nothing_to_the_preset_is_told_with_those_it_has() {
     let okta = "client_secret = \"x\"\ndomain = \"example.okta.com\"\ntenants = []";
-    assert_eq!(
-        body(&refused("okta", okta)),
-        "providers[0].tenants = [] (mintgate.toml:8)\n   \
-         The preset okta has no such key.\n   \
-         Fix: remove it; the keys of okta's own are domain, server."
-    );
+    let foreign = refused("okta", okta);
+    assert_eq!(foreign.heading, "providers[0].tenants = [] (mintgate.toml:8)");
+    assert!(foreign.body.contains("okta") && foreign.body.contains("domain, server"), "{foreign}");
     for (name, line, own) in [
         ("google", "group_overage = \"follow\"", "hosted_domain"),
         ("google", "domain = \"x.test\"", "hosted_domain"),
@@ -142,59 +130,116 @@ fn a_key_that_means_nothing_to_the_preset_is_told_with_those_it_has() {
         ("github", "client_secret = \"x\"\nuserinfo = true", "claims."),
         ("github", "client_secret = \"x\"\nid_token_algs = [\"RS256\"]", "claims."),
     ] {
-        let message = refused(name, line);
-        assert!(message.contains(&format!("The preset {name} has no such key.")), "{message}");
-        assert!(message.contains(&format!("the keys of {name}'s own are ")), "{message}");
-        assert!(message.contains(own), "{message}");
+        let mistake = refused(name, line);
+        let key = line.lines().last().unwrap().split(' ').next().unwrap();
+        assert_eq!(mistake.key(), format!("providers[0].{key}"));
+        assert!(mistake.body.contains(name) && mistake.body.contains(own), "{mistake}");
     }
     let apple = least("apple");
-    for (line, words) in [
-        ("client_secret = \"x\"", "Apple's client secrets are made from client_key, and expire."),
-        ("client_secret_file = \"/x\"", "Apple's client secrets are made from client_key"),
-        ("client_auth = \"auto\"", "own are team_id, client_key, client_key_id."),
-        ("client_key_alg = \"ES256\"", "own are team_id, client_key, client_key_id."),
-    ] {
-        let message = refused("apple", &format!("{apple}\n{line}"));
-        assert!(message.contains(words), "{message}");
-    }
+    let lines = [
+        (
+            "client_secret = \"x\"",
+            "providers[0].client_secret: Apple's client secrets are made from client_key, and expire.",
+        ),
+        (
+            "client_secret_file = \"/x\"",
+            "providers[0].client_secret_file: Apple's client secrets are made from client_key",
+        ),
+        (
+            "client_auth = \"auto\"",
+            "providers[0].client_auth: own are team_id, client_key, client_key_id.",
+        ),
+        (
+            "client_key_alg = \"ES256\"",
+            "providers[0].client_key_alg: own are team_id, client_key, client_key_id.",
+        ),
+    ];
+    let beside = |line| preset("apple", &format!("{apple}\n{line}"));
+    refused_for(lines.map(|(line, reason)| (beside(line), reason)));
 }
 
 #[test]
 fn a_misspelt_key_is_compared_with_those_of_its_own_preset() {
     let other = preset("keycloak", "domain = \"id.test\"\nrealm = \"r\"");
     let text = format!("{other}{}", preset("okta", "domian = \"x.okta.com\""));
-    let message = refusal(&text);
-    assert!(message.contains("providers[1].domian"), "{message}");
-    assert!(message.contains("Fix: did you mean domain?"), "{message}");
-    // What only its neighbour has is not what was meant.
-    let message = refused("google", "relm = \"r\"");
-    assert!(!message.contains("did you mean"), "{message}");
+    let misspelt = refusals(&text);
+    let misspelt = misspelt.iter().find(|mistake| mistake.key() == "providers[1].domian").unwrap();
+    assert!(misspelt.body.contains("domain?"), "{misspelt}");
+    // A key that only its neighbour has is not suggested.
+    let mistake = refused("google", "relm = \"r\"");
+    assert!(!mistake.body.contains("realm"), "{mistake}");
 }
 
 #[test]
 fn values_that_would_make_another_address_are_refused() {
-    for (name, lines, words) in [
-        ("okta", "domain = \"https://x.okta.com/\"", "Fix: write \"x.okta.com\"."),
-        ("okta", "domain = \"x.okta.com/\"", "Fix: write \"x.okta.com\"."),
-        ("okta", "domain = \"/\"", "This is empty."),
-        ("okta", "domain = \"http://x.okta.com\"", "Plain http is for this machine"),
-        ("okta", "domain = \"http://localhost:1/\"", "Fix: write \"http://localhost:1\"."),
-        ("okta", "domain = \"x.okta.com#\"", "This has characters that cannot stand here."),
-        ("okta", "domain = \"u@x.okta.com\"", "write your Okta domain, such as example.okta.com"),
-        ("okta", "domain = \"x.okta.com\"\nserver = \"a?b\"", "the id of the authorization server"),
-        ("adfs", "domain = \"fs.test\"\nresource = \"a b\"", "the identifier of the web API"),
+    let values = [
+        (
+            "okta",
+            "domain = \"https://x.okta.com/\"",
+            "providers[0].domain: Fix: write \"x.okta.com\".",
+        ),
+        ("okta", "domain = \"x.okta.com/\"", "providers[0].domain: Fix: write \"x.okta.com\"."),
+        ("okta", "domain = \"/\"", "providers[0].domain: This is empty."),
+        (
+            "okta",
+            "domain = \"http://x.okta.com\"",
+            "providers[0].domain: Plain http is for this machine",
+        ),
+        (
+            "okta",
+            "domain = \"http://localhost:1/\"",
+            "providers[0].domain: Fix: write \"http://localhost:1\".",
+        ),
+        (
+            "okta",
+            "domain = \"x.okta.com#\"",
+            "providers[0].domain: This has characters that cannot stand here.",
+        ),
+        (
+            "okta",
+            "domain = \"u@x.okta.com\"",
+            "providers[0].domain: This has characters that cannot stand here.",
+        ),
+        (
+            "okta",
+            "domain = \"x.okta.com\"\nserver = \"a?b\"",
+            "providers[0].server: the id of the authorization server",
+        ),
+        (
+            "adfs",
+            "domain = \"fs.test\"\nresource = \"a b\"",
+            "providers[0].resource: the identifier of the web API",
+        ),
         (
             "okta",
             "domain = \"x:y\"",
-            "providers[0].issuer = \"https://x:y/oauth2/default\" (default)",
+            "providers[0].issuer: \"https://x:y/oauth2/default\" (default)",
         ),
-        ("entra", "tenant = \"contoso.onmicrosoft.com\"", "a GUID, and not its domain name"),
-        ("entra", "tenant = \"consumers\"", "write \"9188040d-6c67-4c5b-b112-36a304b66dad\""),
-        ("google", "hosted_domain = \"example\"", "A top-level domain belongs to everybody."),
-        ("google", "issuer = \"http://accounts.test\"", "Plain http is for this machine"),
-    ] {
-        let message = refused(name, lines);
-        assert!(message.contains(words), "{lines}\n{message}");
+        (
+            "entra",
+            "tenant = \"contoso.onmicrosoft.com\"",
+            "providers[0].tenant: a GUID, and not its domain name",
+        ),
+        (
+            "entra",
+            "tenant = \"consumers\"",
+            "providers[0].tenant: write \"9188040d-6c67-4c5b-b112-36a304b66dad\"",
+        ),
+        (
+            "google",
+            "hosted_domain = \"example\"",
+            "providers[0].hosted_domain: A top-level domain belongs to everybody.",
+        ),
+        (
+            "google",
+            "issuer = \"http://accounts.test\"",
+            "providers[0].issuer: Plain http is for this machine",
+        ),
+    ];
+    // The reasons are compared within a preset.
+    for known in names() {
+        let of_preset = values.iter().filter(|(name, ..)| *name == known);
+        refused_for(of_preset.map(|(name, lines, reason)| (preset(name, lines), *reason)));
     }
     let local = only(&preset("keycloak", "domain = \"http://localhost:8080\"\nrealm = \"r\""));
     assert_eq!(openid(&local).issuer, "http://localhost:8080/realms/r");
@@ -262,36 +307,44 @@ fn github_can_be_another_server_endpoint_by_endpoint() {
     let own = only(&preset("github", own));
     assert_eq!(oauth2(&own).issuer, "https://git.test");
     assert_eq!(oauth2(&own).endpoints.user, "https://git.test/api/v3/user");
-    for (line, words) in [
-        ("user_endpoint = \"http://api.test/user\"", "Plain http is for this machine"),
-        ("user_endpoint = \"https://a@api.test/user\"", "A user or password"),
-        ("user_endpoint = \"https://10.0.0.1/user\"", "The user endpoint must be https"),
-        ("emails_endpoint = \"https://10.0.0.1/user\"", "providers[0].emails_endpoint = "),
-        ("claims = [\"a\"]", "providers[0].claims[0] = \"a\""),
-    ] {
-        let message = refused("github", &format!("client_secret = \"x\"\n{line}"));
-        assert!(message.contains(words), "{message}");
-    }
+    let lines = [
+        (
+            "user_endpoint = \"http://api.test/user\"",
+            "providers[0].user_endpoint: Plain http is for this machine",
+        ),
+        (
+            "user_endpoint = \"https://a@api.test/user\"",
+            "providers[0].user_endpoint: A user or password",
+        ),
+        (
+            "user_endpoint = \"https://10.0.0.1/user\"",
+            "providers[0].user_endpoint: The user endpoint must be https",
+        ),
+        (
+            "emails_endpoint = \"https://10.0.0.1/user\"",
+            "providers[0].emails_endpoint: private address",
+        ),
+        ("claims = [\"a\"]", "providers[0].claims[0]: \"a\""),
+    ];
+    let beside = |line| preset("github", &format!("client_secret = \"x\"\n{line}"));
+    refused_for(lines.map(|(line, reason)| (beside(line), reason)));
 }
 
 #[test]
 fn a_subject_is_nothing_that_changes_hands() {
     let lines = least("oauth2");
     for path in ["email", "data.Email", "user.mail"] {
-        let message = refused("oauth2", &lines.replace("data.id", path));
-        assert!(message.contains("An address can become another person's"), "{message}");
+        let mistake = refused("oauth2", &lines.replace("data.id", path));
+        assert_eq!(mistake.key(), "providers[0].subject");
     }
 }
 
 #[test]
 fn asking_again_needs_a_key_for_what_is_kept() {
     let lines = "recheck_secs = 300";
-    assert_eq!(
-        body(&refused("google", lines)),
-        "providers[0].recheck_secs = 300 (mintgate.toml:6)\n   \
-         The providers' refresh tokens are kept encrypted alone, and there is no key.\n   \
-         Fix: set keys.encryption_key_file, or remove this key."
-    );
+    let keyless = refused("google", lines);
+    assert_eq!(keyless.heading, "providers[0].recheck_secs = 300 (mintgate.toml:6)");
+    assert!(keyless.body.contains("keys.encryption_key_file"), "{keyless}");
     let keys = format!("[keys]\nencryption_key = \"{}\"\n", "0f".repeat(32));
     let provider = only(&format!("{keys}{}", preset("google", lines)));
     assert_eq!(provider.policy.recheck.map(|rule| rule.every.as_secs()), Some(300));
@@ -308,7 +361,7 @@ fn print_shows_what_is_in_force_and_nothing_that_means_nothing() {
         "scopes = [\"openid\", \"profile\", \"email\"]  # default\n",
         "id_token_algs = [\"RS256\"]  # default\n",
         "userinfo = true  # default\n",
-        "# recheck_secs is not set\n",
+        "\n# recheck_secs ",
     ] {
         assert!(printed.contains(line), "{line}\n{printed}");
     }
@@ -326,16 +379,10 @@ fn print_shows_what_is_in_force_and_nothing_that_means_nothing() {
 #[test]
 fn an_unknown_preset_is_the_only_mistake_of_its_provider() {
     let lines = "domain = \"x\"\nteam_id = \"x\"\nclient_secret = \"x\"\nsubject = \"id\"";
-    let message = refusal(&preset("octa", lines));
-    assert_eq!(
-        body(&message),
-        "providers[0].preset = \"octa\" (mintgate.toml:5)\n   \
-         This is none of the names that can stand here.\n   \
-         Fix: did you mean \"okta\"? The names are "
-            .to_owned()
-            + &names().join(", ")
-            + "."
-    );
+    let mistake = refusal(&preset("octa", lines));
+    assert_eq!(mistake.heading, "providers[0].preset = \"octa\" (mintgate.toml:5)");
+    assert!(mistake.body.contains("\"okta\"?"), "{mistake}");
+    assert!(mistake.body.contains(&names().join(", ")), "{mistake}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn print_shows_every_key_with_its_origin() {
         "listen = \"127.0.0.1:9464\"  # default\n",
         "public_url = \"http://127.0.0.1:8080\"  # default\n",
         "extra_claims = { \"dept\" = \"org.dept\" }  # ",
-        "# domain is not set\n",
+        "\n# domain ",
         "[[providers]]\nid = \"corp\"  # ",
     ] {
         assert!(printed.contains(line), "{line}\n{printed}");

@@ -1,11 +1,13 @@
 //! No secret in any output.
 
-use super::{CLIENT, EC_KEY, PROVIDER, load, openid, quoted, refusal, with_provider};
+use super::{
+    CLIENT, EC_KEY, Mistake, PROVIDER, load, mistakes, openid, quoted, refusal, with_provider,
+};
 use crate::{Settings, StoreUrl};
 
 const SECRET: &str = "correct-horse-battery";
 
-/// It must be one to be taken, so it cannot be the same.
+/// A valid `keys.encryption_key`; [`SECRET`] is too short for one.
 const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 const APPLE: &str = "[[providers]]\nid = \"apple\"\npreset = \"apple\"\nteam_id = \"T\"\n\
@@ -139,19 +141,25 @@ fn a_secret_from_a_file_loses_one_newline_and_no_more() {
     }
     std::fs::write(&path, "\n").unwrap();
     let text = format!("{PROVIDER}client_secret_file = \"{}\"", path.display());
-    assert!(refusal(&text).contains("This is empty."));
+    assert_eq!(refusal(&text).key(), "providers[0].client_secret_file");
 }
 
 #[test]
 fn a_secret_is_in_the_file_or_in_another_not_in_both() {
-    let error = refusal(&format!("{PROVIDER}client_secret = \"x\"\nclient_secret_file = \"/y\""));
-    assert!(error.contains("Both client_secret and client_secret_file are set."), "{error}");
+    let both = refusal(&format!("{PROVIDER}client_secret = \"x\"\nclient_secret_file = \"/y\""));
+    let names = |mistake: &Mistake, names: [&str; 2]| {
+        let mut words = mistake.body.split([' ', '.']);
+        names.iter().all(|name| words.any(|word| word == *name))
+    };
+    assert_eq!(both.key(), "providers[0].client_secret_file");
+    assert!(names(&both, ["client_secret", "client_secret_file"]), "{both}");
     let error = load(
         PROVIDER,
         &[("MINTGATE__STORE__URL", "sqlite://a.db"), ("MINTGATE__STORE__URL_FILE", "/nonexistent")],
     );
-    let error = error.unwrap_err().to_string();
-    assert!(error.contains("Both url and url_file are set."), "{error}");
+    let both = &mistakes(&error.unwrap_err())[0];
+    assert_eq!(both.key(), "store.url_file");
+    assert!(names(both, ["url", "url_file"]), "{both}");
 }
 
 #[test]

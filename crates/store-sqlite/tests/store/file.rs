@@ -124,9 +124,10 @@ async fn a_missing_directory_is_named_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing");
     let error = cannot_open(&missing.join("mintgate.db"));
-    let missing = missing.display();
-    let advice = format!("the directory {missing} does not exist; make it, or set store.url");
-    assert!(error.contains(&advice), "{error}");
+    // The error of the file itself would name neither the directory alone nor the setting.
+    let names = error.replace(&missing.join("mintgate.db").display().to_string(), "");
+    assert!(names.contains(&missing.display().to_string()), "{error}");
+    assert!(names.contains("store.url"), "{error}");
 }
 
 #[tokio::test]
