@@ -65,6 +65,7 @@ pub(crate) fn app_state(settings: &Settings, adapters: &Adapters) -> anyhow::Res
     let config = TokensConfig {
         issuer: settings.tokens.issuer.clone(),
         audience: settings.tokens.audience.clone(),
+        client_id: settings.tokens.client_id.clone(),
     };
     let tokens = Arc::new(JoseTokens::new(config, Arc::clone(&adapters.keys))?);
     let config = http_config(settings);

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use mintgate_domain::model::{LostAnswer, Role};
 use mintgate_domain::{OnLookupFailure, ProviderPolicy, RoleRule, SecretText};
 use mintgate_identity_openid::{Dialect, GuardConfig, OAuth2Config, OpenIdConfig, Preset};
+use mintgate_signer_jose::AccessTokenType;
 use url::Url;
 
 pub use mintgate_signer_jose::Algorithm;
@@ -98,6 +99,10 @@ pub struct TokenSettings {
     pub issuer: String,
     /// The audience of our access tokens (`aud`); never empty.
     pub audience: Vec<String>,
+    /// The `client_id` of our access tokens (RFC 9068 §2.2).
+    pub client_id: String,
+    /// The `typ` of our access tokens.
+    pub access_type: AccessTokenType,
     /// The algorithm that signs access tokens.
     pub algorithm: Algorithm,
     /// The algorithm that signs refresh tokens: HS256, EdDSA or RS256, which are deterministic.

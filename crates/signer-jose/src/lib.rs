@@ -27,8 +27,8 @@ pub use directory::{KeyDirectory, KeyDirectoryError};
 pub use key::{KeyError, SigningKey};
 pub use payload::STANDARD_CLAIMS;
 pub use ring::{
-    FixedKeys, KeyChange, KeyInfo, KeyRing, KeyRingConfig, KeyRingError, KeyState, RetireOutcome,
-    StoredKeys,
+    AccessTokenType, FixedKeys, KeyChange, KeyInfo, KeyRing, KeyRingConfig, KeyRingError, KeyState,
+    RetireOutcome, StoredKeys,
 };
 pub use seal::{KeyEncryptionKey, KeyEncryptionKeyError, KeySeal, SealError};
 pub use sealed_tokens::SealedTokens;

@@ -6,10 +6,11 @@ use mintgate_domain::model::{AccessClaims, ClaimValue, RefreshClaims, Role};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// The claims that every access token may have; no extra claim may use one of these names.
-pub const STANDARD_CLAIMS: [&str; 13] = [
+pub const STANDARD_CLAIMS: [&str; 14] = [
     "iss",
     "sub",
     "aud",
+    "client_id",
     "iat",
     "nbf",
     "exp",
@@ -26,12 +27,13 @@ pub const STANDARD_CLAIMS: [&str; 13] = [
 pub(crate) struct AccessPayload<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) audience: &'a [String],
+    pub(crate) client_id: &'a str,
     pub(crate) claims: &'a AccessClaims<'a>,
 }
 
 impl Serialize for AccessPayload<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { issuer, audience, claims } = self;
+        let Self { issuer, audience, client_id, claims } = self;
         let grant = claims.grant;
         let issued_at = claims.issued_at.as_unix();
         let mut map = serializer.serialize_map(None)?;
@@ -41,6 +43,7 @@ impl Serialize for AccessPayload<'_> {
             [single] => map.serialize_entry("aud", single)?,
             several => map.serialize_entry("aud", several)?,
         }
+        map.serialize_entry("client_id", client_id)?;
         map.serialize_entry("iat", &issued_at)?;
         map.serialize_entry("nbf", &issued_at)?;
         map.serialize_entry("exp", &claims.expires_at.as_unix())?;

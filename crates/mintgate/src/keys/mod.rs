@@ -39,6 +39,7 @@ pub(crate) fn open(
     let config = KeyRingConfig {
         access: tokens.algorithm,
         refresh: tokens.refresh_algorithm,
+        access_type: tokens.access_type,
         publish_ahead: keys.publish_ahead,
         rotate_every: keys.rotate_every,
         access_ttl: tokens.access_ttl,

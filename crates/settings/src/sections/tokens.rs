@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use mintgate_domain::SecretText;
 use mintgate_domain::model::LostAnswer;
-use mintgate_signer_jose::{KeyEncryptionKey, STANDARD_CLAIMS};
+use mintgate_signer_jose::{AccessTokenType, KeyEncryptionKey, STANDARD_CLAIMS};
 
 use crate::rules;
 use crate::types::{Algorithm, KeySettings, RefreshSettings, TokenSettings};
@@ -23,7 +23,7 @@ const ALGORITHMS: [(&str, Algorithm); 6] = [
 const DETERMINISTIC: [&str; 3] = ["HS256", "EdDSA", "RS256"];
 
 /// Claims that our access tokens do not have, and that an extra claim must not imitate.
-const RESERVED_BESIDES: [&str; 3] = ["gen", "typ", "client_id"];
+const RESERVED_BESIDES: [&str; 2] = ["gen", "typ"];
 
 const TEN_YEARS_SECS: u32 = 10 * 366 * 86_400;
 
@@ -42,6 +42,21 @@ pub(crate) fn tokens(s: &mut Section<'_>, public_url: Option<&str>) -> Option<To
         "list of texts",
         "[\"https://api.example.com\"]",
         rules::non_empty,
+    );
+    let client_id = s.text(
+        key("client_id", "The client of access tokens (`client_id`), which RFC 9068 requires.")
+            .default("mintgate"),
+        "text",
+        rules::non_empty,
+    );
+    let access_type = s.choice(
+        key(
+            "typ",
+            "The type in the header of access tokens: `at+jwt` (RFC 9068), or `JWT` for verifiers that \
+             know no other, such as Spring Boot's default.",
+        )
+        .default("at+jwt"),
+        &[("at+jwt", AccessTokenType::AtJwt), ("JWT", AccessTokenType::Jwt)],
     );
     let algorithm = s.choice(
         key(
@@ -103,6 +118,8 @@ pub(crate) fn tokens(s: &mut Section<'_>, public_url: Option<&str>) -> Option<To
     Some(TokenSettings {
         issuer: issuer?,
         audience: audience?,
+        client_id: client_id?,
+        access_type: access_type?,
         algorithm: algorithm?,
         refresh_algorithm: refresh_algorithm?,
         access_ttl: access_ttl?,

@@ -43,7 +43,8 @@ use tokio::sync::Mutex;
 
 pub use error::KeyRingError;
 use plan::{Rules, Timeline};
-pub(crate) use prepared::{PreparedKey, token_type};
+pub use prepared::AccessTokenType;
+pub(crate) use prepared::PreparedKey;
 use snapshot::Entry;
 pub(crate) use snapshot::Snapshot;
 pub use snapshot::{KeyInfo, KeyState};
@@ -62,6 +63,8 @@ pub struct KeyRingConfig {
     pub access: Algorithm,
     /// The algorithm of new refresh keys; a deterministic one.
     pub refresh: Algorithm,
+    /// The `typ` of access tokens.
+    pub access_type: AccessTokenType,
     /// How long a key is published before it may sign. It MUST exceed the time for which verifiers
     /// cache the JWKS, and the time between two calls of [`KeyRing::load`].
     pub publish_ahead: Duration,
@@ -148,7 +151,7 @@ impl KeyRing {
                 continue;
             };
             let id = key.id().clone();
-            let prepared = PreparedKey::new(key, key_use);
+            let prepared = PreparedKey::new(key, config.access_type.of(key_use));
             let prepared = prepared.map_err(|source| KeyRingError::BadKey {
                 key_use,
                 number: 0,
@@ -188,7 +191,7 @@ impl KeyRing {
         let before = self.snapshot();
         let (mut usable, mut unusable) = (self.fixed.clone(), Vec::new());
         for record in records.iter().filter(|record| self.is_stored(record.key_use)) {
-            match entry(record, &stored.seal, &before) {
+            match entry(record, &stored.seal, self.config.access_type, &before) {
                 Err(KeyRingError::BadKey { source: KeyError::UnknownAlgorithm, .. }) => {
                     unusable.push(KeyInfo::unusable(record));
                 }
@@ -203,6 +206,11 @@ impl KeyRing {
     /// Every key at this moment, by use and number.
     pub fn keys(&self) -> Vec<KeyInfo> {
         self.snapshot().infos(self.now())
+    }
+
+    /// The `typ` of the tokens that keys of this use sign.
+    pub(crate) fn token_type(&self, key_use: KeyUse) -> &'static str {
+        self.config.access_type.of(key_use)
     }
 
     /// Whether keys for both uses, access and refresh tokens, are loaded.
@@ -277,7 +285,12 @@ impl KeyRing {
 }
 
 /// The key of a record: the one in the snapshot if the record has not changed, else opened anew.
-fn entry(record: &KeyRecord, seal: &KeySeal, before: &Snapshot) -> Result<Entry, KeyRingError> {
+fn entry(
+    record: &KeyRecord,
+    seal: &KeySeal,
+    access_type: AccessTokenType,
+    before: &Snapshot,
+) -> Result<Entry, KeyRingError> {
     let KeyRecord { key_use, number, created_at, activates_at, .. } = *record;
     let material = TokenHash::of(record.material.expose());
     let known = before.of(key_use).iter().find(|known| {
@@ -285,12 +298,16 @@ fn entry(record: &KeyRecord, seal: &KeySeal, before: &Snapshot) -> Result<Entry,
     });
     let prepared = match known {
         Some(known) => Arc::clone(&known.prepared),
-        None => Arc::new(open(record, seal)?),
+        None => Arc::new(open(record, seal, access_type)?),
     };
     Ok(Entry { key_use, number, created_at, activates_at, material, prepared })
 }
 
-fn open(record: &KeyRecord, seal: &KeySeal) -> Result<PreparedKey, KeyRingError> {
+fn open(
+    record: &KeyRecord,
+    seal: &KeySeal,
+    access_type: AccessTokenType,
+) -> Result<PreparedKey, KeyRingError> {
     let KeyRecord { key_use, number, .. } = *record;
     let id = || record.id.clone();
     let slot = Slot { key_use, number, id: &record.id };
@@ -302,7 +319,7 @@ fn open(record: &KeyRecord, seal: &KeySeal) -> Result<PreparedKey, KeyRingError>
     })?;
     let key = SigningKey::from_own_jwk(&jwk).and_then(|key| {
         if *key.id() == record.id {
-            return PreparedKey::new(key, key_use);
+            return PreparedKey::new(key, access_type.of(key_use));
         }
         Err(KeyError::Damaged("its \"kid\" is not the one it is stored under".into()))
     });

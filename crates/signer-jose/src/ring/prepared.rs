@@ -13,12 +13,24 @@ use crate::{KeyError, SigningKey};
 /// The usual size of a payload in bytes; a payload with many roles grows beyond it.
 const PAYLOAD_CAPACITY: usize = 768;
 
-/// The `typ` of the tokens that keys of this use sign. Verifiers check it, so that an access token does
-/// not pass for a refresh token or the other way round.
-pub(crate) const fn token_type(key_use: KeyUse) -> &'static str {
-    match key_use {
-        KeyUse::Access => "at+jwt",
-        KeyUse::Refresh => "rt+jwt",
+/// The `typ` of access tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessTokenType {
+    /// `at+jwt` (RFC 9068 §2.1).
+    AtJwt,
+    /// `JWT` (RFC 7519 §5.1), for verifiers that know no other.
+    Jwt,
+}
+
+impl AccessTokenType {
+    /// The `typ` of the tokens that keys of this use sign. Verifiers check it, so that an access token
+    /// does not pass for a refresh token or the other way round.
+    pub(crate) const fn of(self, key_use: KeyUse) -> &'static str {
+        match (key_use, self) {
+            (KeyUse::Access, Self::AtJwt) => "at+jwt",
+            (KeyUse::Access, Self::Jwt) => "JWT",
+            (KeyUse::Refresh, _) => "rt+jwt",
+        }
     }
 }
 
@@ -35,13 +47,14 @@ pub(crate) struct PreparedKey {
 }
 
 impl PreparedKey {
-    pub(crate) fn new(key: SigningKey, key_use: KeyUse) -> Result<Self, KeyError> {
+    /// Prepares a key whose tokens have the header `typ` `token_type`.
+    pub(crate) fn new(key: SigningKey, token_type: &str) -> Result<Self, KeyError> {
         // In alphabetical order, so that the bytes of a token do not depend on whether serde_json
         // keeps the order of insertion.
         let mut header = JwsHeader::new();
         header.set_algorithm(key.algorithm().name());
         header.set_key_id(key.id().as_str());
-        header.set_token_type(token_type(key_use));
+        header.set_token_type(token_type);
         let verifier = key.public_verifier()?;
         Ok(Self { key, header, verifier })
     }

@@ -17,7 +17,6 @@ use mintgate_domain::{PresentedToken, SignedToken};
 use crate::KeyRing;
 use crate::key::is_proper_key_id;
 use crate::payload::{AccessPayload, RefreshPayload};
-use crate::ring::token_type;
 use claims::{ReceivedAccessClaims, ReceivedRefreshClaims};
 use presented::Presented;
 
@@ -29,6 +28,8 @@ pub struct TokensConfig {
     /// The `aud` of access tokens: written as a text if there is one, as an array if there are several.
     /// A presented token is accepted if it is for any of them.
     pub audience: Vec<String>,
+    /// The `client_id` of access tokens (RFC 9068 §2.2).
+    pub client_id: String,
 }
 
 /// Why a configuration of tokens cannot be used.
@@ -66,7 +67,7 @@ impl JoseTokens {
     ) -> Result<Vec<u8>, VerifyError> {
         let presented = Presented::parse(token.expose()).map_err(refused)?;
         let header = &presented.header;
-        if header.typ != token_type(key_use) {
+        if header.typ != self.ring.token_type(key_use) {
             return Err(refused("it is another kind of token"));
         }
         // No key can have such a `kid`, so the repository need not be searched.
@@ -95,11 +96,11 @@ fn no_key(key_use: KeyUse) -> SigningError {
 impl TokenSigner for JoseTokens {
     #[tracing::instrument(level = "debug", skip_all)]
     fn sign_access(&self, claims: &AccessClaims<'_>) -> Result<SignedToken, SigningError> {
-        let TokensConfig { issuer, audience } = &self.config;
+        let TokensConfig { issuer, audience, client_id } = &self.config;
         let snapshot = self.ring.snapshot();
         let key = snapshot.current(KeyUse::Access, self.ring.now());
         let key = key.ok_or_else(|| no_key(KeyUse::Access))?;
-        key.sign(&AccessPayload { issuer, audience, claims })
+        key.sign(&AccessPayload { issuer, audience, client_id, claims })
     }
 
     fn refresh_key_id(&self) -> Result<KeyId, SigningError> {

@@ -18,8 +18,8 @@ use mintgate_domain::ports::{
 };
 use mintgate_domain::{PresentedToken, SecretText, chain};
 use mintgate_signer_jose::{
-    Algorithm, FixedKeys, JoseTokens, KeyInfo, KeyRing, KeyRingConfig, KeyRingError, KeySeal,
-    KeyState, SigningKey, StoredKeys, TokensConfig,
+    AccessTokenType, Algorithm, FixedKeys, JoseTokens, KeyInfo, KeyRing, KeyRingConfig,
+    KeyRingError, KeySeal, KeyState, SigningKey, StoredKeys, TokensConfig,
 };
 use mintgate_testkit::{ManualClock, MemoryStore};
 use openssl::ec::{EcGroup, EcKey};
@@ -83,7 +83,11 @@ pub(crate) fn fresh(algorithm: Algorithm) -> SigningKey {
 }
 
 pub(crate) fn tokens_config() -> TokensConfig {
-    TokensConfig { issuer: ISSUER.to_owned(), audience: vec![AUDIENCE.to_owned()] }
+    TokensConfig {
+        issuer: ISSUER.to_owned(),
+        audience: vec![AUDIENCE.to_owned()],
+        client_id: "mintgate".to_owned(),
+    }
 }
 
 /// A ring of these two keys and no others.
@@ -107,6 +111,7 @@ pub(crate) fn ring_config() -> KeyRingConfig {
     KeyRingConfig {
         access: Algorithm::Es256,
         refresh: Algorithm::Hs256,
+        access_type: AccessTokenType::AtJwt,
         publish_ahead: PUBLISH_AHEAD,
         rotate_every: None,
         access_ttl: ACCESS_TTL,

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mintgate_domain::model::{ClaimValue, KeyId, ProviderId};
-use mintgate_domain::ports::{PublicKeys, SigningError, TokenSigner};
-use mintgate_domain::{SecretText, chain};
+use mintgate_domain::ports::{PublicKeys, SigningError, TokenSigner, TokenVerifier as _};
+use mintgate_domain::{PresentedToken, SecretText, chain};
 use mintgate_signer_jose::{
-    Algorithm, JoseTokens, KeyRingError, STANDARD_CLAIMS, SigningKey, TokensConfig, TokensError,
+    AccessTokenType, Algorithm, FixedKeys, JoseTokens, KeyRing, KeyRingConfig, KeyRingError,
+    STANDARD_CLAIMS, SigningKey, TokensConfig, TokensError,
 };
+use mintgate_testkit::ManualClock;
 use serde_json::{Value, json};
 
 use crate::common::{
-    self, access_claims, fixed, fixed_ring, fresh, full_grant, grant, opened, read, refresh_claims,
-    tokens_config,
+    self, access_claims, fixed, fixed_ring, fresh, full_grant, grant, key_text, opened, read,
+    refresh_claims, ring_config, tokens_config,
 };
 
 /// Two fixed HMAC keys, whose tokens are the same on every machine.
@@ -36,7 +38,8 @@ fn an_access_token_has_exactly_this_header_and_payload() {
         payload,
         concat!(
             r#"{"iss":"https://auth.example.com","sub":"00000000-0000-0000-0000-00000000000a","#,
-            r#""aud":"https://api.example.com","iat":1700000000,"nbf":1700000000,"#,
+            r#""aud":"https://api.example.com","client_id":"mintgate","#,
+            r#""iat":1700000000,"nbf":1700000000,"#,
             r#""exp":1700003600,"jti":"AAAAAAAAAAAAAAAAAAAADA","#,
             r#""sid":"00000000-0000-0000-0000-00000000000b","roles":["admin","user"],"#,
             r#""idp":"corp","auth_time":1699999990,"acr":"mfa","amr":["pwd","otp"],"#,
@@ -238,4 +241,25 @@ async fn no_debug_output_or_error_holds_key_bytes() {
             assert!(!text.contains(&secret[..8]), "{algorithm}: {text}");
         }
     }
+}
+
+#[tokio::test]
+async fn access_tokens_have_the_configured_type_and_no_other_is_accepted() {
+    let (access, refresh) = (key_text(Algorithm::Es256), key_text(Algorithm::Hs256));
+    let signer = |access_type| {
+        let access = Some(read(&access, Algorithm::Es256));
+        let fixed = FixedKeys { access, refresh: Some(read(&refresh, Algorithm::Hs256)) };
+        let config = KeyRingConfig { access_type, ..ring_config() };
+        let ring = KeyRing::new(config, None, fixed, Arc::new(ManualClock::default())).unwrap();
+        JoseTokens::new(tokens_config(), Arc::new(ring)).unwrap()
+    };
+    let (rfc_9068, plain) = (signer(AccessTokenType::AtJwt), signer(AccessTokenType::Jwt));
+    let provider = ProviderId::new("corp");
+    let grant = grant();
+    let token = plain.sign_access(&access_claims(&provider, &grant)).unwrap();
+    let header: Value = serde_json::from_str(&opened(token.expose())[0]).unwrap();
+    assert_eq!(header["typ"], "JWT");
+    let presented = PresentedToken::new(token.expose().to_owned());
+    plain.verify_access(&presented).await.expect("its own type");
+    rfc_9068.verify_access(&presented).await.expect_err("another type");
 }
