@@ -324,10 +324,13 @@ impl TestService {
         }
     }
 
-    /// On a Postgres behind a [`line`](Self::line), which it does not wait for long.
-    pub(crate) async fn behind_a_line() -> Self {
+    /// On a Postgres behind a [`line`](Self::line), which it does not wait for long; `None` if no Postgres is given.
+    pub(crate) async fn behind_a_line() -> Option<Self> {
+        if !mintgate_testkit::postgres::is_given() {
+            return None;
+        }
         let options = Options { behind_a_line: true, store_timeout_ms: 1000, ..Options::default() };
-        Self::start_with(Store::Postgres, options).await
+        Some(Self::start_with(Store::Postgres, options).await)
     }
 
     /// The line to its Postgres.
