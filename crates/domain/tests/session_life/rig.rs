@@ -12,11 +12,10 @@ use mintgate_domain::model::{
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdempotencyRecords,
-    IdentityProvider, LoadedSession, LogoutOrder, OpenOutcome, ProviderError, ProviderTokens,
-    RefreshTokenRepo, Renewal, RoleDirectory, RoleLookupError, RoleQuestion, SealError,
-    SessionChange, SessionTokens, SigningError, StoreError, TokenSeal, TokenSigner, TokenSource,
-    TokenVerifier, UpstreamRenewal, UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh,
-    VerifyError,
+    IdentityProvider, LogoutOrder, OpenOutcome, ProviderError, ProviderTokens, RefreshTokenRepo,
+    Renewal, RoleDirectory, RoleLookupError, RoleQuestion, SealError, SessionChange, SessionTokens,
+    SigningError, StoreError, TokenSeal, TokenSigner, TokenSource, TokenVerifier, UpstreamRenewal,
+    UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh, VerifyError,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
@@ -362,14 +361,6 @@ impl Interposed for DisturbedRepo {
         outcome
     }
 
-    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
-        let mut loaded = self.store.load(id).await?;
-        if let Some(LoadedSession { session, .. }) = &mut loaded {
-            self.corrupt(session);
-        }
-        Ok(loaded)
-    }
-
     async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
         // A real store takes a while, in which others come.
         tokio::task::yield_now().await;
@@ -383,8 +374,7 @@ impl Interposed for DisturbedRepo {
         seen: &Session,
         change: SessionChange<'_>,
     ) -> Result<Option<Box<Session>>, StoreError> {
-        let seen = self.store.load(seen.id).await?.expect("a session").session;
-        let mut replaced = self.store.replace(&seen, change).await?;
+        let mut replaced = self.store.replace(seen, change).await?;
         if let Some(session) = &mut replaced {
             self.corrupt(session);
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mintgate_domain::model::{ExternalIdentity, RevokeReason};
 use mintgate_domain::ports::{StoreError, UserDirectory as _};
-use mintgate_domain::{CodeVerifier, LogoutTokenText, SessionProof, SignInRequest};
+use mintgate_domain::{CodeVerifier, IssuedTokens, LogoutTokenText, SessionProof, SignInRequest};
 use mintgate_testkit::{MemoryStore, StoreUnderTest as _};
 
 use crate::rig::{Rig, Setup, presented, request, with_code};
@@ -27,6 +27,14 @@ where
     let people = rig.people.clone();
     let happening = Box::new(move || Box::pin(happening(people)) as _);
     *rig.disturbed.0.runs_after_a_write.lock().unwrap() = Some(happening);
+}
+
+async fn link_second_identity(rig: &Rig, tokens: &IssuedTokens) {
+    let request = SignInRequest {
+        code_verifier: Some(CodeVerifier::new("v".repeat(43))),
+        ..with_code("second")
+    };
+    rig.identities.link(&presented(&tokens.access), &request).await.unwrap();
 }
 
 #[tokio::test]
@@ -125,11 +133,7 @@ async fn a_sign_in_under_way_opens_nothing_when_the_person_changes_meanwhile() {
 async fn unlinking_ends_the_sessions_of_the_identity_all_but_the_one_that_asks() {
     let rig = rig();
     let ada = rig.sign_in("ada").await;
-    let request = SignInRequest {
-        code_verifier: Some(CodeVerifier::new("v".repeat(43))),
-        ..with_code("second")
-    };
-    rig.identities.link(&presented(&ada.access), &request).await.unwrap();
+    link_second_identity(&rig, &ada).await;
     let (kept, other) = (rig.sign_in("second-1").await, rig.sign_in("second-2").await);
     rig.identities.unlink(&presented(&kept.access), identity("second").short_name()).await.unwrap();
     rig.refresh(&kept.refresh).await.expect("the session that asked goes on");
@@ -183,11 +187,7 @@ async fn signing_out_everywhere_succeeds_where_only_the_rows_could_not_be_ended(
 async fn an_unlinking_whose_session_could_not_be_kept_is_not_called_done() {
     let rig = rig();
     let ada = rig.sign_in("ada").await;
-    let request = SignInRequest {
-        code_verifier: Some(CodeVerifier::new("v".repeat(43))),
-        ..with_code("second")
-    };
-    rig.identities.link(&presented(&ada.access), &request).await.unwrap();
+    link_second_identity(&rig, &ada).await;
     let kept = rig.sign_in("second-1").await;
     rig.disturbed.0.fails_endings.store(true, Ordering::SeqCst);
     let token = presented(&kept.access);
