@@ -49,7 +49,7 @@ pub(crate) struct Recipient<'a> {
 }
 
 impl<'a> Recipient<'a> {
-    /// Us, as configured.
+    /// The client that ID tokens must be meant for, as configured.
     pub(crate) fn of(checked: &'a Checked) -> Self {
         Self {
             client_id: &checked.config.client_id,

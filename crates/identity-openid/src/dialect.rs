@@ -52,7 +52,7 @@ impl Dialect {
 /// What vouches for an email address, besides `email_verified` with the value true (OIDC Core §5.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EmailRule {
-    /// Nothing.
+    /// No deviation from the standard.
     #[default]
     Standard,
     /// `email_verified` with the text `true`, as the provider's documentation has it.

@@ -42,7 +42,7 @@ pub enum KeyDirectoryError {
         "{path}: {reason} — nothing was changed: restore the file, or move it away (what its key signed is then refused)"
     )]
     Damaged {
-        /// The damaged file.
+        /// The key file that is damaged.
         path: PathBuf,
         /// The fault in the file's content.
         reason: &'static str,

@@ -115,7 +115,7 @@ impl<'a, Row> Sql<'a, Row> {
 }
 
 impl<'a> Value<'a> {
-    /// A time.
+    /// A time, as the value of a `timestamptz` column.
     pub(crate) fn at(at: Timestamp) -> Result<Self, StoreError> {
         Ok(Self::At(to_postgres(at)?))
     }

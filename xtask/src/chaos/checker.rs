@@ -51,7 +51,7 @@ pub(super) struct Stored {
     pub(super) only_live: bool,
 }
 
-/// Checks a run.
+/// Looks for violations of I1 to I5 in the journal of a run and the sessions that the store has.
 pub(super) fn check(records: &[Record], stored: &Stored) -> Vec<Violation> {
     let run = Run::of(records);
     let mut found = Found::default();

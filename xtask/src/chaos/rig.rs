@@ -111,7 +111,7 @@ impl Deployment {
         self.replicas.iter().map(url).collect()
     }
 
-    /// All proxies.
+    /// The proxies before the replicas and before Postgres.
     pub(super) fn proxies(&self) -> impl Iterator<Item = &FaultProxy> {
         self.replicas.iter().map(|replica| &replica.front).chain(&self.store_proxy)
     }

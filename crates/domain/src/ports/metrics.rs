@@ -16,7 +16,7 @@ pub enum Phase {
     Sign,
     /// Store reads and writes.
     Store,
-    /// The whole request.
+    /// Issuing tokens, from the request to the answer.
     Total,
 }
 

@@ -21,7 +21,7 @@ pub(crate) const KID: &str = "key-1";
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// With the query.
+    /// The path of the request, with its query.
     pub(crate) path: String,
     headers: Vec<(String, String)>,
     pub(crate) body: String,
@@ -43,7 +43,7 @@ impl Request {
     }
 }
 
-/// An answer.
+/// An HTTP answer of the fake provider.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     status: u16,

@@ -162,7 +162,7 @@ impl Guarded {
         (0..count).map(begin).collect()
     }
 
-    /// Opens the circuit.
+    /// Makes calls fail until the circuit is open.
     async fn open(&self) {
         self.say([timed_out(), timed_out(), timed_out()]);
         for _ in 0..3 {

@@ -37,7 +37,7 @@ pub(crate) struct BackgroundTasks {
 }
 
 impl BackgroundTasks {
-    /// No tasks yet.
+    /// A set without any background task.
     pub(crate) fn new() -> Self {
         Self { stop: watch::Sender::new(false), tasks: JoinSet::new() }
     }

@@ -92,7 +92,7 @@ fn fixed(
 enum KeyLocation<'a> {
     /// In the store, encrypted under this key.
     Store(&'a SecretText),
-    /// In this directory.
+    /// The keys are files in this directory.
     Directory(&'a Path),
 }
 

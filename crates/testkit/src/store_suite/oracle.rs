@@ -174,7 +174,7 @@ impl History<'_> {
         life.session = after;
     }
 
-    /// Mostly sensible.
+    /// A rotation as a client might ask for it: mostly of the current or the previous token.
     fn proposal(&mut self, chosen: usize, name: &str) -> Rotation {
         let dice = &self.dice;
         let life = &mut self.lives[chosen];
