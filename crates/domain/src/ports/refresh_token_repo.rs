@@ -90,7 +90,8 @@ pub enum SessionChange<'a> {
 /// MUST, in the same atomic step as [`open`](Self::open), [`exchange`](Self::exchange) and
 /// [`SessionChange::Rotate`], require that the user is not disabled and that the session's user
 /// epoch is current; `open` also requires the identity's epoch. With another store, the use cases ask
-/// the [`UserDirectory`](super::UserDirectory) again after each of these writes and before they answer.
+/// the [`UserDirectory`](super::UserDirectory) before a rotation, and again after each of these writes
+/// and before they answer.
 ///
 /// Every method returns [`StoreError::Unavailable`] when the outcome is unknown or the store cannot
 /// be reached; never an outcome it is not sure of.
