@@ -35,6 +35,7 @@ mod oauth2_provider;
 mod presets;
 mod provider;
 mod provider_client;
+mod public_key;
 mod quirks;
 mod refusal;
 mod renewal;
