@@ -1,6 +1,6 @@
 //! The use case: a sign-in at a provider becomes a session.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::identities::finished_before;
@@ -108,6 +108,7 @@ impl IssueTokens {
             entropy: Arc::clone(&ports.entropy),
             access_ttl: config.access_ttl,
             refresh_ttl: config.refresh_ttl,
+            bare_access_bytes: OnceLock::new(),
         };
         let proven = Bounded::new(Self::PROVEN_MEMORY, REPEATABLE_FOR);
         Self { ports, config, mint, proven }

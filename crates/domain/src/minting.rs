@@ -1,6 +1,7 @@
 //! Signs the tokens of a session and dresses them for delivery.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::model::{
@@ -41,6 +42,10 @@ pub struct IssuedTokens {
     pub cookies: Option<[SetCookie; 2]>,
 }
 
+/// Room in an access token's cookie that is left free when its claims are not known yet: for a longer
+/// provider id than the measured one, and for a key with longer signatures.
+const SPARE_BYTES: usize = 768;
+
 /// Everything that has to do with signing, and nothing that has to do with storing.
 #[derive(Clone)]
 pub(crate) struct Mint {
@@ -51,6 +56,8 @@ pub(crate) struct Mint {
     pub(crate) access_ttl: Duration,
     /// The life of a refresh token: the idle limit of a session.
     pub(crate) refresh_ttl: Duration,
+    /// The length in bytes of an access token without roles and claims of a person, once measured.
+    pub(crate) bare_access_bytes: OnceLock<usize>,
 }
 
 /// The session that tokens are signed for.
@@ -174,6 +181,54 @@ impl Mint {
             refresh_expires_in,
             cookies,
         })
+    }
+
+    /// The most bytes that a session's grant may take in the store if its tokens are to fit for
+    /// certain beside this refresh token; `None` where there is no limit.
+    ///
+    /// The bytes in the store may be half of those in the token ([`RefreshTokenRepo::exchange`]), where
+    /// base64url makes four of three.
+    ///
+    /// [`RefreshTokenRepo::exchange`]: crate::ports::RefreshTokenRepo::exchange
+    pub(crate) fn grant_limit(
+        &self,
+        refresh: &SignedToken,
+        delivery: TokenDelivery,
+        now: Timestamp,
+    ) -> Result<Option<u32>, AuthError> {
+        if delivery == TokenDelivery::Body {
+            return Ok(None);
+        }
+        let [longest_access, longest_refresh] = self.cookies.longest_tokens();
+        if refresh.expose().len() > longest_refresh {
+            return Ok(Some(0));
+        }
+        let room = longest_access.saturating_sub(self.bare_access_bytes(now)? + SPARE_BYTES);
+        Ok(Some(u32::try_from(room / 4 * 3 / 2).unwrap_or(u32::MAX)))
+    }
+
+    fn bare_access_bytes(&self, now: Timestamp) -> Result<usize, AuthError> {
+        if let Some(bytes) = self.bare_access_bytes.get() {
+            return Ok(*bytes);
+        }
+        let nobody = UserId::from_uuid(uuid::Uuid::nil());
+        let grant = AccessGrant {
+            roles: vec![],
+            auth_time: now,
+            acr: None,
+            amr: vec![],
+            extra: BTreeMap::new(),
+        };
+        let bare = self.signer.sign_access(&AccessClaims {
+            subject: nobody,
+            session: SessionId::from_uuid(uuid::Uuid::nil()),
+            token_id: 0,
+            provider: &ProviderId::new(""),
+            grant: &grant,
+            issued_at: now,
+            expires_at: now,
+        })?;
+        Ok(*self.bare_access_bytes.get_or_init(|| bare.expose().len()))
     }
 
     fn cookies(

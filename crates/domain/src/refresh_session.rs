@@ -1,6 +1,6 @@
 //! The use case: a refresh token becomes its successor, once, whoever asks how often.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::concurrent_refreshes::ConcurrentRefreshes;
@@ -10,8 +10,8 @@ use crate::model::{
     Timestamp,
 };
 use crate::ports::{
-    Clock, CookiePolicy, EndOutcome, Entropy, Metrics, RefreshResult, RoleQuestion, StoreError,
-    TokenSigner, TokenVerifier, VerifiedRefresh,
+    Clock, CookiePolicy, EndOutcome, Entropy, Metrics, RefreshResult, RoleQuestion, SigningError,
+    StoreError, TokenSigner, TokenVerifier, VerifiedRefresh,
 };
 use crate::recheck::{Recheck, Rechecked};
 use crate::sessions::{FoundSession, RotateOutcome};
@@ -77,10 +77,14 @@ pub struct RefreshSession {
     concurrent: ConcurrentRefreshes,
 }
 
-struct Refreshed {
-    session: Box<Session>,
+/// An exchange that is about to be asked of the store.
+struct Exchange {
+    rotation: Rotation,
+    /// The successor's token.
     token: SignedToken,
-    result: RefreshResult,
+    /// The session as it is expected to be, if it has been loaded.
+    seen: Option<Session>,
+    delivery: TokenDelivery,
 }
 
 impl RefreshSession {
@@ -92,6 +96,7 @@ impl RefreshSession {
             entropy: Arc::clone(&ports.entropy),
             access_ttl: config.access_ttl,
             refresh_ttl: config.refresh_ttl,
+            bare_access_bytes: OnceLock::new(),
         };
         Self { ports, config, mint, concurrent: ConcurrentRefreshes::default() }
     }
@@ -104,8 +109,9 @@ impl RefreshSession {
     /// # Errors
     /// See [`AuthError`]. Of those, only [`AuthError::RefreshTokenReused`], [`AuthError::AccessDenied`]
     /// of a disabled user and [`AuthError::SessionRevoked`] where the provider was asked again have
-    /// changed anything; after those of the store or of the keys
-    /// ([`AuthError::Store`], [`AuthError::Signing`]) the same token can be presented again.
+    /// changed anything; after those of the store, of the keys, or of tokens that do not fit a cookie
+    /// ([`AuthError::Store`], [`AuthError::Signing`], [`AuthError::TokenTooLarge`]) the same token can
+    /// be presented again.
     pub async fn refresh(
         &self,
         token: &PresentedToken,
@@ -164,7 +170,7 @@ impl RefreshSession {
             lost_answer: self.config.lost_answer,
         };
         let hash = TokenHash::of(token.expose());
-        let roles = self.reconsider(&claims, hash, now).await?;
+        let (seen, roles) = self.reconsider(&claims, hash, now).await?;
         let opened_at = claims.session.generated_at().unwrap_or(now);
         let (successor_token, successor) = self.mint.refresh(
             claims.subject,
@@ -183,36 +189,35 @@ impl RefreshSession {
             now,
             replay,
         };
-        let refreshed = self.rotate(rotation, successor_token, started).await?;
+        let exchange = Exchange { rotation, token: successor_token, seen, delivery };
+        let refreshed = self.rotate(exchange, started).await;
         drop(in_flight);
-
-        let session = &refreshed.session;
-        let expires_at = session.refresh.expires_at;
-        let subject = Subject::of(session);
-        let tokens = self.mint.deliver(subject, refreshed.token, expires_at, delivery, now)?;
-        Ok((tokens, refreshed.result))
+        refreshed
     }
 
-    /// The roles that the session is to have from now on, if these are decided again and are others
-    /// than it has. Asks the provider again where that is due.
+    /// The session, if it was looked at, and the roles that it is to have from now on, if these are
+    /// decided again and are others than it has. Asks the provider again where that is due.
     async fn reconsider(
         &self,
         claims: &VerifiedRefresh,
         hash: TokenHash,
         now: Timestamp,
-    ) -> Result<Option<Vec<Role>>, AuthError> {
+    ) -> Result<(Option<Session>, Option<Vec<Role>>), AuthError> {
+        const UNSEEN: (Option<Session>, Option<Vec<Role>>) = (None, None);
         if !self.config.decides_roles && self.ports.recheck.is_none() {
-            return Ok(None);
+            return Ok(UNSEEN);
         }
-        let Some(found) = self.ports.sessions.find(claims.session).await? else { return Ok(None) };
+        let Some(found) = self.ports.sessions.find(claims.session).await? else {
+            return Ok(UNSEEN);
+        };
         let FoundSession { session, person: Some(person), standing: Standing::Good, .. } = found
         else {
-            return Ok(None);
+            return Ok(UNSEEN);
         };
         // Only the holder of the current token is about to get a new one; the rotation judges the rest.
         let is_current = session.refresh.hash == hash && session.user == claims.subject;
         if !is_current || !session.is_live(now) {
-            return Ok(None);
+            return Ok(UNSEEN);
         }
         let policy = &self.ports.roles.policy;
         let rechecked = match &self.ports.recheck {
@@ -220,7 +225,7 @@ impl RefreshSession {
             None => Rechecked::NotWanted,
         };
         let claimed_roles = match rechecked {
-            Rechecked::NotWanted if !self.config.decides_roles => return Ok(None),
+            Rechecked::NotWanted if !self.config.decides_roles => return Ok((Some(session), None)),
             Rechecked::NotWanted | Rechecked::AsBefore => &session.claimed_roles,
             Rechecked::Claimed(ref roles) => roles,
             Rechecked::Refused => {
@@ -252,28 +257,58 @@ impl RefreshSession {
         if roles.is_empty() {
             return Err(AuthError::AccessDenied("no role rule lets this person in".into()));
         }
-        Ok((roles != session.grant.roles).then_some(roles))
+        let roles = (roles != session.grant.roles).then_some(roles);
+        Ok((Some(session), roles))
     }
 
     /// Exchanges the presented token. The successor is signed before the store is asked, for the
     /// session as it is expected to be; only if that turns out different, once more.
+    ///
+    /// What would be answered is complete before anything is written, so that tokens that cannot be
+    /// signed or do not fit a cookie leave the session as it was. A session that has not been looked at
+    /// is exchanged unseen where its claims are small enough to fit for certain, which they nearly
+    /// always are.
     async fn rotate(
         &self,
-        mut rotation: Rotation,
-        mut token: SignedToken,
+        exchange: Exchange,
         started: Duration,
-    ) -> Result<Refreshed, AuthError> {
+    ) -> Result<(IssuedTokens, RefreshResult), AuthError> {
         let RefreshPorts { sessions, clock, metrics, .. } = &self.ports;
+        let Exchange { mut rotation, mut token, mut seen, delivery } = exchange;
         let waited = || clock.monotonic().saturating_sub(started);
+        let now = rotation.now;
         for _ in 0..MINT_ATTEMPTS {
-            match sessions.rotate(&rotation, waited).await? {
-                RotateOutcome::Rotated(session) => {
-                    return Ok(Refreshed { session, token, result: RefreshResult::Rotated });
+            let (mut prepared, mut grant_limit) = (None, None);
+            match seen.take() {
+                Some(_) if !sessions.repo.shares_engine_with_users() => {}
+                Some(seen) => {
+                    let session = rotation.rotated(&seen);
+                    prepared = Some(self.answer(&session, token.clone(), delivery, now)?);
                 }
-                RotateOutcome::Replayed(session) => {
-                    let (user, id) = (session.user, session.id);
-                    let token = self.mint.refresh_again(user, id, &session.refresh)?;
-                    return Ok(Refreshed { session, token, result: RefreshResult::Replayed });
+                None => grant_limit = self.mint.grant_limit(&token, delivery, now)?,
+            }
+            let successor = rotation.successor.hash;
+            let prepare = |session: &Session| {
+                let token = if session.refresh.hash == successor {
+                    token.clone()
+                } else {
+                    self.mint.refresh_again(session.user, session.id, &session.refresh)?
+                };
+                prepared = Some(self.answer(session, token, delivery, now)?);
+                Ok::<_, AuthError>(())
+            };
+            let outcome = sessions.rotate(&rotation, grant_limit, waited, prepare).await?;
+            match outcome {
+                RotateOutcome::Rotated(session) => {
+                    let tokens = match prepared {
+                        Some(prepared) => prepared,
+                        None => self.answer(&session, token, delivery, now)?,
+                    };
+                    return Ok((tokens, RefreshResult::Rotated));
+                }
+                RotateOutcome::Replayed(_) => {
+                    let unprepared = || SigningError::Failed("a replay was not prepared".into());
+                    return Ok((prepared.ok_or_else(unprepared)?, RefreshResult::Replayed));
                 }
                 RotateOutcome::Remint(session) => {
                     (token, rotation.successor) = self.mint.refresh(
@@ -283,6 +318,7 @@ impl RefreshSession {
                         session.absolute_expires_at,
                         rotation.now,
                     )?;
+                    seen = Some(*session);
                 }
                 RotateOutcome::Reused => {
                     metrics.sessions_revoked(RevokeReason::Reuse, 1);
@@ -302,6 +338,18 @@ impl RefreshSession {
             }
         }
         Err(StoreError::Unavailable("the session changes faster than it can be read".into()).into())
+    }
+
+    /// A session's current refresh token and a new access token, ready to be delivered.
+    fn answer(
+        &self,
+        session: &Session,
+        refresh: SignedToken,
+        delivery: TokenDelivery,
+        now: Timestamp,
+    ) -> Result<IssuedTokens, AuthError> {
+        let expires_at = session.refresh.expires_at;
+        self.mint.deliver(Subject::of(session), refresh, expires_at, delivery, now)
     }
 }
 

@@ -135,18 +135,25 @@ impl Sessions {
     /// `waited` is asked for the time since the token was presented: the replay window is measured
     /// from then, not from when the store found time for it.
     ///
+    /// `prepare` makes the answer for the session as it will be, before anything is written; where it
+    /// fails, nothing is. It is not called where the one update suffices: the caller has prepared that
+    /// answer, or says by the `grant_limit` of which sessions it can be made afterwards for certain
+    /// ([`RefreshTokenRepo::exchange`]).
+    ///
     /// # Errors
     /// [`StoreError`]; whether anything was written is unknown then, and the same call can be made
-    /// again.
-    pub async fn rotate(
+    /// again. And the error of `prepare`.
+    pub async fn rotate<E: From<StoreError>>(
         &self,
         rotation: &Rotation,
+        grant_limit: Option<u32>,
         waited: impl Fn() -> Duration + Send + Sync,
-    ) -> Result<RotateOutcome, StoreError> {
+        mut prepare: impl FnMut(&Session) -> Result<(), E> + Send,
+    ) -> Result<RotateOutcome, E> {
         // With users elsewhere, a session is not rotated before its person was found: a users' store that
         // is down must not leave the client with a token that has been exchanged.
         if self.repo.shares_engine_with_users()
-            && let Some(session) = self.repo.exchange(rotation).await?
+            && let Some(session) = self.repo.exchange(rotation, grant_limit).await?
         {
             return Ok(RotateOutcome::Rotated(session));
         }
@@ -158,18 +165,24 @@ impl Sessions {
             let rotated_ago = found.rotated_ago.saturating_sub(waited());
             let written = match rotation.judge(seen, found.standing, rotated_ago) {
                 Verdict::Rotate => {
-                    let written = self.repo.exchange(rotation).await?;
+                    prepare(&rotation.rotated(seen))?;
+                    let written = self.repo.exchange(rotation, None).await?;
                     self.if_in_good_standing(written).await?.map(RotateOutcome::Rotated)
                 }
                 Verdict::Supersede => {
+                    prepare(&rotation.rotated(seen))?;
                     let written = self.repo.replace(seen, SessionChange::Rotate(rotation)).await?;
                     self.if_in_good_standing(written).await?.map(RotateOutcome::Rotated)
                 }
                 Verdict::Replay if rotation.replay.counted => {
+                    prepare(seen)?;
                     let counted = self.repo.replace(seen, SessionChange::CountReplay).await?;
                     counted.map(RotateOutcome::Replayed)
                 }
-                Verdict::Replay => Some(RotateOutcome::Replayed(Box::new(found.session))),
+                Verdict::Replay => {
+                    prepare(seen)?;
+                    Some(RotateOutcome::Replayed(Box::new(found.session)))
+                }
                 Verdict::Remint => Some(RotateOutcome::Remint(Box::new(found.session))),
                 Verdict::Reuse => {
                     let end = SessionEnd { at: rotation.now, reason: RevokeReason::Reuse };
@@ -190,7 +203,7 @@ impl Sessions {
                 return Ok(outcome);
             }
         }
-        Err(StoreError::Unavailable("the session changes faster than it can be read".into()))
+        Err(StoreError::Unavailable("the session changes faster than it can be read".into()).into())
     }
 
     /// A session that was just written, if its person still lets it go on.

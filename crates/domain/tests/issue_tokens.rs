@@ -109,6 +109,10 @@ impl CookiePolicy for NoCookies {
         Ok([SetCookie::new("access"), SetCookie::new("refresh")])
     }
 
+    fn longest_tokens(&self) -> [usize; 2] {
+        [4096; 2]
+    }
+
     fn clearing_cookies(&self) -> [SetCookie; 2] {
         [SetCookie::new(""), SetCookie::new("")]
     }

@@ -162,6 +162,11 @@ impl CookiePolicy for HttpCookiePolicy {
         ])
     }
 
+    fn longest_tokens(&self) -> [usize; 2] {
+        [&self.access, &self.refresh]
+            .map(|template| MAX_COOKIE_BYTES.saturating_sub(template.name.len()))
+    }
+
     fn clearing_cookies(&self) -> [SetCookie; 2] {
         [self.access.clearing(), self.refresh.clearing()]
     }

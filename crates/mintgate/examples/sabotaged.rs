@@ -108,7 +108,11 @@ impl Interposed for CheckThenUpdate {
         &*self.inner
     }
 
-    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
+    async fn exchange(
+        &self,
+        rotation: &Rotation,
+        _: Option<u32>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
         let Some(LoadedSession { session: read, rotated_ago, .. }) =
             self.inner.load(rotation.session).await?
         else {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::dsl::exists;
+use diesel::dsl::{exists, sql};
 use diesel::expression::BoxableExpression;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -67,7 +67,11 @@ impl RefreshTokenRepo for SqliteStore {
         }))
     }
 
-    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
+    async fn exchange(
+        &self,
+        rotation: &Rotation,
+        grant_limit: Option<u32>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
         let (rotation, clock) = (rotation.clone(), self.clock.clone());
         let work = move |connection: &mut _| {
             let successor = &rotation.successor;
@@ -79,7 +83,8 @@ impl RefreshTokenRepo for SqliteStore {
                 .and(sessions::cur_hash.eq(rotation.presented.hash.as_bytes().as_slice()))
                 .and(sessions::revoked_at.is_null())
                 .and(sessions::cur_exp.gt(rotation.now.as_unix()))
-                .and(expires_at.eq(successor.expires_at.as_unix()));
+                .and(expires_at.eq(successor.expires_at.as_unix()))
+                .and(grant_takes_at_most(grant_limit));
             let condition = Box::new(is_current.and(user_is_in_good_standing(rotation.user)));
             let change = Successor::new(&rotation, clock.now().into());
             update(connection, rotation.session, condition, change)
@@ -216,6 +221,12 @@ fn unchanged(seen: &Session) -> Condition<'_> {
             .and(sessions::prev_replays.eq(i64::from(replays)))
             .and(sessions::revoked_at.is_null()),
     )
+}
+
+/// The claims of the session's access tokens take at most so many bytes as they are stored.
+fn grant_takes_at_most(limit: Option<u32>) -> Condition<'static> {
+    let sum = "octet_length(roles || amr || coalesce(acr, '') || extra_claims) <= ";
+    Box::new(sql::<Bool>(sum).bind::<BigInt, _>(limit.map_or(i64::MAX, i64::from)))
 }
 
 /// The user is not disabled, and has not ended all sessions since the session was opened.

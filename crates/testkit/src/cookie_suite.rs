@@ -68,6 +68,7 @@ pub fn a_cookie_that_browsers_would_drop_is_refused(policy: &dyn CookiePolicy) {
         set(policy, "", "").expect("empty tokens fit").map(|cookie| cookie.name);
     let longest = |name: &str| "t".repeat(MAX_BYTES - name.len());
     let (for_access, for_refresh) = (longest(&access), longest(&refresh));
+    assert_eq!(policy.longest_tokens(), [for_access.len(), for_refresh.len()]);
     assert!(set(policy, &for_access, &for_refresh).is_ok());
     let bytes = MAX_BYTES + 1;
     let too_large = set(policy, &format!("{for_access}t"), "").err();

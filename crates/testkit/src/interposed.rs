@@ -27,8 +27,12 @@ pub trait Interposed: Send + Sync {
     }
 
     /// As [`RefreshTokenRepo::exchange`].
-    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
-        self.store().exchange(rotation).await
+    async fn exchange(
+        &self,
+        rotation: &Rotation,
+        grant_limit: Option<u32>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
+        self.store().exchange(rotation, grant_limit).await
     }
 
     /// As [`RefreshTokenRepo::replace`].
@@ -70,8 +74,12 @@ impl<T: Interposed> RefreshTokenRepo for InterposedRepo<T> {
         self.0.load(id).await
     }
 
-    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
-        self.0.exchange(rotation).await
+    async fn exchange(
+        &self,
+        rotation: &Rotation,
+        grant_limit: Option<u32>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
+        self.0.exchange(rotation, grant_limit).await
     }
 
     async fn replace(

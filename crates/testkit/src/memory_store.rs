@@ -9,10 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    ExternalIdentity, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, KeyUse, LinkedIdentity,
-    NewIdentity, NewUser, Person, PreviousToken, RevokeReason, Role, Rotation, SealedToken,
-    Session, SessionEnd, SessionId, SessionOpening, SingleUse, Standing, Timestamp, User, UserId,
-    Verdict,
+    AccessGrant, ExternalIdentity, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, KeyUse,
+    LinkedIdentity, NewIdentity, NewUser, Person, PreviousToken, RevokeReason, Role, Rotation,
+    SealedToken, Session, SessionEnd, SessionId, SessionOpening, SingleUse, Standing, Timestamp,
+    User, UserId, Verdict,
 };
 use mintgate_domain::ports::{
     EndOutcome, Housekeeping, IdempotencyRecords, KeyRepo, LinkOutcome, LoadedSession, LogoutOrder,
@@ -326,13 +326,16 @@ impl State {
         Person::standing(self.person(session.user, &session.identity).as_ref(), session)
     }
 
-    fn exchange(&mut self, rotation: &Rotation) -> Option<Box<Session>> {
+    fn exchange(&mut self, rotation: &Rotation, grant_limit: Option<u32>) -> Option<Box<Session>> {
         self.now = Some(rotation.now);
         let session = self.sessions.get(&rotation.session)?;
         let is_current = session.refresh.hash == rotation.presented.hash;
         let standing = self.standing(session);
         let verdict = rotation.judge(session, standing, Duration::ZERO);
-        (is_current && verdict == Verdict::Rotate).then(|| self.succeed(rotation)).flatten()
+        let is_small =
+            grant_limit.is_none_or(|limit| grant_bytes(&session.grant) <= limit as usize);
+        let exchanges = is_current && is_small && verdict == Verdict::Rotate;
+        exchanges.then(|| self.succeed(rotation)).flatten()
     }
 
     fn replace(&mut self, seen: &Session, change: SessionChange<'_>) -> Option<Box<Session>> {
@@ -517,8 +520,12 @@ impl RefreshTokenRepo for MemoryStore {
         self.with(|state| state.load(id))
     }
 
-    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
-        self.with(|state| state.exchange(rotation))
+    async fn exchange(
+        &self,
+        rotation: &Rotation,
+        grant_limit: Option<u32>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
+        self.with(|state| state.exchange(rotation, grant_limit))
     }
 
     async fn replace(
@@ -807,6 +814,14 @@ impl StoreUnderTest for MemoryStore {
 }
 
 /// Digests are not printed with the rest.
+/// About how many bytes a grant takes as JSON.
+fn grant_bytes(grant: &AccessGrant) -> usize {
+    let texts = grant.roles.iter().map(Role::as_str).chain(grant.amr.iter().map(String::as_str));
+    let extra = grant.extra.iter().map(|(name, value)| name.len() + value.approximate_len() + 4);
+    texts.chain(grant.acr.as_deref()).map(|text| text.len() + 3).sum::<usize>()
+        + extra.sum::<usize>()
+}
+
 fn session_row(session: &Session) -> String {
     let current = hex(session.refresh.hash.as_bytes());
     let previous = session.previous.map(|previous| hex(previous.hash.as_bytes()));

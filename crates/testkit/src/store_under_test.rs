@@ -65,7 +65,7 @@ impl StoreCalls for Arc<dyn Store> {
             marks: self.clone(),
             idempotency: self.clone(),
         };
-        sessions.rotate(rotation, || Duration::ZERO).await
+        sessions.rotate(rotation, None, || Duration::ZERO, |_| Ok(())).await
     }
 
     async fn open_session(&self, opening: &Opening) -> Result<OpenOutcome, StoreError> {

@@ -130,6 +130,16 @@ impl Rotation {
         }
     }
 
+    /// What an access token is made of, as it is once the successor is the session's current token.
+    pub(crate) fn rotated(&self, session: &Session) -> Session {
+        let mut rotated = session.clone();
+        rotated.refresh = self.successor.clone();
+        if let Some(roles) = &self.roles {
+            rotated.grant.roles.clone_from(roles);
+        }
+        rotated
+    }
+
     /// Whether the successor is what this session's next token has to be.
     fn fits(&self, session: &Session) -> bool {
         self.successor.generation == session.refresh.generation + 1

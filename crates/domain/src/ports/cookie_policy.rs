@@ -35,6 +35,10 @@ pub trait CookiePolicy: Send + Sync {
     /// [`CookieTooLarge`] if name and value of either exceed 4096 bytes.
     fn session_cookies(&self, tokens: SessionTokens<'_>) -> Result<[SetCookie; 2], CookieTooLarge>;
 
+    /// The lengths in bytes of the longest access token and the longest refresh token that
+    /// [`session_cookies`](Self::session_cookies) takes.
+    fn longest_tokens(&self) -> [usize; 2];
+
     /// The values that clear both cookies; MUST repeat the exact attributes that set them.
     fn clearing_cookies(&self) -> [SetCookie; 2];
 }

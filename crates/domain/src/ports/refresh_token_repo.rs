@@ -114,8 +114,17 @@ pub trait RefreshTokenRepo: Send + Sync {
     /// [`Verdict::Rotate`](crate::model::Verdict::Rotate)). Returns the session as it is then; `None`,
     /// with nothing written, in every other case.
     ///
+    /// With a `grant_limit`, a session is left alone whose stored roles, `acr`, `amr` and extra claims
+    /// take more bytes together, as the store writes them down. The caller does not know these claims
+    /// yet, and knows that tokens of less fit. The store's way of writing MUST NOT take less than half
+    /// the bytes that JSON takes.
+    ///
     /// MUST be one conditional update by primary key that touches no indexed column.
-    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError>;
+    async fn exchange(
+        &self,
+        rotation: &Rotation,
+        grant_limit: Option<u32>,
+    ) -> Result<Option<Box<Session>>, StoreError>;
 
     /// Changes a session if its generation, its current and previous token, its count of replays and
     /// its being live are still as in `seen`. Returns the session as it is then; `None`, with nothing

@@ -4,6 +4,7 @@
 
 mod identities;
 mod login;
+mod oversized;
 mod own_sessions;
 mod provider_logout;
 mod refresh;

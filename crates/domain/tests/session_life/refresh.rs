@@ -273,6 +273,7 @@ async fn a_token_that_would_come_out_different_is_never_handed_out() {
     let rig = Rig::new();
     let first = rig.sign_in("ada").await;
     rig.refresh(&first.refresh).await.unwrap();
+    rig.clock.advance(Duration::from_secs(1));
     rig.disturbed.0.corrupts_replays.store(true, Ordering::SeqCst);
     let error = rig.refresh(&first.refresh).await.unwrap_err();
     assert_eq!(error.code().as_str(), "TOKEN_GENERATION_FAILED");

@@ -12,10 +12,10 @@ use mintgate_domain::model::{
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdempotencyRecords,
-    IdentityProvider, LogoutOrder, OpenOutcome, ProviderError, ProviderTokens, RefreshTokenRepo,
-    Renewal, RoleDirectory, RoleLookupError, RoleQuestion, SealError, SessionChange, SessionTokens,
-    SigningError, StoreError, TokenSeal, TokenSigner, TokenSource, TokenVerifier, UpstreamRenewal,
-    UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh, VerifyError,
+    IdentityProvider, LoadedSession, LogoutOrder, OpenOutcome, ProviderError, ProviderTokens,
+    RefreshTokenRepo, Renewal, RoleDirectory, RoleLookupError, RoleQuestion, SealError,
+    SessionTokens, SigningError, StoreError, TokenSeal, TokenSigner, TokenSource, TokenVerifier,
+    UpstreamRenewal, UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh, VerifyError,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
@@ -125,13 +125,21 @@ impl TokenVerifier for PlainTokens {
     }
 }
 
-/// Cookies that hold nothing but the tokens' lengths of life.
+/// Cookies that hold nothing but the tokens' lengths of life, and bound the tokens as real ones do.
 pub(crate) struct PlainCookies;
 
 impl CookiePolicy for PlainCookies {
     fn session_cookies(&self, tokens: SessionTokens<'_>) -> Result<[SetCookie; 2], CookieTooLarge> {
+        let bytes = tokens.access.expose().len();
+        if bytes > self.longest_tokens()[0] {
+            return Err(CookieTooLarge { name: "access".to_owned(), bytes });
+        }
         let cookie = |age: Duration| SetCookie::new(age.as_secs().to_string());
         Ok([cookie(tokens.access_max_age), cookie(tokens.refresh_max_age)])
+    }
+
+    fn longest_tokens(&self) -> [usize; 2] {
+        [4096; 2]
     }
 
     fn clearing_cookies(&self) -> [SetCookie; 2] {
@@ -316,7 +324,7 @@ impl RoleDirectory for ToldRoles {
 /// A session store whose calls fail or are disturbed as a test orders; without orders, it works.
 pub(crate) struct DisturbedRepo {
     store: MemoryStore,
-    /// Whether a replay is answered with a state that no token was ever signed from.
+    /// Whether a session that is loaded has a state that no token was ever signed from.
     pub(crate) corrupts_replays: AtomicBool,
     /// Whether the next question for an earlier opening finds none.
     pub(crate) hides_an_opening: AtomicBool,
@@ -361,24 +369,24 @@ impl Interposed for DisturbedRepo {
         outcome
     }
 
-    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
+    async fn exchange(
+        &self,
+        rotation: &Rotation,
+        grant_limit: Option<u32>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
         // A real store takes a while, in which others come.
         tokio::task::yield_now().await;
-        let exchanged = self.store.exchange(rotation).await;
+        let exchanged = self.store.exchange(rotation, grant_limit).await;
         self.let_it_happen().await;
         exchanged
     }
 
-    async fn replace(
-        &self,
-        seen: &Session,
-        change: SessionChange<'_>,
-    ) -> Result<Option<Box<Session>>, StoreError> {
-        let mut replaced = self.store.replace(seen, change).await?;
-        if let Some(session) = &mut replaced {
-            self.corrupt(session);
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        let mut loaded = self.store.load(id).await?;
+        if let Some(loaded) = &mut loaded {
+            self.corrupt(&mut loaded.session);
         }
-        Ok(replaced)
+        Ok(loaded)
     }
 
     async fn end_sessions(

@@ -7,6 +7,7 @@ use crate::common::session::{LOGOUT, REFRESH, cookies};
 use crate::common::{Options, Store, TestService, Tokens, assert_error, bare, claims, header, log};
 use crate::on_both_stores;
 use futures_util::future::join_all;
+use mintgate_mock_idp::{Faults, IdTokenRecipe};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -302,6 +303,47 @@ on_both_stores! {
             "UPDATE sessions SET cur_exp = created_at, absolute_expires_at = created_at",
         ).await;
         service.refused(service.refresh(&current.refresh), UNAUTHORIZED, "REFRESH_TOKEN_EXPIRED").await;
+    }
+
+    async fn roles_that_no_longer_fit_a_cookie_cost_no_session(store: Store) {
+        let more = "[roles]\nat_refresh = \"evaluate\"\n[refresh]\ngrace_secs = 0\nlost_answer = \"grace\"\n";
+        let service = TestService::start_with(store, with(more)).await;
+        let first = service.signed_in().await;
+        let grant = async |roles: &[String]| {
+            let (json, array) = (json!(roles).to_string(), roles.join(","));
+            service.sql(
+                &format!("UPDATE users SET granted_roles = '{json}'"),
+                &format!("UPDATE users SET granted_roles = '{{{array}}}'"),
+            ).await;
+        };
+        grant(&(0..500).map(|n| format!("role-number-{n}")).collect::<Vec<_>>()).await;
+        for _ in 0..3 {
+            let request = service.refresh(&first.refresh);
+            service.refused(request, StatusCode::INTERNAL_SERVER_ERROR, "TOKEN_TOO_LARGE").await;
+        }
+        grant(&[]).await;
+        assert_eq!(service.refreshed(&first.refresh).await.generation(), 1);
+    }
+
+    async fn claims_that_fit_a_body_alone_cost_no_session_when_a_cookie_is_asked_for(store: Store) {
+        let more = "[tokens]\nbody_delivery = true\n[tokens.extra_claims]\nteams = \"groups\"\n\
+            [refresh]\ngrace_secs = 0\nlost_answer = \"grace\"\n";
+        let service = TestService::start_with(store, with(more)).await;
+        let groups: Vec<_> = (0..500).map(|i| format!("group-{i}")).collect();
+        service.idp().control().set_faults(Faults {
+            id_token: Some(IdTokenRecipe {
+                claims: json!({ "groups": groups }).as_object().unwrap().clone(),
+                ..IdTokenRecipe::default()
+            }),
+            ..Faults::default()
+        });
+        let first = signed_in_by_body(&service).await;
+        for _ in 0..3 {
+            let request = service.refresh(&first.refresh);
+            service.refused(request, StatusCode::INTERNAL_SERVER_ERROR, "TOKEN_TOO_LARGE").await;
+        }
+        let next = Tokens::of(service.refresh_by_body(&first.refresh).send().await.unwrap()).await;
+        assert_eq!(next.generation(), 1);
     }
 
     async fn case_32_a_disabled_user_is_shut_out_of_all_sessions_at_the_next_refresh(store: Store) {

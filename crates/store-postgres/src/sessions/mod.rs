@@ -6,9 +6,9 @@ mod row;
 
 use async_trait::async_trait;
 use diesel::data_types::PgTimestamp;
-use diesel::dsl::exists;
+use diesel::dsl::{exists, sql};
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{BigInt, Bool};
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use mintgate_domain::model::{
     ExternalIdentity, RevokeReason, Role, Rotation, Session, SessionEnd, SessionId, SessionOpening,
@@ -146,7 +146,11 @@ impl RefreshTokenRepo for PgStore {
     ///
     /// A call that is repeated because its answer was lost finds nothing, as does a statement that is
     /// carried out late: the use case then loads the session and finds a replay.
-    async fn exchange(&self, rotation: &Rotation) -> Result<Option<Box<Session>>, StoreError> {
+    async fn exchange(
+        &self,
+        rotation: &Rotation,
+        grant_limit: Option<u32>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
         let successor = Successor::try_from(rotation)?;
         let (user, now) = (rotation.user.as_uuid(), to_postgres(rotation.now)?);
         let idle_limit = to_postgres(rotation.idle_expires_at)?;
@@ -161,6 +165,13 @@ impl RefreshTokenRepo for PgStore {
                 .filter(sessions::revoked_at.is_null())
                 .filter(sessions::cur_exp.gt(now))
                 .filter(least(sessions::absolute_expires_at, idle_limit).eq(successor.cur_exp))
+                .filter(
+                    sql::<Bool>(
+                        "octet_length(concat(sessions.roles, sessions.amr, sessions.acr, \
+                            sessions.extra_claims)) <= ",
+                    )
+                    .bind::<BigInt, _>(grant_limit.map_or(i64::MAX, i64::from)),
+                )
                 .filter(user_is_in_good_standing!(user))
                 .set((
                     &successor,

@@ -221,7 +221,7 @@ async fn told_after_waiting(waited: Duration) -> RotateOutcome {
     };
     let mut slow = meeting.replay();
     slow.replay.window = Duration::from_secs(1);
-    sessions.rotate(&slow, || waited).await.unwrap()
+    sessions.rotate(&slow, None, || waited, |_| Ok::<_, StoreError>(())).await.unwrap()
 }
 
 #[tokio::test]

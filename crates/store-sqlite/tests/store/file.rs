@@ -260,7 +260,7 @@ async fn each_call_is_timed_under_its_name() {
     store.open(&opening).await.unwrap();
     store.find(repeatable("ada").request.key, NOW).await.unwrap();
     let session = store.load(id).await.unwrap().unwrap().session;
-    store.exchange(&rotation(&session, NOW)).await.unwrap();
+    store.exchange(&rotation(&session, NOW), None).await.unwrap();
     store.replace(&session, SessionChange::CountReplay).await.unwrap();
     store.claim_upstream(id, NOW, NOW, NOW).await.unwrap();
     store.keep_upstream(id, &renewal).await.unwrap();

@@ -77,6 +77,7 @@ macro_rules! store_suite {
             case_45_a_dump_holds_digests_and_no_token,
             the_current_token_is_exchanged_for_its_successor,
             every_column_survives_a_rotation,
+            claims_of_more_than_the_limit_are_not_exchanged_unseen,
             case_43_the_idle_limit_slides_and_the_absolute_limit_never_moves,
             case_41_the_current_token_fifty_times_at_once_rotates_once,
             many_sessions_rotate_at_once_without_touching_each_other,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mintgate_domain::model::{RevokeReason, Role, Rotation, Session};
+use mintgate_domain::model::{AccessGrant, ClaimValue, RevokeReason, Role, Rotation, Session};
 use mintgate_domain::{RotateOutcome, TokenHash};
 
 use super::rotation::{ends, lost_answer, replay, rotated_at, succeeded};
@@ -46,6 +46,33 @@ pub async fn roles_decided_again_are_stored_with_the_successor(store: &dyn Store
         session = after;
     }
     assert_eq!(again(store, &other).await, other, "another session of the same user");
+}
+
+/// Whichever claim it is that takes the room. Without a limit, it is exchanged whatever it takes.
+pub async fn claims_of_more_than_the_limit_are_not_exchanged_unseen(store: &dyn StoreUnderTest) {
+    const LIMIT: Option<u32> = Some(500);
+    let openings = Openings::default();
+    let long = || "x".repeat(520);
+    let claims: [fn(&mut AccessGrant, String); 4] = [
+        |grant, long| grant.roles.push(Role::new(long)),
+        |grant, long| grant.amr.push(long),
+        |grant, long| grant.acr = Some(long),
+        |grant, long| grant.extra = [("claim".to_owned(), ClaimValue::Text(long))].into(),
+    ];
+    let small = stored(store, &openings.new_user(identity("ada"))).await;
+    for (n, grow) in claims.into_iter().enumerate() {
+        let mut opening = openings.existing(small.user);
+        grow(&mut opening.session.grant, long());
+        let session = stored(store, &opening).await;
+        let request = rotation(&session, soon());
+        let exchanged = store.store().exchange(&request, LIMIT).await.expect("an outcome");
+        assert!(exchanged.is_none(), "claim {n}");
+        assert_eq!(again(store, &session).await, session);
+        let exchanged = store.store().exchange(&request, None).await.expect("an outcome");
+        assert!(exchanged.is_some(), "claim {n}");
+    }
+    let request = rotation(&small, soon());
+    assert!(store.store().exchange(&request, LIMIT).await.expect("an outcome").is_some());
 }
 
 /// A successor that replaces a lost one stores its roles like any other.
