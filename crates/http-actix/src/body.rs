@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
 
 use actix_web::HttpRequest;
 use actix_web::http::header;
@@ -11,6 +12,7 @@ use mintgate_domain::ErrorCode;
 
 use crate::AppState;
 use crate::admission::Place;
+use crate::connections::Link;
 use crate::error::{ApiError, HttpErrorCode};
 
 /// The longest request body that is read, in bytes.
@@ -91,10 +93,21 @@ async fn read(
         }
         Ok(body)
     };
-    let collect = in_place_if_slow(collect, || state.admission.slow_bodies.take());
-    tokio::time::timeout(state.limits.request_timeout, collect)
+    let link = request.conn_data::<Rc<Link>>();
+    let collect = in_place_if_slow(collect, || {
+        let place = state.admission.slow_bodies.take()?;
+        if let Some(link) = link {
+            link.wait_for_body(state.ports.clock.monotonic());
+        }
+        Ok(place)
+    });
+    let body = tokio::time::timeout(state.limits.request_timeout, collect)
         .await
-        .map_err(|_| ApiError::new(HttpErrorCode::RequestTimeout))?
+        .map_err(|_| ApiError::new(HttpErrorCode::RequestTimeout))??;
+    if let Some(link) = link {
+        link.end_body();
+    }
+    Ok(body)
 }
 
 /// Reads a body, and takes a place to wait for it in unless it arrived along with its head: then the

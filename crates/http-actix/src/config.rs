@@ -24,14 +24,18 @@ pub struct HttpConfig {
     pub workers: usize,
 }
 
-/// What the clients of the public listener can use. Requests beyond a number are refused with
-/// `OVERLOADED`.
+/// What the clients of the public listener can use. Requests beyond a number of requests are refused
+/// with `OVERLOADED`.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The longest that the head of a request may take to arrive, and then its body.
     pub request_timeout: Duration,
-    /// The largest sum of a request's header names and values, in bytes.
+    /// The largest sum of a request's header names and values, in bytes; its first line may have
+    /// 8 KiB more.
     pub max_header_bytes: usize,
+    /// How many connections there may be. Beyond, the one that has waited longest for its client is
+    /// closed for a new one.
+    pub max_connections: usize,
     /// How many requests that ask the store alone are worked on at once.
     pub max_in_flight: usize,
     /// How many requests that may wait for a provider are worked on at once; as many logout tokens

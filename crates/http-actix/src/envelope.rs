@@ -11,7 +11,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
@@ -22,7 +22,8 @@ use mintgate_domain::{ErrorCode, IssuedTokens};
 use tracing::{Instrument as _, Span};
 
 use crate::accept::accepts_answer;
-use crate::error::{ApiError, HttpErrorCode};
+use crate::connections::Link;
+use crate::error::{ApiError, ErrorKind, HttpErrorCode};
 use crate::metrics::method_label;
 use crate::origin::OriginPolicy;
 use crate::trace::{TraceParent, record_answer, request_span};
@@ -71,6 +72,7 @@ struct Call {
     started: Duration,
     log: SharedLogFields,
     span: Span,
+    link: Option<Rc<Link>>,
 }
 
 /// The outermost middleware of the public listener.
@@ -123,6 +125,25 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
     }
 }
 
+/// Refuses a request whose head cannot be read: the whole answer as it is sent. `since` is when the
+/// head was expected.
+pub(crate) fn refuse_unread(state: &AppState, kind: ErrorKind, since: Duration) -> Vec<u8> {
+    let call = Call::unread(state, since);
+    let answer = HttpResponse::from_error(ApiError::new(kind).because("the head cannot be read"));
+    let answer = call.shape(state, Route::Label("unreadable"), answer);
+    let status = answer.status();
+    let mut bytes = format!("HTTP/1.1 {status}\r\nconnection: close\r\n").into_bytes();
+    let headers = answer.headers().clone();
+    // The body of a refusal is in memory.
+    let body = answer.into_body().try_into_bytes().unwrap_or_default();
+    for (name, value) in &headers {
+        bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    bytes.extend(format!("content-length: {}\r\n\r\n", body.len()).into_bytes());
+    bytes.extend(body);
+    bytes
+}
+
 /// The label under which a request is logged and counted.
 #[derive(Clone, Copy)]
 enum Route<'a> {
@@ -159,15 +180,18 @@ fn carrying(response: HttpResponse) -> Error {
 impl Call {
     fn begin(request: &mut ServiceRequest, state: &AppState) -> Self {
         let given = request.headers().get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
-        let id = RequestId(given.filter(|id| is_request_id(id)).map_or_else(
-            || format!("{:032x}", u128::from_be_bytes(state.ports.entropy.bytes())).into(),
-            Arc::from,
-        ));
+        let id = given
+            .filter(|id| is_request_id(id))
+            .map_or_else(|| RequestId::new(&*state.ports.entropy), |id| RequestId(Arc::from(id)));
         let caller = TraceParent::of(request.headers());
         let span = request_span(request, &id, caller.as_ref(), &*state.ports.entropy);
         let trace_id = caller.map(|caller| caller.trace_id.to_owned());
         let log = SharedLogFields::default();
         request.extensions_mut().insert(Rc::clone(&log));
+        let link = request.conn_data::<Rc<Link>>().cloned();
+        if let Some(link) = &link {
+            link.begin_request(request.headers());
+        }
         Self {
             id,
             method: request.method().clone(),
@@ -176,6 +200,21 @@ impl Call {
             started: state.ports.clock.monotonic(),
             log,
             span,
+            link,
+        }
+    }
+
+    /// A request of which nothing could be read, whose head began at this time.
+    fn unread(state: &AppState, started: Duration) -> Self {
+        Self {
+            id: RequestId::new(&*state.ports.entropy),
+            method: Method::from_bytes(b"-").unwrap_or_default(),
+            origin: None,
+            trace_id: None,
+            started,
+            log: SharedLogFields::default(),
+            span: Span::none(),
+            link: None,
         }
     }
 
@@ -215,7 +254,11 @@ impl Call {
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         state.origins.permit(self.origin.as_ref(), headers);
-        let took = state.ports.clock.monotonic().saturating_sub(self.started);
+        let now = state.ports.clock.monotonic();
+        if self.link.as_ref().is_some_and(|link| link.end_request(now)) {
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        let took = now.saturating_sub(self.started);
         let (method, status) = (method_label(&self.method), response.status());
         state.ports.metrics.http_request(route.label(), method, status.as_str(), took);
         let error_code = error.map(|error| error.kind().code());

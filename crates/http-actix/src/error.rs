@@ -165,7 +165,7 @@ impl ErrorKind {
     }
 
     /// The kind of an error that the framework answered by itself with this status.
-    fn of_framework(status: StatusCode) -> Self {
+    pub(crate) fn of_framework(status: StatusCode) -> Self {
         match status {
             StatusCode::UNAUTHORIZED => Core::InvalidAccessToken.into(),
             StatusCode::NOT_FOUND => Core::NotFound.into(),

@@ -10,6 +10,7 @@ mod backchannel;
 mod body;
 mod client;
 mod config;
+mod connections;
 mod cookies;
 mod credential;
 mod envelope;
@@ -33,6 +34,7 @@ mod runtime;
 mod server;
 mod sessions;
 mod sign_in;
+mod stream;
 mod token;
 mod trace;
 mod validation;
@@ -54,7 +56,7 @@ pub use actix_web::dev::Server;
 pub use actix_web::web::ServiceConfig;
 pub use config::{CookieConfig, HttpConfig, Limits, SameSite};
 pub use cookies::HttpCookiePolicy;
-pub use metrics::HttpMetrics;
+pub use metrics::{ConnectionChange, HttpMetrics};
 pub use operations::Operations;
 pub use server::{MoreRoutes, serve_operations, serve_public};
 
@@ -70,6 +72,10 @@ use origin::OriginPolicy;
 pub(crate) struct RequestId(Arc<str>);
 
 impl RequestId {
+    fn new(entropy: &(dyn Entropy + 'static)) -> Self {
+        Self(format!("{:032x}", u128::from_be_bytes(entropy.bytes())).into())
+    }
+
     fn as_str(&self) -> &str {
         &self.0
     }

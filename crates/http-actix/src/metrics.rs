@@ -10,6 +10,22 @@ pub trait HttpMetrics: Send + Sync {
     /// fixed set, `status` the three digits of the answer's status, and `took` the time from the
     /// request's head to its answer's.
     fn http_request(&self, route: &str, method: &str, status: &str, took: Duration);
+
+    /// Counts what happened to a connection of the public listener.
+    fn connection(&self, change: ConnectionChange);
+}
+
+/// What happened to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionChange {
+    /// It was accepted; [`Closed`](Self::Closed) follows in any case.
+    Opened,
+    /// It is gone.
+    Closed,
+    /// There were too many, and none that waited for its client: it was closed again at once.
+    Refused,
+    /// There were too many, and it had waited longest for its client: it was closed for a new one.
+    ClosedForRoom,
 }
 
 /// The method as a label: clients can send any word, so words that no route has become `other`.

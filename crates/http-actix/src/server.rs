@@ -1,21 +1,37 @@
 //! The two listeners, on sockets that are bound already.
 
+use std::future::ready;
 use std::io;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::{AppConfig, Server};
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{Data, ServiceConfig};
-use actix_web::{App, HttpServer, middleware};
+use actix_web::{App, Error, HttpServer, middleware};
 
+use crate::connections::Connections;
 use crate::operations::{Operations, operations_routes};
+use crate::stream::Connection;
 use crate::{AppState, envelope, routes};
 
 /// How long requests in flight may take to finish once the server is asked to stop, in seconds.
 const DRAIN_SECS: u64 = 10;
 /// Longer than the idle timeout of common load balancers (60 s), so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a connection that ends may take to send the rest of its answer.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many more connections than allowed are accepted: one that is too many makes room for itself.
+const SPARE_CONNECTIONS: usize = 64;
+/// How often it is looked for heads that do not arrive, while one may take to do so.
+const CHECKS_OF_HEADS: u32 = 8;
+/// How many connections the operations listener has.
+const OPERATIONS_CONNECTIONS: usize = 64;
 
 /// A function that adds routes to the public listener, besides its own.
 pub type MoreRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
@@ -29,23 +45,61 @@ pub fn serve_public(
     more_routes: MoreRoutes,
     listener: TcpListener,
 ) -> io::Result<Server> {
-    let (workers, request_timeout) = (state.workers, state.limits.request_timeout);
-    let state = Data::new(state);
-    let mut server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
+    let workers = match state.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let (state, open) = (Arc::new(state), Arc::default());
+    let accepted = state.limits.max_connections.saturating_add(SPARE_CONNECTIONS);
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(accepted.div_ceil(workers))
+        .shutdown_timeout(DRAIN_SECS)
+        .disable_signals();
+    let stopping = server.graceful_shutdown_signal();
+    // What `HttpServer` does as well, with a stream of our own.
+    let server = server.listen("public", listener, move || {
+        let connections = Rc::new(Connections::new(Arc::clone(&state), Arc::clone(&open)));
+        actix_web::rt::spawn(end_unfinished_heads(Rc::clone(&connections)));
+        let (state, more_routes) = (Data::from(Arc::clone(&state)), Arc::clone(&more_routes));
+        let app = App::new()
+            .app_data(state)
             .wrap(middleware::from_fn(envelope::envelope))
             .configure(|config| more_routes(config))
-            .configure(routes)
-    })
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(request_timeout)
-    .shutdown_timeout(DRAIN_SECS)
-    .disable_signals();
-    if workers > 0 {
-        server = server.workers(workers);
+            .configure(routes);
+        let app = app.into_factory().map_err(|error: Error| error.error_response());
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            // `end_unfinished_heads` sees to all heads, and not to the first one alone.
+            .client_request_timeout(Duration::ZERO)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(Rc::clone(connection.link()));
+            })
+            .h1(map_config(app, |()| AppConfig::default()));
+        fn_service(move |stream: TcpStream| {
+            let peer = stream.peer_addr().ok();
+            let connection = Connection::admit(stream, &connections).map_err(DispatchError::Io);
+            ready(connection.map(|connection| (connection, peer)))
+        })
+        .and_then(http)
+    })?;
+    Ok(server.run())
+}
+
+/// Refuses the requests whose heads do not arrive in time.
+async fn end_unfinished_heads(connections: Rc<Connections>) {
+    let period = connections.state.limits.request_timeout / CHECKS_OF_HEADS;
+    let mut checks = tokio::time::interval(period.max(Duration::from_millis(1)));
+    loop {
+        checks.tick().await;
+        connections.end_unfinished_heads(CHECKS_OF_HEADS + 1);
     }
-    Ok(server.listen(listener)?.run())
 }
 
 /// Serves the routes of the operations listener, on one thread.
@@ -61,5 +115,5 @@ pub fn serve_operations(
         App::new().configure(|config| operations_routes(operations, config))
     };
     let server = HttpServer::new(app).workers(1).shutdown_timeout(1).disable_signals();
-    Ok(server.listen(listener)?.run())
+    Ok(server.max_connections(OPERATIONS_CONNECTIONS).listen(listener)?.run())
 }

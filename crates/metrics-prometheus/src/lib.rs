@@ -1,5 +1,7 @@
 //! The Metrics port on Prometheus, and the series about HTTP requests.
 
+mod http;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use prometheus::core::Collector;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use http::HttpSeries;
 
 /// Histogram bounds in seconds: from the time one signature takes to the time after which a call to
 /// a provider is given up.
@@ -37,8 +41,7 @@ pub struct PrometheusMetrics {
     signing_key_age: IntGaugeVec,
     /// Held while `render` resets the series of the signing keys and reads them back.
     rendering: Mutex<()>,
-    http_requests: IntCounterVec,
-    http_request_duration: HistogramVec,
+    http: HttpSeries,
 }
 
 impl PrometheusMetrics {
@@ -49,13 +52,8 @@ impl PrometheusMetrics {
     /// If two series have the same name.
     pub fn new(version: &str, revision: &str) -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let counter = |name, help, labels: &[&str]| {
-            register(&registry, IntCounterVec::new(Opts::new(name, help), labels)?)
-        };
-        let seconds = |name, help, labels: &[&str]| {
-            let opts = HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
-            register(&registry, HistogramVec::new(opts, labels)?)
-        };
+        let counter = |name, help, labels: &[&str]| counter(&registry, name, help, labels);
+        let seconds = |name, help, labels: &[&str]| seconds(&registry, name, help, labels);
         let gauge = |name, help, labels: &[&str]| {
             register(&registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
         };
@@ -123,16 +121,7 @@ impl PrometheusMetrics {
                 &["kid"],
             )?,
             rendering: Mutex::default(),
-            http_requests: counter(
-                "mintgate_http_requests_total",
-                "HTTP requests answered on the public listener.",
-                &["route", "method", "status"],
-            )?,
-            http_request_duration: seconds(
-                "mintgate_http_request_duration_seconds",
-                "Time HTTP requests took.",
-                &["route", "method"],
-            )?,
+            http: HttpSeries::new(&registry)?,
             registry: registry.clone(),
         };
         gauge("mintgate_build_info", "What is running.", &["version", "revision"])?
@@ -141,13 +130,6 @@ impl PrometheusMetrics {
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(metrics)
-    }
-
-    /// Counts a request that the public listener answered with the HTTP status `status` after
-    /// `took`. The caller MUST take `route` and `method` from small fixed sets.
-    pub fn http_request(&self, route: &str, method: &str, status: &str, took: Duration) {
-        self.http_requests.with_label_values(&[route, method, status]).inc();
-        self.http_request_duration.with_label_values(&[route, method]).observe(took.as_secs_f64());
     }
 
     /// Writes all series in the Prometheus text format 0.0.4, among them the store's connections
@@ -171,6 +153,25 @@ impl PrometheusMetrics {
         connections("in_use").set(pool.in_use.into());
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+fn counter(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn seconds(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<HistogramVec> {
+    let opts = HistogramOpts::new(name, help).buckets(SECONDS_BUCKETS.to_vec());
+    register(registry, HistogramVec::new(opts, labels)?)
 }
 
 fn register<C: Collector + Clone + 'static>(
@@ -266,6 +267,10 @@ mod tests {
         metrics.token_generation(None, "UNKNOWN_PROVIDER");
         metrics.token_generation_phase(&ProviderId::new("corp"), Phase::Sign, Duration::ZERO);
         metrics.http_request("unmatched", "other", "404", Duration::ZERO);
+        metrics.connection_opened();
+        metrics.connection_opened();
+        metrics.connection_closed();
+        metrics.connection_shed(false);
         metrics.refresh(RefreshResult::Rotated, Duration::from_millis(3));
         metrics.refresh(RefreshResult::Reused, Duration::from_millis(3));
         metrics.sessions_revoked(RevokeReason::ExpiredIdle, 7);
@@ -282,6 +287,8 @@ mod tests {
             r#"mintgate_token_generation_total{outcome="unknown_provider",provider="unknown"} 1"#,
             r#"mintgate_token_generation_duration_seconds_count{phase="sign",provider="corp"} 1"#,
             r#"mintgate_http_requests_total{method="other",route="unmatched",status="404"} 1"#,
+            "mintgate_http_connections 1",
+            r#"mintgate_http_connections_shed_total{which="waiting"} 1"#,
             r#"mintgate_refresh_total{outcome="rotated"} 1"#,
             r#"mintgate_refresh_total{outcome="reused"} 1"#,
             "mintgate_refresh_duration_seconds_count 2",
@@ -336,10 +343,9 @@ mod tests {
             store_query_duration,
             store_pool_connections,
             signing_key_age,
-            http_requests,
-            http_request_duration,
+            http: HttpSeries { requests, request_duration, connections, connections_shed },
         } = metrics;
-        let collectors: [&dyn Collector; 15] = [
+        let collectors: [&dyn Collector; 17] = [
             token_generation,
             token_generation_duration,
             refresh,
@@ -353,8 +359,10 @@ mod tests {
             store_query_duration,
             store_pool_connections,
             signing_key_age,
-            http_requests,
-            http_request_duration,
+            requests,
+            request_duration,
+            connections,
+            connections_shed,
         ];
         let descriptions = collectors.into_iter().flat_map(Collector::desc);
         descriptions

@@ -10,14 +10,19 @@ use anyhow::Context as _;
 use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo};
 use mintgate_http_actix::{MoreRoutes, Server, ServiceConfig, serve_operations, serve_public};
 use mintgate_metrics_prometheus::PrometheusMetrics;
+use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
 use crate::background::{BackgroundTasks, CleanUp, KeyCare};
+use crate::descriptors;
 use crate::keys::{self, KeyRingStatus};
 use crate::settings::{Settings, StoreSettings};
 use crate::store::Store;
 use crate::system::SystemClock;
 use crate::wiring::{self, Adapters};
+
+/// How many connections may wait to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 4096;
 
 /// A service that listens and is ready to run.
 pub struct Application {
@@ -78,6 +83,7 @@ impl ApplicationBuilder {
     /// that is down is no error: the service waits for it.
     pub async fn build(self) -> anyhow::Result<Application> {
         let Self { settings, clock, wrap_sessions, more_routes } = self;
+        descriptors::raise_limit();
         let revision = option_env!("MINTGATE_REVISION").unwrap_or("unknown");
         let metrics = Arc::new(PrometheusMetrics::new(env!("CARGO_PKG_VERSION"), revision)?);
         for warning in keys::warnings(&settings) {
@@ -215,11 +221,19 @@ fn open_store(settings: &StoreSettings) -> anyhow::Result<Store> {
 }
 
 fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).with_context(|| {
+    let listener = bind(address).with_context(|| {
         format!("cannot listen on {address} ({setting}); is something else there?")
     })?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart must not wait for the connections of the process before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 #[cfg(test)]

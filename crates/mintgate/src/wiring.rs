@@ -13,14 +13,15 @@ use mintgate_domain::{
     RolePolicy, SignIn,
 };
 use mintgate_http_actix::{
-    AppState, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts, Limits, SameSite,
-    UseCases,
+    AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts,
+    Limits, SameSite, UseCases,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
 use mintgate_signer_jose::{JoseTokens, KeyRing, TokensConfig};
 use tokio::runtime::Handle;
 
+use crate::descriptors;
 use crate::keys::{self, KeyRingStatus};
 use crate::operations::ServiceOperations;
 use crate::providers::providers;
@@ -163,6 +164,15 @@ impl HttpMetrics for RequestCounters {
     fn http_request(&self, route: &str, method: &str, status: &str, took: Duration) {
         self.0.http_request(route, method, status, took);
     }
+
+    fn connection(&self, change: ConnectionChange) {
+        match change {
+            ConnectionChange::Opened => self.0.connection_opened(),
+            ConnectionChange::Closed => self.0.connection_closed(),
+            ConnectionChange::Refused => self.0.connection_shed(true),
+            ConnectionChange::ClosedForRoom => self.0.connection_shed(false),
+        }
+    }
 }
 
 fn role_decider(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<RoleDecider> {
@@ -231,6 +241,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
         limits: Limits {
             request_timeout: limits.request_timeout,
             max_header_bytes: limits.max_header_bytes,
+            max_connections: descriptors::affordable(limits.max_connections),
             max_in_flight: limits.max_in_flight,
             max_sign_ins: limits.max_sign_ins,
             max_slow_bodies: limits.max_slow_bodies,

@@ -224,6 +224,8 @@ pub struct RoleLookupSettings {
 /// Limits on what clients can use.
 #[derive(Debug, Clone)]
 pub struct LimitSettings {
+    /// The most connections of the public listener; the limit of file descriptors may allow fewer.
+    pub max_connections: usize,
     /// The most requests that ask the store alone in progress; further ones get 503 `OVERLOADED`.
     pub max_in_flight: usize,
     /// The most requests that may wait for a provider in progress; further ones get 503 `OVERLOADED`.

@@ -93,6 +93,17 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 
 /// Reads the section `[limits]`.
 pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
+    let max_connections = s.number(
+        key(
+            "max_connections",
+            "The most connections of the public listener. Beyond, Mintgate closes the one that has waited \
+             longest for its client to send something. It raises the process's limit of file \
+             descriptors as far as it may and leaves a quarter of them to everything else, which can \
+             make this number smaller; the log says so.",
+        )
+        .default(4096),
+        16..=1_000_000,
+    );
     let max_in_flight = s.number(
         key(
             "max_in_flight",
@@ -120,7 +131,7 @@ pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
             "The most request bodies that Mintgate waits for, each of up to 32 KiB; it answers further \
              requests with 503 `OVERLOADED` unless their bodies arrive along with their heads.",
         )
-        .default(4096),
+        .default(2048),
         1..=1_000_000,
     );
     let request_timeout = s.millis(
@@ -133,10 +144,15 @@ pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
         1..=600_000,
     );
     let max_header_bytes = s.number(
-        key("max_header_bytes", "The most bytes of a request's headers.").default(16_384),
+        key(
+            "max_header_bytes",
+            "The most bytes of a request's headers; its first line may have 8 KiB more.",
+        )
+        .default(16_384),
         1024..=65_536,
     );
     Some(LimitSettings {
+        max_connections: max_connections? as usize,
         max_in_flight: max_in_flight? as usize,
         max_sign_ins: max_sign_ins? as usize,
         max_slow_bodies: max_slow_bodies? as usize,
@@ -158,7 +174,7 @@ pub(crate) fn log(s: &mut Section<'_>) -> Option<LogSettings> {
             "Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by \
              module such as `mintgate=debug,info`.",
         )
-        .default("info,actix_server=warn"),
+        .default("info,actix_server=warn,actix_http=off"),
         "filter",
         |text| match EnvFilter::builder().parse(text) {
             Ok(_) => rules::non_empty(text),

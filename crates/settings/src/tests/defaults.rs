@@ -67,12 +67,13 @@ fn the_defaults_are_the_contracts() {
     assert_eq!(login.ttl, Duration::from_mins(10));
     assert_eq!(roles.default, [Role::new("user")]);
     assert!(roles.rules.is_empty() && roles.lookup.is_none() && !roles.at_refresh);
+    assert_eq!(limits.max_connections, 4096);
     assert_eq!(limits.max_in_flight, 1024);
-    assert_eq!((limits.max_sign_ins, limits.max_slow_bodies), (2048, 4096));
+    assert_eq!((limits.max_sign_ins, limits.max_slow_bodies), (2048, 2048));
     assert_eq!(limits.request_timeout, Duration::from_secs(10));
     assert_eq!(limits.max_header_bytes, 16_384);
     assert_eq!(log.format, LogFormat::Json);
-    assert_eq!(log.filter, "info,actix_server=warn");
+    assert_eq!(log.filter, "info,actix_server=warn,actix_http=off");
     let [corp] = providers.as_slice() else { panic!("one provider") };
     assert!(openid(corp).client_secret.is_none());
     assert_eq!(corp.policy.login.scopes, ["openid", "profile", "email"]);

@@ -3,6 +3,7 @@
 pub(crate) mod dump;
 pub(crate) mod log;
 pub(crate) mod login;
+pub(crate) mod process;
 pub(crate) mod session;
 pub(crate) mod wire;
 

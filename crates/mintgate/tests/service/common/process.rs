@@ -1,0 +1,86 @@
+//! The shipped binary as a process of its own, for what a test must not do to its own process.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use mintgate::app;
+use reqwest::StatusCode;
+
+/// `mintgate serve` with an SQLite store and a provider that nobody asks.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) public: SocketAddr,
+    pub(crate) ops: SocketAddr,
+    _dir: tempfile::TempDir,
+}
+
+impl Process {
+    /// Starts it with these sections of the file besides, and waits until it is ready. `shell` is run
+    /// by `sh` before it, in the same process, and `prepare` may change the command.
+    pub(crate) async fn start(more: &str, shell: &str, prepare: impl FnOnce(&mut Command)) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let [public, ops] = free_addresses();
+        let text = format!(
+            "{more}\n[server]\nlisten = \"{public}\"\npublic_url = \"http://{public}\"\nworkers = 1\n\
+             [ops]\nlisten = \"{ops}\"\n[store]\nurl = \"sqlite://{0}/mintgate.db\"\n\
+             [keys]\ndir = \"{0}/keys\"\n[[providers]]\nid = \"corp\"\nissuer = \"http://127.0.0.1:9\"\n\
+             client_id = \"mintgate\"\nclient_secret = \"secret\"\nredirect_uris = [\"http://localhost/cb\"]\n",
+            dir.path().display()
+        );
+        app::migrate(&super::settings(&text).store).await.expect("the schema is made");
+        let file = dir.path().join("mintgate.toml");
+        std::fs::write(&file, text).expect("a file");
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{shell}\nexec \"$0\" \"$@\"")]);
+        command.arg(env!("CARGO_BIN_EXE_mintgate")).arg("--config").arg(file).arg("serve");
+        command.env_clear().stdout(Stdio::null()).stderr(Stdio::inherit());
+        prepare(&mut command);
+        let child = command.spawn().expect("it starts");
+        let process = Self { child, public, ops, _dir: dir };
+        process.until_ready().await;
+        process
+    }
+
+    /// The status and the body of an answer of the operations listener, on a connection of its own.
+    pub(crate) async fn ops(&self, path: &str) -> reqwest::Result<(StatusCode, String)> {
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
+        let answer = client.get(format!("http://{}{path}", self.ops)).send().await?;
+        Ok((answer.status(), answer.text().await?))
+    }
+
+    async fn until_ready(&self) {
+        for _ in 0..300 {
+            if self.ops("/health/ready").await.is_ok_and(|(status, _)| status == StatusCode::OK) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("it is never ready");
+    }
+
+    /// A number of `/proc/PID/status`, such as `VmHWM`, the most memory that it had, in KiB.
+    pub(crate) fn status(&self, key: &str) -> u64 {
+        let text = self.proc("status");
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.unwrap_or_else(|| panic!("{key}: {text}"))
+    }
+
+    /// The text of a file in `/proc/PID`.
+    pub(crate) fn proc(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("it runs")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_addresses() -> [SocketAddr; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("an address"))
+}
