@@ -1,14 +1,14 @@
 //! The use case: a login begins, with everything that protects it made here.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use url::Url;
 
+use crate::login_parameters::combine;
 use crate::model::{LoginTransaction, Timestamp};
 use crate::ports::{AuthorizationEndpoint, Clock, Entropy, Misbehaviour, ProviderError};
 use crate::registry::several_redirect_uris;
-use crate::{AuthError, Cause, ProviderPolicy, RegisteredProvider, SignIn};
+use crate::{AuthError, Cause, LoginParameter, ProviderPolicy, RegisteredProvider, SignIn};
 
 /// The use case that begins a login: it makes the authorization request that a browser takes to the
 /// provider.
@@ -19,9 +19,6 @@ pub struct BeginLogin {
     pub clock: Arc<dyn Clock>,
     /// The source of each login's secret, 32 random bytes.
     pub entropy: Arc<dyn Entropy>,
-    /// The longest time from the beginning of a login to its end, which the person spends at the
-    /// provider.
-    pub ttl: Duration,
 }
 
 /// A login that has begun: where the browser goes, and what it keeps.
@@ -39,15 +36,18 @@ impl BeginLogin {
         self.sign_in.providers().iter()
     }
 
-    /// Makes an authorization request (OIDC Core §3.1.2.1) with state, nonce and PKCE.
+    /// Makes an authorization request (OIDC Core §3.1.2.1) with state, nonce and PKCE, and with the
+    /// parameters that are `asked` for this one login.
     ///
     /// # Errors
     /// [`AuthError::UnknownProvider`], [`AuthError::RedirectUriNotAllowed`], a redirect URI that has to
-    /// be given and is not, or that the provider does not say where its logins begin.
+    /// be given and is not, a parameter that this provider's configuration does not allow, or that the
+    /// provider does not say where its logins begin.
     pub async fn begin(
         &self,
         provider: &str,
         redirect_uri: Option<&str>,
+        asked: &[(LoginParameter, String)],
     ) -> Result<BegunLogin, AuthError> {
         let provider = self.sign_in.providers().find(provider).ok_or(AuthError::UnknownProvider)?;
         let policy = &provider.policy;
@@ -57,6 +57,7 @@ impl BeginLogin {
             (None, [only]) => only,
             (None, _) => return Err(several_redirect_uris()),
         };
+        let (parameters, requirements) = combine(&policy.login, asked)?;
         let endpoint = provider.adapter.authorization_endpoint().await;
         let endpoint = endpoint.map_err(AuthError::Provider)?;
         let transaction = LoginTransaction::begin(
@@ -64,9 +65,10 @@ impl BeginLogin {
             policy.id.clone(),
             redirect_uri.to_owned(),
             endpoint.names_issuer,
-            Timestamp::from(self.clock.now()) + self.ttl,
+            Timestamp::from(self.clock.now()) + self.sign_in.login_ttl(),
+            requirements,
         );
-        let authorization_url = authorization_url(&endpoint, policy, &transaction)?;
+        let authorization_url = authorization_url(&endpoint, policy, &parameters, &transaction)?;
         Ok(BegunLogin { authorization_url, transaction })
     }
 }
@@ -74,6 +76,7 @@ impl BeginLogin {
 fn authorization_url(
     endpoint: &AuthorizationEndpoint,
     policy: &ProviderPolicy,
+    parameters: &[(String, String)],
     transaction: &LoginTransaction,
 ) -> Result<String, AuthError> {
     let unusable = |error: url::ParseError| {
@@ -95,7 +98,7 @@ fn authorization_url(
     query
         .append_pair("code_challenge", &transaction.code_challenge())
         .append_pair("code_challenge_method", "S256");
-    for (name, value) in &login.parameters {
+    for (name, value) in parameters {
         query.append_pair(name, value);
     }
     drop(query);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::model::{LoginTransaction, ProviderId};
 use crate::ports::{AuthorizationEndpoint, IdentityProvider, ProviderError};
 use crate::sign_in::{Credential, SignInRequest};
-use crate::{AuthError, FieldError};
+use crate::{AuthError, FieldError, LoginParameter};
 
 /// Whether a request must bring something that protects a code or an ID token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct LoginRequest {
     pub scopes: Vec<String>,
     /// Additional parameters of the authorization request, as names and values.
     pub parameters: Vec<(String, String)>,
+    /// The parameters that a client may choose for one login, each with its name at this provider.
+    pub client_parameters: Vec<(LoginParameter, String)>,
     /// Whether it answers with an ID token, so that a nonce means something.
     pub has_id_tokens: bool,
 }

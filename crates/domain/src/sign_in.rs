@@ -16,6 +16,9 @@ use crate::{
 /// Longer than any code lives: RFC 6749 §4.1.2 recommends ten minutes at most.
 const CODES_KEPT_FOR: Duration = Duration::from_mins(15);
 
+/// How far the clocks of two replicas may differ, of which one begins a login and one finishes it.
+const CLOCKS_DIFFER_BY: Duration = Duration::from_mins(10);
+
 /// The client's proof of a sign-in, which it has from the provider.
 #[derive(Debug)]
 pub enum Credential {
@@ -51,6 +54,7 @@ pub struct SignInRequest {
 /// token verified.
 pub struct SignIn {
     providers: ProviderRegistry,
+    login_ttl: Duration,
     clock: Arc<dyn Clock>,
     metrics: Arc<dyn Metrics>,
     /// Authorization codes that this process has taken to their provider. Replicas do not share it:
@@ -88,14 +92,17 @@ impl SignIn {
     /// How many codes are remembered as used.
     const CODE_MEMORY: usize = 100_000;
 
-    /// Makes the proof of sign-ins at these providers.
+    /// Makes the proof of sign-ins at these providers. `login_ttl` is the longest time from the beginning
+    /// of a login to its end, which the person spends at the provider.
     pub fn new(
         providers: ProviderRegistry,
+        login_ttl: Duration,
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
     ) -> Self {
         Self {
             providers,
+            login_ttl,
             clock,
             metrics,
             used_codes: Bounded::new(Self::CODE_MEMORY, CODES_KEPT_FOR),
@@ -105,6 +112,11 @@ impl SignIn {
     /// The configured providers.
     pub fn providers(&self) -> &ProviderRegistry {
         &self.providers
+    }
+
+    /// The longest time from the beginning of a login to its end.
+    pub fn login_ttl(&self) -> Duration {
+        self.login_ttl
     }
 
     /// The provider a request is about: the one it names, else that of the login it finishes.
@@ -128,14 +140,13 @@ impl SignIn {
         self.providers.find(name).ok_or(AuthError::UnknownProvider)
     }
 
-    /// The login, begun in this browser and not expired, whose `state` the request brings.
+    /// The login, begun in this browser and under way, whose `state` the request brings.
     fn login_of<'a>(&self, request: &'a SignInRequest) -> Option<&'a LoginTransaction> {
         let state = request.state.as_deref()?;
         let asked = TokenHash::of(state);
-        let now = Timestamp::from(self.clock.now());
         // Digests are compared, so that time tells nothing.
         let is_it = |login: &&LoginTransaction| {
-            TokenHash::of(&login.state()) == asked && now < login.expires_at
+            TokenHash::of(&login.state()) == asked && self.is_under_way(login)
         };
         request.logins.iter().find(is_it)
     }
@@ -169,7 +180,10 @@ impl SignIn {
             // a code without one comes from elsewhere.
             None if matches!(request.credential, Credential::Code(_))
                 && request.code_verifier.is_none()
-                && self.is_under_way(id, &request.logins) =>
+                && request
+                    .logins
+                    .iter()
+                    .any(|one| one.provider == *id && self.is_under_way(one)) =>
             {
                 let text = "this browser has begun a login, and this is not its response";
                 return Err(AuthError::InvalidState(text.into()));
@@ -180,9 +194,11 @@ impl SignIn {
         Ok(Admitted { provider, request, redirect_uri, login })
     }
 
-    fn is_under_way(&self, id: &ProviderId, logins: &[LoginTransaction]) -> bool {
+    /// Whether a login has not expired. Who has a login's cookie can write any expiry into it, but not
+    /// one later than a login begun now would have.
+    fn is_under_way(&self, login: &LoginTransaction) -> bool {
         let now = Timestamp::from(self.clock.now());
-        logins.iter().any(|login| login.provider == *id && now < login.expires_at)
+        now < login.expires_at && login.expires_at <= now + self.login_ttl + CLOCKS_DIFFER_BY
     }
 
     /// Has the provider vouch for the sign-in.
@@ -229,6 +245,10 @@ impl SignIn {
             }
             (error, _) => AuthError::Provider(error),
         })?;
+        if let Some(login) = login {
+            let met = login.requirements.check(&identity, self.clock.now().into());
+            met.map_err(AuthError::InvalidIdToken)?;
+        }
         let single_use = match (&request.credential, login, identity.id_token) {
             (_, Some(login), _) => Some(login.single_use()),
             (Credential::IdToken(_), None, Some((hash, expires_at))) => {

@@ -177,7 +177,12 @@ fn rig_with(store: MemoryStore, config: IssueTokensConfig, lookup: Option<RoleLo
     let providers = [registered].into_iter().collect();
     let policy = RolePolicy { default: vec![Role::new("user")], rules: vec![] };
     let ports = IssueTokensPorts {
-        sign_in: Arc::new(SignIn::new(providers, clock.clone(), metrics.clone())),
+        sign_in: Arc::new(SignIn::new(
+            providers,
+            Duration::from_mins(10),
+            clock.clone(),
+            metrics.clone(),
+        )),
         roles: RoleDecider { policy, lookup },
         seal: None,
         sessions: Sessions {

@@ -58,6 +58,16 @@ impl Members {
             }
         }
     }
+
+    /// Takes a whole number out that is not negative. `null` is the same as no member; any other value
+    /// adds an error.
+    pub(crate) fn take_number(&mut self, name: &str, errors: &mut Vec<FieldError>) -> Option<u64> {
+        let value = self.0.remove(name).filter(|value| !value.is_null())?;
+        if value.as_u64().is_none() {
+            errors.push(FieldError::new(name, "must be a whole number that is not negative"));
+        }
+        value.as_u64()
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::join_all;
 use garde::Validate;
-use mintgate_domain::RegisteredProvider;
+use mintgate_domain::{LoginParameter, RegisteredProvider};
 use serde::Serialize;
 use tracing::{Instrument as _, debug_span};
 
@@ -17,7 +17,7 @@ use crate::envelope::LogFields;
 use crate::error::{ApiError, append_cookies};
 use crate::json::Members;
 use crate::sessions::uncached;
-use crate::validation::{check, visible};
+use crate::validation::{check, readable, visible, visible_or_space, words};
 use crate::{AppState, runtime};
 
 /// How long the list of providers waits for a provider that has to be asked where its logins begin.
@@ -30,6 +30,39 @@ struct LoginBody {
     provider: String,
     #[garde(inner(length(bytes, min = 1, max = 2048), custom(visible)))]
     redirectUri: Option<String>,
+    #[garde(inner(length(bytes, min = 1, max = 256), custom(readable)))]
+    loginHint: Option<String>,
+    #[garde(inner(length(bytes, min = 1, max = 128), custom(words), custom(lone_none)))]
+    prompt: Option<String>,
+    #[garde(inner(length(bytes, min = 1, max = 256), custom(words)))]
+    uiLocales: Option<String>,
+    #[garde(inner(length(bytes, min = 1, max = 253), custom(visible)))]
+    domainHint: Option<String>,
+    // The login's cookie keeps it.
+    #[garde(inner(
+        length(bytes, min = 1, max = 512),
+        custom(visible_or_space),
+        custom(not_blank)
+    ))]
+    acrValues: Option<String>,
+    #[garde(inner(range(max = TEN_YEARS_SECS)))]
+    maxAge: Option<u64>,
+}
+
+const TEN_YEARS_SECS: u64 = 10 * 365 * 24 * 3600;
+
+/// `none` stands alone (OIDC Core §3.1.2.1).
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "garde passes its context by reference")]
+fn lone_none(text: &str, (): &()) -> garde::Result {
+    if text != "none" && text.split(' ').any(|word| word == "none") {
+        return Err(garde::Error::new("must not have none together with others"));
+    }
+    Ok(())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "garde passes its context by reference")]
+fn not_blank(text: &str, (): &()) -> garde::Result {
+    if text.trim().is_empty() { Err(garde::Error::new("must not be blank")) } else { Ok(()) }
 }
 
 #[derive(Serialize)]
@@ -65,10 +98,32 @@ impl LoginBody {
         let mut members = Members::parse(body)?;
         let mut errors = Vec::new();
         let provider = members.take_required_text("provider", &mut errors);
-        let redirect_uri = members.take_text("redirectUri", &mut errors);
-        let body = Self { provider, redirectUri: redirect_uri };
+        let mut take = |name: &str| members.take_text(name, &mut errors);
+        let body = Self {
+            provider,
+            redirectUri: take("redirectUri"),
+            loginHint: take("loginHint"),
+            prompt: take("prompt"),
+            uiLocales: take("uiLocales"),
+            domainHint: take("domainHint"),
+            acrValues: take("acrValues"),
+            maxAge: members.take_number("maxAge", &mut errors),
+        };
         check(&body, &mut errors);
         if errors.is_empty() { Ok(body) } else { Err(ApiError::invalid(errors)) }
+    }
+
+    /// The parameters that are asked for this one login.
+    fn parameters(self) -> Vec<(LoginParameter, String)> {
+        let asked = [
+            (LoginParameter::LoginHint, self.loginHint),
+            (LoginParameter::Prompt, self.prompt),
+            (LoginParameter::UiLocales, self.uiLocales),
+            (LoginParameter::DomainHint, self.domainHint),
+            (LoginParameter::AcrValues, self.acrValues),
+            (LoginParameter::MaxAge, self.maxAge.map(|secs| secs.to_string())),
+        ];
+        asked.into_iter().filter_map(|(parameter, value)| Some((parameter, value?))).collect()
     }
 }
 
@@ -80,10 +135,14 @@ pub(crate) async fn begin(
 ) -> Result<HttpResponse, ApiError> {
     state.origins.guard(request.headers())?;
     let body = read_json(&request, &state, payload).await?;
-    let LoginBody { provider, redirectUri: redirect_uri } = LoginBody::parse(&body)?;
+    let mut body = LoginBody::parse(&body)?;
     let use_case = Arc::clone(&state.use_cases.begin_login);
-    let ttl = use_case.ttl;
-    let beginning = async move { use_case.begin(&provider, redirect_uri.as_deref()).await };
+    let ttl = use_case.sign_in.login_ttl();
+    let beginning = async move {
+        let (provider, redirect_uri) =
+            (std::mem::take(&mut body.provider), body.redirectUri.take());
+        use_case.begin(&provider, redirect_uri.as_deref(), &body.parameters()).await
+    };
     let place = state.admission.sign_ins.take()?;
     let begun = state.run(place, debug_span!("begin_login"), beginning).await?;
     LogFields::update(&request, |fields| {
@@ -150,6 +209,23 @@ mod tests {
                 "must be printable ASCII without spaces",
             ),
             (r#"{"provider":"p","redirectUri":[]}"#, "redirectUri", "must be a string"),
+            (
+                r#"{"provider":"p","loginHint":"a\nb"}"#,
+                "loginHint",
+                "must not have control characters",
+            ),
+            (
+                r#"{"provider":"p","prompt":"login none"}"#,
+                "prompt",
+                "must not have none together with others",
+            ),
+            (r#"{"provider":"p","acrValues":"  "}"#, "acrValues", "must not be blank"),
+            (
+                r#"{"provider":"p","maxAge":-1}"#,
+                "maxAge",
+                "must be a whole number that is not negative",
+            ),
+            (r#"{"provider":"p","maxAge":315360001}"#, "maxAge", "must be at most 315360000"),
         ] {
             assert_eq!(error(body), (field.to_owned(), message.to_owned()), "{body}");
         }

@@ -108,7 +108,7 @@ impl FinishedLogin {
 
 #[cfg(test)]
 mod tests {
-    use mintgate_domain::model::{ProviderId, Timestamp};
+    use mintgate_domain::model::{AuthenticationRequirements, ProviderId, Timestamp};
 
     use super::*;
     use crate::config::SameSite;
@@ -132,6 +132,7 @@ mod tests {
             "https://app.example.com/callback".to_owned(),
             false,
             Timestamp::from_unix(1_800_000_000 + i64::from(n)),
+            AuthenticationRequirements::default(),
         )
     }
 

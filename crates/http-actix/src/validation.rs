@@ -45,6 +45,17 @@ character_rule! {
     "must be of the characters A-Z a-z 0-9 - . _ ~"
 }
 
+character_rule! {
+    /// Any text without control characters, as a person reads it.
+    readable, |b| !b.is_ascii_control(), "must not have control characters"
+}
+character_rule! {
+    /// Words of an OIDC parameter such as `ui_locales` (OIDC Core §3.1.2.1).
+    words,
+    |b| b.is_ascii_alphanumeric() || matches!(b, b' ' | b'-' | b'_'),
+    "must be words of the characters A-Z a-z 0-9 - _ with spaces between them"
+}
+
 /// garde's rules in the words of our answers.
 struct Messages;
 
@@ -65,9 +76,12 @@ impl I18n for Messages {
         format!("must have at most {max} characters").into()
     }
 
+    fn range_greater_than(&self, max: &dyn Display) -> Cow<'static, str> {
+        format!("must be at most {max}").into()
+    }
+
     unused_rules! {
         range_lower_than(&dyn Display);
-        range_greater_than(&dyn Display);
         credit_card_invalid(i18n::InvalidCreditCard);
         pattern_no_match(&dyn Display);
         contains_missing(&dyn Display);

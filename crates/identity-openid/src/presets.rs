@@ -35,6 +35,9 @@ pub struct Preset {
     /// Additional parameters of the authorization request, as names and patterns. One whose pattern
     /// needs an optional value that is not given is left out.
     pub authorization_parameters: &'static [(&'static str, &'static str)],
+    /// The parameter of the authorization request that names the domain of the people who sign in, if
+    /// the provider has one.
+    pub domain_hint: Option<&'static str>,
     /// The request for a refresh token at the sign-in, so that the provider can be asked again.
     pub offline: Offline,
     /// Additional parameters of the token request, as names and patterns, left out likewise.
@@ -297,6 +300,7 @@ const PLAIN: Preset = Preset {
     userinfo: false,
     client_authentication: PresetAuthentication::Negotiated,
     authorization_parameters: &[],
+    domain_hint: None,
     offline: Offline::Scope("offline_access"),
     token_parameters: &[],
     required_claims: &[],
@@ -332,6 +336,7 @@ const GOOGLE: Preset = Preset {
         "the Google Workspace domain whose people are let in",
     )],
     authorization_parameters: &[("hd", "{hosted_domain}")],
+    domain_hint: Some("hd"),
     // Google has no scope for it, and issues another refresh token only after another consent.
     offline: Offline::Parameters(&[("access_type", "offline"), ("prompt", "consent")]),
     documentation: "https://developers.google.com/identity/openid-connect/openid-connect",
@@ -419,6 +424,7 @@ const ENTRA: Preset = Preset {
             "the domain of the cloud's Microsoft Graph",
         ),
     ],
+    domain_hint: Some("domain_hint"),
     email: EmailRule::DomainOwner,
     tenant_template: Some("https://{domain}/{tenantid}/v2.0"),
     group_endpoint: Some("https://{graph}/v1.0/me/getMemberObjects"),

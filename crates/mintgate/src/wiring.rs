@@ -93,7 +93,12 @@ fn use_cases(
     let metrics = adapters.counted();
     let registry = providers(settings, clock, &metrics)?;
     let rechecks = registry.iter().any(|provider| provider.policy.recheck.is_some());
-    let sign_in = Arc::new(SignIn::new(registry, Arc::clone(clock), Arc::clone(&metrics)));
+    let sign_in = Arc::new(SignIn::new(
+        registry,
+        settings.login.ttl,
+        Arc::clone(clock),
+        Arc::clone(&metrics),
+    ));
     let roles = role_decider(settings, clock)?;
     let seal = if rechecks { Some(keys::token_seal(settings)?) } else { None };
     let recheck = seal.clone().map(|seal| {
@@ -126,7 +131,6 @@ fn use_cases(
         sign_in: Arc::clone(&sign_in),
         clock: Arc::clone(clock),
         entropy: Arc::new(OsEntropy),
-        ttl: settings.login.ttl,
     };
     let own_sessions = Arc::new(OwnSessions {
         sessions: store.sessions.clone(),

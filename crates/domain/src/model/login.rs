@@ -3,11 +3,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
-use super::{ProviderId, SingleUse, Timestamp};
+use std::time::Duration;
+
+use super::{AuthenticationRequirements, ProviderId, SingleUse, Timestamp};
 use crate::{CodeVerifier, LoginCookie, Nonce, TokenHash};
 
 /// The first field of a cookie, and with it how the others are to be read.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// The beginning of every `state` that was made here.
 const STATE_PREFIX: &str = "mg.";
 
@@ -27,6 +29,8 @@ pub struct LoginTransaction {
     pub names_issuer: bool,
     /// The time until which the login may be finished.
     pub expires_at: Timestamp,
+    /// How the person must authenticate at the provider.
+    pub requirements: AuthenticationRequirements,
 }
 
 impl LoginTransaction {
@@ -37,8 +41,9 @@ impl LoginTransaction {
         redirect_uri: String,
         names_issuer: bool,
         expires_at: Timestamp,
+        requirements: AuthenticationRequirements,
     ) -> Self {
-        Self { secret, provider, redirect_uri, names_issuer, expires_at }
+        Self { secret, provider, redirect_uri, names_issuer, expires_at, requirements }
     }
 
     /// Whether a `state` has the form of those that Mintgate makes; nothing is verified.
@@ -82,32 +87,55 @@ impl LoginTransaction {
     /// The value of the cookie that keeps the login in the browser.
     pub fn to_cookie(&self) -> LoginCookie {
         LoginCookie::new(format!(
-            "{VERSION}.{}.{}.{}.{}.{}",
+            "{VERSION}.{}.{}.{}.{}.{}.{}.{}",
             BASE64.encode(self.secret),
             self.expires_at.as_unix(),
             u8::from(self.names_issuer),
             self.provider,
             BASE64.encode(&self.redirect_uri),
+            self.max_age_secs(),
+            BASE64.encode(&self.requirements.acr_values),
         ))
     }
 
     /// Reads a cookie's value; `None` if it is none that was made here.
     pub fn from_cookie(cookie: &LoginCookie) -> Option<Self> {
         let fields: Vec<&str> = cookie.expose().split('.').collect();
-        let [VERSION, secret, expires_at, names_issuer, provider, redirect_uri] = fields[..] else {
+        let [
+            VERSION,
+            secret,
+            expires_at,
+            names_issuer,
+            provider,
+            redirect_uri,
+            max_age,
+            acr_values,
+        ] = fields[..]
+        else {
             return None;
+        };
+        let text = |field: &str| String::from_utf8(BASE64.decode(field).ok()?).ok();
+        let max_age = match max_age {
+            "" => None,
+            secs => Some(Duration::from_secs(secs.parse().ok()?)),
         };
         Some(Self {
             secret: BASE64.decode(secret).ok()?.try_into().ok()?,
             provider: ProviderId::new(provider),
-            redirect_uri: String::from_utf8(BASE64.decode(redirect_uri).ok()?).ok()?,
+            redirect_uri: text(redirect_uri)?,
             names_issuer: match names_issuer {
                 "0" => false,
                 "1" => true,
                 _ => return None,
             },
             expires_at: Timestamp::from_unix(expires_at.parse().ok()?),
+            requirements: AuthenticationRequirements { max_age, acr_values: text(acr_values)? },
         })
+    }
+
+    /// The required `max_age` in seconds; empty if there is none.
+    fn max_age_secs(&self) -> String {
+        self.requirements.max_age.map(|age| age.as_secs().to_string()).unwrap_or_default()
     }
 
     fn derive(&self, what: &str) -> String {
@@ -118,6 +146,8 @@ impl LoginTransaction {
             &self.redirect_uri,
             if self.names_issuer { "1" } else { "0" },
             &self.expires_at.as_unix().to_string(),
+            &self.max_age_secs(),
+            &self.requirements.acr_values,
         ]);
         BASE64.encode(digest.as_bytes())
     }
@@ -144,6 +174,10 @@ mod tests {
             "https://app.example.com/callback".to_owned(),
             true,
             Timestamp::from_unix(1_800_000_600),
+            AuthenticationRequirements {
+                max_age: Some(Duration::from_mins(5)),
+                acr_values: "gold silver".to_owned(),
+            },
         )
     }
 
@@ -151,7 +185,10 @@ mod tests {
     fn a_login_comes_back_from_its_cookie_whole() {
         let back = LoginTransaction::from_cookie(&login().to_cookie());
         assert_eq!(back, Some(login()));
-        for broken in ["", "1", "1.a.b.c", "2.AA.1.0.corp.AA", "1.AA.1800000600.0.corp.AA"] {
+        let mut without = login();
+        without.requirements = AuthenticationRequirements::default();
+        assert_eq!(LoginTransaction::from_cookie(&without.to_cookie()), Some(without));
+        for broken in ["", "2", "2.a.b.c", "1.AA.1.0.corp.AA", "2.AA.1800000600.0.corp.AA.."] {
             assert_eq!(LoginTransaction::from_cookie(&LoginCookie::new(broken)), None, "{broken}");
         }
     }
@@ -166,12 +203,15 @@ mod tests {
             ]
         };
         let genuine = texts(&login());
-        let changes: [fn(&mut LoginTransaction); 5] = [
+        let changes: [fn(&mut LoginTransaction); 8] = [
             |l| l.secret[31] = 8,
             |l| l.provider = ProviderId::new("other"),
             |l| l.redirect_uri.push('/'),
             |l| l.names_issuer = false,
-            |l| l.expires_at = l.expires_at + std::time::Duration::from_secs(1),
+            |l| l.expires_at = l.expires_at + Duration::from_secs(1),
+            |l| l.requirements.max_age = None,
+            |l| l.requirements.max_age = Some(Duration::from_secs(301)),
+            |l| l.requirements.acr_values = "silver".to_owned(),
         ];
         for change in changes {
             let mut other = login();

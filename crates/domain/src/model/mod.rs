@@ -1,5 +1,6 @@
 //! Entities and value types. None of them derives Serialize: wire shapes live at the edges.
 
+mod authentication;
 mod claims;
 mod identity;
 mod ids;
@@ -11,6 +12,7 @@ mod timestamp;
 mod tokens;
 mod user;
 
+pub use authentication::AuthenticationRequirements;
 pub use claims::{ClaimSet, ClaimValue, find_claim};
 pub use identity::{ExternalIdentity, LinkedIdentity, NewIdentity, VerifiedIdentity, stored_sid};
 pub use ids::{KeyId, ProviderId, Role, SessionId, UserId};

@@ -63,7 +63,7 @@ async fn linking_needs_a_fresh_code_that_nobody_can_have_slipped_in() {
     assert_eq!(rig.provider.asked.load(Ordering::SeqCst), asked, "nothing was sent out");
     assert_eq!(rig.store.dump().await, before);
 
-    let login = rig.begin.begin("corp", None).await.unwrap().transaction;
+    let login = rig.begin.begin("corp", None, &[]).await.unwrap().transaction;
     let begun_here =
         SignInRequest { state: Some(login.state()), logins: vec![login], ..with_code("ada2") };
     rig.identities.link(&token, &begun_here).await.expect("a login that was begun here");

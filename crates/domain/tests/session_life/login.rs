@@ -3,22 +3,22 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mintgate_domain::model::{LoginTransaction, ProviderId};
+use mintgate_domain::model::{AuthenticationRequirements, LoginTransaction, ProviderId};
 use mintgate_domain::ports::ProviderError;
 use mintgate_domain::{
-    AuthError, CodeVerifier, Credential, IdTokenText, Nonce, SignInRequest, TokenDelivery,
-    TokenHash, TokenRequest,
+    AuthError, CodeVerifier, Credential, IdTokenText, LoginParameter, Nonce, SignInRequest,
+    TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::StoreUnderTest as _;
 use url::Url;
 
-use crate::rig::{Rig, Setup, request, with_code};
+use crate::rig::{LOGIN_TTL, Rig, Setup, request, with_code};
 
 /// What an attacker, or an accident, makes of a response; the login is another one of the attacker's.
 type Change = fn(&mut SignInRequest, &LoginTransaction);
 
 async fn begin(rig: &Rig, provider: &str) -> LoginTransaction {
-    rig.begin.begin(provider, None).await.expect("a login").transaction
+    rig.begin.begin(provider, None, &[]).await.expect("a login").transaction
 }
 
 /// The response of this login, from the browser that began it.
@@ -38,7 +38,7 @@ fn token_request(sign_in: SignInRequest) -> TokenRequest {
 #[tokio::test]
 async fn the_authorization_request_says_everything_a_login_needs() {
     let rig = Rig::new();
-    let begun = rig.begin.begin("corp", Some("https://app.example.com/corp")).await.unwrap();
+    let begun = rig.begin.begin("corp", Some("https://app.example.com/corp"), &[]).await.unwrap();
     let login = begun.transaction;
     let url = Url::parse(&begun.authorization_url).unwrap();
     assert!(begun.authorization_url.starts_with("https://idp.example.com/authorize?tenant=1&"));
@@ -61,7 +61,7 @@ async fn the_authorization_request_says_everything_a_login_needs() {
     assert_eq!(query, expected);
     assert_eq!(login.expires_at, rig.now() + Duration::from_mins(10));
 
-    let without_id_tokens = rig.begin.begin("hub", None).await.unwrap();
+    let without_id_tokens = rig.begin.begin("hub", None, &[]).await.unwrap();
     assert!(!without_id_tokens.authorization_url.contains("nonce="));
     let another = begin(&rig, "corp").await;
     assert_ne!(another.state(), login.state(), "no two logins are alike");
@@ -70,10 +70,108 @@ async fn the_authorization_request_says_everything_a_login_needs() {
 #[tokio::test]
 async fn case_10_11_only_configured_providers_and_redirect_uris_begin_a_login() {
     let rig = Rig::new();
-    let refused = async |provider, uri| rig.begin.begin(provider, uri).await.unwrap_err();
+    let refused = async |provider, uri| rig.begin.begin(provider, uri, &[]).await.unwrap_err();
     assert_eq!(refused("CORP", None).await, AuthError::UnknownProvider);
     for uri in ["https://app.example.com/corp/", "https://app.example.com/other"] {
         assert_eq!(refused("corp", Some(uri)).await, AuthError::RedirectUriNotAllowed);
+    }
+}
+
+/// Begins a login at `corp` that asks for these parameters.
+async fn asking(
+    rig: &Rig,
+    asked: &[(LoginParameter, &str)],
+) -> Result<mintgate_domain::BegunLogin, Vec<String>> {
+    let asked: Vec<_> = asked.iter().map(|(one, value)| (*one, (*value).to_owned())).collect();
+    rig.begin.begin("corp", None, &asked).await.map_err(|error| match error {
+        AuthError::InvalidRequest(fields) => fields.into_iter().map(|error| error.field).collect(),
+        other => panic!("{other}"),
+    })
+}
+
+#[tokio::test]
+async fn a_login_asks_for_what_the_client_may_choose() {
+    use LoginParameter::{AcrValues, DomainHint, LoginHint, MaxAge, Prompt, UiLocales};
+    let rig = Rig::new();
+    let begun = asking(
+        &rig,
+        &[
+            (LoginHint, "ada@example.com"),
+            (Prompt, "login account"),
+            (UiLocales, "de fr-CA"),
+            (MaxAge, "60"),
+        ],
+    );
+    let url = Url::parse(&begun.await.unwrap().authorization_url).unwrap();
+    let value = |name: &str| {
+        let mut found = url.query_pairs().filter(|(other, _)| other == name);
+        let value = found.next().map(|(_, value)| value.into_owned());
+        assert!(found.next().is_none(), "{name} occurs once");
+        value
+    };
+    for (name, expected) in [
+        ("loginHint", Some("ada@example.com")),
+        ("prompt", Some("select account login")),
+        ("uiLocales", Some("de fr-CA")),
+        ("maxAge", Some("60")),
+        ("acrValues", None),
+        ("domainHint", None),
+    ] {
+        assert_eq!(value(name).as_deref(), expected, "{name}");
+    }
+    assert_eq!(asking(&rig, &[(Prompt, "none")]).await.unwrap_err(), ["prompt"], "it stands alone");
+    assert_eq!(asking(&rig, &[(MaxAge, "soon")]).await.unwrap_err(), ["maxAge"]);
+    let asked = [(AcrValues, "gold".to_owned()), (DomainHint, "example.com".to_owned())];
+    let refused = rig.begin.begin("hub", None, &asked).await.unwrap_err();
+    let AuthError::InvalidRequest(fields) = refused else { panic!("{refused}") };
+    let fields: Vec<_> = fields.iter().map(|error| error.field.as_str()).collect();
+    assert_eq!(fields, ["acrValues", "domainHint"], "not allowed at this provider");
+}
+
+#[tokio::test]
+async fn what_a_login_asks_of_the_authentication_is_enforced() {
+    use LoginParameter::{AcrValues, MaxAge};
+    let rig = Rig::new();
+    let now = rig.now();
+    let ago = |secs| Some(now - Duration::from_secs(secs));
+    let acr = |text: &str| Some(text.to_owned());
+    let (aged, classed) = ([(MaxAge, "300")], [(AcrValues, "gold silver")]);
+    let cases = [
+        (&aged[..], (ago(0), None), true),
+        (&aged, (ago(360), None), true),
+        (&aged, (ago(361), None), false),
+        (&aged, (None, None), false),
+        (&classed, (None, acr("silver")), true),
+        (&classed, (None, acr("gold")), true),
+        (&classed, (None, acr("gold silver")), false),
+        (&classed, (None, acr("bronze")), false),
+        (&classed, (None, acr("")), false),
+        (&classed, (None, None), false),
+        (&[], (None, None), true),
+    ];
+    for (i, (asked, authenticated, accepted)) in cases.into_iter().enumerate() {
+        let login = asking(&rig, asked).await.unwrap().transaction;
+        *rig.provider.authenticated.lock().unwrap() = authenticated;
+        let before = rig.store.dump().await;
+        let response = response_to(&login, &format!("ada-{i}"));
+        let issued = rig.issue.issue(token_request(response)).await;
+        let code = issued.as_ref().err().map(|error| error.code().as_str());
+        assert_eq!(code, (!accepted).then_some("INVALID_ID_TOKEN"), "case {i}");
+        assert_eq!(rig.store.dump().await == before, !accepted, "case {i}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_cannot_choose_how_long_its_login_lasts() {
+    let rig = Rig::new();
+    let latest = rig.now() + LOGIN_TTL + Duration::from_mins(10);
+    for (expires_at, accepted) in [(latest, true), (latest + Duration::from_secs(1), false)] {
+        // Whoever has the secret of a login can make one of any expiry, with the state that fits.
+        let mut login = begin(&rig, "corp").await;
+        login.expires_at = expires_at;
+        let issued = rig.issue.issue(token_request(response_to(&login, "ada"))).await;
+        let code = issued.as_ref().err().map(|error| error.code().as_str());
+        assert_eq!(code, (!accepted).then_some("INVALID_STATE"));
     }
 }
 
@@ -222,9 +320,9 @@ async fn an_abandoned_login_is_in_nobodys_way_once_it_has_run_out() {
 async fn case_18_a_login_keeps_to_its_redirect_uri() {
     let rig = Rig::new();
     let [first, second] = ["other", "second"].map(|path| format!("https://app.example.com/{path}"));
-    let unnamed = rig.begin.begin("other", None).await.unwrap_err();
+    let unnamed = rig.begin.begin("other", None, &[]).await.unwrap_err();
     assert_eq!(unnamed.code().as_str(), "INVALID_REQUEST", "it has two");
-    let login = rig.begin.begin("other", Some(&first)).await.unwrap().transaction;
+    let login = rig.begin.begin("other", Some(&first), &[]).await.unwrap().transaction;
     let mut moved = response_to(&login, "ada");
     moved.redirect_uri = Some(second);
     let refusal = rig.issue.issue(token_request(moved)).await.unwrap_err();
@@ -235,7 +333,14 @@ async fn case_18_a_login_keeps_to_its_redirect_uri() {
 
     let uri = "https://app.example.com/removed".to_owned();
     let expires_at = rig.now() + Duration::from_mins(1);
-    let removed = LoginTransaction::begin([1; 32], ProviderId::new("corp"), uri, false, expires_at);
+    let removed = LoginTransaction::begin(
+        [1; 32],
+        ProviderId::new("corp"),
+        uri,
+        false,
+        expires_at,
+        AuthenticationRequirements::default(),
+    );
     let refusal = rig.issue.issue(token_request(response_to(&removed, "ada"))).await.unwrap_err();
     assert_eq!(
         refusal.code().as_str(),

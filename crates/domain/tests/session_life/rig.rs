@@ -19,11 +19,12 @@ use mintgate_domain::ports::{
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
-    IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginRequest, LogoutTokenText, Nonce,
-    NonceRule, OnLookupFailure, OwnSessions, PresentedToken, ProviderLogout, ProviderPolicy,
-    ProviderRefreshToken, Recheck, RecheckRule, RefreshConfig, RefreshPorts, RefreshSession,
-    RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy, RoleRule, Sessions,
-    SetCookie, SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash, TokenRequest,
+    IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginParameter, LoginRequest,
+    LogoutTokenText, Nonce, NonceRule, OnLookupFailure, OwnSessions, PresentedToken,
+    ProviderLogout, ProviderPolicy, ProviderRefreshToken, Recheck, RecheckRule, RefreshConfig,
+    RefreshPorts, RefreshSession, RegisteredProvider, Requirement, RoleDecider, RoleLookup,
+    RolePolicy, RoleRule, Sessions, SetCookie, SignIn, SignInRequest, SignedToken, TokenDelivery,
+    TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
     Interposed, InterposedRepo, ManualClock, MemoryStore, MetricEvent, RecordingMetrics,
@@ -32,6 +33,8 @@ use mintgate_testkit::{
 use uuid::Uuid;
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
+/// The longest that a login may take.
+pub(crate) const LOGIN_TTL: Duration = Duration::from_mins(10);
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 /// Tokens whose claims stand in them as they are, behind the name of the key.
@@ -156,6 +159,8 @@ pub(crate) struct AnyCode {
     /// The verifier and the nonce of the last exchange.
     pub(crate) brought: Mutex<(Option<String>, Option<String>)>,
     pub(crate) claims: Mutex<ClaimSet>,
+    /// `auth_time` and `acr` of the ID tokens.
+    pub(crate) authenticated: Mutex<(Option<Timestamp>, Option<String>)>,
     pub(crate) verification_fails: Mutex<Option<ProviderError>>,
     pub(crate) renewed_with: Mutex<Vec<String>>,
     pub(crate) renewed_claims: Mutex<Option<ClaimSet>>,
@@ -190,14 +195,15 @@ impl IdentityProvider for AnyCode {
             return Err(failure);
         }
         self.brought.lock().unwrap().1 = nonce.map(|text| text.expose().to_owned());
+        let (auth_time, acr) = self.authenticated.lock().unwrap().clone();
         Ok(VerifiedIdentity {
             identity: ExternalIdentity {
                 issuer: "https://idp.example.com".to_owned(),
                 subject: self.last.lock().unwrap().clone(),
             },
             claims: self.claims.lock().unwrap().clone(),
-            auth_time: None,
-            acr: None,
+            auth_time,
+            acr,
             amr: vec![],
             id_token: None,
         })
@@ -500,7 +506,7 @@ impl Setup {
     }
 }
 
-/// The provider as it is registered: `other` has two redirect URIs, `hub` has no ID tokens and is
+/// The provider as it is registered: `corp` lets clients choose parameters, `other` has two redirect URIs, `hub` has no ID tokens and is
 /// never asked again.
 fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> ProviderPolicy {
     let mut redirect_uris = vec![format!("https://app.example.com/{id}")];
@@ -521,6 +527,10 @@ fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> Prov
             client_id: "mintgate".to_owned(),
             scopes: vec!["openid".to_owned(), "email".to_owned()],
             parameters: vec![("prompt".to_owned(), "select account".to_owned())],
+            client_parameters: match id {
+                "corp" => LoginParameter::ALL.map(|one| (one, one.field().to_owned())).into(),
+                _ => vec![],
+            },
             has_id_tokens: id != "hub",
         },
         recheck: recheck
@@ -567,7 +577,7 @@ impl Rig {
             adapter: provider.clone(),
         });
         let providers = registered.into_iter().collect();
-        let sign_in = Arc::new(SignIn::new(providers, clock.clone(), metrics.clone()));
+        let sign_in = Arc::new(SignIn::new(providers, LOGIN_TTL, clock.clone(), metrics.clone()));
         let told = Arc::new(ToldRoles::default());
         let keeps_nothing = Arc::new(AtomicBool::new(false));
         let recheck = setup.recheck;
@@ -623,7 +633,6 @@ impl Rig {
             sign_in: Arc::clone(&sign_in),
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(3)),
-            ttl: Duration::from_mins(10),
         };
         let identities = Identities {
             own_sessions: Arc::clone(&own),

@@ -14,6 +14,7 @@ mod http;
 mod idempotency;
 mod identities;
 mod login;
+mod login_parameters;
 mod logout;
 mod many_connections;
 mod metadata;

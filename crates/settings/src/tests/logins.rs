@@ -2,8 +2,8 @@
 
 use mintgate_domain::{LoginRequest, NonceRule, ProviderPolicy, Requirement};
 
-use super::only;
 use super::presets::preset;
+use super::{only, refused_for};
 
 fn policy_of(name: &str, lines: &str) -> ProviderPolicy {
     only(&preset(name, lines)).policy
@@ -33,9 +33,35 @@ fn what_is_configured_is_what_a_request_is_held_to() {
         client_id: "mintgate".to_owned(),
         scopes: vec!["openid".to_owned(), "x".to_owned()],
         parameters: pairs(&[("prompt", "login")]),
+        client_parameters: vec![],
         has_id_tokens: true,
     };
     assert_eq!(policy.login, login);
+}
+
+#[test]
+fn a_client_chooses_the_parameters_that_are_listed() {
+    let all = "login_params = [\"loginHint\", \"prompt\", \"uiLocales\", \"domainHint\", \"acrValues\", \"maxAge\"]";
+    let names = |preset, lines: &str| -> Vec<String> {
+        let chosen = policy_of(preset, &format!("{all}\n{lines}")).login.client_parameters;
+        chosen.into_iter().map(|(_, name)| name).collect()
+    };
+    let [google, entra] = ["hd", "domain_hint"]
+        .map(|hint| ["login_hint", "prompt", "ui_locales", hint, "acr_values", "max_age"]);
+    assert_eq!(names("google", ""), google);
+    assert_eq!(names("entra", "tenant = \"72f988bf-86f1-41af-91ab-2d7cd011db47\""), entra);
+    let only = |name: &str| format!("login_params = [\"{name}\"]");
+    for (name, lines, reason) in [
+        ("google", only("login_hint"), "providers[0].login_params[0]: did you mean \"loginHint\"?"),
+        ("gitlab", only("domainHint"), "providers[0].login_params[0]: the domain"),
+        (
+            "github",
+            only("prompt") + "\nclient_secret = \"x\"",
+            "providers[0].login_params: The preset github has no such key.",
+        ),
+    ] {
+        refused_for([(preset(name, &lines), reason)]);
+    }
 }
 
 #[test]

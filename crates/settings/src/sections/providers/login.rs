@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mintgate_config_reader::{Invalid, Section, invalid, key};
-use mintgate_domain::LoginRequest;
+use mintgate_config_reader::{Invalid, Section, invalid, key, unknown_name};
+use mintgate_domain::{LoginParameter, LoginRequest};
 use mintgate_identity_openid::{FilledPreset, Offline};
 
 use super::overlaid;
@@ -66,6 +66,51 @@ pub(super) fn parameters(
         parameter,
     )?;
     Some(overlaid(filled?.authorization_parameters.clone(), more))
+}
+
+/// Reads the key `login_params`: the parameters that a client may choose for one login, each with its
+/// name at the provider.
+pub(super) fn client_parameters(
+    s: &mut Section<'_>,
+    selected: SelectedPreset,
+) -> Option<Vec<(LoginParameter, String)>> {
+    let chosen = s.list(
+        key(
+            "login_params",
+            "What `POST /api/v1/auth/login` may ask for in one login: any of `loginHint`, `prompt`, \
+             `uiLocales`, `acrValues`, `maxAge`, and `domainHint` where the preset is `entra` or \
+             `google`. Mintgate holds the ID token to `acrValues` and `maxAge`.",
+        )
+        .default([])
+        .forbidden(selected.unless_openid()),
+        "list of names",
+        |name| {
+            let known = LoginParameter::ALL.into_iter().find(|one| one.field() == name);
+            let Some(parameter) = known else {
+                return Err(unknown_name(name, &LoginParameter::ALL.map(LoginParameter::field)));
+            };
+            Ok((parameter, standard_name(parameter, selected)?.to_owned()))
+        },
+    );
+    if selected.openid().is_none() { Some(Vec::new()) } else { chosen }
+}
+
+fn standard_name(
+    parameter: LoginParameter,
+    selected: SelectedPreset,
+) -> Result<&'static str, Invalid> {
+    Ok(match parameter {
+        LoginParameter::LoginHint => "login_hint",
+        LoginParameter::Prompt => "prompt",
+        LoginParameter::UiLocales => "ui_locales",
+        LoginParameter::AcrValues => "acr_values",
+        LoginParameter::MaxAge => "max_age",
+        LoginParameter::DomainHint => {
+            let name = selected.0.and_then(|preset| preset.domain_hint);
+            let problem = "The preset has no parameter for the domain of the people who sign in.";
+            name.ok_or_else(|| invalid(problem, "remove it"))?
+        }
+    })
 }
 
 /// The parameter `max_age` of the authorization request (OIDC Core §3.1.2.1), if there is one; `None` if

@@ -92,6 +92,7 @@ pub(crate) fn provider(
         .default("auto"),
         &REQUIREMENTS,
     );
+    let client_parameters = login::client_parameters(s, selected);
     let max_age = login::max_age(s, parameters.as_deref());
     let openid = openid(s, selected, &location);
     let oauth2 = oauth2(s, selected, &location);
@@ -116,6 +117,7 @@ pub(crate) fn provider(
         client_id: client.client_id.clone(),
         scopes: scopes?,
         parameters: parameters?,
+        client_parameters: client_parameters?,
         has_id_tokens: selected.openid().is_some(),
     };
     let (nonce, config) = if login.has_id_tokens {
