@@ -51,11 +51,9 @@ impl BeginLogin {
     ) -> Result<BegunLogin, AuthError> {
         let provider = self.sign_in.providers().find(provider).ok_or(AuthError::UnknownProvider)?;
         let policy = &provider.policy;
-        let redirect_uri = match (redirect_uri, policy.redirect_uris.as_slice()) {
-            (Some(uri), allowed) if allowed.iter().any(|one| one == uri) => uri,
-            (Some(_), _) => return Err(AuthError::RedirectUriNotAllowed),
-            (None, [only]) => only,
-            (None, _) => return Err(several_redirect_uris()),
+        let redirect_uri = match redirect_uri {
+            Some(uri) => policy.allowing(uri).map(|_| uri)?,
+            None => policy.only_redirect_uri().ok_or_else(several_redirect_uris)?,
         };
         let (parameters, requirements) = combine(&policy.login, asked)?;
         let endpoint = provider.adapter.authorization_endpoint().await;

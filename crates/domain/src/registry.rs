@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{LoginTransaction, ProviderId};
+use crate::model::{AllowedUri, LoginTransaction, ProviderId};
 use crate::ports::{AuthorizationEndpoint, IdentityProvider, ProviderError};
 use crate::sign_in::{Credential, SignInRequest};
 use crate::{AuthError, FieldError, LoginParameter};
@@ -68,8 +68,8 @@ pub struct ProviderPolicy {
     /// The issuer identifiers that its authorization responses may name (RFC 9207 §2.4): its own, and
     /// those of its tenants.
     pub issuers: Vec<String>,
-    /// The allowed redirect URIs, compared character for character (RFC 9700 §2.1).
-    pub redirect_uris: Vec<String>,
+    /// The allowed redirect URIs.
+    pub redirect_uris: Vec<AllowedUri>,
     /// Whether a code needs a PKCE verifier (RFC 7636).
     pub pkce: Requirement,
     /// Whether a sign-in needs the nonce of the authentication request (OIDC Core §3.1.2.1).
@@ -91,7 +91,7 @@ impl ProviderPolicy {
         request: &'a SignInRequest,
         login: Option<&'a LoginTransaction>,
     ) -> Result<&'a str, AuthError> {
-        let redirect_uri = self.redirect_uri(request, login)?;
+        let (redirect_uri, needs_pkce) = self.redirect_uri(request, login)?;
         match (&request.issuer, login) {
             (Some(issuer), _) if !self.issuers.contains(issuer) => {
                 return Err(AuthError::InvalidState("iss is not this provider's issuer".into()));
@@ -103,7 +103,7 @@ impl ProviderPolicy {
             _ => {}
         }
         let mut missing = Vec::new();
-        if self.pkce == Requirement::Required
+        if (needs_pkce || self.pkce == Requirement::Required)
             && matches!(request.credential, Credential::Code(_))
             && request.code_verifier.is_none()
             && login.is_none()
@@ -121,38 +121,54 @@ impl ProviderPolicy {
         if missing.is_empty() { Ok(redirect_uri) } else { Err(AuthError::InvalidRequest(missing)) }
     }
 
+    /// The redirect URI that a code belongs to, and whether the code needs PKCE for it.
     fn redirect_uri<'a>(
         &'a self,
         request: &'a SignInRequest,
         login: Option<&'a LoginTransaction>,
-    ) -> Result<&'a str, AuthError> {
-        let posted = request.redirect_uri.as_ref();
-        if posted.is_some_and(|uri| !self.redirect_uris.contains(uri)) {
-            return Err(AuthError::RedirectUriNotAllowed);
+    ) -> Result<(&'a str, bool), AuthError> {
+        let posted = request.redirect_uri.as_deref();
+        if let (Some(posted), Some(login)) = (posted, login)
+            && posted != login.redirect_uri
+        {
+            self.allowing(posted)?;
+            let text = "redirectUri is not the one the login was begun with";
+            return Err(AuthError::InvalidState(text.into()));
         }
-        if let Some(login) = login {
-            // The configuration may have changed since.
-            if !self.redirect_uris.contains(&login.redirect_uri) {
-                return Err(AuthError::RedirectUriNotAllowed);
-            }
-            if posted.is_some_and(|uri| *uri != login.redirect_uri) {
-                let text = "redirectUri is not the one the login was begun with";
-                return Err(AuthError::InvalidState(text.into()));
-            }
-            return Ok(&login.redirect_uri);
+        // The configuration may have changed since the login was begun.
+        if let Some(uri) = posted.or(login.map(|login| &*login.redirect_uri)) {
+            return Ok((uri, self.allowing(uri)?.has_free_label()));
         }
-        match (posted, self.redirect_uris.as_slice(), &request.credential) {
-            (Some(uri), ..) => Ok(uri),
-            (None, [only], _) => Ok(only),
-            (None, _, Credential::IdToken(_)) => Ok(""),
-            (None, _, Credential::Code(_)) => Err(several_redirect_uris()),
+        match (self.only_redirect_uri(), &request.credential) {
+            (Some(only), _) => Ok((only, false)),
+            (None, Credential::IdToken(_)) => Ok(("", false)),
+            (None, Credential::Code(_)) => Err(several_redirect_uris()),
+        }
+    }
+
+    /// The configured redirect URI that allows this one; one without a free label, if there is one.
+    ///
+    /// # Errors
+    /// [`AuthError::RedirectUriNotAllowed`] if there is none.
+    pub(crate) fn allowing(&self, uri: &str) -> Result<&AllowedUri, AuthError> {
+        let allowing = self.redirect_uris.iter().filter(|allowed| allowed.allows(uri));
+        allowing
+            .min_by_key(|allowed| allowed.has_free_label())
+            .ok_or(AuthError::RedirectUriNotAllowed)
+    }
+
+    /// The redirect URI of requests that name none: the only one that is configured.
+    pub(crate) fn only_redirect_uri(&self) -> Option<&str> {
+        match self.redirect_uris.as_slice() {
+            [only] if !only.has_free_label() => Some(only.as_str()),
+            _ => None,
         }
     }
 }
 
 /// The refusal of a request without a redirect URI for a provider that has several.
 pub(crate) fn several_redirect_uris() -> AuthError {
-    let rule = "is required: this provider has several redirect URIs";
+    let rule = "is required: this provider has several possible redirect URIs";
     AuthError::InvalidRequest(vec![FieldError::new("redirectUri", rule)])
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, KeyId, ProviderId, RefreshClaims, Role,
-    Timestamp, VerifiedIdentity,
+    AccessClaims, AllowedUri, ClaimSet, ClientInfo, ExternalIdentity, KeyId, ProviderId,
+    RefreshClaims, Role, Timestamp, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, LogoutOrder,
@@ -166,7 +166,7 @@ fn rig_with(store: MemoryStore, config: IssueTokensConfig, lookup: Option<RoleLo
     let policy = ProviderPolicy {
         id: ProviderId::new("corp"),
         issuers: vec![person().issuer],
-        redirect_uris: vec!["https://app.example.com/callback".to_owned()],
+        redirect_uris: vec![AllowedUri::redirect_uri("https://app.example.com/callback")],
         pkce: Requirement::Auto,
         nonce: NonceRule::Auto,
         login: LoginRequest { has_id_tokens: true, ..LoginRequest::default() },

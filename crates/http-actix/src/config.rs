@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use mintgate_domain::model::AllowedUri;
 use url::Url;
 
 /// The configuration of the public listener.
@@ -12,8 +13,8 @@ pub struct HttpConfig {
     pub public_url: Url,
     /// The issuer identifier of our tokens, which the metadata documents are about.
     pub issuer: String,
-    /// The origins whose pages may call this service, compared byte for byte.
-    pub allowed_origins: Vec<String>,
+    /// The origins whose pages may call this service.
+    pub allowed_origins: Vec<AllowedUri>,
     /// The networks of the proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The names and attributes of all cookies.

@@ -182,7 +182,7 @@ async fn describe(state: &AppState, provider: &RegisteredProvider) -> ProviderBo
         authorization_endpoint: endpoint.ok().and_then(Result::ok).map(|endpoint| endpoint.url),
         client_id: policy.login.client_id.clone(),
         scopes: policy.login.scopes.clone(),
-        redirect_uris: policy.redirect_uris.clone(),
+        redirect_uris: policy.redirect_uris.iter().map(ToString::to_string).collect(),
         authorization_params: policy.login.parameters.iter().cloned().collect(),
     }
 }

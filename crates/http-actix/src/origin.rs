@@ -4,6 +4,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderValue};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder};
+use mintgate_domain::model::AllowedUri;
 use url::Url;
 
 use crate::error::{ApiError, HttpErrorCode};
@@ -14,15 +15,15 @@ const ALLOWED_HEADERS: &str =
 const EXPOSED_HEADERS: &str = "X-Request-Id, Retry-After, WWW-Authenticate";
 const PREFLIGHT_MAX_AGE_SECS: &str = "600";
 
-/// Our own origin and the allowed ones, compared byte for byte.
+/// Our own origin and the allowed ones.
 #[derive(Debug)]
 pub(crate) struct OriginPolicy {
     own: String,
-    allowed: Vec<String>,
+    allowed: Vec<AllowedUri>,
 }
 
 impl OriginPolicy {
-    pub(crate) fn new(public_url: &Url, allowed: Vec<String>) -> Self {
+    pub(crate) fn new(public_url: &Url, allowed: Vec<AllowedUri>) -> Self {
         Self { own: public_url.origin().ascii_serialization(), allowed }
     }
 
@@ -31,7 +32,8 @@ impl OriginPolicy {
     }
 
     fn is_allowed(&self, origin: &HeaderValue) -> bool {
-        self.allowed.iter().any(|allowed| origin == allowed.as_str())
+        let origin = origin.to_str().unwrap_or_default();
+        self.allowed.iter().any(|allowed| allowed.allows(origin))
     }
 
     /// Whether a request is a CORS preflight (Fetch standard, "CORS-preflight request").
@@ -95,7 +97,9 @@ mod tests {
 
     fn policy() -> OriginPolicy {
         let own = Url::parse("https://auth.example.com").unwrap();
-        OriginPolicy::new(&own, vec!["https://app.example.com".to_owned()])
+        let allowed =
+            ["https://app.example.com", "capacitor://localhost", "https://*.p.example.com"];
+        OriginPolicy::new(&own, allowed.map(AllowedUri::origin).into())
     }
 
     fn passes(headers: &[(&'static str, &'static str)]) -> bool {
@@ -112,6 +116,8 @@ mod tests {
         assert!(passes(&[("origin", "https://auth.example.com")]));
         assert!(passes(&[("origin", "https://app.example.com"), ("sec-fetch-site", "cross-site")]));
         assert!(passes(&[("sec-fetch-site", "same-site")]));
+        assert!(passes(&[("origin", "capacitor://localhost"), ("sec-fetch-site", "cross-site")]));
+        assert!(passes(&[("origin", "https://pr-1.p.example.com")]));
         for origin in [
             "null",
             "https://evil.test",
@@ -121,6 +127,14 @@ mod tests {
             "https://app.example.com:8443",
             "https://APP.example.com",
             "https://app.example.com/",
+            "https://*.p.example.com",
+            "https://p.example.com",
+            "https://a.b.p.example.com",
+            "http://pr-1.p.example.com",
+            "https://pr-1.p.example.com:8443",
+            "capacitor://localhost:1",
+            "capacitor://evil.test",
+            "ionic://localhost",
             "",
         ] {
             assert!(!passes(&[("origin", origin)]), "{origin}");

@@ -86,7 +86,7 @@ impl ApplicationBuilder {
         descriptors::raise_limit();
         let revision = option_env!("MINTGATE_REVISION").unwrap_or("unknown");
         let metrics = Arc::new(PrometheusMetrics::new(env!("CARGO_PKG_VERSION"), revision)?);
-        for warning in keys::warnings(&settings) {
+        for warning in warnings(&settings) {
             tracing::warn!("{warning}");
         }
 
@@ -128,6 +128,12 @@ impl ApplicationBuilder {
             runtime: Handle::current(),
         })
     }
+}
+
+/// What is allowed in a configuration but rarely intended, as sentences.
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    let pages = settings.warnings().into_iter().map(|warning| warning.to_string());
+    keys::warnings(settings).into_iter().chain(pages).collect()
 }
 
 impl Application {

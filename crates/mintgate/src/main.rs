@@ -112,7 +112,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(explained.exit_code());
         }
         Command::Config(ConfigCommand::Check) => {
-            load()?;
+            for warning in app::warnings(&load()?) {
+                println!("Warning: {warning}.");
+            }
             println!("The configuration is valid.");
         }
         Command::Config(ConfigCommand::Print) => {

@@ -9,6 +9,7 @@ mod sections;
 #[cfg(test)]
 mod tests;
 mod types;
+mod warnings;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -16,6 +17,7 @@ use std::path::Path;
 pub use mintgate_config_reader::{ConfigError, nearest};
 pub use reference::reference;
 pub use types::*;
+pub use warnings::Warning;
 
 use mintgate_config_reader::{Conventions, NamedList, Section, Source};
 

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use mintgate_config_reader::{Invalid, invalid};
+use mintgate_config_reader::{Invalid, invalid, nearest};
 use mintgate_domain::SecretText;
-use mintgate_domain::model::Role;
+use mintgate_domain::model::{AllowedUri, Role};
 use url::{Host, Url};
 
 /// An IP address and port to listen on.
@@ -165,16 +165,35 @@ pub(crate) fn server_url(text: &str) -> Result<(String, Url), Invalid> {
     Ok((text.to_owned(), url))
 }
 
-/// Reads an origin, written as browsers send it (RFC 6454 §6.2).
-pub(crate) fn origin(text: &str) -> Result<String, Invalid> {
-    if text == "*" || text.contains('*') {
+/// Schemes whose pages have the origin `null` or are no pages.
+const NO_ORIGIN: [&str; 9] =
+    ["about", "blob", "data", "file", "filesystem", "ftp", "javascript", "ws", "wss"];
+
+/// Reads an origin, written as browsers send it (RFC 6454 §6.2); its first label may be free.
+pub(crate) fn origin(text: &str) -> Result<AllowedUri, Invalid> {
+    let example = with_free_label(text)?;
+    exact_origin(example.as_deref().unwrap_or(text)).map(|_| AllowedUri::origin(text))
+}
+
+fn exact_origin(text: &str) -> Result<String, Invalid> {
+    if text.contains('*') {
         let problem =
             "A wildcard would let pages of strangers act for the person who is signed in.";
-        return Err(invalid(problem, "list each origin, for example \"https://app.example.com\""));
+        let fix = "list each origin, for example \"https://app.example.com\"; * can only be the \
+                   first label below a domain of yours, as in \"https://*.preview.example.com\"";
+        return Err(invalid(problem, fix));
     }
     if text == "null" {
         let problem = "Any sandboxed page has the origin null.";
         return Err(invalid(problem, "serve the page from an address, and write its origin"));
+    }
+    if let Some((scheme, host)) = app_origin(text) {
+        let is_host = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_:".contains(c);
+        if host.is_empty() || !host.chars().all(is_host) {
+            let problem = "An origin is a scheme and a host in lower case, without a path.";
+            return Err(invalid(problem, format!("write for example \"{scheme}://localhost\"")));
+        }
+        return Ok(text.to_owned());
     }
     let right = web_url(text)?.origin().ascii_serialization();
     if text != right {
@@ -184,12 +203,47 @@ pub(crate) fn origin(text: &str) -> Result<String, Invalid> {
     Ok(right)
 }
 
+/// The scheme and the host of an app's own pages, such as `capacitor://localhost`; `None` for the
+/// schemes of the web and for what may be a misspelt one.
+fn app_origin(text: &str) -> Option<(&str, &str)> {
+    let (scheme, host) = text.split_once("://")?;
+    let is_scheme = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+.-".contains(c);
+    let is_one =
+        scheme.starts_with(|c: char| c.is_ascii_lowercase()) && scheme.chars().all(is_scheme);
+    let like_the_web = nearest(scheme, ["http", "https"]).is_some();
+    (is_one && !like_the_web && !NO_ORIGIN.contains(&scheme)).then_some((scheme, host))
+}
+
+/// An example of the addresses that are allowed where the first label is `*`; `None` where it is not.
+fn with_free_label(text: &str) -> Result<Option<String>, Invalid> {
+    let Some(rest) = text.strip_prefix("https://*.") else { return Ok(None) };
+    let base = rest.split([':', '/', '?', '#']).next().unwrap_or_default();
+    let right = domain_name(base)?;
+    if right != base {
+        let problem = "Browsers write host names in lower case.";
+        return Err(invalid(problem, format!("write \"*.{right}\"")));
+    }
+    if psl::domain_str(base).is_none() {
+        let problem = format!("Anybody can have a name below {base}: it is a public suffix.");
+        let fix = "put * below a domain of yours, as in \"https://*.preview.example.com\"";
+        return Err(invalid(problem, fix));
+    }
+    Ok(Some(format!("https://a.{rest}")))
+}
+
 /// A redirect URI: `https`, `http` on this machine, or a private-use scheme
-/// (RFC 8252 §7.1); kept character for character.
-pub(crate) fn redirect_uri(text: &str) -> Result<String, Invalid> {
+/// (RFC 8252 §7.1); kept character for character. Its first label may be free.
+pub(crate) fn redirect_uri(text: &str) -> Result<AllowedUri, Invalid> {
+    let example = with_free_label(text)?;
+    exact_redirect_uri(example.as_deref().unwrap_or(text)).map(|()| AllowedUri::redirect_uri(text))
+}
+
+fn exact_redirect_uri(text: &str) -> Result<(), Invalid> {
     if text.contains('*') {
         let problem = "Redirect URIs are compared character for character (RFC 9700 §2.1).";
-        return Err(invalid(problem, "list each redirect URI without *"));
+        let fix = "list each redirect URI without *; it can only be the first label below a domain \
+                   of yours, as in \"https://*.preview.example.com/callback\"";
+        return Err(invalid(problem, fix));
     }
     let url = absolute_uri(text)?;
     if url.fragment().is_some() {
@@ -203,9 +257,9 @@ pub(crate) fn redirect_uri(text: &str) -> Result<String, Invalid> {
             let fix = "use https, or a scheme made from a domain of yours such as com.example.app:/callback";
             return Err(invalid(problem, fix));
         }
-        return Ok(text.to_owned());
+        return Ok(());
     }
-    web_url(text).map(|_| text.to_owned())
+    web_url(text).map(|_| ())
 }
 
 /// Reads the name of a role.

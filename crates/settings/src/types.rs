@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mintgate_domain::model::{LostAnswer, Role};
+use mintgate_domain::model::{AllowedUri, LostAnswer, Role};
 use mintgate_domain::{OnLookupFailure, ProviderPolicy, RoleRule, SecretText};
 use mintgate_identity_openid::{Dialect, GuardConfig, OAuth2Config, OpenIdConfig, Preset};
 use mintgate_signer_jose::AccessTokenType;
@@ -181,8 +181,8 @@ pub struct CookieSettings {
 /// The settings of cross-origin requests (CORS, Fetch standard).
 #[derive(Debug, Clone)]
 pub struct CorsSettings {
-    /// The other origins whose pages may call with credentials, exactly as browsers send them.
-    pub allowed_origins: Vec<String>,
+    /// The other origins whose pages may call with credentials.
+    pub allowed_origins: Vec<AllowedUri>,
 }
 
 /// Logins that begin with `POST /api/v1/auth/login`.

@@ -1,5 +1,6 @@
 //! Entities and value types. None of them derives Serialize: wire shapes live at the edges.
 
+mod allowed_uri;
 mod authentication;
 mod claims;
 mod identity;
@@ -12,6 +13,7 @@ mod timestamp;
 mod tokens;
 mod user;
 
+pub use allowed_uri::AllowedUri;
 pub use authentication::AuthenticationRequirements;
 pub use claims::{ClaimSet, ClaimValue, find_claim};
 pub use identity::{ExternalIdentity, LinkedIdentity, NewIdentity, VerifiedIdentity, stored_sid};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    AccessClaims, ClaimSet, ClientInfo, ExternalIdentity, IdempotencyKey, KeyId, LostAnswer,
-    ProviderId, RefreshClaims, Role, Rotation, SealedToken, Session, SessionEnd, SessionId,
-    SessionOpening, Timestamp, UserId, VerifiedIdentity,
+    AccessClaims, AllowedUri, ClaimSet, ClientInfo, ExternalIdentity, IdempotencyKey, KeyId,
+    LostAnswer, ProviderId, RefreshClaims, Role, Rotation, SealedToken, Session, SessionEnd,
+    SessionId, SessionOpening, Timestamp, UserId, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdempotencyRecords,
@@ -509,9 +509,9 @@ impl Setup {
 /// The provider as it is registered: `corp` lets clients choose parameters, `other` has two redirect URIs, `hub` has no ID tokens and is
 /// never asked again.
 fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> ProviderPolicy {
-    let mut redirect_uris = vec![format!("https://app.example.com/{id}")];
+    let mut redirect_uris = vec![AllowedUri::redirect_uri(format!("https://app.example.com/{id}"))];
     if id == "other" {
-        redirect_uris.push("https://app.example.com/second".to_owned());
+        redirect_uris.push(AllowedUri::redirect_uri("https://app.example.com/second"));
     }
     ProviderPolicy {
         id: ProviderId::new(id),

@@ -5,7 +5,7 @@ use crate::common::session::cookies;
 use crate::common::{Options, REDIRECT_URI, Store, TestService, assert_error};
 use crate::on_both_stores;
 use futures_util::future::join_all;
-use mintgate_mock_idp::{FaultKind, Faults};
+use mintgate_mock_idp::{FaultKind, Faults, MockConfig};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -50,6 +50,46 @@ on_both_stores! {
         assert_eq!(service.idp().control().stats().token, 0, "no code was sent anywhere");
         let answer = service.finish(&response, cookie).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
+    }
+
+    async fn case_11_any_port_of_a_loopback_address_and_any_label_in_place_of_a_star_are_allowed(store: Store) {
+        let (app, preview) = ("http://127.0.0.1:51004/cb", "https://pr-7.preview.example.com/cb");
+        let mut mock = MockConfig::default();
+        mock.clients[0].redirect_uris.extend([app.to_owned(), preview.to_owned()]);
+        let configured = ["http://127.0.0.1/cb", "https://*.preview.example.com/cb"];
+        let service = TestService::start_with(store, Options {
+            mock, redirect_uris: configured.map(str::to_owned).into(), ..Options::default()
+        }).await;
+        for uri in [
+            "http://127.0.0.1:51004/other",
+            "http://localhost:51004/cb",
+            "https://a.b.preview.example.com/cb",
+            "https://*.preview.example.com/cb",
+        ] {
+            for request in [
+                service.login_request(&json!({ "provider": "corp", "redirectUri": uri })),
+                service.post(&json!({ "authCode": "code", "provider": "corp", "redirectUri": uri })),
+            ] {
+                let status = StatusCode::BAD_REQUEST;
+                service.refused(request, status, "REDIRECT_URI_NOT_ALLOWED").await;
+            }
+        }
+        // A stranger may hold the address, so a code alone proves nothing.
+        let bare = service.post(&json!({ "authCode": "code", "provider": "corp", "redirectUri": preview }));
+        let answer = service.refused(bare, StatusCode::BAD_REQUEST, "INVALID_REQUEST").await;
+        assert_eq!(answer["details"][0]["field"], "codeVerifier");
+        assert_eq!(service.idp().control().stats().token, 0, "no code was sent anywhere");
+        for uri in [app, preview] {
+            let body = json!({ "provider": "corp", "redirectUri": uri });
+            let answer = service.login_request(&body).send().await.unwrap();
+            let set_cookie = cookies(&answer).pop().unwrap();
+            let begun: Value = answer.json().await.unwrap();
+            let url = begun["authorizationUrl"].as_str().unwrap();
+            let response = service.at_provider(url, "alice").await;
+            let cookie = set_cookie.split(';').next().unwrap();
+            let answer = service.finish(&response, cookie).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK, "{uri}");
+        }
     }
 
     async fn case_14_a_code_of_another_login_does_not_finish_this_one(store: Store) {

@@ -144,7 +144,8 @@ pub(crate) fn cors(s: &mut Section<'_>) -> Option<CorsSettings> {
         key(
             "allowed_origins",
             "The origins whose pages may call with cookies, in addition to the origin of \
-             `server.public_url`.",
+             `server.public_url`: those of the web, and of apps such as `capacitor://localhost`. \
+             `https://*.preview.example.com` allows every label in place of `*`.",
         )
         .default([]),
         "list of origins",

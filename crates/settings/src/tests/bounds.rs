@@ -6,7 +6,7 @@ use mintgate_domain::OnLookupFailure;
 use mintgate_domain::model::LostAnswer;
 
 use super::{PROVIDER, good, mistakes, refusal, refused_for, with_provider};
-use crate::Settings;
+use crate::{SameSite, Settings, Warning};
 
 /// Checks the mistake of each text beside a provider; see [`refused_for`].
 fn refused_with(cases: &[(&str, &str)]) {
@@ -317,7 +317,23 @@ fn cookies_that_browsers_would_drop_are_refused() {
 fn origins_are_exact() {
     let origins = [
         ("*", "cors.allowed_origins[0]: wildcard"),
-        ("https://*.example.com", "cors.allowed_origins[0]: wildcard"),
+        ("https://app.*.example.com", "cors.allowed_origins[0]: wildcard"),
+        ("https://*.*.example.com", "cors.allowed_origins[0]: not a domain name"),
+        ("https://*", "cors.allowed_origins[0]: wildcard"),
+        ("http://*.example.com", "cors.allowed_origins[0]: wildcard"),
+        ("https://*example.com", "cors.allowed_origins[0]: wildcard"),
+        ("https://*.com", "cors.allowed_origins[0]: top-level"),
+        ("https://*.co.uk", "cors.allowed_origins[0]: public suffix"),
+        ("https://*.vercel.app", "cors.allowed_origins[0]: public suffix"),
+        ("https://*.github.io:8443", "cors.allowed_origins[0]: public suffix"),
+        ("https://*.127.0.0.1", "cors.allowed_origins[0]: IP address"),
+        ("https://*.Example.com", "cors.allowed_origins[0]: write \"*.example.com\""),
+        ("https://*.example.com/", "cors.allowed_origins[0]: write"),
+        ("htps://app.example.com", "cors.allowed_origins[0]: https://"),
+        ("file://localhost", "cors.allowed_origins[0]: https://"),
+        ("capacitor://localhost/", "cors.allowed_origins[0]: write \"capacitor://localhost\""),
+        ("capacitor://", "cors.allowed_origins[0]: write \"capacitor://localhost\""),
+        ("capacitor://Local", "cors.allowed_origins[0]: write \"capacitor://localhost\""),
         ("null", "cors.allowed_origins[0]: sandboxed"),
         ("https://app.example.com/", "cors.allowed_origins[0]: write \"https://app.example.com\""),
         (
@@ -330,7 +346,56 @@ fn origins_are_exact() {
     ];
     let cors = |origin| with_provider(&format!("[cors]\nallowed_origins = [\"{origin}\"]"));
     refused_for(origins.map(|(origin, reason)| (cors(origin), reason)));
-    good("[cors]\nallowed_origins = [\"https://app.example.com:8443\", \"http://localhost:5173\"]");
+    for origin in [
+        "https://app.example.com:8443",
+        "http://localhost:5173",
+        "https://*.example.com",
+        "https://*.preview.example.co.uk:8443",
+        "https://*.team.vercel.app",
+        "capacitor://localhost",
+        "tauri://localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    ] {
+        good(&format!("[cors]\nallowed_origins = [\"{origin}\"]"));
+    }
+}
+
+#[test]
+fn pages_whose_cookies_are_not_sent_are_warned_of() {
+    let warned = |public_url: &str, origin: &str, more: &str| {
+        let text = format!(
+            "[server]\npublic_url = \"{public_url}\"\n[cors]\nallowed_origins = [\"{origin}\"]\n\
+             [cookies]\n{more}"
+        );
+        Settings::from_toml(&with_provider(&text)).unwrap().warnings()
+    };
+    let (own, none) = ("https://auth.example.com", "same_site = \"None\"");
+    for (public_url, same_site) in [
+        (own, "https://app.example.com"),
+        (own, "https://example.com:8443"),
+        (own, "https://*.preview.example.com"),
+        ("http://localhost:8080", "http://localhost:5173"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:5173"),
+    ] {
+        assert_eq!(warned(public_url, same_site, ""), [], "{same_site}");
+    }
+    for other in [
+        "https://app.example.org",
+        "https://*.example.org",
+        "http://localhost:5173",
+        "capacitor://localhost",
+    ] {
+        let origin = other.to_owned();
+        let lax = Warning::OtherSite { origin: origin.clone(), same_site: SameSite::Lax };
+        assert_eq!(warned(own, other, ""), [lax]);
+        assert_eq!(warned(own, other, none), [Warning::NotPartitioned { origin }]);
+        assert_eq!(warned(own, other, &format!("{none}\npartitioned = true")), []);
+    }
+    // Two people's pages below a public suffix are two sites.
+    assert_eq!(warned("https://a.vercel.app", "https://b.vercel.app", "").len(), 1);
+    let (origin, host) = ("http://localhost:5173".to_owned(), "localhost".to_owned());
+    let loopback = Warning::LoopbackNames { origin, host };
+    assert_eq!(warned("http://127.0.0.1:8080", "http://localhost:5173", ""), [loopback]);
 }
 
 #[test]
@@ -424,6 +489,19 @@ fn providers_are_checked() {
         ("redirect_uris = [\"https://a.test/#\"]", "providers[0].redirect_uris[0]: no fragment"),
         ("redirect_uris = [\"https://a.test/*\"]", "providers[0].redirect_uris[0]: without *"),
         (
+            "redirect_uris = [\"https://*.a.example.com/*\"]",
+            "providers[0].redirect_uris[0]: without *",
+        ),
+        ("redirect_uris = [\"http://*.a.test/cb\"]", "providers[0].redirect_uris[0]: without *"),
+        (
+            "redirect_uris = [\"https://*.pages.dev/cb\"]",
+            "providers[0].redirect_uris[0]: public suffix",
+        ),
+        (
+            "redirect_uris = [\"https://*.example.com/cb#\"]",
+            "providers[0].redirect_uris[0]: no fragment",
+        ),
+        (
             "redirect_uris = [\"https://a.test\", \"http://a.test\"]",
             "providers[0].redirect_uris[1]: plain http",
         ),
@@ -473,6 +551,7 @@ fn providers_are_checked() {
     ]);
     for lines in [
         "redirect_uris = [\"com.example.app:/callback\", \"http://127.0.0.1:4000/cb\"]",
+        "redirect_uris = [\"http://127.0.0.1/cb\", \"https://*.preview.example.com/cb\"]",
         "id_token_algs = [\"HS256\"]\nclient_secret = \"x\"",
         "issuer = \"http://localhost:8081\"",
     ] {

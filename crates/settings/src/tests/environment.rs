@@ -1,5 +1,7 @@
 //! Variables over the file.
 
+use mintgate_domain::model::AllowedUri;
+
 use super::{Mistake, PROVIDER, load, mistakes, openid};
 
 /// The one mistake that this variable is, whose heading names it.
@@ -32,7 +34,8 @@ fn a_variable_goes_over_the_file_in_every_type() {
     assert!(settings.tokens.body_delivery);
     assert_eq!(settings.tokens.audience, ["a", "b"]);
     assert_eq!(settings.tokens.extra_claims, [("dept".to_owned(), "org.dept".to_owned())]);
-    assert_eq!(settings.cors.allowed_origins, ["https://a.test", "https://b.test"]);
+    let origins: Vec<_> = settings.cors.allowed_origins.iter().map(AllowedUri::as_str).collect();
+    assert_eq!(origins, ["https://a.test", "https://b.test"]);
     assert!(settings.roles.default.is_empty());
     assert_eq!(settings.roles.rules[0].claim, "groups");
     assert!(openid(&settings.providers[0]).userinfo);

@@ -1,5 +1,6 @@
 //! What a login asks the provider for, and what a sign-in is held to.
 
+use mintgate_domain::model::AllowedUri;
 use mintgate_domain::{LoginRequest, NonceRule, ProviderPolicy, Requirement};
 
 use super::presets::preset;
@@ -25,7 +26,8 @@ fn what_is_configured_is_what_a_request_is_held_to() {
                  pkce = \"required\"\nnonce = \"required\"\nscopes = [\"openid\", \"x\"]\n\
                  authorization_params = [\"prompt=login\"]";
     let policy = policy_of("oidc", lines);
-    assert_eq!(policy.redirect_uris, ["https://app.example.com/callback"]);
+    let redirect_uris: Vec<_> = policy.redirect_uris.iter().map(AllowedUri::as_str).collect();
+    assert_eq!(redirect_uris, ["https://app.example.com/callback"]);
     assert_eq!((policy.pkce, policy.nonce), (Requirement::Required, NonceRule::Required));
     assert_eq!(policy.recheck, None);
     let login = LoginRequest {

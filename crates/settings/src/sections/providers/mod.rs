@@ -12,7 +12,7 @@ mod preset;
 use std::fmt::Display;
 
 use mintgate_config_reader::{Invalid, Section, invalid, key};
-use mintgate_domain::model::ProviderId;
+use mintgate_domain::model::{AllowedUri, ProviderId};
 use mintgate_domain::{LoginRequest, NonceRule, ProviderPolicy, Requirement, SecretText};
 use mintgate_identity_openid::{
     ClientAuthentication, GroupOverage, IssuerRule, Network, OAuth2ConfigError, OpenIdConfigError,
@@ -70,17 +70,7 @@ pub(crate) fn provider(
     );
     let location = Location::read(s, selected);
     let client = Client::read(s, selected, location.issuer.as_deref());
-    let redirect_uris = s.non_empty_list(
-        key(
-            "redirect_uris",
-            "The redirect URIs that a request may name, compared character for character. Each is \
-             `https`, `http` on a loopback host, or a private-use scheme with a dot in it.",
-        )
-        .required("redirect_uris = [\"https://app.example.com/callback\"]"),
-        "list of URIs",
-        "[\"https://app.example.com/callback\"]",
-        rules::redirect_uri,
-    );
+    let redirect_uris = redirect_uris(s);
     let scopes = login::scopes(s, selected);
     let parameters = login::parameters(s, location.filled.as_ref());
     let pkce = s.choice(
@@ -149,6 +139,24 @@ pub(crate) fn provider(
         return None;
     }
     is_accepted(s, &settings.config).then_some(settings)
+}
+
+/// Reads the redirect URIs.
+fn redirect_uris(s: &mut Section<'_>) -> Option<Vec<AllowedUri>> {
+    s.non_empty_list(
+        key(
+            "redirect_uris",
+            "The redirect URIs that a request may name, compared character for character. Each is \
+             `https`, `http` on a loopback host, or a private-use scheme with a dot in it. Two parts \
+             may be left open: without a port, `http://127.0.0.1/…` and `http://[::1]/…` allow every \
+             port; `https://*.preview.example.com/…` allows every label in place of `*`, and a code \
+             for it needs PKCE.",
+        )
+        .required("redirect_uris = [\"https://app.example.com/callback\"]"),
+        "list of URIs",
+        "[\"https://app.example.com/callback\"]",
+        rules::redirect_uri,
+    )
 }
 
 /// The issuers that people's identities may have, and that authorization responses may name: the

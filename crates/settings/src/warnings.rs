@@ -1,0 +1,96 @@
+//! What is allowed in a configuration but rarely intended: pages whose cookies browsers do not send.
+
+use std::fmt;
+
+use mintgate_domain::model::AllowedUri;
+use url::{Host, Url};
+
+use crate::rules;
+use crate::types::{SameSite, Settings};
+
+/// A page of `cors.allowed_origins` that cannot keep its visitors signed in by cookies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// The page is on another site than the service, and the cookies stay on theirs.
+    OtherSite {
+        /// The page's origin.
+        origin: String,
+        /// The value of `cookies.same_site`.
+        same_site: SameSite,
+    },
+    /// The page is on another site, and browsers that block third-party cookies drop unpartitioned ones.
+    NotPartitioned {
+        /// The page's origin.
+        origin: String,
+    },
+    /// The page and the service name the same machine differently, which makes them two sites.
+    LoopbackNames {
+        /// The page's origin.
+        origin: String,
+        /// The host of the page, which `server.public_url` could name.
+        host: String,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherSite { origin, same_site } => write!(
+                f,
+                "pages of {origin} (cors.allowed_origins) are on another site than \
+                 server.public_url: browsers do not send them the cookies, as cookies.same_site is \
+                 {same_site:?}; serve both below one domain, or set cookies.same_site = \"None\" and \
+                 cookies.partitioned = true, or let the app use tokenDelivery \"body\""
+            ),
+            Self::NotPartitioned { origin } => write!(
+                f,
+                "pages of {origin} (cors.allowed_origins) are on another site than \
+                 server.public_url: many browsers drop their cookies although cookies.same_site is \
+                 None; set cookies.partitioned = true, or serve both below one domain"
+            ),
+            Self::LoopbackNames { origin, host } => write!(
+                f,
+                "pages of {origin} (cors.allowed_origins) and server.public_url name this machine \
+                 differently, which makes them two sites for browsers, and the cookies are not sent; \
+                 write {host} in both"
+            ),
+        }
+    }
+}
+
+impl Settings {
+    /// What is allowed in this configuration but rarely intended.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let own = &self.server.public_url;
+        self.cors.allowed_origins.iter().filter_map(|origin| self.warning(own, origin)).collect()
+    }
+
+    fn warning(&self, own: &Url, origin: &AllowedUri) -> Option<Warning> {
+        // Every label below a domain is on the domain's site.
+        let page = Url::parse(&origin.as_str().replacen("*.", "a.", 1)).ok()?;
+        if site(&page) == site(own) {
+            return None;
+        }
+        let (origin, same_site) = (origin.to_string(), self.cookies.same_site);
+        if rules::is_loopback(&page) && rules::is_loopback(own) {
+            let host = page.host_str()?.to_owned();
+            return Some(Warning::LoopbackNames { origin, host });
+        }
+        match same_site {
+            SameSite::None if self.cookies.partitioned => None,
+            SameSite::None => Some(Warning::NotPartitioned { origin }),
+            SameSite::Lax | SameSite::Strict => Some(Warning::OtherSite { origin, same_site }),
+        }
+    }
+}
+
+/// The site of an address as browsers judge it (RFC 6265bis §5.2): the scheme with the domain that
+/// somebody can register, or with the host where there is none.
+fn site(url: &Url) -> (&str, &str) {
+    let host = url.host_str().unwrap_or_default();
+    let domain = match url.host() {
+        Some(Host::Domain(name)) => psl::domain_str(name),
+        _ => None,
+    };
+    (url.scheme(), domain.unwrap_or(host))
+}
