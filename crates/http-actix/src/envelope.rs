@@ -11,7 +11,8 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::uri::PathAndQuery;
+use actix_web::http::{ConnectionType, Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
@@ -84,6 +85,7 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
         return Err(actix_web::error::ErrorInternalServerError("no state"));
     };
     let call = Call::begin(&mut request, &state);
+    remove_prefix(&mut request, &state.path_prefix);
 
     let unrouted = if header_bytes(request.headers()) > state.limits.max_header_bytes {
         let refusal = ApiError::new(HttpErrorCode::HeadersTooLarge);
@@ -142,6 +144,19 @@ pub(crate) fn refuse_unread(state: &AppState, kind: ErrorKind, since: Duration) 
     bytes.extend(format!("content-length: {}\r\n\r\n", body.len()).into_bytes());
     bytes.extend(body);
     bytes
+}
+
+/// Removes the path of the public URL, if the request has it, so that routes are without it.
+fn remove_prefix(request: &mut ServiceRequest, prefix: &str) {
+    let target = request.uri().path_and_query().map(PathAndQuery::as_str);
+    let rest = target.and_then(|target| target.strip_prefix(prefix)).filter(|_| !prefix.is_empty());
+    let Some(rest) = rest.filter(|rest| rest.starts_with('/')) else { return };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(rest).ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        request.match_info_mut().get_mut().update(&uri);
+        request.head_mut().uri = uri;
+    }
 }
 
 /// The label under which a request is logged and counted.

@@ -120,6 +120,8 @@ pub struct AppState {
     origins: OriginPolicy,
     logins: LoginCookies,
     metadata: Metadata,
+    /// The path of the public URL, which requests have unless a proxy has removed it.
+    path_prefix: String,
     /// Held by requests with an `Idempotency-Key` while they are worked on.
     idempotency_keys: KeyedMutex<TokenHash>,
     trusted_proxies: Vec<ipnet::IpNet>,
@@ -136,6 +138,7 @@ impl AppState {
             ports,
             logins: LoginCookies::new(&config.cookies),
             metadata: Metadata::new(&config.issuer, &config.public_url),
+            path_prefix: metadata::path_of(&config.public_url).to_owned(),
             origins: OriginPolicy::new(&config.public_url, config.allowed_origins),
             idempotency_keys: KeyedMutex::default(),
             trusted_proxies: config.trusted_proxies,

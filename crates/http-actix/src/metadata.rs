@@ -46,9 +46,9 @@ pub(crate) struct Metadata {
 
 impl Metadata {
     pub(crate) fn new(issuer: &str, public_url: &Url) -> Self {
-        let origin = public_url.origin().ascii_serialization();
-        let jwks_uri = format!("{origin}/.well-known/jwks.json");
-        Self { issuer: issuer.to_owned(), jwks_uri, paths: paths(issuer) }
+        let (origin, prefix) = (public_url.origin().ascii_serialization(), path_of(public_url));
+        let jwks_uri = format!("{origin}{prefix}/.well-known/jwks.json");
+        Self { issuer: issuer.to_owned(), jwks_uri, paths: paths(issuer, prefix) }
     }
 
     fn document(&self, algorithms: &[&str]) -> String {
@@ -71,13 +71,20 @@ fn etag(json: &str) -> String {
     format!("\"{tag:032x}\"")
 }
 
-/// The paths of the document. That of an issuer with a path is below the path (OIDC Discovery §4) or
-/// between host and path (RFC 8414 §3), there under either name (RFC 8414 §5).
-fn paths(issuer: &str) -> [String; 3] {
+/// The path of a URL, empty where it is `/`.
+pub(crate) fn path_of(url: &Url) -> &str {
+    url.path().trim_end_matches('/')
+}
+
+/// The paths of the document, without the path prefix of the service. That of an issuer with a path is
+/// below the path (OIDC Discovery §4) or between host and path (RFC 8414 §3), there under either name
+/// (RFC 8414 §5).
+fn paths(issuer: &str, prefix: &str) -> [String; 3] {
     let url = Url::parse(issuer);
-    let path = url.as_ref().map_or("", |url| url.path().trim_end_matches('/'));
+    let path = url.as_ref().map_or("", path_of);
+    let below = path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'));
     [
-        format!("{path}/.well-known/openid-configuration"),
+        format!("{}/.well-known/openid-configuration", below.unwrap_or(path)),
         format!("/.well-known/openid-configuration{path}"),
         format!("/.well-known/oauth-authorization-server{path}"),
     ]
@@ -119,10 +126,11 @@ mod tests {
             "/.well-known/openid-configuration",
             "/.well-known/oauth-authorization-server",
         ];
-        assert_eq!(paths("https://id.example.com"), root);
-        assert_eq!(paths("https://id.example.com/"), root);
+        assert_eq!(paths("https://id.example.com", ""), root);
+        assert_eq!(paths("https://id.example.com/", ""), root);
+        assert_eq!(paths("https://id.example.com", "/auth"), root);
         assert_eq!(
-            paths("https://id.example.com/tenant/1/"),
+            paths("https://id.example.com/tenant/1/", ""),
             [
                 "/tenant/1/.well-known/openid-configuration",
                 "/.well-known/openid-configuration/tenant/1",

@@ -155,14 +155,29 @@ pub(crate) fn issuer(text: &str) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
-/// The address of a server: scheme, host and port.
+/// The address of a server: scheme and host, and a port and a path if it has them.
 pub(crate) fn server_url(text: &str) -> Result<(String, Url), Invalid> {
     let url = web_url(text)?;
-    if url.path() != "/" || url.query().is_some() {
-        let fix = format!("write \"{}\"", url.origin().ascii_serialization());
-        return Err(invalid("This must be scheme, host and port alone.", fix));
+    let path = url.path();
+    let is_unreserved = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let is_segment = |segment: &str| !segment.is_empty() && segment.chars().all(is_unreserved);
+    // The parser resolves `..`, so the text itself must have the path and nothing else behind the host.
+    let authority = text.strip_suffix(path).and_then(|text| text.split_once("://"));
+    let is_whole = authority.is_some_and(|(_, authority)| !authority.contains('/'));
+    let is_plain = path == "/" || is_whole && path[1..].split('/').all(is_segment);
+    if !is_plain || url.query().is_some() {
+        let path = path.trim_end_matches('/');
+        let fix = format!("write \"{}{path}\"", url.origin().ascii_serialization());
+        let problem = "This must be scheme and host, and perhaps a port and a path of letters, \
+                       digits, -._~ and single slashes, without one at its end.";
+        return Err(invalid(problem, fix));
     }
     Ok((text.to_owned(), url))
+}
+
+/// The path of a public URL below which everything is served; empty if that is its whole host.
+pub(crate) fn path_prefix(public_url: &Url) -> &str {
+    public_url.path().trim_end_matches('/')
 }
 
 /// Schemes whose pages have the origin `null` or are no pages.

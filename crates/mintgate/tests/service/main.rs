@@ -18,6 +18,7 @@ mod login_parameters;
 mod logout;
 mod many_connections;
 mod metadata;
+mod path_prefix;
 mod presets;
 mod provider_habits;
 mod provider_logout;

@@ -6,7 +6,7 @@ use url::{Host, Url};
 use crate::rules;
 use crate::types::{CookieSettings, CorsSettings, SameSite};
 
-/// The endpoint that needs the refresh cookie.
+/// The endpoint that needs the refresh cookie, below the path of the public URL.
 const REFRESH_ENDPOINT: &str = "/api/v1/auth/refresh";
 
 /// The attributes of a cookie that a prefix of its name restricts (RFC 6265bis §4.1.3).
@@ -66,14 +66,19 @@ pub(crate) fn cookies(s: &mut Section<'_>, public_url: Option<&Url>) -> Option<C
         )
         .default(false),
     );
+    let prefix = public_url.map_or("", rules::path_prefix);
+    let endpoint = format!("{prefix}{REFRESH_ENDPOINT}");
     let refresh_path = s.text(
         key(
             "refresh_path",
             "The attribute `Path` of the refresh cookie. The refresh endpoint must be under it.",
         )
-        .default(REFRESH_ENDPOINT),
+        .default_from(
+            "`/api/v1/auth/refresh` below the path of `server.public_url`",
+            Some(endpoint.as_str()),
+        ),
         "path",
-        refresh_path,
+        |path| refresh_path(path, &endpoint),
     );
     let secure = s.flag(
         key(
@@ -207,16 +212,16 @@ fn cookie_domain(text: &str, public_url: Option<&Url>) -> Result<String, Invalid
 }
 
 /// A path that the refresh endpoint matches (RFC 6265 §5.1.4).
-fn refresh_path(path: &str) -> Result<String, Invalid> {
-    let fix = "write \"/api/v1/auth/refresh\", or a path above it such as \"/api/v1/auth\"";
+fn refresh_path(path: &str, endpoint: &str) -> Result<String, Invalid> {
+    let fix = format!("write \"{endpoint}\", or a path above it");
     if !path.starts_with('/') || path.bytes().any(|b| !b.is_ascii_graphic() || b == b';') {
         return Err(invalid("This cannot be a cookie's path.", fix));
     }
-    let matches = REFRESH_ENDPOINT
+    let matches = endpoint
         .strip_prefix(path)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || path.ends_with('/'));
     if !matches {
-        let problem = format!("Browsers would not send this cookie to {REFRESH_ENDPOINT}.");
+        let problem = format!("Browsers would not send this cookie to {endpoint}.");
         return Err(invalid(problem, fix));
     }
     Ok(path.to_owned())

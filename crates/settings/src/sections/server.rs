@@ -29,8 +29,10 @@ pub(crate) fn server(s: &mut Section<'_>) -> Option<(ServerSettings, String)> {
     let public_url = s.text(
         key(
             "public_url",
-            "The server's address as clients see it: scheme, host and port. It is `https`, or `http` \
-             on a loopback host. Pages of its origin need no entry in `cors.allowed_origins`.",
+            "The server's address as clients see it: scheme, host and port, and a path if a proxy \
+             serves Mintgate below one. It is `https`, or `http` on a loopback host. Requests are \
+             answered with the path and without it. Pages of its origin need no entry in \
+             `cors.allowed_origins`.",
         )
         .default_from("`http://` and `listen`, if that is a loopback address", local),
         "URL",

@@ -46,8 +46,25 @@ fn the_public_url_is_required_off_loopback_and_is_https_there() {
             "server.public_url: Plain http is for this machine",
         ),
         (
-            "[server]\npublic_url = \"https://auth.example.com/x\"",
-            "server.public_url: write \"https://auth.example.com\"",
+            "[server]\npublic_url = \"https://example.com/auth/\"",
+            "server.public_url: write \"https://example.com/auth\"",
+        ),
+        (
+            "[server]\npublic_url = \"https://example.com/a/../auth\"",
+            "server.public_url: write \"https://example.com/auth\"",
+        ),
+        (
+            "[server]\npublic_url = \"https://example.com//auth\"",
+            "server.public_url: single slashes",
+        ),
+        (
+            "[server]\npublic_url = \"https://example.com/%61uth\"",
+            "server.public_url: single slashes",
+        ),
+        (
+            "[server]\npublic_url = \"https://example.com/auth\"\n\
+             [cookies]\nrefresh_path = \"/api/v1/auth/refresh\"",
+            "cookies.refresh_path: write \"/auth/api/v1/auth/refresh\"",
         ),
         (
             "[server]\npublic_url = \"https://auth.example.com?\"",

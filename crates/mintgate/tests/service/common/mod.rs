@@ -92,6 +92,8 @@ pub(crate) struct Options {
     pub(crate) behind_a_line: bool,
     /// Says in `server.public_url` where it really is.
     pub(crate) real_address: bool,
+    /// The path of `server.public_url`.
+    pub(crate) path: &'static str,
     /// Replaces the machine's clock.
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) without_schema: bool,
@@ -110,6 +112,7 @@ impl Default for Options {
             store_url: None,
             behind_a_line: false,
             real_address: false,
+            path: "",
             clock: None,
             without_schema: false,
             redirect_uris: vec![REDIRECT_URI.to_owned()],
@@ -150,7 +153,7 @@ impl TestService {
         let (listen, public_url) = if options.real_address {
             let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let address = free.local_addr().expect("an address");
-            (address.to_string(), format!("http://{address}"))
+            (address.to_string(), format!("http://{address}{}", options.path))
         } else {
             ("127.0.0.1:0".to_owned(), "http://localhost:8080".to_owned())
         };
