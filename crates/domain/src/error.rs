@@ -103,6 +103,9 @@ pub enum AuthError {
     /// The idempotency key was used before, with another body.
     #[error("the idempotency key has been used with another body")]
     IdempotencyKeyReused,
+    /// A request with the same idempotency key is being answered by another replica. Ask again.
+    #[error("another replica is answering a request with the same idempotency key")]
+    SignInUnderWay,
     /// An access or refresh token could not be signed.
     #[error(transparent)]
     Signing(#[from] SigningError),
@@ -178,6 +181,8 @@ pub enum ErrorCode {
     ProviderTimeout,
     /// The store, or the signing keys in it, cannot be reached.
     StoreUnavailable,
+    /// Too many requests are in flight, or wait for each other.
+    Overloaded,
     /// Something is broken that no client can mend.
     InternalError,
 }
@@ -210,6 +215,7 @@ impl ErrorCode {
             Self::ProviderUnavailable => "PROVIDER_UNAVAILABLE",
             Self::ProviderTimeout => "PROVIDER_TIMEOUT",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::Overloaded => "OVERLOADED",
             Self::InternalError => "INTERNAL_ERROR",
         }
     }
@@ -239,6 +245,7 @@ impl AuthError {
             Self::InvalidLogoutToken(_) => ErrorCode::InvalidLogoutToken,
             Self::RolesUnavailable(_) => ErrorCode::RolesUnavailable,
             Self::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,
+            Self::SignInUnderWay => ErrorCode::Overloaded,
             Self::TokenTooLarge { .. } => ErrorCode::TokenTooLarge,
             Self::Seal(_) => ErrorCode::InternalError,
             Self::Signing(error) => match error {

@@ -12,8 +12,10 @@ use crate::model::{
     VerifiedIdentity, stored_sid,
 };
 use crate::ports::{
-    Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RoleQuestion, TokenSeal, TokenSigner,
+    Clock, CookiePolicy, Entropy, Holder, Metrics, OpenOutcome, Phase, Reserved, RoleQuestion,
+    TokenSeal, TokenSigner,
 };
+use crate::sessions::FoundSession;
 use crate::sign_in::{Admitted, Credential, ProvenSignIn, SignIn, SignInRequest};
 use crate::{
     AuthError, IssuedTokens, RegisteredProvider, RoleDecider, Sessions, TokenDelivery, TokenHash,
@@ -22,7 +24,8 @@ use crate::{
 /// How often a first sign-in looks again when the same person is being created elsewhere.
 const IDENTITY_ATTEMPTS: usize = 3;
 
-/// How long after its answer a request with an idempotency key may be repeated.
+/// How long after its answer a request with an idempotency key may be repeated, and how long at most
+/// the key is held before there is one.
 const REPEATABLE_FOR: Duration = Duration::from_mins(1);
 
 /// A request for tokens, its syntax checked.
@@ -86,6 +89,8 @@ pub struct IssueTokens {
     /// same request could never be answered otherwise; with an idempotency key it can. By the digest
     /// of the key, with the digest of the body.
     proven: Bounded<TokenHash, (TokenHash, ProvenSignIn)>,
+    /// This process, as a holder of idempotency keys.
+    holder: Holder,
 }
 
 /// A session that is ready to be stored, and the tokens that are to be answered then.
@@ -111,7 +116,8 @@ impl IssueTokens {
             bare_access_bytes: OnceLock::new(),
         };
         let proven = Bounded::new(Self::PROVEN_MEMORY, REPEATABLE_FOR);
-        Self { ports, config, mint, proven }
+        let holder = ports.entropy.bytes();
+        Self { ports, config, mint, proven, holder }
     }
 
     /// The provider that a request names, or whose begun login it finishes; `None` if there is
@@ -124,8 +130,9 @@ impl IssueTokens {
     /// Turns a sign-in into a session, or refuses and leaves nothing behind.
     ///
     /// # Errors
-    /// See [`AuthError`]; on every error no row was written.
-    pub async fn issue(&self, request: TokenRequest) -> Result<IssuedTokens, AuthError> {
+    /// See [`AuthError`]; on every error no row was written. After [`AuthError::SignInUnderWay`], which
+    /// only a request with an idempotency key gets, the same request may be made again soon.
+    pub async fn issue(&self, request: &TokenRequest) -> Result<IssuedTokens, AuthError> {
         let provider = match self.ports.sign_in.provider_of(&request.sign_in) {
             Ok(provider) => provider,
             Err(refusal) => {
@@ -135,7 +142,10 @@ impl IssueTokens {
         };
         let id = &provider.policy.id;
         let started = self.ports.clock.monotonic();
-        let result = self.issue_with(provider, &request).await;
+        let result = self.issue_with(provider, request).await;
+        if let Err(AuthError::SignInUnderWay) = result {
+            return result;
+        }
         let outcome = result.as_ref().map_or_else(|error| error.code().as_str(), |_| "success");
         self.ports.metrics.token_generation(Some(id), outcome);
         self.observe(id, Phase::Total, started);
@@ -155,36 +165,67 @@ impl IssueTokens {
         }
         // First of all: whoever finishes a login begun here shows that it is theirs, also the second time.
         let admitted = self.ports.sign_in.admit(provider, &request.sign_in)?;
-        if let Some(repeated) = self.repeat(request).await? {
+        let Some(asked) = request.idempotency else {
+            let proven = self.ports.sign_in.prove(&admitted).await?;
+            return self.store(provider, request, &proven).await;
+        };
+        if let Some(repeated) = self.reserve(request, asked).await? {
             return Ok(repeated);
         }
-        let proven = match self.prove(&admitted, request).await {
-            // Another replica may have answered this very request a moment ago.
-            Err(error @ (AuthError::InvalidAuthCode(_) | AuthError::Provider(_))) => {
-                return self.repeat(request).await?.ok_or(error);
+        let stored = match self.prove(&admitted, asked).await {
+            Ok(proven) => {
+                let stored = self.store(provider, request, &proven).await;
+                if let Err(AuthError::Store(_) | AuthError::RolesUnavailable(_)) = stored {
+                    // The key stays reserved: here alone the request can still be answered.
+                    let kept = (asked.body, proven);
+                    self.proven.insert(asked.key, kept, self.ports.clock.monotonic());
+                    return stored;
+                }
+                stored
             }
-            proven => proven?,
+            Err(refusal) => Err(refusal),
         };
-        let stored = self.store(provider, request, &proven).await;
-        if let (Err(AuthError::Store(_) | AuthError::RolesUnavailable(_)), Some(key)) =
-            (&stored, request.idempotency)
-        {
-            self.proven.insert(key.key, (key.body, proven), self.ports.clock.monotonic());
+        if stored.is_err() {
+            // Where that fails, the key is free when its lease ends.
+            let _ = self.ports.sessions.idempotency.release(asked.key, &self.holder).await;
         }
         stored
+    }
+
+    /// Reserves the key of a request before its provider is asked. Returns the session that this very
+    /// request has opened before.
+    ///
+    /// # Errors
+    /// [`AuthError::SignInUnderWay`] while another replica is at it, and what [`Self::repeat`] returns.
+    async fn reserve(
+        &self,
+        request: &TokenRequest,
+        asked: IdempotencyKey,
+    ) -> Result<Option<IssuedTokens>, AuthError> {
+        let now = Timestamp::from(self.ports.clock.now());
+        let Sessions { idempotency, .. } = &self.ports.sessions;
+        match idempotency.reserve(&asked, &self.holder, REPEATABLE_FOR, now).await? {
+            Reserved::Own => Ok(None),
+            Reserved::ByAnother(Some(body)) if body != asked.body => {
+                Err(AuthError::IdempotencyKeyReused)
+            }
+            Reserved::ByAnother(_) => Err(AuthError::SignInUnderWay),
+            Reserved::Opened(before, session) => {
+                let found = self.ports.sessions.find(session).await?;
+                let Some(found) = found else { return Ok(None) };
+                self.open_again(request, asked, before, found, now).map(Some)
+            }
+        }
     }
 
     /// Has the provider vouch for the sign-in, unless it has and the request comes again.
     async fn prove(
         &self,
         admitted: &Admitted<'_>,
-        request: &TokenRequest,
+        asked: IdempotencyKey,
     ) -> Result<ProvenSignIn, AuthError> {
         let now = self.ports.clock.monotonic();
-        let proven = request.idempotency.and_then(|request| {
-            self.proven.remove_if(&request.key, now, |(body, _)| *body == request.body)
-        });
-        match proven {
+        match self.proven.remove_if(&asked.key, now, |(body, _)| *body == asked.body) {
             Some((_, proven)) => Ok(proven),
             None => self.ports.sign_in.prove(admitted).await,
         }
@@ -196,6 +237,18 @@ impl IssueTokens {
         let now = Timestamp::from(self.ports.clock.now());
         let opened = self.ports.sessions.find_opening(asked.key, now).await?;
         let Some((before, found)) = opened else { return Ok(None) };
+        self.open_again(request, asked, before, found, now).map(Some)
+    }
+
+    /// The tokens of a session that a request with the same key has opened, if it is the same request.
+    fn open_again(
+        &self,
+        request: &TokenRequest,
+        asked: IdempotencyKey,
+        before: IdempotencyKey,
+        found: FoundSession,
+        now: Timestamp,
+    ) -> Result<IssuedTokens, AuthError> {
         if before.body != asked.body {
             return Err(AuthError::IdempotencyKeyReused);
         }
@@ -208,7 +261,7 @@ impl IssueTokens {
         let refresh = self.mint.refresh_again(session.user, session.id, &session.refresh)?;
         let expires_at = session.refresh.expires_at;
         let subject = Subject::of(&session);
-        self.mint.deliver(subject, refresh, expires_at, request.delivery, now).map(Some)
+        self.mint.deliver(subject, refresh, expires_at, request.delivery, now)
     }
 
     /// Opens a session for somebody who has been vouched for.

@@ -224,8 +224,8 @@ async fn two_first_sign_ins_of_one_person_at_once_end_as_one_user_with_two_sessi
     let lookup = RoleLookup { directory: Arc::new(meeting), on_failure: OnLookupFailure::Refuse };
     let rig = rig_with(MemoryStore::default(), config(), Some(lookup));
 
-    let (one, other) =
-        tokio::join!(rig.issue.issue(request("code")), rig.issue.issue(request("another code")));
+    let (here, there) = (request("code"), request("another code"));
+    let (one, other) = tokio::join!(rig.issue.issue(&here), rig.issue.issue(&there));
     let (one, other) = (one.unwrap(), other.unwrap());
 
     assert_eq!(one.user, other.user, "the user who is there, not the one it meant to create");
@@ -238,10 +238,10 @@ async fn two_first_sign_ins_of_one_person_at_once_end_as_one_user_with_two_sessi
 #[tokio::test]
 async fn case_32_a_disabled_user_is_denied_and_nothing_is_written() {
     let rig = rig();
-    let user = rig.issue.issue(request("first")).await.unwrap().user;
+    let user = rig.issue.issue(&request("first")).await.unwrap().user;
     rig.store.disable_user(user, NOW).await;
     let before = rig.store.dump().await;
-    let refusal = rig.issue.issue(request("second")).await.unwrap_err();
+    let refusal = rig.issue.issue(&request("second")).await.unwrap_err();
     assert_eq!(refusal.code().as_str(), "ACCESS_DENIED");
     assert_eq!(rig.store.dump().await, before);
 }
@@ -249,9 +249,9 @@ async fn case_32_a_disabled_user_is_denied_and_nothing_is_written() {
 #[tokio::test]
 async fn roles_given_in_the_store_are_added() {
     let rig = rig();
-    let user = rig.issue.issue(request("first")).await.unwrap().user;
+    let user = rig.issue.issue(&request("first")).await.unwrap().user;
     rig.store.grant_roles(user, &["auditor"]).await;
-    let session = rig.issue.issue(request("second")).await.unwrap().session;
+    let session = rig.issue.issue(&request("second")).await.unwrap().session;
     let stored = rig.store.load(session).await.unwrap().unwrap().session;
     assert_eq!(stored.grant.roles, [Role::new("auditor"), Role::new("user")]);
 }
@@ -259,9 +259,9 @@ async fn roles_given_in_the_store_are_added() {
 #[tokio::test]
 async fn a_store_that_is_down_is_an_error_and_never_an_unknown_user() {
     let rig = rig();
-    rig.issue.issue(request("first")).await.unwrap();
+    rig.issue.issue(&request("first")).await.unwrap();
     rig.store.set_fault(Some(StoreError::Unavailable("down".into())));
-    let refusal = rig.issue.issue(request("second")).await.unwrap_err();
+    let refusal = rig.issue.issue(&request("second")).await.unwrap_err();
     assert_eq!(refusal.code().as_str(), "STORE_UNAVAILABLE");
     rig.store.set_fault(None);
     assert_eq!(rig.store.dump().await.counts(), [1, 1, 0, 1]);
@@ -278,8 +278,8 @@ async fn case_17_only_a_code_that_never_left_may_be_posted_again() {
     ] {
         let rig = rig();
         *rig.provider.failure.lock().unwrap() = Some(failure.clone());
-        rig.issue.issue(request("code")).await.unwrap_err();
-        let again = rig.issue.issue(request("code")).await.unwrap_err();
+        rig.issue.issue(&request("code")).await.unwrap_err();
+        let again = rig.issue.issue(&request("code")).await.unwrap_err();
         assert_eq!(rig.provider.redeemed.load(Ordering::SeqCst), exchanges, "{failure}");
         if exchanges == 1 {
             assert!(matches!(again, AuthError::InvalidAuthCode(_)), "{again}");
@@ -297,7 +297,7 @@ async fn no_token_outlives_its_session() {
         ..config()
     };
     let rig = rig_with(store, config, None);
-    let tokens = rig.issue.issue(request("code")).await.unwrap();
+    let tokens = rig.issue.issue(&request("code")).await.unwrap();
     assert_eq!(tokens.access_expires_in, Duration::from_hours(2));
     assert_eq!(tokens.refresh_expires_in, Duration::from_hours(2));
     assert!(tokens.access.expose().ends_with(" 7200"));
@@ -309,11 +309,11 @@ async fn no_token_outlives_its_session() {
 #[tokio::test]
 async fn every_outcome_is_counted_once_with_a_configured_provider_or_none() {
     let rig = rig();
-    rig.issue.issue(request("code")).await.unwrap();
-    rig.issue.issue(request("code")).await.unwrap_err();
+    rig.issue.issue(&request("code")).await.unwrap();
+    rig.issue.issue(&request("code")).await.unwrap_err();
     let mut unknown = request("code");
     unknown.sign_in.provider = Some("CORP".to_owned());
-    rig.issue.issue(unknown).await.unwrap_err();
+    rig.issue.issue(&unknown).await.unwrap_err();
     let counted: Vec<_> = rig
         .metrics
         .events()

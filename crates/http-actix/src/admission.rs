@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::Limits;
-use crate::error::{ApiError, HttpErrorCode};
+use mintgate_domain::ErrorCode;
+
+use crate::error::ApiError;
 
 /// The places of every kind.
 #[derive(Debug)]
@@ -61,7 +63,7 @@ impl Places {
             Ok(place)
         } else {
             let cause = format!("all places are taken ({} = {})", self.setting, self.most);
-            Err(ApiError::new(HttpErrorCode::Overloaded).because(cause))
+            Err(ApiError::new(ErrorCode::Overloaded).because(cause))
         }
     }
 }
@@ -88,7 +90,7 @@ mod tests {
         let _second = places.take().unwrap();
         for _ in 0..3 {
             let error = places.take().unwrap_err();
-            assert_eq!(error.kind(), HttpErrorCode::Overloaded.into());
+            assert_eq!(error.kind(), ErrorCode::Overloaded.into());
             let cause = error.cause().map(|cause| cause.to_string());
             assert_eq!(cause.as_deref(), Some("all places are taken (limits.some = 2)"));
         }

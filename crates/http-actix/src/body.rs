@@ -173,7 +173,7 @@ mod tests {
         let asked = std::cell::Cell::new(0);
         let reading = in_place_if_slow(body, || {
             asked.set(asked.get() + 1);
-            Err(ApiError::new(HttpErrorCode::Overloaded))
+            Err(ApiError::new(ErrorCode::Overloaded))
         });
         let mut reading = pin!(reading);
         for _ in 0..polls {
@@ -192,7 +192,7 @@ mod tests {
             assert_eq!((read.unwrap().unwrap(), asked), (polls, 0));
         }
         let (read, asked) = read_when_none_is_free(3);
-        assert_eq!(read.unwrap().unwrap_err().kind(), HttpErrorCode::Overloaded.into());
+        assert_eq!(read.unwrap().unwrap_err().kind(), ErrorCode::Overloaded.into());
         assert_eq!(asked, 1);
     }
 }

@@ -49,8 +49,6 @@ pub(crate) enum HttpErrorCode {
     UnsupportedMediaType,
     /// The headers have more bytes than the configured limit.
     HeadersTooLarge,
-    /// Too many requests are in flight, or wait for each other.
-    Overloaded,
 }
 
 impl HttpErrorCode {
@@ -64,7 +62,6 @@ impl HttpErrorCode {
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::HeadersTooLarge => "HEADERS_TOO_LARGE",
-            Self::Overloaded => "OVERLOADED",
         }
     }
 }
@@ -132,7 +129,7 @@ error_table! {
     Core(ProviderUnavailable) => SERVICE_UNAVAILABLE, "The identity provider cannot be reached.";
     Core(StoreUnavailable) => SERVICE_UNAVAILABLE, "Sessions cannot be stored at the moment.";
     Core(RolesUnavailable) => SERVICE_UNAVAILABLE, "The roles of this account cannot be looked up at the moment.";
-    Http(Overloaded) => SERVICE_UNAVAILABLE, "The server is busy. Please try again.";
+    Core(Overloaded) => SERVICE_UNAVAILABLE, "The server is busy. Please try again.";
     Core(ProviderTimeout) => GATEWAY_TIMEOUT, "The identity provider did not answer in time.";
 }
 
@@ -175,7 +172,7 @@ impl ErrorKind {
             StatusCode::PAYLOAD_TOO_LARGE => Http::PayloadTooLarge.into(),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Http::UnsupportedMediaType.into(),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Http::HeadersTooLarge.into(),
-            StatusCode::SERVICE_UNAVAILABLE => Http::Overloaded.into(),
+            StatusCode::SERVICE_UNAVAILABLE => Core::Overloaded.into(),
             status if status.is_client_error() => Core::InvalidRequest.into(),
             _ => Core::InternalError.into(),
         }

@@ -122,8 +122,9 @@ pub struct AppState {
     metadata: Metadata,
     /// The path of the public URL, which requests have unless a proxy has removed it.
     path_prefix: String,
-    /// Held by requests with an `Idempotency-Key` while they are worked on.
-    idempotency_keys: KeyedMutex<TokenHash>,
+    /// Held by requests with an `Idempotency-Key` while they are worked on; the value is the hash of the
+    /// body.
+    idempotency_keys: KeyedMutex<TokenHash, TokenHash>,
     trusted_proxies: Vec<ipnet::IpNet>,
     limits: Limits,
     admission: Admission,

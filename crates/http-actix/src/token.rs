@@ -1,19 +1,26 @@
 //! `POST /api/v1/auth/token`: exchanges an authorization code or an ID token for a session.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::{TokenHash, TokenRequest};
+use mintgate_domain::model::IdempotencyKey;
+use mintgate_domain::ports::Clock;
+use mintgate_domain::{AuthError, ErrorCode, IssueTokens, IssuedTokens, TokenHash, TokenRequest};
 use tracing::debug_span;
 
 use crate::body::read_json;
 use crate::client::client_info;
 use crate::envelope::LogFields;
-use crate::error::{ApiError, HttpErrorCode};
+use crate::error::ApiError;
 use crate::keyed_mutex::KeyedGuard;
 use crate::sign_in::SignInBody;
 use crate::{AppState, envelope, idempotency, issued};
+
+/// How soon a request whose idempotency key another replica holds asks again: at first, and at most.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+const ASK_AGAIN_AFTER_AT_MOST: Duration = Duration::from_millis(250);
 
 /// Issues tokens for a sign-in. If it finishes a begun login, the login's cookie is cleared.
 pub(crate) async fn issue(
@@ -37,14 +44,15 @@ pub(crate) async fn issue(
     let issue = Arc::clone(&state.use_cases.issue_tokens);
     let issued = match idempotency {
         None => {
-            let issuing = async move { issue.issue(sign_in).await };
+            let issuing = async move { issue.issue(&sign_in).await };
             state.run(place, debug_span!("issue_tokens"), issuing).await
         }
         Some(asked) => {
-            let lock = lock_key(&state, asked.key).await?;
+            let patience = Patience::of(&state);
+            let lock = lock_key(&state, asked).await?;
             // To its end, so that a client that went away gets the same session when it repeats this.
             let issuing = async move {
-                let issued = issue.issue(sign_in).await;
+                let issued = issue_in_turn(&issue, &sign_in, patience).await;
                 drop(lock);
                 issued
             };
@@ -62,16 +70,58 @@ pub(crate) async fn issue(
     Ok(if idempotency.is_some() { answer } else { finished_login.clear_with(answer) })
 }
 
+/// How long a request waits for another one with the same idempotency key.
+struct Patience {
+    clock: Arc<dyn Clock>,
+    began: Duration,
+    limit: Duration,
+}
+
+impl Patience {
+    fn of(state: &AppState) -> Self {
+        let clock = Arc::clone(&state.ports.clock);
+        Self { began: clock.monotonic(), clock, limit: state.limits.request_timeout }
+    }
+
+    fn is_left(&self, pause: Duration) -> bool {
+        self.clock.monotonic().saturating_sub(self.began) + pause < self.limit
+    }
+}
+
+/// Issues tokens once no other replica is at the same request: asks again until it has answered or
+/// given up.
+async fn issue_in_turn(
+    issue: &IssueTokens,
+    sign_in: &TokenRequest,
+    patience: Patience,
+) -> Result<IssuedTokens, AuthError> {
+    let mut pause = ASK_AGAIN_AFTER;
+    loop {
+        match issue.issue(sign_in).await {
+            Err(AuthError::SignInUnderWay) if patience.is_left(pause) => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(ASK_AGAIN_AFTER_AT_MOST);
+            }
+            issued => return issued,
+        }
+    }
+}
+
 /// Lets the requests of one idempotency key in one after another, so that the second finds what the
-/// first did. This holds within this process; between replicas the store decides which request opens
-/// the session.
+/// first did. This holds within this process; between replicas the key is reserved in the store.
 ///
 /// # Errors
-/// `OVERLOADED` if the request before takes longer than the request timeout.
-async fn lock_key(state: &AppState, key: TokenHash) -> Result<KeyedGuard<TokenHash>, ApiError> {
-    let lock = tokio::time::timeout(state.limits.request_timeout, state.idempotency_keys.lock(key));
-    lock.await.map_err(|_| {
-        ApiError::new(HttpErrorCode::Overloaded)
-            .because("another request of the same idempotency key takes too long")
-    })
+/// `OVERLOADED` if the request before takes longer than the request timeout, and
+/// `IDEMPOTENCY_KEY_REUSED` if it has another body.
+async fn lock_key(
+    state: &AppState,
+    asked: IdempotencyKey,
+) -> Result<KeyedGuard<TokenHash, TokenHash>, ApiError> {
+    let lock = state.idempotency_keys.lock(asked.key, asked.body);
+    match tokio::time::timeout(state.limits.request_timeout, lock).await {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(AuthError::IdempotencyKeyReused.into()),
+        Err(_) => Err(ApiError::new(ErrorCode::Overloaded)
+            .because("another request of the same idempotency key takes too long")),
+    }
 }

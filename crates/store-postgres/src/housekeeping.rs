@@ -55,6 +55,12 @@ static SWEEP: SqlText = SqlText::new(
         ORDER BY expires_at LIMIT $limit FOR UPDATE SKIP LOCKED
     ), forgotten_keys AS (
         DELETE FROM idempotency_keys AS k USING old_keys AS o WHERE k.key_hash = o.key_hash
+    ), old_reservations AS MATERIALIZED (
+        SELECT key_hash FROM idempotency_reservations WHERE expires_at <= clock_timestamp()
+        ORDER BY expires_at LIMIT $limit FOR UPDATE SKIP LOCKED
+    ), forgotten_reservations AS (
+        DELETE FROM idempotency_reservations AS r USING old_reservations AS o
+        WHERE r.key_hash = o.key_hash
     )
     SELECT (SELECT id FROM page ORDER BY id OFFSET $before_last LIMIT 1),
         count(*) FILTER (WHERE expired AND NOT absolute),

@@ -8,6 +8,7 @@ mod config;
 mod connector;
 mod error;
 mod housekeeping;
+mod idempotency_records;
 mod json;
 mod keys;
 mod migrations;

@@ -1,17 +1,17 @@
-//! Marks of what counts once, and requests that may be repeated.
+//! Marks of what counts once.
 
 use async_trait::async_trait;
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use mintgate_domain::TokenHash;
-use mintgate_domain::model::{IdempotencyKey, SessionId, SingleUse, Timestamp};
-use mintgate_domain::ports::{IdempotencyRecords, OnceMarks, StoreError, StoreOperation};
+use mintgate_domain::model::SingleUse;
+use mintgate_domain::ports::{OnceMarks, StoreError, StoreOperation};
 
-use crate::error::{Failure, RowName};
-use crate::schema::{idempotency_keys, single_use_marks};
+use crate::error::Failure;
+use crate::schema::single_use_marks;
 use crate::store::PgStore;
-use crate::time::{bound, to_postgres};
+use crate::time::to_postgres;
 
 /// Stores a mark, in the transaction of the connection; `false` if it is stored already.
 pub(crate) async fn claim(
@@ -43,29 +43,6 @@ impl OnceMarks for PgStore {
         let query = diesel::select(exists(mark));
         self.run(StoreOperation::OnceMarks, async |connection, _| {
             Ok((&query).get_result(connection).await?)
-        })
-        .await
-    }
-}
-
-#[async_trait]
-impl IdempotencyRecords for PgStore {
-    async fn find(
-        &self,
-        key: TokenHash,
-        now: Timestamp,
-    ) -> Result<Option<(IdempotencyKey, SessionId)>, StoreError> {
-        let query = idempotency_keys::table
-            .find(key.as_bytes().as_slice())
-            .filter(idempotency_keys::expires_at.gt(bound(now)))
-            .select((idempotency_keys::body_hash, idempotency_keys::session_id));
-        self.run(StoreOperation::FindOpening, async |connection, _| {
-            let found: Option<(Vec<u8>, uuid::Uuid)> =
-                (&query).get_result(connection).await.optional()?;
-            let Some((body, session)) = found else { return Ok(None) };
-            let row = RowName { table: "idempotency_keys", id: &session };
-            let body = row.hash("body_hash", &body)?;
-            Ok(Some((IdempotencyKey { key, body }, SessionId::from_uuid(session))))
         })
         .await
     }

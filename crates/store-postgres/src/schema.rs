@@ -82,6 +82,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    idempotency_reservations (key_hash) {
+        key_hash -> Binary,
+        body_hash -> Binary,
+        holder -> Binary,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     signing_keys (key_use, number) {
         key_use -> Text,
         number -> Integer,

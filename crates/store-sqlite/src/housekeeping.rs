@@ -10,7 +10,9 @@ use mintgate_domain::ports::{Housekeeping, StoreError, StoreOperation, SweepStep
 
 use crate::error::Failure;
 use crate::row::{Hex, Row};
-use crate::schema::{duties, idempotency_keys, sessions, single_use_marks, upstream_tokens};
+use crate::schema::{
+    duties, idempotency_keys, idempotency_reservations, sessions, single_use_marks, upstream_tokens,
+};
 use crate::sessions::is_live;
 use crate::store::SqliteStore;
 
@@ -78,6 +80,8 @@ struct Due {
     marks: Vec<Vec<u8>>,
     /// Idempotency records that have expired.
     keys: Vec<Vec<u8>>,
+    /// Reservations of idempotency keys whose lease has ended.
+    reservations: Vec<Vec<u8>>,
     /// The session after which the next step begins; `None` if this is the last step.
     next: Option<SessionId>,
 }
@@ -85,7 +89,7 @@ struct Due {
 impl Due {
     /// Whether nothing is due, so that the writer is not needed.
     fn is_nothing(&self) -> bool {
-        self.sessions.is_empty() && self.marks.is_empty() && self.keys.is_empty()
+        [&self.sessions, &self.marks, &self.keys, &self.reservations].into_iter().all(Vec::is_empty)
     }
 }
 
@@ -132,6 +136,11 @@ fn look(connection: &mut SqliteConnection, step: &SweepStep) -> Result<Due, Fail
             .select(idempotency_keys::key_hash)
             .limit(step.limit.into())
             .load(connection)?,
+        reservations: idempotency_reservations::table
+            .filter(idempotency_reservations::expires_at.le(now))
+            .select(idempotency_reservations::key_hash)
+            .limit(step.limit.into())
+            .load(connection)?,
         next,
     })
 }
@@ -152,6 +161,10 @@ fn write(connection: &mut SqliteConnection, step: &SweepStep, due: &Due) -> Resu
         .filter(idempotency_keys::key_hash.eq_any(&due.keys))
         .filter(idempotency_keys::expires_at.le(now));
     diesel::delete(keys).execute(connection)?;
+    let reservations = idempotency_reservations::table
+        .filter(idempotency_reservations::key_hash.eq_any(&due.reservations))
+        .filter(idempotency_reservations::expires_at.le(now));
+    diesel::delete(reservations).execute(connection)?;
     Ok(swept)
 }
 

@@ -83,6 +83,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    idempotency_reservations (key_hash) {
+        key_hash -> Binary,
+        body_hash -> Binary,
+        holder -> Binary,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
     signing_keys (key_use, number) {
         key_use -> Text,
         number -> BigInt,

@@ -15,10 +15,10 @@ use mintgate_domain::model::{
     User, UserId, Verdict,
 };
 use mintgate_domain::ports::{
-    EndOutcome, Housekeeping, IdempotencyRecords, KeyRepo, LinkOutcome, LoadedSession, LogoutOrder,
-    OnceMarks, OpenOutcome, PoolState, ProviderLogoutOutcome, RefreshTokenRepo, SessionChange,
-    SessionOwner, StoreError, StoreHealth, SweepStep, Swept, UnlinkOutcome, UpstreamRenewal,
-    UpstreamTokenRepo, UserDirectory,
+    EndOutcome, Holder, Housekeeping, IdempotencyRecords, KeyRepo, LinkOutcome, LoadedSession,
+    LogoutOrder, OnceMarks, OpenOutcome, PoolState, ProviderLogoutOutcome, RefreshTokenRepo,
+    Reserved, SessionChange, SessionOwner, StoreError, StoreHealth, SweepStep, Swept,
+    UnlinkOutcome, UpstreamRenewal, UpstreamTokenRepo, UserDirectory,
 };
 
 use crate::store_under_test::{Dump, Store, StoreUnderTest, hex};
@@ -38,6 +38,8 @@ struct State {
     sessions: BTreeMap<SessionId, Session>,
     /// The idempotency records, by the hash of the key.
     openings: HashMap<TokenHash, (IdempotencyRecord, SessionId)>,
+    /// The reserved idempotency keys: the request, who holds it, and until when.
+    reservations: HashMap<TokenHash, (IdempotencyKey, Holder, Timestamp)>,
     keys: BTreeMap<(KeyUse, u32), KeyRecord>,
     upstream: HashMap<SessionId, Upstream>,
     sweep: Duty,
@@ -447,6 +449,7 @@ impl State {
         }
         forget(&mut self.single_use, limit, |expires_at| *expires_at <= step.now);
         forget(&mut self.openings, limit, |(record, _)| record.expires_at <= step.now);
+        forget(&mut self.reservations, limit, |(.., until)| *until <= step.now);
         swept
     }
 
@@ -587,6 +590,38 @@ impl OnceMarks for MemoryStore {
 
 #[async_trait]
 impl IdempotencyRecords for MemoryStore {
+    async fn reserve(
+        &self,
+        request: &IdempotencyKey,
+        holder: &Holder,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Reserved, StoreError> {
+        self.with(|state| {
+            if let Some((before, session)) = state.opened_by(request.key, now) {
+                return Reserved::Opened(before, session);
+            }
+            match state.reservations.get(&request.key) {
+                Some((held, by, until)) if now < *until && (held, by) != (request, holder) => {
+                    Reserved::ByAnother(Some(held.body))
+                }
+                _ => {
+                    let reservation = (*request, *holder, now + lease);
+                    state.reservations.insert(request.key, reservation);
+                    Reserved::Own
+                }
+            }
+        })
+    }
+
+    async fn release(&self, key: TokenHash, holder: &Holder) -> Result<(), StoreError> {
+        self.with(|state| {
+            if state.reservations.get(&key).is_some_and(|(_, by, _)| by == holder) {
+                state.reservations.remove(&key);
+            }
+        })
+    }
+
     async fn find(
         &self,
         key: TokenHash,
@@ -806,6 +841,8 @@ impl StoreUnderTest for MemoryStore {
                 format!("{key} {body} {id} {expires_at:?}")
             });
         dump.insert("idempotency_keys", openings.collect());
+        let reservations = state.reservations.values().map(|row| format!("{row:?}"));
+        dump.insert("idempotency_reservations", reservations.collect());
         let keys = state.keys.values().map(|key| format!("{} {key:?}", key.material.expose()));
         dump.insert("signing_keys", keys.collect());
         dump.insert("duties", vec![format!("{:?}", state.sweep)]);

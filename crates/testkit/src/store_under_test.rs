@@ -132,12 +132,13 @@ pub struct Dump(BTreeMap<String, Vec<String>>);
 
 impl Dump {
     /// The tables that a dump has to have.
-    pub const TABLES: [&'static str; 8] = [
+    pub const TABLES: [&'static str; 9] = [
         "users",
         "external_identities",
         "single_use_marks",
         "sessions",
         "idempotency_keys",
+        "idempotency_reservations",
         "signing_keys",
         "duties",
         "upstream_tokens",

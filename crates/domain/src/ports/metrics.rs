@@ -40,8 +40,8 @@ pub enum StoreOperation {
     FindUser,
     /// A call of [`RefreshTokenRepo::open`](super::RefreshTokenRepo::open).
     OpenSession,
-    /// A call of [`IdempotencyRecords::find`](super::IdempotencyRecords::find).
-    FindOpening,
+    /// Any call of [`IdempotencyRecords`](super::IdempotencyRecords).
+    Idempotency,
     /// A call of [`RefreshTokenRepo::exchange`](super::RefreshTokenRepo::exchange).
     Rotate,
     /// A call of [`UserDirectory::identities`](super::UserDirectory::identities).
@@ -80,7 +80,7 @@ impl StoreOperation {
         match self {
             Self::FindUser => "find_user",
             Self::OpenSession => "open_session",
-            Self::FindOpening => "find_opening",
+            Self::Idempotency => "idempotency",
             Self::Rotate => "rotate",
             Self::Identities => "identities",
             Self::LinkIdentity => "link_identity",

@@ -25,7 +25,7 @@ pub use clock::Clock;
 pub use cookie_policy::{CookiePolicy, CookieTooLarge, SessionTokens};
 pub use entropy::Entropy;
 pub use housekeeping::{Housekeeping, SweepStep, Swept};
-pub use idempotency_records::IdempotencyRecords;
+pub use idempotency_records::{Holder, IdempotencyRecords, Reserved};
 pub use identity_provider::{
     AuthorizationEndpoint, CodeGrant, IdentityProvider, LogoutOrder, Misbehaviour, ProviderError,
     ProviderTokens, Renewal, TokenSource,

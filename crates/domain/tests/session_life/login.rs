@@ -154,7 +154,7 @@ async fn what_a_login_asks_of_the_authentication_is_enforced() {
         *rig.provider.authenticated.lock().unwrap() = authenticated;
         let before = rig.store.dump().await;
         let response = response_to(&login, &format!("ada-{i}"));
-        let issued = rig.issue.issue(token_request(response)).await;
+        let issued = rig.issue.issue(&token_request(response)).await;
         let code = issued.as_ref().err().map(|error| error.code().as_str());
         assert_eq!(code, (!accepted).then_some("INVALID_ID_TOKEN"), "case {i}");
         assert_eq!(rig.store.dump().await == before, !accepted, "case {i}");
@@ -169,7 +169,7 @@ async fn a_client_cannot_choose_how_long_its_login_lasts() {
         // Whoever has the secret of a login can make one of any expiry, with the state that fits.
         let mut login = begin(&rig, "corp").await;
         login.expires_at = expires_at;
-        let issued = rig.issue.issue(token_request(response_to(&login, "ada"))).await;
+        let issued = rig.issue.issue(&token_request(response_to(&login, "ada"))).await;
         let code = issued.as_ref().err().map(|error| error.code().as_str());
         assert_eq!(code, (!accepted).then_some("INVALID_STATE"));
     }
@@ -181,7 +181,7 @@ async fn a_login_is_finished_with_its_state_alone() {
     let login = begin(&rig, "corp").await;
     let mut response = response_to(&login, "ada");
     response.provider = None;
-    rig.issue.issue(token_request(response)).await.expect("a session");
+    rig.issue.issue(&token_request(response)).await.expect("a session");
     let brought = rig.provider.brought.lock().unwrap().clone();
     assert_eq!(brought.0.as_deref(), Some(login.code_verifier().expose()));
     assert_eq!(brought.1.as_deref(), Some(login.nonce().expose()));
@@ -194,7 +194,7 @@ async fn what_the_client_brings_besides_does_not_weaken_a_login() {
     let mut response = response_to(&login, "ada");
     response.code_verifier = Some(CodeVerifier::new("v".repeat(43)));
     response.nonce = Some(Nonce::new("another"));
-    rig.issue.issue(token_request(response)).await.expect("a session");
+    rig.issue.issue(&token_request(response)).await.expect("a session");
     let brought = rig.provider.brought.lock().unwrap().clone();
     assert_eq!(brought.0.as_deref(), Some(login.code_verifier().expose()));
     assert_eq!(brought.1.as_deref(), Some(login.nonce().expose()));
@@ -204,7 +204,7 @@ async fn what_the_client_brings_besides_does_not_weaken_a_login() {
 async fn a_provider_without_id_tokens_is_not_held_to_a_nonce() {
     let rig = Rig::new();
     let login = begin(&rig, "hub").await;
-    rig.issue.issue(token_request(response_to(&login, "ada"))).await.expect("a session");
+    rig.issue.issue(&token_request(response_to(&login, "ada"))).await.expect("a session");
     let brought = rig.provider.brought.lock().unwrap().clone();
     assert_eq!(brought.0.as_deref(), Some(login.code_verifier().expose()));
     assert_eq!(brought.1, None);
@@ -229,17 +229,17 @@ async fn case_18_what_is_not_the_response_of_this_browsers_login_is_refused_unas
         let mut response = response_to(&login, name);
         change(&mut response, &elsewhere);
         let before = rig.store.dump().await;
-        let refusal = rig.issue.issue(token_request(response)).await.unwrap_err();
+        let refusal = rig.issue.issue(&token_request(response)).await.unwrap_err();
         assert_eq!(refusal.code().as_str(), "INVALID_STATE", "{name}: {refusal}");
         assert_eq!(rig.store.dump().await, before, "{name}");
     }
     let mut no_provider = response_to(&login, "no-provider");
     no_provider.provider = None;
     no_provider.logins.clear();
-    let refusal = rig.issue.issue(token_request(no_provider)).await.unwrap_err();
+    let refusal = rig.issue.issue(&token_request(no_provider)).await.unwrap_err();
     assert_eq!(refusal.code().as_str(), "INVALID_STATE");
     assert_eq!(rig.provider.asked.load(Ordering::SeqCst), 0, "no provider was asked");
-    rig.issue.issue(token_request(response_to(&login, "ada"))).await.expect("the genuine one");
+    rig.issue.issue(&token_request(response_to(&login, "ada"))).await.expect("the genuine one");
 }
 
 #[tokio::test]
@@ -248,12 +248,12 @@ async fn case_18_a_login_with_a_provider_that_names_its_issuer_needs_that_name()
     rig.provider.names_issuer.store(true, Ordering::SeqCst);
     let login = begin(&rig, "corp").await;
     let without = response_to(&login, "ada");
-    let refusal = rig.issue.issue(token_request(without)).await.unwrap_err();
+    let refusal = rig.issue.issue(&token_request(without)).await.unwrap_err();
     assert_eq!(refusal.code().as_str(), "INVALID_STATE");
     assert_eq!(rig.provider.asked.load(Ordering::SeqCst), 0);
     let mut with = response_to(&login, "ada");
     with.issuer = Some("https://corp.example.com".to_owned());
-    rig.issue.issue(token_request(with)).await.expect("a session");
+    rig.issue.issue(&token_request(with)).await.expect("a session");
 }
 
 #[tokio::test]
@@ -262,10 +262,10 @@ async fn a_login_waits_for_its_person_no_longer_than_it_says() {
     let login = begin(&rig, "corp").await;
     rig.clock.advance(Duration::from_secs(599));
     let response = response_to(&login, "ada-1");
-    rig.issue.issue(token_request(response)).await.expect("in time");
+    rig.issue.issue(&token_request(response)).await.expect("in time");
     let late = begin(&rig, "corp").await;
     rig.clock.advance(Duration::from_mins(10));
-    let refusal = rig.issue.issue(token_request(response_to(&late, "ada-2"))).await.unwrap_err();
+    let refusal = rig.issue.issue(&token_request(response_to(&late, "ada-2"))).await.unwrap_err();
     assert_eq!(refusal.code().as_str(), "INVALID_STATE");
 }
 
@@ -273,9 +273,9 @@ async fn a_login_waits_for_its_person_no_longer_than_it_says() {
 async fn a_login_is_finished_once_however_many_codes_there_are() {
     let rig = Rig::new();
     let login = begin(&rig, "corp").await;
-    rig.issue.issue(token_request(response_to(&login, "ada-1"))).await.expect("a session");
+    rig.issue.issue(&token_request(response_to(&login, "ada-1"))).await.expect("a session");
     let before = rig.store.dump().await;
-    let again = rig.issue.issue(token_request(response_to(&login, "ada-2"))).await.unwrap_err();
+    let again = rig.issue.issue(&token_request(response_to(&login, "ada-2"))).await.unwrap_err();
     assert_eq!(again.code().as_str(), "INVALID_STATE");
     assert_eq!(rig.store.dump().await, before);
 }
@@ -289,20 +289,20 @@ async fn a_login_under_way_does_not_get_in_the_way_of_what_is_protected_otherwis
         logins: vec![login.clone()],
         ..with_code("ada")
     };
-    rig.issue.issue(token_request(own_pkce)).await.expect("the client's own PKCE");
+    rig.issue.issue(&token_request(own_pkce)).await.expect("the client's own PKCE");
     let id_token = SignInRequest {
         credential: Credential::IdToken(IdTokenText::new("t")),
         logins: vec![login.clone()],
         ..with_code("")
     };
-    rig.issue.issue(token_request(id_token)).await.expect("a posted ID token");
+    rig.issue.issue(&token_request(id_token)).await.expect("a posted ID token");
     let at_other = SignInRequest {
         provider: Some("other".to_owned()),
         redirect_uri: Some("https://app.example.com/second".to_owned()),
         logins: vec![login],
         ..with_code("bob")
     };
-    rig.issue.issue(token_request(at_other)).await.expect("another provider");
+    rig.issue.issue(&token_request(at_other)).await.expect("another provider");
 }
 
 #[tokio::test]
@@ -310,10 +310,10 @@ async fn an_abandoned_login_is_in_nobodys_way_once_it_has_run_out() {
     let rig = Rig::new();
     let login = begin(&rig, "corp").await;
     let bare = || SignInRequest { logins: vec![login.clone()], ..with_code("ada") };
-    let refusal = rig.issue.issue(token_request(bare())).await.unwrap_err();
+    let refusal = rig.issue.issue(&token_request(bare())).await.unwrap_err();
     assert_eq!(refusal.code().as_str(), "INVALID_STATE");
     rig.clock.advance(Duration::from_mins(10));
-    rig.issue.issue(token_request(bare())).await.expect("a bare code");
+    rig.issue.issue(&token_request(bare())).await.expect("a bare code");
 }
 
 #[tokio::test]
@@ -325,11 +325,11 @@ async fn case_18_a_login_keeps_to_its_redirect_uri() {
     let login = rig.begin.begin("other", Some(&first), &[]).await.unwrap().transaction;
     let mut moved = response_to(&login, "ada");
     moved.redirect_uri = Some(second);
-    let refusal = rig.issue.issue(token_request(moved)).await.unwrap_err();
+    let refusal = rig.issue.issue(&token_request(moved)).await.unwrap_err();
     assert_eq!(refusal.code().as_str(), "INVALID_STATE");
     let mut named = response_to(&login, "ada");
     named.redirect_uri = Some(first);
-    rig.issue.issue(token_request(named)).await.expect("the one it was begun with");
+    rig.issue.issue(&token_request(named)).await.expect("the one it was begun with");
 
     let uri = "https://app.example.com/removed".to_owned();
     let expires_at = rig.now() + Duration::from_mins(1);
@@ -341,7 +341,7 @@ async fn case_18_a_login_keeps_to_its_redirect_uri() {
         expires_at,
         AuthenticationRequirements::default(),
     );
-    let refusal = rig.issue.issue(token_request(response_to(&removed, "ada"))).await.unwrap_err();
+    let refusal = rig.issue.issue(&token_request(response_to(&removed, "ada"))).await.unwrap_err();
     assert_eq!(
         refusal.code().as_str(),
         "REDIRECT_URI_NOT_ALLOWED",
@@ -353,10 +353,10 @@ async fn case_18_a_login_keeps_to_its_redirect_uri() {
 #[tokio::test]
 async fn case_14_a_login_has_what_a_strict_provider_requires() {
     let rig = Rig::set_up(Setup { is_strict: true, ..Setup::default() });
-    let bare = rig.issue.issue(token_request(with_code("ada"))).await.unwrap_err();
+    let bare = rig.issue.issue(&token_request(with_code("ada"))).await.unwrap_err();
     assert_eq!(bare.code().as_str(), "INVALID_REQUEST");
     let login = begin(&rig, "corp").await;
-    rig.issue.issue(token_request(response_to(&login, "ada"))).await.expect("a session");
+    rig.issue.issue(&token_request(response_to(&login, "ada"))).await.expect("a session");
 }
 
 #[tokio::test]
@@ -365,7 +365,7 @@ async fn case_25_a_login_begun_here_does_not_end_in_an_id_token() {
     let login = begin(&rig, "corp").await;
     let mut response = response_to(&login, "");
     response.credential = Credential::IdToken(IdTokenText::new("t"));
-    let refusal = rig.issue.issue(token_request(response)).await.unwrap_err();
+    let refusal = rig.issue.issue(&token_request(response)).await.unwrap_err();
     assert_eq!(refusal.code().as_str(), "INVALID_REQUEST");
 }
 
@@ -374,11 +374,11 @@ async fn a_code_that_is_spent_is_never_said_to_be_unsent() {
     let rig = Rig::new();
     let unreachable = ProviderError::Unreachable("the user endpoint".into());
     *rig.provider.verification_fails.lock().unwrap() = Some(unreachable.clone());
-    let refusal = rig.issue.issue(token_request(with_code("ada"))).await.unwrap_err();
+    let refusal = rig.issue.issue(&token_request(with_code("ada"))).await.unwrap_err();
     assert_eq!(refusal.code().as_str(), "PROVIDER_TIMEOUT");
     let id_token =
         SignInRequest { credential: Credential::IdToken(IdTokenText::new("t")), ..with_code("") };
-    let refusal = rig.issue.issue(token_request(id_token)).await.unwrap_err();
+    let refusal = rig.issue.issue(&token_request(id_token)).await.unwrap_err();
     assert_eq!(refusal, AuthError::Provider(unreachable), "it can be posted again");
 }
 
@@ -387,15 +387,15 @@ async fn an_answer_that_was_lost_can_be_asked_for_again_by_the_browser_that_bega
     let rig = Rig::new();
     let login = begin(&rig, "corp").await;
     let with_key = |sign_in| TokenRequest { sign_in, ..request("", Some(("key", "body"))) };
-    let first = rig.issue.issue(with_key(response_to(&login, "ada"))).await.unwrap();
+    let first = rig.issue.issue(&with_key(response_to(&login, "ada"))).await.unwrap();
     let mut elsewhere = response_to(&login, "ada");
     elsewhere.logins.clear();
-    let refusal = rig.issue.issue(with_key(elsewhere)).await.unwrap_err();
+    let refusal = rig.issue.issue(&with_key(elsewhere)).await.unwrap_err();
     assert_eq!(
         refusal.code().as_str(),
         "INVALID_STATE",
         "who has the URL and the key has not the browser"
     );
-    let again = rig.issue.issue(with_key(response_to(&login, "ada"))).await.expect("the session");
+    let again = rig.issue.issue(&with_key(response_to(&login, "ada"))).await.expect("the session");
     assert_eq!(TokenHash::of(again.refresh.expose()), TokenHash::of(first.refresh.expose()));
 }

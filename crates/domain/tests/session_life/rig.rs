@@ -11,11 +11,12 @@ use mintgate_domain::model::{
     SessionId, SessionOpening, Timestamp, UserId, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
-    AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, IdempotencyRecords,
-    IdentityProvider, LoadedSession, LogoutOrder, OpenOutcome, ProviderError, ProviderTokens,
-    RefreshTokenRepo, Renewal, RoleDirectory, RoleLookupError, RoleQuestion, SealError,
-    SessionTokens, SigningError, StoreError, TokenSeal, TokenSigner, TokenSource, TokenVerifier,
-    UpstreamRenewal, UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh, VerifyError,
+    AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, Holder,
+    IdempotencyRecords, IdentityProvider, LoadedSession, LogoutOrder, OpenOutcome, ProviderError,
+    ProviderTokens, RefreshTokenRepo, Renewal, Reserved, RoleDirectory, RoleLookupError,
+    RoleQuestion, SealError, SessionTokens, SigningError, StoreError, TokenSeal, TokenSigner,
+    TokenSource, TokenVerifier, UpstreamRenewal, UpstreamTokenRepo, VerifiedAccess,
+    VerifiedRefresh, VerifyError,
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
@@ -332,7 +333,7 @@ pub(crate) struct DisturbedRepo {
     store: MemoryStore,
     /// Whether a session that is loaded has a state that no token was ever signed from.
     pub(crate) corrupts_replays: AtomicBool,
-    /// Whether the next question for an earlier opening finds none.
+    /// Whether the next reservation of an idempotency key succeeds although the key is taken.
     pub(crate) hides_an_opening: AtomicBool,
     /// Whether opening a session fails.
     pub(crate) fails_openings: AtomicBool,
@@ -429,16 +430,30 @@ struct Records(Arc<InterposedRepo<DisturbedRepo>>);
 
 #[async_trait]
 impl IdempotencyRecords for Records {
+    async fn reserve(
+        &self,
+        request: &IdempotencyKey,
+        holder: &Holder,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Reserved, StoreError> {
+        let disturbed = &self.0.0;
+        if disturbed.hides_an_opening.swap(false, Ordering::SeqCst) {
+            return Ok(Reserved::Own);
+        }
+        disturbed.store.reserve(request, holder, lease, now).await
+    }
+
+    async fn release(&self, key: TokenHash, holder: &Holder) -> Result<(), StoreError> {
+        self.0.0.store.release(key, holder).await
+    }
+
     async fn find(
         &self,
         key: TokenHash,
         now: Timestamp,
     ) -> Result<Option<(IdempotencyKey, SessionId)>, StoreError> {
-        let disturbed = &self.0.0;
-        if disturbed.hides_an_opening.swap(false, Ordering::SeqCst) {
-            return Ok(None);
-        }
-        disturbed.store.find(key, now).await
+        self.0.0.store.find(key, now).await
     }
 }
 
@@ -664,7 +679,7 @@ impl Rig {
 
     /// Signs in with a code; its part before the dash is the person.
     pub(crate) async fn sign_in(&self, code: &str) -> IssuedTokens {
-        self.issue.issue(request(code, None)).await.expect("a session")
+        self.issue.issue(&request(code, None)).await.expect("a session")
     }
 
     /// Presents a refresh token.

@@ -72,7 +72,7 @@ async fn signing_out_everywhere_ends_and_counts_every_session() {
 async fn a_raised_epoch_alone_ends_the_sessions_although_their_rows_say_nothing() {
     let rig = rig();
     let key = Some(("a-key", "a-body"));
-    let ada = rig.issue.issue(request("ada", key)).await.unwrap();
+    let ada = rig.issue.issue(&request("ada", key)).await.unwrap();
     let reason = RevokeReason::Admin;
     rig.people.end_user_sessions(ada.user, reason, rig.now()).await.unwrap();
     assert!(rig.store.sessions()[0].end.is_none());
@@ -81,7 +81,7 @@ async fn a_raised_epoch_alone_ends_the_sessions_although_their_rows_say_nothing(
     assert_eq!(refreshed.code().as_str(), "SESSION_REVOKED");
     let caller = rig.own.caller(&presented(&ada.access)).await.unwrap_err();
     assert_eq!(caller.code().as_str(), "SESSION_REVOKED");
-    let repeated = rig.issue.issue(request("ada", key)).await.unwrap_err();
+    let repeated = rig.issue.issue(&request("ada", key)).await.unwrap_err();
     assert_eq!(repeated.code().as_str(), "SESSION_REVOKED");
     let later = rig.sign_in("ada-2").await;
     let (_, listed) = rig.own.list(&presented(&later.access)).await.unwrap();
@@ -120,10 +120,10 @@ async fn a_sign_in_under_way_opens_nothing_when_the_person_changes_meanwhile() {
     behind_the_next_write(&rig, move |people| async move {
         people.end_user_sessions(user, RevokeReason::Admin, now).await.unwrap();
     });
-    let refused = rig.issue.issue(request("ada-2", None)).await.unwrap_err();
+    let refused = rig.issue.issue(&request("ada-2", None)).await.unwrap_err();
     assert_eq!(refused.code().as_str(), "SESSION_REVOKED");
     behind_the_next_write(&rig, move |people| async move { people.disable_user(user, now).await });
-    let refused = rig.issue.issue(request("ada-3", None)).await.unwrap_err();
+    let refused = rig.issue.issue(&request("ada-3", None)).await.unwrap_err();
     assert_eq!(refused.code().as_str(), "ACCESS_DENIED");
     let live = rig.store.sessions().into_iter().filter(|session| session.end.is_none());
     assert_eq!(live.map(|session| session.id).collect::<Vec<_>>(), [ada.session]);

@@ -1,12 +1,15 @@
 //! `Idempotency-Key`: an answer that was lost can be asked for again.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::common::{
     Options, REDIRECT_URI, Store, TestService, Tokens, assert_error, bare, sign_in,
 };
 use crate::on_both_stores;
+use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::stream;
 use mintgate_mock_idp::{FaultKind, Faults, IdTokenRecipe};
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -154,6 +157,86 @@ on_both_stores! {
             assert_error(answer, StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED").await;
         });
         assert!(issued(keyed(&service, &body, KEY)).await.refresh == first.refresh);
+    }
+
+    async fn two_replicas_at_once_with_one_key_get_one_session_and_exchange_one_code(store: Store) {
+        const PAIRS: u32 = 180;
+        let service = TestService::start(store).await;
+        let replica = service.replica();
+        let pair = async |n: u32| {
+            let (body, key) = (bare(&service.code()), format!("the-key-of-pair-number-{n}"));
+            let there = service.client.post(replica.url("/api/v1/auth/token")).json(&body);
+            let there = there.header("idempotency-key", &key);
+            let (here, there) = tokio::join!(issued(keyed(&service, &body, &key)), issued(there));
+            assert!(here.refresh == there.refresh, "one session in pair {n}");
+        };
+        stream::iter(0..PAIRS).map(pair).buffer_unordered(6).collect::<()>().await;
+        assert_eq!(service.idp().control().stats().token, u64::from(PAIRS));
+        assert_eq!(service.sessions().await, PAIRS as usize);
+    }
+
+    async fn another_body_is_422_at_once_while_the_first_is_under_way(store: Store) {
+        let service = TestService::start(store).await;
+        let replica = service.replica();
+        issued(service.post(&bare(&service.code()))).await;
+        slow_exchange(&service, 3000);
+        let asked = service.idp().control().stats().token;
+        let body = bare(&service.code());
+        let is_done = AtomicBool::new(false);
+        let first = async {
+            let tokens = issued(keyed(&service, &body, KEY)).await;
+            is_done.store(true, Ordering::SeqCst);
+            tokens
+        };
+        let (first, ()) = tokio::join!(first, async {
+            until_the_provider_is_asked(&service, asked).await;
+            let other = bare(&service.code());
+            let there = service.client.post(replica.url("/api/v1/auth/token")).json(&other);
+            for request in [keyed(&service, &other, KEY), there.header("idempotency-key", KEY)] {
+                let answer = request.send().await.unwrap();
+                let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+                assert_error(answer, unprocessable, "IDEMPOTENCY_KEY_REUSED").await;
+            }
+            assert!(!is_done.load(Ordering::SeqCst));
+        });
+        assert!(issued(keyed(&service, &body, KEY)).await.refresh == first.refresh);
+    }
+
+    async fn a_key_that_a_crashed_replica_holds_is_waited_for_and_freed_by_its_lease(store: Store) {
+        let service = TestService::start_with(store, Options {
+            more: "[limits]\nrequest_timeout_ms = 800".to_owned(), ..Options::default()
+        }).await;
+        let body = bare(&service.code());
+        let digest = |text: &str| {
+            let digest = mintgate_domain::TokenHash::of(text);
+            let (high, low) = digest.as_bytes().split_at(16);
+            let half = |bytes: &[u8]| u128::from_be_bytes(bytes.try_into().unwrap());
+            format!("{:032x}{:032x}", half(high), half(low))
+        };
+        let (key, body_hash) = (digest(KEY), digest(&body.to_string()));
+        service.sql(
+            &format!("INSERT INTO idempotency_reservations
+                VALUES (x'{key}', x'{body_hash}', zeroblob(16), unixepoch() + 60)"),
+            &format!("INSERT INTO idempotency_reservations VALUES ('\\x{key}', '\\x{body_hash}',
+                decode(repeat('00', 16), 'hex'), now() + interval '1 minute')"),
+        ).await;
+        let request = keyed(&service, &body, KEY);
+        service.refused(request, StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED").await;
+        assert_eq!(service.idp().control().stats().token, 0);
+        service.sql(
+            "UPDATE idempotency_reservations SET expires_at = unixepoch()",
+            "UPDATE idempotency_reservations SET expires_at = now()",
+        ).await;
+        issued(keyed(&service, &body, KEY)).await;
+    }
+
+    async fn a_repeat_gives_a_person_who_was_disabled_meanwhile_no_token(store: Store) {
+        let service = TestService::start(store).await;
+        let body = bare(&service.code());
+        issued(keyed(&service, &body, KEY)).await;
+        service.sql("UPDATE users SET disabled_at = 1", "UPDATE users SET disabled_at = now()").await;
+        let again = keyed(&service, &body, KEY);
+        service.refused(again, StatusCode::FORBIDDEN, "ACCESS_DENIED").await;
     }
 
     async fn case_02_a_key_that_is_none_is_named(store: Store) {

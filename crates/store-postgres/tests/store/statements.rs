@@ -82,7 +82,9 @@ async fn each_call_is_timed_under_its_name() {
         StoreOperation::CreateUser,
         StoreOperation::OpenSession,
         StoreOperation::FindSession,
-        StoreOperation::FindOpening,
+        StoreOperation::Idempotency,
+        StoreOperation::Idempotency,
+        StoreOperation::Idempotency,
         StoreOperation::Rotate,
         StoreOperation::LiveSessions,
         StoreOperation::EndSession,
@@ -114,6 +116,9 @@ async fn everything_else(store: &Arc<PgStore>, session: &Session) -> usize {
     let (id, user, span) = (session.id, session.user, Duration::from_mins(1));
     let key = KeyId::new("access-1");
     store.find(repeatable("ada").request.key, NOW).await.unwrap();
+    let request = repeatable("reserved").request;
+    store.reserve(&request, &[1; 16], span, NOW).await.unwrap();
+    store.release(request.key, &[1; 16]).await.unwrap();
     store.rotate(&rotation(session, NOW)).await.unwrap();
     store.live_sessions(user, NOW, 9).await.unwrap();
     store.end_session(id, user, RevokeReason::Admin, NOW).await.unwrap();
@@ -148,7 +153,7 @@ async fn everything_else(store: &Arc<PgStore>, session: &Session) -> usize {
     // The calls that end several sessions are transactions, which lock and raise before they end: one
     // of all sessions of a user, one of an unlinked identity, three of a provider.
     let in_transactions = 17;
-    22 + in_transactions
+    24 + in_transactions
 }
 
 #[tokio::test]

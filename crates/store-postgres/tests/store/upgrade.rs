@@ -18,6 +18,7 @@ const FIRST_TWO: [&str; 2] = [
     include_str!("../../../../migrations/postgres/0001_users_and_sessions/up.sql"),
     include_str!("../../../../migrations/postgres/0002_session_life/up.sql"),
 ];
+const SEVENTH_UNDONE: &str = include_str!("../../../../migrations/postgres/0007_replicas/down.sql");
 const FOURTH_UNDONE: &str =
     include_str!("../../../../migrations/postgres/0004_session_epochs/down.sql");
 const THIRD_UNDONE: &str =
@@ -111,7 +112,7 @@ async fn sessions_of_schema_2_are_refreshed_and_ended_after_the_migration() {
     let store = store(&config(database.url()));
     assert_eq!(
         store.migrate().await.unwrap(),
-        ["0003_identities_and_providers", "0004_session_epochs"]
+        ["0003_identities_and_providers", "0004_session_epochs", "0007_replicas"]
     );
     assert_eq!(store.check().await, Ok(()));
 
@@ -144,15 +145,16 @@ async fn undoing_the_third_migration_gives_the_second_schema_back() {
     let test = fresh_store().await;
     crate::harness::session(&test.store, &Openings::default(), "ada").await;
     let third = shape(&test.admin).await;
+    test.admin.batch_execute(SEVENTH_UNDONE).await.unwrap();
     test.admin.batch_execute(FOURTH_UNDONE).await.unwrap();
     test.admin.batch_execute(THIRD_UNDONE).await.unwrap();
     let (_database, second) = schema_2().await;
     assert_eq!(shape(&test.admin).await, shape(&second).await);
 
-    let forget = "DELETE FROM __diesel_schema_migrations WHERE version IN ('0003', '0004')";
+    let forget = "DELETE FROM __diesel_schema_migrations WHERE version IN ('0003', '0004', '0007')";
     test.admin.batch_execute(forget).await.unwrap();
     let database = config(test.database.url());
     let run = store(&database).migrate().await.unwrap();
-    assert_eq!(run, ["0003_identities_and_providers", "0004_session_epochs"]);
+    assert_eq!(run, ["0003_identities_and_providers", "0004_session_epochs", "0007_replicas"]);
     assert_eq!(shape(&test.admin).await, third);
 }

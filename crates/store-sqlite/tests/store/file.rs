@@ -22,11 +22,12 @@ use mintgate_testkit::{
     ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreCalls, StoreUnderTest,
 };
 
-const ALL: [&str; 4] = [
+const ALL: [&str; 5] = [
     "0001_users_and_sessions",
     "0002_session_life",
     "0003_identities_and_providers",
     "0004_session_epochs",
+    "0007_replicas",
 ];
 
 fn cannot_open(path: &std::path::Path) -> String {
@@ -259,6 +260,9 @@ async fn each_call_is_timed_under_its_name() {
     store.find_person(user, &identity("ada")).await.unwrap();
     store.open(&opening).await.unwrap();
     store.find(repeatable("ada").request.key, NOW).await.unwrap();
+    let request = repeatable("reserved").request;
+    store.reserve(&request, &[1; 16], Duration::ZERO, NOW).await.unwrap();
+    store.release(request.key, &[1; 16]).await.unwrap();
     let session = store.load(id).await.unwrap().unwrap().session;
     store.exchange(&rotation(&session, NOW), None).await.unwrap();
     store.replace(&session, SessionChange::CountReplay).await.unwrap();
@@ -288,7 +292,9 @@ async fn each_call_is_timed_under_its_name() {
         StoreOperation::CreateUser,
         StoreOperation::FindUser,
         StoreOperation::OpenSession,
-        StoreOperation::FindOpening,
+        StoreOperation::Idempotency,
+        StoreOperation::Idempotency,
+        StoreOperation::Idempotency,
         StoreOperation::FindSession,
         StoreOperation::Rotate,
         StoreOperation::Rotate,

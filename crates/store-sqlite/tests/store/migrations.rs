@@ -129,7 +129,7 @@ async fn sessions_of_the_release_before_are_refreshed_and_ended() {
     }
 
     let store = open(&config(&directory));
-    let later = ["0003_identities_and_providers", "0004_session_epochs"];
+    let later = ["0003_identities_and_providers", "0004_session_epochs", "0007_replicas"];
     assert_eq!(store.migrate().await.unwrap(), later);
 
     // As it was, and what is new is what it must have been.
@@ -251,13 +251,14 @@ async fn the_migrations_can_be_undone_and_done_again() {
         let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{number}'");
         test.execute(&forget);
     };
+    undo("0007", migration!("0007_replicas/down.sql"));
     undo("0004", migration!("0004_session_epochs/down.sql"));
     let error = test.store.find_session(session.id).await.unwrap_err();
     assert!(matches!(error, StoreError::SchemaMismatch(_)), "{error:?}");
     undo("0003", migration!("0003_identities_and_providers/down.sql"));
     let reasons = "SELECT revoke_reason AS line FROM sessions WHERE revoke_reason IS NOT NULL";
     assert_eq!(test.lines(reasons), ["admin"], "a reason that the release before knows");
-    let later = ["0003_identities_and_providers", "0004_session_epochs"];
+    let later = ["0003_identities_and_providers", "0004_session_epochs", "0007_replicas"];
     assert_eq!(test.store.migrate().await.unwrap(), later);
     let after = test.dump().await;
     assert_eq!(after.rows("users"), before.rows("users"));
@@ -266,6 +267,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     let claimed_roles = session.grant.roles.clone();
     assert_eq!(again, Session { claimed_roles, ..session });
 
+    undo("0007", migration!("0007_replicas/down.sql"));
     undo("0004", migration!("0004_session_epochs/down.sql"));
     undo("0003", migration!("0003_identities_and_providers/down.sql"));
     undo("0002", migration!("0002_session_life/down.sql"));

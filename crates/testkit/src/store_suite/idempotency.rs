@@ -6,11 +6,11 @@ use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
     IdempotencyKey, IdempotencyRecord, RevokeReason, Session, Timestamp, UserId,
 };
-use mintgate_domain::ports::OpenOutcome;
+use mintgate_domain::ports::{Holder, OpenOutcome, Reserved, SweepStep};
 
 use super::{
-    RACERS, again, count, find_session, is_refused, known_user, open, open_at_once, rotated, soon,
-    stored,
+    RACERS, again, at_once, count, find_session, is_refused, known_user, open, open_at_once,
+    rotated, soon, stored,
 };
 use crate::openings::{NOW, Opening, Openings, identity, repeatable, single_use};
 use crate::rotations::rotation;
@@ -193,4 +193,100 @@ pub async fn repeating_an_opening_with_a_key_changes_nothing(store: &dyn StoreUn
     let session = find_session(store, opening.session.id).await.expect("a session");
     let found = Some((repeatable("ada").request, session));
     assert_eq!(find(store, repeatable("ada"), NOW).await, found);
+}
+
+const LEASE: Duration = Duration::from_mins(1);
+
+async fn reserve(
+    store: &dyn StoreUnderTest,
+    request: &IdempotencyKey,
+    holder: Holder,
+    lease: Duration,
+) -> Reserved {
+    store.store().reserve(request, &holder, lease, NOW).await.expect("an outcome")
+}
+
+/// Others learn which body it is held for, and write nothing. The holder gets it again.
+pub async fn a_key_is_reserved_for_one_holder_until_it_gives_it_back(store: &dyn StoreUnderTest) {
+    let (ours, theirs) = ([1; 16], [2; 16]);
+    let request = repeatable("ada").request;
+    let another_body = IdempotencyKey { body: TokenHash::of("another body"), ..request };
+    let held = Reserved::ByAnother(Some(request.body));
+    assert_eq!(reserve(store, &request, ours, LEASE).await, Reserved::Own);
+    let before = store.dump().await;
+    assert_eq!(before.rows("idempotency_reservations").len(), 1);
+    for (asked, holder) in [(&request, theirs), (&another_body, theirs), (&another_body, ours)] {
+        assert_eq!(reserve(store, asked, holder, LEASE).await, held);
+    }
+    store.store().release(request.key, &theirs).await.expect("an end");
+    assert_eq!(store.dump().await, before);
+    assert_eq!(reserve(store, &request, ours, LEASE).await, Reserved::Own);
+    store.store().release(request.key, &ours).await.expect("an end");
+    assert!(store.dump().await.rows("idempotency_reservations").is_empty());
+    assert_eq!(reserve(store, &another_body, theirs, LEASE).await, Reserved::Own);
+}
+
+/// By nobody, while the record of the session has not expired.
+pub async fn a_reserved_key_is_found_opened_and_never_reserved_again(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    let request = repeatable("ada").request;
+    assert_eq!(reserve(store, &request, [1; 16], LEASE).await, Reserved::Own);
+    let session = stored(store, &opening_with_key(&openings, ada, "ada")).await;
+    let before = store.dump().await;
+    for holder in [[1; 16], [2; 16]] {
+        let opened = Reserved::Opened(request, session.id);
+        assert_eq!(reserve(store, &request, holder, LEASE).await, opened);
+    }
+    assert_eq!(store.dump().await, before);
+}
+
+/// The others may not see yet which body it is held for.
+pub async fn one_key_reserved_by_many_at_once_is_one_holders(store: &dyn StoreUnderTest) {
+    let request = repeatable("ada").request;
+    let holders: Vec<u8> = (0..RACERS.try_into().expect("a few")).collect();
+    let outcomes = at_once(store, holders, move |store, holder| async move {
+        store.reserve(&request, &[holder; 16], LEASE, NOW).await.expect("an outcome")
+    })
+    .await;
+    assert_eq!(count(&outcomes, &Reserved::Own), 1, "{outcomes:?}");
+    let others = outcomes.iter().filter(|outcome| matches!(outcome, Reserved::ByAnother(_)));
+    assert_eq!(others.count(), RACERS - 1, "{outcomes:?}");
+}
+
+/// Whoever asks while a session is being opened finds the key held or the session, and never free.
+pub async fn openings_and_reservations_at_once_give_no_key_twice(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let ada = known_user(store, &openings, "ada").await;
+    for round in 0..12 {
+        let name = format!("round {round}");
+        let request = repeatable(&name).request;
+        assert_eq!(reserve(store, &request, [1; 16], LEASE).await, Reserved::Own);
+        let opening = opening_with_key(&openings, ada, &name);
+        let asking = at_once(store, vec![(); RACERS], move |store, ()| async move {
+            let mut outcomes = Vec::new();
+            for _ in 0..4 {
+                let reserved = store.reserve(&request, &[2; 16], LEASE, NOW).await;
+                outcomes.push(reserved.expect("an outcome"));
+            }
+            outcomes
+        });
+        let (opened, outcomes) = tokio::join!(open(store, &opening), asking);
+        assert_eq!(opened, OpenOutcome::Opened);
+        assert!(!outcomes.concat().contains(&Reserved::Own), "{outcomes:?}");
+    }
+}
+
+/// A process that crashed holds its keys no longer.
+pub async fn a_lease_ends_and_a_sweep_forgets_it(store: &dyn StoreUnderTest) {
+    let request = repeatable("ada").request;
+    let over = Duration::ZERO;
+    assert_eq!(reserve(store, &request, [1; 16], over).await, Reserved::Own);
+    assert_eq!(reserve(store, &request, [2; 16], over).await, Reserved::Own);
+    let (decade, century) = (LEASE * 60 * 24 * 3_650, LEASE * 60 * 24 * 36_500);
+    let held = repeatable("bob").request;
+    assert_eq!(reserve(store, &held, [1; 16], century).await, Reserved::Own);
+    let step = SweepStep { after: None, limit: 9, now: NOW + decade, keep_ended: LEASE };
+    store.store().sweep(&step).await.expect("a sweep");
+    assert_eq!(store.dump().await.rows("idempotency_reservations").len(), 1);
 }

@@ -234,6 +234,12 @@ impl TestService {
         (self.stop, self.thread) = (Some(stop), Some(thread));
     }
 
+    /// Another process of the same configuration, beside this one: the same store, the same keys.
+    pub(crate) fn replica(&self) -> Replica {
+        let (public, _, stop, thread) = run(settings(&self.text), self.clock.clone());
+        Replica { public, stop: Some(stop), thread: Some(thread) }
+    }
+
     /// Its configuration as a file, for commands.
     pub(crate) fn config_file(&self) -> std::path::PathBuf {
         let path = self.dir.path().join("mintgate.toml");
@@ -371,6 +377,28 @@ impl TestService {
         let body = assert_error(answer, status, code).await;
         assert_eq!(self.dump().await, before, "a refusal writes nothing");
         body
+    }
+}
+
+/// A second process beside a [`TestService`].
+pub(crate) struct Replica {
+    public: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Replica {
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.public)
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
