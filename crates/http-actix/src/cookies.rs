@@ -1,6 +1,5 @@
 //! The two cookies of a session: the port `CookiePolicy` by RFC 6265bis.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap};
@@ -9,6 +8,7 @@ use mintgate_domain::{PresentedToken, SetCookie};
 use url::Url;
 
 use crate::config::CookieConfig;
+use crate::planted_cookies::PlantedCookies;
 
 /// Browsers drop a cookie whose name and value together are longer (RFC 6265 §6.1).
 const MAX_COOKIE_BYTES: usize = 4096;
@@ -18,14 +18,12 @@ const MAX_COOKIE_BYTES: usize = 4096;
 pub struct HttpCookiePolicy {
     access: Template,
     refresh: Template,
-    /// The `Domain` values under which a sibling host may have planted a cookie of our name.
-    foreign_domains: Vec<String>,
+    planted: PlantedCookies,
 }
 
 #[derive(Debug)]
 struct Template {
     name: String,
-    path: String,
     attributes: Attributes,
 }
 
@@ -65,7 +63,7 @@ impl HttpCookiePolicy {
         Self {
             access: Template::new(&config.access_name, "/", config),
             refresh: Template::new(&config.refresh_name, &config.refresh_path, config),
-            foreign_domains: parent_domains(public_url.host_str().unwrap_or_default()),
+            planted: PlantedCookies::new(config, public_url),
         }
     }
 
@@ -93,22 +91,10 @@ impl HttpCookiePolicy {
         token(headers, &self.refresh.name)
     }
 
-    /// The `Set-Cookie` values that clear both session cookies and every variant of them that a
-    /// sibling host can have planted.
-    pub fn clearing_all_variants(&self) -> Vec<SetCookie> {
-        let mut cookies = Vec::from(self.clearing_cookies());
-        for domain in &self.foreign_domains {
-            for template in [&self.access, &self.refresh] {
-                // `__Host-` cookies cannot have been planted with a Domain.
-                if !template.name.to_ascii_lowercase().starts_with("__host-") {
-                    cookies.push(SetCookie::new(format!(
-                        "{}=; Path={}; Domain={domain}; HttpOnly; Secure; Max-Age=0",
-                        template.name, template.path
-                    )));
-                }
-            }
-        }
-        cookies
+    /// The `Set-Cookie` values that clear what a browser may hold under the name of a cookie that came
+    /// twice with a request for `path`.
+    pub(crate) fn clearing_planted(&self, name: &str, path: &str) -> Vec<SetCookie> {
+        self.planted.clearing(name, path)
     }
 }
 
@@ -138,7 +124,7 @@ fn token(headers: &HeaderMap, name: &str) -> Option<PresentedToken> {
 impl Template {
     fn new(name: &str, path: &str, config: &CookieConfig) -> Self {
         let attributes = Attributes::new(path, config.domain.as_deref(), config);
-        Self { name: name.to_owned(), path: path.to_owned(), attributes }
+        Self { name: name.to_owned(), attributes }
     }
 
     fn holding(&self, token: &str, max_age: Duration) -> Result<SetCookie, CookieTooLarge> {
@@ -170,21 +156,6 @@ impl CookiePolicy for HttpCookiePolicy {
     fn clearing_cookies(&self) -> [SetCookie; 2] {
         [self.access.clearing(), self.refresh.clearing()]
     }
-}
-
-/// The host and its parent domains down to two labels, for example `a.b.example.com`,
-/// `b.example.com`, `example.com`; none for an IP address.
-fn parent_domains(host: &str) -> Vec<String> {
-    if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
-        return Vec::new();
-    }
-    let mut domains = Vec::new();
-    let mut rest = host;
-    while rest.contains('.') {
-        domains.push(rest.to_owned());
-        rest = rest.split_once('.').map_or("", |(_, parent)| parent);
-    }
-    domains
 }
 
 #[cfg(test)]
@@ -329,22 +300,5 @@ mod tests {
         assert_eq!(refresh.expose(), "r");
         assert!(policy.any(&cookie_headers(&["Auth-Refresh-Token"])));
         assert!(!policy.any(&cookie_headers(&["other=1"])));
-    }
-
-    #[test]
-    fn clearing_every_variant_covers_the_parent_domains() {
-        let all: Vec<_> = policy(&config())
-            .clearing_all_variants()
-            .iter()
-            .map(|cookie| cookie.expose().to_owned())
-            .collect();
-        assert_eq!(all.len(), 6);
-        assert_eq!(
-            all[4],
-            "Auth-Access-Token=; Path=/; Domain=example.com; HttpOnly; Secure; Max-Age=0"
-        );
-        assert_eq!(parent_domains("127.0.0.1"), Vec::<String>::new());
-        assert_eq!(parent_domains("[::1]"), Vec::<String>::new());
-        assert_eq!(parent_domains("localhost"), Vec::<String>::new());
     }
 }

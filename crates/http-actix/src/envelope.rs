@@ -321,7 +321,8 @@ fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// Refuses a request that brings one of our cookies twice, and clears every variant of both.
+/// Refuses a request that brings one of our cookies twice, and clears the variants of it that the browser
+/// may hold: one of them somebody has planted, and nothing tells which.
 ///
 /// # Errors
 /// `DUPLICATE_COOKIE`
@@ -333,7 +334,7 @@ pub(crate) fn refuse_duplicate_cookies(
         None => Ok(()),
         Some(name) => Err(ApiError::new(HttpErrorCode::DuplicateCookie)
             .because(format!("cookie {name} came twice"))
-            .clearing(state.ports.cookies.clearing_all_variants())),
+            .clearing(state.ports.cookies.clearing_planted(name, request.path()))),
     }
 }
 

@@ -28,6 +28,7 @@ mod metadata;
 mod metrics;
 mod operations;
 mod origin;
+mod planted_cookies;
 mod public_document;
 mod refresh;
 mod runtime;
