@@ -1,36 +1,11 @@
 //! Why tokens were not issued, or not accepted.
 
-use std::fmt;
-
-use crate::Cause;
 use crate::model::RevokeReason;
 use crate::ports::{
     CookieTooLarge, ProviderError, RoleLookupError, SealError, SigningError, StoreError,
     VerifyError,
 };
-
-/// A field of a request that breaks a rule; never holds the field's value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldError {
-    /// The field's name in the request, such as `redirectUri`.
-    pub field: String,
-    /// The rule that the field breaks, such as "must not be empty"; never its value.
-    pub message: String,
-}
-
-impl FieldError {
-    /// Makes the report that the request field `field` breaks a rule, which `message` states
-    /// without the field's value.
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
-    }
-}
-
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.field, self.message)
-    }
-}
+use crate::{Cause, FieldError};
 
 /// Why a use case refused a request, or could not carry it out.
 ///

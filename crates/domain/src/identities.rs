@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::{LinkedIdentity, NewIdentity, RevokeReason, Timestamp};
 use crate::ports::{Clock, LinkOutcome, Metrics, UnlinkOutcome, VerifiedAccess};
 use crate::sign_in::{Credential, SignIn, SignInRequest};
-use crate::{AuthError, FieldError, OwnSessions, PresentedToken, Sessions};
+use crate::{AuthError, FieldError, FieldRule, OwnSessions, PresentedToken, Sessions};
 
 /// What callers do with their identities. Nothing is ever linked but by the user's own act: not by
 /// an email address, nor by anything else a provider says (the user would be whoever says it next).
@@ -52,13 +52,13 @@ impl Identities {
         let caller = self.own_sessions.caller(token).await?;
         let provider = self.sign_in.provider_of(request)?;
         if let Credential::IdToken(_) = request.credential {
-            let rule = "is not accepted here: link an identity with a fresh authCode";
-            return Err(AuthError::InvalidRequest(vec![FieldError::new("idToken", rule)]));
+            let error = FieldError::new("idToken", FieldRule::NotToLink);
+            return Err(AuthError::InvalidRequest(vec![error]));
         }
         let admitted = self.sign_in.admit(provider, request)?;
         if !admitted.is_bound_to_client() {
-            let rule = "is required to link an identity (or the state of a login begun here)";
-            return Err(AuthError::InvalidRequest(vec![FieldError::new("codeVerifier", rule)]));
+            let error = FieldError::new("codeVerifier", FieldRule::RequiredWithoutLogin);
+            return Err(AuthError::InvalidRequest(vec![error]));
         }
         let proven = self.sign_in.prove(&admitted).await?;
         let identity = NewIdentity {

@@ -18,7 +18,8 @@ use crate::ports::{
 use crate::sessions::FoundSession;
 use crate::sign_in::{Admitted, Credential, ProvenSignIn, SignIn, SignInRequest};
 use crate::{
-    AuthError, IssuedTokens, RegisteredProvider, RoleDecider, Sessions, TokenDelivery, TokenHash,
+    AuthError, FieldError, FieldRule, IssuedTokens, RegisteredProvider, RoleDecider, Sessions,
+    TokenDelivery, TokenHash,
 };
 
 /// How often a first sign-in looks again when the same person is being created elsewhere.
@@ -158,10 +159,8 @@ impl IssueTokens {
         request: &TokenRequest,
     ) -> Result<IssuedTokens, AuthError> {
         if request.delivery == TokenDelivery::Body && !self.config.body_delivery {
-            return Err(AuthError::InvalidRequest(vec![crate::FieldError::new(
-                "tokenDelivery",
-                "\"body\" is not allowed by this server's configuration",
-            )]));
+            let error = FieldError::new("tokenDelivery", FieldRule::NotInBody);
+            return Err(AuthError::InvalidRequest(vec![error]));
         }
         // First of all: whoever finishes a login begun here shows that it is theirs, also the second time.
         let admitted = self.ports.sign_in.admit(provider, &request.sign_in)?;

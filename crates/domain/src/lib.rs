@@ -12,6 +12,7 @@ mod begin_login;
 mod cause;
 mod concurrent_refreshes;
 mod error;
+mod field_error;
 mod identities;
 mod issue_tokens;
 mod login_parameters;
@@ -31,7 +32,8 @@ mod sign_in;
 
 pub use begin_login::{BeginLogin, BegunLogin};
 pub use cause::{Cause, chain};
-pub use error::{AuthError, ErrorCode, FieldError};
+pub use error::{AuthError, ErrorCode};
+pub use field_error::{FieldError, FieldRule};
 pub use identities::Identities;
 pub use issue_tokens::{IssueTokens, IssueTokensConfig, IssueTokensPorts, TokenRequest};
 pub use login_parameters::LoginParameter;

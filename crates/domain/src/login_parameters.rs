@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::model::AuthenticationRequirements;
-use crate::{AuthError, FieldError, LoginRequest};
+use crate::{AuthError, FieldError, FieldRule, LoginRequest};
 
 /// A parameter of the authorization request that a client may choose for one login, where the
 /// provider's configuration allows it (OIDC Core §3.1.2.1).
@@ -63,16 +63,14 @@ pub(crate) fn combine(
     for (parameter, value) in asked {
         let allowed = login.client_parameters.iter().find(|(allowed, _)| allowed == parameter);
         let Some((_, name)) = allowed else {
-            errors.push(FieldError::new(parameter.field(), "is not allowed for this provider"));
+            errors.push(FieldError::new(parameter.field(), FieldRule::NotForProvider));
             continue;
         };
         match parameter {
             LoginParameter::AcrValues => requirements.acr_values.clone_from(value),
             LoginParameter::MaxAge => match value.parse() {
                 Ok(secs) => requirements.max_age = Some(Duration::from_secs(secs)),
-                Err(_) => {
-                    errors.push(FieldError::new(parameter.field(), "must be a number of seconds"));
-                }
+                Err(_) => errors.push(FieldError::new(parameter.field(), FieldRule::NotSeconds)),
             },
             _ => {}
         }
@@ -80,10 +78,7 @@ pub(crate) fn combine(
             None => parameters.push((name.clone(), value.clone())),
             Some((_, set)) => match joined(*parameter, set, value) {
                 Some(both) => *set = both,
-                None => errors.push(FieldError::new(
-                    parameter.field(),
-                    "contradicts what this provider's configuration always asks for",
-                )),
+                None => errors.push(FieldError::new(parameter.field(), FieldRule::Contradiction)),
             },
         }
     }

@@ -16,8 +16,8 @@ use crate::ports::{
 use crate::recheck::{Recheck, Rechecked};
 use crate::sessions::{FoundSession, RotateOutcome};
 use crate::{
-    AuthError, IssuedTokens, PresentedToken, RoleDecider, Sessions, SignedToken, TokenDelivery,
-    TokenHash,
+    AuthError, FieldError, FieldRule, IssuedTokens, PresentedToken, RoleDecider, Sessions,
+    SignedToken, TokenDelivery, TokenHash,
 };
 
 /// How often a successor is signed again because the session turned out different than expected.
@@ -151,10 +151,8 @@ impl RefreshSession {
         started: Duration,
     ) -> Result<(IssuedTokens, RefreshResult), AuthError> {
         if delivery == TokenDelivery::Body && !self.config.body_delivery {
-            return Err(AuthError::InvalidRequest(vec![crate::FieldError::new(
-                "refreshToken",
-                "in the body is not allowed by this server's configuration",
-            )]));
+            let error = FieldError::new("refreshToken", FieldRule::NotInBody);
+            return Err(AuthError::InvalidRequest(vec![error]));
         }
         let now = Timestamp::from(self.ports.clock.now());
         let claims = self.ports.verifier.verify_refresh(token).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::model::{AllowedUri, LoginTransaction, ProviderId};
 use crate::ports::{AuthorizationEndpoint, IdentityProvider, ProviderError};
 use crate::sign_in::{Credential, SignInRequest};
-use crate::{AuthError, FieldError, LoginParameter};
+use crate::{AuthError, FieldError, FieldRule, LoginParameter};
 
 /// Whether a request must bring something that protects a code or an ID token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl ProviderPolicy {
             && request.code_verifier.is_none()
             && login.is_none()
         {
-            missing.push(FieldError::new("codeVerifier", "is required for this provider"));
+            missing.push(FieldError::new("codeVerifier", FieldRule::RequiredByProvider));
         }
         let needs_nonce = match self.nonce {
             NonceRule::Auto => false,
@@ -116,7 +116,7 @@ impl ProviderPolicy {
             NonceRule::Off => matches!(request.credential, Credential::IdToken(_)),
         };
         if needs_nonce && request.nonce.is_none() && login.is_none() {
-            missing.push(FieldError::new("nonce", "is required for this provider"));
+            missing.push(FieldError::new("nonce", FieldRule::RequiredByProvider));
         }
         if missing.is_empty() { Ok(redirect_uri) } else { Err(AuthError::InvalidRequest(missing)) }
     }
@@ -168,8 +168,8 @@ impl ProviderPolicy {
 
 /// The refusal of a request without a redirect URI for a provider that has several.
 pub(crate) fn several_redirect_uris() -> AuthError {
-    let rule = "is required: this provider has several possible redirect URIs";
-    AuthError::InvalidRequest(vec![FieldError::new("redirectUri", rule)])
+    let error = FieldError::new("redirectUri", FieldRule::RequiredAmongSeveral);
+    AuthError::InvalidRequest(vec![error])
 }
 
 /// A provider with its policy and the adapter that talks to it.

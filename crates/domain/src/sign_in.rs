@@ -9,7 +9,7 @@ use crate::ports::{
     Clock, CodeGrant, Metrics, Phase, ProviderError, ProviderTokens, RecheckResult, TokenSource,
 };
 use crate::{
-    AuthError, AuthorizationCode, CodeVerifier, FieldError, IdTokenText, Nonce,
+    AuthError, AuthorizationCode, CodeVerifier, FieldError, FieldRule, IdTokenText, Nonce,
     ProviderRefreshToken, ProviderRegistry, RegisteredProvider, TokenHash,
 };
 
@@ -132,10 +132,8 @@ impl SignIn {
             if request.state.as_deref().is_some_and(LoginTransaction::is_state) {
                 return Err(unknown_state());
             }
-            return Err(AuthError::InvalidRequest(vec![FieldError::new(
-                "provider",
-                "is required (or the state of a login that was begun here)",
-            )]));
+            let error = FieldError::new("provider", FieldRule::RequiredWithoutLogin);
+            return Err(AuthError::InvalidRequest(vec![error]));
         };
         self.providers.find(name).ok_or(AuthError::UnknownProvider)
     }
@@ -169,9 +167,8 @@ impl SignIn {
             }
             // Its mark would be the login's, and the token could be posted again without it.
             Some(_) if matches!(request.credential, Credential::IdToken(_)) => {
-                let rule =
-                    "must not come with the state of a login begun here, which ends in a code";
-                return Err(AuthError::InvalidRequest(vec![FieldError::new("idToken", rule)]));
+                let error = FieldError::new("idToken", FieldRule::NotInLogin);
+                return Err(AuthError::InvalidRequest(vec![error]));
             }
             None if request.state.as_deref().is_some_and(LoginTransaction::is_state) => {
                 return Err(unknown_state());

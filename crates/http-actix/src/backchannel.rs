@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use garde::Validate;
-use mintgate_domain::{FieldError, LogoutTokenText};
+use mintgate_domain::{FieldRule, LogoutTokenText};
 use tracing::debug_span;
 use url::form_urlencoded;
 
@@ -15,7 +14,7 @@ use crate::body::read_form;
 use crate::envelope::LogFields;
 use crate::error::ApiError;
 use crate::sessions::uncached;
-use crate::validation::{check, visible};
+use crate::validation::{BrokenField, BrokenRule, Characters, check};
 
 /// Ends the sessions that a logout token is about. The provider itself calls this, so neither a cookie
 /// nor an origin counts here, only the provider's signature.
@@ -41,30 +40,18 @@ pub(crate) async fn log_out(
 /// The path of logout tokens, up to the provider.
 pub(crate) const PATH: &str = "/api/v1/auth/backchannel-logout/";
 
-#[derive(Validate)]
-struct LogoutBody {
-    // As long as an ID token may be.
-    #[garde(length(bytes, min = 1, max = 16384), custom(visible))]
-    logout_token: String,
-}
-
 fn logout_token(body: &[u8]) -> Result<LogoutTokenText, ApiError> {
-    let mut errors = Vec::new();
     let mut tokens = form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
-    let token = tokens.next();
-    if token.is_none() {
-        errors.push(FieldError::new("logout_token", "is required"));
-    } else if tokens.next().is_some() {
-        errors.push(FieldError::new("logout_token", "must not be given twice"));
-    }
-    let logout_token = token.map_or_else(String::new, |(_, token)| token.into_owned());
-    let body = LogoutBody { logout_token };
-    check(&body, &mut errors);
-    if errors.is_empty() {
-        Ok(LogoutTokenText::new(body.logout_token))
-    } else {
-        Err(ApiError::invalid(errors))
-    }
+    let token = match (tokens.next(), tokens.next()) {
+        (None, _) => Err(FieldRule::Required.into()),
+        (Some(_), Some(_)) => Err(BrokenRule::Twice),
+        // As long as an ID token may be.
+        (Some((_, token)), None) => {
+            let checked = check(token.as_bytes(), 1..=16384, Characters::Visible);
+            checked.map(|()| LogoutTokenText::new(token))
+        }
+    };
+    token.map_err(|rule| ApiError::invalid(vec![BrokenField::new("logout_token", rule)]))
 }
 
 #[cfg(test)]
@@ -76,17 +63,16 @@ mod tests {
         let token = |body: &str| {
             logout_token(body.as_bytes())
                 .map(|token| token.expose().to_owned())
-                .map_err(|error| error.fields()[0].message.clone())
+                .map_err(|error| error.fields()[0].rule)
         };
         assert_eq!(token("logout_token=a.b.c&more=1"), Ok("a.b.c".to_owned()));
-        assert_eq!(token("a=b"), Err("is required".to_owned()));
-        assert_eq!(token("logout_token="), Err("must have at least 1 characters".to_owned()));
-        let twice = Err("must not be given twice".to_owned());
-        assert_eq!(token("logout_token=a&logout_token=a"), twice);
+        assert_eq!(token("a=b"), Err(FieldRule::Required.into()));
+        assert_eq!(token("logout_token="), Err(BrokenRule::TooShort(1)));
+        assert_eq!(token("logout_token=a&logout_token=a"), Err(BrokenRule::Twice));
         let long = format!("logout_token={}", "a".repeat(16385));
-        assert_eq!(token(&long), Err("must have at most 16384 characters".to_owned()));
-        let graphic = Err("must be printable ASCII without spaces".to_owned());
-        assert_eq!(token("logout_token=a+b"), graphic);
-        assert_eq!(token("logout_token=%00"), graphic);
+        assert_eq!(token(&long), Err(BrokenRule::TooLong(16384)));
+        for body in ["logout_token=a+b", "logout_token=%00"] {
+            assert_eq!(token(body), Err(BrokenRule::Not(Characters::Visible)), "{body}");
+        }
     }
 }

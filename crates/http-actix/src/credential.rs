@@ -3,7 +3,6 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::Payload;
-use garde::Validate;
 use mintgate_domain::{ErrorCode, PresentedToken};
 
 use crate::AppState;
@@ -11,7 +10,7 @@ use crate::body::read_optional_json;
 use crate::envelope::refuse_duplicate_cookies;
 use crate::error::ApiError;
 use crate::json::Members;
-use crate::validation::{check, visible_or_space};
+use crate::validation::Characters;
 
 /// The token of an `Authorization: Bearer` header (RFC 6750 §2.1). A header of another scheme is
 /// ignored: it may be meant for a proxy in front of this service.
@@ -120,29 +119,17 @@ pub(crate) async fn refresh_token_in_body(
     }
 }
 
-#[derive(Validate)]
-#[expect(non_snake_case, reason = "errors name the members as clients write them")]
-struct RefreshTokenBody {
-    // Far longer than any refresh token of ours.
-    #[garde(inner(length(bytes, min = 1, max = 4096), custom(visible_or_space)))]
-    refreshToken: Option<String>,
-}
-
 fn refresh_token_member(body: &[u8]) -> Result<Option<PresentedToken>, ApiError> {
-    let mut errors = Vec::new();
-    let refresh_token = Members::parse(body)?.take_text("refreshToken", &mut errors);
-    let body = RefreshTokenBody { refreshToken: refresh_token };
-    check(&body, &mut errors);
-    if errors.is_empty() {
-        Ok(body.refreshToken.map(PresentedToken::new))
-    } else {
-        Err(ApiError::invalid(errors))
-    }
+    let mut members = Members::parse(body)?;
+    // Far longer than any refresh token of ours.
+    let token = members.take_text("refreshToken", 1..=4096, Characters::Printable);
+    members.end(Some(token.map(PresentedToken::new)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::validation::{BrokenField, BrokenRule};
 
     /// The token, or whether the challenge says `invalid_token`.
     fn read(values: &[&'static str]) -> Result<Option<String>, bool> {
@@ -193,38 +180,24 @@ mod tests {
         let token = |body: &str| {
             refresh_token_member(body.as_bytes())
                 .map(|token| token.map(|token| token.expose().to_owned()))
-                .map_err(|error| {
-                    let [field] = error.fields() else { panic!("{:?}", error.fields()) };
-                    (field.field.clone(), field.message.clone())
-                })
+                .map_err(|error| error.fields().to_vec())
         };
         assert_eq!(token("{}"), Ok(None));
         assert_eq!(token(r#"{"refreshToken":null,"other":[1]}"#), Ok(None));
         assert_eq!(token(r#"{"refreshToken":"t","sub":"x"}"#), Ok(Some("t".to_owned())));
         let fits = "t".repeat(4096);
         assert_eq!(token(&format!(r#"{{"refreshToken":"{fits}"}}"#)), Ok(Some(fits.clone())));
-        for (body, field, message) in [
-            (r#"{"refreshToken":7}"#.to_owned(), "refreshToken", "must be a string"),
-            (
-                r#"{"refreshToken":""}"#.to_owned(),
-                "refreshToken",
-                "must have at least 1 characters",
-            ),
-            (
-                format!(r#"{{"refreshToken":"{fits}t"}}"#),
-                "refreshToken",
-                "must have at most 4096 characters",
-            ),
-            (r#"{"refreshToken":"a\u0000"}"#.to_owned(), "refreshToken", "must be printable ASCII"),
-            (r#"{"refreshToken":"é"}"#.to_owned(), "refreshToken", "must be printable ASCII"),
-            ("[]".to_owned(), "body", "must be a JSON object"),
-            (
-                r#"{"refreshToken":"a","refreshToken":"b"}"#.to_owned(),
-                "body",
-                "must not have a member twice",
-            ),
+        for (body, rule) in [
+            (r#"{"refreshToken":7}"#, BrokenRule::NotText),
+            (r#"{"refreshToken":""}"#, BrokenRule::TooShort(1)),
+            (&format!(r#"{{"refreshToken":"{fits}t"}}"#), BrokenRule::TooLong(4096)),
+            (r#"{"refreshToken":"a\u0000"}"#, BrokenRule::Not(Characters::Printable)),
+            (r#"{"refreshToken":"é"}"#, BrokenRule::Not(Characters::Printable)),
         ] {
-            assert_eq!(token(&body), Err((field.to_owned(), message.to_owned())), "{body}");
+            assert_eq!(token(body), Err(vec![BrokenField::new("refreshToken", rule)]), "{body}");
+        }
+        for body in ["[]", r#"{"refreshToken":"a","refreshToken":"b"}"#] {
+            assert_eq!(token(body).unwrap_err()[0].field, "body", "{body}");
         }
     }
 }

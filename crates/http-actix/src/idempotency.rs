@@ -1,14 +1,13 @@
 //! The `Idempotency-Key` header.
 
 use actix_web::http::header::HeaderMap;
+use mintgate_domain::TokenHash;
 use mintgate_domain::model::IdempotencyKey;
-use mintgate_domain::{FieldError, TokenHash};
 
 use crate::error::ApiError;
+use crate::validation::{BrokenField, BrokenRule, Characters, check};
 
 const HEADER: &str = "Idempotency-Key";
-const MIN_CHARACTERS: usize = 16;
-const MAX_CHARACTERS: usize = 255;
 
 /// The key of a request that has one: the hashes of the header's value as it is, quotes included, and
 /// of the body as it is.
@@ -18,16 +17,12 @@ const MAX_CHARACTERS: usize = 255;
 pub(crate) fn key(headers: &HeaderMap, body: &[u8]) -> Result<Option<IdempotencyKey>, ApiError> {
     let mut values = headers.get_all(HEADER);
     let Some(value) = values.next() else { return Ok(None) };
-    let broken = |rule: &str| Err(ApiError::invalid(vec![FieldError::new(HEADER, rule)]));
-    if values.next().is_some() {
-        return broken("must not be given twice");
-    }
     let value = value.as_bytes();
-    if !(MIN_CHARACTERS..=MAX_CHARACTERS).contains(&value.len())
-        || !value.iter().all(u8::is_ascii_graphic)
-    {
-        return broken("must have 16 to 255 visible ASCII characters");
-    }
+    let checked = match values.next() {
+        Some(_) => Err(BrokenRule::Twice),
+        None => check(value, 16..=255, Characters::Visible),
+    };
+    checked.map_err(|rule| ApiError::invalid(vec![BrokenField::new(HEADER, rule)]))?;
     Ok(Some(IdempotencyKey { key: TokenHash::of_bytes(value), body: TokenHash::of_bytes(body) }))
 }
 
@@ -62,17 +57,17 @@ mod tests {
     fn any_other_key_is_refused_by_the_headers_name() {
         let (short, long) = ("k".repeat(15), "k".repeat(256));
         let good = "k".repeat(16);
-        for bad in [
-            &[short.as_str()][..],
-            &[long.as_str()],
-            &["with a space inside"],
-            &["with-an-ümlaut-in-it"],
-            &[""],
-            &[good.as_str(), good.as_str()],
+        for (bad, rule) in [
+            (&[short.as_str()][..], BrokenRule::TooShort(16)),
+            (&[long.as_str()], BrokenRule::TooLong(255)),
+            (&["with a space inside"], BrokenRule::Not(Characters::Visible)),
+            (&["with-an-ümlaut-in-it"], BrokenRule::Not(Characters::Visible)),
+            (&[""], BrokenRule::TooShort(16)),
+            (&[good.as_str(), good.as_str()], BrokenRule::Twice),
         ] {
             let error = key(&headers(bad), b"").unwrap_err();
             assert_eq!(error.kind(), ErrorCode::InvalidRequest.into());
-            assert_eq!(error.fields()[0].field, "Idempotency-Key", "{bad:?}");
+            assert_eq!(error.fields(), [BrokenField::new("Idempotency-Key", rule)], "{bad:?}");
         }
     }
 }

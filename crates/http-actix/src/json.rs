@@ -1,16 +1,22 @@
 //! The JSON object in a request's body.
 
-use mintgate_domain::FieldError;
-use mintgate_strict_json::{Error, Limits, MAX_DEPTH, Map, Value, parse_object};
+use std::ops::RangeInclusive;
+
+use mintgate_strict_json::{Limits, MAX_DEPTH, Map, Value, parse_object};
 
 use crate::body::MAX_BODY_BYTES;
 use crate::error::ApiError;
+use crate::validation::{BrokenField, BrokenRule, Characters, check};
 
 const LIMITS: Limits = Limits { bytes: MAX_BODY_BYTES, depth: MAX_DEPTH };
 
-/// The members of the object in a body that have not been taken yet.
+/// The members of the object in a body that have not been taken yet, and those at fault. Texts are taken
+/// byte for byte: nothing is trimmed, no case is folded.
 #[derive(Debug)]
-pub(crate) struct Members(Map<String, Value>);
+pub(crate) struct Members {
+    left: Map<String, Value>,
+    broken: Vec<BrokenField>,
+}
 
 impl Members {
     /// Reads a request's body.
@@ -19,75 +25,94 @@ impl Members {
     /// `INVALID_REQUEST` if the body is not one JSON object without repeated member names. The error
     /// quotes nothing of the body.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        parse_object(body, LIMITS).map(Self).map_err(|error| {
-            let rule = match error {
-                Error::NotAnObject | Error::NotAnArray => "must be a JSON object".to_owned(),
-                Error::DuplicateName(_) => "must not have a member twice".to_owned(),
-                Error::Syntax(position) | Error::TooDeep(position) => {
-                    format!("is not valid JSON in UTF-8 ({position})")
-                }
-                Error::TooLong(bytes) => format!("must have at most {bytes} bytes"),
-            };
-            ApiError::invalid(vec![FieldError::new("body", rule)])
-        })
+        match parse_object(body, LIMITS) {
+            Ok(left) => Ok(Self { left, broken: Vec::new() }),
+            Err(error) => Err(ApiError::invalid(vec![BrokenField::new("body", error)])),
+        }
     }
 
-    /// Takes a text out that must be there. If it is not, adds an error and returns an empty text.
-    pub(crate) fn take_required_text(
+    /// Takes out a text that has a length in `bytes` and these characters alone; else it is at fault.
+    /// `null` is the same as no member.
+    pub(crate) fn take_text(
         &mut self,
-        name: &str,
-        errors: &mut Vec<FieldError>,
-    ) -> String {
-        let before = errors.len();
-        self.take_text(name, errors).unwrap_or_else(|| {
-            if errors.len() == before {
-                errors.push(FieldError::new(name, "is required"));
-            }
-            String::new()
-        })
+        name: &'static str,
+        bytes: RangeInclusive<usize>,
+        characters: Characters,
+    ) -> Option<String> {
+        let text = self.take_any_text(name)?;
+        if let Err(rule) = check(text.as_bytes(), bytes, characters) {
+            self.refuse(name, rule);
+        }
+        Some(text)
     }
 
-    /// Takes a text out. `null` is the same as no member; any other value adds an error.
-    pub(crate) fn take_text(&mut self, name: &str, errors: &mut Vec<FieldError>) -> Option<String> {
-        match self.0.remove(name) {
+    /// Takes out a text of any length. `null` is the same as no member; any other value is at fault.
+    pub(crate) fn take_any_text(&mut self, name: &'static str) -> Option<String> {
+        match self.left.remove(name) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text),
             Some(_) => {
-                errors.push(FieldError::new(name, "must be a string"));
+                self.refuse(name, BrokenRule::NotText);
                 None
             }
         }
     }
 
-    /// Takes a whole number out that is not negative. `null` is the same as no member; any other value
-    /// adds an error.
-    pub(crate) fn take_number(&mut self, name: &str, errors: &mut Vec<FieldError>) -> Option<u64> {
-        let value = self.0.remove(name).filter(|value| !value.is_null())?;
-        if value.as_u64().is_none() {
-            errors.push(FieldError::new(name, "must be a whole number that is not negative"));
+    /// Takes out a whole number that is neither negative nor larger than `max`; else it is at fault.
+    /// `null` is the same as no member.
+    pub(crate) fn take_number(&mut self, name: &'static str, max: u64) -> Option<u64> {
+        let value = self.left.remove(name).filter(|value| !value.is_null())?.as_u64();
+        match value {
+            None => self.refuse(name, BrokenRule::NotNumber),
+            Some(number) if number > max => self.refuse(name, BrokenRule::TooLarge(max)),
+            Some(_) => {}
         }
-        value.as_u64()
+        value
+    }
+
+    /// Notes that a member breaks a rule, unless it is known to break another.
+    pub(crate) fn refuse(&mut self, name: &'static str, rule: impl Into<BrokenRule>) {
+        if !self.is_broken(name) {
+            self.broken.push(BrokenField::new(name, rule));
+        }
+    }
+
+    /// Whether a member is known to break a rule.
+    pub(crate) fn is_broken(&self, name: &str) -> bool {
+        self.broken.iter().any(|broken| broken.field == name)
+    }
+
+    /// Ends the reading with what was read; members that were not taken are ignored.
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST` with every member at fault. There MUST be one if nothing was `read`.
+    pub(crate) fn end<T>(self, read: Option<T>) -> Result<T, ApiError> {
+        let whole = read.filter(|_| self.broken.is_empty());
+        whole.ok_or_else(|| ApiError::invalid(self.broken))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use mintgate_strict_json::Error;
+
     use super::*;
 
-    fn error(body: &[u8]) -> String {
+    fn error(body: &[u8]) -> Error {
         let error = Members::parse(body).unwrap_err();
-        let [field] = error.fields() else { panic!("{:?}", error.fields()) };
-        assert_eq!(field.field, "body");
-        field.message.clone()
+        match error.fields() {
+            [BrokenField { field: "body", rule: BrokenRule::NotJson(error) }] => *error,
+            fields => panic!("{fields:?}"),
+        }
     }
 
     #[test]
     fn case_01_anything_but_one_object_is_refused() {
         for body in [&b"null"[..], b"[]", b"\"text\"", b"1", b"true"] {
-            assert_eq!(error(body), "must be a JSON object");
+            assert_eq!(error(body), Error::NotAnObject);
         }
         for body in [&b""[..], b"{", b"{}{}", b"{\"a\":1}x", b"{'a':1}", b"{\"a\":\"\xff\"}"] {
-            assert!(error(body).starts_with("is not valid JSON"), "{body:?}");
+            assert!(matches!(error(body), Error::Syntax(_)), "{body:?}");
         }
     }
 
@@ -99,25 +124,25 @@ mod tests {
             br#"{"x":[{"a":1,"b":{"c":1,"c":1}}]}"#,
             br#"{"a":1,"\u0061":1}"#,
         ] {
-            assert_eq!(error(body), "must not have a member twice");
+            assert!(matches!(error(body), Error::DuplicateName(_)));
         }
     }
 
     #[test]
     fn case_02_a_lone_surrogate_is_refused_and_never_a_fault() {
-        assert!(error(br#"{"a":"\ud800"}"#).starts_with("is not valid JSON"));
+        assert!(matches!(error(br#"{"a":"\ud800"}"#), Error::Syntax(_)));
     }
 
     #[test]
     fn deep_nesting_is_refused_and_never_a_fault() {
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
-        assert!(error(deep.as_bytes()).starts_with("is not valid JSON"));
+        assert!(matches!(error(deep.as_bytes()), Error::TooDeep(_)));
     }
 
     #[test]
     fn an_error_quotes_nothing_of_the_body() {
         for body in [&b"{\"secret-name\":1,\"secret-name\":1}"[..], b"{\"secret\":tru}"] {
-            assert!(!error(body).contains("secret"));
+            assert!(!error(body).to_string().contains("secret"));
         }
     }
 }

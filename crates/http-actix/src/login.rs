@@ -7,8 +7,7 @@ use std::time::Duration;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::join_all;
-use garde::Validate;
-use mintgate_domain::{LoginParameter, RegisteredProvider};
+use mintgate_domain::{FieldRule, LoginParameter, RegisteredProvider};
 use serde::Serialize;
 use tracing::{Instrument as _, debug_span};
 
@@ -17,53 +16,21 @@ use crate::envelope::LogFields;
 use crate::error::{ApiError, append_cookies};
 use crate::json::Members;
 use crate::sessions::uncached;
-use crate::validation::{check, readable, visible, visible_or_space, words};
+use crate::validation::BrokenRule;
+use crate::validation::Characters::{Printable, Readable, Visible, Words};
 use crate::{AppState, runtime};
 
 /// How long the list of providers waits for a provider that has to be asked where its logins begin.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-#[derive(Validate)]
-#[expect(non_snake_case, reason = "errors name the members as clients write them")]
 struct LoginBody {
-    #[garde(length(bytes, min = 1, max = 64), custom(visible))]
     provider: String,
-    #[garde(inner(length(bytes, min = 1, max = 2048), custom(visible)))]
-    redirectUri: Option<String>,
-    #[garde(inner(length(bytes, min = 1, max = 256), custom(readable)))]
-    loginHint: Option<String>,
-    #[garde(inner(length(bytes, min = 1, max = 128), custom(words), custom(lone_none)))]
-    prompt: Option<String>,
-    #[garde(inner(length(bytes, min = 1, max = 256), custom(words)))]
-    uiLocales: Option<String>,
-    #[garde(inner(length(bytes, min = 1, max = 253), custom(visible)))]
-    domainHint: Option<String>,
-    // The login's cookie keeps it.
-    #[garde(inner(
-        length(bytes, min = 1, max = 512),
-        custom(visible_or_space),
-        custom(not_blank)
-    ))]
-    acrValues: Option<String>,
-    #[garde(inner(range(max = TEN_YEARS_SECS)))]
-    maxAge: Option<u64>,
+    redirect_uri: Option<String>,
+    /// What is asked for this one login.
+    parameters: Vec<(LoginParameter, String)>,
 }
 
 const TEN_YEARS_SECS: u64 = 10 * 365 * 24 * 3600;
-
-/// `none` stands alone (OIDC Core §3.1.2.1).
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "garde passes its context by reference")]
-fn lone_none(text: &str, (): &()) -> garde::Result {
-    if text != "none" && text.split(' ').any(|word| word == "none") {
-        return Err(garde::Error::new("must not have none together with others"));
-    }
-    Ok(())
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "garde passes its context by reference")]
-fn not_blank(text: &str, (): &()) -> garde::Result {
-    if text.trim().is_empty() { Err(garde::Error::new("must not be blank")) } else { Ok(()) }
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -96,35 +63,42 @@ struct ProviderBody {
 impl LoginBody {
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut members = Members::parse(body)?;
-        let mut errors = Vec::new();
-        let provider = members.take_required_text("provider", &mut errors);
-        let mut take = |name: &str| members.take_text(name, &mut errors);
-        let body = Self {
-            provider,
-            redirectUri: take("redirectUri"),
-            loginHint: take("loginHint"),
-            prompt: take("prompt"),
-            uiLocales: take("uiLocales"),
-            domainHint: take("domainHint"),
-            acrValues: take("acrValues"),
-            maxAge: members.take_number("maxAge", &mut errors),
-        };
-        check(&body, &mut errors);
-        if errors.is_empty() { Ok(body) } else { Err(ApiError::invalid(errors)) }
+        let provider = members.take_text("provider", 1..=64, Visible);
+        if provider.is_none() {
+            members.refuse("provider", FieldRule::Required);
+        }
+        let redirect_uri = members.take_text("redirectUri", 1..=2048, Visible);
+        let parameters = LoginParameter::ALL
+            .into_iter()
+            .filter_map(|parameter| Some((parameter, take_parameter(&mut members, parameter)?)));
+        let parameters = parameters.collect();
+        members.end(provider.map(|provider| Self { provider, redirect_uri, parameters }))
     }
+}
 
-    /// The parameters that are asked for this one login.
-    fn parameters(self) -> Vec<(LoginParameter, String)> {
-        let asked = [
-            (LoginParameter::LoginHint, self.loginHint),
-            (LoginParameter::Prompt, self.prompt),
-            (LoginParameter::UiLocales, self.uiLocales),
-            (LoginParameter::DomainHint, self.domainHint),
-            (LoginParameter::AcrValues, self.acrValues),
-            (LoginParameter::MaxAge, self.maxAge.map(|secs| secs.to_string())),
-        ];
-        asked.into_iter().filter_map(|(parameter, value)| Some((parameter, value?))).collect()
+fn take_parameter(members: &mut Members, parameter: LoginParameter) -> Option<String> {
+    let name = parameter.field();
+    let (longest, characters) = match parameter {
+        LoginParameter::LoginHint => (256, Readable),
+        LoginParameter::Prompt => (128, Words),
+        LoginParameter::UiLocales => (256, Words),
+        LoginParameter::DomainHint => (253, Visible),
+        // The login's cookie keeps it.
+        LoginParameter::AcrValues => (512, Printable),
+        LoginParameter::MaxAge => {
+            return members.take_number(name, TEN_YEARS_SECS).map(|secs| secs.to_string());
+        }
+    };
+    let text = members.take_text(name, 1..=longest, characters)?;
+    let is_blank = text.trim().is_empty();
+    // `none` stands alone (OIDC Core §3.1.2.1).
+    let has_none = text != "none" && text.split(' ').any(|word| word == "none");
+    match parameter {
+        LoginParameter::Prompt if has_none => members.refuse(name, BrokenRule::NoneWithOthers),
+        LoginParameter::AcrValues if is_blank => members.refuse(name, BrokenRule::Blank),
+        _ => {}
     }
+    Some(text)
 }
 
 /// Begins a login. What protects it (state, nonce, code verifier) goes into a cookie.
@@ -135,14 +109,11 @@ pub(crate) async fn begin(
 ) -> Result<HttpResponse, ApiError> {
     state.origins.guard(request.headers())?;
     let body = read_json(&request, &state, payload).await?;
-    let mut body = LoginBody::parse(&body)?;
+    let LoginBody { provider, redirect_uri, parameters } = LoginBody::parse(&body)?;
     let use_case = Arc::clone(&state.use_cases.begin_login);
     let ttl = use_case.sign_in.login_ttl();
-    let beginning = async move {
-        let (provider, redirect_uri) =
-            (std::mem::take(&mut body.provider), body.redirectUri.take());
-        use_case.begin(&provider, redirect_uri.as_deref(), &body.parameters()).await
-    };
+    let beginning =
+        async move { use_case.begin(&provider, redirect_uri.as_deref(), &parameters).await };
     let place = state.admission.sign_ins.take()?;
     let begun = state.run(place, debug_span!("begin_login"), beginning).await?;
     LogFields::update(&request, |fields| {
@@ -190,44 +161,25 @@ async fn describe(state: &AppState, provider: &RegisteredProvider) -> ProviderBo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::validation::BrokenField;
 
     #[test]
     fn case_02_each_field_of_a_login_is_named_when_it_breaks_a_rule() {
-        let error = |body: &str| {
-            let error = LoginBody::parse(body.as_bytes()).err().expect("must be refused");
-            let [field] = error.fields() else { panic!("{:?}", error.fields()) };
-            (field.field.clone(), field.message.clone())
-        };
-        for (body, field, message) in [
-            ("{}", "provider", "is required"),
-            (r#"{"provider":null}"#, "provider", "is required"),
-            (r#"{"provider":7}"#, "provider", "must be a string"),
-            (r#"{"provider":""}"#, "provider", "must have at least 1 characters"),
-            (
-                r#"{"provider":"p","redirectUri":"a b"}"#,
-                "redirectUri",
-                "must be printable ASCII without spaces",
-            ),
-            (r#"{"provider":"p","redirectUri":[]}"#, "redirectUri", "must be a string"),
-            (
-                r#"{"provider":"p","loginHint":"a\nb"}"#,
-                "loginHint",
-                "must not have control characters",
-            ),
-            (
-                r#"{"provider":"p","prompt":"login none"}"#,
-                "prompt",
-                "must not have none together with others",
-            ),
-            (r#"{"provider":"p","acrValues":"  "}"#, "acrValues", "must not be blank"),
-            (
-                r#"{"provider":"p","maxAge":-1}"#,
-                "maxAge",
-                "must be a whole number that is not negative",
-            ),
-            (r#"{"provider":"p","maxAge":315360001}"#, "maxAge", "must be at most 315360000"),
+        for (body, field, rule) in [
+            ("{}", "provider", FieldRule::Required.into()),
+            (r#"{"provider":null}"#, "provider", FieldRule::Required.into()),
+            (r#"{"provider":7}"#, "provider", BrokenRule::NotText),
+            (r#"{"provider":""}"#, "provider", BrokenRule::TooShort(1)),
+            (r#"{"provider":"p","redirectUri":"a b"}"#, "redirectUri", BrokenRule::Not(Visible)),
+            (r#"{"provider":"p","redirectUri":[]}"#, "redirectUri", BrokenRule::NotText),
+            (r#"{"provider":"p","loginHint":"a\nb"}"#, "loginHint", BrokenRule::Not(Readable)),
+            (r#"{"provider":"p","prompt":"login none"}"#, "prompt", BrokenRule::NoneWithOthers),
+            (r#"{"provider":"p","acrValues":"  "}"#, "acrValues", BrokenRule::Blank),
+            (r#"{"provider":"p","maxAge":-1}"#, "maxAge", BrokenRule::NotNumber),
+            (r#"{"provider":"p","maxAge":315360001}"#, "maxAge", BrokenRule::TooLarge(315_360_000)),
         ] {
-            assert_eq!(error(body), (field.to_owned(), message.to_owned()), "{body}");
+            let error = LoginBody::parse(body.as_bytes()).err().expect("must be refused");
+            assert_eq!(error.fields(), [BrokenField::new(field, rule)], "{body}");
         }
         assert!(LoginBody::parse(br#"{"provider":"p","more":[1]}"#).is_ok());
     }

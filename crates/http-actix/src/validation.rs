@@ -1,99 +1,133 @@
-//! The rules for members of request bodies, and how a broken rule is told to the client.
+//! The rules for the fields of requests, and how a broken one is told to the client.
 
-use std::borrow::Cow;
-use std::fmt::Display;
+use std::ops::RangeInclusive;
 
-use garde::Validate;
-use garde::i18n::{self, I18n, with_i18n};
-use mintgate_domain::FieldError;
+use mintgate_domain::{FieldError, FieldRule};
 
-/// Checks `fields` by their rules and adds an error for each broken one, but at most one error for a
-/// field.
-pub(crate) fn check(fields: &impl Validate<Context = ()>, errors: &mut Vec<FieldError>) {
-    let Err(report) = with_i18n(Messages, || fields.validate()) else { return };
-    for (path, error) in report.into_inner() {
-        let field = path.to_string();
-        if !errors.iter().any(|noted| noted.field == field) {
-            errors.push(FieldError::new(field, error.message()));
-        }
+/// A field of a request that breaks a rule; never holds the field's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BrokenField {
+    /// The field's name in the request, such as `redirectUri`.
+    pub(crate) field: &'static str,
+    /// The rule that the field breaks.
+    pub(crate) rule: BrokenRule,
+}
+
+/// The rule that a field breaks. Its text follows the field's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BrokenRule {
+    /// A rule of the use cases.
+    #[error(transparent)]
+    Core(#[from] FieldRule),
+    /// The request needs an authorization code or an ID token.
+    #[error("is required (or idToken in its place)")]
+    RequiredWithoutIdToken,
+    /// The request has an authorization code already.
+    #[error("must not be given along with authCode")]
+    AlongWithCode,
+    /// The field may come once.
+    #[error("must not be given twice")]
+    Twice,
+    /// The body is not one JSON object, read strictly.
+    #[error(transparent)]
+    NotJson(#[from] mintgate_strict_json::Error),
+    /// The member is of another JSON type.
+    #[error("must be a string")]
+    NotText,
+    /// The text has fewer than this many bytes.
+    #[error("must have at least {0} characters")]
+    TooShort(usize),
+    /// The text has more than this many bytes.
+    #[error("must have at most {0} characters")]
+    TooLong(usize),
+    /// The text has other characters than these.
+    #[error("must be {}", .0.name())]
+    Not(Characters),
+    /// `none` is one of several words (OIDC Core §3.1.2.1).
+    #[error("must not have none together with others")]
+    NoneWithOthers,
+    /// The text has spaces alone.
+    #[error("must not be blank")]
+    Blank,
+    /// The member is no whole number, or a negative one.
+    #[error("must be a whole number that is not negative")]
+    NotNumber,
+    /// The number is larger than this.
+    #[error("must be at most {0}")]
+    TooLarge(u64),
+    /// The text is neither `cookie` nor `body`.
+    #[error("must be \"cookie\" or \"body\"")]
+    NotADelivery,
+}
+
+impl BrokenField {
+    /// Makes the report that the request field `field` breaks `rule`.
+    pub(crate) fn new(field: &'static str, rule: impl Into<BrokenRule>) -> Self {
+        Self { field, rule: rule.into() }
     }
 }
 
-// garde hands the value and a context to every rule.
-macro_rules! character_rule {
-    ($(#[$doc:meta])* $name:ident, $allowed:expr, $message:literal) => {
-        $(#[$doc])*
-        pub(crate) fn $name(text: &str, (): &()) -> garde::Result {
-            let allowed: fn(u8) -> bool = $allowed;
-            if text.bytes().all(allowed) { Ok(()) } else { Err(garde::Error::new($message)) }
-        }
-    };
+impl From<FieldError> for BrokenField {
+    fn from(FieldError { field, rule }: FieldError) -> Self {
+        Self::new(field, rule)
+    }
 }
 
-character_rule! {
+/// The characters that a text may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Characters {
     /// VSCHAR (RFC 6749 appendix A): the characters of a code, a state and a nonce.
-    visible_or_space, |b| matches!(b, 0x20..=0x7e), "must be printable ASCII"
-}
-character_rule! {
+    Printable,
     /// Printable ASCII without the space.
-    visible, |b| matches!(b, 0x21..=0x7e), "must be printable ASCII without spaces"
-}
-character_rule! {
+    Visible,
     /// The unreserved characters of a code verifier (RFC 7636 §4.1).
-    unreserved,
-    |b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~'),
-    "must be of the characters A-Z a-z 0-9 - . _ ~"
-}
-
-character_rule! {
+    Unreserved,
     /// Any text without control characters, as a person reads it.
-    readable, |b| !b.is_ascii_control(), "must not have control characters"
-}
-character_rule! {
+    Readable,
     /// Words of an OIDC parameter such as `ui_locales` (OIDC Core §3.1.2.1).
-    words,
-    |b| b.is_ascii_alphanumeric() || matches!(b, b' ' | b'-' | b'_'),
-    "must be words of the characters A-Z a-z 0-9 - _ with spaces between them"
+    Words,
 }
 
-/// garde's rules in the words of our answers.
-struct Messages;
-
-macro_rules! unused_rules {
-    ($($name:ident($($argument:ty),*);)*) => {$(
-        fn $name(&self, $(_: $argument),*) -> Cow<'static, str> {
-            "is not valid".into()
+impl Characters {
+    const fn has(self, byte: u8) -> bool {
+        match self {
+            Self::Printable => matches!(byte, 0x20..=0x7e),
+            Self::Visible => byte.is_ascii_graphic(),
+            Self::Unreserved => {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+            }
+            Self::Readable => !byte.is_ascii_control(),
+            Self::Words => byte.is_ascii_alphanumeric() || matches!(byte, b' ' | b'-' | b'_'),
         }
-    )*};
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Printable => "printable ASCII",
+            Self::Visible => "printable ASCII without spaces",
+            Self::Unreserved => "of the characters A-Z a-z 0-9 - . _ ~",
+            Self::Readable => "without control characters",
+            Self::Words => "words of the characters A-Z a-z 0-9 - _ with spaces between them",
+        }
+    }
 }
 
-impl I18n for Messages {
-    fn length_lower_than(&self, min: usize) -> Cow<'static, str> {
-        format!("must have at least {min} characters").into()
-    }
-
-    fn length_greater_than(&self, max: usize) -> Cow<'static, str> {
-        format!("must have at most {max} characters").into()
-    }
-
-    fn range_greater_than(&self, max: &dyn Display) -> Cow<'static, str> {
-        format!("must be at most {max}").into()
-    }
-
-    unused_rules! {
-        range_lower_than(&dyn Display);
-        credit_card_invalid(i18n::InvalidCreditCard);
-        pattern_no_match(&dyn Display);
-        contains_missing(&dyn Display);
-        url_invalid(i18n::InvalidUrl);
-        prefix_missing(&dyn Display);
-        suffix_missing(&dyn Display);
-        phone_number_invalid(i18n::InvalidPhoneNumber);
-        ip_invalid(i18n::IpKind);
-        matches_field_mismatch(&dyn Display);
-        email_invalid(i18n::InvalidEmail);
-        ascii_invalid();
-        alphanumeric_invalid();
-        required_not_set();
+/// Whether a text has a length in `bytes` and these characters alone.
+///
+/// # Errors
+/// The first rule that the text breaks.
+pub(crate) fn check(
+    text: &[u8],
+    bytes: RangeInclusive<usize>,
+    characters: Characters,
+) -> Result<(), BrokenRule> {
+    if text.len() < *bytes.start() {
+        Err(BrokenRule::TooShort(*bytes.start()))
+    } else if text.len() > *bytes.end() {
+        Err(BrokenRule::TooLong(*bytes.end()))
+    } else if !text.iter().all(|byte| characters.has(*byte)) {
+        Err(BrokenRule::Not(characters))
+    } else {
+        Ok(())
     }
 }

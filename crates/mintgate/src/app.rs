@@ -249,7 +249,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::keys::tests::TestKeys;
+    use crate::keys::test_keys::TestKeys;
 
     /// Asks until the answer has this status, for 30 seconds at most; the answer's body.
     async fn until(url: &str, status: reqwest::StatusCode) -> String {

@@ -108,7 +108,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let configuration = read()?;
             let providers = configuration.provider_ids();
             let explained = command.run(&configuration.roles()?, &providers, std::io::stdin())?;
-            print!("{}", explained.text);
+            print!("{explained}");
             return Ok(explained.exit_code());
         }
         Command::Config(ConfigCommand::Check) => {

@@ -1,15 +1,17 @@
 //! What the operations listener tells: all metrics, and whether the service is ready.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mintgate_domain::chain;
 use mintgate_domain::model::{KeyId, Timestamp};
-use mintgate_domain::ports::{Clock, StoreHealth};
+use mintgate_domain::ports::{Clock, StoreError, StoreHealth};
 use mintgate_http_actix::Operations;
 use mintgate_metrics_prometheus::PrometheusMetrics;
-use mintgate_signer_jose::KeyRing;
+use mintgate_signer_jose::{KeyRing, KeyRingError};
 
 use crate::keys::KeyRingStatus;
 
@@ -33,6 +35,47 @@ impl ServiceOperations {
         keys.map(|key| (key.id, Duration::from_secs(age(key.created_at).unwrap_or_default())))
             .collect()
     }
+
+    /// The service is ready if it has not been asked to stop, the store answers with a current
+    /// schema, and the signing keys are loaded. A provider that is down does not count: refreshes
+    /// work without it.
+    async fn readiness(&self) -> Result<(), NotReady> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(NotReady::Draining);
+        }
+        self.store.check().await.map_err(NotReady::Store)?;
+        if self.keys.is_loaded() {
+            Ok(())
+        } else {
+            Err(NotReady::NoKeys(self.key_status.failure()))
+        }
+    }
+}
+
+/// Why the service should not be sent requests.
+#[derive(Debug)]
+enum NotReady {
+    /// The process has been asked to stop.
+    Draining,
+    /// The store does not answer, or its schema is another.
+    Store(StoreError),
+    /// The signing keys are not loaded: for this reason, or because the first attempt is under way.
+    NoKeys(Option<Arc<KeyRingError>>),
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Draining => f.write_str("the process is shutting down"),
+            Self::Store(error) => error.fmt(f),
+            Self::NoKeys(None) => {
+                f.write_str("the signing keys are not loaded: this takes a moment at the start")
+            }
+            Self::NoKeys(Some(error)) => {
+                write!(f, "the signing keys are not loaded: {}", chain(&**error))
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -42,22 +85,8 @@ impl Operations for ServiceOperations {
         text.map_err(|error| error.to_string())
     }
 
-    /// The service is ready if it has not been asked to stop, the store answers with a current
-    /// schema, and the signing keys are loaded. A provider that is down does not count: refreshes
-    /// work without it.
     async fn not_ready(&self) -> Option<String> {
-        if self.draining.load(Ordering::Relaxed) {
-            return Some("the process is shutting down".to_owned());
-        }
-        if let Err(error) = self.store.check().await {
-            return Some(error.to_string());
-        }
-        if self.keys.is_loaded() {
-            return None;
-        }
-        let why = self.key_status.failure();
-        let why = why.as_deref().unwrap_or("this takes a moment at the start");
-        Some(format!("the signing keys are not loaded: {why}"))
+        self.readiness().await.err().map(|reason| reason.to_string())
     }
 }
 
@@ -68,7 +97,7 @@ mod tests {
 
     use super::*;
     use crate::keys;
-    use crate::keys::tests::TestKeys;
+    use crate::keys::test_keys::TestKeys;
     use crate::store::Store;
 
     struct Started {
@@ -114,20 +143,24 @@ mod tests {
     async fn ready_needs_a_current_schema_and_keys_and_says_what_is_missing() {
         let started = Started::with(TestKeys::in_store_without_schema()).await;
         let operations = &started.operations;
-        let reason = operations.not_ready().await.unwrap();
-        assert!(reason.contains("mintgate migrate"), "{reason}");
+        let no_schema = StoreError::SchemaMismatch("".into());
+        let reason = operations.readiness().await.unwrap_err();
+        assert!(matches!(&reason, NotReady::Store(error) if *error == no_schema), "{reason:?}");
+        let said = operations.not_ready().await;
+        assert!(said.as_ref().is_some_and(|said| said.contains("mintgate migrate")), "{said:?}");
         assert_eq!(started.key_ages(), []);
 
         started.store.migrations.migrate().await.unwrap();
-        let reason = operations.not_ready().await.unwrap();
-        assert!(reason.contains("the signing keys are not loaded: "), "{reason}");
+        let reason = operations.readiness().await.unwrap_err();
+        let NotReady::NoKeys(Some(failure)) = &reason else { panic!("{reason:?}") };
+        assert!(matches!(&**failure, KeyRingError::Store(error) if *error == no_schema));
 
         operations.keys.apply_due_changes(&*started.store.housekeeping).await.unwrap();
         assert_eq!(operations.not_ready().await, None);
 
         operations.draining.store(true, Ordering::Relaxed);
-        let reason = operations.not_ready().await.unwrap();
-        assert!(reason.contains("shutting down"), "{reason}");
+        let reason = operations.readiness().await.unwrap_err();
+        assert!(matches!(reason, NotReady::Draining), "{reason:?}");
     }
 
     #[tokio::test]

@@ -3,23 +3,20 @@
 mod claims_file;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
 use mintgate_domain::model::{ClaimSet, ClaimValue, ProviderId, Role};
-use mintgate_domain::{RoleCondition, RolePolicy, RoleRule, RuleVerdict};
+use mintgate_domain::{RolePolicy, RoleRule, RuleVerdict};
 
 use crate::settings::{RoleSettings, nearest};
 
 /// The exit code if the person gets no role, and access is denied.
 const DENIED: u8 = 3;
-/// How many characters of a claim are shown.
-const SHOWN_CHARS: usize = 100;
 
 /// The subcommands of `mintgate roles`.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -37,13 +34,45 @@ pub enum RolesCommand {
     },
 }
 
-/// The roles a person gets, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The roles a person gets, and why; its text is in `words.rs`.
+#[derive(Debug, Clone)]
 pub struct Explanation {
-    /// The explanation, in lines.
-    pub text: String,
+    /// The roles of everybody.
+    pub default: Vec<Role>,
+    /// Every rule, with the reason why it applies or does not.
+    pub rules: Vec<(RoleRule, Reason)>,
+    /// Why the rules ignore an email that the provider sent, if they do.
+    pub dropped_email: Option<DroppedEmail>,
     /// The roles in order; empty if access is denied.
     pub roles: Vec<Role>,
+}
+
+/// Why a rule applies, or does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The rule applies, because the claim has this text.
+    Applies(String),
+    /// The rule is for another provider.
+    OtherProvider,
+    /// There is no such claim.
+    NoSuchClaim,
+    /// The claim is an email that counts as none, as it is not verified.
+    EmailDropped,
+    /// No text of the claim satisfies the condition.
+    NotSatisfied,
+    /// The claim holds no text.
+    NoText,
+}
+
+/// How `email_verified` fails to be `true`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DroppedEmail {
+    /// There is no such claim.
+    Absent,
+    /// It is a text.
+    Text,
+    /// It is `false`, or no boolean.
+    NotTrue,
 }
 
 impl Explanation {
@@ -53,12 +82,23 @@ impl Explanation {
     }
 }
 
+/// There is no provider of this id; the text is in `words.rs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoSuchProvider {
+    /// The id that was asked for.
+    pub id: String,
+    /// A configured id that looks like it.
+    pub near: Option<String>,
+    /// Every configured id.
+    pub known: Vec<String>,
+}
+
 impl RolesCommand {
     /// Explains which roles the person gets. `providers` are the ids of the configured providers; the
     /// claims are read from `stdin` where the command says so.
     ///
     /// # Errors
-    /// If there is no such provider, or if the claims cannot be read or are not a JSON object.
+    /// [`NoSuchProvider`]; or the claims cannot be read or are not a JSON object.
     pub fn run(
         &self,
         roles: &RoleSettings,
@@ -73,17 +113,12 @@ impl RolesCommand {
     }
 }
 
-fn known_provider(known: &[String], id: &str) -> anyhow::Result<ProviderId> {
+fn known_provider(known: &[String], id: &str) -> Result<ProviderId, NoSuchProvider> {
     if known.iter().any(|known| known == id) {
         return Ok(ProviderId::new(id));
     }
-    let (shown, names) = (excerpt(id), known.join(", "));
-    match nearest(id, known.iter().map(String::as_str)) {
-        Some(near) => {
-            bail!("there is no provider {shown}; did you mean \"{near}\"? There are: {names}")
-        }
-        None => bail!("there is no provider {shown}; there are: {names}"),
-    }
+    let near = nearest(id, known.iter().map(String::as_str)).map(str::to_owned);
+    Err(NoSuchProvider { id: id.to_owned(), near, known: known.to_vec() })
 }
 
 /// Applies every rule as a sign-in does, and explains the result.
@@ -93,97 +128,46 @@ pub fn explain(
     claims: &BTreeMap<String, ClaimValue>,
 ) -> Explanation {
     let set = ClaimSet::new(claims.clone());
-    let dropped = dropped_email(claims, &set);
-    let mut text = format!("default roles, for everybody: {}\n", list(&policy.default));
-    if policy.rules.is_empty() {
-        text.push_str("there are no rules\n");
-    }
-    for (index, rule) in policy.rules.iter().enumerate() {
-        let verdict = verdict(rule, rule.judge(provider, &set), &set, dropped);
-        let _ = writeln!(text, "rule {} ({}): {verdict}", index + 1, condition(rule));
-    }
-    if let Some(why) = dropped {
-        let _ = writeln!(text, "email is dropped: {why}");
-    }
+    let dropped_email = dropped_email(claims, &set);
+    let explained = |rule: &RoleRule| (rule.clone(), reason(rule, provider, &set, dropped_email));
     let claimed = policy.claimed(provider, &set);
     let roles: BTreeSet<Role> = policy.default.iter().cloned().chain(claimed).collect();
-    let roles: Vec<Role> = roles.into_iter().collect();
-    let _ = writeln!(text, "roles: {}", list(&roles));
-    if roles.is_empty() {
-        text.push_str("Nobody lets this person in: access is denied.\n");
+    Explanation {
+        default: policy.default.clone(),
+        rules: policy.rules.iter().map(explained).collect(),
+        dropped_email,
+        roles: roles.into_iter().collect(),
     }
-    text.push_str("At a sign-in, roles granted in the store and roles looked up are added.\n");
-    Explanation { text, roles }
 }
 
-/// Why the rules ignore an email that the provider sent, if they do.
-fn dropped_email(claims: &BTreeMap<String, ClaimValue>, set: &ClaimSet) -> Option<&'static str> {
+fn dropped_email(claims: &BTreeMap<String, ClaimValue>, set: &ClaimSet) -> Option<DroppedEmail> {
     if !claims.contains_key("email") || set.find("email").is_some() {
         return None;
     }
     Some(match claims.get("email_verified") {
-        None => "email_verified is not true; there is no such claim",
-        Some(ClaimValue::Text(_)) => "email_verified is not true; it is a text, not a boolean",
-        Some(_) => "email_verified is not true",
+        None => DroppedEmail::Absent,
+        Some(ClaimValue::Text(_)) => DroppedEmail::Text,
+        Some(_) => DroppedEmail::NotTrue,
     })
 }
 
-fn verdict(
+fn reason(
     rule: &RoleRule,
-    verdict: RuleVerdict<'_>,
+    provider: &ProviderId,
     set: &ClaimSet,
-    dropped: Option<&'static str>,
-) -> String {
-    let reason = match verdict {
-        RuleVerdict::Applies(text) => {
-            return format!("applies because of {}; grants {}", excerpt(text), list(&rule.grant));
-        }
-        RuleVerdict::OtherProvider => "is for another provider",
+    dropped: Option<DroppedEmail>,
+) -> Reason {
+    match rule.judge(provider, set) {
+        RuleVerdict::Applies(text) => Reason::Applies(text.to_owned()),
+        RuleVerdict::OtherProvider => Reason::OtherProvider,
         RuleVerdict::NoSuchClaim if rule.claim == "email" && dropped.is_some() => {
-            "no such claim, as email is dropped"
+            Reason::EmailDropped
         }
-        RuleVerdict::NoSuchClaim => "no such claim",
+        RuleVerdict::NoSuchClaim => Reason::NoSuchClaim,
         RuleVerdict::NotSatisfied => {
-            let has_text =
-                set.find(&rule.claim).is_some_and(|value| value.texts().next().is_some());
-            if has_text {
-                "not satisfied"
-            } else {
-                "not satisfied, as there is no text in the claim"
-            }
+            let value = set.find(&rule.claim);
+            let has_text = value.is_some_and(|value| value.texts().next().is_some());
+            if has_text { Reason::NotSatisfied } else { Reason::NoText }
         }
-    };
-    format!("{reason}; does not grant {}", list(&rule.grant))
-}
-
-/// The provider and the condition of a rule.
-fn condition(rule: &RoleRule) -> String {
-    let provider = rule.provider.as_ref().map_or("any provider", ProviderId::as_str);
-    let asks = match &rule.condition {
-        RoleCondition::Equals(text) => format!("equals {text:?}"),
-        RoleCondition::In(texts) => format!("in {texts:?}"),
-        RoleCondition::Matches(pattern) => {
-            // As the configuration has it, without the anchors that were added.
-            let whole = pattern.as_str();
-            let written = whole.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$"));
-            format!("matches '{}'", written.unwrap_or(whole).escape_debug())
-        }
-        RoleCondition::Domain(domain) => format!("at domain {domain:?}"),
-    };
-    format!("{provider}, {} {asks}", rule.claim.escape_debug())
-}
-
-fn list(roles: &[Role]) -> String {
-    if roles.is_empty() {
-        return "none".to_owned();
     }
-    roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// The beginning of an untrusted text, quoted, on one line and without control characters.
-fn excerpt(text: &str) -> String {
-    let mut chars = text.chars();
-    let beginning: String = chars.by_ref().take(SHOWN_CHARS).collect();
-    let more = if chars.next().is_some() { "…" } else { "" };
-    format!("{beginning:?}{more}")
 }

@@ -197,6 +197,6 @@ mod tests {
     fn a_root_certificate_that_cannot_be_used_is_an_error_at_the_start() {
         let missing = connector("postgres://u@h/d?sslmode=verify-full&sslrootcert=/no/such%20file");
         let error = missing.unwrap_err().to_string();
-        assert!(error.contains("sslrootcert /no/such file cannot be read"), "{error}");
+        assert!(error.contains("sslrootcert") && error.contains("/no/such file"), "{error}");
     }
 }

@@ -84,7 +84,9 @@ async fn asking(
 ) -> Result<mintgate_domain::BegunLogin, Vec<String>> {
     let asked: Vec<_> = asked.iter().map(|(one, value)| (*one, (*value).to_owned())).collect();
     rig.begin.begin("corp", None, &asked).await.map_err(|error| match error {
-        AuthError::InvalidRequest(fields) => fields.into_iter().map(|error| error.field).collect(),
+        AuthError::InvalidRequest(fields) => {
+            fields.into_iter().map(|error| error.field.to_owned()).collect()
+        }
         other => panic!("{other}"),
     })
 }
@@ -124,7 +126,7 @@ async fn a_login_asks_for_what_the_client_may_choose() {
     let asked = [(AcrValues, "gold".to_owned()), (DomainHint, "example.com".to_owned())];
     let refused = rig.begin.begin("hub", None, &asked).await.unwrap_err();
     let AuthError::InvalidRequest(fields) = refused else { panic!("{refused}") };
-    let fields: Vec<_> = fields.iter().map(|error| error.field.as_str()).collect();
+    let fields: Vec<_> = fields.iter().map(|error| error.field).collect();
     assert_eq!(fields, ["acrValues", "domainHint"], "not allowed at this provider");
 }
 

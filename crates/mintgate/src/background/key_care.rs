@@ -100,11 +100,9 @@ impl BackgroundTask for KeyCare {
                 }
             }
             Err(error) => {
-                if self.status.failed(&error) {
-                    tracing::warn!(
-                        error = %chain(&error),
-                        "the signing keys cannot be brought up to date"
-                    );
+                let text = chain(&error).to_string();
+                if self.status.failed(error) {
+                    tracing::warn!(error = text, "the signing keys cannot be brought up to date");
                 }
             }
         }
@@ -117,11 +115,13 @@ impl BackgroundTask for KeyCare {
 
 #[cfg(test)]
 mod tests {
+    use mintgate_domain::ports::StoreError;
+    use mintgate_signer_jose::KeyRingError;
     use mintgate_testkit::ManualClock;
     use tokio::sync::watch;
 
     use super::*;
-    use crate::keys::tests::TestKeys;
+    use crate::keys::test_keys::TestKeys;
 
     #[tokio::test]
     async fn keys_that_cannot_be_loaded_are_retried_soon_and_then_at_each_interval() {
@@ -142,12 +142,14 @@ mod tests {
         let mut stopping = StopSignal(stopping);
 
         care.round(&mut stopping).await;
-        assert!(status.failure().is_some_and(|why| why.contains("mintgate migrate")));
+        let failure = status.failure().unwrap();
+        let expected = matches!(*failure, KeyRingError::Store(StoreError::SchemaMismatch(_)));
+        assert!(expected, "{failure:?}");
         assert_eq!(care.pause(), RETRY_PAUSE);
 
         store.migrations.migrate().await.unwrap();
         care.round(&mut stopping).await;
-        assert_eq!(status.failure(), None);
+        assert!(status.failure().is_none());
         assert_eq!(care.pause(), settings.keys.reload);
         assert!(ring.is_loaded());
     }

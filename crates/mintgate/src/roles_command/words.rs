@@ -1,0 +1,97 @@
+//! What `mintgate roles test` prints.
+
+use std::fmt;
+
+use mintgate_domain::model::{ProviderId, Role};
+use mintgate_domain::{RoleCondition, RoleRule};
+
+use super::{DroppedEmail, Explanation, NoSuchProvider, Reason};
+
+/// How many characters of a claim are shown.
+const SHOWN_CHARS: usize = 100;
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "default roles, for everybody: {}", list(&self.default))?;
+        if self.rules.is_empty() {
+            writeln!(f, "there are no rules")?;
+        }
+        for (index, (rule, reason)) in self.rules.iter().enumerate() {
+            let grants = if let Reason::Applies(_) = reason { "grants" } else { "does not grant" };
+            let (number, condition, granted) = (index + 1, condition(rule), list(&rule.grant));
+            writeln!(f, "rule {number} ({condition}): {reason}; {grants} {granted}")?;
+        }
+        if let Some(dropped) = self.dropped_email {
+            let why = match dropped {
+                DroppedEmail::Absent => "; there is no such claim",
+                DroppedEmail::Text => "; it is a text, not a boolean",
+                DroppedEmail::NotTrue => "",
+            };
+            writeln!(f, "email is dropped: email_verified is not true{why}")?;
+        }
+        writeln!(f, "roles: {}", list(&self.roles))?;
+        if self.roles.is_empty() {
+            writeln!(f, "Nobody lets this person in: access is denied.")?;
+        }
+        writeln!(f, "At a sign-in, roles granted in the store and roles looked up are added.")
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Applies(text) => return write!(f, "applies because of {}", excerpt(text)),
+            Self::OtherProvider => "is for another provider",
+            Self::NoSuchClaim => "no such claim",
+            Self::EmailDropped => "no such claim, as email is dropped",
+            Self::NotSatisfied => "not satisfied",
+            Self::NoText => "not satisfied, as there is no text in the claim",
+        })
+    }
+}
+
+impl std::error::Error for NoSuchProvider {}
+
+impl fmt::Display for NoSuchProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shown, names) = (excerpt(&self.id), self.known.join(", "));
+        match &self.near {
+            Some(near) => {
+                write!(f, "there is no provider {shown}; did you mean {near:?}? There are: {names}")
+            }
+            None => write!(f, "there is no provider {shown}; there are: {names}"),
+        }
+    }
+}
+
+/// The provider and the condition of a rule.
+fn condition(rule: &RoleRule) -> String {
+    let provider = rule.provider.as_ref().map_or("any provider", ProviderId::as_str);
+    let asks = match &rule.condition {
+        RoleCondition::Equals(text) => format!("equals {text:?}"),
+        RoleCondition::In(texts) => format!("in {texts:?}"),
+        RoleCondition::Matches(pattern) => {
+            // As the configuration has it, without the anchors that were added.
+            let whole = pattern.as_str();
+            let written = whole.strip_prefix("^(?:").and_then(|rest| rest.strip_suffix(")$"));
+            format!("matches '{}'", written.unwrap_or(whole).escape_debug())
+        }
+        RoleCondition::Domain(domain) => format!("at domain {domain:?}"),
+    };
+    format!("{provider}, {} {asks}", rule.claim.escape_debug())
+}
+
+fn list(roles: &[Role]) -> String {
+    if roles.is_empty() {
+        return "none".to_owned();
+    }
+    roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The beginning of an untrusted text, quoted, on one line and without control characters.
+fn excerpt(text: &str) -> String {
+    let mut chars = text.chars();
+    let beginning: String = chars.by_ref().take(SHOWN_CHARS).collect();
+    let more = if chars.next().is_some() { "…" } else { "" };
+    format!("{beginning:?}{more}")
+}
