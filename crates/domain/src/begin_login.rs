@@ -66,7 +66,7 @@ impl BeginLogin {
             Timestamp::from(self.clock.now()) + self.sign_in.login_ttl(),
             requirements,
         );
-        let authorization_url = authorization_url(&endpoint, policy, &parameters, &transaction)?;
+        let authorization_url = authorization_url(&endpoint, policy, parameters, &transaction)?;
         Ok(BegunLogin { authorization_url, transaction })
     }
 }
@@ -74,7 +74,7 @@ impl BeginLogin {
 fn authorization_url(
     endpoint: &AuthorizationEndpoint,
     policy: &ProviderPolicy,
-    parameters: &[(String, String)],
+    parameters: Vec<(String, String)>,
     transaction: &LoginTransaction,
 ) -> Result<String, AuthError> {
     let unusable = |error: url::ParseError| {
@@ -83,12 +83,13 @@ fn authorization_url(
     };
     let mut url = Url::parse(&endpoint.url).map_err(unusable)?;
     let login = &policy.login;
+    let (scopes, parameters) = login.completed(parameters, endpoint.scopes.as_deref());
     let mut query = url.query_pairs_mut();
     query
         .append_pair("response_type", "code")
         .append_pair("client_id", &login.client_id)
         .append_pair("redirect_uri", &transaction.redirect_uri)
-        .append_pair("scope", &login.scopes.join(" "))
+        .append_pair("scope", &scopes.join(" "))
         .append_pair("state", &transaction.state());
     if login.has_id_tokens {
         query.append_pair("nonce", transaction.nonce().expose());
@@ -97,7 +98,7 @@ fn authorization_url(
         .append_pair("code_challenge", &transaction.code_challenge())
         .append_pair("code_challenge_method", "S256");
     for (name, value) in parameters {
-        query.append_pair(name, value);
+        query.append_pair(&name, &value);
     }
     drop(query);
     Ok(url.into())

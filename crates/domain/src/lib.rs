@@ -40,11 +40,11 @@ pub use login_parameters::LoginParameter;
 pub use minting::{IssuedTokens, TokenDelivery};
 pub use own_sessions::{OwnSessions, SessionProof};
 pub use provider_logout::ProviderLogout;
-pub use recheck::Recheck;
+pub use recheck::{Recheck, RecheckPorts};
 pub use refresh_session::{RefreshConfig, RefreshPorts, RefreshSession};
 pub use registry::{
-    LoginRequest, NonceRule, ProviderPolicy, ProviderRegistry, RecheckRule, RegisteredProvider,
-    Requirement,
+    LoginRequest, LogoutScope, NonceRule, OfflineScope, ProviderPolicy, ProviderRegistry,
+    RecheckRule, RegisteredProvider, Requirement,
 };
 pub use roles::{
     OnLookupFailure, RoleCondition, RoleDecider, RoleLookup, RolePolicy, RoleRule, RuleVerdict,

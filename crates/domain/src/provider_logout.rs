@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::model::{ProviderId, RevokeReason, Timestamp};
 use crate::ports::{Clock, Metrics, ProviderLogoutOutcome};
-use crate::{AuthError, LogoutTokenText, Sessions, SignIn};
+use crate::{AuthError, LogoutScope, LogoutTokenText, Sessions, SignIn};
 
 /// Carries out what providers order (OIDC Back-Channel Logout).
 pub struct ProviderLogout {
@@ -30,7 +30,10 @@ impl ProviderLogout {
         token: &LogoutTokenText,
     ) -> Result<(ProviderId, u64), AuthError> {
         let provider = self.sign_in.providers().find(provider).ok_or(AuthError::UnknownProvider)?;
-        let order = provider.adapter.verify_logout(token).await.map_err(AuthError::Provider)?;
+        let mut order = provider.adapter.verify_logout(token).await.map_err(AuthError::Provider)?;
+        if provider.policy.logout_scope == LogoutScope::Person && order.subject.is_some() {
+            order.session = None;
+        }
         let now = Timestamp::from(self.clock.now());
         match self.sessions.end_by_provider(&order, now).await? {
             ProviderLogoutOutcome::Ended(count) => {

@@ -10,8 +10,8 @@ use crate::model::{
     Timestamp,
 };
 use crate::ports::{
-    Clock, CookiePolicy, EndOutcome, Entropy, Metrics, RefreshResult, RoleQuestion, SigningError,
-    StoreError, TokenSigner, TokenVerifier, VerifiedRefresh,
+    Clock, CookiePolicy, Entropy, Metrics, RefreshResult, RoleQuestion, SigningError, StoreError,
+    TokenSigner, TokenVerifier, VerifiedRefresh,
 };
 use crate::recheck::{Recheck, Rechecked};
 use crate::sessions::{FoundSession, RotateOutcome};
@@ -227,12 +227,7 @@ impl RefreshSession {
             Rechecked::NotWanted | Rechecked::AsBefore => &session.claimed_roles,
             Rechecked::Claimed(ref roles) => roles,
             Rechecked::Refused => {
-                let (reason, sessions) = (RevokeReason::ProviderRefused, &self.ports.sessions.repo);
-                let ended = sessions.end_session(session.id, session.user, reason, now).await?;
-                if ended == EndOutcome::Ended {
-                    self.ports.metrics.sessions_revoked(reason, 1);
-                }
-                return Err(AuthError::SessionRevoked(reason));
+                return Err(AuthError::SessionRevoked(RevokeReason::ProviderRefused));
             }
             Rechecked::Failed(error) => return Err(error),
         };

@@ -32,6 +32,25 @@ pub enum NonceRule {
     Off,
 }
 
+/// The sessions that a provider's logout token with a `sid` ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogoutScope {
+    /// The sessions that were opened in that session at the provider.
+    #[default]
+    Session,
+    /// All sessions of the person, if the token names the person too.
+    Person,
+}
+
+/// A request for a refresh token by a scope that not every provider knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfflineScope {
+    /// The scope that is asked for (OIDC Core §11).
+    pub scope: String,
+    /// Whether `prompt=consent` comes along, without which the standard has a provider ignore it.
+    pub with_consent: bool,
+}
+
 /// How a login with a provider begins (RFC 6749 §4.1.1).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoginRequest {
@@ -45,8 +64,45 @@ pub struct LoginRequest {
     pub parameters: Vec<(String, String)>,
     /// The parameters that a client may choose for one login, each with its name at this provider.
     pub client_parameters: Vec<(LoginParameter, String)>,
+    /// A scope besides, which is left out where the provider announces its scopes without it.
+    pub offline: Option<OfflineScope>,
     /// Whether it answers with an ID token, so that a nonce means something.
     pub has_id_tokens: bool,
+}
+
+impl LoginRequest {
+    /// The scopes, and these additional parameters completed, of a request to a provider that announces
+    /// these scopes, or none (`scopes_supported`, OIDC Discovery §3).
+    pub fn completed(
+        &self,
+        mut parameters: Vec<(String, String)>,
+        announced: Option<&[String]>,
+    ) -> (Vec<String>, Vec<(String, String)>) {
+        let mut scopes = self.scopes.clone();
+        let is_known = |scope| announced.is_none_or(|announced| announced.contains(scope));
+        if let Some(OfflineScope { scope, with_consent }) = &self.offline
+            && is_known(scope)
+            && !scopes.contains(scope)
+        {
+            scopes.push(scope.clone());
+            if *with_consent {
+                add_consent(&mut parameters);
+            }
+        }
+        (scopes, parameters)
+    }
+}
+
+/// Asks for consent, unless that is asked for already or nothing may be asked.
+fn add_consent(parameters: &mut Vec<(String, String)>) {
+    match parameters.iter_mut().find(|(name, _)| name == "prompt") {
+        None => parameters.push(("prompt".to_owned(), "consent".to_owned())),
+        Some((_, prompt)) => {
+            if !prompt.split(' ').any(|word| word == "consent" || word == "none") {
+                prompt.push_str(" consent");
+            }
+        }
+    }
 }
 
 /// The rule by which a provider is asked again about somebody who has signed in there.
@@ -76,6 +132,8 @@ pub struct ProviderPolicy {
     pub nonce: NonceRule,
     /// The authorization request of logins that begin here.
     pub login: LoginRequest,
+    /// The sessions that a logout token of the provider with a `sid` ends.
+    pub logout_scope: LogoutScope,
     /// The rule by which refreshes ask the provider again; `None` if they never do.
     pub recheck: Option<RecheckRule>,
 }

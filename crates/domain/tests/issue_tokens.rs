@@ -18,7 +18,7 @@ use mintgate_domain::ports::{
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts,
-    LoginRequest, LogoutTokenText, Nonce, NonceRule, OnLookupFailure, ProviderPolicy,
+    LoginRequest, LogoutScope, LogoutTokenText, Nonce, NonceRule, OnLookupFailure, ProviderPolicy,
     ProviderRefreshToken, RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy,
     Sessions, SetCookie, SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash,
     TokenRequest,
@@ -169,6 +169,7 @@ fn rig_with(store: MemoryStore, config: IssueTokensConfig, lookup: Option<RoleLo
         redirect_uris: vec![AllowedUri::redirect_uri("https://app.example.com/callback")],
         pkce: Requirement::Auto,
         nonce: NonceRule::Auto,
+        logout_scope: LogoutScope::Session,
         login: LoginRequest { has_id_tokens: true, ..LoginRequest::default() },
         recheck: None,
     };

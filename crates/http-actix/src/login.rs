@@ -145,16 +145,18 @@ async fn describe(state: &AppState, provider: &RegisteredProvider) -> ProviderBo
     let span = debug_span!("find_authorization_endpoint");
     let asking = provider.authorization_endpoint().instrument(span);
     let asking = runtime::run_to_end(&state.ports.runtime, asking);
-    let endpoint = tokio::time::timeout(LONGEST_WAIT, asking).await;
+    let endpoint = tokio::time::timeout(LONGEST_WAIT, asking).await.ok().and_then(Result::ok);
     let policy = &provider.policy;
+    let announced = endpoint.as_ref().and_then(|endpoint| endpoint.scopes.as_deref());
+    let (scopes, parameters) = policy.login.completed(policy.login.parameters.clone(), announced);
     ProviderBody {
         id: policy.id.to_string(),
         display_name: policy.login.display_name.clone(),
-        authorization_endpoint: endpoint.ok().and_then(Result::ok).map(|endpoint| endpoint.url),
+        scopes,
+        authorization_params: parameters.into_iter().collect(),
+        authorization_endpoint: endpoint.map(|endpoint| endpoint.url),
         client_id: policy.login.client_id.clone(),
-        scopes: policy.login.scopes.clone(),
         redirect_uris: policy.redirect_uris.iter().map(ToString::to_string).collect(),
-        authorization_params: policy.login.parameters.iter().cloned().collect(),
     }
 }
 

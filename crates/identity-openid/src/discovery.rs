@@ -20,9 +20,11 @@ const JWKS: &str = "jwks_uri";
 /// RFC 9207 §3.
 const NAMES_ISSUER: &str = "authorization_response_iss_parameter_supported";
 const METHODS: &str = "token_endpoint_auth_methods_supported";
+const SCOPES: &str = "scopes_supported";
 
 /// The members that are read; any other may be missing or odd.
-const USED: [&str; 7] = ["issuer", AUTHORIZATION, TOKEN, USERINFO, JWKS, NAMES_ISSUER, METHODS];
+const USED: [&str; 8] =
+    ["issuer", AUTHORIZATION, TOKEN, USERINFO, JWKS, NAMES_ISSUER, METHODS, SCOPES];
 
 /// The endpoints in the discovery document. One that is missing is missed when it is needed.
 pub(crate) struct Endpoints {
@@ -31,6 +33,8 @@ pub(crate) struct Endpoints {
     authorization: Option<Url>,
     /// Whether authorization responses carry `iss` (RFC 9207 §3).
     pub(crate) names_issuer: bool,
+    /// The scopes that the provider announces, if it announces any.
+    pub(crate) scopes: Option<Vec<String>>,
     /// The userinfo endpoint, if it is to be asked.
     pub(crate) userinfo: Option<Url>,
     pub(crate) jwks: Option<Url>,
@@ -62,6 +66,7 @@ pub(crate) fn read(document: &[u8], checked: &Checked) -> Result<Endpoints, Caus
         names_issuer: document
             .get(NAMES_ISSUER)
             .is_some_and(|flag| *flag == Value::Bool(true) || flag == "true"),
+        scopes: scopes(&document),
         userinfo: url(USERINFO).filter(|_| config.userinfo),
         jwks: url(JWKS),
     })
@@ -96,6 +101,18 @@ fn missing(name: &str) -> ProviderError {
 /// The text of a member; an empty one is none.
 fn text<'a>(document: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     document.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// The announced scopes, in a list or in one text. Without `openid` they are no list of scopes.
+fn scopes(document: &Map<String, Value>) -> Option<Vec<String>> {
+    let scopes: Vec<_> = match document.get(SCOPES)? {
+        Value::Array(scopes) => {
+            scopes.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+        }
+        Value::String(scopes) => scopes.split_whitespace().map(ToOwned::to_owned).collect(),
+        _ => return None,
+    };
+    scopes.iter().any(|scope| scope == "openid").then_some(scopes)
 }
 
 /// `client_secret_basic`, unless the provider offers only `client_secret_post` (OIDC Discovery §3). A

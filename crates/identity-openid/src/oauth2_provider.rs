@@ -234,7 +234,7 @@ impl IdentityProvider for OAuth2Provider {
     /// carry `iss`.
     async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
         let url = self.checked.authorization.to_string();
-        Ok(AuthorizationEndpoint { url, names_issuer: false })
+        Ok(AuthorizationEndpoint { url, names_issuer: false, scopes: None })
     }
 
     async fn renew(

@@ -144,6 +144,9 @@ pub enum PresetAuthentication {
 pub enum Offline {
     /// An additional scope in the authorization request: `offline_access` (OIDC Core §11).
     Scope(&'static str),
+    /// An additional scope with `prompt=consent`, without which the standard has a provider ignore it
+    /// (OIDC Core §11).
+    ConsentedScope(&'static str),
     /// Additional parameters of the authorization request, as names and values.
     Parameters(&'static [(&'static str, &'static str)]),
     /// Nothing in the request: the provider issues one in any case, or by a setting of its own, or
@@ -237,6 +240,16 @@ impl Preset {
     }
 }
 
+impl Offline {
+    /// The scope that is asked for, if there is one.
+    pub fn scope(self) -> Option<&'static str> {
+        match self {
+            Self::Scope(scope) | Self::ConsentedScope(scope) => Some(scope),
+            Self::Parameters(_) | Self::Nothing => None,
+        }
+    }
+}
+
 impl Parameter {
     /// How the parameter stands in a pattern: `{name}`.
     pub fn placeholder(&self) -> String {
@@ -318,7 +331,9 @@ const OIDC: Preset = Preset {
         "https://idp.example.com",
         "the issuer identifier, exactly as the discovery document has it",
     )],
+    // Each is asymmetric, and every one of them is accepted until the configuration names fewer.
     id_token_algorithms: &["RS256", "ES256", "PS256", "EdDSA"],
+    offline: Offline::ConsentedScope("offline_access"),
     ..PLAIN
 };
 
@@ -500,8 +515,9 @@ const GITLAB: Preset = Preset {
     ..PLAIN
 };
 
-/// Without the scope `offline_access` a refresh token ends with the person's session at Keycloak, by
-/// default after half an hour without activity; with it the token outlives that session.
+/// Every code yields a refresh token. Without the scope `offline_access` it ends with the person's session
+/// at Keycloak: after a sign-out there, after half an hour without activity, after ten hours at most (by
+/// Keycloak's defaults). With that scope it outlives the session, and Keycloak sends no logout token.
 const KEYCLOAK: Preset = Preset {
     name: "keycloak",
     display_name: "Keycloak",
@@ -515,6 +531,7 @@ const KEYCLOAK: Preset = Preset {
         ),
         required("realm", ParameterKind::UrlPart, "staff", "the realm"),
     ],
+    offline: Offline::Nothing,
     documentation: "https://www.keycloak.org/securing-apps/oidc-layers",
     ..PLAIN
 };
@@ -698,10 +715,10 @@ mod tests {
             ("adfs", Offline::Nothing),
             ("apple", Offline::Nothing),
             ("gitlab", Offline::Nothing),
-            ("keycloak", scope),
+            ("keycloak", Offline::Nothing),
             ("auth0", scope),
             ("cognito", Offline::Nothing),
-            ("oidc", scope),
+            ("oidc", Offline::ConsentedScope("offline_access")),
             ("oauth2", Offline::Nothing),
         ] {
             assert_eq!(preset(name).offline, offline, "{name}");

@@ -92,7 +92,8 @@ impl OpenIdProvider {
         let checked = self.client.http.check_url(endpoint);
         checked.map_err(|error| error.at_endpoint_named("authorization endpoint"))?;
         let names_issuer = snapshot.endpoints.names_issuer;
-        Ok(AuthorizationEndpoint { url: endpoint.to_string(), names_issuer })
+        let scopes = snapshot.endpoints.scopes.clone();
+        Ok(AuthorizationEndpoint { url: endpoint.to_string(), names_issuer, scopes })
     }
 
     async fn redeem_unbounded(

@@ -13,7 +13,7 @@ use mintgate_metrics_prometheus::PrometheusMetrics;
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
-use crate::background::{BackgroundTasks, CleanUp, KeyCare};
+use crate::background::{BackgroundTasks, CleanUp, KeyCare, Lingering};
 use crate::descriptors;
 use crate::keys::{self, KeyRingStatus};
 use crate::settings::{Settings, StoreSettings};
@@ -33,6 +33,7 @@ pub struct Application {
     draining: Arc<AtomicBool>,
     key_care: KeyCare,
     clean_up: CleanUp,
+    lingering: Arc<Lingering>,
     runtime: Handle,
 }
 
@@ -101,7 +102,9 @@ impl ApplicationBuilder {
         let key_status = Arc::new(KeyRingStatus::default());
         keys::start(&settings.keys, &ring, &*store.housekeeping, &key_status).await?;
         let draining = Arc::default();
-        let adapters = Adapters { store, clock, metrics, keys: ring, key_status, draining };
+        let lingering = Arc::new(Lingering::new());
+        let adapters =
+            Adapters { store, clock, metrics, keys: ring, key_status, lingering, draining };
         let state = wiring::app_state(&settings, &adapters)?;
 
         let (public, public_address) = listen(settings.server.listen, "server.listen")?;
@@ -124,6 +127,7 @@ impl ApplicationBuilder {
                 settings.store.cleanup_interval,
                 settings.store.keep_ended,
             ),
+            lingering: adapters.lingering,
             draining: adapters.draining,
             runtime: Handle::current(),
         })
@@ -159,7 +163,8 @@ impl Application {
 
     /// Serves, with the background tasks, until `stop` completes. Then readiness is withdrawn at
     /// once, no connection is accepted any more, and requests in flight are finished; this returns
-    /// after ten seconds at most, or two more if a background task takes that long.
+    /// after ten seconds at most, or two more if a background task takes that long, or seven if a
+    /// provider does.
     ///
     /// # Errors
     /// If a listener fails.
@@ -183,6 +188,7 @@ impl Application {
             }
         }
         background.end().await;
+        self.lingering.end().await;
         operations.stop(false).await;
         operations_task.await??;
         tracing::info!("stopped");

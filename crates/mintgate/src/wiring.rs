@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use mintgate_domain::ports::{Clock, Metrics};
 use mintgate_domain::{
     BeginLogin, Identities, IssueTokens, IssueTokensConfig, IssueTokensPorts, OwnSessions,
-    ProviderLogout, Recheck, RefreshConfig, RefreshPorts, RefreshSession, RoleDecider, RoleLookup,
-    RolePolicy, SignIn,
+    ProviderLogout, Recheck, RecheckPorts, RefreshConfig, RefreshPorts, RefreshSession,
+    RoleDecider, RoleLookup, RolePolicy, SignIn,
 };
 use mintgate_http_actix::{
     AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts,
@@ -21,6 +21,7 @@ use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
 use mintgate_signer_jose::{JoseTokens, KeyRing, TokensConfig};
 use tokio::runtime::Handle;
 
+use crate::background::Lingering;
 use crate::descriptors;
 use crate::keys::{self, KeyRingStatus};
 use crate::operations::ServiceOperations;
@@ -36,6 +37,8 @@ pub(crate) struct Adapters {
     pub(crate) metrics: Arc<PrometheusMetrics>,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) key_status: Arc<KeyRingStatus>,
+    /// Runs work that outlives its request.
+    pub(crate) lingering: Arc<Lingering>,
     /// Set when the process has been asked to stop.
     pub(crate) draining: Arc<AtomicBool>,
 }
@@ -102,8 +105,14 @@ fn use_cases(
     let roles = role_decider(settings, clock)?;
     let seal = if rechecks { Some(keys::token_seal(settings)?) } else { None };
     let recheck = seal.clone().map(|seal| {
-        let tokens = Arc::clone(&store.upstream_tokens);
-        Arc::new(Recheck::new(Arc::clone(&sign_in), tokens, seal, Arc::clone(&metrics)))
+        let ports = RecheckPorts {
+            sessions: Arc::clone(&store.sessions.repo),
+            tokens: Arc::clone(&store.upstream_tokens),
+            seal,
+            background: adapters.lingering.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        Arc::new(Recheck::new(Arc::clone(&sign_in), ports))
     });
     let issue_ports = IssueTokensPorts {
         sign_in: Arc::clone(&sign_in),

@@ -52,6 +52,8 @@ pub struct AuthorizationEndpoint {
     pub url: String,
     /// Whether every authorization response names its issuer (RFC 9207 §3).
     pub names_issuer: bool,
+    /// The scopes that the provider announces (`scopes_supported`), if it announces any.
+    pub scopes: Option<Vec<String>>,
 }
 
 /// A provider's answer when it is asked again about somebody.

@@ -3,6 +3,7 @@
 //! A trait's documentation says what an adapter MUST do; the contract suites in
 //! the testkit crate prove it for each adapter.
 
+mod background;
 mod clock;
 mod cookie_policy;
 mod entropy;
@@ -21,6 +22,7 @@ mod token_verifier;
 mod upstream;
 mod user_directory;
 
+pub use background::Background;
 pub use clock::Clock;
 pub use cookie_policy::{CookiePolicy, CookieTooLarge, SessionTokens};
 pub use entropy::Entropy;

@@ -68,6 +68,20 @@ async fn the_authorization_request_says_everything_a_login_needs() {
 }
 
 #[tokio::test]
+async fn a_scope_that_not_every_provider_knows_is_asked_for_where_it_is_announced() {
+    for (announced, parameters) in [(&["openid"][..], 1), (&["openid", "email"], 2)] {
+        let rig = Rig::new();
+        let announced = announced.iter().map(ToString::to_string).collect();
+        *rig.provider.announced.lock().unwrap() = Some(announced);
+        let begun = rig.begin.begin("corp", None, &[]).await.unwrap();
+        let url = Url::parse(&begun.authorization_url).unwrap();
+        let asked = ["openid email", "select account"];
+        let asked = url.query_pairs().filter(|(_, value)| asked.contains(&&**value)).count();
+        assert_eq!(asked, parameters, "{url}");
+    }
+}
+
+#[tokio::test]
 async fn case_10_11_only_configured_providers_and_redirect_uris_begin_a_login() {
     let rig = Rig::new();
     let refused = async |provider, uri| rig.begin.begin(provider, uri, &[]).await.unwrap_err();

@@ -72,3 +72,16 @@ async fn case_26_a_refused_order_ends_nothing() {
     assert_eq!(rig.store.dump().await, before);
     rig.refresh(&ada.refresh).await.expect("ada stays");
 }
+
+#[tokio::test]
+async fn where_the_configuration_says_so_a_session_at_the_provider_stands_for_the_person() {
+    for (provider, left) in [("corp", 1), ("other", 0)] {
+        let rig = Rig::new();
+        with_sid(&rig, "laptop");
+        rig.sign_in("ada-1").await;
+        with_sid(&rig, "phone");
+        let phone = rig.sign_in("ada-2").await;
+        order(&rig, provider, "ada sid:laptop").await.expect("an order");
+        assert_eq!(usize::from(rig.refresh(&phone.refresh).await.is_ok()), left, "{provider}");
+    }
+}

@@ -1,5 +1,6 @@
 //! The use cases on a store in memory, with tokens that are plain text.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use mintgate_domain::model::{
     SessionId, SessionOpening, Timestamp, UserId, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
-    AuthorizationEndpoint, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, Holder,
+    AuthorizationEndpoint, Background, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, Holder,
     IdempotencyRecords, IdentityProvider, LoadedSession, LogoutOrder, OpenOutcome, ProviderError,
     ProviderTokens, RefreshTokenRepo, Renewal, Reserved, RoleDirectory, RoleLookupError,
     RoleQuestion, SealError, SessionTokens, SigningError, StoreError, TokenSeal, TokenSigner,
@@ -20,17 +21,18 @@ use mintgate_domain::ports::{
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
-    IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginParameter, LoginRequest,
-    LogoutTokenText, Nonce, NonceRule, OnLookupFailure, OwnSessions, PresentedToken,
-    ProviderLogout, ProviderPolicy, ProviderRefreshToken, Recheck, RecheckRule, RefreshConfig,
-    RefreshPorts, RefreshSession, RegisteredProvider, Requirement, RoleDecider, RoleLookup,
-    RolePolicy, RoleRule, Sessions, SetCookie, SignIn, SignInRequest, SignedToken, TokenDelivery,
-    TokenHash, TokenRequest,
+    IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginParameter, LoginRequest, LogoutScope,
+    LogoutTokenText, Nonce, NonceRule, OfflineScope, OnLookupFailure, OwnSessions, PresentedToken,
+    ProviderLogout, ProviderPolicy, ProviderRefreshToken, Recheck, RecheckPorts, RecheckRule,
+    RefreshConfig, RefreshPorts, RefreshSession, RegisteredProvider, Requirement, RoleDecider,
+    RoleLookup, RolePolicy, RoleRule, Sessions, SetCookie, SignIn, SignInRequest, SignedToken,
+    TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
     Interposed, InterposedRepo, ManualClock, MemoryStore, MetricEvent, RecordingMetrics,
     SeededEntropy,
 };
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub(crate) const DAY: Duration = Duration::from_hours(24);
@@ -166,6 +168,12 @@ pub(crate) struct AnyCode {
     pub(crate) renewed_with: Mutex<Vec<String>>,
     pub(crate) renewed_claims: Mutex<Option<ClaimSet>>,
     pub(crate) renewal_fails: Mutex<Option<ProviderError>>,
+    pub(crate) renewal_doubt: Mutex<Option<ProviderError>>,
+    /// Whether a renewal waits until it is told to go on.
+    pub(crate) renewal_hangs: AtomicBool,
+    pub(crate) go_on: Notify,
+    /// The scopes that it announces.
+    pub(crate) announced: Mutex<Option<Vec<String>>>,
     last: Mutex<String>,
 }
 
@@ -214,6 +222,7 @@ impl IdentityProvider for AnyCode {
         Ok(AuthorizationEndpoint {
             url: "https://idp.example.com/authorize?tenant=1".to_owned(),
             names_issuer: self.names_issuer.load(Ordering::SeqCst),
+            scopes: self.announced.lock().unwrap().clone(),
         })
     }
 
@@ -226,6 +235,9 @@ impl IdentityProvider for AnyCode {
         let text = token.expose().to_owned();
         self.renewed_with.lock().unwrap().push(text.clone());
         tokio::task::yield_now().await;
+        if self.renewal_hangs.load(Ordering::SeqCst) {
+            self.go_on.notified().await;
+        }
         if let Some(failure) = self.renewal_fails.lock().unwrap().clone() {
             return Err(failure);
         }
@@ -233,23 +245,24 @@ impl IdentityProvider for AnyCode {
         assert_eq!(person, identity.subject);
         let count: u32 = count.parse().unwrap();
         Ok(Renewal {
-            doubt: None,
+            doubt: self.renewal_doubt.lock().unwrap().clone(),
             claims: self.renewed_claims.lock().unwrap().clone(),
             refresh_token: Some(ProviderRefreshToken::new(format!("{person}-{}", count + 1))),
         })
     }
 
-    /// Takes the text for the order: a subject, or `sid:` and a session.
+    /// Takes the words of the text for the order: a subject, `sid:` with a session, or both.
     async fn verify_logout(&self, token: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
         let text = token.expose();
         if text == "forged" {
             return Err(ProviderError::LogoutTokenRefused("forged".into()));
         }
-        let session = text.strip_prefix("sid:").map(str::to_owned);
+        let session = text.split(' ').find_map(|word| word.strip_prefix("sid:"));
+        let subject = text.split(' ').find(|word| !word.starts_with("sid:"));
         Ok(LogoutOrder {
             issuer: "https://idp.example.com".to_owned(),
-            subject: session.is_none().then(|| text.to_owned()),
-            session,
+            subject: subject.map(str::to_owned),
+            session: session.map(str::to_owned),
             id: TokenHash::of(text),
             expires_at: Timestamp::from_unix(1_900_000_000),
         })
@@ -521,8 +534,25 @@ impl Setup {
     }
 }
 
-/// The provider as it is registered: `corp` lets clients choose parameters, `other` has two redirect URIs, `hub` has no ID tokens and is
-/// never asked again.
+/// Runs work beside its caller, who has no more patience than work needs that never really waits.
+struct Impatient;
+
+#[async_trait]
+impl Background for Impatient {
+    async fn run(&self, work: Pin<Box<dyn Future<Output = ()> + Send>>, patience: Duration) {
+        assert!(patience < Duration::from_secs(1), "a refresh waits for less than a second");
+        let task = tokio::spawn(work);
+        for _ in 0..100 {
+            if task.is_finished() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The provider as it is registered: `corp` lets clients choose parameters; `other` has two redirect
+/// URIs, and its logout tokens are about people; `hub` has no ID tokens and is never asked again.
 fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> ProviderPolicy {
     let mut redirect_uris = vec![AllowedUri::redirect_uri(format!("https://app.example.com/{id}"))];
     if id == "other" {
@@ -540,14 +570,16 @@ fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> Prov
         login: LoginRequest {
             display_name: id.to_owned(),
             client_id: "mintgate".to_owned(),
-            scopes: vec!["openid".to_owned(), "email".to_owned()],
+            scopes: vec!["openid".to_owned()],
             parameters: vec![("prompt".to_owned(), "select account".to_owned())],
             client_parameters: match id {
                 "corp" => LoginParameter::ALL.map(|one| (one, one.field().to_owned())).into(),
                 _ => vec![],
             },
+            offline: Some(OfflineScope { scope: "email".to_owned(), with_consent: false }),
             has_id_tokens: id != "hub",
         },
+        logout_scope: if id == "other" { LogoutScope::Person } else { LogoutScope::Session },
         recheck: recheck
             .filter(|_| id != "hub")
             .map(|every| RecheckRule { every, lease: Duration::from_mins(1) }),
@@ -602,7 +634,14 @@ impl Rig {
         let recheck = seal.clone().map(|seal| {
             let refuses = Arc::clone(&keeps_nothing);
             let tokens = Arc::new(RefusesToKeep { store: store.clone(), refuses });
-            Arc::new(Recheck::new(Arc::clone(&sign_in), tokens, seal, metrics.clone()))
+            let ports = RecheckPorts {
+                sessions: disturbed.clone(),
+                tokens,
+                seal,
+                background: Arc::new(Impatient),
+                metrics: metrics.clone(),
+            };
+            Arc::new(Recheck::new(Arc::clone(&sign_in), ports))
         });
         let issue = IssueTokens::new(
             IssueTokensPorts {

@@ -259,6 +259,75 @@ async fn a_provider_that_is_down_signs_nobody_out_and_is_asked_again_a_minute_la
 }
 
 #[tokio::test]
+async fn an_answer_that_confirms_nothing_is_asked_for_again_with_the_token_it_brought() {
+    let rig = rechecking();
+    *rig.provider.claims.lock().unwrap() = groups(&["g-admin"]);
+    let ada = rig.sign_in("ada").await;
+    let doubt = ProviderError::Misbehaved(Misbehaviour::BadAnswer, "its signature".into());
+    *rig.provider.renewal_doubt.lock().unwrap() = Some(doubt);
+    rig.clock.advance(HOUR);
+    let next = rig.refresh(&ada.refresh).await.expect("a doubt signs nobody out");
+    assert_eq!(roles_in(next.access.expose()), "admin,user");
+    assert_eq!(rig.rechecks(), ["failed"]);
+    *rig.provider.renewal_doubt.lock().unwrap() = None;
+    rig.clock.advance(Duration::from_secs(59));
+    let next = rig.refresh(&next.refresh).await.expect("a refresh");
+    assert_eq!(rig.rechecks(), ["failed"], "in a minute");
+    rig.clock.advance(Duration::from_secs(1));
+    rig.refresh(&next.refresh).await.expect("a refresh");
+    assert_eq!(rig.rechecks(), ["failed", "confirmed"]);
+    assert_eq!(*rig.provider.renewed_with.lock().unwrap(), ["ada-0", "ada-1"]);
+}
+
+#[tokio::test]
+async fn a_slow_provider_holds_no_refresh_up_and_its_answer_is_kept_when_it_comes() {
+    let rig = rechecking();
+    *rig.provider.claims.lock().unwrap() = groups(&["g-admin"]);
+    *rig.provider.renewed_claims.lock().unwrap() = Some(groups(&[]));
+    let ada = rig.sign_in("ada").await;
+    rig.provider.renewal_hangs.store(true, Ordering::SeqCst);
+    rig.clock.advance(HOUR);
+    let next = rig.refresh(&ada.refresh).await.expect("it goes on without the answer");
+    assert_eq!(roles_in(next.access.expose()), "admin,user");
+    assert!(rig.rechecks().is_empty(), "nothing is known yet");
+    let next = rig.refresh(&next.refresh).await.expect("one question at a time");
+    rig.provider.go_on.notify_one();
+    until(|| rig.rechecks() == ["confirmed"]).await;
+    until(|| rig.store.sessions().remove(0).claimed_roles.is_empty()).await;
+    rig.provider.renewal_hangs.store(false, Ordering::SeqCst);
+    rig.clock.advance(HOUR);
+    let next = rig.refresh(&next.refresh).await.expect("a refresh");
+    assert_eq!(roles_in(next.access.expose()), "user");
+    assert_eq!(*rig.provider.renewed_with.lock().unwrap(), ["ada-0", "ada-1"]);
+}
+
+#[tokio::test]
+async fn a_refusal_that_comes_late_ends_the_session_all_the_same() {
+    let rig = rechecking();
+    let ada = rig.sign_in("ada").await;
+    let refused = ProviderError::RefreshRefused("disabled".into());
+    *rig.provider.renewal_fails.lock().unwrap() = Some(refused);
+    rig.provider.renewal_hangs.store(true, Ordering::SeqCst);
+    rig.clock.advance(HOUR);
+    let next = rig.refresh(&ada.refresh).await.expect("it goes on without the answer");
+    rig.provider.go_on.notify_one();
+    until(|| rig.revocations() == [("provider_refused", 1)]).await;
+    let refusal = rig.refresh(&next.refresh).await.unwrap_err();
+    assert_eq!(refusal.code().as_str(), "SESSION_REVOKED");
+}
+
+/// Lets other tasks go on until a condition holds.
+async fn until(condition: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if condition() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never holds");
+}
+
+#[tokio::test]
 async fn case_41_fifty_refreshes_at_once_ask_the_provider_once() {
     let rig = rechecking();
     *rig.provider.claims.lock().unwrap() = groups(&["g-admin"]);

@@ -756,7 +756,7 @@ async fn people_are_sent_where_the_discovery_document_says() {
     ] {
         idp.discover(&json!({ "authorization_response_iss_parameter_supported": flag }));
         let endpoint = speaking(&idp, Dialect::default()).provider.authorization_endpoint().await;
-        let expected = AuthorizationEndpoint { url: url.clone(), names_issuer };
+        let expected = AuthorizationEndpoint { url: url.clone(), names_issuer, scopes: None };
         assert_eq!(endpoint.unwrap(), expected, "{flag}");
     }
     for wrong in

@@ -87,7 +87,7 @@ impl IdentityProvider for Scripted {
 
     async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
         self.answer()?;
-        Ok(AuthorizationEndpoint { url: String::new(), names_issuer: false })
+        Ok(AuthorizationEndpoint { url: String::new(), names_issuer: false, scopes: None })
     }
 
     async fn renew(

@@ -309,7 +309,7 @@ async fn a_provider_that_is_gone_was_sent_no_code() {
     assert!(matches!(failed, Err(ProviderError::Unreachable(_))), "{failed:?}");
     let endpoint = provider.authorization_endpoint().await.unwrap();
     let url = format!("{}/login/oauth/authorize", fake.origin);
-    assert_eq!(endpoint, AuthorizationEndpoint { url, names_issuer: false });
+    assert_eq!(endpoint, AuthorizationEndpoint { url, names_issuer: false, scopes: None });
 }
 
 async fn renew(provider: &OAuth2Provider, issuer: &str) -> Result<Renewal, ProviderError> {

@@ -2,6 +2,7 @@
 
 mod clean_up;
 mod key_care;
+mod lingering;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use clean_up::CleanUp;
 pub(crate) use key_care::KeyCare;
+pub(crate) use lingering::Lingering;
 
 /// How long rounds under way when the service ends may still take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);

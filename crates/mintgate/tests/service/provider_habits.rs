@@ -145,6 +145,28 @@ async fn what_is_missing_is_named_in_the_log() {
 }
 
 #[tokio::test]
+async fn a_logout_token_about_one_session_ends_all_of_the_person_where_that_is_configured() {
+    for (provider, lives_on) in [("", true), ("logout_sid = \"person\"", false)] {
+        let service = with(provider).await;
+        let of = |sid: &str| SignIn { sid: Some(sid.to_owned()), ..sign_in("alice") };
+        let mut ours = Vec::new();
+        for sid in ["laptop", "phone"] {
+            let code = service.idp().control().issue_code(of(sid));
+            ours.push(Tokens::of(service.login(&code).await).await);
+        }
+        let order = LogoutOrder { sign_in: of("laptop"), ..LogoutOrder::default() };
+        let token = service.idp().control().logout_token(&order);
+        let url = service.url("/api/v1/auth/backchannel-logout/corp");
+        let logout = service.client.post(url).form(&[("logout_token", token)]);
+        assert_eq!(logout.send().await.unwrap().status(), StatusCode::OK);
+        let refresh = service.refresh(&ours[0].refresh).send().await.unwrap();
+        assert_eq!(refresh.status(), StatusCode::UNAUTHORIZED);
+        let refresh = service.refresh(&ours[1].refresh).send().await.unwrap();
+        assert_eq!(refresh.status() == StatusCode::OK, lives_on, "{provider}");
+    }
+}
+
+#[tokio::test]
 async fn long_codes_and_tokens_with_many_groups_fit() {
     let service = with("").await;
     let refused = service.post(&bare(&"c".repeat(8192)));

@@ -1,7 +1,7 @@
 //! What a login asks the provider for, and what a sign-in is held to.
 
 use mintgate_domain::model::AllowedUri;
-use mintgate_domain::{LoginRequest, NonceRule, ProviderPolicy, Requirement};
+use mintgate_domain::{LoginRequest, LogoutScope, NonceRule, ProviderPolicy, Requirement};
 
 use super::presets::preset;
 use super::{only, refused_for};
@@ -10,10 +10,13 @@ fn policy_of(name: &str, lines: &str) -> ProviderPolicy {
     only(&preset(name, lines)).policy
 }
 
+/// The request of a login at a provider that is asked again, and announces no scopes.
 fn login_when_asked_again(name: &str, lines: &str) -> LoginRequest {
     let keys = format!("[keys]\nencryption_key = \"{}\"\n", "0f".repeat(32));
     let text = format!("{keys}{}", preset(name, &format!("{lines}\nrecheck_secs = 60")));
-    only(&text).policy.login
+    let login = only(&text).policy.login;
+    let (scopes, parameters) = login.completed(login.parameters.clone(), None);
+    LoginRequest { scopes, parameters, ..login }
 }
 
 fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -36,6 +39,7 @@ fn what_is_configured_is_what_a_request_is_held_to() {
         scopes: vec!["openid".to_owned(), "x".to_owned()],
         parameters: pairs(&[("prompt", "login")]),
         client_parameters: vec![],
+        offline: None,
         has_id_tokens: true,
     };
     assert_eq!(policy.login, login);
@@ -89,6 +93,12 @@ fn a_login_asks_for_a_refresh_token_where_the_provider_is_to_be_asked_again() {
     // A scope that a provider does not know would be an error there.
     assert_eq!(login_when_asked_again("gitlab", "").scopes, ["openid", "profile", "email"]);
 
+    assert_eq!(login_when_asked_again("keycloak", KEYCLOAK).offline, None);
+    let said = format!("{KEYCLOAK}\nrecheck_scope = \"offline_access\"");
+    let keycloak = login_when_asked_again("keycloak", &said);
+    assert_eq!(keycloak.scopes, ["openid", "profile", "email", "offline_access"]);
+    assert_eq!(keycloak.parameters, []);
+
     let google = login_when_asked_again("google", "");
     let asked = [("access_type", "offline"), ("prompt", "consent")];
     assert_eq!(google.parameters, pairs(&asked));
@@ -97,4 +107,39 @@ fn a_login_asks_for_a_refresh_token_where_the_provider_is_to_be_asked_again() {
     let google = login_when_asked_again("google", said);
     let asked = [("prompt", "select_account consent"), ("access_type", "offline")];
     assert_eq!(google.parameters, pairs(&asked));
+}
+
+const KEYCLOAK: &str = "domain = \"id.example.com\"\nrealm = \"staff\"";
+const OIDC: &str = "issuer = \"https://idp.example.com\"";
+
+#[test]
+fn any_openid_provider_is_asked_for_consent_along_with_the_scope_for_a_refresh_token() {
+    let login = login_when_asked_again("oidc", OIDC);
+    assert_eq!(login.scopes, ["openid", "profile", "email", "offline_access"]);
+    assert_eq!(login.parameters, pairs(&[("prompt", "consent")]));
+    // Where the provider announces its scopes, it is asked for those alone.
+    let (knows, lacks) = (["openid", "offline_access"], ["openid", "email"]);
+    let [knows, lacks] = [knows, lacks].map(|scopes| scopes.map(str::to_owned));
+    let plain = LoginRequest { scopes: vec!["openid".to_owned()], ..login.clone() };
+    let asked = |announced, asked: &[(&str, &str)]| plain.completed(pairs(asked), announced);
+    let with_it = vec!["openid".to_owned(), "offline_access".to_owned()];
+    assert_eq!(asked(Some(&knows), &[]), (with_it.clone(), pairs(&[("prompt", "consent")])));
+    assert_eq!(asked(Some(&lacks), &[]), (plain.scopes.clone(), vec![]));
+    let login_page = pairs(&[("prompt", "login consent")]);
+    assert_eq!(asked(None, &[("prompt", "login")]), (with_it, login_page));
+
+    let without = login_when_asked_again("oidc", &format!("{OIDC}\nrecheck_scope = \"\""));
+    assert_eq!((without.scopes.len(), without.parameters.len()), (3, 0));
+    assert_eq!(without.offline, None);
+    let silent = format!("{OIDC}\nauthorization_params = [\"prompt=none\"]");
+    let silent = login_when_asked_again("oidc", &silent);
+    assert_eq!(silent.parameters, pairs(&[("prompt", "none")]), "nothing else goes with none");
+}
+
+#[test]
+fn a_logout_token_ends_what_the_configuration_says() {
+    let scope = |lines: &str| policy_of("oidc", &format!("{OIDC}\n{lines}")).logout_scope;
+    assert_eq!(scope(""), LogoutScope::Session);
+    assert_eq!(scope("logout_sid = \"session\""), LogoutScope::Session);
+    assert_eq!(scope("logout_sid = \"person\""), LogoutScope::Person);
 }

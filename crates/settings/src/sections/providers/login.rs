@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mintgate_config_reader::{Invalid, Section, invalid, key, unknown_name};
-use mintgate_domain::{LoginParameter, LoginRequest};
+use mintgate_domain::{LoginParameter, LoginRequest, OfflineScope};
 use mintgate_identity_openid::{FilledPreset, Offline};
 
 use super::overlaid;
@@ -34,8 +34,7 @@ pub(super) fn scopes(s: &mut Section<'_>, selected: SelectedPreset) -> Option<Ve
         key(
             "scopes",
             "The scopes of the authorization request. An OpenID Connect provider needs `openid`. \
-             Mintgate adds the scope for a refresh token itself where `recheck_secs` is set and the \
-             provider has such a scope.",
+             Mintgate adds `recheck_scope` itself where `recheck_secs` is set.",
         )
         .default_from("the preset's", selected.0.map(|preset| preset.scopes)),
         "list of scopes",
@@ -150,16 +149,37 @@ fn scope(text: &str) -> Result<String, Invalid> {
     Ok(text.to_owned())
 }
 
-/// Adds what makes the provider issue a refresh token, unless the request has it already.
-pub(super) fn ask_for_refresh_token(login: &mut LoginRequest, offline: Offline) {
-    match offline {
-        Offline::Nothing => {}
-        Offline::Scope(scope) => add_scope(&mut login.scopes, scope),
-        Offline::Parameters(parameters) => {
-            for (name, value) in parameters {
-                add_parameter(&mut login.parameters, name, value);
-            }
+/// Reads the key `recheck_scope`; the text is empty if no scope is to be asked for.
+pub(super) fn recheck_scope(s: &mut Section<'_>, selected: SelectedPreset) -> Option<String> {
+    let of_preset = selected.0.map(|preset| preset.offline.scope().unwrap_or_default());
+    s.text(
+        key(
+            "recheck_scope",
+            "The scope that Mintgate adds where `recheck_secs` is set, so that the provider issues a \
+             refresh token; `\"\"` adds none, for a provider that issues one without. A provider whose \
+             `scopes_supported` lacks it is not asked for it. With `oidc`, `prompt=consent` comes \
+             along (OIDC Core §11).",
+        )
+        .default_from(
+            "the preset's: `\"offline_access\"` for `oidc`, `okta`, `entra` and `auth0`, else `\"\"`",
+            of_preset,
+        ),
+        "scope",
+        |text| if text.is_empty() { Ok(String::new()) } else { scope(text) },
+    )
+}
+
+/// Adds what makes the provider issue a refresh token; no scope if `scope` is empty.
+pub(super) fn ask_for_refresh_token(login: &mut LoginRequest, offline: Offline, scope: &str) {
+    if let Offline::Parameters(parameters) = offline {
+        for (name, value) in parameters {
+            add_parameter(&mut login.parameters, name, value);
         }
+    }
+    if !scope.is_empty() {
+        let with_consent =
+            matches!(offline, Offline::ConsentedScope(consented) if consented == scope);
+        login.offline = Some(OfflineScope { scope: scope.to_owned(), with_consent });
     }
 }
 

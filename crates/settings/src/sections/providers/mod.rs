@@ -25,7 +25,7 @@ pub(crate) use conflicts::IssuerConflicts;
 use limits::{limits, recheck, recheck_rule};
 use location::Location;
 use oauth2::oauth2;
-use openid::openid;
+use openid::{logout_scope, openid};
 use preset::SelectedPreset;
 
 const REQUIREMENTS: [(&str, Requirement); 2] =
@@ -73,20 +73,14 @@ pub(crate) fn provider(
     let redirect_uris = redirect_uris(s);
     let scopes = login::scopes(s, selected);
     let parameters = login::parameters(s, location.filled.as_ref());
-    let pkce = s.choice(
-        key(
-            "pkce",
-            "`required`: Mintgate refuses a sign-in without `codeVerifier`. `auto`: Mintgate leaves \
-             that to the provider, which refuses a challenged code without its verifier.",
-        )
-        .default("auto"),
-        &REQUIREMENTS,
-    );
+    let pkce = pkce(s);
     let client_parameters = login::client_parameters(s, selected);
     let max_age = login::max_age(s, parameters.as_deref());
     let openid = openid(s, selected, &location);
     let oauth2 = oauth2(s, selected, &location);
     let recheck = recheck(s, can_seal);
+    let recheck_scope = login::recheck_scope(s, selected);
+    let logout_scope = logout_scope(s, selected);
     let (network, guard) = limits(s)?;
 
     let preset = selected.0?;
@@ -108,6 +102,7 @@ pub(crate) fn provider(
         scopes: scopes?,
         parameters: parameters?,
         client_parameters: client_parameters?,
+        offline: None,
         has_id_tokens: selected.openid().is_some(),
     };
     let (nonce, config) = if login.has_id_tokens {
@@ -124,11 +119,20 @@ pub(crate) fn provider(
         (NonceRule::Auto, oauth2?.config(client))
     };
     if recheck.is_some() {
-        login::ask_for_refresh_token(&mut login, preset.offline);
+        login::ask_for_refresh_token(&mut login, preset.offline, &recheck_scope?);
     }
     let redirect_uris = redirect_uris?;
     let recheck = recheck.map(|every| recheck_rule(every, network.timeout + guard.max_wait));
-    let policy = ProviderPolicy { id, issuers, redirect_uris, pkce: pkce?, nonce, login, recheck };
+    let policy = ProviderPolicy {
+        id,
+        issuers,
+        redirect_uris,
+        pkce: pkce?,
+        nonce,
+        login,
+        logout_scope: logout_scope.unwrap_or_default(),
+        recheck,
+    };
     let settings = ProviderSettings { preset, policy, guard, config };
     if let Some(other) = conflicts.add(&settings) {
         let problem = format!(
@@ -141,7 +145,7 @@ pub(crate) fn provider(
     is_accepted(s, &settings.config).then_some(settings)
 }
 
-/// Reads the redirect URIs.
+/// Reads the key `redirect_uris`.
 fn redirect_uris(s: &mut Section<'_>) -> Option<Vec<AllowedUri>> {
     s.non_empty_list(
         key(
@@ -156,6 +160,19 @@ fn redirect_uris(s: &mut Section<'_>) -> Option<Vec<AllowedUri>> {
         "list of URIs",
         "[\"https://app.example.com/callback\"]",
         rules::redirect_uri,
+    )
+}
+
+/// Reads the key `pkce`.
+fn pkce(s: &mut Section<'_>) -> Option<Requirement> {
+    s.choice(
+        key(
+            "pkce",
+            "`required`: Mintgate refuses a sign-in without `codeVerifier`. `auto`: Mintgate leaves \
+             that to the provider, which refuses a challenged code without its verifier.",
+        )
+        .default("auto"),
+        &REQUIREMENTS,
     )
 }
 

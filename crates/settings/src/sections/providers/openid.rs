@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mintgate_config_reader::{Invalid, Section, invalid, key, unknown_name};
-use mintgate_domain::NonceRule;
+use mintgate_domain::{LogoutScope, NonceRule};
 use mintgate_identity_openid::{
     Dialect, EmailRule, GraphGroups, GroupOverage, IssuerRule, OpenIdConfig, Preset,
 };
@@ -162,6 +162,21 @@ pub(super) fn openid(
         authorized_parties: authorized_parties?,
         email: email?,
     })
+}
+
+/// Reads the key `logout_sid`.
+pub(super) fn logout_scope(s: &mut Section<'_>, selected: SelectedPreset) -> Option<LogoutScope> {
+    s.choice(
+        key(
+            "logout_sid",
+            "What ends when a logout token of the provider names a session (`sid`). `session`: the \
+             sessions that were opened in that session at the provider. `person`: all sessions of \
+             the person, if the token names the person (`sub`) too.",
+        )
+        .default("session")
+        .forbidden(selected.unless_openid()),
+        &[("session", LogoutScope::Session), ("person", LogoutScope::Person)],
+    )
 }
 
 /// Reads the key `trust_email`.
