@@ -11,6 +11,8 @@ pub struct Key {
     pub(crate) name: &'static str,
     pub(crate) doc: Cow<'static, str>,
     pub(crate) secret: bool,
+    /// Whether an empty text is a value.
+    pub(crate) or_empty: bool,
     pub(crate) fallback: Fallback,
     /// Why the key must not be set here, if it must not.
     pub(crate) forbidden: Option<Invalid>,
@@ -32,7 +34,7 @@ pub(crate) enum Fallback {
 /// table cell of the reference.
 pub fn key(name: &'static str, doc: impl Into<Cow<'static, str>>) -> Key {
     let fallback = Fallback::Nothing("none");
-    Key { name, doc: doc.into(), secret: false, fallback, forbidden: None }
+    Key { name, doc: doc.into(), secret: false, or_empty: false, fallback, forbidden: None }
 }
 
 impl Key {
@@ -65,6 +67,12 @@ impl Key {
     #[must_use]
     pub fn forbidden(self, reason: Option<Invalid>) -> Self {
         Self { forbidden: reason, ..self }
+    }
+
+    /// Lets a text that may be in a file be empty.
+    #[must_use]
+    pub fn or_empty(self) -> Self {
+        Self { or_empty: true, ..self }
     }
 
     /// Keeps the value out of every message and out of the effective configuration.

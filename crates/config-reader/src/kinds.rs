@@ -198,7 +198,7 @@ impl Section<'_> {
         if in_file && !given {
             key.fallback = Fallback::Nothing("");
         }
-        let forbidden = key.forbidden.clone();
+        let (forbidden, or_empty) = (key.forbidden.clone(), key.or_empty);
         let direct = self.take(key, Shape::Text, kind);
         let path = self.take_path(name, &file_key, forbidden);
         let (text, source) = match (direct.map(|n| n.value), path) {
@@ -218,7 +218,7 @@ impl Section<'_> {
             },
             _ => return None,
         };
-        let checked = if text.is_empty() {
+        let checked = if text.is_empty() && !or_empty {
             Err(invalid("This is empty.", "write the value, or leave the key out"))
         } else {
             rule(&text)

@@ -198,11 +198,15 @@ impl Section<'_> {
 
     /// Takes a key's value in the given shape, or reports why there is none.
     pub(crate) fn take(&mut self, key: Key, shape: Shape, kind: &str) -> Option<Node> {
-        let Key { name, doc, secret, fallback, forbidden } = key;
+        let Key { name, doc, secret, fallback, forbidden, .. } = key;
         let (default, required) = (fallback.shown(), fallback.required());
         let node = self.take_raw(name, shape);
         let node = if forbidden.is_some() { node } else { node.or_else(|| fallback.into_node()) };
-        let shown = |n: &Node| if secret { show::quoted(show::MASK) } else { show::toml(&n.value) };
+        let shown = |n: &Node| match &n.value {
+            Value::Text(text) if secret && text.is_empty() => show::toml(&n.value),
+            _ if secret => show::quoted(show::MASK),
+            value => show::toml(value),
+        };
         self.record(Record {
             section: self.name,
             path: self.path.clone(),

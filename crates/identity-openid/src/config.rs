@@ -1,7 +1,5 @@
 //! What a provider is configured with, and what is wrong with that.
 
-use std::time::Duration;
-
 use mintgate_domain::SecretText;
 use mintgate_domain::model::ProviderId;
 use openidconnect::core::CoreJwsSigningAlgorithm as Alg;
@@ -10,6 +8,7 @@ use url::Url;
 
 use crate::address::AddressPolicy;
 use crate::dialect::{Dialect, GroupOverage};
+use crate::network::Network;
 use crate::quirks::entra;
 
 /// The configuration of one OpenID Connect provider.
@@ -31,19 +30,6 @@ pub struct OpenIdConfig {
     pub userinfo: bool,
     /// How the provider may be reached, and how long that may take.
     pub network: Network,
-}
-
-/// The addresses that a provider's endpoints may have, and the time that requests to them may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    /// Whether endpoints may resolve to private, link-local and loopback addresses although the
-    /// configured issuer (for OAuth 2.0 the token endpoint) does not name such an address.
-    pub allow_private_network: bool,
-    /// The longest that connecting to an endpoint may take.
-    pub connect_timeout: Duration,
-    /// The longest that one request may take, and the longest that one call of the port may take in
-    /// all.
-    pub timeout: Duration,
 }
 
 impl OpenIdConfig {
@@ -110,7 +96,7 @@ impl Checked {
         }
         let issuer = IssuerUrl::new(config.issuer.clone())
             .map_err(|_| OpenIdConfigError::Issuer("is not a URL"))?;
-        let policy = check_issuer(issuer.url(), config.network.allow_private_network)?;
+        let policy = check_issuer(issuer.url(), &config.network)?;
         let discovery_url = issuer
             .join(".well-known/openid-configuration")
             .map_err(|_| OpenIdConfigError::Issuer("is not a URL"))?;
@@ -152,14 +138,11 @@ fn check_dialect(
     Ok(())
 }
 
-fn check_issuer(
-    issuer: &Url,
-    allow_private_network: bool,
-) -> Result<AddressPolicy, OpenIdConfigError> {
+fn check_issuer(issuer: &Url, network: &Network) -> Result<AddressPolicy, OpenIdConfigError> {
     if issuer.query().is_some() || issuer.fragment().is_some() {
         return Err(OpenIdConfigError::Issuer("must not have a query or fragment"));
     }
-    let policy = AddressPolicy::for_issuer(issuer, allow_private_network);
+    let policy = AddressPolicy::new(issuer, network);
     policy.check_url(issuer).map_err(|_| {
         OpenIdConfigError::Issuer("must be https (plain http for loopback alone), without user information, at an address a server can have")
     })?;
@@ -197,11 +180,7 @@ mod tests {
             client_secret: Some(SecretText::new("secret")),
             id_token_algorithms: vec!["RS256".to_owned()],
             userinfo: false,
-            network: Network {
-                allow_private_network: false,
-                connect_timeout: Duration::from_secs(2),
-                timeout: Duration::from_secs(5),
-            },
+            network: Network::default(),
         };
         change(&mut config);
         Checked::new(config, Dialect::default()).err()

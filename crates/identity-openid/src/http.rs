@@ -1,5 +1,6 @@
 //! The HTTP client of one provider. Every request is bounded in time and length and is sent once: the
-//! client follows no redirect, retries nothing, uses no proxy and connects to permitted addresses only.
+//! client follows no redirect, retries nothing, and connects to permitted addresses only, or to a proxy that
+//! the operator configured.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,13 +10,15 @@ use mintgate_domain::Cause;
 use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{Clock, Metrics, Misbehaviour, ProviderEndpoint, ProviderError};
 use oauth2::{HttpRequest, HttpResponse};
+use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 use url::Url;
 
 use crate::address::{AddressPolicy, AddressRefused, PolicedResolver};
-use crate::config::Network;
+use crate::network::Network;
+use crate::proxy::{Proxies, ProxyUrl};
 use crate::text::excerpt;
 
 /// The longest answer that is read, in bytes.
@@ -45,6 +48,8 @@ pub(crate) enum HttpError {
     Broken(#[source] TransportError),
     #[error("no connection")]
     Unreachable(#[source] TransportError),
+    #[error("no connection by way of the proxy {0}")]
+    NotByProxy(ProxyUrl, #[source] TransportError),
     #[error("no complete answer in time")]
     TimedOut,
 }
@@ -69,7 +74,7 @@ impl HttpError {
             Self::TooLarge => "too_large",
             Self::Status(_) | Self::Broken(_) => "http_error",
             Self::Malformed(_) => "malformed",
-            Self::Unreachable(_) => "unreachable",
+            Self::Unreachable(_) | Self::NotByProxy(..) => "unreachable",
             Self::TimedOut => "timeout",
         }
     }
@@ -82,7 +87,7 @@ impl HttpError {
     /// The error of the port for a request to an endpoint that has no name in metrics.
     pub(crate) fn at_endpoint_named(self, name: &'static str) -> ProviderError {
         let misbehaviour = match &self {
-            Self::Unreachable(_) => {
+            Self::Unreachable(_) | Self::NotByProxy(..) => {
                 return ProviderError::Unreachable(Cause::from_error(name, self));
             }
             Self::TimedOut => return ProviderError::TimedOut(Cause::from_error(name, self)),
@@ -108,8 +113,11 @@ fn name(endpoint: ProviderEndpoint) -> &'static str {
 
 /// The HTTP client of one provider.
 pub(crate) struct BoundedClient {
-    client: reqwest::Client,
-    policy: AddressPolicy,
+    direct: reqwest::Client,
+    /// Sends the requests that go through a proxy; `None` if none do.
+    by_proxy: Option<reqwest::Client>,
+    proxies: Proxies,
+    policy: Arc<AddressPolicy>,
     provider: ProviderId,
     clock: Arc<dyn Clock>,
     metrics: Arc<dyn Metrics>,
@@ -120,7 +128,7 @@ impl BoundedClient {
     pub(crate) fn new(
         provider: ProviderId,
         policy: AddressPolicy,
-        network: Network,
+        network: &Network,
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
     ) -> Result<Self, reqwest::Error> {
@@ -128,24 +136,32 @@ impl BoundedClient {
         let identity = HeaderValue::from_static("identity");
         // `never` switches off reqwest's own retries. Its connection pool sends a request again only if
         // the connection died before the first byte was written.
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("mintgate/", env!("CARGO_PKG_VERSION")))
-            .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, identity)]))
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .dns_resolver(PolicedResolver(policy))
-            .tls_version_min(reqwest::tls::Version::TLS_1_2)
-            .pool_idle_timeout(KEEP_IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .connect_timeout(network.connect_timeout)
-            .timeout(network.timeout)
-            .build()?;
-        Ok(Self { client, policy, provider, clock, metrics })
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("mintgate/", env!("CARGO_PKG_VERSION")))
+                .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, identity.clone())]))
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .tls_version_min(reqwest::tls::Version::TLS_1_2)
+                .tls_certs_merge(network.authorities.for_client())
+                .pool_idle_timeout(KEEP_IDLE)
+                .pool_max_idle_per_host(MAX_IDLE)
+                .connect_timeout(network.connect_timeout)
+                .timeout(network.timeout)
+        };
+        let policy = Arc::new(policy);
+        let direct = builder().dns_resolver(PolicedResolver(Arc::clone(&policy))).build()?;
+        // Of names, this client looks up the proxy's alone; the proxy looks up the provider's.
+        let by_proxy = network.proxies.for_client()?.map(|proxies| {
+            proxies.into_iter().fold(builder(), reqwest::ClientBuilder::proxy).build()
+        });
+        let (by_proxy, proxies) = (by_proxy.transpose()?, network.proxies.clone());
+        Ok(Self { direct, by_proxy, proxies, policy, provider, clock, metrics })
     }
 
-    /// Checks a URL that a request will be sent to later.
+    /// Checks a URL that a request, or a browser, will be sent to later.
     pub(crate) fn check_url(&self, url: &Url) -> Result<(), HttpError> {
         Ok(self.policy.check_url(url)?)
     }
@@ -155,7 +171,11 @@ impl BoundedClient {
     /// The span has the names of the OpenTelemetry conventions for HTTP clients, and nothing of the
     /// path, the query, the headers or the body.
     pub(crate) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let request = reqwest::Request::try_from(request).map_err(classify)?;
+        let classify = |error| classify(error, None);
+        let mut request = reqwest::Request::try_from(request).map_err(classify)?;
+        if let Some(internal) = self.policy.internal(request.url()) {
+            *request.url_mut() = internal;
+        }
         let span = tracing::debug_span!(
             "http_client_request",
             otel.name = %request.method(),
@@ -175,8 +195,21 @@ impl BoundedClient {
     }
 
     async fn send_bounded(&self, request: reqwest::Request) -> Result<HttpResponse, HttpError> {
-        self.check_url(request.url())?;
-        let mut answer = self.client.execute(request).await.map_err(classify)?;
+        let url = request.url();
+        self.check_url(url)?;
+        let (client, proxy) = match (&self.by_proxy, self.proxies.proxy_for(url)) {
+            (Some(by_proxy), Some(proxy)) => {
+                self.policy.check_proxied_url(url)?;
+                (by_proxy, Some(proxy))
+            }
+            _ => (&self.direct, None),
+        };
+        let classify = |error| classify(error, proxy);
+        let mut answer = client.execute(request).await.map_err(classify)?;
+        if let (Some(proxy), StatusCode::PROXY_AUTHENTICATION_REQUIRED) = (proxy, answer.status()) {
+            let reason = "it wants other credentials, or some at all (status 407)".to_owned();
+            return Err(HttpError::NotByProxy(proxy.clone(), TransportError(reason)));
+        }
         if answer.status().is_redirection() {
             return Err(HttpError::Redirect(answer.status().as_u16()));
         }
@@ -272,9 +305,11 @@ pub(crate) fn get(
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
-fn classify(error: reqwest::Error) -> HttpError {
+fn classify(error: reqwest::Error, proxy: Option<&ProxyUrl>) -> HttpError {
     if let Some(refused) = causes(&error).find_map(|cause| cause.downcast_ref::<AddressRefused>()) {
         HttpError::AddressRefused(refused.clone())
+    } else if let (Some(proxy), true) = (proxy, error.is_connect()) {
+        HttpError::NotByProxy(proxy.clone(), innermost(&error))
     } else if error.is_timeout() {
         HttpError::TimedOut
     } else if error.is_connect() {
@@ -337,21 +372,17 @@ mod tests {
     #[tokio::test]
     async fn names_are_resolved_under_the_policy() {
         let issuer = Url::parse("https://idp.example.com").unwrap();
-        let policy = AddressPolicy::for_issuer(&issuer, false);
-        let network = Network {
-            allow_private_network: false,
-            connect_timeout: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-        };
+        let network = Network::default();
+        let policy = AddressPolicy::new(&issuer, &network);
         let client = BoundedClient::new(
             ProviderId::new("corp"),
             policy,
-            network,
+            &network,
             Arc::new(StoppedClock),
             Arc::new(NoMetrics),
         );
         // Bypasses the check of the URL, so that only the resolver can refuse.
-        let error = client.unwrap().client.get("http://localhost:1/").send().await.unwrap_err();
-        assert_eq!(classify(error).outcome(), "blocked");
+        let error = client.unwrap().direct.get("http://localhost:1/").send().await.unwrap_err();
+        assert_eq!(classify(error, None).outcome(), "blocked");
     }
 }

@@ -29,12 +29,14 @@ mod json;
 mod keys;
 mod logout;
 mod metadata;
+mod network;
 mod network_scope;
 mod oauth2_config;
 mod oauth2_provider;
 mod presets;
 mod provider;
 mod provider_client;
+mod proxy;
 mod public_key;
 mod quirks;
 mod refusal;
@@ -45,10 +47,11 @@ mod userinfo;
 
 pub use client_auth::{AssertionAudience, AssertionKey, ClientAuthentication};
 pub use client_key::{AssertionAlgorithm, ClientKeyError};
-pub use config::{Network, OpenIdConfig, OpenIdConfigError};
+pub use config::{OpenIdConfig, OpenIdConfigError};
 pub use dialect::{Dialect, EmailRule, GraphGroups, GroupOverage, IssuerRule};
 pub use guard::{GuardConfig, GuardedProvider, NotAsked};
 pub use json::parse_object as parse_claims;
+pub use network::{Authorities, AuthoritiesError, Network};
 pub use oauth2_config::{OAuth2Config, OAuth2ConfigError, OAuth2Endpoints};
 pub use oauth2_provider::OAuth2Provider;
 pub use presets::{
@@ -56,4 +59,5 @@ pub use presets::{
     PresetKind, SHARED_TENANTS, UserEndpoint,
 };
 pub use provider::OpenIdProvider;
+pub use proxy::{Proxies, ProxyUrl, ProxyUrlError};
 pub use quirks::apple::AppleSecret;

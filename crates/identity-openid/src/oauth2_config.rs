@@ -8,8 +8,8 @@ use url::Url;
 
 use crate::address::AddressPolicy;
 use crate::client_auth::ClientAuthentication;
-use crate::config::Network;
 use crate::exchange::TokenClient;
+use crate::network::Network;
 
 /// One OAuth 2.0 provider that says at an endpoint of its own who somebody is.
 #[derive(Debug, Clone)]
@@ -125,7 +125,7 @@ impl CheckedOAuth2 {
         let parse =
             |name, url: &str| Url::parse(url).map_err(|_| OAuth2ConfigError::Endpoint(name));
         let token_url = parse("token", token)?;
-        let policy = AddressPolicy::for_issuer(&token_url, config.network.allow_private_network);
+        let policy = AddressPolicy::new(&token_url, &config.network);
         let check = |name, url: &str| {
             let url = parse(name, url)?;
             match policy.check_url(&url) {
@@ -156,8 +156,6 @@ fn read_headers(headers: &[(String, String)]) -> Result<HeaderMap, OAuth2ConfigE
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn check(change: impl FnOnce(&mut OAuth2Config)) -> Option<OAuth2ConfigError> {
@@ -177,11 +175,7 @@ mod tests {
             subject: "id".to_owned(),
             claims: Vec::new(),
             headers: Vec::new(),
-            network: Network {
-                allow_private_network: false,
-                connect_timeout: Duration::from_secs(2),
-                timeout: Duration::from_secs(5),
-            },
+            network: Network::default(),
         };
         change(&mut config);
         CheckedOAuth2::new(config).err()

@@ -62,7 +62,7 @@ impl OAuth2Provider {
         };
         let client = ProviderClient::new(
             config.id.clone(),
-            (config.network, checked.policy),
+            (config.network.clone(), checked.policy.clone()),
             authenticator,
             config.token_parameters.clone(),
             clock,

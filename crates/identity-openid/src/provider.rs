@@ -74,7 +74,7 @@ impl OpenIdProvider {
         };
         let client = ProviderClient::new(
             config.id.clone(),
-            (config.network, *policy),
+            (config.network.clone(), policy.clone()),
             authenticator,
             dialect.token_parameters.clone(),
             Arc::clone(&clock),
@@ -88,8 +88,8 @@ impl OpenIdProvider {
 
     async fn endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
         let snapshot = self.metadata.current().await?;
-        let endpoint = snapshot.endpoints.authorization()?;
-        let checked = self.client.http.check_url(endpoint);
+        let endpoint = self.checked.policy.public(snapshot.endpoints.authorization()?);
+        let checked = self.client.http.check_url(&endpoint);
         checked.map_err(|error| error.at_endpoint_named("authorization endpoint"))?;
         let names_issuer = snapshot.endpoints.names_issuer;
         let scopes = snapshot.endpoints.scopes.clone();

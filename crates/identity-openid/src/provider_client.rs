@@ -7,10 +7,10 @@ use mintgate_domain::ports::{Clock, Metrics, ProviderError};
 
 use crate::address::AddressPolicy;
 use crate::client_auth::Authenticator;
-use crate::config::Network;
 use crate::deadline::within;
 use crate::exchange::{Exchange, TokenClient, Wanted};
 use crate::http::BoundedClient;
+use crate::network::Network;
 
 /// The HTTP client of one provider, with our client authentication and the limits of its network.
 pub(crate) struct ProviderClient {
@@ -32,7 +32,7 @@ impl ProviderClient {
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
     ) -> Result<Self, reqwest::Error> {
-        let http = BoundedClient::new(id.clone(), policy, network, Arc::clone(&clock), metrics)?;
+        let http = BoundedClient::new(id.clone(), policy, &network, Arc::clone(&clock), metrics)?;
         Ok(Self { id, http: Arc::new(http), network, clock, authenticator, token_parameters })
     }
 

@@ -20,6 +20,8 @@ pub use types::*;
 pub use warnings::Warning;
 
 use mintgate_config_reader::{Conventions, NamedList, Section, Source};
+use mintgate_identity_openid::Proxies;
+use sections::EnvironmentProxies;
 
 const CONVENTIONS: Conventions = Conventions {
     default_file: "mintgate.toml",
@@ -51,7 +53,10 @@ const FIRST_PROVIDER: &str = "add at least this\n\
 \x20  with your provider's values";
 
 /// A configuration that has been read from its file and the environment, and not validated yet.
-pub struct Configuration(Source);
+pub struct Configuration {
+    source: Source,
+    proxies: EnvironmentProxies,
+}
 
 /// The sections about the signing keys and the store that may hold them.
 #[derive(Debug, Clone)]
@@ -66,7 +71,8 @@ pub struct KeyRingSettings {
 
 impl Configuration {
     /// Reads the file at `path` (`./mintgate.toml`, if it exists, for `None`) and applies `env`:
-    /// `MINTGATE__SECTION__KEY`, `MINTGATE__PROVIDERS__ID__KEY`.
+    /// `MINTGATE__SECTION__KEY`, `MINTGATE__PROVIDERS__ID__KEY`. `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` in
+    /// it say through which proxies providers are reached.
     ///
     /// # Errors
     /// If the file cannot be read or is not TOML.
@@ -74,7 +80,13 @@ impl Configuration {
         path: Option<&Path>,
         env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        CONVENTIONS.load(path, env).map(Self)
+        let env: Vec<_> = env.into_iter().collect();
+        let variable = |name: &str| {
+            let (_, value) = env.iter().find(|(other, _)| other == name)?;
+            value.to_str().map(ToOwned::to_owned)
+        };
+        let proxies = Proxies::from_environment(variable);
+        Ok(Self { source: CONVENTIONS.load(path, env)?, proxies })
     }
 
     /// Reads a configuration from a text, without an environment.
@@ -82,7 +94,7 @@ impl Configuration {
     /// # Errors
     /// If the text is not TOML.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        CONVENTIONS.parse(text).map(Self)
+        Ok(Self { source: CONVENTIONS.parse(text)?, proxies: Ok(Proxies::default()) })
     }
 
     /// Validates the whole configuration.
@@ -91,7 +103,8 @@ impl Configuration {
     /// Every mistake.
     pub fn settings(self) -> Result<Settings, ConfigError> {
         let provider_ids = self.provider_ids();
-        let loaded = self.0.read(|root| settings(root, &provider_ids))?;
+        let Self { source, proxies } = self;
+        let loaded = source.read(|root| settings(root, &provider_ids, &proxies))?;
         Ok(Settings { effective: loaded.effective, ..loaded.value })
     }
 
@@ -127,11 +140,11 @@ impl Configuration {
 
     /// The ids of the configured providers, valid or not.
     pub fn provider_ids(&self) -> Vec<String> {
-        self.0.names(PROVIDERS)
+        self.source.names(PROVIDERS)
     }
 
     fn only(self, sections: &[&str]) -> Source {
-        self.0.without(SECTIONS.into_iter().filter(|section| !sections.contains(section)))
+        self.source.without(SECTIONS.into_iter().filter(|section| !sections.contains(section)))
     }
 }
 
@@ -189,7 +202,11 @@ fn roles(root: &mut Section<'_>, provider_ids: &[String]) -> Option<RoleSettings
     root.section("roles", "Which roles people get.", |s| sections::roles(s, provider_ids))
 }
 
-fn settings(root: &mut Section<'_>, provider_ids: &[String]) -> Option<Settings> {
+fn settings(
+    root: &mut Section<'_>,
+    provider_ids: &[String],
+    proxies: &EnvironmentProxies,
+) -> Option<Settings> {
     let (server, public_url) = server(root).unzip();
     let public_listen = server.as_ref().map(|server| server.listen);
     let url = server.as_ref().map(|server| &server.public_url);
@@ -209,8 +226,9 @@ fn settings(root: &mut Section<'_>, provider_ids: &[String]) -> Option<Settings>
     let log = root.section("log", "The log, on standard output.", sections::log);
     let can_seal = keys.as_ref().map(|keys| keys.encryption_key.is_some());
     let mut conflicts = sections::IssuerConflicts::default();
-    let providers =
-        root.tables(PROVIDERS, PROVIDERS_DOC, |s| sections::provider(s, can_seal, &mut conflicts));
+    let providers = root.tables(PROVIDERS, PROVIDERS_DOC, |s| {
+        sections::provider(s, can_seal, proxies, &mut conflicts)
+    });
     if providers.as_ref().is_some_and(Vec::is_empty) {
         root.missing(PROVIDERS, FIRST_PROVIDER);
     }

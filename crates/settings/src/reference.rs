@@ -1,5 +1,7 @@
 //! `docs/configuration.md`, made from the declarations of the keys.
 
+use mintgate_identity_openid::Proxies;
+
 use crate::{CONVENTIONS, settings};
 
 /// The least that production needs; a test loads it.
@@ -46,6 +48,7 @@ output of `config print`, shows secrets or the passwords in URLs.
 
 /// The reference of all keys, in Markdown.
 pub fn reference() -> String {
-    let keys = CONVENTIONS.reference(EVERY_SECTION, |root| settings(root, &[]));
+    let keys =
+        CONVENTIONS.reference(EVERY_SECTION, |root| settings(root, &[], &Ok(Proxies::default())));
     format!("{OPENING}```toml\n{EXAMPLE}```\n{AFTER_EXAMPLE}{keys}")
 }

@@ -108,6 +108,20 @@ pub(crate) fn web_address(text: &str) -> Result<Url, Invalid> {
     web_url(text)
 }
 
+/// An origin inside the operator's network: scheme, host and port. It may be plain `http` anywhere.
+pub(crate) fn internal_origin(text: &str) -> Result<Url, Invalid> {
+    let url = absolute_uri(text)?;
+    let is_origin = matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && (url.path(), url.query(), url.fragment()) == ("/", None, None);
+    if is_origin {
+        return Ok(url);
+    }
+    let problem = "This is not a scheme, a host and a port.";
+    Err(invalid(problem, "write for example \"http://keycloak:8080\", without a path"))
+}
+
 /// A host that follows `https://` in an address, with a port or a path if it has one. It may be
 /// written with `http://` where it is a loopback host, and is then kept so.
 pub(crate) fn host(text: &str) -> Result<String, Invalid> {

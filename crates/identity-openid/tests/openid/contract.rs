@@ -63,9 +63,9 @@ impl Subject {
             claims: Vec::new(),
             headers: Vec::new(),
             network: Network {
-                allow_private_network: false,
                 connect_timeout: Duration::from_secs(5),
                 timeout: TIMEOUT,
+                ..Network::default()
             },
         };
         let (clock, metrics) = (Arc::new(TestClock::default()), Arc::new(Counted::default()));

@@ -54,9 +54,9 @@ fn github(fake: &Fake, change: impl FnOnce(&mut OAuth2Config)) -> OAuth2Provider
         claims: owned(user.claims),
         headers: owned(user.headers),
         network: Network {
-            allow_private_network: false,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
+            ..Network::default()
         },
     };
     change(&mut config);

@@ -193,9 +193,9 @@ pub(crate) fn config(issuer: &str) -> OpenIdConfig {
         id_token_algorithms: vec!["RS256".to_owned()],
         userinfo: false,
         network: Network {
-            allow_private_network: false,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
+            ..Network::default()
         },
     }
 }

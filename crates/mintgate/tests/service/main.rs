@@ -22,6 +22,7 @@ mod path_prefix;
 mod presets;
 mod provider_habits;
 mod provider_logout;
+mod reaching_providers;
 mod rechecks;
 mod refresh;
 mod refusals;

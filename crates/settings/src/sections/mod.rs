@@ -10,7 +10,7 @@ mod tokens;
 
 pub(crate) use cookies::{cookies, cors};
 pub(crate) use login::login;
-pub(crate) use providers::{IssuerConflicts, provider};
+pub(crate) use providers::{EnvironmentProxies, IssuerConflicts, provider};
 pub(crate) use roles::roles;
 pub(crate) use server::{limits, log, ops, server};
 pub(crate) use store::store;

@@ -12,6 +12,7 @@ mod logins;
 mod messages;
 mod parts;
 mod presets;
+mod reaching;
 mod reference;
 mod secrets;
 

@@ -1,10 +1,10 @@
-//! The limits of the requests made to a provider, and how often it is asked again.
+//! The limits of the calls to a provider, and how often it is asked again.
 
 use std::time::Duration;
 
-use mintgate_config_reader::{Section, Unit, invalid, key};
+use mintgate_config_reader::{Section, invalid, key};
 use mintgate_domain::RecheckRule;
-use mintgate_identity_openid::{GuardConfig, Network};
+use mintgate_identity_openid::GuardConfig;
 
 /// The shortest lease of a recheck; see [`RecheckRule::lease`].
 const LEAST_LEASE: Duration = Duration::from_mins(1);
@@ -37,39 +37,8 @@ pub(super) fn recheck_rule(every: Duration, longest_call: Duration) -> RecheckRu
     RecheckRule { every, lease: LEAST_LEASE.max(longest_call * 2) }
 }
 
-/// Reads where the provider may be, and the limits of calls to it.
-pub(super) fn limits(s: &mut Section<'_>) -> Option<(Network, GuardConfig)> {
-    let allow_private_network = s.flag(
-        key(
-            "allow_private_network",
-            "Whether the provider's endpoints may be at private, link-local or loopback addresses \
-             although its issuer (for OAuth 2.0 its token endpoint) names no such address.",
-        )
-        .default(false),
-    );
-    let connect_timeout = s.millis(
-        key(
-            "connect_timeout_ms",
-            "The longest that connecting to the provider may take, in milliseconds.",
-        )
-        .default(2000),
-        1..=30_000,
-    );
-    let timeout = s.millis(
-        key(
-            "timeout_ms",
-            "The longest that one request to the provider may take, connecting included, in \
-             milliseconds.",
-        )
-        .default(5000),
-        1..=120_000,
-    );
-    s.in_order(
-        Unit::Millis,
-        ("connect_timeout_ms", connect_timeout),
-        ("timeout_ms", timeout),
-        "The whole request would have less time than connecting alone.",
-    );
+/// Reads the limits of calls to the provider. `timeout` is the longest that one request may take.
+pub(super) fn guard(s: &mut Section<'_>, timeout: Option<Duration>) -> Option<GuardConfig> {
     let max_concurrent = s.number(
         key(
             "max_concurrent",
@@ -96,16 +65,10 @@ pub(super) fn limits(s: &mut Section<'_>) -> Option<(Network, GuardConfig)> {
         .default(10),
         1..=3600,
     );
-    let network = Network {
-        allow_private_network: allow_private_network?,
-        connect_timeout: connect_timeout?,
-        timeout: timeout?,
-    };
-    let guard = GuardConfig {
+    Some(GuardConfig {
         max_concurrent: usize::try_from(max_concurrent?).ok()?,
-        max_wait: network.timeout,
+        max_wait: timeout?,
         failures_to_open: failures_to_open?,
         open_for: open_for?,
-    };
-    Some((network, guard))
+    })
 }

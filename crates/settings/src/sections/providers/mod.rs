@@ -5,6 +5,7 @@ mod conflicts;
 mod limits;
 mod location;
 mod login;
+mod network;
 mod oauth2;
 mod openid;
 mod preset;
@@ -22,8 +23,10 @@ use crate::rules;
 use crate::types::{ProviderConfig, ProviderSettings};
 use client::Client;
 pub(crate) use conflicts::IssuerConflicts;
-use limits::{limits, recheck, recheck_rule};
+use limits::{guard, recheck, recheck_rule};
 use location::Location;
+pub(crate) use network::EnvironmentProxies;
+use network::network;
 use oauth2::oauth2;
 use openid::{logout_scope, openid};
 use preset::SelectedPreset;
@@ -43,10 +46,11 @@ struct ProviderClient {
 }
 
 /// Reads one provider. `can_seal` tells whether providers' refresh tokens can be encrypted; `None` if
-/// `[keys]` has a mistake.
+/// `[keys]` has a mistake. `environment` are the proxies that apply where the provider has no key for them.
 pub(crate) fn provider(
     s: &mut Section<'_>,
     can_seal: Option<bool>,
+    environment: &EnvironmentProxies,
     conflicts: &mut IssuerConflicts,
 ) -> Option<ProviderSettings> {
     let id = s.text(
@@ -81,7 +85,10 @@ pub(crate) fn provider(
     let recheck = recheck(s, can_seal);
     let recheck_scope = login::recheck_scope(s, selected);
     let logout_scope = logout_scope(s, selected);
-    let (network, guard) = limits(s)?;
+    let network = network(s, environment);
+    let guard = guard(s, network.as_ref().map(|network| network.timeout));
+    let (network, guard) = (network?, guard?);
+    let longest_call = network.timeout + guard.max_wait;
 
     let preset = selected.0?;
     let client = ProviderClient {
@@ -122,7 +129,7 @@ pub(crate) fn provider(
         login::ask_for_refresh_token(&mut login, preset.offline, &recheck_scope?);
     }
     let redirect_uris = redirect_uris?;
-    let recheck = recheck.map(|every| recheck_rule(every, network.timeout + guard.max_wait));
+    let recheck = recheck.map(|every| recheck_rule(every, longest_call));
     let policy = ProviderPolicy {
         id,
         issuers,
