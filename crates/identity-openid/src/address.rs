@@ -9,6 +9,7 @@ use std::sync::Arc;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
+use crate::lookups::Lookups;
 use crate::network::Network;
 use crate::network_scope::{Scope, scope};
 
@@ -143,19 +144,22 @@ impl AddressPolicy {
     }
 }
 
-/// Resolves names as the system does, and returns only permitted addresses. The client connects to the
-/// addresses that were checked, so a DNS answer that changes in between has no effect.
-pub(crate) struct PolicedResolver(pub(crate) Arc<AddressPolicy>);
+/// Looks names up, and returns only permitted addresses. The client connects to the addresses that were
+/// checked, so a DNS answer that changes in between has no effect.
+pub(crate) struct PolicedResolver {
+    pub(crate) policy: Arc<AddressPolicy>,
+    pub(crate) lookups: Lookups,
+}
 
 impl Resolve for PolicedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = Arc::clone(&self.0);
+        let (policy, lookups) = (Arc::clone(&self.policy), self.lookups.clone());
         Box::pin(async move {
             let name = name.as_str();
             let addresses = if name == LOCALHOST {
                 vec![(Ipv4Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()]
             } else {
-                tokio::net::lookup_host((name, 0)).await?.collect()
+                lookups.addresses(name).await?
             };
             let addresses: Addrs = Box::new(policy.select(name, addresses)?.into_iter());
             Ok(addresses)

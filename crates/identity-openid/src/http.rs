@@ -17,6 +17,7 @@ use tracing::field::Empty;
 use url::Url;
 
 use crate::address::{AddressPolicy, AddressRefused, PolicedResolver};
+use crate::lookups::Lookups;
 use crate::network::Network;
 use crate::proxy::{Proxies, ProxyUrl};
 use crate::text::excerpt;
@@ -152,10 +153,13 @@ impl BoundedClient {
                 .timeout(network.timeout)
         };
         let policy = Arc::new(policy);
-        let direct = builder().dns_resolver(PolicedResolver(Arc::clone(&policy))).build()?;
+        let lookups = Lookups::default();
+        let resolver = PolicedResolver { policy: Arc::clone(&policy), lookups: lookups.clone() };
+        let direct = builder().dns_resolver(resolver).build()?;
         // Of names, this client looks up the proxy's alone; the proxy looks up the provider's.
         let by_proxy = network.proxies.for_client()?.map(|proxies| {
-            proxies.into_iter().fold(builder(), reqwest::ClientBuilder::proxy).build()
+            let builder = builder().dns_resolver(lookups);
+            proxies.into_iter().fold(builder, reqwest::ClientBuilder::proxy).build()
         });
         let (by_proxy, proxies) = (by_proxy.transpose()?, network.proxies.clone());
         Ok(Self { direct, by_proxy, proxies, policy, provider, clock, metrics })

@@ -28,6 +28,7 @@ mod http;
 mod json;
 mod keys;
 mod logout;
+mod lookups;
 mod metadata;
 mod network;
 mod network_scope;
