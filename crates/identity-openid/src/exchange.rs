@@ -286,7 +286,7 @@ impl Exchange<'_> {
         let id_token = id_token.filter(|_| self.wanted != Wanted::AccessToken);
         ProviderTokens {
             source,
-            id_token: id_token.map(|RawIdToken(text)| IdTokenText::new(text)),
+            id_token: id_token.map(|RawIdToken(text)| IdTokenText::new(text.trim())),
             access_token,
             refresh_token: refresh_token
                 .map(|token| ProviderRefreshToken::new(token.into_secret())),

@@ -3,15 +3,19 @@
 //! the operator configured.
 
 use std::error::Error;
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flate2::read::GzDecoder;
 use mintgate_domain::Cause;
 use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{Clock, Metrics, Misbehaviour, ProviderEndpoint, ProviderError};
 use oauth2::{HttpRequest, HttpResponse};
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue,
+};
 use tracing::Instrument as _;
 use tracing::field::Empty;
 use url::Url;
@@ -227,7 +231,7 @@ impl BoundedClient {
             }
             body.extend_from_slice(&chunk);
         }
-        let mut response = HttpResponse::new(body);
+        let mut response = HttpResponse::new(decoded(answer.headers(), body)?);
         *response.status_mut() = answer.status();
         *response.headers_mut() = std::mem::take(answer.headers_mut());
         Ok(response)
@@ -306,6 +310,24 @@ pub(crate) fn get(
         headers.insert(AUTHORIZATION, value);
     }
     Ok(request)
+}
+
+/// The content of a body. Some servers compress although they were asked not to, for example those of files
+/// that are stored so.
+fn decoded(headers: &HeaderMap, body: Vec<u8>) -> Result<Vec<u8>, HttpError> {
+    let coding = headers.get(CONTENT_ENCODING).map_or(&b""[..], HeaderValue::as_bytes);
+    if !["gzip", "x-gzip"].iter().any(|gzip| coding.eq_ignore_ascii_case(gzip.as_bytes())) {
+        return Ok(body);
+    }
+    let mut content = Vec::new();
+    let limit = MAX_BODY_BYTES as u64 + 1;
+    match GzDecoder::new(body.as_slice()).take(limit).read_to_end(&mut content) {
+        Ok(_) if content.len() > MAX_BODY_BYTES => Err(HttpError::TooLarge),
+        Ok(_) => Ok(content),
+        Err(error) => {
+            Err(HttpError::Malformed(Cause::from_error("it cannot be decompressed", error)))
+        }
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]

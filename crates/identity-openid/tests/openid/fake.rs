@@ -1,6 +1,7 @@
 //! A provider on the wire that says whatever a test wants said, and remembers what it was asked.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -47,18 +48,23 @@ impl Request {
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     status: u16,
-    content_type: &'static str,
-    body: String,
+    /// Header lines, each with its line break, but for the length.
+    headers: String,
+    body: Vec<u8>,
 }
 
 impl Reply {
     pub(crate) fn json(body: &Value) -> Self {
-        Self { status: 200, content_type: "application/json", body: body.to_string() }
+        Self::raw("Content-Type: application/json\r\n", body.to_string())
+    }
+
+    /// An answer of these header lines, each with its line break, and this body.
+    pub(crate) fn raw(headers: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { status: 200, headers: headers.to_owned(), body: body.into() }
     }
 
     pub(crate) fn form(body: &str) -> Self {
-        let content_type = "application/x-www-form-urlencoded; charset=utf-8";
-        Self { status: 200, content_type, body: body.to_owned() }
+        Self::raw("Content-Type: application/x-www-form-urlencoded; charset=utf-8\r\n", body)
     }
 
     pub(crate) fn status(self, status: u16) -> Self {
@@ -120,12 +126,12 @@ async fn serve(mut stream: TcpStream, state: Arc<Mutex<State>>) {
         let missing = || Reply::json(&json!({ "message": "Not Found" })).status(404);
         state.pages.get(&path).cloned().unwrap_or_else(missing)
     };
-    let Reply { status, content_type, body } = reply;
-    let head = format!(
-        "HTTP/1.1 {status} Status\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    let _ = stream.write_all((head + &body).as_bytes()).await;
+    let Reply { status, mut headers, body } = reply;
+    if !headers.contains("Transfer-Encoding") {
+        let _ = write!(headers, "Content-Length: {}\r\n", body.len());
+    }
+    let head = format!("HTTP/1.1 {status} Status\r\n{headers}Connection: close\r\n\r\n");
+    let _ = stream.write_all(&[head.into_bytes(), body].concat()).await;
     let _ = stream.shutdown().await;
 }
 
@@ -210,9 +216,13 @@ impl FakeIdp {
 
     /// An ID token with changed claims.
     pub(crate) fn token(&self, changes: &Value) -> String {
-        let claims = self.claims(changes);
+        self.sign(&self.claims(changes))
+    }
+
+    /// An ID token of these claims.
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         let header = json!({ "alg": "EdDSA", "kid": KID, "typ": "JWT" });
-        sign_jws(&header, &claims, |message| {
+        sign_jws(&header, claims, |message| {
             Signer::new_without_digest(&self.key).unwrap().sign_oneshot_to_vec(message).unwrap()
         })
     }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use mintgate_domain::model::{ClaimValue, VerifiedIdentity};
 use mintgate_domain::ports::ProviderError;
 use mintgate_domain::ports::{CodeGrant, IdentityProvider as _};
@@ -11,8 +13,10 @@ use mintgate_identity_openid::{Dialect, EmailRule, OpenIdConfig};
 use mintgate_mock_idp::{
     FaultKind, Faults, Habit, IdTokenAlg, IdTokenRecipe, LogoutOrder, MockIdp, SignIn, SignWith,
 };
+use openssl::pkey::PKey;
 use serde_json::{Value, json};
 
+use crate::fake::FakeIdp;
 use crate::support::{Adapter, NONCE, fetched, logged, start_with, warm, with_nonce};
 use crate::variants::{now_secs, object};
 
@@ -152,22 +156,22 @@ async fn case_51_a_provider_that_signs_with_unpublished_keys_is_asked_for_them_o
 
 #[tokio::test]
 async fn a_token_tries_a_few_keys_and_no_more() {
-    let (idp, adapter) = warm().await;
-    drop(adapter);
-    let many = |count| Faults {
-        habits: vec![Habit::NoKeyIds],
-        jwks_merge: object(&json!({ "kid": null })),
-        jwks_extra: (0..count)
-            .map(|i| {
-                let x = format!("{i:02}{}", "A".repeat(41));
-                json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "use": "sig" })
-            })
-            .collect(),
-        ..Faults::default()
+    let idp = FakeIdp::start("").await;
+    idp.grant(&idp.token(&json!({})));
+    let other = || {
+        let x = PKey::generate_ed25519().unwrap().raw_public_key().unwrap();
+        let x = BASE64_URL_SAFE_NO_PAD.encode(x);
+        json!({ "kty": "OKP", "crv": "Ed25519", "x": x })
     };
-    idp.control().set_faults(many(50));
-    let adapter = Adapter::new(idp.issuer(), pinned);
-    adapter.sign_in(&idp, SignIn::default()).await.unwrap();
+    for (others, good) in [(7, true), (8, false)] {
+        let mut keys: Vec<_> = (0..others).map(|_| other()).collect();
+        keys.push(idp.jwk(&json!({ "kid": null })));
+        idp.publish(&json!(keys));
+        let adapter = Adapter::new(&idp.issuer, pinned);
+        let tokens = adapter.redeem("some-code", None).await.unwrap();
+        let result = adapter.provider.verify(&tokens, None).await;
+        assert_eq!(result.is_ok(), good, "{others}: {result:?}");
+    }
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ mod sign_in;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod untidy;
+#[cfg(test)]
 mod userinfo;
 #[cfg(test)]
 mod variants;
