@@ -125,6 +125,9 @@ impl AsyncRead for Connection {
         let read = self.stream()?.poll_read(context, buffer);
         let count = buffer.filled().len() - before;
         self.read += count;
+        if !self.link.has_received() {
+            give_length(buffer, before);
+        }
         self.link.receive(count);
         if read.is_pending() {
             self.link.remember_reader(context.waker());
@@ -192,6 +195,31 @@ impl Drop for Connection {
             runtime.spawn(linger(stream, open));
         }
     }
+}
+
+/// Gives a POST of HTTP/1.0 that has no body the length 0, without which the HTTP library refuses it.
+/// Proxies that speak HTTP/1.0 pass such requests on as they come.
+fn give_length(buffer: &mut ReadBuf<'_>, start: usize) {
+    const NO_BODY: &[u8] = b"content-length: 0\r\n\r\n";
+    let is_one = str::from_utf8(&buffer.filled()[start..]).is_ok_and(|head| {
+        // The whole head, and nothing behind it.
+        let whole = head.strip_suffix("\r\n\r\n").filter(|head| !head.contains("\r\n\r\n"));
+        let lines = whole.map(|head| head.split_once("\r\n").unwrap_or((head, "")));
+        lines.is_some_and(|(request, headers)| {
+            let is_post = request.starts_with("POST ") && request.ends_with(" HTTP/1.0");
+            is_post && !headers.split("\r\n").any(says_length)
+        })
+    });
+    if is_one && buffer.remaining() >= NO_BODY.len() {
+        buffer.set_filled(buffer.filled().len() - 2);
+        buffer.put_slice(NO_BODY);
+    }
+}
+
+/// Whether a header says how long a body is (RFC 9112 §6.3).
+fn says_length(header: &str) -> bool {
+    let name = header.split(':').next().unwrap_or_default().trim_ascii();
+    ["content-length", "transfer-encoding"].iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
 /// Sends what is written, and reads for a moment what the client still sends.

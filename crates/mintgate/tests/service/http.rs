@@ -287,3 +287,29 @@ async fn preflight(service: &TestService, origin: &'static str) -> reqwest::Resp
         .await
         .unwrap()
 }
+
+#[tokio::test]
+async fn a_post_of_http_1_0_without_a_length_has_an_empty_body() {
+    let service = start().await;
+    let answer_to = async |head: &str| {
+        let mut stream = TcpStream::connect(service.public).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        read_head(&mut stream).await
+    };
+    for rest in ["1.0", "1.0\r\nhost: x", "1.1\r\nhost: x"] {
+        let head = format!("POST /api/v1/auth/refresh HTTP/{rest}\r\n\r\n");
+        let answer = answer_to(&head).await;
+        assert!(answer.contains(" 401 "), "{answer}");
+    }
+    // A body without a length ends nowhere.
+    let endless = "POST /api/v1/auth/refresh HTTP/1.0\r\nhost: x\r\n\r\n{}";
+    for head in
+        [endless, "POST /api/v1/auth/refresh HTTP/1.0\r\nhost: x\r\ncontent-length: x\r\n\r\n"]
+    {
+        let answer = answer_to(head).await;
+        assert!(answer.contains(" 400 "), "{answer}");
+    }
+    let two = "POST /api/v1/auth/refresh HTTP/1.0\r\nhost: x\r\nContent-Length : 2\r\n\r\n";
+    let answer = answer_to(two).await;
+    assert!(answer.contains(" 400 "), "{answer}");
+}
