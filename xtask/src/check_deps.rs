@@ -34,6 +34,7 @@ const CRATES: &[(&str, Role)] = &[
     ("mintgate-domain", Role::Domain),
     ("mintgate-http-actix", Role::Adapter),
     ("mintgate-identity-openid", Role::Adapter),
+    ("mintgate-log-writer", Role::Library),
     ("mintgate-metrics-prometheus", Role::Adapter),
     ("mintgate-mock-idp", Role::MockProvider),
     ("mintgate-role-directory-http", Role::Adapter),

@@ -12,7 +12,8 @@ use mintgate_domain::ports::{
 };
 use prometheus::core::Collector;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use http::HttpSeries;
@@ -39,6 +40,7 @@ pub struct PrometheusMetrics {
     store_query_duration: HistogramVec,
     store_pool_connections: IntGaugeVec,
     signing_key_age: IntGaugeVec,
+    log_lines_dropped: IntCounter,
     /// Held while `render` resets the series of the signing keys and reads them back.
     rendering: Mutex<()>,
     http: HttpSeries,
@@ -120,6 +122,13 @@ impl PrometheusMetrics {
                 "Time since a signing key was made; one series for each key there is.",
                 &["kid"],
             )?,
+            log_lines_dropped: register(
+                &registry,
+                IntCounter::new(
+                    "mintgate_log_lines_dropped_total",
+                    "Lines of the log that could not be written.",
+                )?,
+            )?,
             rendering: Mutex::default(),
             http: HttpSeries::new(&registry)?,
             registry: registry.clone(),
@@ -133,7 +142,7 @@ impl PrometheusMetrics {
     }
 
     /// Writes all series in the Prometheus text format 0.0.4, among them the store's connections
-    /// `pool` and the age of each signing key in `keys`.
+    /// `pool`, the age of each signing key in `keys`, and how many log lines were dropped so far.
     ///
     /// # Errors
     /// If a series cannot be written as text.
@@ -141,6 +150,7 @@ impl PrometheusMetrics {
         &self,
         pool: PoolState,
         keys: &[(KeyId, Duration)],
+        dropped_lines: u64,
     ) -> prometheus::Result<String> {
         let _rendering = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         self.signing_key_age.reset();
@@ -151,6 +161,8 @@ impl PrometheusMetrics {
         let connections = |state| self.store_pool_connections.with_label_values(&[state]);
         connections("idle").set(pool.idle.into());
         connections("in_use").set(pool.in_use.into());
+        let known = self.log_lines_dropped.get();
+        self.log_lines_dropped.inc_by(dropped_lines.saturating_sub(known));
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }
@@ -281,12 +293,13 @@ mod tests {
         metrics.provider_circuit(&ProviderId::new("corp"), CircuitState::Open);
         metrics.provider_recheck(&ProviderId::new("corp"), RecheckResult::Impossible);
         let keys = [(KeyId::new("kid-1"), Duration::from_mins(2))];
-        let text = metrics.render(PoolState { idle: 3, in_use: 1 }, &keys).unwrap();
+        let text = metrics.render(PoolState { idle: 3, in_use: 1 }, &keys, 4).unwrap();
         for line in [
             r#"mintgate_token_generation_total{outcome="invalid_auth_code",provider="corp"} 1"#,
             r#"mintgate_token_generation_total{outcome="unknown_provider",provider="unknown"} 1"#,
             r#"mintgate_token_generation_duration_seconds_count{phase="sign",provider="corp"} 1"#,
             r#"mintgate_http_requests_total{method="other",route="unmatched",status="404"} 1"#,
+            "mintgate_log_lines_dropped_total 4",
             "mintgate_http_connections 1",
             r#"mintgate_http_connections_shed_total{which="waiting"} 1"#,
             r#"mintgate_refresh_total{outcome="rotated"} 1"#,
@@ -343,9 +356,10 @@ mod tests {
             store_query_duration,
             store_pool_connections,
             signing_key_age,
+            log_lines_dropped,
             http: HttpSeries { requests, request_duration, connections, connections_shed },
         } = metrics;
-        let collectors: [&dyn Collector; 17] = [
+        let collectors: [&dyn Collector; 18] = [
             token_generation,
             token_generation_duration,
             refresh,
@@ -359,6 +373,7 @@ mod tests {
             store_query_duration,
             store_pool_connections,
             signing_key_age,
+            log_lines_dropped,
             requests,
             request_duration,
             connections,
@@ -376,7 +391,7 @@ mod tests {
         let pool = PoolState { idle: 0, in_use: 0 };
         let age = |id| (KeyId::new(id), Duration::from_secs(1));
         let series = |keys: &[_]| {
-            let text = metrics.render(pool, keys).unwrap();
+            let text = metrics.render(pool, keys, 0).unwrap();
             let of_keys = |line: &&str| line.starts_with("mintgate_signing_key_age_seconds{");
             text.lines().filter(of_keys).map(str::to_owned).collect::<Vec<_>>()
         };

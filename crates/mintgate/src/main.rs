@@ -1,5 +1,6 @@
 //! The `mintgate` command.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -59,23 +60,21 @@ async fn main() -> ExitCode {
     match run(Cli::parse()).await {
         Ok(code) => code,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "a command says why it failed")]
-            {
-                eprintln!("mintgate: {error:#}");
-            }
+            // There may be nobody to say it to.
+            let _ = writeln!(std::io::stderr(), "mintgate: {error:#}");
             ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
         }
     }
 }
 
-#[expect(clippy::print_stdout, reason = "commands print their results")]
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout();
     let read = || Configuration::load(cli.config.as_deref(), std::env::vars_os());
     let load = || read()?.settings();
     match &cli.command {
         Command::Serve => {
             let settings = load()?;
-            mintgate::logging::start(&settings.log)?;
+            let _last_lines = mintgate::logging::start(&settings.log)?;
             let application = Application::builder(settings).build().await?;
             application.run_until(app::stop_signal()?).await?;
         }
@@ -86,42 +85,42 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             if *plan {
                 let pending = app::pending_migrations(&store).await?;
                 if pending.is_empty() {
-                    println!("The schema is up to date.");
+                    writeln!(out, "The schema is up to date.")?;
                 }
                 for name in pending {
-                    println!("would run {name}");
+                    writeln!(out, "would run {name}")?;
                 }
                 return Ok(ExitCode::SUCCESS);
             }
             let done = app::migrate(&store).await?;
             if done.is_empty() {
-                println!("The schema is up to date; nothing to do.");
+                writeln!(out, "The schema is up to date; nothing to do.")?;
             }
             for name in done {
-                println!("ran {name}");
+                writeln!(out, "ran {name}")?;
             }
         }
         Command::Keys(command) => {
-            print!("{}", command.run(&read()?.key_ring()?).await?);
+            write!(out, "{}", command.run(&read()?.key_ring()?).await?)?;
         }
         Command::Roles(command) => {
             let configuration = read()?;
             let providers = configuration.provider_ids();
             let explained = command.run(&configuration.roles()?, &providers, std::io::stdin())?;
-            print!("{explained}");
+            write!(out, "{explained}")?;
             return Ok(explained.exit_code());
         }
         Command::Config(ConfigCommand::Check) => {
             for warning in app::warnings(&load()?) {
-                println!("Warning: {warning}.");
+                writeln!(out, "Warning: {warning}.")?;
             }
-            println!("The configuration is valid.");
+            writeln!(out, "The configuration is valid.")?;
         }
         Command::Config(ConfigCommand::Print) => {
-            print!("{}", load()?.print());
+            write!(out, "{}", load()?.print())?;
         }
         Command::Config(ConfigCommand::Reference) => {
-            print!("{}", settings::reference());
+            write!(out, "{}", settings::reference())?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -14,6 +14,7 @@ use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_signer_jose::{KeyRing, KeyRingError};
 
 use crate::keys::KeyRingStatus;
+use crate::logging;
 
 /// The parts of the running service that an operator looks at.
 pub(crate) struct ServiceOperations {
@@ -81,7 +82,8 @@ impl fmt::Display for NotReady {
 #[async_trait]
 impl Operations for ServiceOperations {
     fn metrics(&self) -> Result<String, String> {
-        let text = self.metrics.render(self.store.pool_state(), &self.key_ages());
+        let (pool, dropped) = (self.store.pool_state(), logging::dropped_lines());
+        let text = self.metrics.render(pool, &self.key_ages(), dropped);
         text.map_err(|error| error.to_string())
     }
 

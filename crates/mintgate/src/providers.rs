@@ -87,7 +87,7 @@ redirect_uris = ["https://app.example.com/callback"]
     fn every_provider_has_a_circuit_that_is_seen_from_the_start() {
         let (registry, metrics) = built(|_| {});
         assert_eq!(registry.unwrap().iter().count(), 2);
-        let metrics = metrics.render(PoolState { idle: 0, in_use: 0 }, &[]).unwrap();
+        let metrics = metrics.render(PoolState { idle: 0, in_use: 0 }, &[], 0).unwrap();
         for name in ["corp", "hub"] {
             let series = format!("mintgate_provider_circuit_state{{provider=\"{name}\"}} 0");
             assert!(metrics.lines().any(|line| line == series), "{series}\n{metrics}");

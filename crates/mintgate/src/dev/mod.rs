@@ -2,6 +2,7 @@
 
 mod page;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -62,7 +63,7 @@ pub async fn run(options: &DevOptions) -> anyhow::Result<()> {
     })?;
 
     let settings = settings(options, &idp, &client, &redirect_uri)?;
-    crate::logging::start(&settings.log)?;
+    let _last_lines = crate::logging::start(&settings.log)?;
     app::migrate(&settings.store).await?;
     let page = DevPage::new(&settings);
     let application = Application::builder(settings).more_routes(move |config| page.routes(config));
@@ -121,7 +122,6 @@ fn settings(
     Ok(Settings::from_toml(&text)?)
 }
 
-#[expect(clippy::print_stdout, reason = "the banner is what this command is for")]
 fn banner(options: &DevOptions, idp: &MockIdp, client_id: &str, redirect_uri: &str) {
     let (page, ops, issuer) = (options.listen, options.ops_listen, idp.issuer());
     let query = url::form_urlencoded::Serializer::new(String::new())
@@ -132,7 +132,9 @@ fn banner(options: &DevOptions, idp: &MockIdp, client_id: &str, redirect_uri: &s
         .append_pair("prompt", "none")
         .append_pair("login_hint", "alice")
         .finish();
-    println!(
+    // The service runs as well where nobody reads this.
+    let _ = writeln!(
+        std::io::stdout(),
         r#"
   Mintgate, for development: a built-in provider without passwords, loopback only, not for production.
 

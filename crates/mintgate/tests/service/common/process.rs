@@ -71,6 +71,23 @@ impl Process {
     pub(crate) fn proc(&self, file: &str) -> String {
         std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).expect("it runs")
     }
+
+    /// Sends the signal of this name.
+    pub(crate) fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        assert!(kill.args(["-s", name, &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended, for so many seconds; its exit code.
+    pub(crate) async fn exit_code(&mut self, seconds: u32) -> Option<i32> {
+        for _ in 0..seconds * 20 {
+            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("it goes on for {seconds} s");
+    }
 }
 
 impl Drop for Process {

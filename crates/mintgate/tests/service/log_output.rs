@@ -1,0 +1,97 @@
+//! What becomes of the service when its log cannot be written: nothing.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::common::process::Process;
+use reqwest::StatusCode;
+use serde_json::Value;
+
+/// Makes so many lines that all the buffers in between are full after a few thousand requests.
+const TRACE: &str = "[log]\nfilter = \"trace\"";
+
+fn dropped_lines(metrics: &str) -> u64 {
+    let series = "mintgate_log_lines_dropped_total ";
+    let value = metrics.lines().find_map(|line| line.strip_prefix(series));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{metrics}"))
+}
+
+/// Sends requests, all of which are answered, until lines have been dropped.
+async fn until_lines_are_dropped(process: &Process) {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+    let url = format!("http://{}/.well-known/jwks.json", process.public);
+    for requests in 1..=20_000 {
+        let answer = client.get(&url).send().await.expect("an answer in time");
+        assert_eq!(answer.status(), StatusCode::OK);
+        if requests % 50 == 0 && dropped_lines(&process.ops("/metrics").await.unwrap().1) > 0 {
+            assert_eq!(process.ops("/health/ready").await.unwrap().0, StatusCode::OK);
+            return;
+        }
+    }
+    panic!("no line has been dropped");
+}
+
+fn to_a_pipe(command: &mut Command) {
+    command.stdout(Stdio::piped());
+}
+
+#[tokio::test]
+async fn a_pipe_that_nobody_reads_stops_nothing_and_does_not_keep_the_process_from_ending() {
+    let mut process = Process::start(TRACE, "", to_a_pipe).await;
+    until_lines_are_dropped(&process).await;
+    process.signal("TERM");
+    assert_eq!(process.exit_code(10).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_pipe_that_is_read_again_gets_the_number_of_lines_that_were_dropped() {
+    let mut process = Process::start(TRACE, "", to_a_pipe).await;
+    until_lines_are_dropped(&process).await;
+    let mut pipe = process.child.stdout.take().unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).map(|_| text)
+    });
+    // It has written all that waited when it drops nothing any more.
+    let mut dropped = 0;
+    loop {
+        let now = dropped_lines(&process.ops("/metrics").await.unwrap().1);
+        if now == dropped {
+            break;
+        }
+        dropped = now;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    process.signal("TERM");
+    assert_eq!(process.exit_code(10).await, Some(0));
+    let text = reading.join().unwrap().unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let reported: u64 = lines.filter_map(|line| line["dropped"].as_u64()).sum();
+    assert!(reported >= dropped && dropped > 0, "{reported} of {dropped}");
+}
+
+#[tokio::test]
+async fn a_full_disk_under_the_log_stops_nothing() {
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    let to_full = |command: &mut Command| {
+        command.stdout(full()).stderr(full());
+    };
+    let mut process = Process::start("", "", to_full).await;
+    until_lines_are_dropped(&process).await;
+    process.signal("TERM");
+    assert_eq!(process.exit_code(10).await, Some(0));
+}
+
+#[tokio::test]
+async fn a_closed_pipe_under_the_log_stops_nothing() {
+    let to_pipes = |command: &mut Command| {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    };
+    let mut process = Process::start("", "", to_pipes).await;
+    drop((process.child.stdout.take(), process.child.stderr.take()));
+    until_lines_are_dropped(&process).await;
+    process.signal("TERM");
+    assert_eq!(process.exit_code(10).await, Some(0));
+}
