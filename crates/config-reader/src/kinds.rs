@@ -192,7 +192,7 @@ impl Section<'_> {
         kind: &str,
         rule: impl FnOnce(&str) -> Result<T, Invalid>,
     ) -> Option<T> {
-        let name = key.name;
+        let (name, secret) = (key.name, key.secret);
         let file_key = format!("{name}_file");
         let (given, in_file) = (self.is_given(name), self.is_given(&file_key));
         if in_file && !given {
@@ -210,7 +210,12 @@ impl Section<'_> {
             }
             (Some(Value::Text(text)), _) => (Zeroizing::new(text), name),
             (_, Some(path)) => match read_secret(&path) {
-                Ok(text) => (text, file_key.as_str()),
+                Ok(text) => {
+                    if secret {
+                        self.note_secret_file(path);
+                    }
+                    (text, file_key.as_str())
+                }
                 Err(invalid) => {
                     self.reject(&file_key, invalid);
                     return None;
@@ -286,7 +291,13 @@ fn read_secret(path: &str) -> Result<Zeroizing<String>, Invalid> {
         let fix = "write the path of a file that this user may read";
         invalid(format!("The file cannot be read: {error}."), fix)
     };
-    if fs::metadata(path).map_err(unreadable)?.len() > SECRET_BYTES {
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    // To open a pipe would wait for somebody who writes to it.
+    if !metadata.is_file() {
+        let fix = "write the secret to a file, and name that";
+        return Err(invalid("This is not a regular file.", fix));
+    }
+    if metadata.len() > SECRET_BYTES {
         let fix = "name the file that holds the secret";
         return Err(invalid("The file is larger than 1 MiB.", fix));
     }

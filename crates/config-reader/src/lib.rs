@@ -41,7 +41,7 @@ mod tests;
 mod unknown;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use key::{DefaultValue, Key, key};
 pub use kinds::{Unit, unknown_name};
@@ -95,6 +95,8 @@ pub struct Loaded<T> {
     pub value: T,
     /// Every key with the value in force and its origin, as TOML with secrets masked.
     pub effective: String,
+    /// The files that secrets were read from, the configuration file among them if it holds one.
+    pub secret_files: Vec<PathBuf>,
 }
 
 impl Conventions {
@@ -175,7 +177,9 @@ impl Source {
         reader.mistakes = self.mistakes.into_iter().map(|(_, mistake)| mistake).collect();
         match reader.read(self.table, read) {
             Some(value) if reader.mistakes.is_empty() => {
-                Ok(Loaded { value, effective: reference::effective(&reader) })
+                let effective = reference::effective(&reader);
+                let secret_files = reader.secret_files.into_iter().map(PathBuf::from).collect();
+                Ok(Loaded { value, effective, secret_files })
             }
             _ => Err(ConfigError::new(reader.mistakes)),
         }

@@ -2,6 +2,8 @@
 //! for (the reference and the effective configuration are made from the records), and reports the
 //! keys that no section has asked for.
 
+use std::collections::BTreeSet;
+
 use crate::Conventions;
 use crate::key::Key;
 use crate::mistakes::{Invalid, Mistake, invalid};
@@ -46,13 +48,16 @@ pub(crate) struct Reader {
     pub sections: Vec<SectionDoc>,
     /// Top-level sections that exist and are not read this time.
     pub skipped: Vec<&'static str>,
+    /// The files that secrets were read from.
+    pub secret_files: BTreeSet<String>,
     unknown: Vec<Unknown>,
 }
 
 impl Reader {
     pub(crate) fn new(conventions: &'static Conventions, skipped: Vec<&'static str>) -> Self {
         let (mistakes, records, sections) = (Vec::new(), Vec::new(), Vec::new());
-        Self { conventions, mistakes, records, sections, skipped, unknown: Vec::new() }
+        let (secret_files, unknown) = (BTreeSet::new(), Vec::new());
+        Self { conventions, mistakes, records, sections, skipped, secret_files, unknown }
     }
 
     /// Reads a whole configuration by `read`, which is given the top level as a section.
@@ -196,12 +201,20 @@ impl Section<'_> {
         self.reader.records.iter().rev().find(|r| r.path == self.path && r.name == name)
     }
 
+    /// Notes that a secret was read from this file.
+    pub(crate) fn note_secret_file(&mut self, path: String) {
+        self.reader.secret_files.insert(path);
+    }
+
     /// Takes a key's value in the given shape, or reports why there is none.
     pub(crate) fn take(&mut self, key: Key, shape: Shape, kind: &str) -> Option<Node> {
         let Key { name, doc, secret, fallback, forbidden, .. } = key;
         let (default, required) = (fallback.shown(), fallback.required());
         let node = self.take_raw(name, shape);
         let node = if forbidden.is_some() { node } else { node.or_else(|| fallback.into_node()) };
+        if let (true, Some(Node { origin: Origin::File(file, _), .. })) = (secret, &node) {
+            self.note_secret_file(file.to_string());
+        }
         let shown = |n: &Node| match &n.value {
             Value::Text(text) if secret && text.is_empty() => show::toml(&n.value),
             _ if secret => show::quoted(show::MASK),

@@ -137,7 +137,7 @@ proptest! {
     #[test]
     fn any_text_is_read_or_refused_with_the_line_of_each_mistake(text in toml()) {
         match read(&text) {
-            Ok(Loaded { value, effective }) => {
+            Ok(Loaded { value, effective, .. }) => {
                 prop_assert!((1..=99).contains(&value.size));
                 prop_assert!(read(&effective).is_ok(), "{}", effective);
             }

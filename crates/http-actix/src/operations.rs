@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::http::header;
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{HttpResponse, Responder};
+use actix_web::{HttpResponse, Responder, Route, guard};
 use async_trait::async_trait;
 use serde::Serialize;
 
@@ -25,9 +25,14 @@ pub trait Operations: Send + Sync {
 pub(crate) fn operations_routes(operations: Arc<dyn Operations>, config: &mut ServiceConfig) {
     config
         .app_data(Data::from(operations))
-        .route("/metrics", web::get().to(metrics))
-        .route("/health/live", web::get().to(live))
-        .route("/health/ready", web::get().to(ready));
+        .route("/metrics", get_or_head().to(metrics))
+        .route("/health/live", get_or_head().to(live))
+        .route("/health/ready", get_or_head().to(ready));
+}
+
+/// The server leaves the body out of an answer to `HEAD`.
+fn get_or_head() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 async fn metrics(operations: Data<dyn Operations>) -> HttpResponse {
@@ -60,7 +65,7 @@ struct Health {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::StatusCode;
+    use actix_web::http::{Method, StatusCode};
     use actix_web::{App, test};
 
     use super::*;
@@ -99,6 +104,19 @@ mod tests {
         let live = (StatusCode::OK, r#"{"status":"live"}"#.to_owned());
         assert_eq!(get(process(), "/health/live").await, live);
         assert_eq!(get(process(), "/metrics").await, (StatusCode::OK, "up 1\n".to_owned()));
+    }
+
+    #[actix_web::test]
+    async fn head_is_answered_like_get() {
+        let operations: Arc<dyn Operations> = Arc::new(Process { not_ready: Some("no store") });
+        let app = App::new().configure(|config| operations_routes(operations, config));
+        let app = test::init_service(app).await;
+        for (path, status) in [("/health/live", 200), ("/health/ready", 503), ("/metrics", 500)] {
+            let request = test::TestRequest::default().method(Method::HEAD).uri(path).to_request();
+            assert_eq!(test::call_service(&app, request).await.status().as_u16(), status, "{path}");
+        }
+        let request = test::TestRequest::post().uri("/health/live").to_request();
+        assert_eq!(test::call_service(&app, request).await.status(), StatusCode::NOT_FOUND);
     }
 
     #[actix_web::test]

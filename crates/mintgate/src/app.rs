@@ -14,12 +14,12 @@ use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
 use crate::background::{BackgroundTasks, CleanUp, KeyCare, Lingering};
-use crate::descriptors;
 use crate::keys::{self, KeyRingStatus};
 use crate::settings::{Settings, StoreSettings};
 use crate::store::Store;
 use crate::system::SystemClock;
 use crate::wiring::{self, Adapters};
+use crate::{descriptors, exposed_files};
 
 /// How many connections may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4096;
@@ -137,7 +137,8 @@ impl ApplicationBuilder {
 /// What is allowed in a configuration but rarely intended, as sentences.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let pages = settings.warnings().into_iter().map(|warning| warning.to_string());
-    keys::warnings(settings).into_iter().chain(pages).collect()
+    let files = exposed_files::warning(settings);
+    keys::warnings(settings).into_iter().chain(pages).chain(files).collect()
 }
 
 impl Application {
@@ -196,7 +197,8 @@ impl Application {
     }
 }
 
-/// Completes when the process gets SIGTERM or SIGINT.
+/// Completes when the process gets SIGTERM, SIGINT or SIGQUIT. Until then SIGHUP, SIGUSR1 and SIGUSR2,
+/// which end a process that does not expect them, are logged and ignored.
 ///
 /// # Errors
 /// If signals cannot be listened to.
@@ -204,10 +206,22 @@ pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut quit = signal(SignalKind::quit())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut user_1 = signal(SignalKind::user_defined1())?;
+    let mut user_2 = signal(SignalKind::user_defined2())?;
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = quit.recv() => return,
+                _ = hang_up.recv() => tracing::warn!(
+                    signal = "SIGHUP", "ignored: reload is not supported yet; restart"
+                ),
+                _ = user_1.recv() => tracing::warn!(signal = "SIGUSR1", "ignored"),
+                _ = user_2.recv() => tracing::warn!(signal = "SIGUSR2", "ignored"),
+            }
         }
     })
 }

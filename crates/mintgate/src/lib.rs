@@ -5,6 +5,7 @@ mod background;
 mod descriptors;
 #[cfg(feature = "dev")]
 pub mod dev;
+mod exposed_files;
 pub mod keys;
 pub mod logging;
 mod operations;

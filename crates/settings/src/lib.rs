@@ -105,7 +105,8 @@ impl Configuration {
         let provider_ids = self.provider_ids();
         let Self { source, proxies } = self;
         let loaded = source.read(|root| settings(root, &provider_ids, &proxies))?;
-        Ok(Settings { effective: loaded.effective, ..loaded.value })
+        let (effective, secret_files) = (loaded.effective, loaded.secret_files);
+        Ok(Settings { effective, secret_files, ..loaded.value })
     }
 
     /// Validates the section `[store]` alone.
@@ -247,5 +248,6 @@ fn settings(
         log: log?,
         providers: providers?,
         effective: String::new(),
+        secret_files: Vec::new(),
     })
 }

@@ -44,6 +44,8 @@ pub struct Settings {
     pub providers: Vec<ProviderSettings>,
     /// Every key with its value and origin, as TOML with secrets masked.
     pub(crate) effective: String,
+    /// The files that secrets were read from, the configuration file among them if it holds one.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// The settings of the public listener.

@@ -315,6 +315,11 @@ impl Drop for TemporaryFile {
 
 /// Reads a file; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<SecretText>, KeyDirectoryError> {
+    // To open a pipe would wait for somebody who writes to it.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        let reason = "it is not a regular file";
+        return Err(KeyDirectoryError::Damaged { path: path.to_owned(), reason });
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error)

@@ -30,4 +30,5 @@ mod refusals;
 mod replicas;
 mod roles;
 mod secrets;
+mod signals;
 mod trouble;

@@ -173,3 +173,24 @@ fn a_store_url_in_a_file_takes_the_place_of_the_default() {
         matches!(settings.store.url, StoreUrl::Postgres(url) if url.expose() == "postgres://mint@db/mint")
     );
 }
+
+#[test]
+fn a_pipe_in_the_place_of_a_secret_file_is_a_mistake() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let text = format!("{PROVIDER}client_secret_file = \"{}\"", pipe.display());
+    assert_eq!(refusal(&text).key(), "providers[0].client_secret_file");
+}
+
+#[test]
+fn the_files_that_secrets_were_read_from_are_known() {
+    let files = |text: &str| Settings::from_toml(text).unwrap().secret_files;
+    assert!(files(PROVIDER).is_empty());
+    let name = std::path::PathBuf::from("mintgate.toml");
+    assert_eq!(files(&format!("{PROVIDER}client_secret = \"x\"")), [name]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secret");
+    std::fs::write(&file, "x").unwrap();
+    assert_eq!(files(&format!("{PROVIDER}client_secret_file = \"{}\"", file.display())), [file]);
+}

@@ -367,3 +367,19 @@ async fn a_key_whose_numbers_do_not_match_is_an_error_and_is_left_unchanged() {
     assert_eq!(fs::read_to_string(&file).unwrap(), jwk.to_string());
     assert_eq!(file_names(&path).len(), 6);
 }
+
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_key_is_an_error_and_not_waited_for() {
+    let (_dir, path) = new_path();
+    let directory = with_a_key(&path).await;
+    for name in ["access-1.jwk", "access-1.active"] {
+        let file = path.join(name);
+        let whole = fs::read(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+        assert!(matches!(directory.list_keys().await, Err(StoreError::Corrupt(_))), "{name}");
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, whole).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    }
+}

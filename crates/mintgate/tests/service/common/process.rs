@@ -1,6 +1,7 @@
 //! The shipped binary as a process of its own, for what a test must not do to its own process.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) public: SocketAddr,
     pub(crate) ops: SocketAddr,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Process {
@@ -37,9 +38,14 @@ impl Process {
         command.env_clear().stdout(Stdio::null()).stderr(Stdio::inherit());
         prepare(&mut command);
         let child = command.spawn().expect("it starts");
-        let process = Self { child, public, ops, _dir: dir };
+        let process = Self { child, public, ops, dir };
         process.until_ready().await;
         process
+    }
+
+    /// A directory that goes with it; the database is `mintgate.db`.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The status and the body of an answer of the operations listener, on a connection of its own.
