@@ -45,6 +45,8 @@ pub struct Limits {
     /// How many bodies that did not arrive along with their heads are read at once, each of up to
     /// 32 KiB.
     pub max_slow_bodies: usize,
+    /// How many sign-ins of one caller may be refused in a minute; 0 for any number.
+    pub refused_sign_ins_per_minute: u32,
 }
 
 /// The names and attributes of the cookies (RFC 6265bis §4.1).

@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::RequestId;
 use crate::validation::BrokenField;
 
-/// The `Retry-After` of every 503.
+/// The `Retry-After` of a refusal that does not say another.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The challenge to a request that showed no token (RFC 6750 §3).
@@ -48,6 +48,8 @@ pub(crate) enum HttpErrorCode {
     PayloadTooLarge,
     /// The body is of another type than the path takes, or is compressed.
     UnsupportedMediaType,
+    /// Too many sign-ins of the caller were refused.
+    RateLimited,
     /// The headers have more bytes than the configured limit.
     HeadersTooLarge,
 }
@@ -62,6 +64,7 @@ impl HttpErrorCode {
             Self::RequestTimeout => "REQUEST_TIMEOUT",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            Self::RateLimited => "RATE_LIMITED",
             Self::HeadersTooLarge => "HEADERS_TOO_LARGE",
         }
     }
@@ -122,6 +125,7 @@ error_table! {
     Http(PayloadTooLarge) => PAYLOAD_TOO_LARGE, "The request body is too large.";
     Http(UnsupportedMediaType) => UNSUPPORTED_MEDIA_TYPE, "The request body must be of the type this path takes, in UTF-8, without a content encoding.";
     Core(IdempotencyKeyReused) => UNPROCESSABLE_ENTITY, "The idempotency key has been used with another request.";
+    Http(RateLimited) => TOO_MANY_REQUESTS, "Too many sign-ins were refused. Please try again later.";
     Http(HeadersTooLarge) => REQUEST_HEADER_FIELDS_TOO_LARGE, "The request headers are too large.";
     Core(InternalError) => INTERNAL_SERVER_ERROR, "Something went wrong on our side.";
     Core(TokenGenerationFailed) => INTERNAL_SERVER_ERROR, "The tokens could not be generated.";
@@ -172,6 +176,7 @@ impl ErrorKind {
             StatusCode::REQUEST_TIMEOUT => Http::RequestTimeout.into(),
             StatusCode::PAYLOAD_TOO_LARGE => Http::PayloadTooLarge.into(),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Http::UnsupportedMediaType.into(),
+            StatusCode::TOO_MANY_REQUESTS => Http::RateLimited.into(),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Http::HeadersTooLarge.into(),
             StatusCode::SERVICE_UNAVAILABLE => Core::Overloaded.into(),
             status if status.is_client_error() => Core::InvalidRequest.into(),
@@ -195,6 +200,8 @@ struct Refusal {
     clear: Vec<SetCookie>,
     /// The methods that the path has, for `Allow`.
     allow: Option<&'static str>,
+    /// When the client may try again, for `Retry-After`; answers 429 and 503 have it.
+    retry_after: Duration,
     /// Whether an access token was shown that is not accepted (RFC 6750 §3.1).
     token_refused: bool,
     /// Whether an operator should look into it.
@@ -210,6 +217,7 @@ impl ApiError {
             fields: Vec::new(),
             clear: Vec::new(),
             allow: None,
+            retry_after: RETRY_AFTER,
             token_refused: false,
             alarming: false,
         }))
@@ -220,6 +228,13 @@ impl ApiError {
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
         let mut refusal = Self::new(HttpErrorCode::MethodNotAllowed);
         refusal.0.allow = Some(allow);
+        refusal
+    }
+
+    /// Makes the refusal `RATE_LIMITED`, which says how long to wait (RFC 6585 §4).
+    pub(crate) fn rate_limited(wait: Duration) -> Self {
+        let mut refusal = Self::new(HttpErrorCode::RateLimited);
+        refusal.0.retry_after = wait;
         refusal
     }
 
@@ -291,8 +306,10 @@ impl ApiError {
                 let challenge = if self.0.token_refused { TOKEN_REFUSED } else { CHALLENGE };
                 response.insert_header((header::WWW_AUTHENTICATE, challenge));
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                response.insert_header((header::RETRY_AFTER, RETRY_AFTER.as_secs()));
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                // Not a second too early.
+                let secs = self.0.retry_after.as_millis().div_ceil(1000);
+                response.insert_header((header::RETRY_AFTER, secs.to_string()));
             }
             _ => {}
         }

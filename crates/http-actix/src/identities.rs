@@ -71,13 +71,18 @@ pub(crate) async fn link(
     let logins = state.logins.begun(request.headers());
     let SignInBody { sign_in, .. } = SignInBody::parse(&body, logins)?;
     let finished_login = state.logins.finished_by(&sign_in);
+    let caller_address = state.limit_sign_ins(&request)?;
     let identities = Arc::clone(&state.use_cases.identities);
     let linking = async move { identities.link(&token, &sign_in).await };
     let place = state.admission.sign_ins.take()?;
     let linked = state.run_to_end(place, debug_span!("link_identity"), linking).await;
     let (caller, linked) = match linked {
         Ok(linked) => linked,
-        Err(error) => return Err(finished_login.clear_if_final(refused_caller(error))),
+        Err(error) => {
+            let refusal = refused_caller(error);
+            state.count_refusal(caller_address, &refusal);
+            return Err(finished_login.clear_if_final(refusal));
+        }
     };
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     Ok(finished_login.clear_with(uncached(HttpResponse::Ok()).json(IdentityBody::from(&linked))))

@@ -31,6 +31,7 @@ mod origin;
 mod planted_cookies;
 mod public_document;
 mod refresh;
+mod refused_sign_ins;
 mod runtime;
 mod server;
 mod sessions;
@@ -57,7 +58,7 @@ pub use actix_web::dev::Server;
 pub use actix_web::web::ServiceConfig;
 pub use config::{CookieConfig, HttpConfig, Limits, SameSite};
 pub use cookies::HttpCookiePolicy;
-pub use metrics::{ConnectionChange, HttpMetrics};
+pub use metrics::{ConnectionChange, HttpMetrics, LimitResult};
 pub use operations::Operations;
 pub use server::{MoreRoutes, serve_operations, serve_public};
 
@@ -67,6 +68,7 @@ use keyed_mutex::KeyedMutex;
 use login_cookies::LoginCookies;
 use metadata::Metadata;
 use origin::OriginPolicy;
+use refused_sign_ins::RefusedSignIns;
 
 /// The id of a request, which its answer, its error body and its log line name.
 #[derive(Debug, Clone)]
@@ -126,6 +128,7 @@ pub struct AppState {
     /// Held by requests with an `Idempotency-Key` while they are worked on; the value is the hash of the
     /// body.
     idempotency_keys: KeyedMutex<TokenHash, TokenHash>,
+    refused_sign_ins: RefusedSignIns,
     trusted_proxies: Vec<ipnet::IpNet>,
     limits: Limits,
     admission: Admission,
@@ -143,6 +146,7 @@ impl AppState {
             path_prefix: metadata::path_of(&config.public_url).to_owned(),
             origins: OriginPolicy::new(&config.public_url, config.allowed_origins),
             idempotency_keys: KeyedMutex::default(),
+            refused_sign_ins: RefusedSignIns::new(config.limits.refused_sign_ins_per_minute),
             trusted_proxies: config.trusted_proxies,
             limits: config.limits,
             admission: Admission::new(&config.limits),

@@ -13,6 +13,18 @@ pub trait HttpMetrics: Send + Sync {
 
     /// Counts what happened to a connection of the public listener.
     fn connection(&self, change: ConnectionChange);
+
+    /// Counts a sign-in for which the limit on refused ones was more than a look at a number.
+    fn sign_in_limit(&self, result: LimitResult);
+}
+
+/// What the limit on refused sign-ins meant for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitResult {
+    /// It was not tried, because too many of its caller had been refused.
+    Refused,
+    /// It was not limited, because it came through a proxy that is not in `server.trusted_proxies`.
+    UnknownProxy,
 }
 
 /// What happened to a connection.

@@ -40,6 +40,7 @@ pub(crate) async fn issue(
 
     let known = state.use_cases.issue_tokens.provider_id(&sign_in);
     LogFields::update(&request, |fields| fields.provider = known);
+    let caller = state.limit_sign_ins(&request)?;
     let place = state.admission.sign_ins.take()?;
     let issue = Arc::clone(&state.use_cases.issue_tokens);
     let issued = match idempotency {
@@ -61,7 +62,11 @@ pub(crate) async fn issue(
     };
     let tokens = match issued {
         Ok(tokens) => tokens,
-        Err(error) => return Err(finished_login.clear_if_final(error.into())),
+        Err(error) => {
+            let refusal = error.into();
+            state.count_refusal(caller, &refusal);
+            return Err(finished_login.clear_if_final(refusal));
+        }
     };
     LogFields::update(&request, |fields| fields.of_tokens(&tokens));
     let answer = issued::answer("Tokens generated successfully.", &tokens);

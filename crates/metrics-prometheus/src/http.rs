@@ -11,6 +11,7 @@ pub(crate) struct HttpSeries {
     pub(crate) request_duration: HistogramVec,
     pub(crate) connections: IntGauge,
     pub(crate) connections_shed: IntCounterVec,
+    pub(crate) sign_in_limit: IntCounterVec,
 }
 
 impl HttpSeries {
@@ -37,6 +38,12 @@ impl HttpSeries {
                 "mintgate_http_connections_shed_total",
                 "Connections of the public listener that were closed since there were too many.",
                 &["which"],
+            )?,
+            sign_in_limit: counter(
+                registry,
+                "mintgate_sign_in_limit_total",
+                "Sign-ins that the limit on refused ones refused, or could not be applied to.",
+                &["outcome"],
             )?,
         })
     }
@@ -65,5 +72,11 @@ impl PrometheusMetrics {
     pub fn connection_shed(&self, is_new: bool) {
         let which = if is_new { "new" } else { "waiting" };
         self.http.connections_shed.with_label_values(&[which]).inc();
+    }
+
+    /// Counts a sign-in that was not tried because of the limit on refused ones, or one that was not
+    /// limited because it came through an unknown proxy. `outcome` is a name of a small fixed set.
+    pub fn sign_in_limit(&self, outcome: &str) {
+        self.http.sign_in_limit.with_label_values(&[outcome]).inc();
     }
 }

@@ -14,7 +14,7 @@ use mintgate_domain::{
 };
 use mintgate_http_actix::{
     AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts,
-    Limits, SameSite, UseCases,
+    LimitResult, Limits, SameSite, UseCases,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
@@ -186,6 +186,13 @@ impl HttpMetrics for RequestCounters {
             ConnectionChange::ClosedForRoom => self.0.connection_shed(false),
         }
     }
+
+    fn sign_in_limit(&self, result: LimitResult) {
+        self.0.sign_in_limit(match result {
+            LimitResult::Refused => "refused",
+            LimitResult::UnknownProxy => "unknown_proxy",
+        });
+    }
 }
 
 fn role_decider(settings: &Settings, clock: &Arc<dyn Clock>) -> anyhow::Result<RoleDecider> {
@@ -258,6 +265,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
             max_in_flight: limits.max_in_flight,
             max_sign_ins: limits.max_sign_ins,
             max_slow_bodies: limits.max_slow_bodies,
+            refused_sign_ins_per_minute: limits.refused_sign_ins_per_minute,
         },
         workers: server.workers,
     }

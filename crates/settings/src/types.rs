@@ -234,6 +234,8 @@ pub struct LimitSettings {
     pub max_sign_ins: usize,
     /// The most request bodies that are waited for; further ones get 503 `OVERLOADED`.
     pub max_slow_bodies: usize,
+    /// The most sign-ins of one caller that may be refused in a minute; 0 for any number.
+    pub refused_sign_ins_per_minute: u32,
     /// The longest that the head of a request may take to arrive, and then its body.
     pub request_timeout: Duration,
     /// The most bytes of a request's headers.

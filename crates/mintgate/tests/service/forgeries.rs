@@ -48,7 +48,9 @@ impl Place {
     async fn start_with(store: Store, provider: &'static str) -> Self {
         log::keep();
         let clock = Arc::new(Standing(SystemClock::new()));
-        let options = Options { provider, clock: Some(clock), ..Options::default() };
+        // All come from one address.
+        let more = "[limits]\nrefused_sign_ins_per_minute = 0".to_owned();
+        let options = Options { provider, more, clock: Some(clock), ..Options::default() };
         let service = TestService::start_with(store, options).await;
         let attacker = MockIdp::start(MockConfig::default()).await.unwrap();
         let attacker_jwks = format!("{}/jwks", attacker.issuer());

@@ -27,6 +27,7 @@ mod reaching_providers;
 mod rechecks;
 mod refresh;
 mod refusals;
+mod refused_too_often;
 mod replicas;
 mod roles;
 mod secrets;

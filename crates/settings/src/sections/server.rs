@@ -41,8 +41,8 @@ pub(crate) fn server(s: &mut Section<'_>) -> Option<(ServerSettings, String)> {
     let trusted_proxies = s.list(
         key(
             "trusted_proxies",
-            "The networks of reverse proxies, in CIDR form. Mintgate believes `X-Forwarded-*` headers \
-             from these peers alone.",
+            "The networks of reverse proxies, in CIDR form. Mintgate believes `X-Forwarded-For`, and \
+             `Forwarded` where there is no `X-Forwarded-For`, from these peers alone.",
         )
         .default([]),
         "list of CIDRs",
@@ -136,6 +136,18 @@ pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
         .default(2048),
         1..=1_000_000,
     );
+    let refused_sign_ins = s.number(
+        key(
+            "refused_sign_ins_per_minute",
+            "The most sign-ins of one IPv4 address or IPv6 /64 whose code or ID token may be refused \
+             in a minute. Beyond, Mintgate answers further ones at `/token` and `/identities` with \
+             429 `RATE_LIMITED` and asks no provider. 0: any number. It is not applied to what comes \
+             through a proxy on this machine or in a private network that is not in \
+             `server.trusted_proxies`; the log says so.",
+        )
+        .default(60),
+        0..=1_000_000,
+    );
     let request_timeout = s.millis(
         key(
             "request_timeout_ms",
@@ -158,6 +170,7 @@ pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
         max_in_flight: max_in_flight? as usize,
         max_sign_ins: max_sign_ins? as usize,
         max_slow_bodies: max_slow_bodies? as usize,
+        refused_sign_ins_per_minute: refused_sign_ins? as u32,
         request_timeout: request_timeout?,
         max_header_bytes: max_header_bytes? as usize,
     })

@@ -81,6 +81,8 @@ pub(crate) struct Options {
     pub(crate) provider: &'static str,
     /// Sections of the file besides; `[tokens]` and the like.
     pub(crate) more: String,
+    /// Lines of the server's section.
+    pub(crate) server: &'static str,
     /// How long the store is waited for. Short only where a test takes it away: a busy machine is slow.
     pub(crate) store_timeout_ms: u32,
     /// Lines of the store's section.
@@ -107,6 +109,7 @@ impl Default for Options {
         Self {
             provider: "",
             more: String::new(),
+            server: "",
             store_timeout_ms: 10_000,
             store: "",
             keys: String::new(),
@@ -165,6 +168,7 @@ impl TestService {
             listen = "{listen}"
             public_url = "{public_url}"
             workers = 1
+            {server_lines}
             [ops]
             listen = "127.0.0.1:0"
             [store]
@@ -193,6 +197,7 @@ impl TestService {
             {provider}
             "#,
             more = options.more,
+            server_lines = options.server,
             url = options.store_url.as_deref().unwrap_or(&url),
             store_timeout_ms = options.store_timeout_ms,
             store_lines = options.store,
