@@ -38,8 +38,8 @@ impl ServiceOperations {
     }
 
     /// The service is ready if it has not been asked to stop, the store answers with a current
-    /// schema, and the signing keys are loaded. A provider that is down does not count: refreshes
-    /// work without it.
+    /// schema and can be written, and the signing keys are loaded. A provider that is down does not
+    /// count: refreshes work without it.
     async fn readiness(&self) -> Result<(), NotReady> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(NotReady::Draining);
@@ -58,7 +58,7 @@ impl ServiceOperations {
 enum NotReady {
     /// The process has been asked to stop.
     Draining,
-    /// The store does not answer, or its schema is another.
+    /// The store does not answer, its schema is another, or it cannot be written.
     Store(StoreError),
     /// The signing keys are not loaded: for this reason, or because the first attempt is under way.
     NoKeys(Option<Arc<KeyRingError>>),
@@ -68,7 +68,7 @@ impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Draining => f.write_str("the process is shutting down"),
-            Self::Store(error) => error.fmt(f),
+            Self::Store(error) => chain(error).fmt(f),
             Self::NoKeys(None) => {
                 f.write_str("the signing keys are not loaded: this takes a moment at the start")
             }

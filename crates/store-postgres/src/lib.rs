@@ -14,6 +14,7 @@ mod keys;
 mod migrations;
 mod once_marks;
 mod pool;
+mod rights;
 mod schema;
 mod sessions;
 mod sql;

@@ -10,13 +10,15 @@ use tracing::Instrument;
 use crate::config::{InvalidPgConfig, PgConfig};
 use crate::connector::Connector;
 use crate::error::Failure;
-use crate::migrations;
 use crate::pool::{Attempt, Pool, Work};
+use crate::{migrations, rights};
 
 /// Users, sessions and signing keys in Postgres.
 pub struct PgStore {
     connector: Connector,
     pool: Pool,
+    /// One connection for those who ask whether the store can be used.
+    health: Pool,
     metrics: Arc<dyn Metrics>,
     clock: Arc<dyn Clock>,
 }
@@ -38,7 +40,9 @@ impl PgStore {
         config.check()?;
         let connector = Connector::new(config)?;
         let pool = Pool::new(connector.clone(), config, Arc::clone(&clock));
-        Ok(Self { connector, pool, metrics, clock })
+        let one = PgConfig { pool_size: 1, ..config.clone() };
+        let health = Pool::new(connector.clone(), &one, Arc::clone(&clock));
+        Ok(Self { connector, pool, health, metrics, clock })
     }
 
     /// Brings the schema up to date and returns the names of the migrations that were run.
@@ -100,7 +104,12 @@ impl PgStore {
 #[async_trait]
 impl StoreHealth for PgStore {
     async fn check(&self) -> Result<(), StoreError> {
-        migrations::require_current(&self.applied_migrations().await?)
+        let work = async |connection: &mut AsyncPgConnection, _| {
+            let applied = migrations::applied(connection).await?;
+            migrations::require_current(&applied)?;
+            rights::require_writable(connection).await
+        };
+        self.health.run(work).await
     }
 
     fn pool_state(&self) -> PoolState {

@@ -1,16 +1,22 @@
 //! The database's file: there, private, and a database in write-ahead mode.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use mintgate_domain::Cause;
+use mintgate_domain::ports::StoreError;
+use rustix::fs::{Access, access, statvfs};
 
 use crate::config::CannotOpen;
+
+/// With less room on its disk, in bytes, nothing can be written soon.
+const LEAST_ROOM: u64 = 1024 * 1024;
 
 /// Makes the file if need be and sets it up; returns the address that connections are made with.
 pub(crate) fn prepare(path: &Path, busy_timeout: Duration) -> Result<String, CannotOpen> {
@@ -45,6 +51,50 @@ pub(crate) fn prepare(path: &Path, busy_timeout: Duration) -> Result<String, Can
         .batch_execute("PRAGMA journal_mode = WAL")
         .map_err(|e| cannot(Cause::from_error("it may not be an SQLite database", e)))?;
     Ok(address.to_owned())
+}
+
+/// The file that was opened. It is looked at by its path alone: to open and close it beside SQLite would
+/// take SQLite's locks away.
+pub(crate) struct OpenedFile {
+    path: PathBuf,
+    /// Its device and inode.
+    identity: (u64, u64),
+    is_reported: AtomicBool,
+}
+
+impl OpenedFile {
+    pub(crate) fn at(path: PathBuf) -> std::io::Result<Self> {
+        let metadata = fs::metadata(&path)?;
+        let identity = (metadata.dev(), metadata.ino());
+        Ok(Self { path, identity, is_reported: AtomicBool::default() })
+    }
+
+    /// Requires that the file is still the one at its path: what is written to a file that was deleted
+    /// or replaced is lost.
+    pub(crate) fn require_in_place(&self) -> Result<(), StoreError> {
+        let found = fs::metadata(&self.path);
+        if found.is_ok_and(|found| (found.dev(), found.ino()) == self.identity) {
+            self.is_reported.store(false, Relaxed);
+            return Ok(());
+        }
+        if !self.is_reported.swap(true, Relaxed) {
+            let path = self.path.display();
+            tracing::error!(%path, "the database file was deleted or replaced; restart");
+        }
+        Err(StoreError::Unavailable("the database file was deleted or replaced; restart".into()))
+    }
+
+    /// Requires that the file may be written, and that there is room on its disk.
+    pub(crate) fn require_writable(&self) -> Result<(), StoreError> {
+        let unknown =
+            |e| StoreError::Unavailable(Cause::from_error("its file cannot be written", e));
+        access(&self.path, Access::WRITE_OK).map_err(unknown)?;
+        let disk = statvfs(&self.path).map_err(unknown)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_ROOM {
+            return Err(StoreError::Unavailable("the disk under its file is full".into()));
+        }
+        Ok(())
+    }
 }
 
 /// Makes a connection that waits for a commit to be on disk, and checks foreign keys.

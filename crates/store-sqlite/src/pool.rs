@@ -1,5 +1,6 @@
 //! Connections, and the hop onto a blocking thread that each call is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bb8::ManageConnection;
@@ -11,7 +12,7 @@ use mintgate_domain::ports::{PoolState, StoreError};
 
 use crate::blocking::Detached;
 use crate::error::Failure;
-use crate::file;
+use crate::file::{self, OpenedFile};
 
 /// A connection of the pool, and whether it can still be used.
 pub(crate) struct Pooled {
@@ -22,6 +23,7 @@ pub(crate) struct Pooled {
 /// Makes connections, and says which are of use still.
 pub(crate) struct Manager {
     address: String,
+    file: Arc<OpenedFile>,
     busy_timeout: Duration,
 }
 
@@ -31,7 +33,12 @@ impl ManageConnection for Manager {
 
     async fn connect(&self) -> Result<Pooled, Cause> {
         let (address, busy_timeout) = (self.address.clone(), self.busy_timeout);
-        let made = tokio::task::spawn_blocking(move || file::establish(&address, busy_timeout));
+        let file = Arc::clone(&self.file);
+        let made = tokio::task::spawn_blocking(move || {
+            // SQLite would make a new file.
+            file.require_in_place().map_err(|e| Cause::from_error("the file is not there", e))?;
+            file::establish(&address, busy_timeout)
+        });
         let connection = made.await.map_err(|e| Cause::from_error("a task failed", e)).flatten()?;
         let connection = SyncConnectionWrapper::with_runtime(connection, Detached);
         Ok(Pooled { connection, broken: false })
@@ -48,18 +55,27 @@ impl ManageConnection for Manager {
 }
 
 /// A pool of connections to the database file.
-pub(crate) struct Pool(bb8::Pool<Manager>);
+pub(crate) struct Pool {
+    connections: bb8::Pool<Manager>,
+    file: Arc<OpenedFile>,
+}
 
 impl Pool {
     /// Makes no connection; that happens at first use.
-    pub(crate) fn new(address: String, size: u32, busy_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        address: String,
+        file: Arc<OpenedFile>,
+        size: u32,
+        busy_timeout: Duration,
+    ) -> Self {
         let builder = bb8::Pool::builder()
             .max_size(size)
             .max_lifetime(None)
             .idle_timeout(None)
             .test_on_check_out(false)
             .connection_timeout(busy_timeout);
-        Self(builder.build_unchecked(Manager { address, busy_timeout }))
+        let manager = Manager { address, file: Arc::clone(&file), busy_timeout };
+        Self { connections: builder.build_unchecked(manager), file }
     }
 
     /// Does some work with a connection, on a blocking thread.
@@ -70,7 +86,7 @@ impl Pool {
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, StoreError> {
-        let mut pooled = self.0.get().await.map_err(|e| match e {
+        let mut pooled = self.connections.get().await.map_err(|e| match e {
             bb8::RunError::User(cause) => StoreError::Unavailable(cause),
             bb8::RunError::TimedOut => {
                 StoreError::Unavailable("no connection became free in time".into())
@@ -95,16 +111,25 @@ impl Pool {
         }
     }
 
-    /// Does some work as one transaction, which takes the write lock before it looks.
+    /// Does some work as one transaction, which takes the write lock before it looks. It is committed
+    /// only if the file is in its place.
     pub(crate) async fn transact<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, StoreError> {
-        self.run(|connection| connection.immediate_transaction(work)).await
+        let file = Arc::clone(&self.file);
+        self.run(move |connection| {
+            connection.immediate_transaction(|connection| {
+                let result = work(connection)?;
+                file.require_in_place()?;
+                Ok(result)
+            })
+        })
+        .await
     }
 
     pub(crate) fn state(&self) -> PoolState {
-        let state = self.0.state();
+        let state = self.connections.state();
         let idle = state.idle_connections;
         PoolState { idle, in_use: state.connections.saturating_sub(idle) }
     }

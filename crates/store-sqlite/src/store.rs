@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use diesel::SqliteConnection;
+use mintgate_domain::Cause;
 use mintgate_domain::ports::{Clock, Metrics, PoolState, StoreError, StoreHealth, StoreOperation};
 use tracing::Instrument;
 
 use crate::config::{CannotOpen, SqliteConfig};
 use crate::error::Failure;
+use crate::file::{self, OpenedFile};
+use crate::migrations;
 use crate::pool::Pool;
-use crate::{file, migrations};
 
 /// Readers do not wait for the writer, nor it for them; more than a few do not help one disk.
 const READERS: u32 = 4;
@@ -20,6 +22,9 @@ pub struct SqliteStore {
     /// One connection: writers queue here, where waiting costs nothing, rather than at the lock.
     pub(crate) writer: Pool,
     pub(crate) readers: Pool,
+    /// One connection for those who ask whether the store can be used.
+    health: Pool,
+    file: Arc<OpenedFile>,
     pub(crate) clock: Arc<dyn Clock>,
     metrics: Arc<dyn Metrics>,
 }
@@ -39,9 +44,14 @@ impl SqliteStore {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CannotOpen> {
         let address = file::prepare(&config.path, config.busy_timeout)?;
-        let writer = Pool::new(address.clone(), 1, config.busy_timeout);
-        let readers = Pool::new(address, READERS, config.busy_timeout);
-        Ok(Self { writer, readers, clock, metrics })
+        let file = OpenedFile::at(address.clone().into()).map_err(|e| CannotOpen {
+            path: config.path.clone(),
+            cause: Cause::from_error("it cannot be looked at", e),
+        })?;
+        let file = Arc::new(file);
+        let pool = |size| Pool::new(address.clone(), Arc::clone(&file), size, config.busy_timeout);
+        let (writer, readers, health) = (pool(1), pool(READERS), pool(1));
+        Ok(Self { writer, readers, health, file, clock, metrics })
     }
 
     /// Brings the schema up to date and returns the names of the migrations that were run.
@@ -99,7 +109,13 @@ impl SqliteStore {
 #[async_trait]
 impl StoreHealth for SqliteStore {
     async fn check(&self) -> Result<(), StoreError> {
-        self.readers.run(migrations::require_current).await
+        let file = Arc::clone(&self.file);
+        let checked = self.health.run(move |connection| {
+            file.require_in_place()?;
+            migrations::require_current(connection)?;
+            Ok(file.require_writable()?)
+        });
+        checked.await
     }
 
     fn pool_state(&self) -> PoolState {

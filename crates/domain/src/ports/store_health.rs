@@ -30,7 +30,8 @@ pub struct PoolState {
 /// What readiness checks and metrics ask of a store.
 #[async_trait]
 pub trait StoreHealth: Send + Sync {
-    /// Whether the store answers and its schema is current.
+    /// Whether the store answers, its schema is current, and it can be written, as far as that can be
+    /// told without writing. MUST NOT wait for a connection that requests use.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] or [`StoreError::SchemaMismatch`], with what to do.

@@ -117,3 +117,23 @@ async fn a_stop_lets_the_login_in_flight_finish_and_readiness_says_no_at_once() 
     assert_eq!(login.await.unwrap().unwrap().status(), StatusCode::OK);
     service.wait_until_stopped();
 }
+
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_file_that_was_deleted_and_the_service_is_not_ready() {
+    let service = TestService::start(Store::Sqlite).await;
+    let tokens = service.signed_in().await;
+    let file = service.sqlite_file();
+    let aside = file.with_extension("aside");
+    std::fs::rename(&file, &aside).unwrap();
+    let refused = service.login(&service.code()).await;
+    assert_error(refused, StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE").await;
+    let refused = service.refresh(&tokens.refresh).send().await.unwrap();
+    assert_error(refused, StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE").await;
+    let ready = service.client.get(service.ops_url("/health/ready")).send().await.unwrap();
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!file.exists(), "no new file is made");
+
+    std::fs::rename(&aside, &file).unwrap();
+    service.until_ready().await;
+    service.refreshed(&tokens.refresh).await;
+}

@@ -23,8 +23,11 @@ pub(crate) fn store(s: &mut Section<'_>) -> Option<StoreSettings> {
         "URL",
         store_url,
     );
-    let pool_size =
-        s.number(key("pool_size", "The most connections to Postgres.").default(10), 1..=1000);
+    let pool_size = s.number(
+        key("pool_size", "The most connections to Postgres for requests; readiness has one more.")
+            .default(10),
+        1..=1000,
+    );
     let connect_timeout = s.millis(
         key(
             "connect_timeout_ms",

@@ -203,3 +203,32 @@ async fn case_32_a_sign_in_waits_for_the_operator_who_is_disabling_the_user() {
     assert_eq!(test.dump().await.counts(), before.counts());
     assert_eq!(test.store.open_session(&opening).await, Ok(OpenOutcome::PersonChanged));
 }
+
+#[tokio::test]
+async fn a_database_that_cannot_be_written_is_not_usable() {
+    let test = fresh_store().await;
+    let unusable = async |url: String| {
+        let checked = store(&config(url)).check().await;
+        assert!(matches!(checked, Err(StoreError::Unavailable(_))), "{checked:?}");
+    };
+    let url = test.database.url();
+    let separator = if url.contains('?') { '&' } else { '?' };
+    let read_only = "options=-c%20default_transaction_read_only%3Don";
+    unusable(format!("{url}{separator}{read_only}")).await;
+
+    let role = format!("reader_{}", std::process::id());
+    let grant = format!(
+        "CREATE ROLE {role} LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}; \
+         GRANT INSERT, UPDATE ON users, external_identities TO {role}"
+    );
+    test.admin.batch_execute(&grant).await.unwrap();
+    let with_role = format!("{url}{separator}options=-c%20role%3D{role}");
+    unusable(with_role.clone()).await;
+    let rest = format!("GRANT INSERT, UPDATE (gen) ON sessions TO {role}");
+    let granted = test.admin.batch_execute(&rest).await;
+    let checked = store(&config(with_role)).check().await;
+    let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    test.admin.batch_execute(&drop).await.unwrap();
+    granted.unwrap();
+    assert_eq!(checked, Ok(()));
+}

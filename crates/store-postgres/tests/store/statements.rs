@@ -231,5 +231,7 @@ async fn the_pool_tells_its_state() {
     let store = crate::harness::store(&config(database.url()));
     assert_eq!((store.pool_state().idle, store.pool_state().in_use), (0, 0));
     store.check().await.unwrap();
+    assert_eq!((store.pool_state().idle, store.pool_state().in_use), (0, 0), "one of its own");
+    store.list_keys().await.unwrap();
     assert_eq!((store.pool_state().idle, store.pool_state().in_use), (1, 0));
 }

@@ -322,3 +322,40 @@ async fn each_call_is_timed_under_its_name() {
     .map(|operation| MetricEvent::StoreQuery { operation, took });
     assert_eq!(metrics.events(), expected);
 }
+
+#[tokio::test]
+async fn nothing_is_written_to_a_file_that_was_deleted_or_replaced() {
+    let test = fresh_store().await;
+    let store = &test.store;
+    let openings = Openings::default();
+    let opening = openings.new_user(identity("ada"));
+    assert_eq!(store.open_session(&opening).await, Ok(OpenOutcome::Opened));
+    let path = &config(&test.directory).path;
+    let aside = path.with_extension("aside");
+    std::fs::rename(path, &aside).unwrap();
+    let unavailable = |result: Result<(), StoreError>| {
+        assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
+    };
+    let next = openings.new_user(identity("eve"));
+    unavailable(store.check().await);
+    unavailable(store.open_session(&next).await.map(drop));
+    assert!(!path.exists(), "no new file is made");
+
+    std::fs::copy(&aside, path).unwrap();
+    unavailable(store.check().await);
+    unavailable(store.open_session(&next).await.map(drop));
+
+    std::fs::rename(&aside, path).unwrap();
+    assert_eq!(store.check().await, Ok(()));
+    assert_eq!(store.find_user(&identity("eve")).await, Ok(None), "refused means not stored");
+    assert_eq!(store.open_session(&next).await, Ok(OpenOutcome::Opened));
+}
+
+#[tokio::test]
+async fn whether_the_store_can_be_used_is_told_while_all_readers_are_in_use() {
+    let test = fresh_store().await;
+    assert_eq!(test.store.check().await, Ok(()));
+    test.execute("BEGIN IMMEDIATE");
+    assert_eq!(test.store.check().await, Ok(()), "somebody writes");
+    test.execute("ROLLBACK");
+}
