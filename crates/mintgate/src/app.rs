@@ -234,6 +234,8 @@ pub async fn migrate(settings: &StoreSettings) -> anyhow::Result<Vec<String>> {
     open_store(settings)?.migrations.migrate().await.context("store.url")
 }
 
+pub use crate::store::check as check_store;
+
 /// The names of the migrations that [`migrate`] would run.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use mintgate::app::{self, Application};
 use mintgate::keys::KeysCommand;
 use mintgate::roles_command::RolesCommand;
 use mintgate::settings::{self, ConfigError, Configuration};
+use mintgate_store_postgres::InvalidPgConfig;
 
 /// Turns a sign-in at an OpenID provider into a session of your own.
 #[derive(Parser)]
@@ -62,7 +63,8 @@ async fn main() -> ExitCode {
         Err(error) => {
             // There may be nobody to say it to.
             let _ = writeln!(std::io::stderr(), "mintgate: {error:#}");
-            ExitCode::from(if error.is::<ConfigError>() { 2 } else { 1 })
+            let is_mistake = error.is::<ConfigError>() || error.is::<InvalidPgConfig>();
+            ExitCode::from(if is_mistake { 2 } else { 1 })
         }
     }
 }
@@ -111,7 +113,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(explained.exit_code());
         }
         Command::Config(ConfigCommand::Check) => {
-            for warning in app::warnings(&load()?) {
+            let settings = load()?;
+            app::check_store(&settings.store)?;
+            for warning in app::warnings(&settings) {
                 writeln!(out, "Warning: {warning}.")?;
             }
             writeln!(out, "The configuration is valid.")?;

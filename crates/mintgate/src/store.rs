@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mintgate_domain::Sessions;
 use mintgate_domain::ports::{
     Clock, Housekeeping, IdempotencyRecords, KeyRepo, Metrics, OnceMarks, RefreshTokenRepo,
     StoreError, StoreHealth, UpstreamTokenRepo, UserDirectory,
 };
+use mintgate_domain::{SecretText, Sessions};
 use mintgate_store_postgres::{PgConfig, PgStore};
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
 
-use crate::settings::{StoreSettings, StoreUrl};
+use crate::settings::{Pooling, StoreSettings, StoreUrl};
 
 /// The ports of an opened store. Each could be of another engine.
 pub(crate) struct Store {
@@ -37,13 +37,7 @@ impl Store {
     ) -> anyhow::Result<Self> {
         Ok(match &settings.url {
             StoreUrl::Postgres(url) => {
-                let config = PgConfig {
-                    url: url.clone(),
-                    pool_size: settings.pool_size,
-                    connect_timeout: settings.connect_timeout,
-                    statement_timeout: settings.statement_timeout,
-                };
-                Self::of_one(PgStore::connect(&config, metrics, clock)?)
+                Self::of_one(PgStore::connect(&postgres(settings, url), metrics, clock)?)
             }
             StoreUrl::Sqlite(path) => {
                 let config =
@@ -74,6 +68,31 @@ impl Store {
             migrations: store,
         }
     }
+}
+
+fn postgres(settings: &StoreSettings, url: &SecretText) -> PgConfig {
+    PgConfig {
+        url: url.clone(),
+        pool_size: settings.pool_size,
+        connect_timeout: settings.connect_timeout,
+        statement_timeout: settings.statement_timeout,
+        pooling: match settings.pooling {
+            Pooling::Auto => mintgate_store_postgres::Pooling::Auto,
+            Pooling::Session => mintgate_store_postgres::Pooling::Session,
+            Pooling::Transaction => mintgate_store_postgres::Pooling::Transaction,
+        },
+    }
+}
+
+/// Checks what only the store's driver knows of its address, without connecting.
+///
+/// # Errors
+/// Those with which the service would not start.
+pub fn check(settings: &StoreSettings) -> anyhow::Result<()> {
+    if let StoreUrl::Postgres(url) = &settings.url {
+        postgres(settings, url).check()?;
+    }
+    Ok(())
 }
 
 /// A store whose schema can be brought up to date.

@@ -79,10 +79,24 @@ pub struct StoreSettings {
     pub connect_timeout: Duration,
     /// The longest that one statement may take.
     pub statement_timeout: Duration,
+    /// What stands between Mintgate and Postgres.
+    pub pooling: Pooling,
     /// How long a session is kept after its end; 0 means until the next clean-up.
     pub keep_ended: Duration,
     /// The time between two clean-ups; never 0.
     pub cleanup_interval: Duration,
+}
+
+/// How long a connection to Postgres keeps the server process that it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pooling {
+    /// It is found out whether a pooler takes server processes away.
+    #[default]
+    Auto,
+    /// For as long as the connection is open.
+    Session,
+    /// For a transaction.
+    Transaction,
 }
 
 /// The address of a store.

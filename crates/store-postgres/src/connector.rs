@@ -3,26 +3,40 @@
 use std::fmt;
 use std::time::Duration;
 
-use diesel_async::AsyncPgConnection;
+use diesel::connection::CacheSize;
+use diesel::dsl::sql;
+use diesel::sql_types::Integer;
+use diesel_async::{
+    AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
+};
 use mintgate_domain::{Cause, SecretText};
 use postgres_openssl::MakeTlsConnector;
 use tokio::time::timeout;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::tls::TlsStream;
+use tokio_postgres::{Client, Config, Connection, NoTls, SimpleQueryMessage, Socket};
 
 use crate::config::{InvalidPgConfig, PgConfig};
-use crate::tls::TlsMode;
+use crate::error::Failure;
+use crate::tls::{Certificates, TlsMode};
 
 /// A connection that idles is probed, so that a firewall that forgot it is noticed.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
-/// How long a migration waits: for another replica that migrates, before it begins.
-const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The address of the database and how to speak to it.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    config: Config,
+    /// One for each host, in the order they are tried.
+    hosts: Vec<Config>,
     tls: Option<MakeTlsConnector>,
     connect_timeout: Duration,
+    statement_timeout: Duration,
+}
+
+/// A connection that was just made.
+pub(crate) struct Established {
+    pub(crate) connection: AsyncPgConnection,
+    /// The id of the server process that has answered.
+    pub(crate) backend: i32,
 }
 
 impl fmt::Debug for Connector {
@@ -34,75 +48,144 @@ impl fmt::Debug for Connector {
 impl Connector {
     pub(crate) fn new(settings: &PgConfig) -> Result<Self, InvalidPgConfig> {
         let url = ConnectionUrl::parse(&settings.url)?;
-        let mut config: Config = url.rest.expose().parse().map_err(|_| unreadable())?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(InvalidPgConfig("the address names no host".to_owned()));
-        }
-        config.ssl_mode(url.tls_mode.negotiation());
-        config.connect_timeout(settings.connect_timeout);
-        config.keepalives_idle(KEEPALIVE_IDLE);
-        // Where the network swallows what is sent, the kernel gives up as soon as we do.
-        config.tcp_user_timeout(settings.connect_timeout + settings.statement_timeout);
-        if config.get_application_name().is_none() {
-            config.application_name("mintgate");
-        }
-        let tls = url.tls_mode.connector(url.root_certificate.as_deref())?;
-        let connector = Self { config, tls, connect_timeout: settings.connect_timeout };
-        // Half of the time for a lock, so that the log says it was a lock.
-        Ok(connector.limited(settings.statement_timeout, settings.statement_timeout / 2))
-    }
-
-    /// The same connector without a statement timeout, for migrations.
-    pub(crate) fn for_migrations(&self) -> Self {
-        self.clone().limited(Duration::ZERO, MIGRATION_LOCK_TIMEOUT)
-    }
-
-    /// Has the server itself keep the limits, and the isolation level that the statements are
-    /// written for. The last setting of a name counts.
-    fn limited(mut self, statement_timeout: Duration, lock_timeout: Duration) -> Self {
-        let given = self.config.get_options().unwrap_or_default().to_owned();
-        self.config.options(format!(
-            "{given} -c statement_timeout={} -c lock_timeout={} \
-             -c default_transaction_isolation=read\\ committed",
-            statement_timeout.as_millis(),
-            lock_timeout.as_millis()
-        ));
-        self
-    }
-
-    /// Makes a connection within the connect timeout, name resolution and TLS included.
-    ///
-    /// # Errors
-    /// Why there is none; holds no password and no value of a row.
-    pub(crate) async fn establish(&self) -> Result<AsyncPgConnection, Cause> {
-        timeout(self.connect_timeout, self.establish_unbounded()).await.unwrap_or_else(|_| {
-            let millis = self.connect_timeout.as_millis();
-            Err(Cause::new(format!("the server did not answer within {millis} ms")))
+        let tls = url.tls_mode.connector(&url.certificates)?;
+        let hosts = url.hosts.iter().map(|host| {
+            let mut config: Config = host.expose().parse().map_err(|_| unreadable())?;
+            if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+                return Err(InvalidPgConfig("the address names no host".to_owned()));
+            }
+            config.ssl_mode(url.tls_mode.negotiation());
+            config.connect_timeout(settings.connect_timeout);
+            config.keepalives_idle(KEEPALIVE_IDLE);
+            // Where the network swallows what is sent, the kernel gives up as soon as we do.
+            config.tcp_user_timeout(settings.connect_timeout + settings.statement_timeout);
+            if config.get_application_name().is_none() {
+                config.application_name("mintgate");
+            }
+            Ok(config)
+        });
+        Ok(Self {
+            hosts: hosts.collect::<Result<_, _>>()?,
+            tls,
+            connect_timeout: settings.connect_timeout,
+            statement_timeout: settings.statement_timeout,
         })
     }
 
-    async fn establish_unbounded(&self) -> Result<AsyncPgConnection, Cause> {
+    /// Has the server itself keep the limits for one transaction, or for the session, and the isolation
+    /// level that the statements are written for. Half of the time for a lock, so that the log says it
+    /// was a lock.
+    ///
+    /// Not as parameters of the connection's start, which poolers refuse.
+    fn limits(&self, scope: &str) -> String {
+        let statement = self.statement_timeout.as_millis();
+        let lock = (self.statement_timeout / 2).as_millis();
+        format!("SET {scope} statement_timeout = {statement}; SET {scope} lock_timeout = {lock}")
+    }
+
+    /// What begins a transaction that is pooled by itself, with its limits.
+    pub(crate) fn begin_limited(&self) -> String {
+        format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", self.limits("LOCAL"))
+    }
+
+    /// Makes a connection within the connect timeout, name resolution and TLS included. Each host has
+    /// an equal share of the time that is left.
+    ///
+    /// The limits are set for the session, unless it `is_pooled` by transaction: there they would be
+    /// set for whoever gets the server process next.
+    ///
+    /// # Errors
+    /// Why there is none; holds no password and no value of a row.
+    pub(crate) async fn establish(&self, is_pooled: bool) -> Result<Established, Cause> {
+        let mut left = self.connect_timeout;
+        let mut failure = Cause::from("the address names no host");
+        for (host, untried) in self.hosts.iter().zip((1..=self.hosts.len()).rev()) {
+            let share = left / u32::try_from(untried).unwrap_or(u32::MAX);
+            let began = tokio::time::Instant::now();
+            failure = match timeout(share, self.establish_at(host, is_pooled)).await {
+                Ok(Ok(established)) => return Ok(established),
+                Ok(Err(failure)) => failure,
+                Err(_) => {
+                    let millis = share.as_millis();
+                    Cause::new(format!("the server did not answer within {millis} ms"))
+                }
+            };
+            left = left.saturating_sub(began.elapsed());
+        }
+        Err(failure)
+    }
+
+    async fn establish_at(&self, host: &Config, is_pooled: bool) -> Result<Established, Cause> {
         let refused = |e| Cause::from_error("the connection is refused", e);
-        let made = match &self.tls {
+        match &self.tls {
             None => {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(refused)?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await
+                let (client, connection) = host.connect(NoTls).await.map_err(refused)?;
+                self.set_up(client, connection, is_pooled).await
             }
             Some(tls) => {
-                let connected = self.config.connect(tls.clone()).await;
+                let connected = host.connect(tls.clone()).await;
                 let (client, connection) = connected.map_err(refused)?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await
+                self.set_up(client, connection, is_pooled).await
+            }
+        }
+    }
+
+    /// Sets a connection up, in one transaction: a pooler may give the next one another server process,
+    /// and Diesel prepares statements to set its own options.
+    async fn set_up<T>(
+        &self,
+        client: Client,
+        mut connection: Connection<Socket, T>,
+        is_pooled: bool,
+    ) -> Result<Established, Cause>
+    where
+        T: TlsStream + Unpin + Send + 'static,
+    {
+        let failed = |e| Cause::from_error("the connection cannot be set up", e);
+        let limits = if is_pooled {
+            String::new()
+        } else {
+            let isolation = "SET default_transaction_isolation = 'read committed'";
+            format!("{}; {isolation}", self.limits("SESSION"))
+        };
+        let statements = format!("BEGIN; SELECT pg_backend_pid(); {limits}");
+        let began = tokio::select! {
+            biased;
+            began = client.simple_query(&statements) => began.map_err(failed)?,
+            ended = &mut connection => {
+                ended.map_err(failed)?;
+                return Err("the connection was closed".into());
             }
         };
-        made.map_err(|e| Cause::from_error("the connection cannot be set up", e))
+        let backend = began.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        });
+        let backend = backend.ok_or("the server does not say its process id")?;
+        let made = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
+        let failed = |e| Cause::from_error("the connection cannot be set up", e);
+        let mut connection = made.map_err(failed)?;
+        let committed = connection.batch_execute("COMMIT").await;
+        committed.map_err(|e| Cause::from_error("the connection cannot be set up", e))?;
+        if is_pooled {
+            connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+        }
+        Ok(Established { connection, backend })
     }
+}
+
+/// The id of the server process that answers on a connection.
+pub(crate) async fn answering_backend(connection: &mut AsyncPgConnection) -> Result<i32, Failure> {
+    let backend = diesel::select(sql::<Integer>("pg_backend_pid()"));
+    Ok(backend.get_result(connection).await?)
 }
 
 /// An address apart from what tokio-postgres does not understand.
 struct ConnectionUrl {
-    rest: SecretText,
+    /// The address of each host, whole.
+    hosts: Vec<SecretText>,
     tls_mode: TlsMode,
-    root_certificate: Option<String>,
+    certificates: Certificates,
 }
 
 impl ConnectionUrl {
@@ -117,17 +200,29 @@ impl ConnectionUrl {
         let (base, query) = query.map_or((url, ""), |at| (&url[..at], &url[at + 1..]));
 
         let mut tls_mode = TlsMode::Prefer;
-        let mut root_certificate = None;
+        let mut certificates = Certificates::default();
         let mut others = Vec::new();
         for parameter in query.split('&').filter(|p| !p.is_empty()) {
             match parameter.split_once('=') {
                 Some(("sslmode", mode)) => tls_mode = TlsMode::parse(mode)?,
-                Some(("sslrootcert", file)) => root_certificate = Some(percent_decoded(file)?),
+                Some(("sslrootcert", file)) => certificates.root = Some(percent_decoded(file)?),
+                Some(("sslcert", file)) => certificates.own = Some(percent_decoded(file)?),
+                Some(("sslkey", file)) => certificates.own_key = Some(percent_decoded(file)?),
                 _ => others.push(parameter),
             }
         }
-        let rest = SecretText::new(format!("{base}?{}", others.join("&")));
-        Ok(Self { rest, tls_mode, root_certificate })
+        // The hosts stand between the credentials, if there are any, and the database.
+        let start = if after_credentials > 0 {
+            after_credentials + 1
+        } else {
+            base.find("://").map_or(0, |at| at + 3)
+        };
+        let end = base[start..].find('/').map_or(base.len(), |at| start + at);
+        let (before, after) = (&base[..start], &base[end..]);
+        let hosts = base[start..end].split(',');
+        let hosts = hosts.map(|host| format!("{before}{host}{after}?{}", others.join("&")));
+        let hosts = hosts.map(SecretText::new).collect();
+        Ok(Self { hosts, tls_mode, certificates })
     }
 }
 
@@ -141,8 +236,8 @@ fn percent_decoded(text: &str) -> Result<String, InvalidPgConfig> {
 fn unreadable() -> InvalidPgConfig {
     InvalidPgConfig(
         "the address must be postgres://user:password@host:port/database, reserved characters \
-         percent-encoded, followed by no parameters but those of tokio-postgres, sslmode and \
-         sslrootcert"
+         percent-encoded, followed by no parameters but those of tokio-postgres, sslmode, \
+         sslrootcert, sslcert and sslkey"
             .to_owned(),
     )
 }
@@ -157,6 +252,7 @@ mod tests {
             pool_size: 1,
             connect_timeout: Duration::from_secs(2),
             statement_timeout: Duration::from_secs(5),
+            pooling: crate::config::Pooling::Auto,
         })
     }
 
@@ -178,7 +274,7 @@ mod tests {
     #[test]
     fn a_password_is_taken_whole_and_never_shown() {
         let made = connector("postgres://u:hunter%3F2?sslmode=@h/d?sslmode=require").unwrap();
-        assert_eq!(made.config.get_password(), Some(b"hunter?2?sslmode=".as_slice()));
+        assert_eq!(made.hosts[0].get_password(), Some(b"hunter?2?sslmode=".as_slice()));
         assert!(!format!("{made:?}").contains("hunter"));
         for broken in ["postgres://u:hunter2@h:port/d", "mysql://u:hunter2@h/d", "hunter2"] {
             let error = connector(broken).unwrap_err();
@@ -187,10 +283,24 @@ mod tests {
     }
 
     #[test]
-    fn limits_come_after_the_options_of_the_address() {
-        let made = connector("postgres://u@h/d?options=-c%20statement_timeout%3D0").unwrap();
-        let options = made.config.get_options().unwrap();
-        assert!(options.starts_with("-c statement_timeout=0 -c statement_timeout=5000"));
+    fn each_host_has_a_configuration_of_its_own() {
+        for (url, hosts) in [
+            ("postgres://u:p%2C@a,b:6432,[::1]:7/d?sslmode=disable", &["a", "b", "::1"][..]),
+            ("postgres://a,b/d", &["a", "b"]),
+            ("postgres://u@a", &["a"]),
+        ] {
+            let made = connector(url).unwrap();
+            let named = made.hosts.iter().map(|config| match config.get_hosts() {
+                [tokio_postgres::config::Host::Tcp(host)] => host.as_str(),
+                hosts => panic!("{hosts:?}"),
+            });
+            assert_eq!(named.collect::<Vec<_>>(), hosts, "{url}");
+        }
+        let made = connector("postgres:///d?host=/run/postgresql&user=u").unwrap();
+        assert_eq!(made.hosts.len(), 1);
+        let ports = connector("postgres://u@a:1,b:2/d").unwrap();
+        let ports: Vec<_> = ports.hosts.iter().map(|config| config.get_ports().to_vec()).collect();
+        assert_eq!(ports, [[1], [2]]);
     }
 
     #[test]

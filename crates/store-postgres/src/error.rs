@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     ConnectionLost(Cause),
     /// The database refused the statement for a reason that the driver does not tell apart.
     Refused(Cause),
+    /// Another caller's write was in the way and is there to be found now: the call begins again.
+    Overtaken,
     /// An error that would be the same at another attempt.
     Final(StoreError),
 }

@@ -24,5 +24,5 @@ mod tls;
 mod upstream_tokens;
 mod users;
 
-pub use config::{InvalidPgConfig, PgConfig};
+pub use config::{InvalidPgConfig, PgConfig, Pooling};
 pub use store::PgStore;

@@ -20,9 +20,13 @@ use crate::schema::__diesel_schema_migrations;
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
 /// Of two replicas that migrate at once, one waits for this lock ("mintgate" in ASCII).
-const TAKE_TURNS: &str = "SELECT pg_advisory_lock(x'6d696e7467617465'::bigint)";
+///
+/// All that is set here ends with the transaction: behind a pooler, the server process is somebody
+/// else's then.
+const TAKE_TURNS: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '1min';
+    SELECT pg_advisory_xact_lock(x'6d696e7467617465'::bigint)";
 /// A migration that waits for a table makes everyone else wait behind it; better it fails.
-const DO_NOT_QUEUE: &str = "SET lock_timeout = '5s'";
+const DO_NOT_QUEUE: &str = "SET LOCAL lock_timeout = '5s'";
 
 /// The versions of the migrations that the database has.
 pub(crate) async fn applied(connection: &mut AsyncPgConnection) -> Result<Vec<String>, Failure> {
@@ -58,11 +62,10 @@ pub(crate) fn require_current(applied: &[String]) -> Result<(), StoreError> {
     Err(StoreError::SchemaMismatch(format!("it lacks {}", pending.join(", ")).into()))
 }
 
-/// Runs what is pending, on a connection of its own; returns what was run.
+/// Runs what is pending, on a connection of its own and in one transaction; returns what was run.
 pub(crate) async fn run(connector: &Connector) -> Result<Vec<String>, StoreError> {
-    let connector = connector.for_migrations();
-    let established = connector.establish().await;
-    let connection = established.map_err(StoreError::Unavailable)?;
+    let established = connector.establish(true).await.map_err(StoreError::Unavailable)?;
+    let connection = established.connection;
     // On a thread of its own: the migrations' runner blocks.
     tokio::task::spawn_blocking(move || run_blocking(connection))
         .await
@@ -73,16 +76,40 @@ fn run_blocking(connection: AsyncPgConnection) -> Result<Vec<String>, StoreError
     use diesel::connection::SimpleConnection;
 
     let mut connection = AsyncConnectionWrapper::<AsyncPgConnection>::from(connection);
-    connection.batch_execute(TAKE_TURNS).map_err(|e| failed(&e))?;
-    connection.batch_execute(DO_NOT_QUEUE).map_err(|e| failed(&e))?;
-    let pending = connection.pending_migrations(MIGRATIONS).map_err(|e| failed(e.as_ref()))?;
-    for migration in &pending {
-        connection.run_migration(migration).map_err(|e| {
-            StoreError::Unavailable(format!("migration {} failed: {e}", migration.name()).into())
-        })?;
+    let run = connection.transaction::<Vec<String>, Stopped, _>(|connection| {
+        connection.batch_execute(TAKE_TURNS)?;
+        connection.batch_execute(DO_NOT_QUEUE)?;
+        let pending = connection.pending_migrations(MIGRATIONS).map_err(|e| failed(e.as_ref()))?;
+        for migration in &pending {
+            connection.run_migration(migration).map_err(|e| {
+                let text = format!("migration {} failed: {e}", migration.name());
+                StoreError::Unavailable(text.into())
+            })?;
+        }
+        Ok(pending.iter().map(|migration| migration.name().to_string()).collect())
+    });
+    run.map_err(|error| match error {
+        Stopped::By(error) => error,
+        Stopped::InDatabase(error) => failed(&error),
+    })
+}
+
+/// Why the transaction of the migrations was rolled back.
+enum Stopped {
+    By(StoreError),
+    InDatabase(diesel::result::Error),
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Self {
+        Self::By(error)
     }
-    // The lock goes with the connection.
-    Ok(pending.iter().map(|migration| migration.name().to_string()).collect())
+}
+
+impl From<diesel::result::Error> for Stopped {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::InDatabase(error)
+    }
 }
 
 fn failed(error: &(dyn StdError + 'static)) -> StoreError {

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bb8::ManageConnection;
-use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::PoolableConnection;
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use mintgate_domain::ports::{Clock, PoolState, StoreError};
 use mintgate_domain::{Cause, chain};
 use tokio::time::{sleep, timeout};
 
-use crate::config::PgConfig;
-use crate::connector::Connector;
+use crate::config::{PgConfig, Pooling};
+use crate::connector::{Connector, Established, answering_backend};
 use crate::error::Failure;
 use crate::migrations;
 
@@ -23,6 +23,9 @@ const ATTEMPTS: u32 = 3;
 /// The server keeps the statement timeout and says so; only a server that does not answer at
 /// all is given up on, this much later.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+
+/// How often a call begins again because another caller's write was in its way.
+const OVERTAKEN_AT_MOST: u32 = 3;
 
 /// How long after a connection could not be made the next is tried: at first, and at most.
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
@@ -59,6 +62,20 @@ where
 pub(crate) struct Pooled {
     connection: AsyncPgConnection,
     epoch: u64,
+    /// The server process that the connection was set up with.
+    backend: i32,
+    /// Whether each call is a transaction of its own.
+    by_transaction: bool,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        let mut backends = self.shared.backends();
+        if let Some(at) = backends.iter().position(|backend| *backend == self.backend) {
+            backends.swap_remove(at);
+        }
+    }
 }
 
 /// Makes connections for the pool, and tells which can still be used.
@@ -77,9 +94,32 @@ struct Shared {
     last_failure: Mutex<Option<Cause>>,
     /// The store is gone, nobody waits for connections any more.
     closed: AtomicBool,
+    /// Whether it is yet to be found out if a pooler takes server processes away.
+    looks_for_pooler: AtomicBool,
+    /// Whether a pooler may give every transaction another server process.
+    is_pooled: AtomicBool,
+    /// The server process of each connection. Two connections that are open have two, unless there is a
+    /// pooler that lends them.
+    backends: Mutex<Vec<i32>>,
 }
 
 impl Shared {
+    fn backends(&self) -> MutexGuard<'_, Vec<i32>> {
+        self.backends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has every connection made anew, for a pooler that takes server processes away.
+    fn found_pooler(&self) {
+        self.looks_for_pooler.store(false, Ordering::Release);
+        if !self.is_pooled.swap(true, Ordering::AcqRel) {
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+            tracing::warn!(
+                "a pooler gives every transaction another Postgres process: each call is a transaction \
+                 now, which is slower; set store.pooling to \"transaction\", or pool by session"
+            );
+        }
+    }
+
     fn last_failure(&self) -> MutexGuard<'_, Option<Cause>> {
         self.last_failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,11 +140,12 @@ impl ManageConnection for Manager {
         let mut pause = RECONNECT_AFTER;
         loop {
             let epoch = self.shared.epoch.load(Ordering::Acquire);
-            match self.connector.establish().await {
-                Ok(connection) => {
+            match self.establish(epoch).await {
+                Ok(Some(pooled)) => {
                     *self.shared.last_failure() = None;
-                    return Ok(Pooled { connection, epoch });
+                    return Ok(pooled);
                 }
+                Ok(None) => continue,
                 Err(failure) if self.shared.closed.load(Ordering::Acquire) => return Err(failure),
                 Err(failure) => *self.shared.last_failure() = Some(failure),
             }
@@ -123,9 +164,46 @@ impl ManageConnection for Manager {
     }
 }
 
+impl Manager {
+    /// A connection; `None` if it turned out that there is a pooler, and it was made as if there were
+    /// none.
+    async fn establish(&self, epoch: u64) -> Result<Option<Pooled>, Cause> {
+        let shared = &self.shared;
+        let is_pooled = shared.is_pooled.load(Ordering::Acquire);
+        let Established { connection, backend } = self.connector.establish(is_pooled).await?;
+        let pooled = Pooled {
+            connection,
+            epoch,
+            backend,
+            by_transaction: is_pooled,
+            shared: Arc::clone(shared),
+        };
+        let is_lent = {
+            let mut backends = shared.backends();
+            let is_lent = backends.contains(&backend);
+            backends.push(backend);
+            is_lent
+        };
+        if is_pooled || !shared.looks_for_pooler.load(Ordering::Acquire) {
+            return Ok(Some(pooled));
+        }
+        // The first connection idles, so a pooler lends its server process to a second one.
+        let is_first = shared.backends().len() == 1;
+        let is_lent = is_lent
+            || is_first
+                && self.connector.establish(true).await.is_ok_and(|other| other.backend == backend);
+        if is_lent {
+            shared.found_pooler();
+        }
+        Ok((!is_lent).then_some(pooled))
+    }
+}
+
 /// The connections of a store.
 pub(crate) struct Pool {
     inner: bb8::Pool<Manager>,
+    /// What begins a transaction behind a pooler.
+    begin: String,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     connect_timeout: Duration,
@@ -135,7 +213,12 @@ pub(crate) struct Pool {
 impl Pool {
     /// Makes no connection; that happens at first use.
     pub(crate) fn new(connector: Connector, config: &PgConfig, clock: Arc<dyn Clock>) -> Self {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::new(Shared {
+            looks_for_pooler: AtomicBool::new(config.pooling == Pooling::Auto),
+            is_pooled: AtomicBool::new(config.pooling == Pooling::Transaction),
+            ..Shared::default()
+        });
+        let begin = connector.begin_limited();
         let manager = Manager { connector, shared: Arc::clone(&shared) };
         let inner = bb8::Pool::builder()
             .max_size(config.pool_size)
@@ -145,6 +228,7 @@ impl Pool {
             .build_unchecked(manager);
         Self {
             inner,
+            begin,
             shared,
             clock,
             connect_timeout: config.connect_timeout,
@@ -157,11 +241,11 @@ impl Pool {
     /// `work` MUST be harmless to run again.
     pub(crate) async fn run<T>(&self, work: impl for<'c> Work<'c, T>) -> Result<T, StoreError> {
         let started = self.clock.monotonic();
-        let mut attempts = 0;
+        let (mut attempts, mut overtaken) = (0, 0);
         loop {
             let mut pooled = self.check_out().await?;
             let attempt = if attempts == 0 { Attempt::First } else { Attempt::Repeated };
-            let answer = work.begin(&mut pooled.connection, attempt);
+            let answer = self.carry_out(&mut pooled, &work, attempt);
             let failure = match timeout(self.answer_timeout(), answer).await {
                 Ok(Ok(output)) => return Ok(output),
                 Ok(Err(Failure::Refused(cause))) => self.diagnose(&mut pooled, cause).await,
@@ -177,10 +261,38 @@ impl Pool {
                         return Err(StoreError::Unavailable(cause));
                     }
                 }
+                Failure::Overtaken if overtaken < OVERTAKEN_AT_MOST => overtaken += 1,
+                Failure::Overtaken => {
+                    let text = "a row is there and is not found, again and again";
+                    return Err(StoreError::Unavailable(text.into()));
+                }
                 Failure::Refused(cause) => return Err(StoreError::Unavailable(cause)),
                 Failure::Final(error) => return Err(error),
             }
         }
+    }
+
+    /// Behind a pooler, in a transaction: its statements then find the server process that they were
+    /// prepared at.
+    async fn carry_out<T>(
+        &self,
+        pooled: &mut Pooled,
+        work: &impl for<'c> Work<'c, T>,
+        attempt: Attempt,
+    ) -> Result<T, Failure> {
+        let connection = &mut pooled.connection;
+        if !pooled.by_transaction {
+            return work.begin(connection, attempt).await;
+        }
+        AnsiTransactionManager::begin_transaction_sql(connection, &self.begin).await?;
+        let answer = work.begin(connection, attempt).await;
+        if answer.is_ok() {
+            // After a statement that was refused and understood, this rolls back.
+            AnsiTransactionManager::commit_transaction(connection).await?;
+        } else if let Err(error) = AnsiTransactionManager::rollback_transaction(connection).await {
+            return answer.and(Err(error.into()));
+        }
+        answer
     }
 
     pub(crate) fn state(&self) -> PoolState {
@@ -216,10 +328,26 @@ impl Pool {
     /// Why the server refused, where the driver does not tell: the schema may be another, or the
     /// server may be going down. In every other case the refusal stays as it is.
     async fn diagnose(&self, pooled: &mut Pooled, refusal: Cause) -> Failure {
-        let applied = migrations::applied(&mut pooled.connection);
-        let Ok(applied) = timeout(self.answer_timeout(), applied).await else {
+        let is_pooled = std::mem::replace(&mut pooled.by_transaction, true);
+        let look = async |connection: &mut AsyncPgConnection, _| {
+            let answering = answering_backend(connection).await?;
+            Ok((answering, migrations::applied(connection).await))
+        };
+        let looked = timeout(self.answer_timeout(), self.carry_out(pooled, &look, Attempt::First));
+        let looked = looked.await;
+        pooled.by_transaction = is_pooled;
+        let Ok(looked) = looked else {
             drop(self.no_answer(pooled));
             return Failure::Refused(refusal);
+        };
+        let applied = match looked {
+            Ok((answering, _)) if answering != pooled.backend && !is_pooled => {
+                self.shared.found_pooler();
+                return Failure::ConnectionLost(
+                    "a pooler has lent its Postgres process away".into(),
+                );
+            }
+            looked => looked.and_then(|(_, applied)| applied),
         };
         match applied {
             Ok(applied) => match migrations::require_current(&applied) {
@@ -227,7 +355,9 @@ impl Pool {
                 Err(mismatch) => Failure::Final(mismatch),
             },
             Err(lost @ Failure::ConnectionLost(_)) => lost,
-            Err(Failure::Refused(_) | Failure::Final(_)) => Failure::Refused(refusal),
+            Err(Failure::Refused(_) | Failure::Final(_) | Failure::Overtaken) => {
+                Failure::Refused(refusal)
+            }
         }
     }
 

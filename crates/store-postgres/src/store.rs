@@ -37,7 +37,7 @@ impl PgStore {
         metrics: Arc<dyn Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, InvalidPgConfig> {
-        config.check()?;
+        config.check_limits()?;
         let connector = Connector::new(config)?;
         let pool = Pool::new(connector.clone(), config, Arc::clone(&clock));
         let one = PgConfig { pool_size: 1, ..config.clone() };

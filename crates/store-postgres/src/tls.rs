@@ -1,11 +1,22 @@
 //! TLS to the database, with libpq's modes.
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslVerifyMode};
 use postgres_openssl::MakeTlsConnector;
 use tokio_postgres::config::SslMode;
 
 use crate::config::InvalidPgConfig;
+
+/// The files of certificates, in PEM.
+#[derive(Debug, Default)]
+pub(crate) struct Certificates {
+    /// The authorities that the server's certificate may come from; `system` for those of the system.
+    pub(crate) root: Option<String>,
+    /// The certificate that is shown to the server, with the chain it needs.
+    pub(crate) own: Option<String>,
+    /// The private key of that certificate.
+    pub(crate) own_key: Option<String>,
+}
 
 /// How far the server's certificate is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +59,15 @@ impl TlsMode {
     /// The TLS side of a connection; `None` where there is none.
     pub(crate) fn connector(
         self,
-        root_certificate: Option<&str>,
+        certificates: &Certificates,
     ) -> Result<Option<MakeTlsConnector>, InvalidPgConfig> {
+        let root_certificate = certificates.root.as_deref();
         // libpq: a root certificate makes `require` check it.
         let mode = match self {
+            Self::Disable if certificates.own.is_some() => {
+                let text = "sslcert is shown over TLS alone; sslmode must not be disable";
+                return Err(InvalidPgConfig(text.to_owned()));
+            }
             Self::Disable => return Ok(None),
             Self::Require if root_certificate.is_some() => Self::VerifyCa,
             other => other,
@@ -63,6 +79,7 @@ impl TlsMode {
         } else {
             builder.set_verify(SslVerifyMode::NONE);
         }
+        identify(&mut builder, certificates)?;
         let mut connector = MakeTlsConnector::new(builder.build());
         connector.set_callback(move |connection, _| {
             connection.set_verify_hostname(mode == Self::VerifyFull);
@@ -70,6 +87,28 @@ impl TlsMode {
         });
         Ok(Some(connector))
     }
+}
+
+/// Shows the server a certificate, if there is one.
+fn identify(
+    builder: &mut openssl::ssl::SslConnectorBuilder,
+    certificates: &Certificates,
+) -> Result<(), InvalidPgConfig> {
+    let (certificate, key) = match (&certificates.own, &certificates.own_key) {
+        (None, None) => return Ok(()),
+        (Some(certificate), Some(key)) => (certificate, key),
+        _ => return Err(InvalidPgConfig("sslcert and sslkey belong together".to_owned())),
+    };
+    let unreadable = |name: &str, file: &str, error: &ErrorStack| {
+        InvalidPgConfig(format!("{name} {file} cannot be used: {error}"))
+    };
+    builder
+        .set_certificate_chain_file(certificate)
+        .map_err(|e| unreadable("sslcert", certificate, &e))?;
+    builder
+        .set_private_key_file(key, SslFiletype::PEM)
+        .map_err(|e| unreadable("sslkey", key, &e))?;
+    builder.check_private_key().map_err(|e| unreadable("sslkey", key, &e))
 }
 
 /// Trusts the given certificate alone, or else the system's authorities: an OpenSSL that is built

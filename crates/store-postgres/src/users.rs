@@ -1,5 +1,7 @@
 //! Users and the identities they are known by.
 
+use std::sync::OnceLock;
+
 use async_trait::async_trait;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
@@ -88,10 +90,6 @@ static LINK: SqlText = SqlText::new(
     SELECT EXISTS (SELECT FROM person), found.used, found.owner FROM found",
 );
 
-/// How many times a statement is repeated that was refused because of a row which was gone when it was
-/// looked for.
-const LOOKS: usize = 3;
-
 async fn find_user(
     connection: &mut AsyncPgConnection,
     identity: &ExternalIdentity,
@@ -121,10 +119,6 @@ fn identity_values<'a>(
     ])
 }
 
-fn never_settled() -> Failure {
-    StoreError::Unavailable("the identity exists and is not found, again and again".into()).into()
-}
-
 #[async_trait]
 impl UserDirectory for PgStore {
     async fn find_user(&self, identity: &ExternalIdentity) -> Result<Option<Person>, StoreError> {
@@ -136,23 +130,26 @@ impl UserDirectory for PgStore {
     /// A call that is repeated because its answer was lost finds the user it has created.
     async fn find_or_create(&self, new: &NewUser) -> Result<Person, StoreError> {
         let NewUser { id, identity, provider, now } = new;
+        let overtaken = OnceLock::new();
         self.run(StoreOperation::CreateUser, async |connection, _| {
-            for _ in 0..LOOKS {
-                let values = identity_values(*id, identity, provider, *now)?;
-                match Sql::<()>::new(&CREATE, values).execute(connection).await {
-                    Ok(_) => {
-                        let (disabled_at, granted_roles) = (None, vec![]);
-                        let user = User { id: *id, disabled_at, granted_roles, session_epoch: 0 };
-                        return Ok(Person { user, identity_epoch: Some(0) });
-                    }
-                    Err(error) if violated_index(&error).is_some() => {}
-                    Err(error) => return Err(error.into()),
-                }
-                if let Some(person) = find_user(connection, identity).await? {
-                    return Ok(person);
-                }
+            if overtaken.get().is_some()
+                && let Some(person) = find_user(connection, identity).await?
+            {
+                return Ok(person);
             }
-            Err(never_settled())
+            let values = identity_values(*id, identity, provider, *now)?;
+            match Sql::<()>::new(&CREATE, values).execute(connection).await {
+                Ok(_) => {
+                    let (disabled_at, granted_roles) = (None, vec![]);
+                    let user = User { id: *id, disabled_at, granted_roles, session_epoch: 0 };
+                    Ok(Person { user, identity_epoch: Some(0) })
+                }
+                Err(error) if violated_index(&error).is_some() => {
+                    overtaken.get_or_init(|| ());
+                    Err(Failure::Overtaken)
+                }
+                Err(error) => Err(error.into()),
+            }
         })
         .await
     }
@@ -217,27 +214,22 @@ impl UserDirectory for PgStore {
                 ("mark", Value::MaybeBytes(mark.map(|mark| mark.hash.as_bytes().as_slice()))),
                 ("mark_until", Value::maybe_at(mark.map(|mark| mark.expires_at))?),
             ]);
-            for _ in 0..LOOKS {
-                let sql = Sql::<(Bool, Bool, Nullable<Uuid>)>::new(&LINK, values.clone());
-                let found = sql.answer::<(bool, bool, Option<uuid::Uuid>)>(connection).await;
-                let (is_enabled, is_used, owner) = match found {
-                    Ok(found) => found,
-                    Err(error) if violated_index(&error).is_some() => continue,
-                    Err(error) => return Err(error.into()),
-                };
-                let is_own = owner == Some(*user.as_uuid());
-                return Ok(match owner {
-                    _ if !is_enabled => LinkOutcome::UserDisabled,
-                    _ if is_used && is_own && attempt == Attempt::Repeated => {
-                        LinkOutcome::LinkedBefore
-                    }
-                    _ if is_used => LinkOutcome::Replayed,
-                    None => LinkOutcome::Linked,
-                    Some(_) if is_own => LinkOutcome::LinkedBefore,
-                    Some(_) => LinkOutcome::Taken,
-                });
-            }
-            Err(never_settled())
+            let sql = Sql::<(Bool, Bool, Nullable<Uuid>)>::new(&LINK, values);
+            let found = sql.answer::<(bool, bool, Option<uuid::Uuid>)>(connection).await;
+            let (is_enabled, is_used, owner) = match found {
+                Ok(found) => found,
+                Err(error) if violated_index(&error).is_some() => return Err(Failure::Overtaken),
+                Err(error) => return Err(error.into()),
+            };
+            let is_own = owner == Some(*user.as_uuid());
+            Ok(match owner {
+                _ if !is_enabled => LinkOutcome::UserDisabled,
+                _ if is_used && is_own && attempt == Attempt::Repeated => LinkOutcome::LinkedBefore,
+                _ if is_used => LinkOutcome::Replayed,
+                None => LinkOutcome::Linked,
+                Some(_) if is_own => LinkOutcome::LinkedBefore,
+                Some(_) => LinkOutcome::Taken,
+            })
         })
         .await
     }

@@ -46,6 +46,26 @@ fn a_broken_provider_stops_neither_migrations_nor_keys_nor_role_rules() {
     }
 }
 
+/// What the driver alone knows of an address is refused alike, before anything is started.
+#[test]
+fn an_address_that_serve_refuses_does_not_pass_the_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let provider = "[[providers]]\nid = \"corp\"\nissuer = \"https://idp.example.com\"\n\
+        client_id = \"x\"\nredirect_uris = [\"https://app.example.com\"]";
+    for query in ["unknown=1", "sslmode=require&sslcert=/none.pem&sslkey=/none.key"] {
+        let store = format!("[store]\nurl = \"postgres://u@127.0.0.1/d?{query}\"\n{provider}");
+        std::fs::write(dir.join("mintgate.toml"), store).unwrap();
+        let refused = [&["config", "check"][..], &["serve"]].map(|arguments| {
+            let output = mintgate(dir, arguments);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+            let err = String::from_utf8_lossy(&output.stderr).into_owned();
+            err.lines().last().unwrap_or_default().to_owned()
+        });
+        assert_eq!(refused[0], refused[1]);
+    }
+}
+
 #[test]
 fn a_misspelt_section_stops_a_command_that_would_take_the_default_for_it() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use mintgate_domain::SecretText;
 
-use crate::types::{StoreSettings, StoreUrl};
+use crate::types::{Pooling, StoreSettings, StoreUrl};
 
 /// The names of the TLS modes, which are libpq's.
 const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
@@ -17,7 +17,8 @@ pub(crate) fn store(s: &mut Section<'_>) -> Option<StoreSettings> {
             "url",
             "The address of the store: `sqlite://PATH`, or `postgres://user:password@host/database` \
              with an optional `?sslmode=` `disable`, `prefer`, `require`, `verify-ca` or \
-             `verify-full`.",
+             `verify-full`, and the files `sslrootcert`, `sslcert` and `sslkey`, as libpq has them. \
+             Several hosts, separated by commas, are tried one after another.",
         )
         .default("sqlite://mintgate.db"),
         "URL",
@@ -44,6 +45,22 @@ pub(crate) fn store(s: &mut Section<'_>) -> Option<StoreSettings> {
         .default(5000),
         1..=600_000,
     );
+    let pooling = s.choice(
+        key(
+            "pooling",
+            "How a pooler such as PgBouncer lends Mintgate its connections to Postgres. `session`: \
+             there is none, or each connection has one for as long as it is open. `transaction`: for \
+             one transaction; every call is a transaction then, with four round trips instead of one, \
+             and no prepared statement outlives it. `auto`: as `session`, until \
+             Mintgate finds out otherwise.",
+        )
+        .default("auto"),
+        &[
+            ("auto", Pooling::Auto),
+            ("session", Pooling::Session),
+            ("transaction", Pooling::Transaction),
+        ],
+    );
     let keep_ended = s.days(
         key(
             "keep_ended_days",
@@ -67,6 +84,7 @@ pub(crate) fn store(s: &mut Section<'_>) -> Option<StoreSettings> {
         pool_size: pool_size?,
         connect_timeout: connect_timeout?,
         statement_timeout: statement_timeout?,
+        pooling: pooling?,
         keep_ended: keep_ended?,
         cleanup_interval: cleanup_interval?,
     })

@@ -10,7 +10,7 @@ use mintgate_domain::model::{
 };
 use mintgate_domain::ports::{LogoutOrder, OpenOutcome, UpstreamRenewal};
 use mintgate_domain::{SecretText, TokenHash};
-use mintgate_store_postgres::{PgConfig, PgStore};
+use mintgate_store_postgres::{PgConfig, PgStore, Pooling};
 use mintgate_testkit::StoreCalls;
 use mintgate_testkit::openings::{NOW, Opening, Openings, identity};
 use mintgate_testkit::postgres::{self, TestDatabase};
@@ -25,6 +25,7 @@ pub(crate) fn config(url: impl Into<String>) -> PgConfig {
         pool_size: 4,
         connect_timeout: Duration::from_secs(10),
         statement_timeout: Duration::from_secs(10),
+        pooling: Pooling::Session,
     }
 }
 

@@ -6,6 +6,7 @@ mod contract;
 mod faults;
 mod harness;
 mod identities;
+mod pooler;
 mod rotation;
 mod schema;
 mod statements;
