@@ -7,6 +7,7 @@ mod dev;
 mod faults;
 mod frontends;
 mod login;
+mod proxied;
 mod recorder;
 mod session;
 mod shutdown;
@@ -75,6 +76,9 @@ async fn sections(
 
     Steps::section("the service on SQLite");
     on_sqlite(steps, binaries, &dir.join("sqlite")).await?;
+
+    Steps::section("behind nginx, below a path");
+    proxied::walk(steps, binaries, &dir.join("proxied")).await?;
 
     Steps::section("the front ends of docs/frontend.md");
     frontends::walk(steps, binaries, &dir.join("frontends"), !options.no_browser).await?;
