@@ -4,7 +4,7 @@
 //! touches the world is a trait in [`ports`], implemented by an adapter crate.
 //! There is one use case for each part of a session's life: [`BeginLogin`] sends somebody to a
 //! provider, [`IssueTokens`] opens the session, [`RefreshSession`] keeps it alive, with
-//! [`OwnSessions`] its user looks at it and ends it, with [`Identities`] they say by which identities
+//! [`OwnSessions`] its user looks at it and ends it, with [`SignOut`] they leave the provider too, with [`Identities`] they say by which identities
 //! they are known, and by [`ProviderLogout`] a provider ends it.
 //! Each reads top to bottom like what it performs.
 
@@ -29,6 +29,7 @@ mod roles;
 mod secret;
 mod sessions;
 mod sign_in;
+mod sign_out;
 
 pub use begin_login::{BeginLogin, BegunLogin};
 pub use cause::{Cause, chain};
@@ -43,8 +44,8 @@ pub use provider_logout::ProviderLogout;
 pub use recheck::{Recheck, RecheckPorts};
 pub use refresh_session::{RefreshConfig, RefreshPorts, RefreshSession};
 pub use registry::{
-    LoginRequest, LogoutScope, NonceRule, OfflineScope, ProviderPolicy, ProviderRegistry,
-    RecheckRule, RegisteredProvider, Requirement,
+    LoginRequest, LogoutRequest, LogoutScope, NonceRule, OfflineScope, ProviderPolicy,
+    ProviderRegistry, RecheckRule, RegisteredProvider, Requirement,
 };
 pub use roles::{
     OnLookupFailure, RoleCondition, RoleDecider, RoleLookup, RolePolicy, RoleRule, RuleVerdict,
@@ -56,3 +57,4 @@ pub use secret::{
 };
 pub use sessions::{RotateOutcome, Sessions};
 pub use sign_in::{Credential, SignIn, SignInRequest};
+pub use sign_out::{SignOut, SignOutRequest, SignedOut};

@@ -55,20 +55,31 @@ impl OwnSessions {
     /// # Errors
     /// That the token is not one of ours, or that the store cannot say; nothing has ended then.
     pub async fn log_out(&self, proof: &SessionProof) -> Result<(UserId, SessionId), AuthError> {
-        let (user, session) = match proof {
+        let (user, session) = self.owner(proof).await?;
+        self.end_one(session, user).await?;
+        Ok((user, session))
+    }
+
+    /// The user and the session that a token belongs to; it may have expired.
+    ///
+    /// # Errors
+    /// That the token is not one of ours.
+    pub(crate) async fn owner(
+        &self,
+        proof: &SessionProof,
+    ) -> Result<(UserId, SessionId), AuthError> {
+        match proof {
             SessionProof::Access(token) => {
                 let access = self.verify_access(token).await?;
-                (access.subject, access.session)
+                Ok((access.subject, access.session))
             }
             SessionProof::Refresh(token) => {
                 let refresh = self.verifier.verify_refresh(token).await;
                 let refresh =
                     refresh.map_err(|error| error.into_auth(AuthError::InvalidRefreshToken))?;
-                (refresh.subject, refresh.session)
+                Ok((refresh.subject, refresh.session))
             }
-        };
-        self.end_one(session, user).await?;
-        Ok((user, session))
+        }
     }
 
     /// Ends all sessions of the caller; how many.
@@ -115,7 +126,11 @@ impl OwnSessions {
         }
     }
 
-    async fn end_one(&self, session: SessionId, user: UserId) -> Result<EndOutcome, AuthError> {
+    pub(crate) async fn end_one(
+        &self,
+        session: SessionId,
+        user: UserId,
+    ) -> Result<EndOutcome, AuthError> {
         let reason = RevokeReason::Logout;
         let outcome = self.sessions.repo.end_session(session, user, reason, self.now()).await?;
         if outcome == EndOutcome::Ended {

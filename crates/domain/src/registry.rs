@@ -105,6 +105,16 @@ fn add_consent(parameters: &mut Vec<(String, String)>) {
     }
 }
 
+/// How somebody signs out at the provider too (OIDC RP-Initiated Logout §2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogoutRequest {
+    /// The addresses that the provider may send the browser to afterwards, compared character for
+    /// character.
+    pub redirect_uris: Vec<String>,
+    /// The name of the parameter that says which.
+    pub redirect_parameter: String,
+}
+
 /// The rule by which a provider is asked again about somebody who has signed in there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecheckRule {
@@ -134,6 +144,8 @@ pub struct ProviderPolicy {
     pub login: LoginRequest,
     /// The sessions that a logout token of the provider with a `sid` ends.
     pub logout_scope: LogoutScope,
+    /// The request of a browser that signs out at the provider too.
+    pub logout: LogoutRequest,
     /// The rule by which refreshes ask the provider again; `None` if they never do.
     pub recheck: Option<RecheckRule>,
 }

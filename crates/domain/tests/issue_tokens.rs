@@ -18,9 +18,9 @@ use mintgate_domain::ports::{
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts,
-    LoginRequest, LogoutScope, LogoutTokenText, Nonce, NonceRule, OnLookupFailure, ProviderPolicy,
-    ProviderRefreshToken, RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy,
-    Sessions, SetCookie, SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash,
+    LoginRequest, LogoutRequest, LogoutScope, LogoutTokenText, Nonce, NonceRule, OnLookupFailure,
+    ProviderPolicy, ProviderRefreshToken, RegisteredProvider, Requirement, RoleDecider, RoleLookup,
+    RolePolicy, Sessions, SetCookie, SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash,
     TokenRequest,
 };
 use mintgate_testkit::{
@@ -171,6 +171,7 @@ fn rig_with(store: MemoryStore, config: IssueTokensConfig, lookup: Option<RoleLo
         nonce: NonceRule::Auto,
         logout_scope: LogoutScope::Session,
         login: LoginRequest { has_id_tokens: true, ..LoginRequest::default() },
+        logout: LogoutRequest::default(),
         recheck: None,
     };
     let registered = RegisteredProvider { policy, adapter: provider.clone() };

@@ -119,10 +119,12 @@ pub(crate) async fn refresh_token_in_body(
     }
 }
 
+/// Far longer than any refresh token of ours, in bytes.
+pub(crate) const MAX_REFRESH_TOKEN: usize = 4096;
+
 fn refresh_token_member(body: &[u8]) -> Result<Option<PresentedToken>, ApiError> {
     let mut members = Members::parse(body)?;
-    // Far longer than any refresh token of ours.
-    let token = members.take_text("refreshToken", 1..=4096, Characters::Printable);
+    let token = members.take_text("refreshToken", 1..=MAX_REFRESH_TOKEN, Characters::Printable);
     members.end(Some(token.map(PresentedToken::new)))
 }
 

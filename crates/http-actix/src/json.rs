@@ -58,6 +58,15 @@ impl Members {
         }
     }
 
+    /// Takes out `true` or `false`; any other value is at fault. `null` is the same as no member.
+    pub(crate) fn take_flag(&mut self, name: &'static str) -> Option<bool> {
+        let value = self.left.remove(name).filter(|value| !value.is_null())?.as_bool();
+        if value.is_none() {
+            self.refuse(name, BrokenRule::NotFlag);
+        }
+        value
+    }
+
     /// Takes out a whole number that is neither negative nor larger than `max`; else it is at fault.
     /// `null` is the same as no member.
     pub(crate) fn take_number(&mut self, name: &'static str, max: u64) -> Option<u64> {

@@ -49,7 +49,7 @@ use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
 use mintgate_domain::{
     BeginLogin, ErrorCode, Identities, IssueTokens, OwnSessions, ProviderLogout, RefreshSession,
-    TokenHash,
+    SignOut, TokenHash,
 };
 use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
@@ -94,6 +94,8 @@ pub struct UseCases {
     pub refresh_session: Arc<RefreshSession>,
     /// Answers `/me`, `/sessions`, `/logout` and `/logout-all` below `/api/v1/auth`.
     pub own_sessions: Arc<OwnSessions>,
+    /// Answers `/logout` below `/api/v1/auth` where the provider is to be left too.
+    pub sign_out: Arc<SignOut>,
     /// Answers `/api/v1/auth/identities`.
     pub identities: Arc<Identities>,
     /// Answers `POST /api/v1/auth/backchannel-logout/{provider}`.

@@ -1,22 +1,28 @@
 //! `POST /api/v1/auth/logout` and `POST /api/v1/auth/refresh/logout` end one session, `POST /api/v1/auth/logout-all` all sessions of a user.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use mintgate_domain::model::{SessionId, UserId};
 use mintgate_domain::ports::CookiePolicy as _;
-use mintgate_domain::{ErrorCode, SessionProof};
+use mintgate_domain::{ErrorCode, PresentedToken, SessionProof, SignOutRequest, chain};
 use serde::Serialize;
-use tracing::debug_span;
+use tracing::{Instrument as _, debug_span};
 
-use crate::AppState;
-use crate::credential::{
-    access_token, bearer, guard_cookies, no_credential, refresh_token_in_body,
-};
+use crate::body::read_optional_json;
+use crate::credential::{MAX_REFRESH_TOKEN, access_token, bearer, guard_cookies, no_credential};
 use crate::envelope::LogFields;
 use crate::error::{ApiError, ErrorKind, append_cookies};
+use crate::json::Members;
 use crate::sessions::refused_caller;
+use crate::validation::Characters::{Printable, Visible};
+use crate::{AppState, runtime};
+
+/// How long a sign-out waits for a provider that has to be asked where people sign out.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,6 +30,30 @@ struct EndedBody {
     message: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     sessions_ended: Option<u64>,
+    /// Where the browser signs out at the provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logout_url: Option<String>,
+}
+
+#[derive(Default)]
+struct LogoutBody {
+    refresh_token: Option<String>,
+    provider: bool,
+    redirect_uri: Option<String>,
+    state: Option<String>,
+}
+
+impl LogoutBody {
+    fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let mut members = Members::parse(body)?;
+        let body = Self {
+            refresh_token: members.take_text("refreshToken", 1..=MAX_REFRESH_TOKEN, Printable),
+            provider: members.take_flag("provider").unwrap_or(false),
+            redirect_uri: members.take_text("postLogoutRedirectUri", 1..=2048, Visible),
+            state: members.take_text("state", 1..=1024, Printable),
+        };
+        members.end(Some(body))
+    }
 }
 
 /// Ends the session whose token the request shows; the token may have expired. Repeating the request
@@ -36,7 +66,7 @@ pub(crate) async fn log_out(
     state: Data<AppState>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    end_shown(&request, &state, payload).await.map_err(|refusal| {
+    let logout_url = end_shown(&request, &state, payload).await.map_err(|refusal| {
         use ErrorCode::{InvalidAccessToken, InvalidRefreshToken};
         let has_no_session =
             matches!(refusal.kind(), ErrorKind::Core(InvalidAccessToken | InvalidRefreshToken));
@@ -47,49 +77,80 @@ pub(crate) async fn log_out(
             refusal
         }
     })?;
-    Ok(ended(&state, EndedBody { message: "Logged out.", sessions_ended: None }))
+    Ok(ended(&state, EndedBody { message: "Logged out.", sessions_ended: None, logout_url }))
 }
 
+/// Ends the session, and says where the browser signs out at the provider, if that was asked.
 async fn end_shown(
     request: &HttpRequest,
     state: &AppState,
     payload: Payload,
-) -> Result<(), ApiError> {
-    let proof = proof(request, state, payload).await?;
-    let own = Arc::clone(&state.use_cases.own_sessions);
-    let ending = async move { own.log_out(&proof).await };
+) -> Result<Option<String>, ApiError> {
+    let (proof, body) = proof(request, state, payload).await?;
     let place = state.admission.sessions.take()?;
-    let (user, session) = state.run_to_end(place, debug_span!("log_out"), ending).await?;
+    let span = debug_span!("log_out");
+    if !body.provider {
+        let own = Arc::clone(&state.use_cases.own_sessions);
+        let ending = async move { own.log_out(&proof).await };
+        let (user, session) = state.run_to_end(place, span, ending).await?;
+        note(request, user, session);
+        return Ok(None);
+    }
+    let use_case = Arc::clone(&state.use_cases.sign_out);
+    let asked = Arc::new(SignOutRequest { redirect_uri: body.redirect_uri, state: body.state });
+    let ending = {
+        let (use_case, asked) = (Arc::clone(&use_case), Arc::clone(&asked));
+        async move { use_case.end(&proof, &asked).await }
+    };
+    let signed_out = state.run_to_end(place, span, ending).await?;
+    note(request, signed_out.user, signed_out.session);
+    // Goes on after the timeout, so that its result is there for the next request. The queue of the
+    // provider bounds how many of these wait.
+    let asking = async move { use_case.logout_url(&signed_out, &asked).await };
+    let asking = asking.instrument(debug_span!("find_end_session_endpoint"));
+    let asking = runtime::run_to_end(&state.ports.runtime, asking);
+    let problem = match tokio::time::timeout(LONGEST_WAIT, asking).await {
+        Ok(Ok(url)) => return Ok(url),
+        Ok(Err(error)) => chain(&error).to_string(),
+        Err(_) => "it has not answered yet".to_owned(),
+    };
+    tracing::warn!(%problem, "signed out here; the provider could not be asked where to sign out there");
+    Ok(None)
+}
+
+fn note(request: &HttpRequest, user: UserId, session: SessionId) {
     LogFields::update(request, |fields| {
         fields.user = Some(user);
         fields.session = Some(session);
     });
-    Ok(())
 }
 
-/// The token that says which session ends: the first of the bearer token, the body's refresh token,
-/// the access cookie and the refresh cookie. Browsers send the latter only below
+/// The token that says which session ends, and the body: the first of the bearer token, the body's refresh
+/// token, the access cookie and the refresh cookie. Browsers send the latter only below
 /// `cookies.refresh_path`.
 async fn proof(
     request: &HttpRequest,
     state: &AppState,
     payload: Payload,
-) -> Result<SessionProof, ApiError> {
+) -> Result<(SessionProof, LogoutBody), ApiError> {
     let headers = request.headers();
-    if let Some(token) = bearer(headers)? {
-        guard_cookies(request, state, true)?;
-        return Ok(SessionProof::Access(token));
-    }
-    let in_body = refresh_token_in_body(request, state, payload).await;
-    guard_cookies(request, state, matches!(in_body, Ok(Some(_))))?;
-    if let Some(token) = in_body? {
-        return Ok(SessionProof::Refresh(token));
-    }
+    let bearer = bearer(headers)?;
+    let body = match read_optional_json(request, state, payload).await {
+        Ok(Some(body)) => LogoutBody::parse(&body),
+        Ok(None) => Ok(LogoutBody::default()),
+        Err(error) => Err(error),
+    };
+    let in_body = matches!(&body, Ok(LogoutBody { refresh_token: Some(_), .. }));
+    guard_cookies(request, state, bearer.is_some() || in_body)?;
+    let mut body = body?;
+    let in_body = body.refresh_token.take().map(PresentedToken::new).map(SessionProof::Refresh);
     let cookies = &state.ports.cookies;
-    let in_cookie = cookies.access_token(headers).map(SessionProof::Access);
-    in_cookie
-        .or_else(|| cookies.refresh_token(headers).map(SessionProof::Refresh))
-        .ok_or_else(no_credential)
+    let proof = bearer
+        .map(SessionProof::Access)
+        .or(in_body)
+        .or_else(|| cookies.access_token(headers).map(SessionProof::Access))
+        .or_else(|| cookies.refresh_token(headers).map(SessionProof::Refresh));
+    Ok((proof.ok_or_else(no_credential)?, body))
 }
 
 /// Ends all sessions of the caller, including the one that the request presents.
@@ -105,7 +166,7 @@ pub(crate) async fn log_out_everywhere(
     let (caller, count) = ending.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     let message = "All sessions have been ended.";
-    Ok(ended(&state, EndedBody { message, sessions_ended: Some(count) }))
+    Ok(ended(&state, EndedBody { message, sessions_ended: Some(count), logout_url: None }))
 }
 
 fn ended(state: &AppState, body: EndedBody) -> HttpResponse {

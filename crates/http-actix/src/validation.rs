@@ -49,6 +49,9 @@ pub(crate) enum BrokenRule {
     /// The text has spaces alone.
     #[error("must not be blank")]
     Blank,
+    /// The member is neither `true` nor `false`.
+    #[error("must be true or false")]
+    NotFlag,
     /// The member is no whole number, or a negative one.
     #[error("must be a whole number that is not negative")]
     NotNumber,

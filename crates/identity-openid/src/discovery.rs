@@ -15,6 +15,7 @@ use crate::text::excerpt;
 
 const AUTHORIZATION: &str = "authorization_endpoint";
 const TOKEN: &str = "token_endpoint";
+const END_SESSION: &str = "end_session_endpoint";
 const USERINFO: &str = "userinfo_endpoint";
 const JWKS: &str = "jwks_uri";
 /// RFC 9207 §3.
@@ -23,14 +24,16 @@ const METHODS: &str = "token_endpoint_auth_methods_supported";
 const SCOPES: &str = "scopes_supported";
 
 /// The members that are read; any other may be missing or odd.
-const USED: [&str; 8] =
-    ["issuer", AUTHORIZATION, TOKEN, USERINFO, JWKS, NAMES_ISSUER, METHODS, SCOPES];
+const USED: [&str; 9] =
+    ["issuer", AUTHORIZATION, TOKEN, USERINFO, JWKS, END_SESSION, NAMES_ISSUER, METHODS, SCOPES];
 
 /// The endpoints in the discovery document. One that is missing is missed when it is needed.
 pub(crate) struct Endpoints {
     token: Option<TokenClient>,
     /// The authorization endpoint. Browsers are sent there; we send it no request.
     authorization: Option<Url>,
+    /// Where browsers are sent to sign out (OIDC RP-Initiated Logout §2.1), if there is such an address.
+    pub(crate) end_session: Option<Url>,
     /// Whether authorization responses carry `iss` (RFC 9207 §3).
     pub(crate) names_issuer: bool,
     /// The scopes that the provider announces, if it announces any.
@@ -63,6 +66,7 @@ pub(crate) fn read(document: &[u8], checked: &Checked) -> Result<Endpoints, Caus
     Ok(Endpoints {
         token,
         authorization: url(AUTHORIZATION),
+        end_session: url(END_SESSION),
         names_issuer: document
             .get(NAMES_ISSUER)
             .is_some_and(|flag| *flag == Value::Bool(true) || flag == "true"),

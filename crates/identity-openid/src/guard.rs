@@ -60,7 +60,7 @@ impl Default for GuardConfig {
 ///
 /// The circuit does not stop the verification that follows an exchange: its code is spent, and
 /// failing the call would waste a sign-in that may succeed. Nor does it stop logout tokens and the
-/// question where logins begin: the cache answers most of these, and a provider in trouble may still
+/// questions where logins begin and where people sign out: the cache answers most of these, and a provider in trouble may still
 /// end its sessions. They have limits of their own. If one of them fails for want of an answer, that
 /// counts as a failure; its success counts as neither.
 ///
@@ -272,6 +272,12 @@ impl IdentityProvider for GuardedProvider {
     async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
         let call = self.start_regardless(&self.beginning).await?;
         call.finish_cached(self.inner.authorization_endpoint().await)
+    }
+
+    #[tracing::instrument(level = "debug", skip_all, fields(provider = %self.provider))]
+    async fn end_session_endpoint(&self) -> Result<Option<String>, ProviderError> {
+        let call = self.start_regardless(&self.ending).await?;
+        call.finish_cached(self.inner.end_session_endpoint().await)
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(provider = %self.provider))]

@@ -38,6 +38,9 @@ pub struct Preset {
     /// The parameter of the authorization request that names the domain of the people who sign in, if
     /// the provider has one.
     pub domain_hint: Option<&'static str>,
+    /// The parameter of a sign-out at the provider that says where the browser goes afterwards (OIDC
+    /// RP-Initiated Logout §2).
+    pub logout_redirect_parameter: &'static str,
     /// The request for a refresh token at the sign-in, so that the provider can be asked again.
     pub offline: Offline,
     /// Additional parameters of the token request, as names and patterns, left out likewise.
@@ -314,6 +317,7 @@ const PLAIN: Preset = Preset {
     client_authentication: PresetAuthentication::Negotiated,
     authorization_parameters: &[],
     domain_hint: None,
+    logout_redirect_parameter: "post_logout_redirect_uri",
     offline: Offline::Scope("offline_access"),
     token_parameters: &[],
     required_claims: &[],
@@ -561,8 +565,11 @@ const AUTH0: Preset = Preset {
     ..PLAIN
 };
 
-/// Cognito's tokens say in `token_use` which kind they are. Every code yields a refresh token.
+/// Cognito's tokens say in `token_use` which kind they are. Every code yields a refresh token. Its
+/// logout endpoint has parameters of its own.
 ///
+/// AWS, "Logout endpoint":
+/// <https://docs.aws.amazon.com/cognito/latest/developerguide/logout-endpoint.html>
 /// AWS, "Verifying JSON web tokens":
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-tokens-verifying-a-jwt.html>
 const COGNITO: Preset = Preset {
@@ -584,6 +591,7 @@ const COGNITO: Preset = Preset {
         ),
     ],
     required_claims: &[("token_use", "id")],
+    logout_redirect_parameter: "logout_uri",
     email: EmailRule::Text,
     offline: Offline::Nothing,
     documentation: "https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-id-token.html",

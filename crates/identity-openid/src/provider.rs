@@ -96,6 +96,14 @@ impl OpenIdProvider {
         Ok(AuthorizationEndpoint { url: endpoint.to_string(), names_issuer, scopes })
     }
 
+    async fn end_session(&self) -> Result<Option<String>, ProviderError> {
+        let snapshot = self.metadata.current().await?;
+        let Some(endpoint) = &snapshot.endpoints.end_session else { return Ok(None) };
+        let checked = self.client.http.check_url(endpoint);
+        checked.map_err(|error| error.at_endpoint_named("end-session endpoint"))?;
+        Ok(Some(endpoint.to_string()))
+    }
+
     async fn redeem_unbounded(
         &self,
         grant: &CodeGrant<'_>,
@@ -339,6 +347,10 @@ impl IdentityProvider for OpenIdProvider {
 
     async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
         self.client.within_timeout(self.endpoint()).await
+    }
+
+    async fn end_session_endpoint(&self) -> Result<Option<String>, ProviderError> {
+        self.client.within_timeout(self.end_session()).await
     }
 
     async fn renew(

@@ -10,7 +10,7 @@ use mintgate_domain::ports::{Clock, Metrics};
 use mintgate_domain::{
     BeginLogin, Identities, IssueTokens, IssueTokensConfig, IssueTokensPorts, OwnSessions,
     ProviderLogout, Recheck, RecheckPorts, RefreshConfig, RefreshPorts, RefreshSession,
-    RoleDecider, RoleLookup, RolePolicy, SignIn,
+    RoleDecider, RoleLookup, RolePolicy, SignIn, SignOut,
 };
 use mintgate_http_actix::{
     AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts,
@@ -154,6 +154,8 @@ fn use_cases(
         clock: Arc::clone(clock),
         metrics: Arc::clone(&metrics),
     };
+    let sign_out =
+        SignOut { own_sessions: Arc::clone(&own_sessions), sign_in: Arc::clone(&sign_in) };
     let provider_logout = ProviderLogout {
         sign_in,
         sessions: store.sessions.clone(),
@@ -165,6 +167,7 @@ fn use_cases(
         issue_tokens: Arc::new(IssueTokens::new(issue_ports, issue_config(settings))),
         refresh_session: Arc::new(RefreshSession::new(refresh_ports, refresh_config(settings))),
         own_sessions,
+        sign_out: Arc::new(sign_out),
         identities: Arc::new(identities),
         provider_logout: Arc::new(provider_logout),
     })

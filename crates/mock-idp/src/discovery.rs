@@ -70,6 +70,7 @@ fn document(shared: &Shared, tenant: &str) -> Map<String, Value> {
         "authorization_endpoint": url(traits.authorize),
         "token_endpoint": url(traits.token),
         "userinfo_endpoint": traits.userinfo.map(url),
+        "end_session_endpoint": traits.end_session.map(url),
         "jwks_uri": traits.jwks.map(url),
         "response_types_supported": ["code"],
         "response_modes_supported": traits.response_modes,

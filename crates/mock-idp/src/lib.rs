@@ -33,6 +33,7 @@ mod config;
 mod control;
 mod dialect;
 mod discovery;
+mod end_session;
 mod faults;
 pub mod forgeries;
 mod grants;

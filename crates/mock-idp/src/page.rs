@@ -48,6 +48,11 @@ pub(crate) fn form_post(redirect_uri: &str, members: &[(&str, &str)]) -> HttpRes
     html_with(StatusCode::OK, "Signing in", &body, &script)
 }
 
+/// The page of somebody who has signed out.
+pub(crate) fn signed_out() -> HttpResponse {
+    html(StatusCode::OK, "Signed out", "<h1>You have signed out</h1>")
+}
+
 /// The page for a request whose error must not be sent to its redirect URI.
 pub(crate) fn problem(text: &str) -> HttpResponse {
     let body = format!(

@@ -17,7 +17,7 @@ use url::Url;
 
 use crate::dialect::Traits;
 use crate::shared::Shared;
-use crate::{Control, MockConfig, authorize, control, discovery, token, userinfo};
+use crate::{Control, MockConfig, authorize, control, discovery, end_session, token, userinfo};
 
 /// The URLs of the endpoints; with the dialect of Entra, those of the issuer's tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +167,9 @@ fn routes(config: &mut ServiceConfig, traits: &Traits, prefix: &str) {
     if let Some(path) = traits.userinfo {
         config.route(&served(path), web::get().to(userinfo::userinfo));
         config.route(&served(path), web::post().to(userinfo::userinfo));
+    }
+    if let Some(path) = traits.end_session {
+        config.route(&served(path), web::get().to(end_session::sign_out));
     }
     // AD FS is asked with and without the slash at the end.
     let both = |path: &'static str| BTreeSet::from([path, path.trim_end_matches('/')]);

@@ -267,7 +267,9 @@ pub(crate) fn redirect_uri(text: &str) -> Result<AllowedUri, Invalid> {
     exact_redirect_uri(example.as_deref().unwrap_or(text)).map(|()| AllowedUri::redirect_uri(text))
 }
 
-fn exact_redirect_uri(text: &str) -> Result<(), Invalid> {
+/// An address for browsers, compared character for character: `https`, `http` on this machine, or a
+/// private-use scheme (RFC 8252 §7.1).
+pub(crate) fn exact_redirect_uri(text: &str) -> Result<(), Invalid> {
     if text.contains('*') {
         let problem = "Redirect URIs are compared character for character (RFC 9700 §2.1).";
         let fix = "list each redirect URI without *; it can only be the first label below a domain \

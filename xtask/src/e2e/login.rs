@@ -86,6 +86,13 @@ impl Caller {
         send(request.header("cookie", format!("Auth-Access-Token={access}"))).await
     }
 
+    /// Logs out with the access token's cookie, at the provider too.
+    pub(super) async fn sign_out(&self, access: &str, uri: &str, state: &str) -> Result<Answer> {
+        let request = self.client.post(self.url("logout"));
+        let body = json!({"provider": true, "postLogoutRedirectUri": uri, "state": state});
+        send(request.header("cookie", format!("Auth-Access-Token={access}")).json(&body)).await
+    }
+
     fn url(&self, endpoint: &str) -> String {
         format!("{}/api/v1/auth/{endpoint}", self.issuer)
     }

@@ -10,6 +10,7 @@ use super::stage::{PROVIDER, Stage};
 use super::steps::Steps;
 use crate::http::expect;
 use crate::process::until;
+use crate::rig::REDIRECT_URI;
 
 const LOGGED_IN: &str = "Tokens generated successfully.";
 const REFRESHED: &str = "Tokens refreshed successfully.";
@@ -23,6 +24,8 @@ pub(super) async fn walk(steps: &mut Steps, stage: &Stage) -> Result<()> {
     steps.step(name, replay(stage, &before, &after)).await?;
     let name = "a logout: the cookies are cleared, the session's tokens are 401";
     steps.step(name, log_out(stage, &after)).await?;
+    let name = "a logout at the provider too: the browser goes there and comes back";
+    steps.step(name, sign_out(stage)).await?;
     let name = "the issuer's metadata leads to the key that signed";
     steps.step(name, metadata(stage)).await
 }
@@ -71,6 +74,19 @@ async fn log_out(stage: &Stage, tokens: &Tokens) -> Result<()> {
     }
     expect_error(&stage.caller.refresh(&tokens.refresh).await?, 401, "SESSION_REVOKED")?;
     expect_error(&stage.caller.me(&tokens.access).await?, 401, "SESSION_REVOKED")
+}
+
+async fn sign_out(stage: &Stage) -> Result<()> {
+    let tokens = log_in(stage).await?;
+    let ended = stage.caller.sign_out(&tokens.access, REDIRECT_URI, "bye").await?;
+    ended.expect_status(200)?;
+    let Some(url) = ended.json()?["logoutUrl"].as_str().map(str::to_owned) else {
+        bail!("no logoutUrl: {}", ended.body)
+    };
+    let back = stage.service.document(&url).await?;
+    back.expect_status(303)?;
+    expect("Location", &back.header("location"), &Some(&*format!("{REDIRECT_URI}?state=bye")))?;
+    expect_error(&stage.caller.refresh(&tokens.refresh).await?, 401, "SESSION_REVOKED")
 }
 
 async fn metadata(stage: &Stage) -> Result<()> {

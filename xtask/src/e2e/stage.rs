@@ -72,7 +72,7 @@ fn configure(
     [mock, slow]: [&Mock; 2],
 ) -> Result<Service> {
     let addresses @ [public, _] = free_addresses()?;
-    let preset = "preset = \"oidc\"\n";
+    let preset = format!("preset = \"oidc\"\npost_logout_redirect_uris = [\"{REDIRECT_URI}\"]\n");
     let timeouts =
         format!("{preset}timeout_ms = {}\nconnect_timeout_ms = 1000\n", SLOW_TIMEOUT.as_millis());
     let config = [
@@ -80,7 +80,7 @@ fn configure(
         format!("[store]\nurl = \"{store_url}\"\n\n"),
         "[keys]\ndir = \"keys\"\npublish_ahead_secs = 1\nreload_secs = 1\n\n".to_owned(),
         "[log]\nformat = \"json\"\n".to_owned(),
-        provider(PROVIDER, &mock.issuer, &[REDIRECT_URI], preset),
+        provider(PROVIDER, &mock.issuer, &[REDIRECT_URI], &preset),
         provider(SLOW_PROVIDER, &slow.issuer, &[REDIRECT_URI], &timeouts),
     ];
     Service::configure("mintgate", &binaries.service, dir, &config.concat(), addresses)

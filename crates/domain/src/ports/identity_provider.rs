@@ -176,6 +176,15 @@ pub trait IdentityProvider: Send + Sync {
     /// If the provider has to be asked for that and does not answer properly.
     async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError>;
 
+    /// Where a browser is sent to sign out (OIDC RP-Initiated Logout §2); it may have a query. `None` if the
+    /// provider has no such address.
+    ///
+    /// # Errors
+    /// If the provider has to be asked for that and does not answer properly.
+    async fn end_session_endpoint(&self) -> Result<Option<String>, ProviderError> {
+        Ok(None)
+    }
+
     /// Asks again about somebody who has signed in, with the refresh token given then (RFC 6749 §6,
     /// OIDC Core §12).
     ///

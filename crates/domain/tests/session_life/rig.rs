@@ -21,12 +21,12 @@ use mintgate_domain::ports::{
 };
 use mintgate_domain::{
     AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
-    IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginParameter, LoginRequest, LogoutScope,
-    LogoutTokenText, Nonce, NonceRule, OfflineScope, OnLookupFailure, OwnSessions, PresentedToken,
-    ProviderLogout, ProviderPolicy, ProviderRefreshToken, Recheck, RecheckPorts, RecheckRule,
-    RefreshConfig, RefreshPorts, RefreshSession, RegisteredProvider, Requirement, RoleDecider,
-    RoleLookup, RolePolicy, RoleRule, Sessions, SetCookie, SignIn, SignInRequest, SignedToken,
-    TokenDelivery, TokenHash, TokenRequest,
+    IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginParameter, LoginRequest, LogoutRequest,
+    LogoutScope, LogoutTokenText, Nonce, NonceRule, OfflineScope, OnLookupFailure, OwnSessions,
+    PresentedToken, ProviderLogout, ProviderPolicy, ProviderRefreshToken, Recheck, RecheckPorts,
+    RecheckRule, RefreshConfig, RefreshPorts, RefreshSession, RegisteredProvider, Requirement,
+    RoleDecider, RoleLookup, RolePolicy, RoleRule, Sessions, SetCookie, SignIn, SignInRequest,
+    SignedToken, TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
     Interposed, InterposedRepo, ManualClock, MemoryStore, MetricEvent, RecordingMetrics,
@@ -580,6 +580,7 @@ fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> Prov
             has_id_tokens: id != "hub",
         },
         logout_scope: if id == "other" { LogoutScope::Person } else { LogoutScope::Session },
+        logout: LogoutRequest::default(),
         recheck: recheck
             .filter(|_| id != "hub")
             .map(|every| RecheckRule { every, lease: Duration::from_mins(1) }),

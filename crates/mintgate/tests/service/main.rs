@@ -31,5 +31,6 @@ mod refused_too_often;
 mod replicas;
 mod roles;
 mod secrets;
+mod sign_out;
 mod signals;
 mod trouble;

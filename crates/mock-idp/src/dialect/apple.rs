@@ -27,6 +27,7 @@ pub(super) static TRAITS: Traits = Traits {
     jwks: Some("~/auth/keys"),
     authorize: "~/auth/authorize",
     token: "~/auth/token",
+    end_session: None,
     userinfo: None,
     scopes: &["openid", "email", "name"],
     response_modes: &["query", "fragment", "form_post"],

@@ -41,6 +41,7 @@ pub(super) static TRAITS: Traits = Traits {
     jwks: None,
     authorize: "~/login/oauth/authorize",
     token: "~/login/oauth/access_token",
+    end_session: None,
     userinfo: Some("~/user"),
     more_routes: |config| {
         config.route("/user/emails", web::get().to(emails));

@@ -22,6 +22,7 @@ pub(super) static TRAITS: Traits = Traits {
     jwks: Some("~/oauth/discovery/keys"),
     authorize: "~/oauth/authorize",
     token: "~/oauth/token",
+    end_session: None,
     userinfo: Some("~/oauth/userinfo"),
     scopes: &["openid", "profile", "email", "read_user"],
     response_modes: &["query", "fragment", "form_post"],

@@ -22,6 +22,7 @@ pub(super) static TRAITS: Traits = Traits {
     name: "google",
     authorize: "~/o/oauth2/v2/auth",
     token: "~/token",
+    end_session: None,
     userinfo: Some("~/v1/userinfo"),
     jwks: Some("~/oauth2/v3/certs"),
     scopes: &["openid", "email", "profile"],

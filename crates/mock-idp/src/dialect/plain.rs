@@ -18,6 +18,7 @@ pub(super) const PLAIN: Traits = Traits {
     authorize: "~/authorize",
     token: "~/token",
     userinfo: Some("~/userinfo"),
+    end_session: Some("~/end-session"),
     more_routes: |_| {},
     document: |_, _| Value::Null,
     jwk: |_| Value::Null,

@@ -23,6 +23,8 @@ pub(crate) struct Traits {
     pub authorize: &'static str,
     pub token: &'static str,
     pub userinfo: Option<&'static str>,
+    /// The path where people sign out (OIDC RP-Initiated Logout), if there is one.
+    pub end_session: Option<&'static str>,
     /// Adds the endpoints that only this dialect has.
     pub more_routes: fn(&mut ServiceConfig),
     /// Changes to the discovery document of a tenant.

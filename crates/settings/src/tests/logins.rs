@@ -71,6 +71,30 @@ fn a_client_chooses_the_parameters_that_are_listed() {
 }
 
 #[test]
+fn a_provider_sends_browsers_back_to_listed_addresses() {
+    let listed = "post_logout_redirect_uris = [\"https://app.example.com/bye\"]";
+    let issuer = "issuer = \"https://idp.example.com\"";
+    let logout = policy_of("oidc", &format!("{issuer}\n{listed}")).logout;
+    assert_eq!(logout.redirect_uris, ["https://app.example.com/bye"]);
+    assert_eq!(logout.redirect_parameter, "post_logout_redirect_uri");
+    assert_eq!(policy_of("oidc", issuer).logout.redirect_uris, [""; 0]);
+    let pool = "region = \"eu-central-1\"\npool = \"eu-central-1_X\"";
+    assert_eq!(policy_of("cognito", pool).logout.redirect_parameter, "logout_uri");
+    let plain = "post_logout_redirect_uris = [\"http://app.example.com/bye\"]";
+    let secret = "client_secret = \"x\"";
+    refused_for([
+        (
+            preset("google", plain),
+            "providers[0].post_logout_redirect_uris[0]: Plain http is for this machine",
+        ),
+        (
+            preset("github", &format!("{listed}\n{secret}")),
+            "providers[0].post_logout_redirect_uris: The preset github has no such key.",
+        ),
+    ]);
+}
+
+#[test]
 fn case_31_a_login_asks_for_what_following_group_overage_needs() {
     let tenant = "tenant = \"72f988bf-86f1-41af-91ab-2d7cd011db47\"";
     let scopes = |lines: &str| policy_of("entra", &format!("{tenant}\n{lines}")).login.scopes;

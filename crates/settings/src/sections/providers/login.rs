@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mintgate_config_reader::{Invalid, Section, invalid, key, unknown_name};
-use mintgate_domain::{LoginParameter, LoginRequest, OfflineScope};
+use mintgate_domain::{LoginParameter, LoginRequest, LogoutRequest, OfflineScope};
 use mintgate_identity_openid::{FilledPreset, Offline};
 
 use super::overlaid;
@@ -128,6 +128,27 @@ pub(super) fn max_age(
         s.reject("authorization_params", invalid(problem, "write for example max_age=3600"));
     }
     secs.map(|secs| Some(Duration::from_secs(secs)))
+}
+
+/// Reads what a sign-out at the provider needs.
+pub(super) fn logout(s: &mut Section<'_>, selected: SelectedPreset) -> Option<LogoutRequest> {
+    let redirect_uris = s.list(
+        key(
+            "post_logout_redirect_uris",
+            "Where the provider may send the browser after `POST /api/v1/auth/logout` with \
+             `\"provider\": true`, compared character for character. Each is `https`, `http` on a loopback \
+             host, or a private-use scheme with a dot in it. They must be registered at the provider too.",
+        )
+        .default([])
+        .forbidden(selected.unless_openid()),
+        "list of URIs",
+        |text| rules::exact_redirect_uri(text).map(|()| text.to_owned()),
+    );
+    let preset = selected.0?;
+    let redirect_parameter = preset.logout_redirect_parameter.to_owned();
+    let is_openid = selected.openid().is_some();
+    let redirect_uris = if is_openid { redirect_uris? } else { Vec::new() };
+    Some(LogoutRequest { redirect_uris, redirect_parameter })
 }
 
 fn parameter(text: &str) -> Result<(String, String), Invalid> {

@@ -75,6 +75,7 @@ pub(crate) fn provider(
     let location = Location::read(s, selected);
     let client = Client::read(s, selected, location.issuer.as_deref());
     let redirect_uris = redirect_uris(s);
+    let logout = login::logout(s, selected);
     let scopes = login::scopes(s, selected);
     let parameters = login::parameters(s, location.filled.as_ref());
     let pkce = pkce(s);
@@ -137,6 +138,7 @@ pub(crate) fn provider(
         pkce: pkce?,
         nonce,
         login,
+        logout: logout?,
         logout_scope: logout_scope.unwrap_or_default(),
         recheck,
     };
