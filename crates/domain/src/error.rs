@@ -120,7 +120,7 @@ pub enum ErrorCode {
     InvalidIdToken,
     /// The authorization response belongs to another login.
     InvalidState,
-    /// The person is identified, but disabled, or no role rule admits them.
+    /// The person is identified, but disabled, or not on the list, or no role rule admits them.
     AccessDenied,
     /// The access token is invalid or expired.
     InvalidAccessToken,

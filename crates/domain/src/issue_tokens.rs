@@ -18,8 +18,8 @@ use crate::ports::{
 use crate::sessions::FoundSession;
 use crate::sign_in::{Admitted, Credential, ProvenSignIn, SignIn, SignInRequest};
 use crate::{
-    AuthError, FieldError, FieldRule, IssuedTokens, RegisteredProvider, RoleDecider, Sessions,
-    TokenDelivery, TokenHash,
+    Admission, AuthError, FieldError, FieldRule, IssuedTokens, RegisteredProvider, RoleDecider,
+    Sessions, TokenDelivery, TokenHash,
 };
 
 /// How often a first sign-in looks again when the same person is being created elsewhere.
@@ -56,6 +56,8 @@ pub struct IssueTokensConfig {
     pub body_delivery: bool,
     /// Claims copied into access tokens: our name, and the path of the provider's claim.
     pub extra_claims: Vec<(String, String)>,
+    /// Whom sign-ins are open to.
+    pub admission: Admission,
 }
 
 /// The ports and parts that [`IssueTokens`] uses.
@@ -344,7 +346,7 @@ impl IssueTokens {
         })
     }
 
-    /// Finds the user, decides the roles, and signs; everything a session is before it is stored.
+    /// Admits the person, finds the user, decides the roles, and signs; everything a session is before it is stored.
     async fn mint(
         &self,
         provider: &RegisteredProvider,
@@ -352,6 +354,7 @@ impl IssueTokens {
         proven: &ProvenSignIn,
     ) -> Result<Minted, AuthError> {
         let verified = &proven.identity;
+        self.config.admission.judge(&verified.identity, &verified.claims)?;
         let id = &provider.policy.id;
         let started = self.ports.clock.monotonic();
         let known = self.ports.sessions.users.find_user(&verified.identity).await;

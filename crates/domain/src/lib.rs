@@ -8,6 +8,7 @@
 //! they are known, and by [`ProviderLogout`] a provider ends it.
 //! Each reads top to bottom like what it performs.
 
+mod admission;
 mod begin_login;
 mod cause;
 mod concurrent_refreshes;
@@ -31,6 +32,7 @@ mod sessions;
 mod sign_in;
 mod sign_out;
 
+pub use admission::{Admission, Invitation};
 pub use begin_login::{BeginLogin, BegunLogin};
 pub use cause::{Cause, chain};
 pub use error::{AuthError, ErrorCode};

@@ -39,11 +39,15 @@ impl RoleCondition {
             Self::Equals(expected) => text == expected,
             Self::In(allowed) => allowed.iter().any(|a| a == text),
             Self::Matches(pattern) => pattern.is_match(text),
-            Self::Domain(domain) => text
-                .rsplit_once('@')
-                .is_some_and(|(local, at)| !local.is_empty() && at.eq_ignore_ascii_case(domain)),
+            Self::Domain(domain) => is_at_domain(text, domain),
         }
     }
+}
+
+/// Whether an email address is at exactly this domain; ASCII case does not matter.
+pub(crate) fn is_at_domain(address: &str, domain: &str) -> bool {
+    let parts = address.rsplit_once('@');
+    parts.is_some_and(|(local, at)| !local.is_empty() && at.eq_ignore_ascii_case(domain))
 }
 
 /// Grants roles to those whose claim satisfies a condition.

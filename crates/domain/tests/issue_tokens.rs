@@ -17,11 +17,11 @@ use mintgate_domain::ports::{
     TokenSource, UserDirectory as _,
 };
 use mintgate_domain::{
-    AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig, IssueTokensPorts,
-    LoginRequest, LogoutRequest, LogoutScope, LogoutTokenText, Nonce, NonceRule, OnLookupFailure,
-    ProviderPolicy, ProviderRefreshToken, RegisteredProvider, Requirement, RoleDecider, RoleLookup,
-    RolePolicy, Sessions, SetCookie, SignIn, SignInRequest, SignedToken, TokenDelivery, TokenHash,
-    TokenRequest,
+    Admission, AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig,
+    IssueTokensPorts, LoginRequest, LogoutRequest, LogoutScope, LogoutTokenText, Nonce, NonceRule,
+    OnLookupFailure, ProviderPolicy, ProviderRefreshToken, RegisteredProvider, Requirement,
+    RoleDecider, RoleLookup, RolePolicy, Sessions, SetCookie, SignIn, SignInRequest, SignedToken,
+    TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
     ManualClock, MemoryStore, MetricEvent, RecordingMetrics, SeededEntropy, StoreUnderTest as _,
@@ -151,6 +151,7 @@ fn config() -> IssueTokensConfig {
         refresh_ttl: Duration::from_hours(24),
         session_ttl: Duration::from_hours(48),
         body_delivery: false,
+        admission: Admission::Open,
         extra_claims: vec![],
     }
 }

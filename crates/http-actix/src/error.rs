@@ -114,7 +114,7 @@ error_table! {
     Core(RefreshTokenExpired) => UNAUTHORIZED, "The refresh token has expired. Please sign in again.";
     Core(RefreshTokenReused) => UNAUTHORIZED, "The refresh token has been used before; its session has been ended. Please sign in again.";
     Core(SessionRevoked) => UNAUTHORIZED, "The session has been ended. Please sign in again.";
-    Core(AccessDenied) => FORBIDDEN, "This account has no access.";
+    Core(AccessDenied) => FORBIDDEN, "This account has no access here. Ask whoever runs this service to let you in, or sign in with another account.";
     Http(CsrfRejected) => FORBIDDEN, "The request comes from an origin that is not allowed.";
     Core(NotFound) => NOT_FOUND, "There is nothing at this path.";
     Http(MethodNotAllowed) => METHOD_NOT_ALLOWED, "This path does not support the request's method.";

@@ -108,7 +108,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Roles(command) => {
             let configuration = read()?;
             let providers = configuration.provider_ids();
-            let explained = command.run(&configuration.roles()?, &providers, std::io::stdin())?;
+            let explained = command.run(&configuration.people()?, &providers, std::io::stdin())?;
             write!(out, "{explained}")?;
             return Ok(explained.exit_code());
         }

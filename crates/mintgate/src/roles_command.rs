@@ -10,10 +10,10 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use mintgate_domain::model::{ClaimSet, ClaimValue, ProviderId, Role};
-use mintgate_domain::{RolePolicy, RoleRule, RuleVerdict};
+use mintgate_domain::model::{ClaimSet, ClaimValue, ExternalIdentity, ProviderId, Role};
+use mintgate_domain::{Admission, Invitation, RolePolicy, RoleRule, RuleVerdict};
 
-use crate::settings::{RoleSettings, nearest};
+use crate::settings::{RoleSettings, UserSettings, nearest};
 
 /// The exit code if the person gets no role, and access is denied.
 const DENIED: u8 = 3;
@@ -34,16 +34,29 @@ pub enum RolesCommand {
     },
 }
 
+/// Whether the person may sign in at all, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admitted {
+    /// Sign-ins are open to everybody.
+    Everybody,
+    /// This entry of the lists admits the person.
+    By(Invitation),
+    /// No entry does.
+    NotListed,
+}
+
 /// The roles a person gets, and why; its text is in `words.rs`.
 #[derive(Debug, Clone)]
 pub struct Explanation {
+    /// Whether the person may sign in at all.
+    pub admitted: Admitted,
     /// The roles of everybody.
     pub default: Vec<Role>,
     /// Every rule, with the reason why it applies or does not.
     pub rules: Vec<(RoleRule, Reason)>,
     /// Why the rules ignore an email that the provider sent, if they do.
     pub dropped_email: Option<DroppedEmail>,
-    /// The roles in order; empty if access is denied.
+    /// The roles in order; empty if access is denied, also because the person is not listed.
     pub roles: Vec<Role>,
 }
 
@@ -101,7 +114,7 @@ impl RolesCommand {
     /// [`NoSuchProvider`]; or the claims cannot be read or are not a JSON object.
     pub fn run(
         &self,
-        roles: &RoleSettings,
+        (users, roles): &(UserSettings, RoleSettings),
         providers: &[String],
         stdin: impl Read,
     ) -> anyhow::Result<Explanation> {
@@ -109,7 +122,7 @@ impl RolesCommand {
         let provider = known_provider(providers, provider)?;
         let claims = claims_file::read(claims, stdin)?;
         let policy = RolePolicy { default: roles.default.clone(), rules: roles.rules.clone() };
-        Ok(explain(&policy, &provider, &claims))
+        Ok(explain(&users.admission, &policy, &provider, &claims))
     }
 }
 
@@ -123,6 +136,7 @@ fn known_provider(known: &[String], id: &str) -> Result<ProviderId, NoSuchProvid
 
 /// Applies every rule as a sign-in does, and explains the result.
 pub fn explain(
+    admission: &Admission,
     policy: &RolePolicy,
     provider: &ProviderId,
     claims: &BTreeMap<String, ClaimValue>,
@@ -130,13 +144,31 @@ pub fn explain(
     let set = ClaimSet::new(claims.clone());
     let dropped_email = dropped_email(claims, &set);
     let explained = |rule: &RoleRule| (rule.clone(), reason(rule, provider, &set, dropped_email));
+    let admitted = admitted(admission, claims, &set);
     let claimed = policy.claimed(provider, &set);
     let roles: BTreeSet<Role> = policy.default.iter().cloned().chain(claimed).collect();
+    let roles = roles.into_iter().filter(|_| admitted != Admitted::NotListed).collect();
     Explanation {
+        admitted,
         default: policy.default.clone(),
         rules: policy.rules.iter().map(explained).collect(),
         dropped_email,
-        roles: roles.into_iter().collect(),
+        roles,
+    }
+}
+
+/// Judges the admission as a sign-in does; the identity is `iss` and `sub` of the claims.
+fn admitted(
+    admission: &Admission,
+    claims: &BTreeMap<String, ClaimValue>,
+    set: &ClaimSet,
+) -> Admitted {
+    let text = |name| claims.get(name).and_then(ClaimValue::as_text).unwrap_or_default().to_owned();
+    let identity = ExternalIdentity { issuer: text("iss"), subject: text("sub") };
+    match admission.judge(&identity, set) {
+        Ok(None) => Admitted::Everybody,
+        Ok(Some(invitation)) => Admitted::By(invitation.clone()),
+        Err(_) => Admitted::NotListed,
     }
 }
 

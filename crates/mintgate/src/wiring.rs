@@ -225,6 +225,7 @@ fn issue_config(settings: &Settings) -> IssueTokensConfig {
         session_ttl: settings.tokens.session_ttl,
         body_delivery: settings.tokens.body_delivery,
         extra_claims: settings.tokens.extra_claims.clone(),
+        admission: settings.users.admission.clone(),
     }
 }
 

@@ -37,9 +37,9 @@ provider may have, and their defaults, depend on its preset. It is a mistake to 
 preset does not have.";
 
 /// Every section at the top level.
-const SECTIONS: [&str; 13] = [
-    "server", "ops", "store", "tokens", "keys", "refresh", "cookies", "cors", "login", "roles",
-    "limits", "log", PROVIDERS,
+const SECTIONS: [&str; 14] = [
+    "server", "ops", "store", "tokens", "keys", "refresh", "cookies", "cors", "login", "users",
+    "roles", "limits", "log", PROVIDERS,
 ];
 
 /// The remedy for a configuration without a provider.
@@ -130,13 +130,17 @@ impl Configuration {
         Ok(self.only(&["server", "store", "tokens", "keys"]).read(read)?.value)
     }
 
-    /// Validates the section `[roles]` alone.
+    /// Validates the sections `[users]` and `[roles]` alone.
     ///
     /// # Errors
-    /// Every mistake in that section, and every section that does not exist.
-    pub fn roles(self) -> Result<RoleSettings, ConfigError> {
+    /// Every mistake in these sections, and every section that does not exist.
+    pub fn people(self) -> Result<(UserSettings, RoleSettings), ConfigError> {
         let provider_ids = self.provider_ids();
-        Ok(self.only(&["roles"]).read(|root| roles(root, &provider_ids))?.value)
+        let read = |root: &mut Section<'_>| {
+            let (users, roles) = (users(root), roles(root, &provider_ids));
+            Some((users?, roles?))
+        };
+        Ok(self.only(&["users", "roles"]).read(read)?.value)
     }
 
     /// The ids of the configured providers, valid or not.
@@ -203,6 +207,10 @@ fn roles(root: &mut Section<'_>, provider_ids: &[String]) -> Option<RoleSettings
     root.section("roles", "Which roles people get.", |s| sections::roles(s, provider_ids))
 }
 
+fn users(root: &mut Section<'_>) -> Option<UserSettings> {
+    root.section("users", "The people who sign in.", sections::users)
+}
+
 fn settings(
     root: &mut Section<'_>,
     provider_ids: &[String],
@@ -222,6 +230,7 @@ fn settings(
     let cors = root.section("cors", "Cross-origin requests (CORS).", sections::cors);
     let login_doc = "Logins that begin with `POST /api/v1/auth/login`.";
     let login = root.section("login", login_doc, sections::login);
+    let users = users(root);
     let roles = roles(root, provider_ids);
     let limits = root.section("limits", "Limits on what clients can use.", sections::limits);
     let log = root.section("log", "The log, on standard output.", sections::log);
@@ -243,6 +252,7 @@ fn settings(
         cookies: cookies?,
         cors: cors?,
         login: login?,
+        users: users?,
         roles: roles?,
         limits: limits?,
         log: log?,

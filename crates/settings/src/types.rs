@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mintgate_domain::model::{AllowedUri, LostAnswer, Role};
-use mintgate_domain::{OnLookupFailure, ProviderPolicy, RoleRule, SecretText};
+use mintgate_domain::{Admission, OnLookupFailure, ProviderPolicy, RoleRule, SecretText};
 use mintgate_identity_openid::{Dialect, GuardConfig, OAuth2Config, OpenIdConfig, Preset};
 use mintgate_signer_jose::AccessTokenType;
 use url::Url;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub cors: CorsSettings,
     /// The section `[login]`.
     pub login: LoginSettings,
+    /// The section `[users]`.
+    pub users: UserSettings,
     /// The section `[roles]`.
     pub roles: RoleSettings,
     /// The section `[limits]`.
@@ -207,6 +209,13 @@ pub struct LoginSettings {
     /// The longest time from the beginning of a login to its end, which the person spends at the
     /// provider.
     pub ttl: Duration,
+}
+
+/// The settings about the people who sign in.
+#[derive(Debug, Clone)]
+pub struct UserSettings {
+    /// Whom sign-ins are open to.
+    pub admission: Admission,
 }
 
 /// The settings that decide which roles people get.

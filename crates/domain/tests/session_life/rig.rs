@@ -20,7 +20,7 @@ use mintgate_domain::ports::{
     VerifiedRefresh, VerifyError,
 };
 use mintgate_domain::{
-    AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
+    Admission, AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
     IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginParameter, LoginRequest, LogoutRequest,
     LogoutScope, LogoutTokenText, Nonce, NonceRule, OfflineScope, OnLookupFailure, OwnSessions,
     PresentedToken, ProviderLogout, ProviderPolicy, ProviderRefreshToken, Recheck, RecheckPorts,
@@ -662,6 +662,7 @@ impl Rig {
                 session_ttl: DAY * 90,
                 body_delivery: true,
                 extra_claims: vec![],
+                admission: Admission::Open,
             },
         );
         let refresh = RefreshSession::new(

@@ -35,11 +35,52 @@ fn rule(provider: Option<&str>, claim: &str, condition: RoleCondition, grant: &s
 }
 
 fn explained(policy: &RolePolicy, pairs: &[(&str, ClaimValue)]) -> Explanation {
-    explain(policy, &ProviderId::new("okta"), &claims(pairs))
+    explain(&Admission::Open, policy, &ProviderId::new("okta"), &claims(pairs))
 }
 
 fn reasons(explanation: &Explanation) -> Vec<Reason> {
     explanation.rules.iter().map(|(_, reason)| reason.clone()).collect()
+}
+
+#[test]
+fn the_admission_names_the_entry_that_lets_somebody_in() {
+    let users = "[users]\nadmission = \"listed\"\nadmit_emails = [\"ada@example.com\"]\n\
+        admit_domains = [\"example.org\"]\nadmit_groups = [\"staff\"]\n\
+        admit_subjects = [\"https://idp.example.com 7\"]";
+    let with = |claims: &str| run(users, "okta", "okta", claims.as_bytes()).unwrap();
+    let (issuer, subject) = ("https://idp.example.com".to_owned(), "7".to_owned());
+    for (claims, entry, said) in [
+        (
+            r#"{"email":"Ada@example.com","email_verified":true}"#,
+            Invitation::Email("ada@example.com".to_owned()),
+            ["admit_emails", "\"ada@example.com\""],
+        ),
+        (
+            r#"{"email":"bob@example.org","email_verified":true}"#,
+            Invitation::Domain("example.org".to_owned()),
+            ["admit_domains", "\"example.org\""],
+        ),
+        (
+            r#"{"groups":["x","staff"]}"#,
+            Invitation::Group("staff".to_owned()),
+            ["admit_groups", "\"staff\""],
+        ),
+        (
+            r#"{"iss":"https://idp.example.com","sub":"7"}"#,
+            Invitation::Subject(ExternalIdentity { issuer, subject }),
+            ["admit_subjects", "\"https://idp.example.com 7\""],
+        ),
+    ] {
+        let explanation = with(claims);
+        assert_eq!(explanation.admitted, Admitted::By(entry));
+        assert_eq!(explanation.exit_code(), ExitCode::SUCCESS);
+        let text = explanation.to_string();
+        assert!(said.iter().all(|value| text.contains(value)), "{text}");
+    }
+    let stranger =
+        with(r#"{"email":"ada@example.com","sub":"7","iss":"https://other.example.com"}"#);
+    assert_eq!(stranger.admitted, Admitted::NotListed);
+    assert_eq!((stranger.roles.len(), stranger.exit_code()), (0, ExitCode::from(DENIED)));
 }
 
 #[test]
@@ -147,7 +188,7 @@ fn run_with(
     let toml = format!("{roles}\n[[providers]]\nid = \"{provider}\"\n");
     let configuration = Configuration::from_toml(&toml).unwrap();
     let providers = configuration.provider_ids();
-    let roles = configuration.roles().unwrap_or_else(|error| panic!("{toml}\n{error}"));
+    let roles = configuration.people().unwrap_or_else(|error| panic!("{toml}\n{error}"));
     command.run(&roles, &providers, stdin)
 }
 

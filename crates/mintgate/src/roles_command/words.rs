@@ -3,15 +3,20 @@
 use std::fmt;
 
 use mintgate_domain::model::{ProviderId, Role};
-use mintgate_domain::{RoleCondition, RoleRule};
+use mintgate_domain::{Invitation, RoleCondition, RoleRule};
 
-use super::{DroppedEmail, Explanation, NoSuchProvider, Reason};
+use super::{Admitted, DroppedEmail, Explanation, NoSuchProvider, Reason};
 
 /// How many characters of a claim are shown.
 const SHOWN_CHARS: usize = 100;
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.admitted {
+            Admitted::Everybody => {}
+            Admitted::By(invitation) => writeln!(f, "admitted by {}", listed(invitation))?,
+            Admitted::NotListed => writeln!(f, "no entry of users.admit_… admits this person")?,
+        }
         writeln!(f, "default roles, for everybody: {}", list(&self.default))?;
         if self.rules.is_empty() {
             writeln!(f, "there are no rules")?;
@@ -30,11 +35,26 @@ impl fmt::Display for Explanation {
             writeln!(f, "email is dropped: email_verified is not true{why}")?;
         }
         writeln!(f, "roles: {}", list(&self.roles))?;
-        if self.roles.is_empty() {
+        if self.admitted == Admitted::NotListed {
+            writeln!(f, "This person is not listed: access is denied.")?;
+        } else if self.roles.is_empty() {
             writeln!(f, "Nobody lets this person in: access is denied.")?;
         }
         writeln!(f, "At a sign-in, roles granted in the store and roles looked up are added.")
     }
+}
+
+/// The list that an entry is in, and the entry.
+fn listed(invitation: &Invitation) -> String {
+    let (list, entry) = match invitation {
+        Invitation::Email(address) => ("admit_emails", excerpt(address)),
+        Invitation::Domain(domain) => ("admit_domains", excerpt(domain)),
+        Invitation::Group(group) => ("admit_groups", excerpt(group)),
+        Invitation::Subject(person) => {
+            ("admit_subjects", excerpt(&format!("{} {}", person.issuer, person.subject)))
+        }
+    };
+    format!("users.{list}, {entry}")
 }
 
 impl fmt::Display for Reason {

@@ -13,6 +13,7 @@ mod forgeries;
 mod http;
 mod idempotency;
 mod identities;
+mod invited;
 mod log_output;
 mod login;
 mod login_parameters;

@@ -7,6 +7,7 @@ mod roles;
 mod server;
 mod store;
 mod tokens;
+mod users;
 
 pub(crate) use cookies::{cookies, cors};
 pub(crate) use login::login;
@@ -15,3 +16,4 @@ pub(crate) use roles::roles;
 pub(crate) use server::{limits, log, ops, server};
 pub(crate) use store::store;
 pub(crate) use tokens::{keys, refresh, tokens};
+pub(crate) use users::users;

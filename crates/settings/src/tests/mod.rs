@@ -15,6 +15,7 @@ mod presets;
 mod reaching;
 mod reference;
 mod secrets;
+mod users;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -24,7 +24,7 @@ fn a_broken_provider_stops_neither_the_store_nor_the_keys_nor_the_roles() {
     let keys = configuration(text).key_ring().unwrap();
     assert_eq!((keys.keys.dir.to_str(), keys.store.pool_size), (Some("d"), 3));
     assert_eq!(keys.tokens.issuer, "https://auth.example.com");
-    assert_eq!(configuration(text).roles().unwrap().rules.len(), 1);
+    assert_eq!(configuration(text).people().unwrap().1.rules.len(), 1);
     assert_eq!(configuration(text).provider_ids(), ["corp"]);
 }
 
