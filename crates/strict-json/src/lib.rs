@@ -14,7 +14,7 @@
 //!
 //! let error = parse_object(br#"{"sub": "ada", "sub": "bob"}"#, LIMITS).unwrap_err();
 //! assert!(matches!(error, Error::DuplicateName(_)));
-//! assert_eq!(error.to_string(), "has a member name twice (line 1, column 20)");
+//! assert!(error.to_string().ends_with("(line 1, column 20)"));
 //! ```
 
 use std::cell::Cell;

