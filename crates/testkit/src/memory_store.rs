@@ -106,24 +106,7 @@ impl State {
         if let Some(record) = opening.idempotency {
             self.openings.insert(record.request.key, (record, new.id));
         }
-        let session = Session {
-            id: new.id,
-            user: new.user,
-            epochs: new.epochs,
-            provider: new.provider.clone(),
-            identity: new.identity.clone(),
-            upstream_sid: new.upstream_sid.clone(),
-            claimed_roles: new.claimed_roles.clone(),
-            refresh: new.refresh.clone(),
-            previous: None,
-            absolute_expires_at: new.absolute_expires_at,
-            grant: new.grant.clone(),
-            client: new.client.clone(),
-            created_at: new.created_at,
-            last_used_at: new.created_at,
-            end: None,
-        };
-        self.sessions.insert(new.id, session);
+        self.sessions.insert(new.id, new.clone().into());
         OpenOutcome::Opened
     }
 
@@ -228,15 +211,22 @@ impl State {
             }
             !goes
         });
-        if let Some(kept) = self.sessions.get_mut(&keep)
-            && kept.identity == *identity
-        {
-            kept.epochs.identity = None;
-        }
-        let ended = self.end_live(end, |session| {
-            session.user == user && session.identity == *identity && session.id != keep
-        });
+        let ended = self.end_sessions(user, Some(identity), Some(keep), end);
         UnlinkOutcome::Unlinked { ended }
+    }
+
+    fn end_sessions(
+        &mut self,
+        user: UserId,
+        identity: Option<&ExternalIdentity>,
+        keep: Option<SessionId>,
+        end: SessionEnd,
+    ) -> u64 {
+        let mut ended = 0;
+        for session in self.sessions.values_mut() {
+            ended += u64::from(session.end_as_one_of(user, identity, keep, end));
+        }
+        ended
     }
 
     fn end_live(&mut self, end: SessionEnd, is_meant: impl Fn(&Session) -> bool) -> u64 {
@@ -261,17 +251,7 @@ impl State {
                 ExternalIdentity { issuer: order.issuer.clone(), subject: subject.clone() };
             self.raise_identity_epoch(&identity);
         }
-        let ended = self.end_live(end, |session| {
-            let same = |named: &Option<String>, own: Option<&str>| {
-                named.as_deref().is_none_or(|named| own == Some(named))
-            };
-            (order.subject.is_some() || order.session.is_some())
-                && session.identity.issuer == order.issuer
-                && same(&order.subject, Some(&session.identity.subject))
-                && (same(&order.session, session.upstream_sid.as_deref())
-                    // Which session at the provider it is, nobody has said.
-                    || order.subject.is_some() && session.upstream_sid.is_none())
-        });
+        let ended = self.end_live(end, |session| order.names(session));
         ProviderLogoutOutcome::Ended(ended)
     }
 
@@ -337,41 +317,22 @@ impl State {
         let is_small =
             grant_limit.is_none_or(|limit| grant_bytes(&session.grant) <= limit as usize);
         let exchanges = is_current && is_small && verdict == Verdict::Rotate;
-        exchanges.then(|| self.succeed(rotation)).flatten()
+        if !exchanges {
+            return None;
+        }
+        let session = self.sessions.get_mut(&rotation.session)?;
+        session.rotate(rotation);
+        Some(Box::new(session.clone()))
     }
 
     fn replace(&mut self, seen: &Session, change: SessionChange<'_>) -> Option<Box<Session>> {
         let standing = self.standing(seen);
         let session = self.sessions.get_mut(&seen.id)?;
-        let is_unchanged = session.refresh == seen.refresh
-            && session.previous.map(|p| (p.hash, p.replays))
-                == seen.previous.map(|p| (p.hash, p.replays))
-            && session.end.is_none();
-        if !is_unchanged {
+        let rotates = matches!(change, SessionChange::Rotate(_));
+        if !session.is_unchanged_since(seen) || rotates && standing != Standing::Good {
             return None;
         }
-        match change {
-            SessionChange::Rotate(_) if standing != Standing::Good => return None,
-            SessionChange::Rotate(rotation) => return self.succeed(rotation),
-            SessionChange::CountReplay => session.previous.as_mut()?.replays += 1,
-            SessionChange::End(end) => session.end = Some(end),
-        }
-        Some(Box::new(session.clone()))
-    }
-
-    /// Makes the successor the current token, and the presented token the previous one.
-    fn succeed(&mut self, rotation: &Rotation) -> Option<Box<Session>> {
-        let session = self.sessions.get_mut(&rotation.session)?;
-        session.previous = Some(PreviousToken {
-            hash: rotation.presented.hash,
-            rotated_at: rotation.now,
-            replays: 0,
-        });
-        session.refresh = rotation.successor.clone();
-        session.last_used_at = rotation.now;
-        if let Some(roles) = &rotation.roles {
-            session.grant.roles.clone_from(roles);
-        }
+        session.change(change);
         Some(Box::new(session.clone()))
     }
 
@@ -419,16 +380,12 @@ impl State {
         let mut deleted = Vec::new();
         for (id, session) in range.take(limit) {
             looked_at.push(*id);
-            let expired_at = session.refresh.expires_at;
-            if session.end.is_none() && expired_at <= step.now {
-                let reason = if expired_at == session.absolute_expires_at {
-                    swept.expired_absolute += 1;
-                    RevokeReason::ExpiredAbsolute
-                } else {
-                    swept.expired_idle += 1;
-                    RevokeReason::ExpiredIdle
-                };
-                session.end = Some(SessionEnd { at: expired_at, reason });
+            if let Some(end) = session.expiry(step.now) {
+                match end.reason {
+                    RevokeReason::ExpiredAbsolute => swept.expired_absolute += 1,
+                    _ => swept.expired_idle += 1,
+                }
+                session.end = Some(end);
             }
             if session.end.is_some_and(|end| end.at + step.keep_ended < step.now) {
                 deleted.push(*id);
@@ -501,18 +458,7 @@ impl RefreshTokenRepo for MemoryStore {
         keep: Option<SessionId>,
         end: SessionEnd,
     ) -> Result<u64, StoreError> {
-        self.with(|state| {
-            if let Some(kept) = keep.and_then(|id| state.sessions.get_mut(&id))
-                && identity.is_some_and(|identity| *identity == kept.identity)
-            {
-                kept.epochs.identity = None;
-            }
-            state.end_live(end, |session| {
-                session.user == user
-                    && identity.is_none_or(|identity| *identity == session.identity)
-                    && Some(session.id) != keep
-            })
-        })
+        self.with(|state| state.end_sessions(user, identity, keep, end))
     }
 
     async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {

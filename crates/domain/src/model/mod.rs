@@ -9,6 +9,7 @@ mod key_record;
 mod login;
 mod rotation;
 mod session;
+mod session_changes;
 mod timestamp;
 mod tokens;
 mod user;
