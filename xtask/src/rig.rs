@@ -250,10 +250,15 @@ impl Service {
 
     /// Starts `mintgate serve`.
     pub(crate) fn spawn(&mut self) -> Result<()> {
-        let log = self.config.with_extension("log");
+        let log = self.log_file();
         let mut command = self.command(&self.program, "serve");
         self.process = Some(Process::logged(&self.name, &mut command, &log)?);
         Ok(())
+    }
+
+    /// The file that the service's output is appended to.
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.config.with_extension("log")
     }
 
     /// Waits until the service is ready.

@@ -14,6 +14,7 @@ use super::client::{Behaviour, Clients};
 use super::faults::{StoppedProcesses, TakenConnections};
 use super::isolation;
 use super::journal::{self, Journal};
+use super::overload;
 use super::plan::{Fault, Plan, Store};
 use super::report::Row;
 use super::rig::{Deployment, Shared};
@@ -55,6 +56,9 @@ async fn run_on(
 ) -> Result<Row> {
     if let Fault::OneProviderPaused { during } = plan.fault {
         return isolation::run(shared, plan, during, deployment, dir).await;
+    }
+    if let Fault::Overload { by, during } = plan.fault {
+        return overload::run(shared, plan, by, during, deployment, dir).await;
     }
     let file = dir.join("journal.jsonl");
     let journal = Arc::new(Journal::create(&file)?);
@@ -147,7 +151,7 @@ async fn inject(
             }
             counted(times, "time")
         }
-        Fault::OneProviderPaused { .. } => bail!("this fault has a load of its own"),
+        Fault::OneProviderPaused { .. } | Fault::Overload { .. } => bail!("not injected here"),
         Fault::ProviderPaused { during } => {
             let stopped = StoppedProcesses::with_children(shared.mock.process().pid())?;
             sleep(during).await;

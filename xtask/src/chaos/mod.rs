@@ -11,6 +11,7 @@ mod experiment;
 mod faults;
 mod isolation;
 mod journal;
+mod overload;
 mod plan;
 mod report;
 mod rig;

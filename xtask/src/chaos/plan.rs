@@ -55,6 +55,21 @@ pub(super) enum Fault {
     LongOutage { times: u64, during: Duration },
     /// The database's disk is full.
     DiskFull { times: u64, during: Duration },
+    /// Somebody uses up what requests need; the experiment has a load of its own (`overload.rs`).
+    Overload { by: Overload, during: Duration },
+}
+
+/// What somebody uses up, for as long as the fault lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overload {
+    /// This many connections that send a head and the first byte of a body.
+    SlowBodies(usize),
+    /// This many sign-ins at a time with codes of a provider that hangs.
+    CodesAtHangingProvider(usize),
+    /// This many connections that send nothing.
+    IdleConnections(usize),
+    /// The pipe that the log goes to, which nobody reads.
+    LogPipe,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +79,8 @@ pub(super) struct Plan {
     pub(super) replicas: u64,
     /// The lines of the section `[refresh]`.
     pub(super) refresh: &'static str,
+    /// Which lines are logged.
+    pub(super) log_filter: &'static str,
     pub(super) fault: Fault,
     /// Recovery is measured to the first 200 for this kind of request; none for a fault that has no
     /// moment at which it ends.
@@ -83,6 +100,7 @@ const BASE: Plan = Plan {
     store: Store::Postgres,
     replicas: 1,
     refresh: "",
+    log_filter: "info",
     fault: Fault::ServiceKilled { times: 0 },
     recovers_with: Some(Kind::Refresh),
     spares_sessions: false,
@@ -181,19 +199,21 @@ pub(super) fn all(form: Form) -> Vec<Plan> {
             fault: Fault::DiskFull { times: times(3, 1), during: millis(5_000, 2_000) },
             ..BASE
         },
+        overload("slow-bodies", Overload::SlowBodies(1100), millis(20_000, 2_000)),
+        overload(
+            "codes-at-hanging-provider",
+            Overload::CodesAtHangingProvider(1100),
+            millis(20_000, 2_000),
+        ),
+        overload("idle-connections", Overload::IdleConnections(5000), millis(20_000, 2_000)),
+        Plan {
+            log_filter: "trace",
+            ..overload("log-pipe-blocked", Overload::LogPipe, millis(20_000, 2_000))
+        },
     ]
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn both_forms_have_the_same_experiments_each_with_a_name_of_its_own() {
-        let names = |form| all(form).iter().map(|plan| plan.name).collect::<Vec<_>>();
-        assert_eq!(names(Form::Full), names(Form::Short));
-        assert_eq!(names(Form::Full).iter().collect::<BTreeSet<_>>().len(), all(Form::Full).len());
-    }
+fn overload(name: &'static str, by: Overload, during: Duration) -> Plan {
+    let fault = Fault::Overload { by, during };
+    Plan { name, store: Store::Sqlite, fault, recovers_with: None, goes_unnoticed: true, ..BASE }
 }

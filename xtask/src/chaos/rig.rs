@@ -151,7 +151,8 @@ impl Replica {
             format!("[keys]\n{keys}\n\n[refresh]\n{}\n\n", plan.refresh),
             // All clients have one address, and codes that are spent are many.
             "[limits]\nrefused_sign_ins_per_minute = 0\n\n".to_owned(),
-            "[tokens]\nbody_delivery = true\n\n[log]\nformat = \"json\"\n".to_owned(),
+            "[tokens]\nbody_delivery = true\n\n".to_owned(),
+            format!("[log]\nformat = \"json\"\nfilter = \"{}\"\n", plan.log_filter),
             provider(PROVIDER, &shared.mock.issuer, &[REDIRECT_URI], PROVIDER_TIMEOUTS),
             provider(PAUSED_PROVIDER, &shared.paused.issuer, &[REDIRECT_URI], PROVIDER_TIMEOUTS),
         ];
