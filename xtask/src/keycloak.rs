@@ -91,7 +91,7 @@ fn configure(binaries: &Binaries, dir: &Path, addresses: [SocketAddr; 3]) -> Res
              [[providers]]\nid = \"keycloak\"\npreset = \"keycloak\"\ndomain = \"http://{keycloak}\"\n\
              realm = \"{REALM}\"\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\n\
              redirect_uris = [\"{REDIRECT_URI}\"]\npost_logout_redirect_uris = [\"{AFTER_LOGOUT}\"]\n\
-             keep_id_token = true\nrecheck_secs = 1\n",
+             recheck_secs = 1\n",
             "0f".repeat(32),
         );
     Service::configure("mintgate", &binaries.service, dir, &config, [public, ops])
@@ -350,7 +350,13 @@ impl Walk {
         let answer = answer.json()?;
         let address = answer["logoutUrl"].as_str().context("no logoutUrl")?;
         let left = session.browser.send(client.get(address)).await?;
-        // With the ID token as a hint, Keycloak asks nothing.
+        // Without the ID token as a hint, Keycloak asks whether that is meant.
+        left.expect_status(200)?;
+        let code = between(&left.body, "name=\"session_code\" value=\"", '"')?;
+        let form = [("session_code", code.as_str()), ("confirmLogout", "Logout")];
+        let action = between(&left.body, "action=\"", '"')?.replace("&amp;", "&");
+        let action = Url::parse(address)?.join(&action)?;
+        let left = session.browser.send(client.post(action).form(&form)).await?;
         left.expect_status(302)?;
         let back = left.header("location").context("no Location")?;
         ensure!(back == format!("{AFTER_LOGOUT}?state=x1"), "it leads to {back}");
@@ -367,7 +373,11 @@ impl Walk {
 /// Where the form of Keycloak's login page goes.
 fn form_action(page: &str) -> Result<String> {
     let (_, form) = page.split_once("kc-form-login").context("this is not the login page")?;
-    let (_, action) = form.split_once("action=\"").context("the form has no action")?;
-    let action = action.split('"').next().unwrap_or_default();
-    Ok(action.replace("&amp;", "&"))
+    Ok(between(form, "action=\"", '"')?.replace("&amp;", "&"))
+}
+
+/// The text from behind `start` up to `end`.
+fn between(page: &str, start: &str, end: char) -> Result<String> {
+    let (_, rest) = page.split_once(start).with_context(|| format!("no {start} in the page"))?;
+    Ok(rest.split(end).next().unwrap_or_default().to_owned())
 }

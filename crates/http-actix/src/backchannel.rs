@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use garde::Validate;
 use mintgate_domain::{FieldRule, LogoutTokenText};
 use tracing::debug_span;
 use url::form_urlencoded;
@@ -14,7 +15,8 @@ use crate::body::read_form;
 use crate::envelope::LogFields;
 use crate::error::ApiError;
 use crate::sessions::uncached;
-use crate::validation::{BrokenField, BrokenRule, Characters, check};
+use crate::validation::Characters::Visible;
+use crate::validation::{Broken, BrokenField, BrokenRule, broken_fields, text};
 
 /// Ends the sessions that a logout token is about. The provider itself calls this, so neither a cookie
 /// nor an origin counts here, only the provider's signature.
@@ -40,23 +42,36 @@ pub(crate) async fn log_out(
 /// The path of logout tokens, up to the provider.
 pub(crate) const PATH: &str = "/api/v1/auth/backchannel-logout/";
 
+#[derive(Validate)]
+#[garde(context(Broken))]
+struct LogoutTokenBody {
+    // As long as an ID token may be.
+    #[garde(custom(text("logout_token", 1..=16384, Visible)))]
+    logout_token: String,
+}
+
 fn logout_token(body: &[u8]) -> Result<LogoutTokenText, ApiError> {
     let mut tokens = form_urlencoded::parse(body).filter(|(name, _)| name == "logout_token");
-    let token = match (tokens.next(), tokens.next()) {
-        (None, _) => Err(FieldRule::Required.into()),
-        (Some(_), Some(_)) => Err(BrokenRule::Twice),
-        // As long as an ID token may be.
-        (Some((_, token)), None) => {
-            let checked = check(token.as_bytes(), 1..=16384, Characters::Visible);
-            checked.map(|()| LogoutTokenText::new(token))
-        }
+    let refused =
+        |rule: BrokenRule| Err(ApiError::invalid(vec![BrokenField::new("logout_token", rule)]));
+    let logout_token = match (tokens.next(), tokens.next()) {
+        (None, _) => return refused(FieldRule::Required.into()),
+        (Some(_), Some(_)) => return refused(BrokenRule::Twice),
+        (Some((_, token)), None) => token.into_owned(),
     };
-    token.map_err(|rule| ApiError::invalid(vec![BrokenField::new("logout_token", rule)]))
+    let body = LogoutTokenBody { logout_token };
+    let broken = broken_fields(&body);
+    if broken.is_empty() {
+        Ok(LogoutTokenText::new(body.logout_token))
+    } else {
+        Err(ApiError::invalid(broken))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::validation::Characters;
 
     #[test]
     fn the_form_has_one_bounded_logout_token() {

@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::Payload;
+use garde::Validate;
 use mintgate_domain::{ErrorCode, PresentedToken};
 
 use crate::AppState;
@@ -10,7 +11,8 @@ use crate::body::read_optional_json;
 use crate::envelope::refuse_duplicate_cookies;
 use crate::error::ApiError;
 use crate::json::Members;
-use crate::validation::Characters;
+use crate::validation::Characters::Printable;
+use crate::validation::{Broken, text};
 
 /// The token of an `Authorization: Bearer` header (RFC 6750 §2.1). A header of another scheme is
 /// ignored: it may be meant for a proxy in front of this service.
@@ -122,16 +124,24 @@ pub(crate) async fn refresh_token_in_body(
 /// Far longer than any refresh token of ours, in bytes.
 pub(crate) const MAX_REFRESH_TOKEN: usize = 4096;
 
+#[derive(Validate)]
+#[garde(context(Broken))]
+struct RefreshTokenBody {
+    #[garde(inner(custom(text("refreshToken", 1..=MAX_REFRESH_TOKEN, Printable))))]
+    refresh_token: Option<String>,
+}
+
 fn refresh_token_member(body: &[u8]) -> Result<Option<PresentedToken>, ApiError> {
     let mut members = Members::parse(body)?;
-    let token = members.take_text("refreshToken", 1..=MAX_REFRESH_TOKEN, Characters::Printable);
-    members.end(Some(token.map(PresentedToken::new)))
+    let body = RefreshTokenBody { refresh_token: members.take_text("refreshToken") };
+    members.check(&body);
+    members.end(Some(body.refresh_token.map(PresentedToken::new)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validation::{BrokenField, BrokenRule};
+    use crate::validation::{BrokenField, BrokenRule, Characters};
 
     /// The token, or whether the challenge says `invalid_token`.
     fn read(values: &[&'static str]) -> Result<Option<String>, bool> {

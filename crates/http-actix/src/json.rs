@@ -1,12 +1,11 @@
 //! The JSON object in a request's body.
 
-use std::ops::RangeInclusive;
-
+use garde::Validate;
 use mintgate_strict_json::{Limits, MAX_DEPTH, Map, Value, parse_object};
 
 use crate::body::MAX_BODY_BYTES;
 use crate::error::ApiError;
-use crate::validation::{BrokenField, BrokenRule, Characters, check};
+use crate::validation::{Broken, BrokenField, BrokenRule, broken_fields};
 
 const LIMITS: Limits = Limits { bytes: MAX_BODY_BYTES, depth: MAX_DEPTH };
 
@@ -31,23 +30,8 @@ impl Members {
         }
     }
 
-    /// Takes out a text that has a length in `bytes` and these characters alone; else it is at fault.
-    /// `null` is the same as no member.
-    pub(crate) fn take_text(
-        &mut self,
-        name: &'static str,
-        bytes: RangeInclusive<usize>,
-        characters: Characters,
-    ) -> Option<String> {
-        let text = self.take_any_text(name)?;
-        if let Err(rule) = check(text.as_bytes(), bytes, characters) {
-            self.refuse(name, rule);
-        }
-        Some(text)
-    }
-
-    /// Takes out a text of any length. `null` is the same as no member; any other value is at fault.
-    pub(crate) fn take_any_text(&mut self, name: &'static str) -> Option<String> {
+    /// Takes out a text. `null` is the same as no member; any other value is at fault.
+    pub(crate) fn take_text(&mut self, name: &'static str) -> Option<String> {
         match self.left.remove(name) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text),
@@ -67,16 +51,21 @@ impl Members {
         value
     }
 
-    /// Takes out a whole number that is neither negative nor larger than `max`; else it is at fault.
-    /// `null` is the same as no member.
-    pub(crate) fn take_number(&mut self, name: &'static str, max: u64) -> Option<u64> {
+    /// Takes out a whole number that is not negative; any other value is at fault. `null` is the same as
+    /// no member.
+    pub(crate) fn take_number(&mut self, name: &'static str) -> Option<u64> {
         let value = self.left.remove(name).filter(|value| !value.is_null())?.as_u64();
-        match value {
-            None => self.refuse(name, BrokenRule::NotNumber),
-            Some(number) if number > max => self.refuse(name, BrokenRule::TooLarge(max)),
-            Some(_) => {}
+        if value.is_none() {
+            self.refuse(name, BrokenRule::NotNumber);
         }
         value
+    }
+
+    /// Checks what was taken by the rules of a body.
+    pub(crate) fn check(&mut self, body: &impl Validate<Context = Broken>) {
+        for BrokenField { field, rule } in broken_fields(body) {
+            self.refuse(field, rule);
+        }
     }
 
     /// Notes that a member breaks a rule, unless it is known to break another.

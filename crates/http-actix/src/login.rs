@@ -7,6 +7,7 @@ use std::time::Duration;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::join_all;
+use garde::Validate;
 use mintgate_domain::{FieldRule, LoginParameter, RegisteredProvider};
 use serde::Serialize;
 use tracing::{Instrument as _, debug_span};
@@ -16,8 +17,8 @@ use crate::envelope::LogFields;
 use crate::error::{ApiError, append_cookies};
 use crate::json::Members;
 use crate::sessions::uncached;
-use crate::validation::BrokenRule;
 use crate::validation::Characters::{Printable, Readable, Visible, Words};
+use crate::validation::{Broken, BrokenRule, note, text};
 use crate::{AppState, runtime};
 
 /// How long the list of providers waits for a provider that has to be asked where its logins begin.
@@ -63,42 +64,73 @@ struct ProviderBody {
 impl LoginBody {
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut members = Members::parse(body)?;
-        let provider = members.take_text("provider", 1..=64, Visible);
-        if provider.is_none() {
+        let given = Given {
+            provider: members.take_text("provider"),
+            redirect_uri: members.take_text("redirectUri"),
+            login_hint: members.take_text("loginHint"),
+            prompt: members.take_text("prompt"),
+            ui_locales: members.take_text("uiLocales"),
+            domain_hint: members.take_text("domainHint"),
+            acr_values: members.take_text("acrValues"),
+            max_age: members.take_number("maxAge"),
+        };
+        members.check(&given);
+        if given.provider.is_none() {
             members.refuse("provider", FieldRule::Required);
         }
-        let redirect_uri = members.take_text("redirectUri", 1..=2048, Visible);
-        let parameters = LoginParameter::ALL
-            .into_iter()
-            .filter_map(|parameter| Some((parameter, take_parameter(&mut members, parameter)?)));
-        let parameters = parameters.collect();
-        members.end(provider.map(|provider| Self { provider, redirect_uri, parameters }))
+        let parameters = [
+            (LoginParameter::LoginHint, given.login_hint),
+            (LoginParameter::Prompt, given.prompt),
+            (LoginParameter::UiLocales, given.ui_locales),
+            (LoginParameter::DomainHint, given.domain_hint),
+            (LoginParameter::AcrValues, given.acr_values),
+            (LoginParameter::MaxAge, given.max_age.map(|secs| secs.to_string())),
+        ];
+        let parameters = parameters.into_iter().filter_map(|(it, value)| Some((it, value?)));
+        let (parameters, redirect_uri) = (parameters.collect(), given.redirect_uri);
+        members.end(given.provider.map(|provider| Self { provider, redirect_uri, parameters }))
     }
 }
 
-fn take_parameter(members: &mut Members, parameter: LoginParameter) -> Option<String> {
-    let name = parameter.field();
-    let (longest, characters) = match parameter {
-        LoginParameter::LoginHint => (256, Readable),
-        LoginParameter::Prompt => (128, Words),
-        LoginParameter::UiLocales => (256, Words),
-        LoginParameter::DomainHint => (253, Visible),
-        // The login's cookie keeps it.
-        LoginParameter::AcrValues => (512, Printable),
-        LoginParameter::MaxAge => {
-            return members.take_number(name, TEN_YEARS_SECS).map(|secs| secs.to_string());
-        }
-    };
-    let text = members.take_text(name, 1..=longest, characters)?;
-    let is_blank = text.trim().is_empty();
-    // `none` stands alone (OIDC Core §3.1.2.1).
-    let has_none = text != "none" && text.split(' ').any(|word| word == "none");
-    match parameter {
-        LoginParameter::Prompt if has_none => members.refuse(name, BrokenRule::NoneWithOthers),
-        LoginParameter::AcrValues if is_blank => members.refuse(name, BrokenRule::Blank),
-        _ => {}
-    }
-    Some(text)
+/// The members of the body.
+#[derive(Validate)]
+#[garde(context(Broken))]
+struct Given {
+    #[garde(inner(custom(text("provider", 1..=64, Visible))))]
+    provider: Option<String>,
+    #[garde(inner(custom(text("redirectUri", 1..=2048, Visible))))]
+    redirect_uri: Option<String>,
+    #[garde(inner(custom(text("loginHint", 1..=256, Readable))))]
+    login_hint: Option<String>,
+    #[garde(inner(custom(text("prompt", 1..=128, Words)), custom(none_stands_alone)))]
+    prompt: Option<String>,
+    #[garde(inner(custom(text("uiLocales", 1..=256, Words))))]
+    ui_locales: Option<String>,
+    #[garde(inner(custom(text("domainHint", 1..=253, Visible))))]
+    domain_hint: Option<String>,
+    // The login's cookie keeps it.
+    #[garde(inner(custom(text("acrValues", 1..=512, Printable)), custom(not_blank)))]
+    acr_values: Option<String>,
+    #[garde(inner(custom(at_most_ten_years)))]
+    max_age: Option<u64>,
+}
+
+/// `none` is the only prompt if it is one (OIDC Core §3.1.2.1).
+fn none_stands_alone(prompt: &str, broken: &Broken) -> garde::Result {
+    let is_beside = prompt != "none" && prompt.split(' ').any(|word| word == "none");
+    note(if is_beside { Err(BrokenRule::NoneWithOthers) } else { Ok(()) }, "prompt", broken)
+}
+
+fn not_blank(values: &str, broken: &Broken) -> garde::Result {
+    let is_blank = !values.is_empty() && values.trim().is_empty();
+    note(if is_blank { Err(BrokenRule::Blank) } else { Ok(()) }, "acrValues", broken)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "garde hands on a reference")]
+fn at_most_ten_years(secs: &u64, broken: &Broken) -> garde::Result {
+    let is_more = *secs > TEN_YEARS_SECS;
+    let rule = BrokenRule::TooLarge(TEN_YEARS_SECS);
+    note(if is_more { Err(rule) } else { Ok(()) }, "maxAge", broken)
 }
 
 /// Begins a login. What protects it (state, nonce, code verifier) goes into a cookie.

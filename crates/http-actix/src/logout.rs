@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::http::header;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use garde::Validate;
 use mintgate_domain::model::{SessionId, UserId};
 use mintgate_domain::ports::CookiePolicy as _;
 use mintgate_domain::{ErrorCode, PresentedToken, SessionProof, SignOutRequest, chain};
@@ -19,6 +20,7 @@ use crate::error::{ApiError, ErrorKind, append_cookies};
 use crate::json::Members;
 use crate::sessions::refused_caller;
 use crate::validation::Characters::{Printable, Visible};
+use crate::validation::{Broken, text};
 use crate::{AppState, runtime};
 
 /// How long a sign-out waits for a provider that has to be asked where people sign out.
@@ -35,11 +37,16 @@ struct EndedBody {
     logout_url: Option<String>,
 }
 
-#[derive(Default)]
+#[derive(Default, Validate)]
+#[garde(context(Broken))]
 struct LogoutBody {
+    #[garde(inner(custom(text("refreshToken", 1..=MAX_REFRESH_TOKEN, Printable))))]
     refresh_token: Option<String>,
+    #[garde(skip)]
     provider: bool,
+    #[garde(inner(custom(text("postLogoutRedirectUri", 1..=2048, Visible))))]
     redirect_uri: Option<String>,
+    #[garde(inner(custom(text("state", 1..=1024, Printable))))]
     state: Option<String>,
 }
 
@@ -47,11 +54,12 @@ impl LogoutBody {
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut members = Members::parse(body)?;
         let body = Self {
-            refresh_token: members.take_text("refreshToken", 1..=MAX_REFRESH_TOKEN, Printable),
+            refresh_token: members.take_text("refreshToken"),
             provider: members.take_flag("provider").unwrap_or(false),
-            redirect_uri: members.take_text("postLogoutRedirectUri", 1..=2048, Visible),
-            state: members.take_text("state", 1..=1024, Printable),
+            redirect_uri: members.take_text("postLogoutRedirectUri"),
+            state: members.take_text("state"),
         };
+        members.check(&body);
         members.end(Some(body))
     }
 }

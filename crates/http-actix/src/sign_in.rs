@@ -1,5 +1,6 @@
 //! What a client sends to finish a sign-in: the body of `/token` and of `/identities`.
 
+use garde::Validate;
 use mintgate_domain::model::LoginTransaction;
 use mintgate_domain::{
     AuthorizationCode, CodeVerifier, Credential, FieldRule, IdTokenText, Nonce, SignInRequest,
@@ -8,14 +9,36 @@ use mintgate_domain::{
 
 use crate::error::ApiError;
 use crate::json::Members;
-use crate::validation::BrokenRule;
 use crate::validation::Characters::{Printable, Unreserved, Visible};
+use crate::validation::{Broken, BrokenRule, text};
 
 /// The body of a request with a sign-in, parsed and checked.
 pub(crate) struct SignInBody {
     pub(crate) sign_in: SignInRequest,
     /// The way in which the tokens are delivered; used by `/token` alone.
     pub(crate) delivery: TokenDelivery,
+}
+
+/// The members of the body that are texts.
+#[derive(Validate)]
+#[garde(context(Broken))]
+struct Texts {
+    #[garde(inner(custom(text("authCode", 1..=8192, Printable))))]
+    code: Option<String>,
+    #[garde(inner(custom(text("idToken", 1..=16384, Visible))))]
+    id_token: Option<String>,
+    #[garde(inner(custom(text("provider", 1..=64, Visible))))]
+    provider: Option<String>,
+    #[garde(inner(custom(text("redirectUri", 1..=2048, Visible))))]
+    redirect_uri: Option<String>,
+    #[garde(inner(custom(text("codeVerifier", 43..=128, Unreserved))))]
+    code_verifier: Option<String>,
+    #[garde(inner(custom(text("nonce", 1..=512, Printable))))]
+    nonce: Option<String>,
+    #[garde(inner(custom(text("state", 1..=1024, Printable))))]
+    state: Option<String>,
+    #[garde(inner(custom(text("iss", 1..=2048, Visible))))]
+    issuer: Option<String>,
 }
 
 impl SignInBody {
@@ -25,15 +48,20 @@ impl SignInBody {
     /// `INVALID_REQUEST` with every field at fault.
     pub(crate) fn parse(body: &[u8], logins: Vec<LoginTransaction>) -> Result<Self, ApiError> {
         let mut members = Members::parse(body)?;
-        let code = members.take_text("authCode", 1..=8192, Printable);
-        let id_token = members.take_text("idToken", 1..=16384, Visible);
-        let provider = members.take_text("provider", 1..=64, Visible);
-        let redirect_uri = members.take_text("redirectUri", 1..=2048, Visible);
-        let code_verifier = members.take_text("codeVerifier", 43..=128, Unreserved);
-        let nonce = members.take_text("nonce", 1..=512, Printable);
-        let state = members.take_text("state", 1..=1024, Printable);
-        let issuer = members.take_text("iss", 1..=2048, Visible);
-        let delivery = match members.take_any_text("tokenDelivery").as_deref() {
+        let texts = Texts {
+            code: members.take_text("authCode"),
+            id_token: members.take_text("idToken"),
+            provider: members.take_text("provider"),
+            redirect_uri: members.take_text("redirectUri"),
+            code_verifier: members.take_text("codeVerifier"),
+            nonce: members.take_text("nonce"),
+            state: members.take_text("state"),
+            issuer: members.take_text("iss"),
+        };
+        members.check(&texts);
+        let Texts { code, id_token, provider, redirect_uri, code_verifier, nonce, state, issuer } =
+            texts;
+        let delivery = match members.take_text("tokenDelivery").as_deref() {
             None | Some("cookie") => TokenDelivery::Cookie,
             Some("body") => TokenDelivery::Body,
             Some(_) => {
@@ -153,7 +181,7 @@ mod tests {
     fn all_broken_fields_are_told_at_once() {
         let all = broken(r#"{"authCode":"","provider":"","nonce":1}"#);
         let fields: Vec<_> = all.iter().map(|broken| broken.field).collect();
-        assert_eq!(fields, ["authCode", "provider", "nonce"]);
+        assert_eq!(fields, ["nonce", "authCode", "provider"]);
         // Each once, whatever else is wrong with it.
         let all = broken(r#"{"authCode":"c","idToken":"","provider":"p"}"#);
         assert_eq!(all, [BrokenField::new("idToken", TooShort(1))]);

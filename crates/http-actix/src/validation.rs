@@ -1,7 +1,9 @@
 //! The rules for the fields of requests, and how a broken one is told to the client.
 
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
 
+use garde::Validate;
 use mintgate_domain::{FieldError, FieldRule};
 
 /// A field of a request that breaks a rule; never holds the field's value.
@@ -113,6 +115,38 @@ impl Characters {
             Self::Words => "words of the characters A-Z a-z 0-9 - _ with spaces between them",
         }
     }
+}
+
+/// Where the rules below note what is broken: garde itself hands on texts alone.
+pub(crate) type Broken = RefCell<Vec<BrokenField>>;
+
+/// The fields that break the rules of a body.
+pub(crate) fn broken_fields(body: &impl Validate<Context = Broken>) -> Vec<BrokenField> {
+    let broken = Broken::default();
+    // Its report says in words what is noted.
+    let _ = body.validate_with(&broken);
+    broken.into_inner()
+}
+
+/// A rule for garde: field `name` has a length in `bytes`, and these characters alone.
+pub(crate) fn text(
+    name: &'static str,
+    bytes: RangeInclusive<usize>,
+    characters: Characters,
+) -> impl FnOnce(&str, &Broken) -> garde::Result {
+    move |text, broken| note(check(text.as_bytes(), bytes, characters), name, broken)
+}
+
+/// Notes the rule that a field breaks, and says so to garde.
+pub(crate) fn note(
+    checked: Result<(), BrokenRule>,
+    name: &'static str,
+    broken: &Broken,
+) -> garde::Result {
+    checked.map_err(|rule| {
+        broken.borrow_mut().push(BrokenField::new(name, rule));
+        garde::Error::new(rule)
+    })
 }
 
 /// Whether a text has a length in `bytes` and these characters alone.
