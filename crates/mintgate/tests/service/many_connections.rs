@@ -87,8 +87,13 @@ async fn a_client_that_reads_no_answers_keeps_no_thread_busy() {
         let fields = stat.rsplit(") ").next().unwrap().split_whitespace();
         fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>()
     };
-    let before = ticks();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let used = ticks() - before;
-    assert!(used < 10, "{used} hundredths of a second");
+    // What it has read already it may still answer; a thread that waits in a loop never comes to rest.
+    for _ in 0..30 {
+        let before = ticks();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if ticks() - before < 10 {
+            return;
+        }
+    }
+    panic!("it works for half a minute");
 }
