@@ -341,7 +341,12 @@ impl Pool {
             return Failure::Refused(refusal);
         };
         let applied = match looked {
-            Ok((answering, _)) if answering != pooled.backend && !is_pooled => {
+            // Another call may have found the pooler meanwhile.
+            Ok((answering, _))
+                if !is_pooled
+                    && (answering != pooled.backend
+                        || self.shared.is_pooled.load(Ordering::Acquire)) =>
+            {
                 self.shared.found_pooler();
                 return Failure::ConnectionLost(
                     "a pooler has lent its Postgres process away".into(),

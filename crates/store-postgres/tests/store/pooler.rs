@@ -156,12 +156,13 @@ async fn a_pooler_by_transaction_is_found_out_and_works() {
     }
 }
 
-/// Another replica uses the same server processes meanwhile.
+/// Another replica uses the same server processes meanwhile. The pooling is configured: a pooler whose
+/// processes are busy from the start may be found out by a call that fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_replicas_behind_a_pooler_by_transaction_do_not_disturb_each_other() {
     let database = migrated().await;
     let Some(pooler) = Pooler::start(&database, "transaction").await else { return };
-    let config = pooler.config(&database, Pooling::Auto);
+    let config = pooler.config(&database, Pooling::Transaction);
     let (one, two) = (store(&config), store(&config));
     let looking = async {
         for n in 0..200 {
