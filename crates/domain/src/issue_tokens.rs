@@ -25,9 +25,12 @@ use crate::{
 /// How often a first sign-in looks again when the same person is being created elsewhere.
 const IDENTITY_ATTEMPTS: usize = 3;
 
-/// How long after its answer a request with an idempotency key may be repeated, and how long at most
-/// the key is held before there is one.
+/// How long after its answer a request with an idempotency key may be repeated.
 const REPEATABLE_FOR: Duration = Duration::from_mins(1);
+/// How long at most a request holds its idempotency key before it is answered: about as long as the
+/// provider may take. A repeat waits so long for a process that was killed. A sign-in that takes longer
+/// loses nothing but the promise that its provider is asked once.
+const HELD_FOR: Duration = Duration::from_secs(20);
 
 /// A request for tokens, its syntax checked.
 #[derive(Debug)]
@@ -205,7 +208,7 @@ impl IssueTokens {
     ) -> Result<Option<IssuedTokens>, AuthError> {
         let now = Timestamp::from(self.ports.clock.now());
         let Sessions { idempotency, .. } = &self.ports.sessions;
-        match idempotency.reserve(&asked, &self.holder, REPEATABLE_FOR, now).await? {
+        match idempotency.reserve(&asked, &self.holder, HELD_FOR, now).await? {
             Reserved::Own => Ok(None),
             Reserved::ByAnother(Some(body)) if body != asked.body => {
                 Err(AuthError::IdempotencyKeyReused)

@@ -111,7 +111,7 @@ on_both_stores! {
         let body = json!({ "authCode": code, "provider": "corp" });
         let sign_in = || service.post(&body).header("idempotency-key", "a-key-of-16-chars");
         assert_error(sign_in().send().await.unwrap(), unavailable, "ROLES_UNAVAILABLE").await;
-        // The key stays reserved, for here alone its sign-in can still be answered.
+        // The key stays held for a moment: here alone its sign-in can still be answered.
         let mut after = service.dump().await;
         assert_eq!(after.rows("idempotency_reservations").len(), 1);
         after.insert("idempotency_reservations", Vec::new());
