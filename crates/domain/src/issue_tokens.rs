@@ -8,7 +8,7 @@ use crate::memory::Bounded;
 use crate::minting::{Mint, Subject};
 use crate::model::{
     AccessGrant, ClaimSet, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, NewUser,
-    Person, ProviderId, RevokeReason, SessionId, SessionOpening, Timestamp, UserId,
+    Person, ProfileClaims, ProviderId, RevokeReason, SessionId, SessionOpening, Timestamp, UserId,
     VerifiedIdentity, stored_sid,
 };
 use crate::ports::{
@@ -61,6 +61,8 @@ pub struct IssueTokensConfig {
     pub extra_claims: Vec<(String, String)>,
     /// Whom sign-ins are open to.
     pub admission: Admission,
+    /// The claims that are kept of whoever signs in.
+    pub profile: ProfileClaims,
 }
 
 /// The ports and parts that [`IssueTokens`] uses.
@@ -422,7 +424,9 @@ impl IssueTokens {
             created_at: now,
         };
         let single_use = proven.single_use;
-        let opening = SessionOpening { session, single_use, upstream, idempotency };
+        let kept = known.as_ref().map(|person| person.user.profile.clone()).unwrap_or_default();
+        let profile = Some(self.config.profile.of(&verified.claims)).filter(|now| *now != kept);
+        let opening = SessionOpening { session, single_use, upstream, profile, idempotency };
         Ok(Minted { tokens, opening, is_new_user: known.is_none() })
     }
 

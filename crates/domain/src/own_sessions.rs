@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{RevokeReason, Session, SessionId, Timestamp, UserId};
+use crate::model::{Profile, ProfileClaims, RevokeReason, Session, SessionId, Timestamp, UserId};
 use crate::ports::{Clock, EndOutcome, Metrics, TokenVerifier, VerifiedAccess};
+use crate::sessions::FoundSession;
 use crate::{AuthError, PresentedToken, Sessions};
 
 /// How many sessions are listed at most.
@@ -28,6 +29,8 @@ pub struct OwnSessions {
     pub clock: Arc<dyn Clock>,
     /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
+    /// The claims of a profile that are shown.
+    pub profile: ProfileClaims,
 }
 
 impl OwnSessions {
@@ -36,6 +39,23 @@ impl OwnSessions {
     /// # Errors
     /// [`AuthError::InvalidAccessToken`], [`AuthError::SessionRevoked`], or that it cannot be told.
     pub async fn caller(&self, token: &PresentedToken) -> Result<VerifiedAccess, AuthError> {
+        Ok(self.found_caller(token).await?.0)
+    }
+
+    /// Who calls, and what is kept of them.
+    ///
+    /// # Errors
+    /// As [`caller`](Self::caller).
+    pub async fn me(&self, token: &PresentedToken) -> Result<(VerifiedAccess, Profile), AuthError> {
+        let (access, found) = self.found_caller(token).await?;
+        let profile = found.person.map(|person| person.user.profile).unwrap_or_default();
+        Ok((access, self.profile.shown(profile)))
+    }
+
+    async fn found_caller(
+        &self,
+        token: &PresentedToken,
+    ) -> Result<(VerifiedAccess, FoundSession), AuthError> {
         let access = self.verify_access(token).await?;
         let now = self.now();
         if access.expires_at <= now {
@@ -44,7 +64,7 @@ impl OwnSessions {
         match self.sessions.find(access.session).await? {
             Some(found) if found.session.user == access.subject => {
                 found.require_usable()?;
-                Ok(access)
+                Ok((access, found))
             }
             _ => Err(AuthError::InvalidAccessToken("there is no such session".into())),
         }

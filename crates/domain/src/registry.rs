@@ -56,6 +56,8 @@ pub struct OfflineScope {
 pub struct LoginRequest {
     /// The provider's name on login pages.
     pub display_name: String,
+    /// The name of the provider's preset, by which a login page chooses its icon.
+    pub preset: String,
     /// The client id that Mintgate has at the provider.
     pub client_id: String,
     /// The scopes of the authorization request.

@@ -118,6 +118,10 @@ impl Sessions {
         let new = &opening.session;
         let person = self.users.find_person(new.user, &new.identity).await?;
         if person.is_some_and(|person| person.admits(new)) {
+            if let Some(profile) = &opening.profile {
+                // One that cannot be kept now is kept at the next sign-in.
+                self.users.keep_profile(new.user, profile).await.ok();
+            }
             return Ok(OpenOutcome::Opened);
         }
         self.repo.end_session(new.id, new.user, RevokeReason::Other, new.created_at).await?;

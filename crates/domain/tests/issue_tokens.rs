@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    AccessClaims, AllowedUri, ClaimSet, ClientInfo, ExternalIdentity, KeyId, ProviderId,
-    RefreshClaims, Role, Timestamp, VerifiedIdentity,
+    AccessClaims, AllowedUri, ClaimSet, ClientInfo, ExternalIdentity, KeyId, ProfileClaims,
+    ProviderId, RefreshClaims, Role, Timestamp, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, LogoutOrder,
@@ -152,6 +152,7 @@ fn config() -> IssueTokensConfig {
         session_ttl: Duration::from_hours(48),
         body_delivery: false,
         admission: Admission::Open,
+        profile: ProfileClaims::default(),
         extra_claims: vec![],
     }
 }

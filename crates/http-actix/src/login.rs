@@ -51,6 +51,7 @@ struct ProvidersBody {
 #[serde(rename_all = "camelCase")]
 struct ProviderBody {
     id: String,
+    preset: String,
     display_name: String,
     /// The authorization endpoint; `null` if the provider cannot be asked for it at present.
     authorization_endpoint: Option<String>,
@@ -183,6 +184,7 @@ async fn describe(state: &AppState, provider: &RegisteredProvider) -> ProviderBo
     let (scopes, parameters) = policy.login.completed(policy.login.parameters.clone(), announced);
     ProviderBody {
         id: policy.id.to_string(),
+        preset: policy.login.preset.clone(),
         display_name: policy.login.display_name.clone(),
         scopes,
         authorization_params: parameters.into_iter().collect(),

@@ -25,6 +25,22 @@ struct MeBody<'a> {
     provider: &'a str,
     /// When the access token expires, in seconds since 1970 (RFC 7519 §2, NumericDate).
     exp: i64,
+    #[serde(flatten)]
+    profile: ProfileBody,
+}
+
+/// What is kept of the caller and shown, as far as it is known.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProfileBody {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preferred_username: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picture: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -73,10 +89,10 @@ pub(crate) async fn me(
 ) -> Result<HttpResponse, ApiError> {
     let token = access_token(&request, &state, false)?;
     let own = Arc::clone(&state.use_cases.own_sessions);
-    let asking = async move { own.caller(&token).await };
+    let asking = async move { own.me(&token).await };
     let place = state.admission.sessions.take()?;
     let asked = state.run(place, debug_span!("find_caller"), asking).await;
-    let caller = asked.map_err(refused_caller)?;
+    let (caller, profile) = asked.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     Ok(uncached(HttpResponse::Ok()).json(MeBody {
         sub: caller.subject.to_string(),
@@ -84,6 +100,12 @@ pub(crate) async fn me(
         sid: caller.session.to_string(),
         provider: caller.provider.as_str(),
         exp: caller.expires_at.as_unix(),
+        profile: ProfileBody {
+            name: profile.name,
+            preferred_username: profile.preferred_username,
+            email: profile.email,
+            picture: profile.picture,
+        },
     }))
 }
 

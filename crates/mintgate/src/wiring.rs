@@ -145,6 +145,7 @@ fn use_cases(
         sessions: store.sessions.clone(),
         verifier: tokens.clone(),
         clock: Arc::clone(clock),
+        profile: settings.users.profile.clone(),
         metrics: Arc::clone(&metrics),
     });
     let identities = Identities {
@@ -226,6 +227,7 @@ fn issue_config(settings: &Settings) -> IssueTokensConfig {
         body_delivery: settings.tokens.body_delivery,
         extra_claims: settings.tokens.extra_claims.clone(),
         admission: settings.users.admission.clone(),
+        profile: settings.users.profile.clone(),
     }
 }
 

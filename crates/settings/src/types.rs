@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mintgate_domain::model::{AllowedUri, LostAnswer, Role};
+use mintgate_domain::model::{AllowedUri, LostAnswer, ProfileClaims, Role};
 use mintgate_domain::{Admission, OnLookupFailure, ProviderPolicy, RoleRule, SecretText};
 use mintgate_identity_openid::{Dialect, GuardConfig, OAuth2Config, OpenIdConfig, Preset};
 use mintgate_signer_jose::AccessTokenType;
@@ -216,6 +216,8 @@ pub struct LoginSettings {
 pub struct UserSettings {
     /// Whom sign-ins are open to.
     pub admission: Admission,
+    /// The claims that are kept of whoever signs in.
+    pub profile: ProfileClaims,
 }
 
 /// The settings that decide which roles people get.

@@ -9,8 +9,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Uuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use mintgate_domain::model::{
-    ExternalIdentity, LinkedIdentity, NewIdentity, NewUser, Person, ProviderId, RevokeReason,
-    SessionEnd, SessionId, SingleUse, Timestamp, User, UserId,
+    ExternalIdentity, LinkedIdentity, NewIdentity, NewUser, Person, Profile, ProviderId,
+    RevokeReason, SessionEnd, SessionId, SingleUse, Timestamp, User, UserId,
 };
 use mintgate_domain::ports::{
     LinkOutcome, StoreError, StoreOperation, UnlinkOutcome, UserDirectory,
@@ -23,7 +23,7 @@ use crate::sessions::ending::{self, ended_by};
 use crate::sql::{Sql, SqlText, Value, prepared};
 use crate::store::PgStore;
 
-/// A row of `users`, without what no session is judged by.
+/// A row of `users`, without what is only written.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users, check_for_backend(Pg))]
 pub(crate) struct UserRow {
@@ -31,6 +31,10 @@ pub(crate) struct UserRow {
     granted_roles: Vec<Option<String>>,
     disabled_at: Option<PgTimestamp>,
     session_epoch: i64,
+    name: Option<String>,
+    preferred_username: Option<String>,
+    email: Option<String>,
+    picture: Option<String>,
 }
 
 impl UserRow {
@@ -45,6 +49,12 @@ impl UserRow {
             disabled_at: row.maybe_time("disabled_at", self.disabled_at)?,
             granted_roles: row.roles("granted_roles", self.granted_roles)?,
             session_epoch: row.number("session_epoch", self.session_epoch)?,
+            profile: Profile {
+                name: self.name,
+                preferred_username: self.preferred_username,
+                email: self.email,
+                picture: self.picture,
+            },
         };
         Ok(Person { user, identity_epoch })
     }
@@ -141,7 +151,13 @@ impl UserDirectory for PgStore {
             match Sql::<()>::new(&CREATE, values).execute(connection).await {
                 Ok(_) => {
                     let (disabled_at, granted_roles) = (None, vec![]);
-                    let user = User { id: *id, disabled_at, granted_roles, session_epoch: 0 };
+                    let user = User {
+                        id: *id,
+                        disabled_at,
+                        granted_roles,
+                        session_epoch: 0,
+                        profile: Profile::default(),
+                    };
                     Ok(Person { user, identity_epoch: Some(0) })
                 }
                 Err(error) if violated_index(&error).is_some() => {

@@ -8,6 +8,10 @@ diesel::table! {
         created_at -> BigInt,
         session_epoch -> BigInt,
         identity_epoch_floor -> BigInt,
+        name -> Nullable<Text>,
+        preferred_username -> Nullable<Text>,
+        email -> Nullable<Text>,
+        picture -> Nullable<Text>,
     }
 }
 

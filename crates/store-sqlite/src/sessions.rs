@@ -349,8 +349,8 @@ fn open(
     connection: &mut SqliteConnection,
     opening: SessionOpening,
 ) -> Result<OpenOutcome, Failure> {
-    let SessionOpening { session, single_use, upstream, idempotency } = opening;
-    let (id, now) = (session.id, session.created_at);
+    let SessionOpening { session, single_use, upstream, profile, idempotency } = opening;
+    let (id, user, now) = (session.id, session.user, session.created_at);
     let row = sessions::table.find(id.as_uuid().as_bytes().as_slice());
     // Session ids are random and fresh: an earlier attempt of this very call got through.
     if diesel::select(exists(row)).get_result(connection)? {
@@ -382,6 +382,16 @@ fn open(
             upstream_tokens::asked_at.eq(now.as_unix()),
         );
         diesel::insert_into(upstream_tokens::table).values(row).execute(connection)?;
+    }
+    if let Some(profile) = profile {
+        diesel::update(users::table.find(user.as_uuid().as_bytes().as_slice()))
+            .set((
+                users::name.eq(profile.name),
+                users::preferred_username.eq(profile.preferred_username),
+                users::email.eq(profile.email),
+                users::picture.eq(profile.picture),
+            ))
+            .execute(connection)?;
     }
     if let Some(record) = &idempotency {
         idempotency_records::store(connection, record, id)?;

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use mintgate_domain::model::{
-    ExternalIdentity, LinkedIdentity, NewIdentity, NewUser, Person, ProviderId, RevokeReason,
-    SessionEnd, SessionId, SingleUse, Timestamp, User, UserId,
+    ExternalIdentity, LinkedIdentity, NewIdentity, NewUser, Person, Profile, ProviderId,
+    RevokeReason, SessionEnd, SessionId, SingleUse, Timestamp, User, UserId,
 };
 use mintgate_domain::ports::{
     LinkOutcome, StoreError, StoreOperation, UnlinkOutcome, UserDirectory,
@@ -39,7 +39,8 @@ impl UserDirectory for SqliteStore {
             let NewUser { id, identity, provider, now } = new;
             let epoch = 0;
             insert_identity(connection, id, &NewIdentity { identity, provider, now }, epoch)?;
-            let user = User { id, disabled_at: None, granted_roles: vec![], session_epoch: 0 };
+            let (granted_roles, profile) = (vec![], Profile::default());
+            let user = User { id, disabled_at: None, granted_roles, session_epoch: 0, profile };
             Ok(Person { user, identity_epoch: Some(0) })
         };
         self.write(StoreOperation::CreateUser, work).await
@@ -138,6 +139,10 @@ pub(crate) struct UserRow {
     granted_roles: String,
     disabled_at: Option<i64>,
     session_epoch: i64,
+    name: Option<String>,
+    preferred_username: Option<String>,
+    email: Option<String>,
+    picture: Option<String>,
 }
 
 /// A user, and the epoch of one identity if it is the user's.
@@ -155,6 +160,12 @@ pub(crate) fn person((user, identity_epoch): PersonRow) -> Result<Person, StoreE
             disabled_at: user.disabled_at.map(Timestamp::from_unix),
             granted_roles: row.roles("granted_roles", &user.granted_roles)?,
             session_epoch: row.number("session_epoch", user.session_epoch)?,
+            profile: Profile {
+                name: user.name,
+                preferred_username: user.preferred_username,
+                email: user.email,
+                picture: user.picture,
+            },
         },
         identity_epoch: identity_epoch.map(epoch).transpose()?,
     })

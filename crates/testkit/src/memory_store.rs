@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
     AccessGrant, ExternalIdentity, IdempotencyKey, IdempotencyRecord, KeyId, KeyRecord, KeyUse,
-    LinkedIdentity, NewIdentity, NewUser, Person, PreviousToken, RevokeReason, Role, Rotation,
-    SealedToken, Session, SessionEnd, SessionId, SessionOpening, SingleUse, Standing, Timestamp,
-    User, UserId, Verdict,
+    LinkedIdentity, NewIdentity, NewUser, Person, PreviousToken, Profile, RevokeReason, Role,
+    Rotation, SealedToken, Session, SessionEnd, SessionId, SessionOpening, SingleUse, Standing,
+    Timestamp, User, UserId, Verdict,
 };
 use mintgate_domain::ports::{
     EndOutcome, Holder, Housekeeping, IdempotencyRecords, KeyRepo, LinkOutcome, LoadedSession,
@@ -103,6 +103,9 @@ impl State {
             let upstream = Upstream { sealed, asked_at: new.created_at, claimed_until: None };
             self.upstream.insert(new.id, upstream);
         }
+        if let (Some(profile), Some(user)) = (&opening.profile, self.users.get_mut(&new.user)) {
+            user.profile = profile.clone();
+        }
         if let Some(record) = opening.idempotency {
             self.openings.insert(record.request.key, (record, new.id));
         }
@@ -140,8 +143,13 @@ impl State {
 
     fn find_or_create(&mut self, new: &NewUser) -> Option<Person> {
         let user = self.owner_of(&new.identity).unwrap_or_else(|| {
-            let user =
-                User { id: new.id, disabled_at: None, granted_roles: vec![], session_epoch: 0 };
+            let user = User {
+                id: new.id,
+                disabled_at: None,
+                granted_roles: vec![],
+                session_epoch: 0,
+                profile: Profile::default(),
+            };
             self.users.insert(new.id, user);
             let NewUser { identity, provider, now, .. } = new.clone();
             self.add_identity(new.id, LinkedIdentity { identity, provider, linked_at: now });
@@ -677,6 +685,14 @@ impl UserDirectory for MemoryStore {
         identity: &ExternalIdentity,
     ) -> Result<Option<Person>, StoreError> {
         self.with(|state| state.person(user, identity))
+    }
+
+    async fn keep_profile(&self, user: UserId, profile: &Profile) -> Result<(), StoreError> {
+        self.with(|state| {
+            if let Some(user) = state.users.get_mut(&user) {
+                user.profile = profile.clone();
+            }
+        })
     }
 
     async fn end_user_sessions(

@@ -140,8 +140,13 @@ impl Openings {
             },
             created_at: NOW,
         };
-        let opening =
-            SessionOpening { session, single_use: None, upstream: None, idempotency: None };
+        let opening = SessionOpening {
+            session,
+            single_use: None,
+            upstream: None,
+            profile: None,
+            idempotency: None,
+        };
         Opening { opening, is_new_user: false }
     }
 

@@ -7,6 +7,7 @@ mod identity;
 mod ids;
 mod key_record;
 mod login;
+mod profile;
 mod rotation;
 mod session;
 mod session_changes;
@@ -21,6 +22,7 @@ pub use identity::{ExternalIdentity, LinkedIdentity, NewIdentity, VerifiedIdenti
 pub use ids::{KeyId, ProviderId, Role, SessionId, UserId};
 pub use key_record::{KeyRecord, KeyUse};
 pub use login::LoginTransaction;
+pub use profile::{Profile, ProfileClaim, ProfileClaims};
 pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
 pub use session::{
     AccessGrant, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, PreviousToken,

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{ClaimValue, ExternalIdentity, KeyId, ProviderId, Role, SessionId, Timestamp, UserId};
+use super::{
+    ClaimValue, ExternalIdentity, KeyId, Profile, ProviderId, Role, SessionId, Timestamp, UserId,
+};
 use crate::TokenHash;
 
 /// The claims of a session's access tokens other than times and identifiers; kept with the session
@@ -246,6 +248,8 @@ pub struct SessionOpening {
     /// The provider's refresh token, where the operator has the provider asked again. The provider
     /// counts as asked when the session is created.
     pub upstream: Option<SealedToken>,
+    /// What is kept of the person from now on; `None` if that has not changed.
+    pub profile: Option<Profile>,
     /// The record by which a repetition of the request is recognised, where the client sent an
     /// `Idempotency-Key`.
     pub idempotency: Option<IdempotencyRecord>,

@@ -1,7 +1,8 @@
 //! An internal user.
 
 use super::{
-    ExternalIdentity, NewSession, ProviderId, Role, Session, SessionEpochs, Timestamp, UserId,
+    ExternalIdentity, NewSession, Profile, ProviderId, Role, Session, SessionEpochs, Timestamp,
+    UserId,
 };
 
 /// A user of the operator's application, known by one or more external identities.
@@ -16,6 +17,8 @@ pub struct User {
     pub granted_roles: Vec<Role>,
     /// How often all sessions of the user have been ended. A session with an older epoch has ended.
     pub session_epoch: u64,
+    /// What the last sign-in said about the person, as far as it is kept.
+    pub profile: Profile,
 }
 
 /// A user to be created for an identity that nobody has yet.

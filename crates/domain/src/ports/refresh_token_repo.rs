@@ -101,7 +101,8 @@ pub trait RefreshTokenRepo: Send + Sync {
     fn shares_engine_with_users(&self) -> bool;
 
     /// Stores a new session together with its single-use mark, its idempotency record and the
-    /// provider's refresh token: all or nothing, durable when it returns [`OpenOutcome::Opened`].
+    /// provider's refresh token: all or nothing, durable when it returns [`OpenOutcome::Opened`]. A store
+    /// that shares its engine with the users keeps the person's profile too, if there is one.
     ///
     /// The store MUST decide races (unique indexes, conditional statements).
     async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError>;

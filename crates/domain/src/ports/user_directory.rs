@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::model::{
-    ExternalIdentity, LinkedIdentity, NewIdentity, NewUser, Person, RevokeReason, SessionId,
-    SingleUse, Timestamp, UserId,
+    ExternalIdentity, LinkedIdentity, NewIdentity, NewUser, Person, Profile, RevokeReason,
+    SessionId, SingleUse, Timestamp, UserId,
 };
 
 /// The result of linking an identity to a user.
@@ -69,6 +69,15 @@ pub trait UserDirectory: Send + Sync {
         user: UserId,
         identity: &ExternalIdentity,
     ) -> Result<Option<Person>, StoreError>;
+
+    /// Keeps what a sign-in said about a user, durably.
+    ///
+    /// Called where the sessions are kept in another engine. A store that shares its engine with them is
+    /// never asked ([`RefreshTokenRepo::open`](super::RefreshTokenRepo::open) does it), and keeps the
+    /// default, which is an error.
+    async fn keep_profile(&self, _user: UserId, _profile: &Profile) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable("this store keeps profiles together with sessions".into()))
+    }
 
     /// The identities of a user, the oldest first.
     async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, StoreError>;

@@ -6,6 +6,7 @@ mod identities;
 mod login;
 mod oversized;
 mod own_sessions;
+mod profile;
 mod provider_logout;
 mod refresh;
 mod repeats;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::model::{
     AccessClaims, AllowedUri, ClaimSet, ClientInfo, ExternalIdentity, IdempotencyKey, KeyId,
-    LostAnswer, ProviderId, RefreshClaims, Role, Rotation, SealedToken, Session, SessionEnd,
-    SessionId, SessionOpening, Timestamp, UserId, VerifiedIdentity,
+    LostAnswer, ProfileClaim, ProfileClaims, ProviderId, RefreshClaims, Role, Rotation,
+    SealedToken, Session, SessionEnd, SessionId, SessionOpening, Timestamp, UserId,
+    VerifiedIdentity,
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, Background, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, Holder,
@@ -569,6 +570,7 @@ fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> Prov
         },
         login: LoginRequest {
             display_name: id.to_owned(),
+            preset: "oidc".to_owned(),
             client_id: "mintgate".to_owned(),
             scopes: vec!["openid".to_owned()],
             parameters: vec![("prompt".to_owned(), "select account".to_owned())],
@@ -663,6 +665,7 @@ impl Rig {
                 body_delivery: true,
                 extra_claims: vec![],
                 admission: Admission::Open,
+                profile: ProfileClaims(ProfileClaim::ALL.into()),
             },
         );
         let refresh = RefreshSession::new(
@@ -683,6 +686,7 @@ impl Rig {
             sessions: sessions.clone(),
             verifier: tokens.clone(),
             clock: clock.clone(),
+            profile: ProfileClaims(ProfileClaim::ALL.into()),
             metrics: metrics.clone(),
         });
         let begin = BeginLogin {

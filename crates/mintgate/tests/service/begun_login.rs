@@ -216,6 +216,7 @@ async fn a_login_page_learns_what_it_needs_of_every_provider_and_waits_for_none_
     let mut expected = json!({ "providers": [
         {
             "id": "hub",
+            "preset": "github",
             "displayName": "The hub",
             "authorizationEndpoint": "https://github.com/login/oauth/authorize",
             "clientId": "hub-client",
@@ -225,6 +226,7 @@ async fn a_login_page_learns_what_it_needs_of_every_provider_and_waits_for_none_
         },
         {
             "id": "corp",
+            "preset": "oidc",
             "displayName": "OpenID Connect",
             "authorizationEndpoint": null,
             "clientId": "mintgate",

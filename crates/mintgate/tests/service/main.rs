@@ -22,6 +22,7 @@ mod many_connections;
 mod metadata;
 mod path_prefix;
 mod presets;
+mod profile;
 mod provider_habits;
 mod provider_logout;
 mod reaching_providers;

@@ -1,7 +1,7 @@
-//! `[users]`: who is let in.
+//! `[users]`: who is let in, and what is kept of them.
 
-use mintgate_config_reader::{Invalid, Section, invalid, key};
-use mintgate_domain::model::ExternalIdentity;
+use mintgate_config_reader::{Invalid, Section, invalid, key, unknown_name};
+use mintgate_domain::model::{ExternalIdentity, ProfileClaim, ProfileClaims};
 use mintgate_domain::{Admission, Invitation};
 
 use crate::rules;
@@ -60,8 +60,26 @@ pub(crate) fn users(s: &mut Section<'_>) -> Option<UserSettings> {
         "[\"groups\"]",
         rules::non_empty,
     );
+    let profile = s.list(
+        key(
+            "profile",
+            "The claims that Mintgate keeps of whoever signs in, for `GET /api/v1/auth/me`: any of \
+             `name`, `preferred_username`, `email` (only verified) and `picture` (an `https` URL). Each \
+             login renews them all: what its provider does not say, or what does not fit (320 bytes, \
+             `picture` 2048), is removed. A claim taken out of this list is shown no more at once, and \
+             removed at the person's next login. Personal data.",
+        )
+        .default([]),
+        "list of claims",
+        |name| {
+            let known = ProfileClaim::ALL.into_iter().find(|claim| claim.name() == name);
+            known.ok_or_else(|| unknown_name(name, &ProfileClaim::ALL.map(ProfileClaim::name)))
+        },
+    );
+    let profile = profile.map(ProfileClaims);
     if is_listed != Some(true) {
-        return is_listed.map(|_| UserSettings { admission: Admission::Open });
+        is_listed?;
+        return Some(UserSettings { admission: Admission::Open, profile: profile? });
     }
     let invitations = [emails?, domains?, groups?, subjects?].concat();
     if invitations.is_empty() {
@@ -70,7 +88,7 @@ pub(crate) fn users(s: &mut Section<'_>) -> Option<UserSettings> {
         return None;
     }
     let admission = Admission::Listed { invitations, group_claims: group_claims? };
-    Some(UserSettings { admission })
+    Some(UserSettings { admission, profile: profile? })
 }
 
 fn email(text: &str) -> Result<String, Invalid> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mintgate_domain::model::{LostAnswer, Role};
+use mintgate_domain::model::{LostAnswer, ProfileClaims, Role};
 use mintgate_domain::{Admission, NonceRule, Requirement};
 use mintgate_identity_openid::GuardConfig;
 
@@ -31,6 +31,7 @@ fn the_defaults_are_the_contracts() {
         ..
     } = good("");
     assert_eq!(users.admission, Admission::Open);
+    assert_eq!(users.profile, ProfileClaims::default());
     assert_eq!(server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(server.public_url.as_str(), "http://127.0.0.1:8080/");
     assert!(server.trusted_proxies.is_empty());

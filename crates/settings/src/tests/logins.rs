@@ -35,6 +35,7 @@ fn what_is_configured_is_what_a_request_is_held_to() {
     assert_eq!(policy.recheck, None);
     let login = LoginRequest {
         display_name: "Staff".to_owned(),
+        preset: "oidc".to_owned(),
         client_id: "mintgate".to_owned(),
         scopes: vec!["openid".to_owned(), "x".to_owned()],
         parameters: pairs(&[("prompt", "login")]),

@@ -1,6 +1,6 @@
 //! Who is let in.
 
-use mintgate_domain::model::ExternalIdentity;
+use mintgate_domain::model::{ExternalIdentity, ProfileClaim};
 use mintgate_domain::{Admission, Invitation};
 
 use super::{good, refused_for, with_provider};
@@ -49,4 +49,15 @@ fn a_list_of_nobody_is_a_mistake_and_so_is_one_that_is_not_used() {
         ),
         (with_provider("[users]\nadmission = \"invited\""), "users.admission: listed"),
     ]);
+}
+
+#[test]
+fn only_known_claims_are_kept() {
+    let users = |lines: &str| format!("[users]\nprofile = {lines}");
+    let settings = good(&users("[\"name\", \"preferred_username\", \"email\", \"picture\"]"));
+    assert_eq!(settings.users.profile.0, ProfileClaim::ALL);
+    refused_for([(
+        with_provider(&users("[\"preferredUsername\"]")),
+        "users.profile[0]: did you mean \"preferred_username\"?",
+    )]);
 }

@@ -2,7 +2,7 @@
 
 use diesel::sql_types::Bool;
 use diesel_async::AsyncPgConnection;
-use mintgate_domain::model::SessionOpening;
+use mintgate_domain::model::{Profile, SessionOpening};
 use mintgate_domain::ports::{OpenOutcome, StoreError};
 
 use super::generation;
@@ -18,13 +18,19 @@ use crate::sql::{Sql, SqlText, Value};
 /// - `forgotten` deletes an idempotency record that has expired; one that has not expired refuses the
 ///   whole statement. `remembered` comes before the mark: who repeats a request learns that, whatever
 ///   else has been used by then.
-static TEXT: SqlText = SqlText::new(
-    "WITH person AS MATERIALIZED (
+/// - `renewed` keeps the profile, where it has changed. It needs a stronger lock of the user from the
+///   beginning: two sign-ins with a share of it each would wait for one another.
+macro_rules! text {
+    ($lock:literal, $renewed:literal) => {
+        SqlText::new(concat!(
+            "WITH person AS MATERIALIZED (
         SELECT u.id FROM users AS u JOIN external_identities AS e ON e.user_id = u.id
         WHERE u.id = $user AND e.issuer = $issuer AND e.subject = $subject
             AND u.disabled_at IS NULL AND u.session_epoch = $user_epoch
             AND e.session_epoch = $identity_epoch
-        FOR SHARE OF u, e
+        ",
+            $lock,
+            "
     ), session AS (
         INSERT INTO sessions (id, user_id, user_epoch, identity_epoch, provider, issuer, subject,
             upstream_sid, claimed_roles, gen, cur_hash, cur_kid, cur_iat, cur_exp,
@@ -52,15 +58,29 @@ static TEXT: SqlText = SqlText::new(
     ), upstream AS (
         INSERT INTO upstream_tokens (session_id, sealed, asked_at)
         SELECT id, $sealed, $now FROM session WHERE $sealed IS NOT NULL
-    )
-    SELECT EXISTS (SELECT FROM session)",
+    )",
+            $renewed,
+            " SELECT EXISTS (SELECT FROM session)",
+        ))
+    };
+}
+
+static TEXT: SqlText = text!("FOR SHARE OF u, e", "");
+static TEXT_WITH_PROFILE: SqlText = text!(
+    "FOR NO KEY UPDATE OF u FOR SHARE OF e",
+    ", renewed AS (
+        UPDATE users SET name = $name, preferred_username = $preferred_username, email = $email,
+            picture = $picture
+        FROM session WHERE users.id = $user
+    )"
 );
 
 pub(super) async fn open(
     connection: &mut AsyncPgConnection,
     opening: &SessionOpening,
 ) -> Result<OpenOutcome, Failure> {
-    let sql = Sql::<Bool>::new(&TEXT, values(opening)?);
+    let text = if opening.profile.is_some() { &TEXT_WITH_PROFILE } else { &TEXT };
+    let sql = Sql::<Bool>::new(text, values(opening)?);
     match sql.answer::<bool>(connection).await {
         Ok(true) => Ok(OpenOutcome::Opened),
         Ok(false) => Ok(OpenOutcome::PersonChanged),
@@ -75,7 +95,10 @@ pub(super) async fn open(
 }
 
 fn values(opening: &SessionOpening) -> Result<Vec<(&'static str, Value<'_>)>, StoreError> {
-    let SessionOpening { session, single_use, upstream, idempotency } = opening;
+    let SessionOpening { session, single_use, upstream, profile, idempotency } = opening;
+    let claim = |of: fn(&Profile) -> &Option<String>| {
+        Value::MaybeText(profile.as_ref().and_then(|profile| of(profile).as_deref()))
+    };
     let (mark, record) = (single_use.as_ref(), idempotency.as_ref());
     let (refresh, grant, client) = (&session.refresh, &session.grant, &session.client);
     let extra = grant.extra.iter().map(|(name, value)| (name.clone(), to_json(value)));
@@ -111,6 +134,10 @@ fn values(opening: &SessionOpening) -> Result<Vec<(&'static str, Value<'_>)>, St
         ("request_until", Value::maybe_at(record.map(|r| r.expires_at))?),
         ("mark", Value::MaybeBytes(mark.map(|mark| mark.hash.as_bytes().as_slice()))),
         ("mark_until", Value::maybe_at(mark.map(|mark| mark.expires_at))?),
+        ("name", claim(|profile| &profile.name)),
+        ("preferred_username", claim(|profile| &profile.preferred_username)),
+        ("email", claim(|profile| &profile.email)),
+        ("picture", claim(|profile| &profile.picture)),
         ("sealed", Value::MaybeText(upstream.as_ref().map(|token| token.0.as_str()))),
     ])
 }

@@ -1,9 +1,9 @@
 //! Databases that an earlier release has written to.
 
 use mintgate_domain::RotateOutcome;
-use mintgate_domain::model::{ExternalIdentity, Role, Session};
+use mintgate_domain::model::{ExternalIdentity, Profile, Role, Session};
 use mintgate_domain::ports::{
-    OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, StoreHealth, UserDirectory,
+    OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
 };
 use mintgate_testkit::StoreCalls;
 use mintgate_testkit::openings::{NOW, Opening, Openings, identity, single_use};
@@ -19,6 +19,7 @@ const FIRST_TWO: [&str; 2] = [
     include_str!("../../../../migrations/postgres/0002_session_life/up.sql"),
 ];
 const SEVENTH_UNDONE: &str = include_str!("../../../../migrations/postgres/0007_replicas/down.sql");
+const FIFTH_UNDONE: &str = include_str!("../../../../migrations/postgres/0005_profiles/down.sql");
 const FOURTH_UNDONE: &str =
     include_str!("../../../../migrations/postgres/0004_session_epochs/down.sql");
 const THIRD_UNDONE: &str =
@@ -112,7 +113,7 @@ async fn sessions_of_schema_2_are_refreshed_and_ended_after_the_migration() {
     let store = store(&config(database.url()));
     assert_eq!(
         store.migrate().await.unwrap(),
-        ["0003_identities_and_providers", "0004_session_epochs", "0007_replicas"]
+        ["0003_identities_and_providers", "0004_session_epochs", "0005_profiles", "0007_replicas"]
     );
     assert_eq!(store.check().await, Ok(()));
 
@@ -140,21 +141,54 @@ async fn sessions_of_schema_2_are_refreshed_and_ended_after_the_migration() {
     assert_eq!(store.open_session(&replayed).await, Ok(OpenOutcome::Replayed));
 }
 
+/// A database that had the seventh migration before there was a fifth.
+#[tokio::test]
+async fn a_migration_with_a_lower_number_than_the_last_is_made_up_for() {
+    let test = fresh_store().await;
+    let everything = shape(&test.admin).await;
+    let openings = Openings::default();
+    let session = crate::harness::session(&test.store, &openings, "ada").await;
+    test.admin.batch_execute(FIFTH_UNDONE).await.unwrap();
+    let forget = "DELETE FROM __diesel_schema_migrations WHERE version = '0005'";
+    test.admin.batch_execute(forget).await.unwrap();
+
+    let store = store(&config(test.database.url()));
+    let lacks = StoreError::SchemaMismatch("it lacks 0005_profiles".into());
+    assert_eq!(store.check().await, Err(lacks));
+    assert_eq!(store.migrate().await.unwrap(), ["0005_profiles"]);
+    assert_eq!(store.check().await, Ok(()));
+    assert_eq!(shape(&test.admin).await, everything);
+    assert_eq!(read(&store, session.id).await, session);
+    let person = store.find_user(&identity("ada")).await.unwrap().expect("a person");
+    assert_eq!(person.user.profile, Profile::default());
+    let mut opening = openings.existing(session.user);
+    let profile = Profile { name: Some("Ada".to_owned()), ..Profile::default() };
+    opening.profile = Some(profile.clone());
+    assert_eq!(store.open_session(&opening).await, Ok(OpenOutcome::Opened));
+    let person = store.find_user(&identity("ada")).await.unwrap().expect("a person");
+    assert_eq!(person.user.profile, profile);
+}
+
 #[tokio::test]
 async fn undoing_the_third_migration_gives_the_second_schema_back() {
     let test = fresh_store().await;
     crate::harness::session(&test.store, &Openings::default(), "ada").await;
     let third = shape(&test.admin).await;
     test.admin.batch_execute(SEVENTH_UNDONE).await.unwrap();
+    test.admin.batch_execute(FIFTH_UNDONE).await.unwrap();
     test.admin.batch_execute(FOURTH_UNDONE).await.unwrap();
     test.admin.batch_execute(THIRD_UNDONE).await.unwrap();
     let (_database, second) = schema_2().await;
     assert_eq!(shape(&test.admin).await, shape(&second).await);
 
-    let forget = "DELETE FROM __diesel_schema_migrations WHERE version IN ('0003', '0004', '0007')";
+    let forget =
+        "DELETE FROM __diesel_schema_migrations WHERE version IN ('0003', '0004', '0005', '0007')";
     test.admin.batch_execute(forget).await.unwrap();
     let database = config(test.database.url());
     let run = store(&database).migrate().await.unwrap();
-    assert_eq!(run, ["0003_identities_and_providers", "0004_session_epochs", "0007_replicas"]);
+    assert_eq!(
+        run,
+        ["0003_identities_and_providers", "0004_session_epochs", "0005_profiles", "0007_replicas"]
+    );
     assert_eq!(shape(&test.admin).await, third);
 }

@@ -22,11 +22,12 @@ use mintgate_testkit::{
     ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreCalls, StoreUnderTest,
 };
 
-const ALL: [&str; 5] = [
+const ALL: [&str; 6] = [
     "0001_users_and_sessions",
     "0002_session_life",
     "0003_identities_and_providers",
     "0004_session_epochs",
+    "0005_profiles",
     "0007_replicas",
 ];
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use mintgate_domain::model::{
-    ExternalIdentity, PresentedRefresh, PreviousToken, RevokeReason, Role, SealedToken, Session,
-    SessionEnd, SessionId, UserId,
+    ExternalIdentity, PresentedRefresh, PreviousToken, Profile, RevokeReason, Role, SealedToken,
+    Session, SessionEnd, SessionId, UserId,
 };
 use mintgate_domain::ports::{
-    IdempotencyRecords, KeyRepo, OpenOutcome, RefreshTokenRepo, StoreError, UserDirectory,
+    IdempotencyRecords, KeyRepo, OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth,
+    UserDirectory,
 };
 use mintgate_domain::{RotateOutcome, TokenHash};
 use mintgate_testkit::openings::{
@@ -129,7 +130,8 @@ async fn sessions_of_the_release_before_are_refreshed_and_ended() {
     }
 
     let store = open(&config(&directory));
-    let later = ["0003_identities_and_providers", "0004_session_epochs", "0007_replicas"];
+    let later =
+        ["0003_identities_and_providers", "0004_session_epochs", "0005_profiles", "0007_replicas"];
     assert_eq!(store.migrate().await.unwrap(), later);
 
     // As it was, and what is new is what it must have been.
@@ -168,6 +170,31 @@ async fn sessions_of_the_release_before_are_refreshed_and_ended() {
     let subjects: Vec<_> =
         identities.iter().map(|linked| linked.identity.subject.as_str()).collect();
     assert_eq!(subjects, ["ada", "b", "younger"]);
+}
+
+/// A file that had the seventh migration before there was a fifth.
+#[tokio::test]
+async fn a_migration_with_a_lower_number_than_the_last_is_made_up_for() {
+    let test = fresh_store().await;
+    let openings = Openings::default();
+    let first = openings.new_user(identity("ada"));
+    assert_eq!(test.store.open_session(&first).await, Ok(OpenOutcome::Opened));
+    let session = found(&test, first.session.id).await;
+    test.execute(migration!("0005_profiles/down.sql"));
+    test.execute("DELETE FROM __diesel_schema_migrations WHERE version = '0005'");
+
+    let store = open(&config(&test.directory));
+    let lacks = StoreError::SchemaMismatch("it lacks 0005_profiles".into());
+    assert_eq!(store.check().await, Err(lacks));
+    assert_eq!(store.migrate().await.unwrap(), ["0005_profiles"]);
+    assert_eq!(store.check().await, Ok(()));
+    assert_eq!(found(&test, session.id).await, session);
+    let mut opening = openings.existing(session.user);
+    let profile = Profile { name: Some("Ada".to_owned()), ..Profile::default() };
+    opening.profile = Some(profile.clone());
+    assert_eq!(store.open_session(&opening).await, Ok(OpenOutcome::Opened));
+    let person = store.find_user(&identity("ada")).await.unwrap().expect("a person");
+    assert_eq!(person.user.profile, profile);
 }
 
 #[tokio::test]
@@ -252,13 +279,15 @@ async fn the_migrations_can_be_undone_and_done_again() {
         test.execute(&forget);
     };
     undo("0007", migration!("0007_replicas/down.sql"));
+    undo("0005", migration!("0005_profiles/down.sql"));
     undo("0004", migration!("0004_session_epochs/down.sql"));
     let error = test.store.find_session(session.id).await.unwrap_err();
     assert!(matches!(error, StoreError::SchemaMismatch(_)), "{error:?}");
     undo("0003", migration!("0003_identities_and_providers/down.sql"));
     let reasons = "SELECT revoke_reason AS line FROM sessions WHERE revoke_reason IS NOT NULL";
     assert_eq!(test.lines(reasons), ["admin"], "a reason that the release before knows");
-    let later = ["0003_identities_and_providers", "0004_session_epochs", "0007_replicas"];
+    let later =
+        ["0003_identities_and_providers", "0004_session_epochs", "0005_profiles", "0007_replicas"];
     assert_eq!(test.store.migrate().await.unwrap(), later);
     let after = test.dump().await;
     assert_eq!(after.rows("users"), before.rows("users"));
@@ -268,6 +297,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     assert_eq!(again, Session { claimed_roles, ..session });
 
     undo("0007", migration!("0007_replicas/down.sql"));
+    undo("0005", migration!("0005_profiles/down.sql"));
     undo("0004", migration!("0004_session_epochs/down.sql"));
     undo("0003", migration!("0003_identities_and_providers/down.sql"));
     undo("0002", migration!("0002_session_life/down.sql"));

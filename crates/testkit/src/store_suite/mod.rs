@@ -9,6 +9,7 @@ mod idempotency;
 mod identities;
 mod keys;
 mod oracle;
+mod profiles;
 mod provider_logout;
 mod roles;
 mod rotation;
@@ -32,6 +33,7 @@ pub use idempotency::*;
 pub use identities::*;
 pub use keys::*;
 pub use oracle::*;
+pub use profiles::*;
 pub use provider_logout::*;
 pub use roles::*;
 pub use rotation::*;
@@ -197,6 +199,9 @@ macro_rules! store_suite {
             after_an_acknowledged_end_of_all_nothing_of_the_user_works,
             a_change_is_made_only_to_the_session_that_was_seen,
             a_mark_is_claimed_once,
+            a_profile_is_kept_with_the_session_that_brings_it,
+            a_refused_opening_leaves_the_profile_as_it_was,
+            many_sign_ins_of_one_person_at_once_all_bring_news,
             an_upstream_token_is_stored_with_its_session,
             case_45_an_upstream_token_is_stored_as_it_was_sealed,
             a_refused_opening_leaves_no_upstream_token,

@@ -1,8 +1,8 @@
 //! Signing in: users, identities, and the sessions that are opened for them.
 
 use mintgate_domain::model::{
-    ClaimValue, ClientInfo, ExternalIdentity, RevokeReason, Role, Session, SessionId, Timestamp,
-    User, UserId,
+    ClaimValue, ClientInfo, ExternalIdentity, Profile, RevokeReason, Role, Session, SessionId,
+    Timestamp, User, UserId,
 };
 use mintgate_domain::ports::{OpenOutcome, SessionOwner};
 use uuid::Uuid;
@@ -318,8 +318,13 @@ pub async fn a_session_is_found_with_its_user(store: &dyn StoreUnderTest) {
     assert_eq!(find(opening.session.id).await, None);
     let ada = stored(store, &opening).await;
     let bob = stored(store, &openings.new_user(identity("bob"))).await;
-    let mut user =
-        User { id: ada.user, disabled_at: None, granted_roles: vec![], session_epoch: 0 };
+    let mut user = User {
+        id: ada.user,
+        disabled_at: None,
+        granted_roles: vec![],
+        session_epoch: 0,
+        profile: Profile::default(),
+    };
     assert_eq!(find(ada.id).await, Some((ada.clone(), user.clone())));
 
     store.grant_roles(ada.user, &["auditor"]).await;
@@ -337,7 +342,13 @@ pub async fn a_session_is_found_with_its_user(store: &dyn StoreUnderTest) {
     let (_, nobody_else) = find(bob.id).await.expect("both");
     assert_eq!(
         nobody_else,
-        User { id: bob.user, disabled_at: None, granted_roles: vec![], session_epoch: 0 }
+        User {
+            id: bob.user,
+            disabled_at: None,
+            granted_roles: vec![],
+            session_epoch: 0,
+            profile: Profile::default()
+        }
     );
 }
 

@@ -240,6 +240,12 @@ impl TestService {
         (self.stop, self.thread) = (Some(stop), Some(thread));
     }
 
+    /// The same with another configuration: that which `change` makes of the one before.
+    pub(crate) fn restart_with(&mut self, change: impl FnOnce(&str) -> String) {
+        self.text = change(&self.text);
+        self.restart();
+    }
+
     /// Another process of the same configuration, beside this one: the same store, the same keys.
     pub(crate) fn replica(&self) -> Replica {
         let (public, _, stop, thread) = run(settings(&self.text), self.clock.clone());

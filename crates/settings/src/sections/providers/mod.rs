@@ -106,6 +106,7 @@ pub(crate) fn provider(
     let issuers = issuers(&client.issuer, &issuer_rule);
     let mut login = LoginRequest {
         display_name: display_name?,
+        preset: preset.name.to_owned(),
         client_id: client.client_id.clone(),
         scopes: scopes?,
         parameters: parameters?,
