@@ -46,20 +46,16 @@ struct Profile {
 }
 
 impl Binaries {
+    /// Builds with the same features as every command that chooses no packages, so that nothing is
+    /// compiled that `cargo test` has compiled.
     pub(crate) async fn build() -> Result<Self> {
-        Self::build_with(&[]).await
+        Self::by(&["build", "--bin", "mintgate", "--bin", "mintgate-mock-idp"]).await
     }
 
-    /// Builds with more arguments of `cargo build`.
-    pub(crate) async fn build_with(args: &[&str]) -> Result<Self> {
-        let build = ["build", "-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"];
-        Self::by(&[&build, args].concat()).await
-    }
-
-    /// Returns what `cargo test --workspace` builds. `cargo build` of two packages would compile a third
-    /// of the dependencies again, because the features of these depend on the packages that are chosen.
-    pub(crate) async fn of_tests() -> Result<Self> {
-        Self::by(&["test", "--workspace", "--no-run"]).await
+    /// Builds with optimisation and, because it chooses packages, with no feature that only others use.
+    pub(crate) async fn build_release() -> Result<Self> {
+        Self::by(&["build", "--release", "-p", "mintgate", "-p", "mintgate-mock-idp", "--bins"])
+            .await
     }
 
     async fn by(args: &[&str]) -> Result<Self> {

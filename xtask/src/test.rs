@@ -51,7 +51,7 @@ async fn stages(options: &Options) -> Result<String> {
     }
     drop(postgres);
     check_deps::run().await.context("check-deps")?;
-    let binaries = Binaries::of_tests().await?;
+    let binaries = Binaries::build().await?;
     let walked = e2e::walk(&e2e::Options::default(), &binaries).await.context("e2e")?;
     let endured = chaos::experiments(&chaos::Options::short(), &binaries).await.context("chaos")?;
     Ok(format!("cargo test; check-deps; e2e: {walked}; chaos: {endured}"))

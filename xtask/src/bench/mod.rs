@@ -118,7 +118,7 @@ async fn programs(options: &Options, dir: &Path) -> Result<(Vec<Program>, Mock)>
         Some(revision) => Some(build_revision(revision).await?),
         None => None,
     };
-    let binaries = Binaries::build_with(&["--release"]).await?;
+    let binaries = Binaries::build_release().await?;
     let mut programs =
         vec![Program { name: "working tree".to_owned(), path: binaries.service.clone() }];
     programs.extend(other);

@@ -142,7 +142,7 @@ async fn in_dir(options: &Options, binaries: &Binaries, plans: &[Plan], dir: &Pa
 
 async fn shared(options: &Options, binaries: &Binaries, dir: &Path) -> Result<Shared> {
     let service = if options.sabotage {
-        let args = ["build", "-p", "mintgate", "--example", "sabotaged"];
+        let args = ["build", "--example", "sabotaged"];
         let [sabotaged] = build(&workspace::root(), &args, ["sabotaged"]).await?;
         sabotaged
     } else {

@@ -1,8 +1,7 @@
 //! The metadata documents: a verifier sets itself up from the issuer alone.
 
 use crate::common::{Options, Store, TestService, assert_error, header};
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use mintgate_testkit::ResourceServer;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -22,15 +21,8 @@ async fn verify(issuer: &str, document: &str, token: &str) -> Value {
     assert_eq!(metadata["issuer"], issuer);
     let algorithm = &metadata["id_token_signing_alg_values_supported"][0];
     assert_eq!(header(token)["alg"], *algorithm);
-    let keys = get(metadata["jwks_uri"].as_str().unwrap()).await;
-    let keys: JwkSet = serde_json::from_value(keys).unwrap();
-    let key = keys.find(header(token)["kid"].as_str().unwrap()).expect("the key is published");
-    let mut rules =
-        Validation::new(serde_json::from_value::<Algorithm>(algorithm.clone()).unwrap());
-    rules.set_issuer(&[issuer]);
-    rules.set_audience(&[issuer]);
-    let key = DecodingKey::from_jwk(key).unwrap();
-    jsonwebtoken::decode::<Value>(token, &key, &rules).expect("it verifies").claims
+    let keys = get(metadata["jwks_uri"].as_str().unwrap()).await.to_string();
+    ResourceServer::new(&keys, issuer, issuer).verify(token).unwrap()
 }
 
 #[tokio::test]

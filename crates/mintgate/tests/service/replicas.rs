@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use crate::common::{Options, Store, TestService, Tokens, header};
 use futures_util::future::join_all;
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use mintgate::system::SystemClock;
 use mintgate_domain::ports::Clock;
+use mintgate_testkit::ResourceServer;
 use mintgate_testkit::postgres::{self, TestDatabase};
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -55,7 +54,7 @@ const ISSUER: &str = "http://localhost:8080";
 
 /// Another service, with an independent library: it was told the issuer alone, has asked once, and
 /// keeps the key set, as `Cache-Control` allows it to.
-struct Verifier(JwkSet);
+struct Verifier(ResourceServer);
 
 impl Verifier {
     /// Sets itself up; whatever it asks at the issuer's address, a balancer takes to this replica.
@@ -68,17 +67,12 @@ impl Verifier {
         };
         let metadata = get(&format!("{ISSUER}/.well-known/openid-configuration")).await;
         assert_eq!(metadata["issuer"], ISSUER);
-        let keys = get(metadata["jwks_uri"].as_str().unwrap()).await;
-        Self(serde_json::from_value(keys).unwrap())
+        let keys = get(metadata["jwks_uri"].as_str().unwrap()).await.to_string();
+        Self(ResourceServer::new(&keys, ISSUER, ISSUER))
     }
 
     fn accepts(&self, access: &str) {
-        let key = self.0.find(&kid(access)).expect("the key was published before it signed");
-        let mut rules = Validation::new(Algorithm::ES256);
-        rules.set_issuer(&[ISSUER]);
-        rules.set_audience(&[ISSUER]);
-        let key = DecodingKey::from_jwk(key).unwrap();
-        jsonwebtoken::decode::<Value>(access, &key, &rules).expect("it verifies");
+        self.0.verify(access).unwrap();
     }
 }
 

@@ -1,30 +1,17 @@
-//! The contract suite for every algorithm, checked with `jsonwebtoken` on RustCrypto as the second
-//! implementation.
+//! The contract suite for every algorithm.
 
 use std::pin::Pin;
 
-use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{DecodingKey, Validation};
 use mintgate_domain::model::KeyUse;
 use mintgate_signer_jose::{Algorithm, KeyRingConfig};
+use mintgate_testkit::ResourceServer;
 use mintgate_testkit::signer_suite::SignerContract;
 use serde_json::Value;
 
 use crate::common::{self, World, read};
 
-/// Verifies as a resource server does: with the key of the token's `kid` and the algorithm of its JWK.
 fn verify(token: &str, jwks: &str) -> Result<Value, String> {
-    let set: JwkSet = serde_json::from_str(jwks).map_err(|e| e.to_string())?;
-    let header = jsonwebtoken::decode_header(token).map_err(|e| e.to_string())?;
-    let jwk = header.kid.as_deref().and_then(|kid| set.find(kid)).ok_or("unknown kid")?;
-    let algorithm = jwk.common.key_algorithm.ok_or("a JWK without alg")?.to_string();
-    let mut validation = Validation::new(algorithm.parse().map_err(|_| "unknown alg")?);
-    validation.set_issuer(&[common::ISSUER]);
-    validation.set_audience(&[common::AUDIENCE]);
-    validation.validate_exp = false;
-    let key = DecodingKey::from_jwk(jwk).map_err(|e| e.to_string())?;
-    let data = jsonwebtoken::decode(token, &key, &validation).map_err(|e| e.to_string())?;
-    Ok(data.claims)
+    ResourceServer::new(jwks, common::ISSUER, common::AUDIENCE).verify_at_any_time(token)
 }
 
 /// Checks fixed keys on two replicas that have read the same texts.
