@@ -26,6 +26,7 @@ mod provider_logout;
 mod recheck;
 mod refresh_session;
 mod registry;
+mod role_explanation;
 mod roles;
 mod secret;
 mod sessions;
@@ -49,9 +50,8 @@ pub use registry::{
     LoginRequest, LogoutRequest, LogoutScope, NonceRule, OfflineScope, ProviderPolicy,
     ProviderRegistry, RecheckRule, RegisteredProvider, Requirement,
 };
-pub use roles::{
-    OnLookupFailure, RoleCondition, RoleDecider, RoleLookup, RolePolicy, RoleRule, RuleVerdict,
-};
+pub use role_explanation::{Admitted, DroppedEmail, RoleExplanation, RuleReason};
+pub use roles::{OnLookupFailure, RoleCondition, RoleDecider, RoleLookup, RolePolicy, RoleRule};
 pub use secret::{
     AuthorizationCode, CodeVerifier, IdTokenText, LoginCookie, LogoutTokenText, Nonce,
     PresentedToken, ProviderAccessToken, ProviderRefreshToken, SecretText, SetCookie, SignedToken,

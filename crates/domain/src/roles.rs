@@ -65,7 +65,7 @@ pub struct RoleRule {
 
 /// The result of judging a rule by somebody's claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RuleVerdict<'a> {
+pub(crate) enum RuleVerdict<'a> {
     /// The rule applies, because the claim has this text.
     Applies(&'a str),
     /// The rule is for another provider.
@@ -78,7 +78,7 @@ pub enum RuleVerdict<'a> {
 
 impl RoleRule {
     /// Whether the rule applies to claims from this provider, and why.
-    pub fn judge<'a>(&self, provider: &ProviderId, claims: &'a ClaimSet) -> RuleVerdict<'a> {
+    pub(crate) fn judge<'a>(&self, provider: &ProviderId, claims: &'a ClaimSet) -> RuleVerdict<'a> {
         if self.provider.as_ref().is_some_and(|only| only != provider) {
             return RuleVerdict::OtherProvider;
         }

@@ -5,13 +5,12 @@ mod claims_file;
 mod tests;
 mod words;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use mintgate_domain::model::{ClaimSet, ClaimValue, ExternalIdentity, ProviderId, Role};
-use mintgate_domain::{Admission, Invitation, RolePolicy, RoleRule, RuleVerdict};
+use mintgate_domain::model::ProviderId;
+use mintgate_domain::{RoleExplanation, RolePolicy};
 
 use crate::settings::{RoleSettings, UserSettings, nearest};
 
@@ -34,64 +33,14 @@ pub enum RolesCommand {
     },
 }
 
-/// Whether the person may sign in at all, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admitted {
-    /// Sign-ins are open to everybody.
-    Everybody,
-    /// This entry of the lists admits the person.
-    By(Invitation),
-    /// No entry does.
-    NotListed,
-}
-
-/// The roles a person gets, and why; its text is in `words.rs`.
+/// The answer of the command; its text is in `words.rs`.
 #[derive(Debug, Clone)]
-pub struct Explanation {
-    /// Whether the person may sign in at all.
-    pub admitted: Admitted,
-    /// The roles of everybody.
-    pub default: Vec<Role>,
-    /// Every rule, with the reason why it applies or does not.
-    pub rules: Vec<(RoleRule, Reason)>,
-    /// Why the rules ignore an email that the provider sent, if they do.
-    pub dropped_email: Option<DroppedEmail>,
-    /// The roles in order; empty if access is denied, also because the person is not listed.
-    pub roles: Vec<Role>,
-}
+pub struct RolesAnswer(pub RoleExplanation);
 
-/// Why a rule applies, or does not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
-    /// The rule applies, because the claim has this text.
-    Applies(String),
-    /// The rule is for another provider.
-    OtherProvider,
-    /// There is no such claim.
-    NoSuchClaim,
-    /// The claim is an email that counts as none, as it is not verified.
-    EmailDropped,
-    /// No text of the claim satisfies the condition.
-    NotSatisfied,
-    /// The claim holds no text.
-    NoText,
-}
-
-/// How `email_verified` fails to be `true`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DroppedEmail {
-    /// There is no such claim.
-    Absent,
-    /// It is a text.
-    Text,
-    /// It is `false`, or no boolean.
-    NotTrue,
-}
-
-impl Explanation {
+impl RolesAnswer {
     /// The exit code: 0 if there are roles, 3 if there are none.
     pub fn exit_code(&self) -> ExitCode {
-        if self.roles.is_empty() { ExitCode::from(DENIED) } else { ExitCode::SUCCESS }
+        if self.0.roles.is_empty() { ExitCode::from(DENIED) } else { ExitCode::SUCCESS }
     }
 }
 
@@ -117,12 +66,12 @@ impl RolesCommand {
         (users, roles): &(UserSettings, RoleSettings),
         providers: &[String],
         stdin: impl Read,
-    ) -> anyhow::Result<Explanation> {
+    ) -> anyhow::Result<RolesAnswer> {
         let Self::Test { provider, claims } = self;
         let provider = known_provider(providers, provider)?;
         let claims = claims_file::read(claims, stdin)?;
         let policy = RolePolicy { default: roles.default.clone(), rules: roles.rules.clone() };
-        Ok(explain(&users.admission, &policy, &provider, &claims))
+        Ok(RolesAnswer(policy.explain(&users.admission, &provider, &claims)))
     }
 }
 
@@ -132,74 +81,4 @@ fn known_provider(known: &[String], id: &str) -> Result<ProviderId, NoSuchProvid
     }
     let near = nearest(id, known.iter().map(String::as_str)).map(str::to_owned);
     Err(NoSuchProvider { id: id.to_owned(), near, known: known.to_vec() })
-}
-
-/// Applies every rule as a sign-in does, and explains the result.
-pub fn explain(
-    admission: &Admission,
-    policy: &RolePolicy,
-    provider: &ProviderId,
-    claims: &BTreeMap<String, ClaimValue>,
-) -> Explanation {
-    let set = ClaimSet::new(claims.clone());
-    let dropped_email = dropped_email(claims, &set);
-    let explained = |rule: &RoleRule| (rule.clone(), reason(rule, provider, &set, dropped_email));
-    let admitted = admitted(admission, claims, &set);
-    let claimed = policy.claimed(provider, &set);
-    let roles: BTreeSet<Role> = policy.default.iter().cloned().chain(claimed).collect();
-    let roles = roles.into_iter().filter(|_| admitted != Admitted::NotListed).collect();
-    Explanation {
-        admitted,
-        default: policy.default.clone(),
-        rules: policy.rules.iter().map(explained).collect(),
-        dropped_email,
-        roles,
-    }
-}
-
-/// Judges the admission as a sign-in does; the identity is `iss` and `sub` of the claims.
-fn admitted(
-    admission: &Admission,
-    claims: &BTreeMap<String, ClaimValue>,
-    set: &ClaimSet,
-) -> Admitted {
-    let text = |name| claims.get(name).and_then(ClaimValue::as_text).unwrap_or_default().to_owned();
-    let identity = ExternalIdentity { issuer: text("iss"), subject: text("sub") };
-    match admission.judge(&identity, set) {
-        Ok(None) => Admitted::Everybody,
-        Ok(Some(invitation)) => Admitted::By(invitation.clone()),
-        Err(_) => Admitted::NotListed,
-    }
-}
-
-fn dropped_email(claims: &BTreeMap<String, ClaimValue>, set: &ClaimSet) -> Option<DroppedEmail> {
-    if !claims.contains_key("email") || set.find("email").is_some() {
-        return None;
-    }
-    Some(match claims.get("email_verified") {
-        None => DroppedEmail::Absent,
-        Some(ClaimValue::Text(_)) => DroppedEmail::Text,
-        Some(_) => DroppedEmail::NotTrue,
-    })
-}
-
-fn reason(
-    rule: &RoleRule,
-    provider: &ProviderId,
-    set: &ClaimSet,
-    dropped: Option<DroppedEmail>,
-) -> Reason {
-    match rule.judge(provider, set) {
-        RuleVerdict::Applies(text) => Reason::Applies(text.to_owned()),
-        RuleVerdict::OtherProvider => Reason::OtherProvider,
-        RuleVerdict::NoSuchClaim if rule.claim == "email" && dropped.is_some() => {
-            Reason::EmailDropped
-        }
-        RuleVerdict::NoSuchClaim => Reason::NoSuchClaim,
-        RuleVerdict::NotSatisfied => {
-            let value = set.find(&rule.claim);
-            let has_text = value.is_some_and(|value| value.texts().next().is_some());
-            if has_text { Reason::NotSatisfied } else { Reason::NoText }
-        }
-    }
 }

@@ -16,6 +16,7 @@ mod algorithm;
 mod directory;
 mod jwks;
 mod key;
+mod operator;
 mod payload;
 mod ring;
 mod seal;
@@ -25,6 +26,7 @@ mod tokens;
 pub use algorithm::Algorithm;
 pub use directory::{KeyDirectory, KeyDirectoryError};
 pub use key::{KeyError, SigningKey};
+pub use operator::{KeyOrder, KeyOrderError, KeyRefusal, KeyReport, Signs};
 pub use payload::STANDARD_CLAIMS;
 pub use ring::{
     AccessTokenType, FixedKeys, KeyChange, KeyInfo, KeyRing, KeyRingConfig, KeyRingError, KeyState,

@@ -3,16 +3,16 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mintgate_domain::model::{KeyId, KeyUse};
 use mintgate_domain::ports::{Clock, NoMetrics};
-use mintgate_signer_jose::{KeyInfo, KeyRing, KeyState, RetireOutcome};
+use mintgate_signer_jose::{KeyOrder, KeyOrderError, KeyReport};
 
 use super::{KeyLocation, explained};
-use crate::settings::{KeyRingSettings, KeySettings};
+use crate::settings::KeyRingSettings;
 use crate::store::Store;
 use crate::system::SystemClock;
 
@@ -47,57 +47,40 @@ pub enum RotatedUse {
     Refresh,
 }
 
-/// What the command has found or done; its text, which never holds key material, is in `words.rs`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeysOutcome {
-    /// Every key there is; none before the service has started for the first time.
-    Keys(Vec<KeyInfo>),
-    /// A key has taken over, or will at its activation time.
-    Rotated {
-        /// The key that takes over.
-        key: KeyInfo,
-        /// The key that signed until now, if another one has taken over already.
-        before: Option<KeyId>,
-        /// How long a key is published before it signs.
-        publish_ahead: Duration,
-        /// The time in which running services notice.
-        reload: Duration,
-    },
-    /// A key was removed.
-    Retired {
-        /// The removed key.
-        key: KeyInfo,
-        /// The key that signs in its place, if it signed.
-        successor: Option<KeyId>,
-        /// The time in which running services notice.
-        reload: Duration,
-    },
+impl From<RotatedUse> for KeyUse {
+    fn from(key_use: RotatedUse) -> Self {
+        match key_use {
+            RotatedUse::Access => Self::Access,
+            RotatedUse::Refresh => Self::Refresh,
+        }
+    }
 }
 
-/// Why the command did nothing; its text is in `words.rs`.
+/// The key directory does not exist. The service makes it, so the command runs with another
+/// configuration or working directory than the service, which would not use its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeysRefusal {
-    /// The key directory does not exist. The service makes it, so this command runs with another
-    /// configuration or working directory than the service, which would not use its keys.
-    NoDirectory(PathBuf),
-    /// There is no such key.
-    NoSuchKey {
-        /// The KID that was asked for.
-        kid: KeyId,
-        /// The keys there are.
-        keys: Vec<KeyInfo>,
-    },
-    /// The key would be removed at once, and nobody has said that this is an emergency.
-    NoEmergency(KeyInfo),
+pub struct NoKeyDirectory(PathBuf);
+
+impl std::error::Error for NoKeyDirectory {}
+
+impl fmt::Display for NoKeyDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "keys.dir: there is no directory {}; run this with the configuration, in the working \
+             directory, and as the user that the service runs with",
+            self.0.display()
+        )
+    }
 }
 
 impl KeysCommand {
     /// Runs the command.
     ///
     /// # Errors
-    /// [`KeysRefusal`]; or the keys or their storage cannot be used, or the key is given in the
-    /// configuration.
-    pub async fn run(&self, settings: &KeyRingSettings) -> anyhow::Result<KeysOutcome> {
+    /// [`KeyRefusal`](mintgate_signer_jose::KeyRefusal), [`NoKeyDirectory`]; or the keys or their
+    /// storage cannot be used, or the key is given in the configuration.
+    pub async fn run(&self, settings: &KeyRingSettings) -> anyhow::Result<KeyReport> {
         self.run_by(settings, Arc::new(SystemClock::new())).await
     }
 
@@ -105,64 +88,26 @@ impl KeysCommand {
         &self,
         settings: &KeyRingSettings,
         clock: Arc<dyn Clock>,
-    ) -> anyhow::Result<KeysOutcome> {
+    ) -> anyhow::Result<KeyReport> {
         let keys = &settings.keys;
         if let Some(KeyLocation::Directory(path)) = KeyLocation::of(keys)
             && !path.is_dir()
         {
-            return Err(KeysRefusal::NoDirectory(path.to_owned()).into());
+            return Err(NoKeyDirectory(path.to_owned()).into());
         }
         let store = Store::open(&settings.store, Arc::new(NoMetrics), Arc::clone(&clock))?;
         let ring = super::open(keys, &settings.tokens, &store, clock)?;
         ring.load().await.map_err(|error| explained(error, keys))?;
-        match self {
-            Self::List => Ok(KeysOutcome::Keys(ring.keys())),
-            Self::Rotate { key_use: RotatedUse::Access } => {
-                rotate(&ring, KeyUse::Access, keys).await
-            }
-            Self::Rotate { key_use: RotatedUse::Refresh } => {
-                rotate(&ring, KeyUse::Refresh, keys).await
-            }
+        let order = match self {
+            Self::List => KeyOrder::List,
+            Self::Rotate { key_use } => KeyOrder::Rotate((*key_use).into()),
             Self::Retire { kid, emergency } => {
-                retire(&ring, KeyId::new(kid.as_str()), *emergency, keys).await
+                KeyOrder::Retire { id: KeyId::new(kid.as_str()), emergency: *emergency }
             }
-        }
+        };
+        ring.carry_out(order, keys.reload).await.map_err(|error| match error {
+            KeyOrderError::Refused(refusal) => refusal.into(),
+            KeyOrderError::Failed(error) => explained(error, keys),
+        })
     }
-}
-
-async fn rotate(
-    ring: &KeyRing,
-    key_use: KeyUse,
-    settings: &KeySettings,
-) -> anyhow::Result<KeysOutcome> {
-    let is_current = |key: &KeyInfo| key.key_use == key_use && key.state == KeyState::Current;
-    let before = ring.keys().into_iter().find(is_current).map(|key| key.id);
-    let key = ring.rotate(key_use).await.map_err(|error| explained(error, settings))?;
-    let before = before.filter(|before| key.state == KeyState::Current && *before != key.id);
-    let KeySettings { publish_ahead, reload, .. } = *settings;
-    Ok(KeysOutcome::Rotated { key, before, publish_ahead, reload })
-}
-
-async fn retire(
-    ring: &KeyRing,
-    kid: KeyId,
-    emergency: bool,
-    settings: &KeySettings,
-) -> anyhow::Result<KeysOutcome> {
-    let keys = ring.keys();
-    let Some(key) = keys.iter().find(|key| key.id == kid).cloned() else {
-        return Err(KeysRefusal::NoSuchKey { kid, keys }.into());
-    };
-    // A key without a number is given in the configuration, which the ring says.
-    if !emergency && key.number.is_some() {
-        return Err(KeysRefusal::NoEmergency(key).into());
-    }
-    let successor = match ring.retire(&kid).await.map_err(|error| explained(error, settings))? {
-        RetireOutcome::Replaced(next) => Some(next.id),
-        RetireOutcome::Removed => None,
-        RetireOutcome::Unknown => {
-            return Err(KeysRefusal::NoSuchKey { kid, keys: ring.keys() }.into());
-        }
-    };
-    Ok(KeysOutcome::Retired { key, successor, reload: settings.reload })
 }

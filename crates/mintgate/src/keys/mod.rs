@@ -5,7 +5,6 @@ mod command;
 mod status;
 #[cfg(test)]
 pub(crate) mod test_keys;
-mod words;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use mintgate_signer_jose::{
     KeySeal, KeyState, SealedTokens, SigningKey, StoredKeys,
 };
 
-pub use command::{KeysCommand, KeysOutcome, KeysRefusal, RotatedUse};
+pub use command::{KeysCommand, NoKeyDirectory, RotatedUse};
 pub(crate) use status::{KeyRingStatus, log, log_unusable};
 
 use crate::settings::{KeySettings, Settings, StoreUrl, TokenSettings};

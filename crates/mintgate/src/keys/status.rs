@@ -4,8 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mintgate_signer_jose::{Algorithm, KeyChange, KeyInfo, KeyRingError};
 
-use super::words::rfc_3339;
-
 /// Why the signing keys could not be loaded or maintained the last time, if that failed.
 #[derive(Debug, Default)]
 pub(crate) struct KeyRingStatus(Mutex<Option<Arc<KeyRingError>>>);
@@ -35,7 +33,7 @@ impl KeyRingStatus {
 pub(crate) fn log(change: &KeyChange) {
     let KeyInfo { key_use, id, algorithm, activates_at, .. } = change.key();
     let (kid, key_use) = (id.as_str(), key_use.name());
-    let signs_from = activates_at.map(rfc_3339);
+    let signs_from = activates_at.map(|at| at.to_string());
     match change {
         KeyChange::Added(_) => {
             let algorithm = algorithm.map(Algorithm::name);

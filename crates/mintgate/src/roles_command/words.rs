@@ -3,30 +3,32 @@
 use std::fmt;
 
 use mintgate_domain::model::{ProviderId, Role};
-use mintgate_domain::{Invitation, RoleCondition, RoleRule};
+use mintgate_domain::{Admitted, DroppedEmail, Invitation, RoleCondition, RoleRule, RuleReason};
 
-use super::{Admitted, DroppedEmail, Explanation, NoSuchProvider, Reason};
+use super::{NoSuchProvider, RolesAnswer};
 
 /// How many characters of a claim are shown.
 const SHOWN_CHARS: usize = 100;
 
-impl fmt::Display for Explanation {
+impl fmt::Display for RolesAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.admitted {
+        let Self(explanation) = self;
+        match &explanation.admitted {
             Admitted::Everybody => {}
             Admitted::By(invitation) => writeln!(f, "admitted by {}", listed(invitation))?,
             Admitted::NotListed => writeln!(f, "no entry of users.admit_… admits this person")?,
         }
-        writeln!(f, "default roles, for everybody: {}", list(&self.default))?;
-        if self.rules.is_empty() {
+        writeln!(f, "default roles, for everybody: {}", list(&explanation.default))?;
+        if explanation.rules.is_empty() {
             writeln!(f, "there are no rules")?;
         }
-        for (index, (rule, reason)) in self.rules.iter().enumerate() {
-            let grants = if let Reason::Applies(_) = reason { "grants" } else { "does not grant" };
+        for (index, (rule, reason)) in explanation.rules.iter().enumerate() {
+            let applies = matches!(reason, RuleReason::Applies(_));
+            let grants = if applies { "grants" } else { "does not grant" };
             let (number, condition, granted) = (index + 1, condition(rule), list(&rule.grant));
-            writeln!(f, "rule {number} ({condition}): {reason}; {grants} {granted}")?;
+            writeln!(f, "rule {number} ({condition}): {}; {grants} {granted}", why(reason))?;
         }
-        if let Some(dropped) = self.dropped_email {
+        if let Some(dropped) = explanation.dropped_email {
             let why = match dropped {
                 DroppedEmail::Absent => "; there is no such claim",
                 DroppedEmail::Text => "; it is a text, not a boolean",
@@ -34,10 +36,10 @@ impl fmt::Display for Explanation {
             };
             writeln!(f, "email is dropped: email_verified is not true{why}")?;
         }
-        writeln!(f, "roles: {}", list(&self.roles))?;
-        if self.admitted == Admitted::NotListed {
+        writeln!(f, "roles: {}", list(&explanation.roles))?;
+        if explanation.admitted == Admitted::NotListed {
             writeln!(f, "This person is not listed: access is denied.")?;
-        } else if self.roles.is_empty() {
+        } else if explanation.roles.is_empty() {
             writeln!(f, "Nobody lets this person in: access is denied.")?;
         }
         writeln!(f, "At a sign-in, roles granted in the store and roles looked up are added.")
@@ -57,17 +59,17 @@ fn listed(invitation: &Invitation) -> String {
     format!("users.{list}, {entry}")
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Applies(text) => return write!(f, "applies because of {}", excerpt(text)),
-            Self::OtherProvider => "is for another provider",
-            Self::NoSuchClaim => "no such claim",
-            Self::EmailDropped => "no such claim, as email is dropped",
-            Self::NotSatisfied => "not satisfied",
-            Self::NoText => "not satisfied, as there is no text in the claim",
-        })
-    }
+/// Why a rule applies, or does not.
+fn why(reason: &RuleReason) -> String {
+    let words = match reason {
+        RuleReason::Applies(text) => return format!("applies because of {}", excerpt(text)),
+        RuleReason::OtherProvider => "is for another provider",
+        RuleReason::NoSuchClaim => "no such claim",
+        RuleReason::EmailDropped => "no such claim, as email is dropped",
+        RuleReason::NotSatisfied => "not satisfied",
+        RuleReason::NoText => "not satisfied, as there is no text in the claim",
+    };
+    words.to_owned()
 }
 
 impl std::error::Error for NoSuchProvider {}

@@ -208,6 +208,11 @@ impl KeyRing {
         self.snapshot().infos(self.now())
     }
 
+    /// How long a key is published before it may sign.
+    pub(crate) fn publish_ahead(&self) -> Duration {
+        self.config.publish_ahead
+    }
+
     /// The `typ` of the tokens that keys of this use sign.
     pub(crate) fn token_type(&self, key_use: KeyUse) -> &'static str {
         self.config.access_type.of(key_use)

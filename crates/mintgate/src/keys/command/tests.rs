@@ -1,13 +1,13 @@
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Parser as _;
 use mintgate_domain::model::Timestamp;
 use mintgate_domain::ports::StoreError;
-use mintgate_signer_jose::{Algorithm, KeyRingError};
+use mintgate_signer_jose::{Algorithm, KeyInfo, KeyRefusal, KeyRingError, KeyState, Signs};
 use mintgate_testkit::ManualClock;
 
 use super::super::test_keys::{ENCRYPTION_KEY, FIXED_ACCESS_KEY, FIXED_REFRESH_KEY, TestKeys};
-use super::super::words::{Signs, signs};
 use super::*;
 use crate::settings::Settings;
 
@@ -22,7 +22,7 @@ async fn started(keys: &TestKeys, clock: &Arc<ManualClock>) -> Settings {
     settings
 }
 
-async fn run(command: KeysCommand, settings: &Settings, clock: &Arc<ManualClock>) -> KeysOutcome {
+async fn run(command: KeysCommand, settings: &Settings, clock: &Arc<ManualClock>) -> KeyReport {
     let outcome = command.run_by(&settings.key_ring(), clock.clone()).await;
     outcome.unwrap_or_else(|error| panic!("{error:#}"))
 }
@@ -37,7 +37,7 @@ async fn refusal(
 
 async fn list(settings: &Settings, clock: &Arc<ManualClock>) -> Vec<KeyInfo> {
     match run(KeysCommand::List, settings, clock).await {
-        KeysOutcome::Keys(keys) => keys,
+        KeyReport::Keys(keys) => keys,
         other => panic!("{other:?}"),
     }
 }
@@ -77,11 +77,11 @@ async fn list_tells_every_key(keys: TestKeys) {
     assert_eq!(listed.len(), expected.len());
     for (key, (key_use, algorithm, state, expected)) in listed.iter().zip(expected) {
         assert_eq!((key.key_use, key.algorithm, key.state), (key_use, Some(algorithm), state));
-        assert_eq!((key.created_at, signs(key, &listed)), (now, Some(expected)));
+        assert_eq!((key.created_at, key.signs(&listed)), (now, Some(expected)));
     }
 
     // Each is a line with all of this, below one line of headings.
-    let text = KeysOutcome::Keys(listed.clone()).to_string();
+    let text = KeyReport::Keys(listed.clone()).to_string();
     assert_eq!(text.lines().count(), 5, "{text}");
     for (line, key) in text.lines().skip(1).zip(&listed) {
         let algorithm = key.algorithm.unwrap().name();
@@ -99,7 +99,7 @@ async fn rotate_waits_until_the_next_key_has_been_published_long_enough(keys: Te
     let due = now(&clock) + PUBLISH_AHEAD;
     clock.advance(Duration::from_mins(1));
     let outcome = run(rotate(RotatedUse::Access), &settings, &clock).await;
-    let expected = KeysOutcome::Rotated {
+    let expected = KeyReport::Rotated {
         key: activated(&before[1], KeyState::Next, due),
         before: None,
         publish_ahead: PUBLISH_AHEAD,
@@ -110,15 +110,15 @@ async fn rotate_waits_until_the_next_key_has_been_published_long_enough(keys: Te
     let values = [before[1].id.as_str(), "2026-01-01T00:10:00Z", "keys.publish_ahead_secs = 600"];
     assert!(values.iter().all(|value| text.contains(value)), "{text}");
     let listed = list(&settings, &clock).await;
-    assert_eq!(signs(&listed[0], &listed), Some(Signs::Since(before[0].created_at)));
-    assert_eq!(signs(&listed[1], &listed), Some(Signs::From(due)));
+    assert_eq!(listed[0].signs(&listed), Some(Signs::Since(before[0].created_at)));
+    assert_eq!(listed[1].signs(&listed), Some(Signs::From(due)));
     // Asked again, it is the same one.
     assert_eq!(run(rotate(RotatedUse::Access), &settings, &clock).await, expected);
     clock.advance(PUBLISH_AHEAD);
     let listed = list(&settings, &clock).await;
     assert_eq!(states(&listed)[..2], [KeyState::Former, KeyState::Current]);
-    assert_eq!(signs(&listed[0], &listed), Some(Signs::Until(due)));
-    assert_eq!(signs(&listed[1], &listed), Some(Signs::Since(due)));
+    assert_eq!(listed[0].signs(&listed), Some(Signs::Until(due)));
+    assert_eq!(listed[1].signs(&listed), Some(Signs::Since(due)));
 }
 
 async fn rotate_is_at_once_where_the_next_key_is_known_already(keys: TestKeys) {
@@ -127,7 +127,7 @@ async fn rotate_is_at_once_where_the_next_key_is_known_already(keys: TestKeys) {
     let before = list(&settings, &clock).await;
     clock.advance(PUBLISH_AHEAD);
     let outcome = run(rotate(RotatedUse::Refresh), &settings, &clock).await;
-    let expected = KeysOutcome::Rotated {
+    let expected = KeyReport::Rotated {
         key: activated(&before[3], KeyState::Current, now(&clock)),
         before: Some(before[2].id.clone()),
         publish_ahead: PUBLISH_AHEAD,
@@ -148,7 +148,7 @@ async fn retire_without_emergency_does_nothing(keys: TestKeys) {
     let before = list(&settings, &clock).await;
     for key in &before {
         let refusal = refusal(retire(&key.id, false), &settings, &clock).await;
-        assert_eq!(refusal.downcast_ref(), Some(&KeysRefusal::NoEmergency(key.clone())));
+        assert_eq!(refusal.downcast_ref(), Some(&KeyRefusal::NoEmergency(key.clone())));
         let text = refusal.to_string();
         assert!(text.contains(key.id.as_str()) && text.contains("--emergency"), "{text}");
     }
@@ -162,7 +162,7 @@ async fn retire_removes_a_key_and_the_next_one_signs(keys: TestKeys) {
     let (retired, next) = (&before[2], &before[3]);
     let outcome = run(retire(&retired.id, true), &settings, &clock).await;
     let successor = Some(next.id.clone());
-    let expected = KeysOutcome::Retired { key: retired.clone(), successor, reload: RELOAD };
+    let expected = KeyReport::Retired { key: retired.clone(), successor, reload: RELOAD };
     assert_eq!(outcome, expected);
     let text = outcome.to_string();
     assert!(before[2..].iter().all(|key| text.contains(key.id.as_str())), "{text}");
@@ -174,7 +174,7 @@ async fn retire_removes_a_key_and_the_next_one_signs(keys: TestKeys) {
     // The one that stands by leaves no gap either.
     let key = listed[1].clone();
     let outcome = run(retire(&key.id, true), &settings, &clock).await;
-    assert_eq!(outcome, KeysOutcome::Retired { key: key.clone(), successor: None, reload: RELOAD });
+    assert_eq!(outcome, KeyReport::Retired { key: key.clone(), successor: None, reload: RELOAD });
     let after = list(&settings, &clock).await;
     assert_eq!((after.len(), &after[0], after[1].state), (4, &listed[0], KeyState::Next));
     assert!(after[1].id != key.id);
@@ -187,7 +187,7 @@ async fn an_unknown_key_is_told_with_the_known_ones(keys: TestKeys) {
     let kid = KeyId::new("nobody");
     for emergency in [false, true] {
         let refusal = refusal(retire(&kid, emergency), &settings, &clock).await;
-        let expected = KeysRefusal::NoSuchKey { kid: kid.clone(), keys: known.clone() };
+        let expected = KeyRefusal::NoSuchKey { id: kid.clone(), keys: known.clone() };
         assert_eq!(refusal.downcast_ref(), Some(&expected));
         let text = refusal.to_string();
         assert!(text.contains("nobody"), "{text}");
@@ -250,14 +250,14 @@ async fn a_key_of_the_configuration_is_listed_and_not_changed() {
     let listed = list(&settings, &clock).await;
     let fixed = &listed[0];
     assert_eq!((fixed.key_use, fixed.id.as_str()), (KeyUse::Access, "fixed-access"));
-    assert_eq!((fixed.number, signs(fixed, &listed)), (None, Some(Signs::Always)));
+    assert_eq!((fixed.number, fixed.signs(&listed)), (None, Some(Signs::Always)));
     assert_eq!((listed[1].key_use, listed.len()), (KeyUse::Refresh, 3));
     for command in [rotate(RotatedUse::Access), retire(&fixed.id, true), retire(&fixed.id, false)] {
         let error = refusal(command, &settings, &clock).await;
         assert!(matches!(error.downcast_ref(), Some(KeyRingError::Fixed(KeyUse::Access))));
     }
     let outcome = run(rotate(RotatedUse::Refresh), &settings, &clock).await;
-    assert!(matches!(outcome, KeysOutcome::Rotated { .. }), "{outcome:?}");
+    assert!(matches!(outcome, KeyReport::Rotated { .. }), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -271,13 +271,13 @@ async fn a_key_of_an_unknown_algorithm_is_listed_as_unknown_and_can_be_retired()
     let unknown = &listed[0];
     assert_eq!((&unknown.id, unknown.algorithm), (&before[0].id, None));
     assert_eq!((unknown.state, unknown.created_at), (KeyState::Unusable, before[0].created_at));
-    assert_eq!(signs(unknown, &listed), Some(Signs::Never));
+    assert_eq!(unknown.signs(&listed), Some(Signs::Never));
     assert_eq!(listed[1..], before[1..]);
 
     let error = refusal(retire(&unknown.id, false), &settings, &clock).await;
-    assert_eq!(error.downcast_ref(), Some(&KeysRefusal::NoEmergency(unknown.clone())));
+    assert_eq!(error.downcast_ref(), Some(&KeyRefusal::NoEmergency(unknown.clone())));
     let outcome = run(retire(&unknown.id, true), &settings, &clock).await;
-    let expected = KeysOutcome::Retired { key: unknown.clone(), successor: None, reload: RELOAD };
+    let expected = KeyReport::Retired { key: unknown.clone(), successor: None, reload: RELOAD };
     assert_eq!(outcome, expected);
     assert_eq!(
         states(&list(&settings, &clock).await),
@@ -304,7 +304,7 @@ async fn a_directory_that_is_not_there_is_an_error_and_is_not_made() {
     let kid = KeyId::new("x");
     for command in [KeysCommand::List, rotate(RotatedUse::Access), retire(&kid, true)] {
         let error = refusal(command, &settings, &clock).await;
-        assert_eq!(error.downcast_ref(), Some(&KeysRefusal::NoDirectory(keys.directory())));
+        assert_eq!(error.downcast_ref(), Some(&NoKeyDirectory(keys.directory())));
         assert!(error.to_string().contains("keys.dir"), "{error}");
     }
     assert!(!keys.directory().exists());

@@ -4,12 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use mintgate_domain::model::{KeyUse, Timestamp};
-use mintgate_signer_jose::{Algorithm, KeyInfo, KeyState};
-use time::format_description::well_known::Rfc3339;
 
-use super::{KeysOutcome, KeysRefusal};
+use super::{KeyRefusal, KeyReport};
+use crate::Algorithm;
+use crate::ring::{KeyInfo, KeyState};
 
-impl fmt::Display for KeysOutcome {
+impl fmt::Display for KeyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Keys(keys) if keys.is_empty() => {
@@ -21,11 +21,10 @@ impl fmt::Display for KeysOutcome {
                 match key.activates_at {
                     Some(at) if key.state != KeyState::Current => writeln!(
                         f,
-                        "The {name} key {kid} signs from {} on.\n\
+                        "The {name} key {kid} signs from {at} on.\n\
                          Not at once: the key was published at {}, and whoever verifies tokens has to \
                          know a key before it signs (keys.publish_ahead_secs = {}).",
-                        rfc_3339(at),
-                        rfc_3339(key.created_at),
+                        key.created_at,
                         publish_ahead.as_secs()
                     ),
                     _ => writeln!(f, "The {name} key {kid} signs from now on."),
@@ -52,22 +51,16 @@ fn reload_notice(f: &mut fmt::Formatter<'_>, reload: Duration) -> fmt::Result {
     writeln!(f, "Running services notice within {secs} s (keys.reload_secs); no restart is needed.")
 }
 
-impl std::error::Error for KeysRefusal {}
+impl std::error::Error for KeyRefusal {}
 
-impl fmt::Display for KeysRefusal {
+impl fmt::Display for KeyRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoDirectory(path) => write!(
-                f,
-                "keys.dir: there is no directory {}; run this with the configuration, in the \
-                 working directory, and as the user that the service runs with",
-                path.display()
-            ),
-            Self::NoSuchKey { kid, keys } if keys.is_empty() => {
-                write!(f, "there is no key {kid}, and no other either")
+            Self::NoSuchKey { id, keys } if keys.is_empty() => {
+                write!(f, "there is no key {id}, and no other either")
             }
-            Self::NoSuchKey { kid, keys } => {
-                write!(f, "there is no key {kid}; there are\n{}", table(keys).trim_end())
+            Self::NoSuchKey { id, keys } => {
+                write!(f, "there is no key {id}; there are\n{}", table(keys).trim_end())
             }
             Self::NoEmergency(key) => write!(
                 f,
@@ -129,41 +122,48 @@ fn row(key: &KeyInfo, keys: &[KeyInfo]) -> [String; 6] {
         key.id.to_string(),
         key.algorithm.map_or("unknown", Algorithm::name).to_owned(),
         key.state.name().to_owned(),
-        if configured { "(configured)".to_owned() } else { rfc_3339(key.created_at) },
-        signs(key, keys).map(|signs| signs.to_string()).unwrap_or_default(),
+        if configured { "(configured)".to_owned() } else { key.created_at.to_string() },
+        key.signs(keys).map(|signs| signs.to_string()).unwrap_or_default(),
     ]
 }
 
 /// When a key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Signs {
+pub enum Signs {
+    /// The key is given in the configuration.
     Always,
-    /// It stands by, without an activation time.
+    /// The key stands by, without an activation time.
     NotYet,
+    /// The key will sign from this time on.
     From(Timestamp),
+    /// The key has signed since this time.
     Since(Timestamp),
+    /// The key signed until this time.
     Until(Timestamp),
     /// This version does not know the key's algorithm.
     Never,
 }
 
-/// When a key signs; `None` if its times are not known.
-pub(super) fn signs(key: &KeyInfo, keys: &[KeyInfo]) -> Option<Signs> {
-    if key.number.is_none() {
-        return Some(Signs::Always);
-    }
-    match key.state {
-        KeyState::Next => Some(key.activates_at.map_or(Signs::NotYet, Signs::From)),
-        KeyState::Current => key.activates_at.map(Signs::Since),
-        KeyState::Former => {
-            let later = keys.iter().filter(|other| {
-                other.key_use == key.key_use
-                    && other.number > key.number
-                    && other.state != KeyState::Unusable
-            });
-            later.filter_map(|other| other.activates_at).min().map(Signs::Until)
+impl KeyInfo {
+    /// When the key signs, which depends on the other keys there are; `None` if its times are not
+    /// known.
+    pub fn signs(&self, keys: &[Self]) -> Option<Signs> {
+        if self.number.is_none() {
+            return Some(Signs::Always);
         }
-        KeyState::Unusable => Some(Signs::Never),
+        match self.state {
+            KeyState::Next => Some(self.activates_at.map_or(Signs::NotYet, Signs::From)),
+            KeyState::Current => self.activates_at.map(Signs::Since),
+            KeyState::Former => {
+                let later = keys.iter().filter(|other| {
+                    other.key_use == self.key_use
+                        && other.number > self.number
+                        && other.state != KeyState::Unusable
+                });
+                later.filter_map(|other| other.activates_at).min().map(Signs::Until)
+            }
+            KeyState::Unusable => Some(Signs::Never),
+        }
     }
 }
 
@@ -172,16 +172,10 @@ impl fmt::Display for Signs {
         match *self {
             Self::Always => f.write_str("always"),
             Self::NotYet => f.write_str("stands by"),
-            Self::From(at) => write!(f, "from {}", rfc_3339(at)),
-            Self::Since(at) => write!(f, "since {}", rfc_3339(at)),
-            Self::Until(at) => write!(f, "until {}", rfc_3339(at)),
+            Self::From(at) => write!(f, "from {at}"),
+            Self::Since(at) => write!(f, "since {at}"),
+            Self::Until(at) => write!(f, "until {at}"),
             Self::Never => f.write_str("not with this version"),
         }
     }
-}
-
-/// A time in the format of RFC 3339, in UTC.
-pub(super) fn rfc_3339(at: Timestamp) -> String {
-    let text = at.to_datetime().and_then(|at| at.format(&Rfc3339).ok());
-    text.unwrap_or_else(|| at.as_unix().to_string())
 }
