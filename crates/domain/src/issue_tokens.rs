@@ -1,10 +1,11 @@
 //! The use case: a sign-in at a provider becomes a session.
 
+mod repeats;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::identities::finished_before;
-use crate::memory::Bounded;
 use crate::minting::{Mint, Subject};
 use crate::model::{
     AccessGrant, ClaimSet, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, NewUser,
@@ -12,25 +13,17 @@ use crate::model::{
     VerifiedIdentity, stored_sid,
 };
 use crate::ports::{
-    Clock, CookiePolicy, Entropy, Holder, Metrics, OpenOutcome, Phase, Reserved, RoleQuestion,
-    TokenSeal, TokenSigner,
+    Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RoleQuestion, TokenSeal, TokenSigner,
 };
-use crate::sessions::FoundSession;
-use crate::sign_in::{Admitted, Credential, ProvenSignIn, SignIn, SignInRequest};
+use crate::sign_in::{Credential, ProvenSignIn, SignIn, SignInRequest};
 use crate::{
     Admission, AuthError, FieldError, FieldRule, IssuedTokens, RegisteredProvider, RoleDecider,
-    Sessions, TokenDelivery, TokenHash,
+    Sessions, TokenDelivery,
 };
+use repeats::{REPEATABLE_FOR, Repeats};
 
 /// How often a first sign-in looks again when the same person is being created elsewhere.
 const IDENTITY_ATTEMPTS: usize = 3;
-
-/// How long after its answer a request with an idempotency key may be repeated.
-const REPEATABLE_FOR: Duration = Duration::from_mins(1);
-/// How long at most a request holds its idempotency key before it is answered: about as long as the
-/// provider may take. A repeat waits so long for a process that was killed. A sign-in that takes longer
-/// loses nothing but the promise that its provider is asked once.
-const HELD_FOR: Duration = Duration::from_secs(20);
 
 /// A request for tokens, its syntax checked.
 #[derive(Debug)]
@@ -93,12 +86,7 @@ pub struct IssueTokens {
     ports: IssueTokensPorts,
     config: IssueTokensConfig,
     mint: Mint,
-    /// Sign-ins that a provider vouched for and the store could not take. A code works once, so the
-    /// same request could never be answered otherwise; with an idempotency key it can. By the digest
-    /// of the key, with the digest of the body.
-    proven: Bounded<TokenHash, (TokenHash, ProvenSignIn)>,
-    /// This process, as a holder of idempotency keys.
-    holder: Holder,
+    repeats: Repeats,
 }
 
 /// A session that is ready to be stored, and the tokens that are to be answered then.
@@ -110,9 +98,6 @@ struct Minted {
 }
 
 impl IssueTokens {
-    /// How many sign-ins are kept that could not be stored.
-    const PROVEN_MEMORY: usize = 1_000;
-
     /// Makes the use case from its ports and its configuration.
     pub fn new(ports: IssueTokensPorts, config: IssueTokensConfig) -> Self {
         let mint = Mint {
@@ -123,9 +108,8 @@ impl IssueTokens {
             refresh_ttl: config.refresh_ttl,
             bare_access_bytes: OnceLock::new(),
         };
-        let proven = Bounded::new(Self::PROVEN_MEMORY, REPEATABLE_FOR);
-        let holder = ports.entropy.bytes();
-        Self { ports, config, mint, proven, holder }
+        let repeats = Repeats::new(ports.entropy.bytes());
+        Self { ports, config, mint, repeats }
     }
 
     /// The provider that a request names, or whose begun login it finishes; `None` if there is
@@ -171,103 +155,11 @@ impl IssueTokens {
         }
         // First of all: whoever finishes a login begun here shows that it is theirs, also the second time.
         let admitted = self.ports.sign_in.admit(provider, &request.sign_in)?;
-        let Some(asked) = request.idempotency else {
-            let proven = self.ports.sign_in.prove(&admitted).await?;
-            return self.store(provider, request, &proven).await;
-        };
-        if let Some(repeated) = self.reserve(request, asked).await? {
-            return Ok(repeated);
+        if let Some(asked) = request.idempotency {
+            return self.issue_once(provider, request, &admitted, asked).await;
         }
-        let stored = match self.prove(&admitted, asked).await {
-            Ok(proven) => {
-                let stored = self.store(provider, request, &proven).await;
-                if let Err(AuthError::Store(_) | AuthError::RolesUnavailable(_)) = stored {
-                    // The key stays reserved: here alone the request can still be answered.
-                    let kept = (asked.body, proven);
-                    self.proven.insert(asked.key, kept, self.ports.clock.monotonic());
-                    return stored;
-                }
-                stored
-            }
-            Err(refusal) => Err(refusal),
-        };
-        if stored.is_err() {
-            // Where that fails, the key is free when its lease ends.
-            let _ = self.ports.sessions.idempotency.release(asked.key, &self.holder).await;
-        }
-        stored
-    }
-
-    /// Reserves the key of a request before its provider is asked. Returns the session that this very
-    /// request has opened before.
-    ///
-    /// # Errors
-    /// [`AuthError::SignInUnderWay`] while another replica is at it, and what [`Self::repeat`] returns.
-    async fn reserve(
-        &self,
-        request: &TokenRequest,
-        asked: IdempotencyKey,
-    ) -> Result<Option<IssuedTokens>, AuthError> {
-        let now = Timestamp::from(self.ports.clock.now());
-        let Sessions { idempotency, .. } = &self.ports.sessions;
-        match idempotency.reserve(&asked, &self.holder, HELD_FOR, now).await? {
-            Reserved::Own => Ok(None),
-            Reserved::ByAnother(Some(body)) if body != asked.body => {
-                Err(AuthError::IdempotencyKeyReused)
-            }
-            Reserved::ByAnother(_) => Err(AuthError::SignInUnderWay),
-            Reserved::Opened(before, session) => {
-                let found = self.ports.sessions.find(session).await?;
-                let Some(found) = found else { return Ok(None) };
-                self.open_again(request, asked, before, found, now).map(Some)
-            }
-        }
-    }
-
-    /// Has the provider vouch for the sign-in, unless it has and the request comes again.
-    async fn prove(
-        &self,
-        admitted: &Admitted<'_>,
-        asked: IdempotencyKey,
-    ) -> Result<ProvenSignIn, AuthError> {
-        let now = self.ports.clock.monotonic();
-        match self.proven.remove_if(&asked.key, now, |(body, _)| *body == asked.body) {
-            Some((_, proven)) => Ok(proven),
-            None => self.ports.sign_in.prove(admitted).await,
-        }
-    }
-
-    /// The session that this very request has opened before, if it can be asked for again.
-    async fn repeat(&self, request: &TokenRequest) -> Result<Option<IssuedTokens>, AuthError> {
-        let Some(asked) = request.idempotency else { return Ok(None) };
-        let now = Timestamp::from(self.ports.clock.now());
-        let opened = self.ports.sessions.find_opening(asked.key, now).await?;
-        let Some((before, found)) = opened else { return Ok(None) };
-        self.open_again(request, asked, before, found, now).map(Some)
-    }
-
-    /// The tokens of a session that a request with the same key has opened, if it is the same request.
-    fn open_again(
-        &self,
-        request: &TokenRequest,
-        asked: IdempotencyKey,
-        before: IdempotencyKey,
-        found: FoundSession,
-        now: Timestamp,
-    ) -> Result<IssuedTokens, AuthError> {
-        if before.body != asked.body {
-            return Err(AuthError::IdempotencyKeyReused);
-        }
-        found.require_usable()?;
-        let session = found.session;
-        if session.refresh.generation != 0 {
-            let text = "its session has been refreshed since, so its answer has arrived";
-            return Err(AuthError::InvalidAuthCode(text.into()));
-        }
-        let refresh = self.mint.refresh_again(session.user, session.id, &session.refresh)?;
-        let expires_at = session.refresh.expires_at;
-        let subject = Subject::of(&session);
-        self.mint.deliver(subject, refresh, expires_at, request.delivery, now)
+        let proven = self.ports.sign_in.prove(&admitted).await?;
+        self.store(provider, request, &proven).await
     }
 
     /// Opens a session for somebody who has been vouched for.
