@@ -21,7 +21,6 @@ mod once_marks;
 mod pool;
 mod row;
 mod schema;
-mod session_row;
 mod sessions;
 mod store;
 mod upstream_tokens;
