@@ -1,0 +1,97 @@
+//! A store that keeps everything in memory: a fake for tests of what uses a store. It passes
+//! the same suite as the real ones.
+
+mod housekeeping;
+mod keys;
+mod records;
+mod sessions;
+mod under_test;
+mod users;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use mintgate_domain::TokenHash;
+use mintgate_domain::model::{
+    IdempotencyKey, IdempotencyRecord, KeyRecord, KeyUse, LinkedIdentity, SealedToken, Session,
+    SessionId, Timestamp, User, UserId,
+};
+use mintgate_domain::ports::{Holder, PoolState, StoreError, StoreHealth};
+
+/// Users, sessions and keys in memory. Clones share what they hold.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    users: HashMap<UserId, User>,
+    /// The epoch that the next identity of a user starts with.
+    identity_floors: HashMap<UserId, u64>,
+    /// The linked identities with their users and session epochs, the oldest first.
+    identities: Vec<(UserId, LinkedIdentity, u64)>,
+    single_use: HashMap<TokenHash, Timestamp>,
+    sessions: BTreeMap<SessionId, Session>,
+    /// The idempotency records, by the hash of the key.
+    openings: HashMap<TokenHash, (IdempotencyRecord, SessionId)>,
+    /// The reserved idempotency keys: the request, who holds it, and until when.
+    reservations: HashMap<TokenHash, (IdempotencyKey, Holder, Timestamp)>,
+    keys: BTreeMap<(KeyUse, u32), KeyRecord>,
+    upstream: HashMap<SessionId, Upstream>,
+    sweep: Duty,
+    /// Whether the users are in another store.
+    has_no_users: bool,
+    /// The store's clock: the time that the last rotation named.
+    now: Option<Timestamp>,
+    fault: Option<StoreError>,
+}
+
+#[derive(Debug)]
+struct Upstream {
+    sealed: SealedToken,
+    asked_at: Timestamp,
+    claimed_until: Option<Timestamp>,
+}
+
+/// The duty of sweeping, which one replica holds.
+#[derive(Debug, Default)]
+struct Duty {
+    held_until: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+}
+
+impl MemoryStore {
+    /// A store of sessions whose users are in another store, as with two different engines.
+    pub fn of_sessions_alone() -> Self {
+        Self(Arc::new(Mutex::new(State { has_no_users: true, ..State::default() })))
+    }
+
+    /// Has every call fail from now on, or work again.
+    pub fn set_fault(&self, fault: Option<StoreError>) {
+        self.0.lock().unwrap().fault = fault;
+    }
+
+    /// Every session, ordered by id.
+    pub fn sessions(&self) -> Vec<Session> {
+        self.0.lock().unwrap().sessions.values().cloned().collect()
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
+        let mut state = self.0.lock().unwrap();
+        match &state.fault {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(work(&mut state)),
+        }
+    }
+}
+
+#[async_trait]
+impl StoreHealth for MemoryStore {
+    async fn check(&self) -> Result<(), StoreError> {
+        self.with(|_| ())
+    }
+
+    fn pool_state(&self) -> PoolState {
+        PoolState { idle: 1, in_use: 0 }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a sign-in leaves besides its session: marks, idempotency records, providers' refresh tokens.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mintgate_domain::TokenHash;
+use mintgate_domain::model::{IdempotencyKey, SealedToken, SessionId, SingleUse, Timestamp};
+use mintgate_domain::ports::{
+    Holder, IdempotencyRecords, OnceMarks, Reserved, StoreError, UpstreamRenewal, UpstreamTokenRepo,
+};
+
+use super::{MemoryStore, State};
+
+impl State {
+    pub(super) fn is_used_up(&self, single_use: Option<SingleUse>) -> bool {
+        single_use.is_some_and(|mark| self.single_use.contains_key(&mark.hash))
+    }
+
+    pub(super) fn use_up(&mut self, single_use: Option<SingleUse>) {
+        self.single_use.extend(single_use.map(|mark| (mark.hash, mark.expires_at)));
+    }
+
+    pub(super) fn opened_by(
+        &self,
+        key: TokenHash,
+        now: Timestamp,
+    ) -> Option<(IdempotencyKey, SessionId)> {
+        let (record, session) = self.openings.get(&key)?;
+        (now < record.expires_at).then_some((record.request, *session))
+    }
+
+    fn claim_upstream(
+        &mut self,
+        session: SessionId,
+        due: Timestamp,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Option<SealedToken> {
+        let upstream = self.upstream.get_mut(&session)?;
+        let is_claimed = upstream.claimed_until.is_some_and(|until| now < until);
+        if upstream.asked_at > due || is_claimed {
+            return None;
+        }
+        upstream.claimed_until = Some(lease);
+        Some(upstream.sealed.clone())
+    }
+
+    fn keep_upstream(&mut self, session: SessionId, renewal: &UpstreamRenewal) {
+        if let Some(upstream) = self.upstream.get_mut(&session) {
+            upstream.asked_at = renewal.at;
+            upstream.claimed_until = None;
+            if let Some(token) = &renewal.token {
+                upstream.sealed = token.clone();
+            }
+        }
+        if let (Some(session), Some(roles)) =
+            (self.sessions.get_mut(&session), &renewal.claimed_roles)
+        {
+            session.claimed_roles.clone_from(roles);
+        }
+    }
+}
+
+#[async_trait]
+impl OnceMarks for MemoryStore {
+    async fn claim(&self, mark: &SingleUse) -> Result<bool, StoreError> {
+        self.with(|state| {
+            let is_new = !state.is_used_up(Some(*mark));
+            state.use_up(Some(*mark));
+            is_new
+        })
+    }
+
+    async fn is_claimed(&self, hash: TokenHash) -> Result<bool, StoreError> {
+        self.with(|state| state.single_use.contains_key(&hash))
+    }
+}
+
+#[async_trait]
+impl IdempotencyRecords for MemoryStore {
+    async fn reserve(
+        &self,
+        request: &IdempotencyKey,
+        holder: &Holder,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Reserved, StoreError> {
+        self.with(|state| {
+            if let Some((before, session)) = state.opened_by(request.key, now) {
+                return Reserved::Opened(before, session);
+            }
+            match state.reservations.get(&request.key) {
+                Some((held, by, until)) if now < *until && (held, by) != (request, holder) => {
+                    Reserved::ByAnother(Some(held.body))
+                }
+                _ => {
+                    let reservation = (*request, *holder, now + lease);
+                    state.reservations.insert(request.key, reservation);
+                    Reserved::Own
+                }
+            }
+        })
+    }
+
+    async fn release(&self, key: TokenHash, holder: &Holder) -> Result<(), StoreError> {
+        self.with(|state| {
+            if state.reservations.get(&key).is_some_and(|(_, by, _)| by == holder) {
+                state.reservations.remove(&key);
+            }
+        })
+    }
+
+    async fn find(
+        &self,
+        key: TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<(IdempotencyKey, SessionId)>, StoreError> {
+        self.with(|state| state.opened_by(key, now))
+    }
+}
+
+#[async_trait]
+impl UpstreamTokenRepo for MemoryStore {
+    async fn claim_upstream(
+        &self,
+        session: SessionId,
+        due: Timestamp,
+        now: Timestamp,
+        lease: Timestamp,
+    ) -> Result<Option<SealedToken>, StoreError> {
+        self.with(|state| state.claim_upstream(session, due, now, lease))
+    }
+
+    async fn keep_upstream(
+        &self,
+        session: SessionId,
+        renewal: &UpstreamRenewal,
+    ) -> Result<(), StoreError> {
+        self.with(|state| state.keep_upstream(session, renewal))
+    }
+}

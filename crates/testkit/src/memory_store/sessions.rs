@@ -1,0 +1,248 @@
+//! Sessions, as values.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mintgate_domain::model::{
+    AccessGrant, ExternalIdentity, Person, PreviousToken, RevokeReason, Role, Rotation, Session,
+    SessionEnd, SessionId, SessionOpening, SingleUse, Standing, Timestamp, UserId, Verdict,
+};
+use mintgate_domain::ports::{
+    EndOutcome, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo,
+    SessionChange, SessionOwner, StoreError,
+};
+
+use super::{MemoryStore, State, Upstream};
+
+impl State {
+    fn open(&mut self, opening: &SessionOpening) -> OpenOutcome {
+        let new = &opening.session;
+        if self.sessions.contains_key(&new.id) {
+            return OpenOutcome::Opened;
+        }
+        if let Some(refusal) = self.refusal(opening) {
+            return refusal;
+        }
+        self.use_up(opening.single_use);
+        if let Some(sealed) = opening.upstream.clone() {
+            let upstream = Upstream { sealed, asked_at: new.created_at, claimed_until: None };
+            self.upstream.insert(new.id, upstream);
+        }
+        if let (Some(profile), Some(user)) = (&opening.profile, self.users.get_mut(&new.user)) {
+            user.profile = profile.clone();
+        }
+        if let Some(record) = opening.idempotency {
+            self.openings.insert(record.request.key, (record, new.id));
+        }
+        self.sessions.insert(new.id, new.clone().into());
+        OpenOutcome::Opened
+    }
+
+    fn refusal(&self, opening: &SessionOpening) -> Option<OpenOutcome> {
+        let new = &opening.session;
+        let person = self.person(new.user, &new.identity);
+        if !self.has_no_users && !person.is_some_and(|person| person.admits(new)) {
+            return Some(OpenOutcome::PersonChanged);
+        }
+        if self.is_used_up(opening.single_use) {
+            return Some(OpenOutcome::Replayed);
+        }
+        let asked = opening.idempotency.as_ref();
+        if asked.is_some_and(|asked| self.opened_by(asked.request.key, new.created_at).is_some()) {
+            return Some(OpenOutcome::IdempotencyKeyTaken);
+        }
+        None
+    }
+
+    fn standing(&self, session: &Session) -> Standing {
+        if self.has_no_users {
+            return Standing::Good;
+        }
+        Person::standing(self.person(session.user, &session.identity).as_ref(), session)
+    }
+
+    fn exchange(&mut self, rotation: &Rotation, grant_limit: Option<u32>) -> Option<Box<Session>> {
+        self.now = Some(rotation.now);
+        let session = self.sessions.get(&rotation.session)?;
+        let is_current = session.refresh.hash == rotation.presented.hash;
+        let standing = self.standing(session);
+        let verdict = rotation.judge(session, standing, Duration::ZERO);
+        let is_small =
+            grant_limit.is_none_or(|limit| grant_bytes(&session.grant) <= limit as usize);
+        let exchanges = is_current && is_small && verdict == Verdict::Rotate;
+        if !exchanges {
+            return None;
+        }
+        let session = self.sessions.get_mut(&rotation.session)?;
+        session.rotate(rotation);
+        Some(Box::new(session.clone()))
+    }
+
+    fn replace(&mut self, seen: &Session, change: SessionChange<'_>) -> Option<Box<Session>> {
+        let standing = self.standing(seen);
+        let session = self.sessions.get_mut(&seen.id)?;
+        let rotates = matches!(change, SessionChange::Rotate(_));
+        if !session.is_unchanged_since(seen) || rotates && standing != Standing::Good {
+            return None;
+        }
+        session.change(change);
+        Some(Box::new(session.clone()))
+    }
+
+    fn load(&self, id: SessionId) -> Option<LoadedSession> {
+        let session = self.sessions.get(&id)?.clone();
+        let ago = |previous: PreviousToken| {
+            let now = self.now.unwrap_or(previous.rotated_at);
+            let seconds = now.as_unix() - previous.rotated_at.as_unix();
+            Duration::from_secs(seconds.try_into().unwrap_or(0))
+        };
+        let rotated_ago = session.previous.map_or(Duration::ZERO, ago);
+        let owner = if self.has_no_users {
+            SessionOwner::KeptElsewhere
+        } else {
+            SessionOwner::Loaded(self.person(session.user, &session.identity))
+        };
+        Some(LoadedSession { session, rotated_ago, owner })
+    }
+
+    fn end(
+        &mut self,
+        id: SessionId,
+        user: UserId,
+        reason: RevokeReason,
+        at: Timestamp,
+    ) -> EndOutcome {
+        match self.sessions.get_mut(&id) {
+            Some(session) if session.user == user => {
+                if session.end.is_some() {
+                    return EndOutcome::EndedBefore;
+                }
+                session.end = Some(SessionEnd { at, reason });
+                EndOutcome::Ended
+            }
+            _ => EndOutcome::Unknown,
+        }
+    }
+
+    pub(super) fn end_live(&mut self, end: SessionEnd, is_meant: impl Fn(&Session) -> bool) -> u64 {
+        let live = self.sessions.values_mut().filter(|session| session.is_live(end.at));
+        let mut ended = 0;
+        for session in live.filter(|session| is_meant(session)) {
+            session.end = Some(end);
+            ended += 1;
+        }
+        ended
+    }
+
+    pub(super) fn end_sessions(
+        &mut self,
+        user: UserId,
+        identity: Option<&ExternalIdentity>,
+        keep: Option<SessionId>,
+        end: SessionEnd,
+    ) -> u64 {
+        let mut ended = 0;
+        for session in self.sessions.values_mut() {
+            ended += u64::from(session.end_as_one_of(user, identity, keep, end));
+        }
+        ended
+    }
+
+    fn carry_out(&mut self, order: &LogoutOrder, now: Timestamp) -> ProviderLogoutOutcome {
+        let mark = Some(SingleUse { hash: order.id, expires_at: order.expires_at });
+        if self.is_used_up(mark) {
+            return ProviderLogoutOutcome::Replayed;
+        }
+        self.use_up(mark);
+        let end = SessionEnd { at: now, reason: RevokeReason::ProviderLogout };
+        if let (Some(subject), None) = (&order.subject, &order.session) {
+            let identity =
+                ExternalIdentity { issuer: order.issuer.clone(), subject: subject.clone() };
+            self.raise_identity_epoch(&identity);
+        }
+        let ended = self.end_live(end, |session| order.names(session));
+        ProviderLogoutOutcome::Ended(ended)
+    }
+}
+
+/// About how many bytes a grant takes as JSON.
+fn grant_bytes(grant: &AccessGrant) -> usize {
+    let texts = grant.roles.iter().map(Role::as_str).chain(grant.amr.iter().map(String::as_str));
+    let extra = grant.extra.iter().map(|(name, value)| name.len() + value.approximate_len() + 4);
+    texts.chain(grant.acr.as_deref()).map(|text| text.len() + 3).sum::<usize>()
+        + extra.sum::<usize>()
+}
+
+#[async_trait]
+impl RefreshTokenRepo for MemoryStore {
+    fn shares_engine_with_users(&self) -> bool {
+        !self.0.lock().unwrap().has_no_users
+    }
+
+    async fn end_sessions(
+        &self,
+        user: UserId,
+        identity: Option<&ExternalIdentity>,
+        keep: Option<SessionId>,
+        end: SessionEnd,
+    ) -> Result<u64, StoreError> {
+        self.with(|state| state.end_sessions(user, identity, keep, end))
+    }
+
+    async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
+        self.with(|state| state.open(opening))
+    }
+
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        self.with(|state| state.load(id))
+    }
+
+    async fn exchange(
+        &self,
+        rotation: &Rotation,
+        grant_limit: Option<u32>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
+        self.with(|state| state.exchange(rotation, grant_limit))
+    }
+
+    async fn replace(
+        &self,
+        seen: &Session,
+        change: SessionChange<'_>,
+    ) -> Result<Option<Box<Session>>, StoreError> {
+        self.with(|state| state.replace(seen, change))
+    }
+
+    async fn live_sessions(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.with(|state| {
+            let own = state.sessions.values().filter(|session| session.user == user);
+            let mut live: Vec<_> = own.filter(|session| session.is_live(now)).cloned().collect();
+            live.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
+            live.truncate(limit.try_into().expect("a small limit"));
+            live
+        })
+    }
+
+    async fn end_session(
+        &self,
+        id: SessionId,
+        user: UserId,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> Result<EndOutcome, StoreError> {
+        self.with(|state| state.end(id, user, reason, now))
+    }
+
+    async fn end_provider_sessions(
+        &self,
+        order: &LogoutOrder,
+        now: Timestamp,
+    ) -> Result<ProviderLogoutOutcome, StoreError> {
+        self.with(|state| state.carry_out(order, now))
+    }
+}
