@@ -34,6 +34,7 @@ mod network;
 mod network_scope;
 mod oauth2_config;
 mod oauth2_provider;
+mod preset;
 mod presets;
 mod provider;
 mod provider_client;
@@ -55,7 +56,7 @@ pub use json::parse_object as parse_claims;
 pub use network::{Authorities, AuthoritiesError, Network};
 pub use oauth2_config::{OAuth2Config, OAuth2ConfigError, OAuth2Endpoints};
 pub use oauth2_provider::OAuth2Provider;
-pub use presets::{
+pub use preset::{
     FilledPreset, Offline, Parameter, ParameterKind, ParameterValues, Preset, PresetAuthentication,
     PresetKind, SHARED_TENANTS, UserEndpoint,
 };
