@@ -3,16 +3,12 @@
 use std::collections::BTreeSet;
 
 use mintgate_domain::model::Role;
-use serde::Deserialize;
+use mintgate_strict_json::{Error, Limits, MAX_DEPTH, Value, parse_object};
+
+use crate::lookup::MAX_BODY_BYTES;
 
 /// The largest number of roles of a person; every token holds all of them.
 const MAX_ROLES: usize = 100;
-
-/// The members of an answer that are read; others are ignored.
-#[derive(Deserialize)]
-struct Answer {
-    roles: Vec<String>,
-}
 
 /// Whether this is the media type of JSON (RFC 8259 §11, RFC 6839 §3.1), whatever its parameters.
 pub(crate) fn is_json(content_type: &str) -> bool {
@@ -24,17 +20,12 @@ pub(crate) fn is_json(content_type: &str) -> bool {
 /// Why an answer cannot be used. No variant holds any text of the answer, which goes into a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// The answer is not a JSON object.
-    #[error("it is not a JSON object")]
-    NotAnObject,
-    /// The answer is not an object with a list of texts as `roles`.
-    #[error("it is not of the form {{\"roles\": [\"…\"]}} (line {line}, column {column})")]
-    Form {
-        /// The line of the problem, counted from 1.
-        line: usize,
-        /// The column of the problem in bytes, counted from 1.
-        column: usize,
-    },
+    /// The answer is not a JSON object, or one that has a member name twice.
+    #[error("it {0}")]
+    Json(#[from] Error),
+    /// The answer has no list of texts as `roles`.
+    #[error("it is not of the form {{\"roles\": [\"…\"]}}")]
+    Form,
     /// The answer has more than 100 roles.
     #[error("it has more than {MAX_ROLES} roles")]
     TooManyRoles,
@@ -46,22 +37,22 @@ pub enum AnswerError {
     Role(usize),
 }
 
-/// Reads the roles; sorted, without duplicates.
+/// Reads the roles; sorted, without duplicates. Other members may be whatever they are.
 pub(crate) fn read(body: &[u8]) -> Result<Vec<Role>, AnswerError> {
-    // serde would accept an array in place of the object.
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(AnswerError::NotAnObject);
-    }
-    let answer: Answer = serde_json::from_slice(body)
-        .map_err(|error| AnswerError::Form { line: error.line(), column: error.column() })?;
-    if answer.roles.len() > MAX_ROLES {
+    let mut answer = parse_object(body, Limits { bytes: MAX_BODY_BYTES, depth: MAX_DEPTH })?;
+    let Some(Value::Array(roles)) = answer.remove("roles") else { return Err(AnswerError::Form) };
+    if roles.len() > MAX_ROLES {
         return Err(AnswerError::TooManyRoles);
     }
-    if let Some(at) = answer.roles.iter().position(|role| !Role::is_valid(role)) {
-        return Err(AnswerError::Role(at + 1));
+    let mut names = BTreeSet::new();
+    for (index, role) in roles.into_iter().enumerate() {
+        let Value::String(name) = role else { return Err(AnswerError::Form) };
+        if !Role::is_valid(&name) {
+            return Err(AnswerError::Role(index + 1));
+        }
+        names.insert(name);
     }
-    let roles: BTreeSet<String> = answer.roles.into_iter().collect();
-    Ok(roles.into_iter().map(Role::new).collect())
+    Ok(names.into_iter().map(Role::new).collect())
 }
 
 #[cfg(test)]
@@ -98,6 +89,7 @@ mod tests {
             r#"{"roles":["a",7]}"#,
             r#"{"roles":["a",null]}"#,
             r#"{"roles":["a"],"roles":["s3cret"]}"#,
+            r#"{"roles":["a"],"more":{"s3cret":1,"s3cret":2}}"#,
             r#"{"roles":["a"]} {}"#,
             r#"{"roles":["a"]"#,
             r#"{"Roles":["s3cret"]}"#,

@@ -15,7 +15,7 @@ use crate::answer::{self, AnswerError};
 use crate::config::{RoleDirectoryConfig, RoleDirectoryError};
 
 /// The longest answer that is read, in bytes. The largest answer allowed, 100 roles, needs a tenth of it.
-const MAX_BODY_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 /// How long an idle connection is kept. Shorter than servers keep theirs (5 s is the default of Apache
 /// and Node.js), so that no request is sent on a connection that is being closed.
 const KEEP_IDLE: Duration = Duration::from_secs(4);
