@@ -57,8 +57,10 @@ async fn entra_signs_in_the_tenants_that_are_let_in_each_as_an_issuer_of_its_own
 async fn case_23_entra_does_not_sign_in_a_tenant_that_is_not_let_in() {
     let tenants = format!("tenants = [\"{HOME}\", \"{OTHER}\"]");
     let place = entra(mock(), "common", &tenants).await;
-    let reason = place.refusal("eve", UNAUTHORIZED, "INVALID_ID_TOKEN").await;
-    assert!(reason.contains("tenant"), "{reason}");
+    place.refusal("eve", UNAUTHORIZED, "INVALID_ID_TOKEN").await;
+    // Nothing but the list keeps her out.
+    let place = entra(mock(), "common", &format!("tenants = [\"{THIRD}\"]")).await;
+    place.claims_of("eve").await;
 }
 
 fn with_overage(overage: Overage) -> MockConfig {
@@ -78,8 +80,7 @@ async fn case_31_entra_groups_that_are_too_many_are_followed_to_the_graph() {
 #[tokio::test]
 async fn case_31_entra_groups_that_are_too_many_are_refused_or_left_out_as_is_configured() {
     let place = entra(with_overage(Overage::Distributed), HOME, "group_overage = \"refuse\"").await;
-    let reason = place.refusal("alice", UNAUTHORIZED, "INVALID_ID_TOKEN").await;
-    assert!(reason.contains("group"), "{reason}");
+    place.refusal("alice", UNAUTHORIZED, "INVALID_ID_TOKEN").await;
     assert_eq!(place.claims_of("bob").await["roles"], json!(["user"]), "he has few enough");
     let place = entra(with_overage(Overage::Distributed), HOME, "").await;
     assert_eq!(place.claims_of("alice").await["roles"], json!(["user"]));

@@ -67,7 +67,7 @@ async fn okta_asked_at_another_authorization_server_than_its_own_is_no_provider(
     let lines = format!("preset = \"okta\"\ndomain = \"ORIGIN\"\nserver = \"aus1\"\n{SECRET}");
     let place = place(speaking(Dialect::Okta), &lines, "").await;
     let reason = place.refusal_to_begin(BAD_GATEWAY, "PROVIDER_ERROR").await;
-    assert!(reason.contains("discovery"), "{reason}");
+    assert!(reason.contains("404"), "{reason}");
 }
 
 #[tokio::test]
@@ -115,8 +115,9 @@ async fn gitlab_whose_userinfo_is_about_somebody_else_signs_nobody_in() {
     let other = json!({ "sub": "mock|mallory", "groups": ["admins"] });
     let userinfo_merge = other.as_object().cloned().unwrap();
     place.idp.control().set_faults(Faults { userinfo_merge, ..Faults::default() });
-    let reason = place.refusal("bob", UNAUTHORIZED, "INVALID_ID_TOKEN").await;
-    assert!(reason.contains("userinfo"), "{reason}");
+    place.refusal("bob", UNAUTHORIZED, "INVALID_ID_TOKEN").await;
+    place.idp.control().clear_faults();
+    place.claims_of("bob").await;
 }
 
 #[tokio::test]
@@ -159,7 +160,7 @@ async fn auth0_without_the_slash_of_its_issuer_is_another_issuer() {
     let lines = format!("preset = \"auth0\"\nissuer = \"ORIGIN\"\n{SECRET}");
     let place = place(speaking(Dialect::Auth0), &lines, "").await;
     let reason = place.refusal_to_begin(BAD_GATEWAY, "PROVIDER_ERROR").await;
-    assert!(reason.contains("issuer"), "{reason}");
+    assert!(reason.contains(place.idp.issuer()), "{reason}");
 }
 
 #[tokio::test]
@@ -199,7 +200,7 @@ async fn oidc_without_an_id_token_is_no_answer() {
     let token_merge = json!({ "id_token": null }).as_object().cloned().unwrap();
     place.idp.control().set_faults(Faults { token_merge, ..Faults::default() });
     let reason = place.refusal("alice", BAD_GATEWAY, "PROVIDER_ERROR").await;
-    assert!(reason.contains("id_token") || reason.contains("ID token"), "{reason}");
+    assert!(reason.contains("id_token"), "{reason}");
 }
 
 #[tokio::test]
