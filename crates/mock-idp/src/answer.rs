@@ -92,6 +92,12 @@ impl MessageBody for HugeBody {
     }
 }
 
+impl Drop for HugeBody {
+    fn drop(&mut self) {
+        self.shared.state().stats.huge_bodies_ended += 1;
+    }
+}
+
 /// The genuine body, one byte at a time.
 struct DripBody {
     left: Bytes,

@@ -42,6 +42,9 @@ pub struct Stats {
     pub second_uses: u64,
     /// Bytes that were sent for [`FaultKind::Huge`].
     pub huge_bytes: u64,
+    /// Bodies of [`FaultKind::Huge`] that are over, read or given up by their reader.
+    #[serde(default)]
+    pub huge_bodies_ended: u64,
     /// Requests to GitHub's endpoint for email addresses.
     #[serde(default)]
     pub emails: u64,
