@@ -60,7 +60,7 @@ impl StoreUnderTest for MemoryStore {
     }
 }
 
-/// Digests are not printed with the rest.
+/// A session as a dump shows it: `Debug` of a digest prints nothing of it, so both are added in hexadecimal.
 fn session_row(session: &Session) -> String {
     let current = hex(session.refresh.hash.as_bytes());
     let previous = session.previous.map(|previous| hex(previous.hash.as_bytes()));
