@@ -15,6 +15,9 @@ use std::time::Duration;
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
 /// How long a process that ends waits for its last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// How long the thread lets lines gather before it writes them: to wake it and write for each line
+/// would cost more than the line.
+const GATHER: Duration = Duration::from_millis(2);
 /// How long to wait before a descriptor that does not block is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
 
@@ -35,6 +38,7 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     bytes: Vec<u8>,
+    /// The thread is about to write, or is writing: nobody needs to wake it.
     is_writing: bool,
 }
 
@@ -72,7 +76,9 @@ impl Write for &LogWriter {
             self.0.dropped.fetch_add(1, Relaxed);
         } else {
             queue.bytes.extend_from_slice(line);
-            self.0.filled.notify_one();
+            if !mem::replace(&mut queue.is_writing, true) {
+                self.0.filled.notify_one();
+            }
         }
         Ok(line.len())
     }
@@ -107,7 +113,9 @@ impl Shared {
                 while queue.bytes.is_empty() {
                     queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 }
-                queue.is_writing = true;
+                drop(queue);
+                thread::sleep(GATHER);
+                queue = self.queue();
             }
             mem::swap(&mut queue.bytes, &mut lines);
             drop(queue);
