@@ -108,6 +108,8 @@ pub(crate) struct Mock {
     process: Process,
     client: Client,
     pub(crate) issuer: String,
+    /// The URL that it listens at.
+    pub(crate) base: String,
 }
 
 impl Mock {
@@ -122,34 +124,51 @@ impl Mock {
         name: &str,
         redirect_uris: &[&str],
     ) -> Result<Self> {
+        Self::start_as(binaries, dir, name, redirect_uris, None).await
+    }
+
+    /// Starts one with this issuer, which is where it listens if there is none.
+    pub(crate) async fn start_as(
+        binaries: &Binaries,
+        dir: &Path,
+        name: &str,
+        redirect_uris: &[&str],
+        issuer: Option<&str>,
+    ) -> Result<Self> {
         let [address] = free_addresses()?;
+        let base = format!("http://{address}");
+        let issuer = issuer.unwrap_or(&base).to_owned();
         let mut command = plain(&binaries.mock, dir);
-        command.args(["--listen", &address.to_string(), "--control"]);
+        command.args(["--listen", &address.to_string(), "--control", "--issuer", &issuer]);
         command.args(["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]);
         for uri in redirect_uris {
             command.args(["--redirect-uri", uri]);
         }
         let mut process = Process::logged(name, &mut command, &dir.join(format!("{name}.log")))?;
-        let (client, issuer) = (client()?, format!("http://{address}"));
-        process.ready(START_LIMIT, || stats(&client, &issuer)).await?;
-        Ok(Self { process, client, issuer })
+        let client = client()?;
+        process.ready(START_LIMIT, || stats(&client, &base)).await?;
+        Ok(Self { process, client, issuer, base })
     }
 
     /// Has its token endpoint fail in this way from now on.
     pub(crate) async fn order_token_fault(&self, fault: Value) -> Result<()> {
-        let faults = serde_json::json!({ "token": fault });
-        let url = format!("{}/control/faults", self.issuer);
-        send(self.client.put(url).json(&faults)).await?.expect_status(204)
+        self.order(&serde_json::json!({ "token": fault })).await
+    }
+
+    /// Has it behave in this way from now on: the faults of docs/mock-provider.md.
+    pub(crate) async fn order(&self, faults: &Value) -> Result<()> {
+        let url = format!("{}/control/faults", self.base);
+        send(self.client.put(url).json(faults)).await?.expect_status(204)
     }
 
     /// Ends all faults that were ordered.
     pub(crate) async fn clear_faults(&self) -> Result<()> {
-        let url = format!("{}/control/faults", self.issuer);
+        let url = format!("{}/control/faults", self.base);
         send(self.client.delete(url)).await?.expect_status(204)
     }
 
     pub(crate) async fn stats(&self) -> Result<Stats> {
-        stats(&self.client, &self.issuer).await
+        stats(&self.client, &self.base).await
     }
 
     pub(crate) fn process(&self) -> &Process {
@@ -157,18 +176,18 @@ impl Mock {
     }
 }
 
-async fn stats(client: &Client, issuer: &str) -> Result<Stats> {
-    let answer = send(client.get(format!("{issuer}/control/stats"))).await?;
+async fn stats(client: &Client, base: &str) -> Result<Stats> {
+    let answer = send(client.get(format!("{base}/control/stats"))).await?;
     answer.expect_status(200)?;
     Ok(serde_json::from_str(&answer.body)?)
 }
 
-/// An authorization code from the mock at this issuer, as if this user had just signed in there.
-pub(crate) async fn code(client: &Client, issuer: &str, user: &str) -> Result<String> {
+/// An authorization code from the mock with this base URL, as if this user had just signed in there.
+pub(crate) async fn code(client: &Client, base: &str, user: &str) -> Result<String> {
     let sign_in = serde_json::json!({
         "user": user, "clientId": CLIENT_ID, "redirectUri": REDIRECT_URI,
     });
-    let answer = send(client.post(format!("{issuer}/control/code")).json(&sign_in)).await?;
+    let answer = send(client.post(format!("{base}/control/code")).json(&sign_in)).await?;
     answer.expect_status(200)?;
     let json = answer.json()?;
     Ok(json["code"].as_str().context("the mock gave no code")?.to_owned())
@@ -181,6 +200,8 @@ pub(crate) struct Stats {
     pub(crate) token: u64,
     /// Codes exchanged for tokens.
     pub(crate) exchanges: u64,
+    /// Requests to the mock's userinfo endpoint.
+    pub(crate) userinfo: u64,
 }
 
 /// The service in a process of its own, with a config file and a log named after it.

@@ -11,16 +11,20 @@ mod clock;
 pub mod cookie_suite;
 mod entropy;
 pub mod fault_proxy;
+pub mod forward_proxy;
 mod interposed;
 mod memory_store;
 mod metrics;
 pub mod openings;
+pub mod pgbouncer;
 pub mod postgres;
 mod resource_server;
 pub mod rotations;
 pub mod signer_suite;
 pub mod store_suite;
 mod store_under_test;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;

@@ -95,19 +95,12 @@ impl TestDatabase {
 
     /// The `host:port` of the database's server.
     pub fn host_and_port(&self) -> String {
-        let host_and_port = &self.server[address_range(&self.server)];
-        if host_and_port.contains(':') {
-            host_and_port.to_owned()
-        } else {
-            format!("{host_and_port}:5432")
-        }
+        host_and_port(&self.server)
     }
 
     /// The URL of the database through a proxy at this `host:port`.
     pub fn url_through(&self, proxy: impl std::fmt::Display) -> String {
-        let mut url = self.url();
-        url.replace_range(address_range(&url), &proxy.to_string());
-        url
+        url_through(&self.url(), proxy)
     }
 
     /// A connection of the test's own, around any adapter.
@@ -196,6 +189,23 @@ fn migrations_digest() -> String {
         write!(text, "{:?}\n{sql}\n", directory.file_name()).expect("memory");
     }
     hex(&TokenHash::of(&text).as_bytes()[..8])
+}
+
+/// The `host:port` of a URL's server.
+pub(crate) fn host_and_port(url: &str) -> String {
+    let host_and_port = &url[address_range(url)];
+    if host_and_port.contains(':') {
+        host_and_port.to_owned()
+    } else {
+        format!("{host_and_port}:5432")
+    }
+}
+
+/// The URL through a proxy at this `host:port`.
+pub(crate) fn url_through(url: &str, proxy: impl std::fmt::Display) -> String {
+    let mut url = url.to_owned();
+    url.replace_range(address_range(&url), &proxy.to_string());
+    url
 }
 
 /// The range of `host:port` in a URL.

@@ -132,8 +132,8 @@ impl Stream {
         let over = Arc::new(AtomicBool::new(false));
         let mut workers = JoinSet::new();
         for _ in 0..STREAMS {
-            let (caller, issuer) = (stage.caller.clone(), stage.mock.issuer.clone());
-            workers.spawn(log_in_until(Arc::clone(&over), caller, issuer, sender.clone()));
+            let (caller, mock) = (stage.caller.clone(), stage.mock.base.clone());
+            workers.spawn(log_in_until(Arc::clone(&over), caller, mock, sender.clone()));
         }
         let caller = stage.caller.clone();
         Self { workers, answers, over, caller, sessions: Vec::new(), refused: 0 }
@@ -173,12 +173,12 @@ impl Stream {
 async fn log_in_until(
     over: Arc<AtomicBool>,
     caller: Caller,
-    issuer: String,
+    mock: String,
     answers: UnboundedSender<Result<Answer>>,
 ) {
     while !over.load(Ordering::Relaxed) {
         let answer = async {
-            let code = caller.code_of(&issuer).await?;
+            let code = caller.code_of(&mock).await?;
             caller.redeem(PROVIDER, &code).await
         };
         if answers.send(answer.await).is_err() {

@@ -136,7 +136,7 @@ async fn in_turn(steps: &mut Steps, setup: &Setup, dir: &Path, with_browser: boo
 }
 
 /// A program of the page: the code block of this language that begins with this line.
-fn program(language: &str, first: &str) -> Result<String> {
+pub(super) fn program(language: &str, first: &str) -> Result<String> {
     let page = std::fs::read_to_string(workspace::root().join("docs/frontend.md"))?;
     let fence = format!("```{language}\n");
     let blocks = page.split(&fence).skip(1);
@@ -146,7 +146,7 @@ fn program(language: &str, first: &str) -> Result<String> {
 }
 
 /// Answers every request with the page.
-async fn serve(listener: TcpListener, html: String) -> Result<()> {
+pub(super) async fn serve(listener: TcpListener, html: String) -> Result<()> {
     loop {
         let (mut socket, _) = listener.accept().await?;
         let answer = format!(

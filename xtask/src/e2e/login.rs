@@ -31,12 +31,12 @@ impl Caller {
 
     /// A fresh authorization code from a provider.
     pub(super) async fn code(&self, provider: &Mock) -> Result<String> {
-        self.code_of(&provider.issuer).await
+        self.code_of(&provider.base).await
     }
 
-    /// A fresh authorization code from the provider at this issuer.
-    pub(super) async fn code_of(&self, issuer: &str) -> Result<String> {
-        let code = code(&self.client, issuer, "alice").await?;
+    /// A fresh authorization code from the mock with this base URL.
+    pub(super) async fn code_of(&self, mock: &str) -> Result<String> {
+        let code = code(&self.client, mock, "alice").await?;
         self.recorder.add("authorization code", &code);
         Ok(code)
     }

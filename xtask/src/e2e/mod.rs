@@ -3,14 +3,18 @@
 
 mod basics;
 mod browser;
+mod cross_site;
 mod dev;
 mod faults;
 mod frontends;
 mod login;
+mod pooled;
 mod proxied;
+mod reaching;
 mod recorder;
 mod session;
 mod shutdown;
+mod single;
 mod stage;
 mod steps;
 mod webdriver;
@@ -72,6 +76,9 @@ async fn sections(
     let removed = database.remove().await;
     walked?;
     removed?;
+
+    Steps::section("the service on Postgres behind PgBouncer");
+    pooled::walk(steps, binaries, &dir.join("pooled"), postgres.url()).await?;
     drop(postgres);
 
     Steps::section("the service on SQLite");
@@ -80,8 +87,14 @@ async fn sections(
     Steps::section("behind nginx, below a path");
     proxied::walk(steps, binaries, &dir.join("proxied")).await?;
 
+    Steps::section("providers that are not simply there");
+    reaching::walk(steps, binaries, &dir.join("reaching")).await?;
+
     Steps::section("the front ends of docs/frontend.md");
     frontends::walk(steps, binaries, &dir.join("frontends"), !options.no_browser).await?;
+
+    Steps::section("a page of another site than the service");
+    cross_site::walk(steps, binaries, &dir.join("cross-site"), !options.no_browser).await?;
 
     Steps::section("mintgate dev");
     dev::walk(steps, binaries, &dir.join("dev"), !options.no_browser).await

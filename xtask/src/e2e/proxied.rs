@@ -69,7 +69,7 @@ async fn start(nginx: &Path, dir: &Path, front: SocketAddr, back: SocketAddr) ->
 async fn visit(base: &str, mock: &Mock) -> Result<()> {
     let client = client()?;
     let url = |path: &str| format!("{base}/api/v1/auth/{path}");
-    let code = code(&client, &mock.issuer, "alice").await?;
+    let code = code(&client, &mock.base, "alice").await?;
     let body = json!({ "authCode": code, "provider": PROVIDER });
     let signed_in = send(client.post(url("token")).json(&body)).await?;
     signed_in.expect_status(200)?;

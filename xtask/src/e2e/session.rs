@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use serde_json::json;
 
-use super::login::{Tokens, expect_error};
+use super::login::{Caller, Tokens, expect_error};
 use super::stage::{PROVIDER, Stage};
 use super::steps::Steps;
 use crate::http::expect;
@@ -23,61 +23,69 @@ pub(super) async fn walk(steps: &mut Steps, stage: &Stage) -> Result<()> {
     let name = "the token before is answered with the same successor, byte for byte";
     steps.step(name, replay(stage, &before, &after)).await?;
     let name = "a logout: the cookies are cleared, the session's tokens are 401";
-    steps.step(name, log_out(stage, &after)).await?;
+    steps.step(name, log_out(&stage.caller, &after)).await?;
     let name = "a logout at the provider too: the browser goes there and comes back";
     steps.step(name, sign_out(stage)).await?;
     let name = "the issuer's metadata leads to the key that signed";
     steps.step(name, metadata(stage)).await
 }
 
-async fn log_in(stage: &Stage) -> Result<Tokens> {
-    let code = stage.caller.code(&stage.mock).await?;
-    stage.caller.tokens(&stage.caller.redeem(PROVIDER, &code).await?, LOGGED_IN)
+/// A login at the mock with this base URL, a refresh and a logout.
+pub(super) async fn from_login_to_logout(caller: &Caller, mock: &str) -> Result<()> {
+    let before = log_in(caller, mock).await?;
+    let after = successor(caller, &before).await?;
+    expect_me(caller, &after).await?;
+    log_out(caller, &after).await
+}
+
+async fn log_in(caller: &Caller, mock: &str) -> Result<Tokens> {
+    let code = caller.code_of(mock).await?;
+    caller.tokens(&caller.redeem(PROVIDER, &code).await?, LOGGED_IN)
 }
 
 /// Refreshes, and checks that the session goes on; returns the new tokens.
-async fn successor(stage: &Stage, before: &Tokens) -> Result<Tokens> {
-    let after = stage.caller.tokens(&stage.caller.refresh(&before.refresh).await?, REFRESHED)?;
+async fn successor(caller: &Caller, before: &Tokens) -> Result<Tokens> {
+    let after = caller.tokens(&caller.refresh(&before.refresh).await?, REFRESHED)?;
     expect("sid", &after.session, &before.session)?;
     expect("gen", &after.generation, &(before.generation + 1))?;
     Ok(after)
 }
 
-async fn expect_me(stage: &Stage, tokens: &Tokens) -> Result<()> {
-    let me = stage.caller.me(&tokens.access).await?;
+async fn expect_me(caller: &Caller, tokens: &Tokens) -> Result<()> {
+    let me = caller.me(&tokens.access).await?;
     me.expect_status(200)?;
     expect("sid of /me", &me.json()?["sid"], &json!(tokens.session))
 }
 
 async fn refresh(stage: &Stage) -> Result<(Tokens, Tokens)> {
-    let before = log_in(stage).await?;
-    let after = successor(stage, &before).await?;
+    let before = log_in(&stage.caller, &stage.mock.base).await?;
+    let after = successor(&stage.caller, &before).await?;
     ensure!(after.access != before.access, "the access token is the same as before");
-    expect_me(stage, &after).await?;
+    expect_me(&stage.caller, &after).await?;
     Ok((before, after))
 }
 
 async fn replay(stage: &Stage, before: &Tokens, after: &Tokens) -> Result<()> {
-    let again = successor(stage, before).await?;
+    let again = successor(&stage.caller, before).await?;
     // Without `expect`, because a failure must not print tokens.
     ensure!(again.refresh == after.refresh, "another refresh token of the same generation");
     Ok(())
 }
 
-async fn log_out(stage: &Stage, tokens: &Tokens) -> Result<()> {
+async fn log_out(caller: &Caller, tokens: &Tokens) -> Result<()> {
     for _ in 0..2 {
-        let ended = stage.caller.log_out(&tokens.access).await?;
+        let ended = caller.log_out(&tokens.access).await?;
         ended.expect_status(200)?;
         let cleared = ended.all("set-cookie");
         let is_cleared = |cookie: &&str| cookie.contains("Max-Age=0");
         ensure!(cleared.len() == 2 && cleared.iter().all(is_cleared), "Set-Cookie: {cleared:?}");
     }
-    expect_error(&stage.caller.refresh(&tokens.refresh).await?, 401, "SESSION_REVOKED")?;
-    expect_error(&stage.caller.me(&tokens.access).await?, 401, "SESSION_REVOKED")
+    expect_error(&caller.refresh(&tokens.refresh).await?, 401, "SESSION_REVOKED")?;
+    expect_error(&caller.me(&tokens.access).await?, 401, "SESSION_REVOKED")
 }
 
 async fn sign_out(stage: &Stage) -> Result<()> {
-    let tokens = log_in(stage).await?;
+    let tokens = log_in(&stage.caller, &stage.mock.base).await?;
     let ended = stage.caller.sign_out(&tokens.access, REDIRECT_URI, "bye").await?;
     ended.expect_status(200)?;
     let Some(url) = ended.json()?["logoutUrl"].as_str().map(str::to_owned) else {
@@ -99,7 +107,7 @@ async fn metadata(stage: &Stage) -> Result<()> {
             bail!("no jwks_uri: {document}")
         };
         let jwks = stage.service.document(jwks_uri).await?;
-        let kid = log_in(stage).await?.access_key;
+        let kid = log_in(&stage.caller, &stage.mock.base).await?.access_key;
         ensure!(published(&jwks.body, &kid), "{jwks_uri} lacks the key {kid}: {}", jwks.body);
     }
     Ok(())
@@ -118,7 +126,7 @@ pub(super) async fn keys(steps: &mut Steps, stage: &Stage) -> Result<()> {
 }
 
 async fn rotate_access(stage: &Stage) -> Result<()> {
-    let before = log_in(stage).await?;
+    let before = log_in(&stage.caller, &stage.mock.base).await?;
     let published_before = stage.service.jwks().await?.body;
     let list = stage.service.keys(&["list"]).await?;
     ensure!(list.contains(&before.access_key), "the current key is not listed:\n{list}");
@@ -129,8 +137,8 @@ async fn rotate_access(stage: &Stage) -> Result<()> {
     let kid = &after.now.access_key;
     ensure!(published(&published_before, kid), "{kid} signs and was not published before");
     // The key that signed before, and the one that signs now.
-    expect_me(stage, &after.first).await?;
-    expect_me(stage, &after.now).await?;
+    expect_me(&stage.caller, &after.first).await?;
+    expect_me(&stage.caller, &after.now).await?;
     let jwks = stage.service.jwks().await?.body;
     for kid in [&after.first.access_key, kid] {
         ensure!(published(&jwks, kid), "the JWKS lacks {kid}: {jwks}");
@@ -139,14 +147,14 @@ async fn rotate_access(stage: &Stage) -> Result<()> {
 }
 
 async fn rotate_refresh(stage: &Stage) -> Result<()> {
-    let before = log_in(stage).await?;
-    let idle = log_in(stage).await?;
+    let before = log_in(&stage.caller, &stage.mock.base).await?;
+    let idle = log_in(&stage.caller, &stage.mock.base).await?;
     stage.service.keys(&["rotate", "--use", "refresh"]).await?;
     let after =
         changed(stage, before, |before, after| before.refresh_key != after.refresh_key).await?;
-    let of_idle = successor(stage, &idle).await?;
+    let of_idle = successor(&stage.caller, &idle).await?;
     expect("kid", &of_idle.refresh_key, &after.now.refresh_key)?;
-    expect_me(stage, &successor(stage, &after.now).await?).await
+    expect_me(&stage.caller, &successor(&stage.caller, &after.now).await?).await
 }
 
 struct Changed {
@@ -160,10 +168,10 @@ async fn changed(
     first: Tokens,
     so: impl Fn(&Tokens, &Tokens) -> bool,
 ) -> Result<Changed> {
-    let newest = tokio::sync::Mutex::new(successor(stage, &first).await?);
+    let newest = tokio::sync::Mutex::new(successor(&stage.caller, &first).await?);
     until(NOTICE_LIMIT, || async {
         let mut newest = newest.lock().await;
-        *newest = successor(stage, &newest).await?;
+        *newest = successor(&stage.caller, &newest).await?;
         ensure!(so(&first, &newest), "the former key still signs");
         Ok(())
     })

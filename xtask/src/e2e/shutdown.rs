@@ -66,9 +66,9 @@ fn sum(text: &str, metric: &str, labels: &[String]) -> u64 {
 async fn shutdown(stage: &mut Stage) -> Result<()> {
     let mut logins = JoinSet::new();
     for _ in 0..WARM_UP {
-        let (caller, issuer) = (stage.caller.clone(), stage.mock.issuer.clone());
+        let (caller, mock) = (stage.caller.clone(), stage.mock.base.clone());
         logins.spawn(async move {
-            let code = caller.code_of(&issuer).await?;
+            let code = caller.code_of(&mock).await?;
             caller.session(&caller.redeem(PROVIDER, &code).await?)
         });
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::process::{Process, free_addresses};
 use crate::{say, workspace};
@@ -46,13 +46,23 @@ pub(super) struct Browser {
 impl Browser {
     /// Starts driver and browser; their files are in this directory.
     pub(super) async fn start(programs: &Programs, dir: &Path) -> Result<Self> {
+        Self::start_with(programs, dir, &[], &json!({})).await
+    }
+
+    /// Starts a browser with more arguments and with these preferences, which takes any certificate.
+    pub(super) async fn start_with(
+        programs: &Programs,
+        dir: &Path,
+        arguments: &[String],
+        preferences: &Value,
+    ) -> Result<Self> {
         let [address] = free_addresses()?;
         let mut command = Command::new(&programs.driver);
         command.arg(format!("--port={}", address.port()));
         let log = dir.join("chromedriver.log");
         let mut driver = Process::logged("chromedriver", &mut command, &log)?;
         let profile = dir.join("browser-profile");
-        let opened = || open(&programs.chromium, &profile, address.port());
+        let opened = || open(&programs.chromium, &profile, address.port(), arguments, preferences);
         let client = driver.ready(DRIVER_LIMIT, opened).await?;
         Ok(Self { client, _driver: driver })
     }
@@ -70,7 +80,13 @@ impl Browser {
     }
 }
 
-async fn open(chromium: &Path, profile: &Path, driver_port: u16) -> Result<Client> {
+async fn open(
+    chromium: &Path,
+    profile: &Path,
+    driver_port: u16,
+    more: &[String],
+    preferences: &Value,
+) -> Result<Client> {
     let mut arguments = vec![
         "--headless".to_owned(),
         "--disable-gpu".to_owned(),
@@ -88,13 +104,15 @@ async fn open(chromium: &Path, profile: &Path, driver_port: u16) -> Result<Clien
         "--window-size=1000,1100".to_owned(),
         format!("--user-data-dir={}", profile.display()),
     ];
+    arguments.extend_from_slice(more);
     if rustix::process::geteuid().is_root() {
         // Chromium's sandbox does not work for root.
         arguments.push("--no-sandbox".to_owned());
     }
     let capabilities = json!({
         "browserName": "chrome",
-        "goog:chromeOptions": {"binary": chromium, "args": arguments},
+        "acceptInsecureCerts": true,
+        "goog:chromeOptions": {"binary": chromium, "args": arguments, "prefs": preferences},
     });
     let capabilities = capabilities.as_object().cloned().unwrap_or_default();
     let url = format!("http://127.0.0.1:{driver_port}");

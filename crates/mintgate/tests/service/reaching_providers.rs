@@ -1,8 +1,9 @@
 //! Providers behind forward proxies, with certificates of a private authority, at internal addresses.
 
-use crate::common::between::{Certificates, Entrance, ForwardProxy};
 use crate::common::{Options, Store, TestService, assert_error, log, sign_in};
 use mintgate_mock_idp::{Faults, MockConfig};
+use mintgate_testkit::forward_proxy::ForwardProxy;
+use mintgate_testkit::tls::{Certificates, Entrance};
 use reqwest::StatusCode;
 use serde_json::json;
 

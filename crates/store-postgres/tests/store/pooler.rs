@@ -1,9 +1,6 @@
 //! A real PgBouncer between the store and Postgres.
 
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,106 +12,24 @@ use mintgate_domain::ports::{
 use mintgate_store_postgres::{PgConfig, PgStore, Pooling};
 use mintgate_testkit::StoreCalls;
 use mintgate_testkit::openings::{NOW, Openings, identity, repeatable};
+use mintgate_testkit::pgbouncer::PgBouncer;
 use mintgate_testkit::postgres::TestDatabase;
 use mintgate_testkit::rotations::rotation;
-use tokio::net::TcpStream;
 
 use crate::harness::{config, empty, migrated, read, session, store};
 
-/// A PgBouncer in front of a database; stopped with it.
-struct Pooler {
-    child: Child,
-    port: u16,
-    _directory: tempfile::TempDir,
-}
-
-impl Drop for Pooler {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn program() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    let found = directories.map(|it| it.join("pgbouncer")).find(|it| it.is_file());
-    if found.is_none() {
-        use std::io::Write as _;
+/// A PgBouncer in front of the server of this database; `None`, and a line about it, if there is none here.
+async fn pooler(database: &TestDatabase, mode: &str) -> Option<PgBouncer> {
+    let Some(program) = PgBouncer::program() else {
         let notice = "SKIPPED: the tests with PgBouncer; there is none in PATH or /usr/sbin.";
         drop(writeln!(std::io::stderr(), "{notice}"));
-    }
-    found
-}
-
-/// PgBouncer does not run as root.
-fn unprivileged() -> Option<(u32, u32)> {
-    use std::os::unix::fs::MetadataExt as _;
-    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
         return None;
-    }
-    let users = std::fs::read_to_string("/etc/passwd").unwrap();
-    let id = |name: &str| {
-        let line = users.lines().find(|line| line.starts_with(&format!("{name}:")))?;
-        let mut fields = line.split(':').skip(2).map(|field| field.parse().ok());
-        Some((fields.next()??, fields.next()??))
     };
-    id("postgres").or_else(|| id("nobody"))
+    Some(PgBouncer::start(&program, &database.url(), mode, 8).await)
 }
 
-impl Pooler {
-    /// In front of the server of this database; `None` if there is no PgBouncer here.
-    async fn start(database: &TestDatabase, mode: &str) -> Option<Self> {
-        let program = program()?;
-        let directory = tempfile::tempdir().unwrap();
-        let port = {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            free.local_addr().unwrap().port()
-        };
-        let address = database.host_and_port();
-        let (host, server_port) = address.rsplit_once(':').unwrap();
-        let url: tokio_postgres::Config = database.url().parse().unwrap();
-        let user = url.get_user().unwrap_or("postgres");
-        let password = url.get_password().map(String::from_utf8_lossy).unwrap_or_default();
-        let write = |name: &str, text: String| {
-            let path = directory.path().join(name);
-            std::fs::write(&path, text).unwrap();
-            path
-        };
-        let users = write("users.txt", format!("\"{user}\" \"{password}\"\n"));
-        let settings = write(
-            "pgbouncer.ini",
-            format!(
-                "[databases]\n* = host={host} port={server_port}\n[pgbouncer]\n\
-                 listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-                 auth_type = trust\nauth_file = {}\npool_mode = {mode}\n\
-                 default_pool_size = 8\nmax_client_conn = 200\n",
-                users.display()
-            ),
-        );
-        let mut command = Command::new(program);
-        command.arg("-q").arg(&settings).stdout(Stdio::null()).stderr(Stdio::null());
-        if let Some((uid, gid)) = unprivileged() {
-            let own = |path: &Path| chown(path, Some(uid), Some(gid)).unwrap();
-            std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o700)).unwrap();
-            [directory.path(), &users, &settings].into_iter().for_each(own);
-            command.uid(uid).gid(gid);
-        }
-        let child = command.spawn().unwrap();
-        let pooler = Self { child, port, _directory: directory };
-        let listening = async {
-            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), listening).await.expect("a pooler");
-        Some(pooler)
-    }
-
-    fn config(&self, database: &TestDatabase, pooling: Pooling) -> PgConfig {
-        let url = database.url_through(format!("127.0.0.1:{}", self.port));
-        PgConfig { pool_size: 12, pooling, ..config(url) }
-    }
+fn through(pooler: &PgBouncer, database: &TestDatabase, pooling: Pooling) -> PgConfig {
+    PgConfig { pool_size: 12, pooling, ..config(pooler.url(&database.url())) }
 }
 
 /// What a service does all day, by many callers at once: more of them than there are server processes.
@@ -151,8 +66,8 @@ async fn everyday(store: &Arc<PgStore>) {
 async fn a_pooler_by_transaction_is_found_out_and_works() {
     for pooling in [Pooling::Auto, Pooling::Transaction] {
         let database = migrated().await;
-        let Some(pooler) = Pooler::start(&database, "transaction").await else { return };
-        everyday(&store(&pooler.config(&database, pooling))).await;
+        let Some(pooler) = pooler(&database, "transaction").await else { return };
+        everyday(&store(&through(&pooler, &database, pooling))).await;
     }
 }
 
@@ -161,8 +76,8 @@ async fn a_pooler_by_transaction_is_found_out_and_works() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_replicas_behind_a_pooler_by_transaction_do_not_disturb_each_other() {
     let database = migrated().await;
-    let Some(pooler) = Pooler::start(&database, "transaction").await else { return };
-    let config = pooler.config(&database, Pooling::Transaction);
+    let Some(pooler) = pooler(&database, "transaction").await else { return };
+    let config = through(&pooler, &database, Pooling::Transaction);
     let (one, two) = (store(&config), store(&config));
     let looking = async {
         for n in 0..200 {
@@ -177,8 +92,8 @@ async fn two_replicas_behind_a_pooler_by_transaction_do_not_disturb_each_other()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_a_pooler_many_first_sign_ins_of_one_person_find_one_user() {
     let database = migrated().await;
-    let Some(pooler) = Pooler::start(&database, "transaction").await else { return };
-    let store = store(&pooler.config(&database, Pooling::Transaction));
+    let Some(pooler) = pooler(&database, "transaction").await else { return };
+    let store = store(&through(&pooler, &database, Pooling::Transaction));
     let openings = Openings::default();
     let at_once = (0..20).map(|_| {
         let (store, new) = (Arc::clone(&store), openings.new_user(identity("ada")).new_user());
@@ -191,8 +106,8 @@ async fn behind_a_pooler_many_first_sign_ins_of_one_person_find_one_user() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pooler_by_session_works_as_if_it_were_not_there() {
     let database = migrated().await;
-    let Some(pooler) = Pooler::start(&database, "session").await else { return };
-    let config = PgConfig { pool_size: 6, ..pooler.config(&database, Pooling::Auto) };
+    let Some(pooler) = pooler(&database, "session").await else { return };
+    let config = PgConfig { pool_size: 6, ..through(&pooler, &database, Pooling::Auto) };
     everyday(&store(&config)).await;
 }
 
@@ -200,8 +115,8 @@ async fn a_pooler_by_session_works_as_if_it_were_not_there() {
 async fn behind_a_pooler_the_schema_is_made_and_no_lock_is_left() {
     for mode in ["transaction", "session"] {
         let database = empty().await;
-        let Some(pooler) = Pooler::start(&database, mode).await else { return };
-        let store = store(&pooler.config(&database, Pooling::Auto));
+        let Some(pooler) = pooler(&database, mode).await else { return };
+        let store = store(&through(&pooler, &database, Pooling::Auto));
         assert!(!store.migrate().await.unwrap().is_empty());
         assert_eq!(store.migrate().await.unwrap(), [""; 0]);
         store.check().await.unwrap();
@@ -228,8 +143,8 @@ async fn a_silent_first_host_leaves_time_for_the_second() {
 async fn how_long_a_rotation_takes_by_session_and_by_transaction() {
     for (mode, pooling) in [("session", Pooling::Session), ("transaction", Pooling::Transaction)] {
         let database = migrated().await;
-        let Some(pooler) = Pooler::start(&database, mode).await else { return };
-        let store = store(&pooler.config(&database, pooling));
+        let Some(pooler) = pooler(&database, mode).await else { return };
+        let store = store(&through(&pooler, &database, pooling));
         let mut seen = session(&store, &Openings::default(), "ada").await;
         let mut took = Duration::ZERO;
         for n in 0..600 {
