@@ -27,6 +27,9 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 /// How often a call begins again because another caller's write was in its way.
 const OVERTAKEN_AT_MOST: u32 = 3;
 
+/// How long a connection for a call that was refused may take.
+const APART_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// How long after a connection could not be made the next is tried: at first, and at most.
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
 const RECONNECT_AFTER_AT_MOST: Duration = Duration::from_secs(1);
@@ -266,9 +269,38 @@ impl Pool {
                     let text = "a row is there and is not found, again and again";
                     return Err(StoreError::Unavailable(text.into()));
                 }
+                Failure::Refused(cause) if self.may_be_lent(&pooled) => {
+                    drop(pooled);
+                    return self.run_apart(&work, cause).await;
+                }
                 Failure::Refused(cause) => return Err(StoreError::Unavailable(cause)),
                 Failure::Final(error) => return Err(error),
             }
+        }
+    }
+
+    /// Whether a pooler may be in the way that was not found out.
+    fn may_be_lent(&self, pooled: &Pooled) -> bool {
+        !pooled.by_transaction && self.shared.looks_for_pooler.load(Ordering::Acquire)
+    }
+
+    /// Runs a call that was refused once more, on a connection of its own and in a transaction: a pooler
+    /// that had lent the server process away may have it back before `diagnose` looks.
+    async fn run_apart<T>(
+        &self,
+        work: &impl for<'c> Work<'c, T>,
+        refusal: Cause,
+    ) -> Result<T, StoreError> {
+        let connecting = timeout(APART_TIMEOUT, self.inner.dedicated_connection());
+        let Ok(Ok(mut apart)) = connecting.await else {
+            return Err(StoreError::Unavailable(refusal));
+        };
+        apart.by_transaction = true;
+        let answer = self.carry_out(&mut apart, work, Attempt::Repeated);
+        match timeout(self.answer_timeout(), answer).await {
+            Ok(Ok(output)) => Ok(output),
+            Ok(Err(Failure::Final(error))) => Err(error),
+            _ => Err(StoreError::Unavailable(refusal)),
         }
     }
 
