@@ -20,8 +20,9 @@ use crate::operations::{Operations, operations_routes};
 use crate::stream::Connection;
 use crate::{AppState, envelope, routes};
 
-/// How long requests in flight may take to finish once the server is asked to stop, in seconds.
-const DRAIN_SECS: u64 = 10;
+/// How long requests in flight may take to finish once the server is asked to stop, in seconds. Less than
+/// a body may take to arrive, so that clients that send none do not hold up the end beyond ten seconds.
+const DRAIN_SECS: u64 = 9;
 /// Longer than the idle timeout of common load balancers (60 s), so that they close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a connection that ends may take to send the rest of its answer.

@@ -164,7 +164,7 @@ impl Application {
 
     /// Serves, with the background tasks, until `stop` completes. Then readiness is withdrawn at
     /// once, no connection is accepted any more, and requests in flight are finished; this returns
-    /// after ten seconds at most, or two more if a background task takes that long, or seven if a
+    /// after nine seconds at most, or two more if a background task takes that long, or seven if a
     /// provider does.
     ///
     /// # Errors

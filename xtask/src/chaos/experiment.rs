@@ -288,6 +288,9 @@ async fn good_answers(journal: &Journal, more: u64) -> Result<()> {
 
 /// Fails, saying why, if this machine cannot run the experiment.
 pub(super) fn can_run(plan: &Plan, dir: &Path) -> Result<()> {
+    if let Fault::Overload { by, .. } = plan.fault {
+        overload::can_cause(by)?;
+    }
     match plan.store {
         Store::SqliteOnDiskOfItsOwn => super::faults::Disk::can_mount(dir),
         Store::Postgres | Store::Sqlite => Ok(()),

@@ -1,7 +1,11 @@
 //! The experiments in which somebody uses up what requests need: connections, places for requests, a
 //! provider's time, the log's pipe. Refreshes, the JWKS and health must go on meanwhile.
 
+use std::any::Any;
+use std::fmt::{self, Display, Formatter};
 use std::fs::File;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -9,11 +13,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use reqwest::Url;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::api::{Api, Grant, Outcome, Sender, SignIn};
@@ -26,15 +30,45 @@ use crate::http::{client, send};
 use crate::process::until;
 use crate::rig::{REDIRECT_URI, Service};
 
-/// After this an answer counts as missing. How fast answers are is no matter of a development build on a
-/// machine that the experiment itself keeps busy.
+/// After this an answer counts as missing.
 const IN_TIME: Duration = Duration::from_secs(10);
+/// The time within which nearly all refreshes must be answered. Judged in the full form alone: how fast
+/// answers are is no matter of a development build on a machine that the tests keep busy.
+const PROMPT: Duration = Duration::from_secs(1);
+/// How many of a hundred refreshes must be answered in that time.
+const PROMPT_PERCENT: u64 = 95;
+/// How long the service may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 const PACE: Duration = Duration::from_millis(100);
 /// How long each of those who ask a hanging provider waits after a refusal.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How often connections that the service has ended are opened again, and which part of all at a time.
+const OPEN_AGAIN: Duration = Duration::from_millis(100);
+const PARTS: usize = 100;
 /// How long it may take until the log's pipe is full.
 const UNTIL_FULL: Duration = Duration::from_mins(1);
+/// How many descriptors are needed for everything but the connections.
+const OTHER_FILES: u64 = 1000;
 const TOKEN: &str = "/api/v1/auth/token";
+
+/// Fails, saying why, if this process cannot cause it.
+pub(super) fn can_cause(by: Overload) -> Result<()> {
+    let needed = match by {
+        Overload::SlowBodies(count)
+        | Overload::CodesAtHangingProvider(count)
+        | Overload::IdleConnections(count) => u64::try_from(count)? + OTHER_FILES,
+        Overload::LogPipe => OTHER_FILES,
+    };
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Some(limit) = maximum.filter(|limit| *limit < needed) {
+        bail!("it needs {needed} open files, and the limit is {limit}");
+    }
+    // Each connection is a file here as well.
+    if current != maximum {
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    }
+    Ok(())
+}
 
 /// Runs the experiment; returns its row of the table.
 pub(super) async fn run(
@@ -45,9 +79,6 @@ pub(super) async fn run(
     deployment: &mut Deployment,
     dir: &Path,
 ) -> Result<Row> {
-    // Each connection is a file here as well.
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
     let file = dir.join("journal.jsonl");
     let journal = Arc::new(Journal::create(&file)?);
     let providers = [shared.mock.issuer.clone(), shared.paused.issuer.clone()];
@@ -55,27 +86,41 @@ pub(super) async fn run(
     // Past the proxy, which holds connections of its own.
     let api = Api::new(vec![service.base()], providers, Arc::clone(&journal))?;
     let grant = log_in(&api).await?;
-    let injected = match by {
+    let trouble = make_trouble(by, shared, service).await?;
+    let served = serve(&api, service, grant, during).await?;
+    let injected = injected(by, service).await?;
+    let stopped = stop(service).await;
+    drop(trouble);
+    let ended = match &stopped {
+        Ok(took) => format!("ended {} ms after SIGTERM", took.as_millis()),
+        Err(error) => format!("SIGTERM: {error:#}"),
+    };
+    let note = format!("{served}; {ended}");
+    let unmet = served.unmet(plan.judges_speed).or(stopped.is_err().then_some(ended));
+    let records = journal::read(&file)?;
+    Ok(Row::new(plan, injected, &records, Vec::new()).with_notes(vec![note], unmet))
+}
+
+/// Makes what uses up what requests need, until it is dropped.
+async fn make_trouble(
+    by: Overload,
+    shared: &Shared,
+    service: &mut Service,
+) -> Result<Box<dyn Any>> {
+    Ok(match by {
         Overload::SlowBodies(count) => {
             let bytes = format!(
                 "POST {TOKEN} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
                  content-length: 100\r\n\r\n{{"
             );
-            let held = connections(&service.base(), count, bytes.as_bytes()).await?;
-            serve(&api, service, grant, during).await?;
-            format!("{} bodies", held.len())
+            Box::new(Connections::open(&service.base(), count, bytes).await?)
         }
         Overload::IdleConnections(count) => {
-            let held = connections(&service.base(), count, b"").await?;
-            serve(&api, service, grant, during).await?;
-            format!("{} connections", held.len())
+            Box::new(Connections::open(&service.base(), count, String::new()).await?)
         }
         Overload::CodesAtHangingProvider(count) => {
             let paused = StoppedProcesses::with_children(shared.paused.process().pid())?;
-            let asking = sign_ins(&format!("{}{TOKEN}", service.base()), count)?;
-            serve(&api, service, grant, during).await?;
-            drop((asking, paused));
-            format!("{count} codes")
+            Box::new((sign_ins(&format!("{}{TOKEN}", service.base()), count)?, paused))
         }
         Overload::LogPipe => {
             let pipe = Pipe::make(service.log_file())?;
@@ -89,43 +134,104 @@ pub(super) async fn run(
                 Ok(())
             })
             .await?;
-            serve(&api, service, grant, during).await?;
-            let dropped = dropped_lines(service).await?;
-            service.kill().await?;
-            drop(pipe);
-            format!("{dropped} lines")
+            Box::new(pipe)
         }
-    };
-    let records = journal::read(&file)?;
-    Ok(Row::new(plan, injected, &records, Vec::new()))
+    })
+}
+
+/// What was used up, in words.
+async fn injected(by: Overload, service: &Service) -> Result<String> {
+    Ok(match by {
+        Overload::SlowBodies(count) => format!("{count} bodies"),
+        Overload::CodesAtHangingProvider(count) => format!("{count} codes"),
+        Overload::IdleConnections(count) => format!("{count} connections"),
+        Overload::LogPipe => format!("{} lines", dropped_lines(service).await?),
+    })
+}
+
+/// How what must go on was answered.
+#[derive(Default)]
+struct Served {
+    rounds: u64,
+    jwks: u64,
+    refreshes: u64,
+    prompt_refreshes: u64,
+}
+
+impl Served {
+    /// The expectation that was not met.
+    fn unmet(&self, judges_speed: bool) -> Option<String> {
+        let Self { rounds, jwks, refreshes, prompt_refreshes } = *self;
+        if rounds == 0 {
+            Some("nothing was asked".to_owned())
+        } else if jwks < rounds {
+            Some(format!("{} of {rounds} JWKS requests were not answered 200", rounds - jwks))
+        } else if refreshes < rounds {
+            Some(format!("{} of {rounds} refreshes were not answered 200", rounds - refreshes))
+        } else if judges_speed && prompt_refreshes * 100 < rounds * PROMPT_PERCENT {
+            Some(format!("{} of {rounds} refreshes took longer", rounds - prompt_refreshes))
+        } else {
+            None
+        }
+    }
+}
+
+impl Display for Served {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { rounds, jwks, refreshes, prompt_refreshes } = *self;
+        let share = |good: u64| {
+            let of_thousand = good * 1000 / rounds.max(1);
+            format!("{}.{} %", of_thousand / 10, of_thousand % 10)
+        };
+        write!(
+            f,
+            "of {rounds}: JWKS 200 {}, refreshes 200 {}, within {PROMPT:?} {}",
+            share(jwks),
+            share(refreshes),
+            share(prompt_refreshes)
+        )
+    }
 }
 
 /// Asks for everything that must go on, for this long.
-async fn serve(api: &Api, service: &Service, mut grant: Grant, during: Duration) -> Result<()> {
+async fn serve(api: &Api, service: &Service, mut grant: Grant, during: Duration) -> Result<Served> {
+    let mut served = Served::default();
     let end = Instant::now() + during;
     while Instant::now() < end {
+        served.rounds += 1;
         let started = Instant::now();
         let sender = Sender { client: 0, login: 0, purpose: Purpose::Usual };
         match api.refresh(sender, 0, &grant).await? {
-            Outcome::Granted(newer) => grant = *newer,
-            _ => bail!("a refresh was not answered with tokens"),
+            Outcome::Granted(newer) => {
+                grant = *newer;
+                served.refreshes += 1;
+                served.prompt_refreshes += u64::from(started.elapsed() < PROMPT);
+            }
+            // The same token again, as clients are asked to.
+            Outcome::Unknown => {}
+            Outcome::Done | Outcome::Refused => bail!("a refresh was refused"),
         }
-        ensure!(started.elapsed() < IN_TIME, "a refresh took {:?}", started.elapsed());
         // On a connection of its own.
         let jwks = send(client()?.get(format!("{}/.well-known/jwks.json", service.base()))).await;
-        let answers = [
-            ("JWKS", jwks),
-            ("health", service.ops("/health/live").await),
-            ("readiness", service.ops("/health/ready").await),
-        ];
-        for (what, answer) in answers {
-            let answer = answer.context(what)?;
-            answer.expect_status(200).context(what)?;
-            ensure!(answer.took < IN_TIME, "{what} took {:?}", answer.took);
+        served.jwks += u64::from(jwks.is_ok_and(|it| it.status == 200 && it.took < IN_TIME));
+        for path in ["/health/live", "/health/ready"] {
+            let answer = service.ops(path).await.context(path)?;
+            answer.expect_status(200).context(path)?;
+            ensure!(answer.took < IN_TIME, "{path} took {:?}", answer.took);
         }
         sleep(PACE).await;
     }
-    Ok(())
+    Ok(served)
+}
+
+/// Asks the service to stop; returns how long it took.
+async fn stop(service: &mut Service) -> Result<Duration> {
+    let asked = Instant::now();
+    let process = service.process()?;
+    process.signal(Signal::TERM)?;
+    let status = process.wait_at_most(STOP_LIMIT).await?;
+    ensure!(status.success(), "expected exit code 0, got {status}");
+    Ok(asked.elapsed())
 }
 
 async fn log_in(api: &Api) -> Result<Grant> {
@@ -138,18 +244,49 @@ async fn log_in(api: &Api) -> Result<Grant> {
     }
 }
 
-/// So many connections that have sent this.
-async fn connections(base: &str, count: usize, bytes: &[u8]) -> Result<Vec<TcpStream>> {
-    let url = Url::parse(base)?;
-    let address = url.socket_addrs(|| None)?;
-    let mut held = Vec::new();
-    for _ in 0..count {
-        let mut stream = TcpStream::connect(&address[..]).await.context("a connection")?;
-        // The service may have closed it, to make room for a later one.
-        let _ = stream.write_all(bytes).await;
-        held.push(stream);
+/// Connections that have all sent the same. Those that the service ends are opened again, as far as it
+/// lets them, until this is dropped.
+struct Connections(JoinHandle<()>);
+
+impl Connections {
+    async fn open(base: &str, count: usize, bytes: String) -> Result<Self> {
+        let url = Url::parse(base)?;
+        let addresses = url.socket_addrs(|| None)?;
+        let mut held = Vec::new();
+        for _ in 0..count {
+            held.push(connection(&addresses, &bytes).await.context("a connection")?);
+        }
+        Ok(Self(tokio::spawn(async move {
+            loop {
+                sleep(OPEN_AGAIN).await;
+                let ended = held.iter_mut().filter(|connection| has_ended(connection));
+                for ended in ended.take(count / PARTS) {
+                    // The service may be about to stop.
+                    if let Ok(opened) = connection(&addresses, &bytes).await {
+                        *ended = opened;
+                    }
+                }
+            }
+        })))
     }
-    Ok(held)
+}
+
+impl Drop for Connections {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn connection(addresses: &[SocketAddr], bytes: &str) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(addresses).await?;
+    // The service may have closed it, to make room for a later one.
+    let _ = stream.write_all(bytes.as_bytes()).await;
+    Ok(stream)
+}
+
+/// Whether the service has answered, or closed the connection.
+fn has_ended(connection: &TcpStream) -> bool {
+    !matches!(connection.try_read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
 /// Keeps so many sign-ins going, with codes that nobody has given, until it is dropped.

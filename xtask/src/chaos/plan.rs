@@ -93,6 +93,8 @@ pub(super) struct Plan {
     pub(super) short_window: bool,
     /// Whether it fails with a store that checks first and writes later.
     pub(super) catches_sabotage: bool,
+    /// Whether answers must also be fast.
+    pub(super) judges_speed: bool,
 }
 
 const BASE: Plan = Plan {
@@ -107,12 +109,22 @@ const BASE: Plan = Plan {
     goes_unnoticed: false,
     short_window: false,
     catches_sabotage: false,
+    judges_speed: false,
 };
 
 /// All experiments, in this form.
 pub(super) fn all(form: Form) -> Vec<Plan> {
     let times = |full, short| if form == Form::Full { full } else { short };
     let millis = |full, short| Duration::from_millis(times(full, short));
+    let overload = |name, by| Plan {
+        name,
+        store: Store::Sqlite,
+        fault: Fault::Overload { by, during: millis(20_000, 2_000) },
+        recovers_with: None,
+        goes_unnoticed: true,
+        judges_speed: form == Form::Full,
+        ..BASE
+    };
     vec![
         Plan {
             name: "answers-lost",
@@ -199,21 +211,10 @@ pub(super) fn all(form: Form) -> Vec<Plan> {
             fault: Fault::DiskFull { times: times(3, 1), during: millis(5_000, 2_000) },
             ..BASE
         },
-        overload("slow-bodies", Overload::SlowBodies(1100), millis(20_000, 2_000)),
-        overload(
-            "codes-at-hanging-provider",
-            Overload::CodesAtHangingProvider(1100),
-            millis(20_000, 2_000),
-        ),
-        overload("idle-connections", Overload::IdleConnections(5000), millis(20_000, 2_000)),
-        Plan {
-            log_filter: "trace",
-            ..overload("log-pipe-blocked", Overload::LogPipe, millis(20_000, 2_000))
-        },
+        overload("slow-bodies", Overload::SlowBodies(1100)),
+        overload("codes-at-hanging-provider", Overload::CodesAtHangingProvider(1100)),
+        // More than twice as many as `limits.max_connections` lets in.
+        overload("idle-connections", Overload::IdleConnections(10_000)),
+        Plan { log_filter: "trace", ..overload("log-pipe-blocked", Overload::LogPipe) },
     ]
-}
-
-fn overload(name: &'static str, by: Overload, during: Duration) -> Plan {
-    let fault = Fault::Overload { by, during };
-    Plan { name, store: Store::Sqlite, fault, recovers_with: None, goes_unnoticed: true, ..BASE }
 }

@@ -99,7 +99,7 @@ impl Row {
 /// The table, and further lines about its rows.
 pub(super) fn table(rows: &[Row]) -> String {
     let mut text = format!(
-        "{:<19} {:<8} {:>20} {:>8} {:>7} {:>6} {:>6} {:>6} {:>7} {:>5}  {:>17}  {}\n",
+        "{:<25} {:<8} {:>20} {:>8} {:>7} {:>6} {:>6} {:>6} {:>7} {:>5}  {:>17}  {}\n",
         "experiment",
         "store",
         "injected",
@@ -118,7 +118,7 @@ pub(super) fn table(rows: &[Row]) -> String {
         let injected = &row.injected;
         let recovery = recovery(&row.recoveries);
         let line = format!(
-            "{:<19} {:<8} {injected:>20} {requests:>8} {good:>7} {unavailable:>6} {timeout:>6} \
+            "{:<25} {:<8} {injected:>20} {requests:>8} {good:>7} {unavailable:>6} {timeout:>6} \
              {none:>6} {refused:>7} {other:>5}  {recovery:>17}  {}",
             row.name,
             row.store,
