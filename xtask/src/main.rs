@@ -9,8 +9,8 @@ mod ci;
 mod database;
 mod db;
 mod e2e;
+mod foreign;
 mod http;
-mod keycloak;
 mod postgres;
 mod proc;
 mod process;
@@ -38,8 +38,8 @@ enum Command {
     Bench(bench::Options),
     /// What a paused provider does to everybody else: one experiment of chaos
     Isolation,
-    /// The service with a real Keycloak: needs Java and the network
-    Keycloak,
+    /// The service with providers that are not written here: needs the network
+    Foreign(foreign::Options),
     /// What a change must pass: fmt, clippy, docs, test (with e2e and chaos), deny
     Ci(ci::Options),
     /// The arrows between the crates, and what the domain may not reach
@@ -73,7 +73,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Chaos(options) => chaos::run(&options).await,
         Command::Bench(options) => bench::run(&options).await,
         Command::Isolation => chaos::run(&chaos::Options::only("one-provider-paused")).await,
-        Command::Keycloak => keycloak::run().await,
+        Command::Foreign(options) => foreign::run(&options).await,
         Command::Ci(options) => ci::run(&options).await,
         Command::CheckDeps => check_deps::run().await,
         Command::Db(action) => db::run(action).await,

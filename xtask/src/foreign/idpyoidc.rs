@@ -1,0 +1,20 @@
+//! idpyoidc, from PyPI.
+
+use super::sample::Sample;
+
+/// How a sample server in Python is prepared.
+pub(super) const PYTHON: &[&[&str]] = &[
+    &["python3", "-m", "venv", "venv"],
+    &["./venv/bin/pip", "install", "--quiet", "--no-deps", "-r", "requirements.txt"],
+];
+
+pub(super) const SAMPLE: Sample = Sample {
+    name: "idpyoidc",
+    prepared_by: PYTHON,
+    started_by: ("./venv/bin/python", &["server.py"]),
+    configured: "",
+    forgets: true,
+    has_back_channel_logout: true,
+    // It wants an id_token_hint.
+    has_rp_initiated_logout: false,
+};

@@ -1,0 +1,24 @@
+//! Spring Authorization Server, from Maven Central.
+
+use super::sample::Sample;
+
+pub(super) const SAMPLE: Sample = Sample {
+    name: "spring",
+    prepared_by: &[
+        &[
+            "mvn",
+            "--batch-mode",
+            "--quiet",
+            "--strict-checksums",
+            "dependency:copy-dependencies",
+            "-DoutputDirectory=jars",
+        ],
+        &["javac", "-cp", "jars/*", "Sample.java"],
+    ],
+    started_by: ("java", &["-cp", ".:jars/*", "Sample"]),
+    configured: "",
+    forgets: true,
+    has_back_channel_logout: false,
+    // It wants an id_token_hint.
+    has_rp_initiated_logout: false,
+};
