@@ -9,16 +9,16 @@ use crate::identities::finished_before;
 use crate::minting::{Mint, Subject};
 use crate::model::{
     AccessGrant, ClaimSet, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, NewUser,
-    Person, ProfileClaims, ProviderId, RevokeReason, SessionId, SessionOpening, Timestamp, UserId,
-    VerifiedIdentity, stored_sid,
+    Person, ProfileClaims, ProviderId, RevokeReason, SessionId, SessionOpening, Timestamp,
+    UpstreamTokens, UserId, VerifiedIdentity, stored_sid,
 };
 use crate::ports::{
-    Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RoleQuestion, TokenSeal, TokenSigner,
+    Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RoleQuestion, SealError, TokenSigner,
 };
 use crate::sign_in::{Credential, ProvenSignIn, SignIn, SignInRequest};
 use crate::{
-    Admission, AuthError, FieldError, FieldRule, IssuedTokens, RegisteredProvider, RoleDecider,
-    Sessions, TokenDelivery,
+    Admission, AuthError, FieldError, FieldRule, IssuedTokens, KeptTokens, RegisteredProvider,
+    RoleDecider, Sessions, TokenDelivery,
 };
 use repeats::{REPEATABLE_FOR, Repeats};
 
@@ -65,8 +65,8 @@ pub struct IssueTokensPorts {
     pub sign_in: Arc<SignIn>,
     /// Decides the roles of the person who signs in.
     pub roles: RoleDecider,
-    /// Encrypts the providers' refresh tokens; `None` if no provider is asked again.
-    pub seal: Option<Arc<dyn TokenSeal>>,
+    /// Encrypts the providers' tokens that are kept; `None` if those of no provider are.
+    pub kept: Option<KeptTokens>,
     /// The stores of sessions and of the people they belong to.
     pub sessions: Sessions,
     /// The signer of access and refresh tokens.
@@ -294,10 +294,7 @@ impl IssueTokens {
             self.mint.deliver(signed_for, refresh_token, expires_at, request.delivery, now)?;
         self.observe(id, Phase::Sign, started);
 
-        let upstream = match (&proven.refresh_token, &self.ports.seal) {
-            (Some(token), Some(seal)) => Some(seal.seal(session, token)?),
-            _ => None,
-        };
+        let upstream = self.sealed(session, proven)?;
         let idempotency = request
             .idempotency
             .map(|request| IdempotencyRecord { request, expires_at: now + REPEATABLE_FOR });
@@ -320,6 +317,21 @@ impl IssueTokens {
         let profile = Some(self.config.profile.of(&verified.claims)).filter(|now| *now != kept);
         let opening = SessionOpening { session, single_use, upstream, profile, idempotency };
         Ok(Minted { tokens, opening, is_new_user: known.is_none() })
+    }
+
+    /// The provider's tokens that are kept with a session.
+    fn sealed(
+        &self,
+        session: SessionId,
+        proven: &ProvenSignIn,
+    ) -> Result<UpstreamTokens, SealError> {
+        let Some(kept) = &self.ports.kept else { return Ok(UpstreamTokens::default()) };
+        let refresh = proven.refresh_token.as_ref();
+        let id = proven.id_token.as_ref();
+        Ok(UpstreamTokens {
+            refresh: refresh.map(|token| kept.seal_refresh(session, token)).transpose()?,
+            id: id.map(|token| kept.seal_id(session, token)).transpose()?,
+        })
     }
 
     fn extra_claims(

@@ -4,12 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::memory::Bounded;
-use crate::model::{RevokeReason, Role, Session, SessionId, Timestamp};
+use crate::model::{RevokeReason, Role, Session, SessionId, Timestamp, UpstreamTokens};
 use crate::ports::{
-    Background, EndOutcome, Metrics, ProviderError, RecheckResult, RefreshTokenRepo, TokenSeal,
-    UpstreamRenewal, UpstreamTokenRepo,
+    Background, EndOutcome, Metrics, ProviderError, RecheckResult, RefreshTokenRepo,
+    UpstreamRenewal,
 };
-use crate::{AuthError, ProviderRefreshToken, RecheckRule, RegisteredProvider, RolePolicy, SignIn};
+use crate::{
+    AuthError, KeptTokens, ProviderRefreshToken, RecheckRule, RegisteredProvider, RolePolicy,
+    SignIn,
+};
 
 /// How many providers' answers are kept that could not be stored.
 const UNSTORED_MEMORY: usize = 10_000;
@@ -28,10 +31,8 @@ pub struct Recheck {
 pub struct RecheckPorts {
     /// The store of the sessions, which end where the provider refuses.
     pub sessions: Arc<dyn RefreshTokenRepo>,
-    /// The store of the providers' refresh tokens.
-    pub tokens: Arc<dyn UpstreamTokenRepo>,
-    /// The encryption of the providers' refresh tokens.
-    pub seal: Arc<dyn TokenSeal>,
+    /// The providers' tokens that are kept.
+    pub kept: KeptTokens,
     /// Runs a question to its end, because the answer may hold a new refresh token.
     pub background: Arc<dyn Background>,
     /// The counters of events.
@@ -41,8 +42,7 @@ pub struct RecheckPorts {
 /// What a question needs that may outlive its refresh.
 struct Shared {
     sessions: Arc<dyn RefreshTokenRepo>,
-    tokens: Arc<dyn UpstreamTokenRepo>,
-    seal: Arc<dyn TokenSeal>,
+    kept: KeptTokens,
     metrics: Arc<dyn Metrics>,
     /// Providers' answers that the store could not take, until it can. Many providers accept a refresh
     /// token once: if the new one were lost, the person would be signed out the next time.
@@ -77,9 +77,9 @@ pub(crate) enum Rechecked {
 impl Recheck {
     /// Makes the use case that asks the providers of `sign_in` again.
     pub fn new(sign_in: Arc<SignIn>, ports: RecheckPorts) -> Self {
-        let RecheckPorts { sessions, tokens, seal, background, metrics } = ports;
+        let RecheckPorts { sessions, kept, background, metrics } = ports;
         let unstored = Bounded::new(UNSTORED_MEMORY, Duration::MAX);
-        let shared = Arc::new(Shared { sessions, tokens, seal, metrics, unstored });
+        let shared = Arc::new(Shared { sessions, kept, metrics, unstored });
         Self { sign_in, shared, background }
     }
 
@@ -100,12 +100,12 @@ impl Recheck {
             return shared.keep(session.id, renewal).await;
         }
         let (due, lease) = (now - rule.every, now + rule.lease);
-        let sealed = match shared.tokens.claim_upstream(session.id, due, now, lease).await {
+        let sealed = match shared.kept.repo.claim_upstream(session.id, due, now, lease).await {
             Ok(Some(sealed)) => sealed,
             Ok(None) => return Rechecked::AsBefore,
             Err(error) => return Rechecked::Failed(error.into()),
         };
-        let token = match shared.seal.open(session.id, &sealed) {
+        let token = match shared.kept.open_refresh(session.id, &sealed) {
             Ok(token) => token,
             Err(error) => return Rechecked::Failed(error.into()),
         };
@@ -148,17 +148,21 @@ impl Shared {
             Err(_) => return Rechecked::AsBefore,
         };
         let claimed_roles = renewal.claims.map(|claims| policy.claimed(&session.provider, &claims));
-        let token = match renewal.refresh_token.map(|token| self.seal.seal(session.id, &token)) {
-            None => None,
-            Some(Ok(sealed)) => Some(sealed),
-            Some(Err(error)) => return Rechecked::Failed(error.into()),
+        let sealed = renewal.refresh_token.map(|token| self.kept.seal_refresh(session.id, &token));
+        let refresh = match sealed.transpose() {
+            Ok(refresh) => refresh,
+            Err(error) => return Rechecked::Failed(error.into()),
         };
+        let id = renewal.id_token.filter(|_| provider.policy.logout.keeps_id_token);
+        // The one before is as good a hint, and nothing may cost the new refresh token.
+        let id = id.and_then(|token| self.kept.seal_id(session.id, &token).ok());
+        let tokens = UpstreamTokens { refresh, id };
         // An answer that confirms nothing is asked for again as soon as one that did not come.
         let at = match renewal.doubt {
             None => now,
             Some(_) => now - rule.every + rule.lease,
         };
-        self.keep(session.id, UpstreamRenewal { token, claimed_roles, at }).await
+        self.keep(session.id, UpstreamRenewal { tokens, claimed_roles, at }).await
     }
 
     /// Ends a session whose person the provider refuses.
@@ -177,7 +181,7 @@ impl Shared {
 
     /// Stores what the provider said, or keeps it until that is possible.
     async fn keep(&self, session: SessionId, renewal: UpstreamRenewal) -> Rechecked {
-        match self.tokens.keep_upstream(session, &renewal).await {
+        match self.kept.repo.keep_upstream(session, &renewal).await {
             Ok(()) => renewal.claimed_roles.map_or(Rechecked::AsBefore, Rechecked::Claimed),
             Err(error) => {
                 self.unstored.insert(session, renewal, Duration::ZERO);

@@ -115,6 +115,9 @@ pub struct LogoutRequest {
     pub redirect_uris: Vec<String>,
     /// The name of the parameter that says which.
     pub redirect_parameter: String,
+    /// Whether the newest ID token of a session is kept, and shown to the provider as `id_token_hint`, so
+    /// that it knows whom it signs out without asking.
+    pub keeps_id_token: bool,
 }
 
 /// The rule by which a provider is asked again about somebody who has signed in there.

@@ -66,6 +66,20 @@ secret_text! {
     /// An ID token as received: compact JWS, not verified.
     IdTokenText
 }
+impl IdTokenText {
+    /// The hash by which the token counts once: that of what is signed, all before the last dot. Anybody
+    /// can turn an ECDSA signature into another valid one, and the token must remain the same.
+    ///
+    /// ```
+    /// use mintgate_domain::IdTokenText;
+    /// let hash = |text: &str| IdTokenText::new(text).hash();
+    /// assert_eq!(hash("header.payload.one"), hash("header.payload.other"));
+    /// assert_ne!(hash("header.payload.one"), hash("header.another.one"));
+    /// ```
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(self.expose().rsplit_once('.').map_or(self.expose(), |(signed, _)| signed))
+    }
+}
 secret_text! {
     /// A provider's own access token, used only at that provider's userinfo endpoint.
     ProviderAccessToken

@@ -17,7 +17,7 @@ use crate::{
 const CODES_KEPT_FOR: Duration = Duration::from_mins(15);
 
 /// How far the clocks of two replicas may differ, of which one begins a login and one finishes it.
-const CLOCKS_DIFFER_BY: Duration = Duration::from_mins(10);
+pub(crate) const CLOCKS_DIFFER_BY: Duration = Duration::from_mins(10);
 
 /// The client's proof of a sign-in, which it has from the provider.
 #[derive(Debug)]
@@ -86,6 +86,8 @@ pub(crate) struct ProvenSignIn {
     pub(crate) single_use: Option<SingleUse>,
     /// The provider's refresh token, where it is wanted and given.
     pub(crate) refresh_token: Option<ProviderRefreshToken>,
+    /// The verified ID token, where it is to be kept.
+    pub(crate) id_token: Option<IdTokenText>,
 }
 
 impl SignIn {
@@ -258,7 +260,9 @@ impl SignIn {
         if wanted && refresh_token.is_none() {
             self.metrics.provider_recheck(id, RecheckResult::Impossible);
         }
-        Ok(ProvenSignIn { identity, single_use, refresh_token })
+        let keeps_id_token = provider.policy.logout.keeps_id_token;
+        let id_token = tokens.id_token.take().filter(|_| keeps_id_token);
+        Ok(ProvenSignIn { identity, single_use, refresh_token, id_token })
     }
 
     fn observe(&self, provider: &ProviderId, phase: Phase, started: Duration) {

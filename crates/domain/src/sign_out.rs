@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::model::{ProviderId, SessionId, UserId};
-use crate::ports::{Misbehaviour, ProviderError};
-use crate::{AuthError, Cause, OwnSessions, SessionProof, SignIn};
+use crate::model::{ProviderId, SessionId, SingleUse, Timestamp, UserId};
+use crate::ports::{EndOutcome, ID_TOKEN_MAX_AGE, Misbehaviour, ProviderError, SealError};
+use crate::sign_in::CLOCKS_DIFFER_BY;
+use crate::{AuthError, Cause, IdTokenText, KeptTokens, OwnSessions, SessionProof, SignIn};
 
 /// The use case of callers who sign out here and at their provider (OIDC RP-Initiated Logout).
 pub struct SignOut {
@@ -14,6 +15,8 @@ pub struct SignOut {
     pub own_sessions: Arc<OwnSessions>,
     /// The configured providers.
     pub sign_in: Arc<SignIn>,
+    /// The providers' tokens that are kept; `None` if those of no provider are.
+    pub kept: Option<KeptTokens>,
 }
 
 /// What a caller asks for who wants to sign out at the provider too.
@@ -34,6 +37,9 @@ pub struct SignedOut {
     pub session: SessionId,
     /// The provider of the session, if it is known.
     pub provider: Option<ProviderId>,
+    /// The session's newest ID token, if it is kept and this call has ended the session. No sign-in can be
+    /// made of it any more. An error says that it could not be decrypted, which prevents no sign-out.
+    pub id_token: Result<Option<IdTokenText>, SealError>,
 }
 
 impl SignOut {
@@ -50,6 +56,7 @@ impl SignOut {
         let (user, session) = self.own_sessions.owner(proof).await?;
         let found = self.own_sessions.sessions.find(session).await?;
         let found = found.filter(|found| found.session.user == user);
+        let is_usable = found.as_ref().is_some_and(|found| found.require_usable().is_ok());
         let provider = found.map(|found| found.session.provider);
         if let Some(uri) = &request.redirect_uri {
             // Of a session that is gone nobody knows the provider: any may have been it.
@@ -62,8 +69,36 @@ impl SignOut {
                 return Err(AuthError::RedirectUriNotAllowed);
             }
         }
-        self.own_sessions.end_one(session, user).await?;
-        Ok(SignedOut { user, session, provider })
+        let mut id_token = match &provider {
+            Some(provider) if is_usable => self.id_token(provider, session).await?,
+            _ => Ok(None),
+        };
+        if self.own_sessions.end_one(session, user).await? != EndOutcome::Ended {
+            id_token = Ok(None);
+        }
+        Ok(SignedOut { user, session, provider, id_token })
+    }
+
+    /// The ID token that is kept for a session, marked as used: it leaves this service in a URL, and
+    /// whoever reads that must not be able to sign in with it ([`Credential::IdToken`](crate::Credential)).
+    async fn id_token(
+        &self,
+        provider: &ProviderId,
+        session: SessionId,
+    ) -> Result<Result<Option<IdTokenText>, SealError>, AuthError> {
+        let provider = self.sign_in.providers().find(provider.as_str());
+        let is_kept = provider.is_some_and(|one| one.policy.logout.keeps_id_token);
+        let Some(kept) = self.kept.as_ref().filter(|_| is_kept) else { return Ok(Ok(None)) };
+        let Some(sealed) = kept.repo.load_upstream(session).await?.id else { return Ok(Ok(None)) };
+        let token = match kept.open_id(session, &sealed) {
+            Ok(token) => token,
+            Err(error) => return Ok(Err(error)),
+        };
+        let now = Timestamp::from(self.own_sessions.clock.now());
+        let expires_at = now + ID_TOKEN_MAX_AGE + CLOCKS_DIFFER_BY;
+        let mark = SingleUse { hash: token.hash(), expires_at };
+        self.own_sessions.sessions.marks.claim(&mark).await?;
+        Ok(Ok(Some(token)))
     }
 
     /// Where the browser goes to sign out at the provider; `None` if that is not known, or the provider has
@@ -89,6 +124,9 @@ impl SignOut {
         let policy = &provider.policy;
         let mut query = url.query_pairs_mut();
         query.append_pair("client_id", &policy.login.client_id);
+        if let Ok(Some(token)) = &signed_out.id_token {
+            query.append_pair("id_token_hint", token.expose());
+        }
         if let Some(uri) = &request.redirect_uri {
             query.append_pair(&policy.logout.redirect_parameter, uri);
             if let Some(state) = &request.state {

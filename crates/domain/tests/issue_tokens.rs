@@ -188,7 +188,7 @@ fn rig_with(store: MemoryStore, config: IssueTokensConfig, lookup: Option<RoleLo
             metrics.clone(),
         )),
         roles: RoleDecider { policy, lookup },
-        seal: None,
+        kept: None,
         sessions: Sessions {
             repo: Arc::new(store.clone()),
             users: Arc::new(store.clone()),

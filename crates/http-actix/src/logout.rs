@@ -112,6 +112,9 @@ async fn end_shown(
     };
     let signed_out = state.run_to_end(place, span, ending).await?;
     note(request, signed_out.user, signed_out.session);
+    if let Err(error) = &signed_out.id_token {
+        tracing::warn!(error = %chain(error), "the ID token of the session cannot be shown to its provider");
+    }
     // Goes on after the timeout, so that its result is there for the next request. The queue of the
     // provider bounds how many of these wait.
     let asking = async move { use_case.logout_url(&signed_out, &asked).await };

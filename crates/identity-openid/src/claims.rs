@@ -13,6 +13,7 @@
 use std::time::Duration;
 
 use mintgate_domain::model::{ClaimValue, Timestamp};
+use mintgate_domain::ports::ID_TOKEN_MAX_AGE;
 use mintgate_domain::{Cause, Nonce, TokenHash};
 
 use crate::config::Checked;
@@ -21,8 +22,7 @@ use crate::json::Members;
 /// How far the provider's clock may be ahead of ours, for `iat`, `nbf` and `auth_time`. `exp` has no
 /// such tolerance: an expired token is refused.
 const CLOCK_SKEW_SECS: i64 = 60;
-/// The largest age of an ID token, whatever its `exp` says: it proves a recent sign-in.
-const MAX_AGE_SECS: i64 = 24 * 60 * 60;
+const MAX_AGE_SECS: i64 = ID_TOKEN_MAX_AGE.as_secs().cast_signed();
 /// The last second that is accepted as a date, 9999-12-31T23:59:59Z.
 const LAST_SECOND: i64 = 253_402_300_799;
 /// The longest subject that OIDC Core §2 allows.

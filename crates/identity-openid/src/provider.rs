@@ -146,7 +146,9 @@ impl OpenIdProvider {
             Expected::SignIn(_) => refused,
             Expected::Refresh(_) => bad_answer,
         };
-        let text = tokens.id_token.as_ref().map_or("", IdTokenText::expose);
+        let absent = IdTokenText::new("");
+        let id_token = tokens.id_token.as_ref().unwrap_or(&absent);
+        let text = id_token.expose();
         // Checks that need no request come first, so that nothing is fetched for an invalid token.
         let token = UnverifiedToken::parse(text, &config.id_token_algorithms, Kind::IdToken)
             .map_err(broken)?;
@@ -174,7 +176,7 @@ impl OpenIdProvider {
         }
         .map_err(refused)?;
         let snapshot = self.prove(&token, &issuer, tokens.source, broken).await?;
-        let hash = token.hash();
+        let hash = id_token.hash();
         Ok(Verified { snapshot, issuer, claims: token.claims, checked, hash })
     }
 

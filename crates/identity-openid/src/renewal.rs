@@ -48,7 +48,7 @@ pub(crate) trait Renew: Sync {
         let claims = async { Ok(self.renewed_claims(&tokens, identity).await) };
         let claims = deadline.bound(claims).await;
         let claims = claims.unwrap_or_else(|timed_out| Err(Unrenewed::Unproven(timed_out)));
-        settle(&client.id, claims, tokens.refresh_token)
+        settle(&client.id, claims, tokens)
     }
 }
 
@@ -68,11 +68,12 @@ pub(crate) enum Unrenewed {
 fn settle(
     provider: &ProviderId,
     claims: Result<Option<ClaimSet>, Unrenewed>,
-    refresh_token: Option<ProviderRefreshToken>,
+    tokens: ProviderTokens,
 ) -> Result<Renewal, ProviderError> {
     use ProviderError::{Misbehaved, TimedOut, Unreachable};
+    let ProviderTokens { refresh_token, id_token, .. } = tokens;
     let (error, is_doubtful) = match claims {
-        Ok(claims) => return Ok(Renewal { doubt: None, claims, refresh_token }),
+        Ok(claims) => return Ok(Renewal { doubt: None, claims, refresh_token, id_token }),
         Err(Unrenewed::Unproven(error)) => (error, true),
         Err(Unrenewed::NoClaims(error)) => (error, false),
     };
@@ -82,7 +83,13 @@ fn settle(
                 let error = chain(&error);
                 tracing::warn!(%provider, %error, "refreshed at the provider, but without claims");
             }
-            Ok(Renewal { doubt: is_doubtful.then_some(error), claims: None, refresh_token })
+            let id_token = id_token.filter(|_| !is_doubtful);
+            Ok(Renewal {
+                doubt: is_doubtful.then_some(error),
+                claims: None,
+                refresh_token,
+                id_token,
+            })
         }
         error => Err(error),
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use mintgate_domain::ports::{Clock, Metrics};
 use mintgate_domain::{
-    BeginLogin, Identities, IssueTokens, IssueTokensConfig, IssueTokensPorts, OwnSessions,
-    ProviderLogout, Recheck, RecheckPorts, RefreshConfig, RefreshPorts, RefreshSession,
-    RoleDecider, RoleLookup, RolePolicy, SignIn, SignOut,
+    BeginLogin, Identities, IssueTokens, IssueTokensConfig, IssueTokensPorts, KeptTokens,
+    OwnSessions, ProviderLogout, Recheck, RecheckPorts, RefreshConfig, RefreshPorts,
+    RefreshSession, RoleDecider, RoleLookup, RolePolicy, SignIn, SignOut,
 };
 use mintgate_http_actix::{
     AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts,
@@ -96,6 +96,7 @@ fn use_cases(
     let metrics = adapters.counted();
     let registry = providers(settings, clock, &metrics)?;
     let rechecks = registry.iter().any(|provider| provider.policy.recheck.is_some());
+    let keeps_id_tokens = registry.iter().any(|provider| provider.policy.logout.keeps_id_token);
     let sign_in = Arc::new(SignIn::new(
         registry,
         settings.login.ttl,
@@ -103,12 +104,16 @@ fn use_cases(
         Arc::clone(&metrics),
     ));
     let roles = role_decider(settings, clock)?;
-    let seal = if rechecks { Some(keys::token_seal(settings)?) } else { None };
-    let recheck = seal.clone().map(|seal| {
+    let kept = if rechecks || keeps_id_tokens {
+        let repo = Arc::clone(&store.upstream_tokens);
+        Some(KeptTokens { repo, seal: keys::token_seal(settings)? })
+    } else {
+        None
+    };
+    let recheck = kept.clone().filter(|_| rechecks).map(|kept| {
         let ports = RecheckPorts {
             sessions: Arc::clone(&store.sessions.repo),
-            tokens: Arc::clone(&store.upstream_tokens),
-            seal,
+            kept,
             background: adapters.lingering.clone(),
             metrics: Arc::clone(&metrics),
         };
@@ -117,7 +122,7 @@ fn use_cases(
     let issue_ports = IssueTokensPorts {
         sign_in: Arc::clone(&sign_in),
         roles: roles.clone(),
-        seal,
+        kept: kept.clone(),
         sessions: store.sessions.clone(),
         signer: tokens.clone(),
         cookies: cookies.clone(),
@@ -156,7 +161,7 @@ fn use_cases(
         metrics: Arc::clone(&metrics),
     };
     let sign_out =
-        SignOut { own_sessions: Arc::clone(&own_sessions), sign_in: Arc::clone(&sign_in) };
+        SignOut { own_sessions: Arc::clone(&own_sessions), sign_in: Arc::clone(&sign_in), kept };
     let provider_logout = ProviderLogout {
         sign_in,
         sessions: store.sessions.clone(),

@@ -12,7 +12,7 @@ use josekit::jwk::alg::ec::{EcCurve, EcKeyPair};
 use josekit::jwk::alg::ed::{EdCurve, EdKeyPair};
 use josekit::jwk::alg::rsa::RsaKeyPair;
 use josekit::jws::alg::hmac::HmacJwsAlgorithm::Hs256;
-use josekit::jws::{ES256, EdDSA, JwsSigner, PS256, RS256};
+use josekit::jws::{ES256, EdDSA, JwsSigner, JwsVerifier, PS256, RS256};
 use serde_json::{Map, Value};
 
 use crate::IdTokenAlg;
@@ -78,6 +78,18 @@ impl SigningKey {
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         sure(self.signer.sign(message))
     }
+
+    /// Whether this key has made the signature of the message.
+    fn has_signed(&self, alg: IdTokenAlg, message: &[u8], signature: &[u8]) -> bool {
+        let jwk = sure(Jwk::from_map(self.public_jwk.clone()));
+        let verifier: Box<dyn JwsVerifier> = match alg {
+            IdTokenAlg::Rs256 => Box::new(sure(RS256.verifier_from_jwk(&jwk))),
+            IdTokenAlg::Ps256 => Box::new(sure(PS256.verifier_from_jwk(&jwk))),
+            IdTokenAlg::Es256 => Box::new(sure(ES256.verifier_from_jwk(&jwk))),
+            IdTokenAlg::EdDsa => Box::new(sure(EdDSA.verifier_from_jwk(&jwk))),
+        };
+        verifier.verify(message, signature).is_ok()
+    }
 }
 
 /// Generates a key pair for an algorithm.
@@ -134,6 +146,12 @@ impl KeyRing {
     pub(crate) fn published(&self) -> impl Iterator<Item = &SigningKey> {
         let former = self.former.iter().filter(|_| self.keeps_former);
         std::iter::once(&self.current).chain(&self.next).chain(former).map(AsRef::as_ref)
+    }
+
+    /// Whether the current key or the one before has made the signature of the message.
+    pub(crate) fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        let mut keys = std::iter::once(&self.current).chain(&self.former);
+        keys.any(|key| key.has_signed(self.alg, message, signature))
     }
 
     pub(crate) fn former_or_unpublished(&self) -> Arc<SigningKey> {

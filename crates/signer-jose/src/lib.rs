@@ -7,7 +7,7 @@
 //! [`KeyRing`] makes, rotates and removes the signing keys. All replicas share the keys through a
 //! [`KeyRepo`](mintgate_domain::ports::KeyRepo): a database, where the keys are encrypted
 //! ([`KeySeal`]), or a [`KeyDirectory`]. [`JoseTokens`] signs and verifies with the keys that the ring
-//! has at the moment. [`SealedTokens`] encrypts providers' refresh tokens.
+//! has at the moment. [`SealedTokens`] encrypts providers' tokens.
 //!
 //! New keys come from OpenSSL's random generator, which the operating system seeds, and not from the
 //! `Entropy` port, so that a test's fake can never make a real key.

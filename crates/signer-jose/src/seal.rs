@@ -43,7 +43,7 @@ pub enum KeySeal {
     Sealed(KeyEncryptionKey),
 }
 
-/// The key that encrypts signing keys and providers' refresh tokens: 32 bytes, the same on every
+/// The key that encrypts signing keys and providers' tokens: 32 bytes, the same on every
 /// replica.
 ///
 /// Each encryption draws a random initialization vector, so one key is good for 2^32 encryptions

@@ -1,19 +1,13 @@
-//! Encryption of providers' refresh tokens, each bound to its session.
+//! Encryption of providers' tokens, each bound to its session and its kind.
 
 use mintgate_domain::model::{SealedToken, SessionId};
-use mintgate_domain::ports::{SealError as PortError, TokenSeal};
-use mintgate_domain::{Cause, ProviderRefreshToken};
+use mintgate_domain::ports::{SealError as PortError, TokenSeal, UpstreamTokenKind};
+use mintgate_domain::{Cause, SecretText};
 
 use crate::seal::{KeyEncryptionKey, Label, SealError};
 
-/// The longest provider's refresh token that is sealed, in bytes.
-const MAX_TOKEN_BYTES: usize = 8 * 1024;
-/// Room for a token of [`MAX_TOKEN_BYTES`] in base64url with header, initialization vector and tag.
-const MAX_SEALED_BYTES: usize = 12 * 1024;
-const PURPOSE: &str = "provider-refresh-token";
-
-/// Seals providers' refresh tokens as compact JWEs (`dir`, A256GCM). The protected header names the
-/// purpose and the session, so that neither a signing key nor another session's token opens instead.
+/// Seals providers' tokens as compact JWEs (`dir`, A256GCM). The protected header names the purpose and
+/// the session, so that neither a signing key, nor a token of another kind or another session, opens instead.
 #[derive(Debug)]
 pub struct SealedTokens(KeyEncryptionKey);
 
@@ -28,31 +22,46 @@ impl TokenSeal for SealedTokens {
     fn seal(
         &self,
         session: SessionId,
-        token: &ProviderRefreshToken,
+        kind: UpstreamTokenKind,
+        token: &SecretText,
     ) -> Result<SealedToken, PortError> {
-        let token = token.expose();
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(failed(SealError::TooLong(MAX_TOKEN_BYTES)));
+        let (token, limit) = (token.expose(), max_token_bytes(kind));
+        if token.len() > limit {
+            return Err(failed(SealError::TooLong(limit)));
         }
-        let sealed = self.0.seal(label(session), token.as_bytes()).map_err(failed)?;
+        let sealed = self.0.seal(label(session, kind), token.as_bytes()).map_err(failed)?;
         Ok(SealedToken(sealed))
     }
 
     fn open(
         &self,
         session: SessionId,
+        kind: UpstreamTokenKind,
         SealedToken(sealed): &SealedToken,
-    ) -> Result<ProviderRefreshToken, PortError> {
-        if sealed.len() > MAX_SEALED_BYTES {
-            return Err(failed(SealError::TooLong(MAX_SEALED_BYTES)));
+    ) -> Result<SecretText, PortError> {
+        // Room for the longest token in base64url with header, initialization vector and tag.
+        let limit = max_token_bytes(kind) / 2 * 3;
+        if sealed.len() > limit {
+            return Err(failed(SealError::TooLong(limit)));
         }
-        let token = self.0.open(&label(session), sealed).map_err(failed)?;
-        Ok(ProviderRefreshToken::new(token.expose()))
+        self.0.open(&label(session, kind), sealed).map_err(failed)
     }
 }
 
-fn label(session: SessionId) -> Label {
-    Label::new([("purpose", PURPOSE.into()), ("session", session.to_string().into())])
+/// The longest token that is sealed, in bytes.
+fn max_token_bytes(kind: UpstreamTokenKind) -> usize {
+    match kind {
+        UpstreamTokenKind::Refresh => 8 * 1024,
+        UpstreamTokenKind::Id => 16 * 1024,
+    }
+}
+
+fn label(session: SessionId, kind: UpstreamTokenKind) -> Label {
+    let purpose = match kind {
+        UpstreamTokenKind::Refresh => "provider-refresh-token",
+        UpstreamTokenKind::Id => "provider-id-token",
+    };
+    Label::new([("purpose", purpose.into()), ("session", session.to_string().into())])
 }
 
 fn failed(error: SealError) -> PortError {

@@ -20,7 +20,7 @@ use crate::time::{bound, to_postgres};
 ///   else is writing to: they are left to the next round. Which is which is checked again on a
 ///   row that has changed since the statement began.
 /// - A session that ran out so long ago that it can go is not marked first.
-/// - Of the page's sessions that have ended, the providers' refresh tokens go at once.
+/// - Of the page's sessions that have ended, the providers' tokens go at once.
 /// - The page's last row is there only if the page is full.
 static SWEEP: SqlText = SqlText::new(
     "WITH page AS MATERIALIZED (

@@ -79,9 +79,10 @@ diesel::table! {
 diesel::table! {
     upstream_tokens (session_id) {
         session_id -> Uuid,
-        sealed -> Text,
+        sealed -> Nullable<Text>,
         asked_at -> Timestamptz,
         claimed_until -> Nullable<Timestamptz>,
+        id_token -> Nullable<Text>,
     }
 }
 

@@ -11,7 +11,7 @@ use diesel::result::Error;
 use diesel::sql_types::{Array, BigInt, Binary, Integer, Json, Nullable, Text, Timestamptz, Uuid};
 use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use mintgate_domain::model::{Role, Timestamp};
+use mintgate_domain::model::{Role, SealedToken, Timestamp};
 use mintgate_domain::ports::StoreError;
 
 use crate::time::to_postgres;
@@ -123,6 +123,11 @@ impl<'a> Value<'a> {
     /// A time that may be missing.
     pub(crate) fn maybe_at(at: Option<Timestamp>) -> Result<Self, StoreError> {
         Ok(Self::MaybeAt(at.map(to_postgres).transpose()?))
+    }
+
+    /// The text of a token of a provider that may be missing.
+    pub(crate) fn maybe_sealed(token: Option<&'a SealedToken>) -> Self {
+        Self::MaybeText(token.map(|token| token.0.as_str()))
     }
 
     /// The names of roles.

@@ -191,7 +191,7 @@ fn sweep_session(
             .execute(connection)?;
         *marked += rows as u64;
     }
-    // The provider is not asked again about a session that has ended.
+    // The tokens of the provider of a session that has ended are of no use any more.
     let has_ended = exists(sessions::table.find(id).filter(sessions::revoked_at.is_not_null()));
     let useless = upstream_tokens::table.find(id).filter(has_ended);
     diesel::delete(useless).execute(connection)?;

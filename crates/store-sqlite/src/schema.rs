@@ -71,9 +71,10 @@ diesel::table! {
 diesel::table! {
     upstream_tokens (session_id) {
         session_id -> Binary,
-        sealed -> Text,
+        sealed -> Nullable<Text>,
         asked_at -> BigInt,
         claimed_until -> Nullable<BigInt>,
+        id_token -> Nullable<Text>,
     }
 }
 

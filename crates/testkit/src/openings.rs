@@ -8,7 +8,7 @@ use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
     AccessGrant, ClientInfo, ExternalIdentity, IdempotencyKey, IdempotencyRecord, KeyId,
     NewSession, NewUser, ProviderId, RefreshState, Role, SessionEpochs, SessionId, SessionOpening,
-    SingleUse, Timestamp, UserId,
+    SingleUse, Timestamp, UpstreamTokens, UserId,
 };
 use uuid::Uuid;
 
@@ -140,10 +140,11 @@ impl Openings {
             },
             created_at: NOW,
         };
+        let upstream = UpstreamTokens::default();
         let opening = SessionOpening {
             session,
             single_use: None,
-            upstream: None,
+            upstream,
             profile: None,
             idempotency: None,
         };

@@ -116,7 +116,7 @@ fn answer_to<'a>(field: &str, person: &'a str) -> Option<&'a str> {
     match field {
         "username" | "login" => Some(person),
         "password" => Some(PASSWORD),
-        "allow" | "logout" | "confirmLogout" => Some("yes"),
+        "allow" | "logout" => Some("yes"),
         _ => None,
     }
 }

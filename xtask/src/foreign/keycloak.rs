@@ -25,7 +25,7 @@ pub(super) async fn run(binaries: &Binaries) -> Result<()> {
     let [public, ops, address] = free_addresses()?;
     let lines = format!(
         "preset = \"keycloak\"\ndomain = \"http://{address}\"\nrealm = \"{REALM}\"\n\
-         client_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\n"
+         client_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\nkeep_id_token = true\n"
     );
     let mut service = configure(binaries, dir.path(), [public, ops], "keycloak", &lines)?;
     let keycloak = step("it starts", Keycloak::start(&home, dir.path(), address)).await?;
@@ -79,7 +79,8 @@ async fn walk(keycloak: &Keycloak, site: &Site<'_>) -> Result<()> {
     })
     .await?;
     let alice = site.sign_in("alice").await?;
-    step("a sign-out here is one at the provider too", site.sign_out(alice, "alice")).await
+    let name = "a sign-out here is one at the provider too, which asks for no confirmation";
+    step(name, site.sign_out(alice, "alice")).await
 }
 
 /// A Keycloak in a process of its own.

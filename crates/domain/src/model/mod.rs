@@ -27,7 +27,7 @@ pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
 pub use session::{
     AccessGrant, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, PreviousToken,
     RefreshState, RevokeReason, SealedToken, Session, SessionEnd, SessionEpochs, SessionOpening,
-    SingleUse,
+    SingleUse, UpstreamTokens,
 };
 pub use timestamp::Timestamp;
 pub use tokens::{AccessClaims, RefreshClaims};

@@ -234,9 +234,26 @@ pub struct SingleUse {
     pub expires_at: Timestamp,
 }
 
-/// A provider's refresh token, encrypted under a key that the store does not have.
+/// A token of a provider, encrypted under a key that the store does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedToken(pub String);
+
+/// The tokens of a provider that are kept beside a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamTokens {
+    /// The refresh token, where the operator has the provider asked again.
+    pub refresh: Option<SealedToken>,
+    /// The newest ID token, where the operator has it kept as a hint for signing out at the provider
+    /// (OIDC RP-Initiated Logout §2).
+    pub id: Option<SealedToken>,
+}
+
+impl UpstreamTokens {
+    /// Whether there is no token at all.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 /// A session and what belongs to its sign-in, stored as one atomic step.
 #[derive(Debug, Clone, PartialEq)]
@@ -245,9 +262,9 @@ pub struct SessionOpening {
     pub session: NewSession,
     /// The mark of the sign-in, where the sign-in counts once by itself.
     pub single_use: Option<SingleUse>,
-    /// The provider's refresh token, where the operator has the provider asked again. The provider
-    /// counts as asked when the session is created.
-    pub upstream: Option<SealedToken>,
+    /// The tokens of the provider that are kept. The provider counts as asked when the session is
+    /// created.
+    pub upstream: UpstreamTokens,
     /// What is kept of the person from now on; `None` if that has not changed.
     pub profile: Option<Profile>,
     /// The record by which a repetition of the request is recognised, where the client sent an

@@ -1,5 +1,7 @@
 //! The identity provider: where people sign in.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::TokenHash;
@@ -19,6 +21,9 @@ pub struct CodeGrant<'a> {
     /// The PKCE verifier, if the client brought one.
     pub code_verifier: Option<&'a CodeVerifier>,
 }
+
+/// The age at which an ID token is no longer accepted, whatever its `exp` says: it proves a recent sign-in.
+pub const ID_TOKEN_MAX_AGE: Duration = Duration::from_hours(24);
 
 /// Where tokens came from, which decides how far they are trusted before they are verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +72,8 @@ pub struct Renewal {
     pub claims: Option<ClaimSet>,
     /// The refresh token that takes the place of the one that was shown, if there is one.
     pub refresh_token: Option<ProviderRefreshToken>,
+    /// The new ID token, if the provider sent one and it is verified.
+    pub id_token: Option<IdTokenText>,
 }
 
 /// A provider's word that sessions at it have ended, verified (OIDC Back-Channel Logout §2.6). At
@@ -160,7 +167,8 @@ pub trait IdentityProvider: Send + Sync {
     /// Verifies an ID token as OIDC Core §3.1.3.7 says, with the algorithms pinned for this provider.
     ///
     /// The token's nonce MUST equal `nonce`; a token with a nonce and a call without (or the
-    /// reverse) MUST be refused.
+    /// reverse) MUST be refused, and so MUST a token that was issued longer than [`ID_TOKEN_MAX_AGE`]
+    /// ago.
     ///
     /// # Errors
     /// [`ProviderError::IdTokenRefused`] for every token that is forged, broken, stale, or not for us.

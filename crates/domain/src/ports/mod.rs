@@ -29,8 +29,8 @@ pub use entropy::Entropy;
 pub use housekeeping::{Housekeeping, SweepStep, Swept};
 pub use idempotency_records::{Holder, IdempotencyRecords, Reserved};
 pub use identity_provider::{
-    AuthorizationEndpoint, CodeGrant, IdentityProvider, LogoutOrder, Misbehaviour, ProviderError,
-    ProviderTokens, Renewal, TokenSource,
+    AuthorizationEndpoint, CodeGrant, ID_TOKEN_MAX_AGE, IdentityProvider, LogoutOrder,
+    Misbehaviour, ProviderError, ProviderTokens, Renewal, TokenSource,
 };
 pub use key_repo::KeyRepo;
 pub use metrics::{
@@ -47,5 +47,5 @@ pub use role_directory::{RoleDirectory, RoleLookupError, RoleQuestion};
 pub use store_health::{PoolState, StoreError, StoreHealth};
 pub use token_signer::{SigningError, TokenSigner};
 pub use token_verifier::{TokenVerifier, VerifiedAccess, VerifiedRefresh, VerifyError};
-pub use upstream::{SealError, TokenSeal, UpstreamRenewal, UpstreamTokenRepo};
+pub use upstream::{SealError, TokenSeal, UpstreamRenewal, UpstreamTokenKind, UpstreamTokenRepo};
 pub use user_directory::{LinkOutcome, UnlinkOutcome, UserDirectory};

@@ -1,57 +1,77 @@
-//! The providers' refresh tokens, where the operator has them asked again.
+//! The providers' tokens that are kept beside sessions, where the operator wants that.
 
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::model::{Role, SealedToken, SessionId, Timestamp};
-use crate::{Cause, ProviderRefreshToken};
+use crate::model::{Role, SealedToken, SessionId, Timestamp, UpstreamTokens};
+use crate::{Cause, SecretText};
 
-/// A provider's refresh token could not be encrypted or decrypted.
+/// A provider's token could not be encrypted or decrypted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a provider's refresh token could not be encrypted or decrypted")]
+#[error("a provider's token could not be encrypted or decrypted")]
 pub struct SealError(#[source] pub Cause);
 
-/// Encrypts the providers' refresh tokens, each for its session: moved to another, it MUST NOT open.
+/// The kind of a provider's token that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamTokenKind {
+    /// A refresh token, by which the provider is asked again.
+    Refresh,
+    /// An ID token, by which the provider recognises whom it signs out.
+    Id,
+}
+
+/// Encrypts the providers' tokens, each for its session and as its kind: moved to another session, or
+/// in the place of a token of another kind, it MUST NOT open.
 pub trait TokenSeal: Send + Sync {
     /// Encrypts a token with authenticated encryption; the same token gives another text each time.
     ///
     /// # Errors
-    /// If the cryptography fails.
+    /// If the token is too long to be kept, or the cryptography fails.
     fn seal(
         &self,
         session: SessionId,
-        token: &ProviderRefreshToken,
+        kind: UpstreamTokenKind,
+        token: &SecretText,
     ) -> Result<SealedToken, SealError>;
 
-    /// Decrypts what was sealed for this session.
+    /// Decrypts what was sealed for this session and as this kind.
     ///
     /// # Errors
-    /// If it was not sealed for this session, or under another key.
+    /// If it was sealed otherwise, or under another key.
     fn open(
         &self,
         session: SessionId,
+        kind: UpstreamTokenKind,
         sealed: &SealedToken,
-    ) -> Result<ProviderRefreshToken, SealError>;
+    ) -> Result<SecretText, SealError>;
 }
 
 /// A provider's answer when it was asked again about a session, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamRenewal {
-    /// The provider's new refresh token, encrypted, if it gave one.
-    pub token: Option<SealedToken>,
+    /// The provider's new tokens: each takes the place of the one before, which stays where the
+    /// provider gave none.
+    pub tokens: UpstreamTokens,
     /// The roles that follow from the provider's claims now; `None` if it sent no claims.
     pub claimed_roles: Option<Vec<Role>>,
     /// The time at which the provider was asked.
     pub at: Timestamp,
 }
 
-/// Keeps the sealed refresh tokens of sessions, opened together with them
+/// Keeps the sealed tokens of sessions, opened together with them
 /// ([`SessionOpening::upstream`](crate::model::SessionOpening)), gone with them.
 #[async_trait]
 pub trait UpstreamTokenRepo: Send + Sync {
-    /// The token of a session whose provider was last asked at `due` or before, for one caller alone:
-    /// who gets it has it until `lease`, and nobody else does unless that passes. `None` if there is
-    /// none, or nothing is due, or another is asking.
+    /// The tokens that are kept for a session; none if the session is not there. A session that has
+    /// ended may still have them, until a sweep.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]
+    async fn load_upstream(&self, session: SessionId) -> Result<UpstreamTokens, StoreError>;
+
+    /// The refresh token of a session whose provider was last asked at `due` or before, for one caller
+    /// alone: who gets it has it until `lease`, and nobody else does unless that passes. `None` if there
+    /// is none, or nothing is due, or another is asking.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]
@@ -63,7 +83,7 @@ pub trait UpstreamTokenRepo: Send + Sync {
         lease: Timestamp,
     ) -> Result<Option<SealedToken>, StoreError>;
 
-    /// Notes what came of it, durably, and ends the claim: the new token, the session's
+    /// Notes what came of it, durably, and ends the claim: the new tokens, the session's
     /// [`claimed_roles`](crate::model::Session::claimed_roles), and when the provider was asked.
     ///
     /// # Errors

@@ -12,4 +12,5 @@ mod refresh;
 mod repeats;
 mod rig;
 mod roles;
+mod sign_out;
 mod users_elsewhere;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use mintgate_domain::model::{
     AccessClaims, AllowedUri, ClaimSet, ClientInfo, ExternalIdentity, IdempotencyKey, KeyId,
     LostAnswer, ProfileClaim, ProfileClaims, ProviderId, RefreshClaims, Role, Rotation,
-    SealedToken, Session, SessionEnd, SessionId, SessionOpening, Timestamp, UserId,
+    SealedToken, Session, SessionEnd, SessionId, SessionOpening, Timestamp, UpstreamTokens, UserId,
     VerifiedIdentity,
 };
 use mintgate_domain::ports::{
@@ -17,17 +17,18 @@ use mintgate_domain::ports::{
     IdempotencyRecords, IdentityProvider, LoadedSession, LogoutOrder, OpenOutcome, ProviderError,
     ProviderTokens, RefreshTokenRepo, Renewal, Reserved, RoleDirectory, RoleLookupError,
     RoleQuestion, SealError, SessionTokens, SigningError, StoreError, TokenSeal, TokenSigner,
-    TokenSource, TokenVerifier, UpstreamRenewal, UpstreamTokenRepo, VerifiedAccess,
-    VerifiedRefresh, VerifyError,
+    TokenSource, TokenVerifier, UpstreamRenewal, UpstreamTokenKind, UpstreamTokenRepo,
+    VerifiedAccess, VerifiedRefresh, VerifyError,
 };
 use mintgate_domain::{
-    Admission, AuthError, AuthorizationCode, BeginLogin, Credential, Identities, IssueTokens,
-    IssueTokensConfig, IssueTokensPorts, IssuedTokens, LoginParameter, LoginRequest, LogoutRequest,
-    LogoutScope, LogoutTokenText, Nonce, NonceRule, OfflineScope, OnLookupFailure, OwnSessions,
-    PresentedToken, ProviderLogout, ProviderPolicy, ProviderRefreshToken, Recheck, RecheckPorts,
-    RecheckRule, RefreshConfig, RefreshPorts, RefreshSession, RegisteredProvider, Requirement,
-    RoleDecider, RoleLookup, RolePolicy, RoleRule, Sessions, SetCookie, SignIn, SignInRequest,
-    SignedToken, TokenDelivery, TokenHash, TokenRequest,
+    Admission, AuthError, AuthorizationCode, BeginLogin, Credential, IdTokenText, Identities,
+    IssueTokens, IssueTokensConfig, IssueTokensPorts, IssuedTokens, KeptTokens, LoginParameter,
+    LoginRequest, LogoutRequest, LogoutScope, LogoutTokenText, Nonce, NonceRule, OfflineScope,
+    OnLookupFailure, OwnSessions, PresentedToken, ProviderLogout, ProviderPolicy,
+    ProviderRefreshToken, Recheck, RecheckPorts, RecheckRule, RefreshConfig, RefreshPorts,
+    RefreshSession, RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy, RoleRule,
+    SecretText, Sessions, SetCookie, SignIn, SignInRequest, SignOut, SignedToken, TokenDelivery,
+    TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
     Interposed, InterposedRepo, ManualClock, MemoryStore, MetricEvent, RecordingMetrics,
@@ -170,12 +171,21 @@ pub(crate) struct AnyCode {
     pub(crate) renewed_claims: Mutex<Option<ClaimSet>>,
     pub(crate) renewal_fails: Mutex<Option<ProviderError>>,
     pub(crate) renewal_doubt: Mutex<Option<ProviderError>>,
+    /// Whether there is an ID token, for somebody or a renewal.
+    pub(crate) has_id_tokens: AtomicBool,
     /// Whether a renewal waits until it is told to go on.
     pub(crate) renewal_hangs: AtomicBool,
     pub(crate) go_on: Notify,
     /// The scopes that it announces.
     pub(crate) announced: Mutex<Option<Vec<String>>>,
     last: Mutex<String>,
+}
+
+impl AnyCode {
+    fn gives_id_tokens(&self, about: &str) -> Option<IdTokenText> {
+        let has = self.has_id_tokens.load(Ordering::SeqCst);
+        has.then(|| IdTokenText::new(format!("{about}.signature")))
+    }
 }
 
 #[async_trait]
@@ -190,7 +200,7 @@ impl IdentityProvider for AnyCode {
         person.clone_into(&mut self.last.lock().unwrap());
         Ok(ProviderTokens {
             source: TokenSource::TokenEndpoint { pkce: grant.code_verifier.is_some() },
-            id_token: None,
+            id_token: self.gives_id_tokens(person),
             access_token: None,
             refresh_token: Some(ProviderRefreshToken::new(format!("{person}-0"))),
         })
@@ -219,6 +229,10 @@ impl IdentityProvider for AnyCode {
         })
     }
 
+    async fn end_session_endpoint(&self) -> Result<Option<String>, ProviderError> {
+        Ok(Some("https://idp.example.com/bye?tenant=1".to_owned()))
+    }
+
     async fn authorization_endpoint(&self) -> Result<AuthorizationEndpoint, ProviderError> {
         Ok(AuthorizationEndpoint {
             url: "https://idp.example.com/authorize?tenant=1".to_owned(),
@@ -245,10 +259,13 @@ impl IdentityProvider for AnyCode {
         let (person, count) = text.split_once('-').unwrap();
         assert_eq!(person, identity.subject);
         let count: u32 = count.parse().unwrap();
+        let doubt = self.renewal_doubt.lock().unwrap().clone();
+        let id_token = self.gives_id_tokens(&format!("{person}.renewed-{}", count + 1));
         Ok(Renewal {
-            doubt: self.renewal_doubt.lock().unwrap().clone(),
             claims: self.renewed_claims.lock().unwrap().clone(),
             refresh_token: Some(ProviderRefreshToken::new(format!("{person}-{}", count + 1))),
+            id_token: id_token.filter(|_| doubt.is_none()),
+            doubt,
         })
     }
 
@@ -277,19 +294,21 @@ impl TokenSeal for PlainSeal {
     fn seal(
         &self,
         session: SessionId,
-        token: &ProviderRefreshToken,
+        kind: UpstreamTokenKind,
+        token: &SecretText,
     ) -> Result<SealedToken, SealError> {
-        Ok(SealedToken(format!("{session}|{}", token.expose())))
+        Ok(SealedToken(format!("{session} {kind:?}|{}", token.expose())))
     }
 
     fn open(
         &self,
         session: SessionId,
+        kind: UpstreamTokenKind,
         sealed: &SealedToken,
-    ) -> Result<ProviderRefreshToken, SealError> {
+    ) -> Result<SecretText, SealError> {
         let (of, token) = sealed.0.split_once('|').ok_or_else(|| SealError("shape".into()))?;
-        assert_eq!(of, session.to_string());
-        Ok(ProviderRefreshToken::new(token))
+        assert_eq!(of, format!("{session} {kind:?}"));
+        Ok(SecretText::new(token))
     }
 }
 
@@ -301,6 +320,10 @@ struct RefusesToKeep {
 
 #[async_trait]
 impl UpstreamTokenRepo for RefusesToKeep {
+    async fn load_upstream(&self, session: SessionId) -> Result<UpstreamTokens, StoreError> {
+        self.store.load_upstream(session).await
+    }
+
     async fn claim_upstream(
         &self,
         session: SessionId,
@@ -488,6 +511,7 @@ pub(crate) struct Rig {
     pub(crate) issue: IssueTokens,
     pub(crate) refresh: RefreshSession,
     pub(crate) own: Arc<OwnSessions>,
+    pub(crate) sign_out: SignOut,
     pub(crate) identities: Identities,
     pub(crate) provider_logout: ProviderLogout,
 }
@@ -510,6 +534,8 @@ pub(crate) fn refresh_config() -> RefreshConfig {
 pub(crate) struct Setup {
     pub(crate) config: Option<RefreshConfig>,
     pub(crate) recheck: Option<Duration>,
+    /// Whether ID tokens are kept.
+    pub(crate) keeps_id_tokens: bool,
     pub(crate) on_lookup_failure: Option<OnLookupFailure>,
     pub(crate) rules: Vec<RoleRule>,
     pub(crate) without_default_role: bool,
@@ -554,7 +580,8 @@ impl Background for Impatient {
 
 /// The provider as it is registered: `corp` lets clients choose parameters; `other` has two redirect
 /// URIs, and its logout tokens are about people; `hub` has no ID tokens and is never asked again.
-fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> ProviderPolicy {
+fn policy(id: &str, setup: &Setup) -> ProviderPolicy {
+    let requirement = setup.requirement();
     let mut redirect_uris = vec![AllowedUri::redirect_uri(format!("https://app.example.com/{id}"))];
     if id == "other" {
         redirect_uris.push(AllowedUri::redirect_uri("https://app.example.com/second"));
@@ -582,8 +609,13 @@ fn policy(id: &str, recheck: Option<Duration>, requirement: Requirement) -> Prov
             has_id_tokens: id != "hub",
         },
         logout_scope: if id == "other" { LogoutScope::Person } else { LogoutScope::Session },
-        logout: LogoutRequest::default(),
-        recheck: recheck
+        logout: LogoutRequest {
+            redirect_uris: vec!["https://app.example.com/bye".to_owned()],
+            redirect_parameter: "post_logout_redirect_uri".to_owned(),
+            keeps_id_token: setup.keeps_id_tokens,
+        },
+        recheck: setup
+            .recheck
             .filter(|_| id != "hub")
             .map(|every| RecheckRule { every, lease: Duration::from_mins(1) }),
     }
@@ -622,25 +654,22 @@ impl Rig {
         let tokens = Arc::new(PlainTokens::default());
         let metrics = Arc::new(RecordingMetrics::default());
         let provider = Arc::new(AnyCode::default());
-        let registered = ["corp", "other", "hub"].map(|id| RegisteredProvider {
-            policy: policy(id, setup.recheck, setup.requirement()),
-            adapter: provider.clone(),
-        });
+        let registered = ["corp", "other", "hub"]
+            .map(|id| RegisteredProvider { policy: policy(id, &setup), adapter: provider.clone() });
         let providers = registered.into_iter().collect();
         let sign_in = Arc::new(SignIn::new(providers, LOGIN_TTL, clock.clone(), metrics.clone()));
         let told = Arc::new(ToldRoles::default());
         let keeps_nothing = Arc::new(AtomicBool::new(false));
         let recheck = setup.recheck;
+        let keeps = recheck.is_some() || setup.keeps_id_tokens;
         let roles = setup.role_decider(&told);
-        let seal: Option<Arc<dyn TokenSeal>> =
-            if recheck.is_some() { Some(Arc::new(PlainSeal)) } else { None };
-        let recheck = seal.clone().map(|seal| {
-            let refuses = Arc::clone(&keeps_nothing);
-            let tokens = Arc::new(RefusesToKeep { store: store.clone(), refuses });
+        let refuses = Arc::clone(&keeps_nothing);
+        let repo = Arc::new(RefusesToKeep { store: store.clone(), refuses });
+        let kept = keeps.then(|| KeptTokens { repo, seal: Arc::new(PlainSeal) });
+        let recheck = kept.clone().map(|kept| {
             let ports = RecheckPorts {
                 sessions: disturbed.clone(),
-                tokens,
-                seal,
+                kept,
                 background: Arc::new(Impatient),
                 metrics: metrics.clone(),
             };
@@ -650,7 +679,7 @@ impl Rig {
             IssueTokensPorts {
                 sign_in: Arc::clone(&sign_in),
                 roles: roles.clone(),
-                seal,
+                kept: kept.clone(),
                 sessions: sessions.clone(),
                 signer: tokens.clone(),
                 cookies: Arc::new(PlainCookies),
@@ -701,6 +730,8 @@ impl Rig {
             clock: clock.clone(),
             metrics: metrics.clone(),
         };
+        let sign_out =
+            SignOut { own_sessions: Arc::clone(&own), sign_in: Arc::clone(&sign_in), kept };
         let provider_logout =
             ProviderLogout { sign_in, sessions, clock: clock.clone(), metrics: metrics.clone() };
         Self {
@@ -717,6 +748,7 @@ impl Rig {
             issue,
             refresh,
             own,
+            sign_out,
             identities,
             provider_logout,
         }

@@ -96,7 +96,7 @@ impl IdentityProvider for Scripted {
         _: &ExternalIdentity,
     ) -> Result<Renewal, ProviderError> {
         self.answer_later().await?;
-        Ok(Renewal { doubt: None, claims: None, refresh_token: None })
+        Ok(Renewal { doubt: None, claims: None, refresh_token: None, id_token: None })
     }
 
     async fn verify_logout(&self, _: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {

@@ -66,14 +66,14 @@ pub(crate) fn open(
     ring.map(Arc::new).map_err(|error| explained(error, keys))
 }
 
-/// The encryption of providers' refresh tokens, under the same key as that of the signing keys in the
+/// The encryption of providers' tokens, under the same key as that of the signing keys in the
 /// store.
 ///
 /// # Errors
 /// If no key-encryption key is configured, or it is not one.
 pub(crate) fn token_seal(settings: &Settings) -> anyhow::Result<Arc<dyn TokenSeal>> {
     let text = settings.keys.encryption_key.as_ref();
-    let text = text.context("keys.encryption_key is needed to keep providers' refresh tokens")?;
+    let text = text.context("keys.encryption_key is needed to keep providers' tokens")?;
     Ok(Arc::new(SealedTokens::new(encryption_key(text)?)))
 }
 

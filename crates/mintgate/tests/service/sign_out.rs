@@ -1,9 +1,18 @@
 //! Signing out at the provider too: where the browser is sent, and that the session ends in any case.
 
 use crate::common::session::{LOGOUT, cookies, refresh_cookie};
-use crate::common::{Options, REDIRECT_URI, Store, TestService, Tokens};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::common::{Options, REDIRECT_URI, Store, TestService, Tokens, sign_in};
 use crate::on_both_stores;
-use mintgate_mock_idp::{FaultKind, Faults};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use mintgate::system::SystemClock;
+use mintgate_domain::ports::Clock as _;
+use mintgate_mock_idp::{FaultKind, Faults, SignIn};
+use mintgate_testkit::ManualClock;
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
@@ -12,6 +21,17 @@ const BYE: &str = r#"post_logout_redirect_uris = ["http://localhost:3000/callbac
 
 fn with_bye() -> Options {
     Options { provider: BYE, ..Options::default() }
+}
+
+/// With the ID token kept.
+fn with_hint(provider: &'static str) -> Options {
+    let keys = "encryption_key = \"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\"".to_owned();
+    Options { provider, keys, ..Options::default() }
+}
+
+/// The query of a URL, by name.
+fn query(url: &Url) -> BTreeMap<String, String> {
+    url.query_pairs().into_owned().collect()
 }
 
 impl TestService {
@@ -85,6 +105,53 @@ on_both_stores! {
         let request = service.sign_out(&tokens, body);
         service.refused(request, StatusCode::BAD_REQUEST, "REDIRECT_URI_NOT_ALLOWED").await;
     }
+
+    async fn the_provider_is_shown_the_id_token_that_is_kept_sealed_until_then(store: Store) {
+        let service = TestService::start_with(store, with_hint("keep_id_token = true")).await;
+        let tokens = service.signed_in().await;
+        let dump = service.dump().await;
+        let [row] = dump.rows("upstream_tokens") else { panic!("one row") };
+        assert!(row.contains("eyJ"), "a JWE: {row}");
+        let url = logout_url(service.sign_out(&tokens, json!({}))).await.unwrap();
+        let hint = query(&url).remove("id_token_hint").unwrap();
+        assert!(!row.contains(hint.rsplit_once('.').unwrap().0), "sealed");
+        assert_eq!(service.client.get(url.clone()).send().await.unwrap().status(), StatusCode::OK);
+        // The provider looks at it.
+        let forged = url.as_str().replace("id_token_hint=ey", "id_token_hint=eX");
+        let refused = service.client.get(forged).send().await.unwrap();
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+
+        // Whoever finds it in a history of addresses signs nobody in with it.
+        let body = json!({ "provider": "corp", "idToken": hint });
+        service.refused(service.post(&body), StatusCode::UNAUTHORIZED, "INVALID_ID_TOKEN").await;
+        let again = logout_url(service.sign_out(&tokens, json!({}))).await.unwrap();
+        assert_eq!(again.query(), Some("client_id=mintgate"));
+    }
+}
+
+#[tokio::test]
+async fn the_hint_is_the_newest_id_token_of_a_recheck() {
+    let clock = Arc::new(ManualClock::at(SystemClock::new().now().into()));
+    let options = with_hint("keep_id_token = true\nrecheck_secs = 60");
+    let options = Options { clock: Some(clock.clone()), ..options };
+    let service = TestService::start_with(Store::Sqlite, options).await;
+    let scope = "openid offline_access".to_owned();
+    let first = SignIn { scope, nonce: Some("of-the-login".to_owned()), ..sign_in("alice") };
+    let code = service.idp().control().issue_code(first);
+    let login = json!({
+        "provider": "corp", "authCode": code, "redirectUri": REDIRECT_URI, "nonce": "of-the-login",
+    });
+    let tokens = Tokens::of(service.post(&login).send().await.unwrap()).await;
+    clock.advance(Duration::from_mins(1));
+    let tokens = service.refreshed(&tokens.refresh).await;
+    assert_eq!(service.idp().control().stats().refreshes, 1);
+    let url = logout_url(service.sign_out(&tokens, json!({}))).await.unwrap();
+    let hint = query(&url).remove("id_token_hint").unwrap();
+    let claims = hint.split('.').nth(1).unwrap();
+    let claims: Value =
+        serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    assert_eq!(claims["nonce"], Value::Null, "that of the login has one");
+    assert_eq!(service.client.get(url).send().await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod binary;
 mod client_auth;
 mod control;
 mod dialects;
+mod end_session;
 mod faults;
 mod id_tokens;
 mod logout_tokens;

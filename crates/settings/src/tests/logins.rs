@@ -96,6 +96,27 @@ fn a_provider_sends_browsers_back_to_listed_addresses() {
 }
 
 #[test]
+fn a_kept_id_token_needs_a_key_that_encrypts_it() {
+    let issuer = "issuer = \"https://idp.example.com\"";
+    let kept = "keep_id_token = true";
+    assert!(!policy_of("oidc", issuer).logout.keeps_id_token);
+    let keys = format!("[keys]\nencryption_key = \"{}\"\n", "0f".repeat(32));
+    let with_key = keys.clone() + &preset("oidc", &format!("{issuer}\n{kept}"));
+    let settings = crate::Settings::from_toml(&with_key).unwrap();
+    assert!(settings.providers[0].policy.logout.keeps_id_token);
+    refused_for([
+        (
+            preset("oidc", &format!("{issuer}\n{kept}")),
+            "providers[0].keep_id_token: The providers' tokens are kept encrypted alone",
+        ),
+        (
+            keys + &preset("github", &format!("{kept}\nclient_secret = \"x\"")),
+            "providers[0].keep_id_token: The preset github has no such key.",
+        ),
+    ]);
+}
+
+#[test]
 fn case_31_a_login_asks_for_what_following_group_overage_needs() {
     let tenant = "tenant = \"72f988bf-86f1-41af-91ab-2d7cd011db47\"";
     let scopes = |lines: &str| policy_of("entra", &format!("{tenant}\n{lines}")).login.scopes;

@@ -5,8 +5,9 @@ use std::error::Error as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, SealedToken, SessionId};
+use mintgate_domain::ports::UpstreamTokenKind::{Id, Refresh};
 use mintgate_domain::ports::{KeyRepo, TokenSeal as _};
-use mintgate_domain::{ProviderRefreshToken, SecretText, chain};
+use mintgate_domain::{SecretText, chain};
 use mintgate_signer_jose::{
     FixedKeys, KeyEncryptionKey, KeyRingError, KeySeal, RetireOutcome, SealError, SealedTokens,
 };
@@ -280,12 +281,12 @@ fn tokens(byte: u8) -> SealedTokens {
 }
 
 fn sealed_token() -> SealedToken {
-    tokens(1).seal(session(7), &ProviderRefreshToken::new(REFRESH_TOKEN)).unwrap()
+    tokens(1).seal(session(7), Refresh, &SecretText::new(REFRESH_TOKEN)).unwrap()
 }
 
 /// The error of opening a sealed token; checks that it holds nothing of the token.
 fn unopened(seal: &SealedTokens, session: SessionId, sealed: &str) -> SealError {
-    cause(&seal.open(session, &SealedToken(sealed.to_owned())).unwrap_err(), sealed)
+    cause(&seal.open(session, Refresh, &SealedToken(sealed.to_owned())).unwrap_err(), sealed)
 }
 
 fn cause(error: &mintgate_domain::ports::SealError, sealed: &str) -> SealError {
@@ -298,8 +299,10 @@ fn cause(error: &mintgate_domain::ports::SealError, sealed: &str) -> SealError {
 fn a_sealed_token_opens_for_its_session_on_every_replica() {
     let longest = "é".repeat(4096);
     for text in [REFRESH_TOKEN, "", "0.AX\u{0}\n{}", &longest] {
-        let sealed = tokens(1).seal(session(7), &ProviderRefreshToken::new(text)).unwrap();
-        assert_eq!(tokens(1).open(session(7), &sealed).unwrap().expose(), text);
+        for kind in [Refresh, Id] {
+            let sealed = tokens(1).seal(session(7), kind, &SecretText::new(text)).unwrap();
+            assert_eq!(tokens(1).open(session(7), kind, &sealed).unwrap().expose(), text);
+        }
     }
 }
 
@@ -412,10 +415,13 @@ fn a_sealed_token_that_was_changed_is_refused() {
         format!(" {sealed}"),
     ]);
     for forged in changed {
-        let opened = tokens(1).open(session(7), &SealedToken(forged.clone()));
+        let opened = tokens(1).open(session(7), Refresh, &SealedToken(forged.clone()));
         assert!(opened.is_err(), "{forged}");
     }
-    assert_eq!(tokens(1).open(session(7), &sealed_token()).unwrap().expose(), REFRESH_TOKEN);
+    assert_eq!(
+        tokens(1).open(session(7), Refresh, &sealed_token()).unwrap().expose(),
+        REFRESH_TOKEN
+    );
 }
 
 #[tokio::test]
@@ -430,21 +436,34 @@ async fn a_sealed_key_does_not_open_as_a_token_nor_a_sealed_token_as_a_key() {
     assert!(matches!(why(refusal(&world).await), SealError::Changed(_)));
     // A sealed token whose content is a key is refused as well.
     let plain = made_jwk(mintgate_signer_jose::Algorithm::Es256).await;
-    let SealedToken(sealed) =
-        tokens(1).seal(session(7), &ProviderRefreshToken::new(plain)).unwrap();
+    let SealedToken(sealed) = tokens(1).seal(session(7), Refresh, &SecretText::new(plain)).unwrap();
     world.repo.forge(move |records| records[0].material = SecretText::new(sealed.clone()));
     assert!(matches!(why(refusal(&world).await), SealError::Changed(_)));
 }
 
 #[test]
+fn a_token_of_another_kind_is_refused() {
+    for (kind, other) in [(Refresh, Id), (Id, Refresh)] {
+        let sealed = tokens(1).seal(session(7), kind, &SecretText::new(REFRESH_TOKEN)).unwrap();
+        let error = tokens(1).open(session(7), other, &sealed).unwrap_err();
+        assert_eq!(cause(&error, &sealed.0), SealError::OtherRow);
+    }
+}
+
+#[test]
 fn a_token_that_is_too_long_is_neither_sealed_nor_opened() {
     let seal = tokens(1);
-    let long = ProviderRefreshToken::new("x".repeat(8 * 1024 + 1));
-    let error = cause(&seal.seal(session(7), &long).unwrap_err(), long.expose());
-    assert_eq!(error, SealError::TooLong(8 * 1024));
-    let SealedToken(sealed) = sealed_token();
-    let error = unopened(&seal, session(7), &format!("{sealed}{}", "A".repeat(12 * 1024)));
-    assert_eq!(error, SealError::TooLong(12 * 1024));
+    for (kind, limit) in [(Refresh, 8 * 1024), (Id, 16 * 1024)] {
+        let fits = SecretText::new("x".repeat(limit));
+        let sealed = seal.seal(session(7), kind, &fits).unwrap();
+        assert_eq!(seal.open(session(7), kind, &sealed).unwrap(), fits);
+        let long = SecretText::new("x".repeat(limit + 1));
+        let error = cause(&seal.seal(session(7), kind, &long).unwrap_err(), long.expose());
+        assert_eq!(error, SealError::TooLong(limit));
+        let padded = SealedToken(format!("{}{}", sealed.0, "A".repeat(limit)));
+        let error = cause(&seal.open(session(7), kind, &padded).unwrap_err(), &padded.0);
+        assert_eq!(error, SealError::TooLong(limit / 2 * 3));
+    }
 }
 
 #[test]

@@ -56,8 +56,9 @@ macro_rules! text {
         SELECT $mark, $mark_until FROM session
         WHERE $mark IS NOT NULL AND (SELECT count(*) FROM remembered) >= 0
     ), upstream AS (
-        INSERT INTO upstream_tokens (session_id, sealed, asked_at)
-        SELECT id, $sealed, $now FROM session WHERE $sealed IS NOT NULL
+        INSERT INTO upstream_tokens (session_id, sealed, id_token, asked_at)
+        SELECT id, $sealed, $id_token, $now FROM session
+        WHERE $sealed IS NOT NULL OR $id_token IS NOT NULL
     )",
             $renewed,
             " SELECT EXISTS (SELECT FROM session)",
@@ -138,6 +139,7 @@ fn values(opening: &SessionOpening) -> Result<Vec<(&'static str, Value<'_>)>, St
         ("preferred_username", claim(|profile| &profile.preferred_username)),
         ("email", claim(|profile| &profile.email)),
         ("picture", claim(|profile| &profile.picture)),
-        ("sealed", Value::MaybeText(upstream.as_ref().map(|token| token.0.as_str()))),
+        ("sealed", Value::maybe_sealed(upstream.refresh.as_ref())),
+        ("id_token", Value::maybe_sealed(upstream.id.as_ref())),
     ])
 }

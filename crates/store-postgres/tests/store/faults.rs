@@ -320,7 +320,7 @@ async fn case_53_asking_a_provider_again_survives_lost_answers() {
     let network = broken_network().await;
     let store = store(&network.config);
     let mut opening = Openings::default().new_user(identity("ada"));
-    opening.upstream = Some(SealedToken("old".to_owned()));
+    opening.upstream.refresh = Some(SealedToken("old".to_owned()));
     store.open_session(&opening).await.unwrap();
     let (id, lease) = (opening.session.id, NOW + Duration::from_mins(1));
     let done = "SELECT FROM upstream_tokens WHERE claimed_until IS NOT NULL";
@@ -336,7 +336,7 @@ async fn case_53_asking_a_provider_again_survives_lost_answers() {
     assert_eq!(network.loses_the_answer("upstream_tokens", done, call).await, Ok(()));
     assert_eq!(Some(read(&store, id).await.claimed_roles), renewal.claimed_roles);
     let claimed = store.claim_upstream(id, lease, lease, lease).await;
-    assert_eq!(claimed, Ok(renewal.token));
+    assert_eq!(claimed, Ok(renewal.tokens.refresh));
 }
 
 #[tokio::test]

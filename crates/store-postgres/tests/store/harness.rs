@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::model::{
     ExternalIdentity, NewIdentity, ProviderId, Role, SealedToken, Session, SessionId, Timestamp,
-    UserId,
+    UpstreamTokens, UserId,
 };
 use mintgate_domain::ports::{LogoutOrder, OpenOutcome, UpstreamRenewal};
 use mintgate_domain::{SecretText, TokenHash};
@@ -93,7 +93,9 @@ pub(crate) fn order(subject: Option<&str>, session: Option<&str>, name: &str) ->
 /// The provider gave a new token, and claims that give a role.
 pub(crate) fn renewal(token: &str, at: Timestamp) -> UpstreamRenewal {
     let claimed_roles = Some(vec![Role::new(token)]);
-    UpstreamRenewal { token: Some(SealedToken(token.to_owned())), claimed_roles, at }
+    let refresh = Some(SealedToken(token.to_owned()));
+    let tokens = UpstreamTokens { refresh, id: None };
+    UpstreamRenewal { tokens, claimed_roles, at }
 }
 
 /// Returns as soon as a statement in this database waits for a lock.

@@ -216,7 +216,7 @@ async fn an_order_reaches_a_session_whose_identity_was_unlinked_from_within() {
 async fn what_was_stuck_does_not_replace_what_a_provider_has_said_since() {
     let test = fresh_store().await;
     let mut opening = Openings::default().new_user(identity("ada"));
-    opening.upstream = Some(SealedToken("first".to_owned()));
+    opening.upstream.refresh = Some(SealedToken("first".to_owned()));
     let id = opened(&test.store, &opening).await.id;
     let later = NOW + std::time::Duration::from_mins(1);
     let newer = renewal("newer", later);
@@ -225,5 +225,5 @@ async fn what_was_stuck_does_not_replace_what_a_provider_has_said_since() {
     test.store.keep_upstream(id, &renewal("older", NOW)).await.unwrap();
     assert_eq!(test.dump().await, before);
     let claimed = test.store.claim_upstream(id, later, later, later).await;
-    assert_eq!(claimed, Ok(newer.token));
+    assert_eq!(claimed, Ok(newer.tokens.refresh));
 }

@@ -38,7 +38,7 @@ async fn meeting() -> Meeting {
     let test = fresh_store().await;
     let openings = Openings::default();
     let mut opening = openings.new_user(identity("ada"));
-    opening.upstream = Some(SealedToken("sealed".to_owned()));
+    opening.upstream.refresh = Some(SealedToken("sealed".to_owned()));
     let opened = opened(&test.store, &opening).await;
     let first = token_of(&opened.refresh);
     let RotateOutcome::Rotated(before) = test.store.rotate(&rotation(&opened, NOW)).await.unwrap()

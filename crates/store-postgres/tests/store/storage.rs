@@ -102,7 +102,7 @@ async fn a_rotation_finds_its_row_by_the_primary_key_and_reads_no_other() {
 async fn asking_a_provider_again_updates_in_place_and_touches_no_index() {
     let test = fresh_store().await;
     let mut opening = Openings::default().new_user(identity("ada"));
-    opening.upstream = Some(SealedToken("sealed".to_owned()));
+    opening.upstream.refresh = Some(SealedToken("sealed".to_owned()));
     let session = opened(&test.store, &opening).await;
     let mut now = NOW;
     for n in 0..200 {

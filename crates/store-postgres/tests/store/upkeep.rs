@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mintgate_domain::model::{RevokeReason, SealedToken};
+use mintgate_domain::model::{RevokeReason, SealedToken, UpstreamTokens};
 use mintgate_domain::ports::{Housekeeping, RefreshTokenRepo, SweepStep, Swept};
 use mintgate_testkit::openings::{Openings, identity, repeatable, single_use};
 
@@ -12,7 +12,7 @@ use crate::harness::{fresh_store, opened, read};
 async fn a_sweep_leaves_what_is_in_use_to_the_next_round_and_does_not_wait() {
     let test = fresh_store().await;
     let openings = Openings::default();
-    let upstream = Some(SealedToken("sealed".to_owned()));
+    let upstream = UpstreamTokens { refresh: Some(SealedToken("sealed".to_owned())), id: None };
     let mut first = openings.new_user(identity("ada"));
     first.upstream.clone_from(&upstream);
     let first = opened(&test.store, &first).await;
@@ -60,7 +60,7 @@ async fn a_sweep_does_not_wait_for_who_asks_the_provider_about_an_ended_session(
     let test = fresh_store().await;
     let openings = Openings::default();
     let mut opening = openings.new_user(identity("ada"));
-    opening.upstream = Some(SealedToken("sealed".to_owned()));
+    opening.upstream.refresh = Some(SealedToken("sealed".to_owned()));
     let session = opened(&test.store, &opening).await;
     let (id, user, now) = (session.id, session.user, session.created_at);
     test.store.end_session(id, user, RevokeReason::Logout, now).await.unwrap();

@@ -42,10 +42,11 @@ pub(super) fn open(
     if let Some(mark) = &single_use {
         once_marks::claim(connection, mark)?;
     }
-    if let Some(sealed) = upstream {
+    if !upstream.is_empty() {
         let row = (
             upstream_tokens::session_id.eq(id.as_uuid().as_bytes().as_slice()),
-            upstream_tokens::sealed.eq(sealed.0),
+            upstream_tokens::sealed.eq(upstream.refresh.map(|token| token.0)),
+            upstream_tokens::id_token.eq(upstream.id.map(|token| token.0)),
             upstream_tokens::asked_at.eq(now.as_unix()),
         );
         diesel::insert_into(upstream_tokens::table).values(row).execute(connection)?;

@@ -8,7 +8,9 @@ use crate::harness::{config, fresh_store, open};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use futures_util::future::{join_all, try_join_all};
-use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, NewIdentity, NewUser, RevokeReason};
+use mintgate_domain::model::{
+    KeyId, KeyRecord, KeyUse, NewIdentity, NewUser, RevokeReason, UpstreamTokens,
+};
 use mintgate_domain::ports::{
     Housekeeping, IdempotencyRecords, KeyRepo, LogoutOrder, OnceMarks, OpenOutcome,
     RefreshTokenRepo, SessionChange, StoreError, StoreHealth, StoreOperation, SweepStep,
@@ -22,13 +24,14 @@ use mintgate_testkit::{
     ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreCalls, StoreUnderTest,
 };
 
-const ALL: [&str; 6] = [
+const ALL: [&str; 7] = [
     "0001_users_and_sessions",
     "0002_session_life",
     "0003_identities_and_providers",
     "0004_session_epochs",
     "0005_profiles",
     "0007_replicas",
+    "0008_kept_id_tokens",
 ];
 
 fn cannot_open(path: &std::path::Path) -> String {
@@ -247,7 +250,8 @@ async fn each_call_is_timed_under_its_name() {
     let new_user =
         NewUser { id: user, identity: identity("ada"), provider: provider.clone(), now: NOW };
     let new = NewIdentity { identity: identity("another"), provider, now: NOW };
-    let renewal = UpstreamRenewal { token: None, claimed_roles: None, at: NOW };
+    let renewal =
+        UpstreamRenewal { tokens: UpstreamTokens::default(), claimed_roles: None, at: NOW };
     let order = LogoutOrder {
         issuer: new.identity.issuer.clone(),
         subject: None,
@@ -267,6 +271,7 @@ async fn each_call_is_timed_under_its_name() {
     let session = store.load(id).await.unwrap().unwrap().session;
     store.exchange(&rotation(&session, NOW), None).await.unwrap();
     store.replace(&session, SessionChange::CountReplay).await.unwrap();
+    store.load_upstream(id).await.unwrap();
     store.claim_upstream(id, NOW, NOW, NOW).await.unwrap();
     store.keep_upstream(id, &renewal).await.unwrap();
     store.live_sessions(user, NOW, 9).await.unwrap();
@@ -299,6 +304,7 @@ async fn each_call_is_timed_under_its_name() {
         StoreOperation::FindSession,
         StoreOperation::Rotate,
         StoreOperation::Rotate,
+        StoreOperation::Upstream,
         StoreOperation::Upstream,
         StoreOperation::Upstream,
         StoreOperation::LiveSessions,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    NewIdentity, ProviderId, RevokeReason, SealedToken, Session, SessionId,
+    NewIdentity, ProviderId, RevokeReason, SealedToken, Session, SessionId, UpstreamTokens,
 };
 use mintgate_domain::ports::{
     LinkOutcome, LogoutOrder, ProviderLogoutOutcome, RefreshTokenRepo, StoreError, UnlinkOutcome,
@@ -35,7 +35,7 @@ fn order_about(session: &Session) -> LogoutOrder {
 /// A session with a provider's token.
 async fn with_token(test: &SqliteUnderTest) -> Session {
     let mut opening = Openings::default().new_user(identity("ada"));
-    opening.upstream = Some(SealedToken("sealed".to_owned()));
+    opening.upstream.refresh = Some(SealedToken("sealed".to_owned()));
     test.store.open_session(&opening).await.unwrap();
     found(test, opening.session.id).await
 }
@@ -95,7 +95,7 @@ async fn what_is_kept_of_a_renewal_is_kept_whole_or_not_at_all() {
     );
     let before = test.dump().await;
     let renewal = UpstreamRenewal {
-        token: Some(SealedToken("new".to_owned())),
+        tokens: UpstreamTokens { refresh: Some(SealedToken("new".to_owned())), id: None },
         claimed_roles: Some(vec![]),
         at: NOW,
     };

@@ -130,8 +130,13 @@ async fn sessions_of_the_release_before_are_refreshed_and_ended() {
     }
 
     let store = open(&config(&directory));
-    let later =
-        ["0003_identities_and_providers", "0004_session_epochs", "0005_profiles", "0007_replicas"];
+    let later = [
+        "0003_identities_and_providers",
+        "0004_session_epochs",
+        "0005_profiles",
+        "0007_replicas",
+        "0008_kept_id_tokens",
+    ];
     assert_eq!(store.migrate().await.unwrap(), later);
 
     // As it was, and what is new is what it must have been.
@@ -201,11 +206,12 @@ async fn a_migration_with_a_lower_number_than_the_last_is_made_up_for() {
 async fn a_table_that_was_made_anew_is_referred_to_as_before() {
     let test = fresh_store().await;
     let names = test.lines("SELECT name || coalesce(sql, '') AS line FROM sqlite_master");
-    assert!(!names.iter().any(|name| name.contains("_0003")), "{names:?}");
+    let is_left = |name: &String| ["_0003", "_0008"].iter().any(|mark| name.contains(mark));
+    assert!(!names.iter().any(is_left), "{names:?}");
 
     let mut opening = Openings::default().new_user(identity("ada"));
     opening.idempotency = Some(repeatable("ada"));
-    opening.upstream = Some(SealedToken("sealed".to_owned()));
+    opening.upstream.refresh = Some(SealedToken("sealed".to_owned()));
     assert_eq!(test.store.open_session(&opening).await, Ok(OpenOutcome::Opened));
     let tables = ["external_identities", "sessions", "idempotency_keys", "upstream_tokens"];
     let dump = test.dump().await;
@@ -278,6 +284,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
         let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{number}'");
         test.execute(&forget);
     };
+    undo("0008", migration!("0008_kept_id_tokens/down.sql"));
     undo("0007", migration!("0007_replicas/down.sql"));
     undo("0005", migration!("0005_profiles/down.sql"));
     undo("0004", migration!("0004_session_epochs/down.sql"));
@@ -286,8 +293,13 @@ async fn the_migrations_can_be_undone_and_done_again() {
     undo("0003", migration!("0003_identities_and_providers/down.sql"));
     let reasons = "SELECT revoke_reason AS line FROM sessions WHERE revoke_reason IS NOT NULL";
     assert_eq!(test.lines(reasons), ["admin"], "a reason that the release before knows");
-    let later =
-        ["0003_identities_and_providers", "0004_session_epochs", "0005_profiles", "0007_replicas"];
+    let later = [
+        "0003_identities_and_providers",
+        "0004_session_epochs",
+        "0005_profiles",
+        "0007_replicas",
+        "0008_kept_id_tokens",
+    ];
     assert_eq!(test.store.migrate().await.unwrap(), later);
     let after = test.dump().await;
     assert_eq!(after.rows("users"), before.rows("users"));
@@ -296,6 +308,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     let claimed_roles = session.grant.roles.clone();
     assert_eq!(again, Session { claimed_roles, ..session });
 
+    undo("0008", migration!("0008_kept_id_tokens/down.sql"));
     undo("0007", migration!("0007_replicas/down.sql"));
     undo("0005", migration!("0005_profiles/down.sql"));
     undo("0004", migration!("0004_session_epochs/down.sql"));

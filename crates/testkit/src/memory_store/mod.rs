@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    IdempotencyKey, IdempotencyRecord, KeyRecord, KeyUse, LinkedIdentity, SealedToken, Session,
-    SessionId, Timestamp, User, UserId,
+    IdempotencyKey, IdempotencyRecord, KeyRecord, KeyUse, LinkedIdentity, Session, SessionId,
+    Timestamp, UpstreamTokens, User, UserId,
 };
 use mintgate_domain::ports::{Holder, PoolState, StoreError, StoreHealth};
 
@@ -48,7 +48,7 @@ struct State {
 
 #[derive(Debug)]
 struct Upstream {
-    sealed: SealedToken,
+    tokens: UpstreamTokens,
     asked_at: Timestamp,
     claimed_until: Option<Timestamp>,
 }

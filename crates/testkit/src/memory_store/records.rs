@@ -1,10 +1,12 @@
-//! What a sign-in leaves besides its session: marks, idempotency records, providers' refresh tokens.
+//! What a sign-in leaves besides its session: marks, idempotency records, providers' tokens.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
-use mintgate_domain::model::{IdempotencyKey, SealedToken, SessionId, SingleUse, Timestamp};
+use mintgate_domain::model::{
+    IdempotencyKey, SealedToken, SessionId, SingleUse, Timestamp, UpstreamTokens,
+};
 use mintgate_domain::ports::{
     Holder, IdempotencyRecords, OnceMarks, Reserved, StoreError, UpstreamRenewal, UpstreamTokenRepo,
 };
@@ -41,17 +43,19 @@ impl State {
         if upstream.asked_at > due || is_claimed {
             return None;
         }
+        let token = upstream.tokens.refresh.clone()?;
         upstream.claimed_until = Some(lease);
-        Some(upstream.sealed.clone())
+        Some(token)
     }
 
     fn keep_upstream(&mut self, session: SessionId, renewal: &UpstreamRenewal) {
         if let Some(upstream) = self.upstream.get_mut(&session) {
             upstream.asked_at = renewal.at;
             upstream.claimed_until = None;
-            if let Some(token) = &renewal.token {
-                upstream.sealed = token.clone();
-            }
+            let UpstreamTokens { refresh, id } = renewal.tokens.clone();
+            let kept = &mut upstream.tokens;
+            kept.refresh = refresh.or(kept.refresh.take());
+            kept.id = id.or(kept.id.take());
         }
         if let (Some(session), Some(roles)) =
             (self.sessions.get_mut(&session), &renewal.claimed_roles)
@@ -121,6 +125,12 @@ impl IdempotencyRecords for MemoryStore {
 
 #[async_trait]
 impl UpstreamTokenRepo for MemoryStore {
+    async fn load_upstream(&self, session: SessionId) -> Result<UpstreamTokens, StoreError> {
+        self.with(|state| {
+            state.upstream.get(&session).map(|row| row.tokens.clone()).unwrap_or_default()
+        })
+    }
+
     async fn claim_upstream(
         &self,
         session: SessionId,

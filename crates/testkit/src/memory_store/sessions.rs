@@ -24,8 +24,9 @@ impl State {
             return refusal;
         }
         self.use_up(opening.single_use);
-        if let Some(sealed) = opening.upstream.clone() {
-            let upstream = Upstream { sealed, asked_at: new.created_at, claimed_until: None };
+        if !opening.upstream.is_empty() {
+            let tokens = opening.upstream.clone();
+            let upstream = Upstream { tokens, asked_at: new.created_at, claimed_until: None };
             self.upstream.insert(new.id, upstream);
         }
         if let (Some(profile), Some(user)) = (&opening.profile, self.users.get_mut(&new.user)) {

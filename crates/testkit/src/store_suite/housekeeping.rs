@@ -270,7 +270,7 @@ pub async fn sweeping_and_refreshing_at_once_lose_no_session(store: &dyn StoreUn
     let mut sessions: Vec<Session> = vec![];
     for _ in 0..RACERS * 2 {
         let mut opening = limited(openings.existing(ada), limit, NOW + DAY * 90);
-        opening.upstream = Some(SealedToken("sealed".to_owned()));
+        opening.upstream.refresh = Some(SealedToken("sealed".to_owned()));
         sessions.push(stored(store, &opening).await);
     }
     let ports = store.store();

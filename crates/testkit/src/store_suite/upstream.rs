@@ -1,10 +1,10 @@
-//! The providers' refresh tokens.
+//! The providers' tokens that are kept.
 
 use std::time::Duration;
 
 use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{
-    RevokeReason, Role, SealedToken, Session, SessionId, Timestamp, UserId,
+    RevokeReason, Role, SealedToken, Session, SessionId, Timestamp, UpstreamTokens, UserId,
 };
 use mintgate_domain::ports::{OpenOutcome, SweepStep, Swept, UpstreamRenewal};
 use uuid::Uuid;
@@ -25,9 +25,13 @@ fn sealed(name: &str) -> SealedToken {
     SealedToken(format!("eyJhbGciOiJkaXIifQ..iv.{name}.tag"))
 }
 
-/// With a token of its own.
+fn refresh(token: SealedToken) -> UpstreamTokens {
+    UpstreamTokens { refresh: Some(token), id: None }
+}
+
+/// With a refresh token of its own.
 fn with_token(mut opening: Opening) -> Opening {
-    opening.upstream = Some(sealed(&opening.session.id.to_string()));
+    opening.upstream.refresh = Some(sealed(&opening.session.id.to_string()));
     opening
 }
 
@@ -86,7 +90,7 @@ pub async fn an_upstream_token_is_stored_with_its_session(store: &dyn StoreUnder
     assert_eq!(number_of_tokens(&store.dump().await), 2);
 
     let mut other_token = first.clone();
-    other_token.upstream = Some(sealed("of a repetition"));
+    other_token.upstream.refresh = Some(sealed("of a repetition"));
     let before = store.dump().await;
     assert_eq!(open(store, &other_token).await, OpenOutcome::Opened);
     assert_eq!(store.dump().await, before);
@@ -101,7 +105,7 @@ pub async fn an_upstream_token_is_stored_with_its_session(store: &dyn StoreUnder
 pub async fn case_45_an_upstream_token_is_stored_as_it_was_sealed(store: &dyn StoreUnderTest) {
     let long = SealedToken("A-Za-z0-9_.".repeat(2000));
     let mut opening = Openings::default().new_user(identity("ada"));
-    opening.upstream = Some(long.clone());
+    opening.upstream.refresh = Some(long.clone());
     let session = stored(store, &opening).await;
     let dump = store.dump().await;
     let [row] = dump.rows("upstream_tokens") else { panic!("one row") };
@@ -151,7 +155,8 @@ pub async fn an_upstream_token_is_claimed_when_it_is_due(store: &dyn StoreUnderT
     is_not_claimed(store, session.id, asked_at - SECOND, soon()).await;
     assert_eq!(claim(store, session.id, asked_at, soon()).await, Some(token_of(&session)));
 
-    let renewal = UpstreamRenewal { token: None, claimed_roles: None, at: soon() };
+    let renewal =
+        UpstreamRenewal { tokens: UpstreamTokens::default(), claimed_roles: None, at: soon() };
     keep(store, session.id, &renewal).await;
     is_not_claimed(store, session.id, asked_at, soon() + LEASE).await;
     is_not_claimed(store, session.id, soon() - SECOND, soon() + LEASE).await;
@@ -200,7 +205,7 @@ pub async fn what_a_provider_said_is_kept_and_ends_the_claim(store: &dyn StoreUn
     assert!(claim(store, session.id, NOW, soon()).await.is_some());
     let roles = vec![Role::new("\"q\", {b}"), Role::new("日本")];
     let renewal = UpstreamRenewal {
-        token: Some(sealed("new")),
+        tokens: refresh(sealed("new")),
         claimed_roles: Some(roles.clone()),
         at: soon(),
     };
@@ -210,7 +215,11 @@ pub async fn what_a_provider_said_is_kept_and_ends_the_claim(store: &dyn StoreUn
     // Due again from then on, and at once to be had by whoever asks.
     assert_eq!(claim(store, session.id, soon(), soon()).await, Some(sealed("new")));
 
-    let fewer = UpstreamRenewal { token: None, claimed_roles: Some(vec![]), at: soon() };
+    let fewer = UpstreamRenewal {
+        tokens: UpstreamTokens::default(),
+        claimed_roles: Some(vec![]),
+        at: soon(),
+    };
     keep(store, session.id, &fewer).await;
     assert_eq!(again(store, &session).await.claimed_roles, []);
     assert_eq!(claim(store, session.id, soon(), soon()).await, Some(sealed("new")));
@@ -226,7 +235,8 @@ pub async fn a_renewal_that_says_nothing_new_changes_only_when_it_was_asked(
     opening.session.claimed_roles = vec![Role::new("claimed")];
     let session = stored(store, &opening).await;
     assert!(claim(store, session.id, NOW, soon()).await.is_some());
-    let nothing = UpstreamRenewal { token: None, claimed_roles: None, at: soon() };
+    let nothing =
+        UpstreamRenewal { tokens: UpstreamTokens::default(), claimed_roles: None, at: soon() };
     keep(store, session.id, &nothing).await;
     assert_eq!(again(store, &session).await, session);
     is_not_claimed(store, session.id, soon() - SECOND, soon()).await;
@@ -238,8 +248,8 @@ pub async fn what_is_said_of_a_session_that_is_gone_is_not_kept(store: &dyn Stor
     let openings = Openings::default();
     let without = stored(store, &openings.new_user(identity("ada"))).await;
     let before = store.dump().await;
-    let token = Some(sealed("late"));
-    let renewal = UpstreamRenewal { token, claimed_roles: None, at: soon() };
+    let tokens = refresh(sealed("late"));
+    let renewal = UpstreamRenewal { tokens, claimed_roles: None, at: soon() };
     keep(store, without.id, &renewal).await;
     let roles = Some(vec![Role::new("admin")]);
     let renewal = UpstreamRenewal { claimed_roles: roles, ..renewal };
@@ -254,7 +264,7 @@ pub async fn keeping_and_refreshing_at_once_lose_neither(store: &dyn StoreUnderT
         let id = session.id;
         let roles = vec![Role::new(format!("claimed-{n}"))];
         let renewal = UpstreamRenewal {
-            token: Some(sealed(&n.to_string())),
+            tokens: refresh(sealed(&n.to_string())),
             claimed_roles: Some(roles.clone()),
             at: soon(),
         };
@@ -271,6 +281,56 @@ pub async fn keeping_and_refreshing_at_once_lose_neither(store: &dyn StoreUnderT
         assert_eq!(session.claimed_roles, roles);
     }
     assert_eq!(claim(store, session.id, soon(), soon()).await, Some(sealed("5")));
+}
+
+async fn loaded(store: &dyn StoreUnderTest, session: SessionId) -> UpstreamTokens {
+    store.store().load_upstream(session).await.expect("an answer")
+}
+
+/// The tokens of a session are loaded whoever has claimed the refresh token; no others are.
+pub async fn kept_tokens_are_loaded_as_they_were_sealed(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let mut both = with_token(openings.new_user(identity("ada")));
+    both.upstream.id = Some(SealedToken("A-Za-z0-9_.".repeat(2000)));
+    let expected = both.upstream.clone();
+    let both = stored(store, &both).await;
+    let without = stored(store, &openings.existing(both.user)).await;
+    assert_eq!(loaded(store, both.id).await, expected);
+    assert_eq!(claim(store, both.id, NOW, NOW).await, expected.refresh);
+    assert_eq!(loaded(store, both.id).await, expected);
+    let nothing = SessionId::from_uuid(Uuid::from_u128(0xdead));
+    for id in [without.id, nothing] {
+        assert_eq!(loaded(store, id).await, UpstreamTokens::default());
+    }
+}
+
+/// There is nothing to ask the provider with.
+pub async fn a_session_with_an_id_token_alone_is_never_claimed(store: &dyn StoreUnderTest) {
+    let mut opening = Openings::default().new_user(identity("ada"));
+    opening.upstream.id = Some(sealed("id"));
+    let session = stored(store, &opening).await;
+    assert_eq!(number_of_tokens(&store.dump().await), 1);
+    is_not_claimed(store, session.id, soon(), soon()).await;
+    assert_eq!(loaded(store, session.id).await, opening.upstream);
+}
+
+/// Each token stays until the provider gives another of its kind.
+pub async fn a_renewal_replaces_the_tokens_it_brings_and_no_other(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let session = stored(store, &with_token(openings.new_user(identity("ada")))).await;
+    let other = stored(store, &with_token(openings.existing(session.user))).await;
+    let id = |name: &str| UpstreamTokens { refresh: None, id: Some(sealed(name)) };
+    for (tokens, kept_refresh, kept_id) in [
+        (id("id-1"), token_of(&session), "id-1"),
+        (refresh(sealed("new")), sealed("new"), "id-1"),
+        (UpstreamTokens::default(), sealed("new"), "id-1"),
+        (id("id-2"), sealed("new"), "id-2"),
+    ] {
+        keep(store, session.id, &UpstreamRenewal { tokens, claimed_roles: None, at: soon() }).await;
+        let expected = UpstreamTokens { refresh: Some(kept_refresh), ..id(kept_id) };
+        assert_eq!(loaded(store, session.id).await, expected);
+    }
+    assert_eq!(loaded(store, other.id).await, refresh(token_of(&other)));
 }
 
 /// A sweep deletes the tokens of ended sessions, and keeps the sessions until `keep_ended` has passed.
@@ -307,6 +367,9 @@ pub async fn a_sweep_forgets_the_upstream_tokens_of_ended_sessions(store: &dyn S
     assert_eq!(number_of_tokens(&store.dump().await), 1);
     is_not_claimed(store, run_out.id, NOW, soon()).await;
     assert_eq!(claim(store, live.id, NOW, soon()).await, Some(token_of(&live)));
+    let kept = async |session: &Session| loaded(store, session.id).await;
+    assert_eq!(kept(&live).await, refresh(token_of(&live)));
+    assert_eq!(kept(&over).await, UpstreamTokens::default());
     for session in [&over, &run_out, &without] {
         assert!(again(store, session).await.end.is_some());
     }

@@ -9,7 +9,7 @@ use mintgate_identity_openid::GuardConfig;
 /// The shortest lease of a recheck; see [`RecheckRule::lease`].
 const LEAST_LEASE: Duration = Duration::from_mins(1);
 
-/// Reads the key `recheck_secs`. `can_seal` tells whether providers' refresh tokens can be encrypted, if that
+/// Reads the key `recheck_secs`. `can_seal` tells whether providers' tokens can be encrypted, if that
 /// is known.
 pub(super) fn recheck(s: &mut Section<'_>, can_seal: Option<bool>) -> Option<Duration> {
     let recheck = s.seconds(
@@ -22,14 +22,18 @@ pub(super) fn recheck(s: &mut Section<'_>, can_seal: Option<bool>) -> Option<Dur
         .optional("never"),
         1..=2_592_000,
     )?;
+    sealable(s, "recheck_secs", can_seal).then_some(recheck)
+}
+
+/// Whether a provider's tokens may be kept; `name` is the key that wants it. They cannot if nothing encrypts
+/// them, which `can_seal` says, if that is known.
+pub(super) fn sealable(s: &mut Section<'_>, name: &str, can_seal: Option<bool>) -> bool {
     if can_seal == Some(false) {
-        let problem =
-            "The providers' refresh tokens are kept encrypted alone, and there is no key.";
+        let problem = "The providers' tokens are kept encrypted alone, and there is no key.";
         let fix = "set keys.encryption_key_file, or remove this key";
-        s.reject("recheck_secs", invalid(problem, fix));
-        return None;
+        s.reject(name, invalid(problem, fix));
     }
-    Some(recheck)
+    can_seal != Some(false)
 }
 
 /// The rule by which a provider is asked again. `longest_call` includes the wait for a free place.

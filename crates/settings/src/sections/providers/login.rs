@@ -6,6 +6,7 @@ use mintgate_config_reader::{Invalid, Section, invalid, key, unknown_name};
 use mintgate_domain::{LoginParameter, LoginRequest, LogoutRequest, OfflineScope};
 use mintgate_identity_openid::{FilledPreset, Offline};
 
+use super::limits::sealable;
 use super::overlaid;
 use super::preset::SelectedPreset;
 use crate::rules;
@@ -131,7 +132,11 @@ pub(super) fn max_age(
 }
 
 /// Reads what a sign-out at the provider needs.
-pub(super) fn logout(s: &mut Section<'_>, selected: SelectedPreset) -> Option<LogoutRequest> {
+pub(super) fn logout(
+    s: &mut Section<'_>,
+    selected: SelectedPreset,
+    can_seal: Option<bool>,
+) -> Option<LogoutRequest> {
     let redirect_uris = s.list(
         key(
             "post_logout_redirect_uris",
@@ -144,11 +149,25 @@ pub(super) fn logout(s: &mut Section<'_>, selected: SelectedPreset) -> Option<Lo
         "list of URIs",
         |text| rules::exact_redirect_uri(text).map(|()| text.to_owned()),
     );
+    let keeps_id_token = s.flag(
+        key(
+            "keep_id_token",
+            "Whether Mintgate keeps the ID token of each session, encrypted, and shows it to the provider \
+             as `id_token_hint` in `logoutUrl`: Okta needs it, Keycloak asks for no confirmation then. \
+             Needs `keys.encryption_key`.",
+        )
+        .default(false)
+        .forbidden(selected.unless_openid()),
+    );
+    if keeps_id_token == Some(true) && !sealable(s, "keep_id_token", can_seal) {
+        return None;
+    }
     let preset = selected.0?;
     let redirect_parameter = preset.logout_redirect_parameter.to_owned();
     let is_openid = selected.openid().is_some();
     let redirect_uris = if is_openid { redirect_uris? } else { Vec::new() };
-    Some(LogoutRequest { redirect_uris, redirect_parameter })
+    let keeps_id_token = if is_openid { keeps_id_token? } else { false };
+    Some(LogoutRequest { redirect_uris, redirect_parameter, keeps_id_token })
 }
 
 fn parameter(text: &str) -> Result<(String, String), Invalid> {

@@ -45,7 +45,7 @@ struct ProviderClient {
     network: Network,
 }
 
-/// Reads one provider. `can_seal` tells whether providers' refresh tokens can be encrypted; `None` if
+/// Reads one provider. `can_seal` tells whether providers' tokens can be encrypted; `None` if
 /// `[keys]` has a mistake. `environment` are the proxies that apply where the provider has no key for them.
 pub(crate) fn provider(
     s: &mut Section<'_>,
@@ -75,7 +75,7 @@ pub(crate) fn provider(
     let location = Location::read(s, selected);
     let client = Client::read(s, selected, location.issuer.as_deref());
     let redirect_uris = redirect_uris(s);
-    let logout = login::logout(s, selected);
+    let logout = login::logout(s, selected, can_seal);
     let scopes = login::scopes(s, selected);
     let parameters = login::parameters(s, location.filled.as_ref());
     let pkce = pkce(s);
