@@ -10,6 +10,7 @@ use diesel_async::pooled_connection::PoolableConnection;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use mintgate_domain::ports::{Clock, PoolState, StoreError};
 use mintgate_domain::{Cause, chain};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::config::{PgConfig, Pooling};
@@ -27,8 +28,11 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 /// How often a call begins again because another caller's write was in its way.
 const OVERTAKEN_AT_MOST: u32 = 3;
 
-/// How long a connection for a call that was refused may take.
+/// How long a call that was refused may wait for a connection of its own.
 const APART_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many connections there are for such calls: a server that refuses everything is not asked for
+/// one by every call.
+const APART_AT_MOST: usize = 2;
 
 /// How long after a connection could not be made the next is tried: at first, and at most.
 const RECONNECT_AFTER: Duration = Duration::from_millis(100);
@@ -207,6 +211,8 @@ pub(crate) struct Pool {
     inner: bb8::Pool<Manager>,
     /// What begins a transaction behind a pooler.
     begin: String,
+    /// Permits for connections beside the pool's.
+    apart: Semaphore,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     connect_timeout: Duration,
@@ -232,6 +238,7 @@ impl Pool {
         Self {
             inner,
             begin,
+            apart: Semaphore::new(APART_AT_MOST),
             shared,
             clock,
             connect_timeout: config.connect_timeout,
@@ -291,8 +298,11 @@ impl Pool {
         work: &impl for<'c> Work<'c, T>,
         refusal: Cause,
     ) -> Result<T, StoreError> {
-        let connecting = timeout(APART_TIMEOUT, self.inner.dedicated_connection());
-        let Ok(Ok(mut apart)) = connecting.await else {
+        let connecting = timeout(APART_TIMEOUT, async {
+            let permit = self.apart.acquire().await.ok()?;
+            Some((permit, self.inner.dedicated_connection().await.ok()?))
+        });
+        let Ok(Some((_permit, mut apart))) = connecting.await else {
             return Err(StoreError::Unavailable(refusal));
         };
         apart.by_transaction = true;
