@@ -333,11 +333,13 @@ async fn each_call_is_timed_under_its_name() {
 #[tokio::test]
 async fn nothing_is_written_to_a_file_that_was_deleted_or_replaced() {
     let test = fresh_store().await;
-    let store = &test.store;
+    let config = config(&test.directory);
+    // A write waits that long for the file to come back.
+    let store = open(&SqliteConfig { busy_timeout: Duration::from_secs(1), ..config.clone() });
     let openings = Openings::default();
     let opening = openings.new_user(identity("ada"));
     assert_eq!(store.open_session(&opening).await, Ok(OpenOutcome::Opened));
-    let path = &config(&test.directory).path;
+    let path = &config.path;
     let aside = path.with_extension("aside");
     std::fs::rename(path, &aside).unwrap();
     let unavailable = |result: Result<(), StoreError>| {
