@@ -43,7 +43,7 @@ async fn signals_that_ask_for_nothing_are_logged_and_sigquit_stops_like_sigterm(
     assert_eq!(process.ops("/health/ready").await.unwrap().0, StatusCode::OK);
     process.signal("QUIT");
     assert_eq!(process.exit_code(10).await, Some(0));
-    assert_eq!(lines().last().unwrap()["message"], "stopped");
+    assert_eq!(lines().last().unwrap()["target"], "mintgate::app", "the last word is the end's");
 }
 
 #[tokio::test]

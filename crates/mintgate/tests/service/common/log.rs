@@ -39,6 +39,12 @@ pub(crate) fn text() -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// Each of these lines.
+pub(crate) fn lines() -> impl Iterator<Item = serde_json::Value> {
+    let lines: Vec<_> = text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines.into_iter()
+}
+
 /// The line of the request that was answered with this id.
 pub(crate) fn line(request_id: &str) -> serde_json::Value {
     let text = text();
