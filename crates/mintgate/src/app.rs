@@ -13,11 +13,12 @@ use mintgate_metrics_prometheus::PrometheusMetrics;
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
-use crate::background::{BackgroundTasks, CleanUp, KeyCare, Lingering};
+use crate::background::{BackgroundTasks, CleanUp, KeyCare, Lingering, SignOfLife};
 use crate::keys::{self, KeyRingStatus};
+use crate::replicas::Presence;
 use crate::settings::{Settings, StoreSettings};
 use crate::store::Store;
-use crate::system::SystemClock;
+use crate::system::{OsEntropy, SystemClock};
 use crate::wiring::{self, Adapters};
 use crate::{descriptors, exposed_files};
 
@@ -33,6 +34,7 @@ pub struct Application {
     draining: Arc<AtomicBool>,
     key_care: KeyCare,
     clean_up: CleanUp,
+    presence: Arc<Presence>,
     lingering: Arc<Lingering>,
     runtime: Handle,
 }
@@ -80,8 +82,9 @@ impl ApplicationBuilder {
     /// of the caller, which should have several threads and must outlive the service.
     ///
     /// # Errors
-    /// If keys cannot be read or made, or an address cannot be listened on. A store or a provider
-    /// that is down is no error: the service waits for it.
+    /// If keys cannot be read or made, or an address cannot be listened on; and a
+    /// [`KeyConflict`](crate::replicas::KeyConflict) if another process on the store has other keys. A
+    /// store or a provider that is down is no error: the service waits for it.
     pub async fn build(self) -> anyhow::Result<Application> {
         let Self { settings, clock, wrap_sessions, more_routes } = self;
         descriptors::raise_limit();
@@ -101,10 +104,21 @@ impl ApplicationBuilder {
         let ring = keys::open(&settings.keys, &settings.tokens, &store, Arc::clone(&clock))?;
         let key_status = Arc::new(KeyRingStatus::default());
         keys::start(&settings.keys, &ring, &*store.housekeeping, &key_status).await?;
+        let replicas = Arc::clone(&store.replicas);
+        let presence = Arc::new(Presence::new(&settings, replicas, Arc::clone(&ring), &OsEntropy));
+        presence.start().await?;
         let draining = Arc::default();
         let lingering = Arc::new(Lingering::new());
-        let adapters =
-            Adapters { store, clock, metrics, keys: ring, key_status, lingering, draining };
+        let adapters = Adapters {
+            store,
+            clock,
+            metrics,
+            keys: ring,
+            key_status,
+            presence,
+            lingering,
+            draining,
+        };
         let state = wiring::app_state(&settings, &adapters)?;
 
         let (public, public_address) = listen(settings.server.listen, "server.listen")?;
@@ -127,6 +141,7 @@ impl ApplicationBuilder {
                 settings.store.cleanup_interval,
                 settings.store.keep_ended,
             ),
+            presence: adapters.presence,
             lingering: adapters.lingering,
             draining: adapters.draining,
             runtime: Handle::current(),
@@ -178,6 +193,7 @@ impl Application {
         let mut background = BackgroundTasks::new();
         background.add(self.key_care, &self.runtime);
         background.add(self.clean_up, &self.runtime);
+        background.add(SignOfLife(Arc::clone(&self.presence)), &self.runtime);
         tokio::select! {
             ended = &mut serving => ended?,
             () = stop => {
@@ -189,6 +205,7 @@ impl Application {
             }
         }
         background.end().await;
+        self.presence.withdraw().await;
         self.lingering.end().await;
         operations.stop(false).await;
         operations_task.await??;

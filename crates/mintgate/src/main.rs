@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
 use mintgate::keys::KeysCommand;
+use mintgate::replicas::KeyConflict;
 use mintgate::roles_command::RolesCommand;
 use mintgate::settings::{self, ConfigError, Configuration};
 use mintgate_store_postgres::InvalidPgConfig;
@@ -63,7 +64,9 @@ async fn main() -> ExitCode {
         Err(error) => {
             // There may be nobody to say it to.
             let _ = writeln!(std::io::stderr(), "mintgate: {error:#}");
-            let is_mistake = error.is::<ConfigError>() || error.is::<InvalidPgConfig>();
+            let is_mistake = error.is::<ConfigError>()
+                || error.is::<InvalidPgConfig>()
+                || error.is::<KeyConflict>();
             ExitCode::from(if is_mistake { 2 } else { 1 })
         }
     }

@@ -15,12 +15,14 @@ use mintgate_signer_jose::{KeyRing, KeyRingError};
 
 use crate::keys::KeyRingStatus;
 use crate::logging;
+use crate::replicas::{KeyDoubt, Presence};
 
 /// The parts of the running service that an operator looks at.
 pub(crate) struct ServiceOperations {
     pub(crate) store: Arc<dyn StoreHealth>,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) key_status: Arc<KeyRingStatus>,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<PrometheusMetrics>,
     /// Set when the process has been asked to stop.
@@ -38,18 +40,17 @@ impl ServiceOperations {
     }
 
     /// The service is ready if it has not been asked to stop, the store answers with a current
-    /// schema and can be written, and the signing keys are loaded. A provider that is down does not
-    /// count: refreshes work without it.
+    /// schema and can be written, the signing keys are loaded, and no process that came earlier has
+    /// others. A provider that is down does not count: refreshes work without it.
     async fn readiness(&self) -> Result<(), NotReady> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(NotReady::Draining);
         }
         self.store.check().await.map_err(NotReady::Store)?;
-        if self.keys.is_loaded() {
-            Ok(())
-        } else {
-            Err(NotReady::NoKeys(self.key_status.failure()))
+        if !self.keys.is_loaded() {
+            return Err(NotReady::NoKeys(self.key_status.failure()));
         }
+        self.presence.doubt().map_or(Ok(()), |doubt| Err(NotReady::OtherKeys(doubt)))
     }
 }
 
@@ -62,6 +63,8 @@ enum NotReady {
     Store(StoreError),
     /// The signing keys are not loaded: for this reason, or because the first attempt is under way.
     NoKeys(Option<Arc<KeyRingError>>),
+    /// Another process on the store has other signing keys, or that is not known yet.
+    OtherKeys(KeyDoubt),
 }
 
 impl fmt::Display for NotReady {
@@ -75,6 +78,7 @@ impl fmt::Display for NotReady {
             Self::NoKeys(Some(error)) => {
                 write!(f, "the signing keys are not loaded: {}", chain(&**error))
             }
+            Self::OtherKeys(doubt) => doubt.fmt(f),
         }
     }
 }
@@ -95,7 +99,7 @@ impl Operations for ServiceOperations {
 #[cfg(test)]
 mod tests {
     use mintgate_domain::model::KeyUse;
-    use mintgate_testkit::ManualClock;
+    use mintgate_testkit::{ManualClock, SeededEntropy};
 
     use super::*;
     use crate::keys;
@@ -118,7 +122,11 @@ mod tests {
             let ring = keys::open(&settings.keys, &settings.tokens, &store, clock.clone()).unwrap();
             let key_status = Arc::new(KeyRingStatus::default());
             keys::start(&settings.keys, &ring, &*store.housekeeping, &key_status).await.unwrap();
+            let (replicas, entropy) = (store.replicas.clone(), SeededEntropy::new(1));
+            let presence = Arc::new(Presence::new(&settings, replicas, ring.clone(), &entropy));
+            presence.start().await.unwrap();
             let operations = ServiceOperations {
+                presence,
                 store: store.health.clone(),
                 keys: ring,
                 key_status,
@@ -158,6 +166,13 @@ mod tests {
         assert!(matches!(&**failure, KeyRingError::Store(error) if *error == no_schema));
 
         operations.keys.apply_due_changes(&*started.store.housekeeping).await.unwrap();
+        let reason = operations.readiness().await.unwrap_err();
+        let NotReady::OtherKeys(KeyDoubt::Unknown(Some(failure))) = &reason else {
+            panic!("{reason:?}")
+        };
+        assert_eq!(*failure, no_schema);
+
+        operations.presence.announce().await.unwrap();
         assert_eq!(operations.not_ready().await, None);
 
         operations.draining.store(true, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mintgate_domain::ports::{
     Clock, Housekeeping, IdempotencyRecords, KeyRepo, Metrics, OnceMarks, RefreshTokenRepo,
-    StoreError, StoreHealth, UpstreamTokenRepo, UserDirectory,
+    Replicas, StoreError, StoreHealth, UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_domain::{SecretText, Sessions};
 use mintgate_store_postgres::{PgConfig, PgStore};
@@ -20,6 +20,8 @@ pub(crate) struct Store {
     pub(crate) upstream_tokens: Arc<dyn UpstreamTokenRepo>,
     /// The signing keys that are kept in the store.
     pub(crate) keys: Arc<dyn KeyRepo>,
+    /// The processes that run on the store of the signing keys and the people.
+    pub(crate) replicas: Arc<dyn Replicas>,
     pub(crate) housekeeping: Arc<dyn Housekeeping>,
     pub(crate) health: Arc<dyn StoreHealth>,
     pub(crate) migrations: Arc<dyn Migrations>,
@@ -51,7 +53,13 @@ impl Store {
     fn of_one<S>(store: S) -> Self
     where
         S: UserDirectory + RefreshTokenRepo + OnceMarks + IdempotencyRecords,
-        S: UpstreamTokenRepo + KeyRepo + Housekeeping + StoreHealth + Migrations + 'static,
+        S: UpstreamTokenRepo
+            + KeyRepo
+            + Replicas
+            + Housekeeping
+            + StoreHealth
+            + Migrations
+            + 'static,
     {
         let store = Arc::new(store);
         Self {
@@ -63,6 +71,7 @@ impl Store {
             },
             upstream_tokens: store.clone(),
             keys: store.clone(),
+            replicas: store.clone(),
             housekeeping: store.clone(),
             health: store.clone(),
             migrations: store,

@@ -26,6 +26,7 @@ use crate::descriptors;
 use crate::keys::{self, KeyRingStatus};
 use crate::operations::ServiceOperations;
 use crate::providers::providers;
+use crate::replicas::Presence;
 use crate::settings::{self, Settings};
 use crate::store::Store;
 use crate::system::OsEntropy;
@@ -37,6 +38,7 @@ pub(crate) struct Adapters {
     pub(crate) metrics: Arc<PrometheusMetrics>,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) key_status: Arc<KeyRingStatus>,
+    pub(crate) presence: Arc<Presence>,
     /// Runs work that outlives its request.
     pub(crate) lingering: Arc<Lingering>,
     /// Set when the process has been asked to stop.
@@ -54,6 +56,7 @@ impl Adapters {
             store: self.store.health.clone(),
             keys: Arc::clone(&self.keys),
             key_status: Arc::clone(&self.key_status),
+            presence: Arc::clone(&self.presence),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
             draining: Arc::clone(&self.draining),

@@ -14,6 +14,7 @@ mod keys;
 mod migrations;
 mod once_marks;
 mod pool;
+mod replicas;
 mod rights;
 mod schema;
 mod sessions;

@@ -115,6 +115,12 @@ diesel::table! {
 }
 
 diesel::table! {
+    replicas (id) {
+        id -> Binary,
+    }
+}
+
+diesel::table! {
     __diesel_schema_migrations (version) {
         version -> Text,
     }

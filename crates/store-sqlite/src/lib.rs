@@ -19,6 +19,7 @@ mod keys;
 mod migrations;
 mod once_marks;
 mod pool;
+mod replicas;
 mod row;
 mod schema;
 mod sessions;

@@ -116,6 +116,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    replicas (id) {
+        id -> Binary,
+        name -> Text,
+        issuer -> Text,
+        access_kids -> Nullable<Text>,
+        refresh_kids -> Nullable<Text>,
+        known_since -> BigInt,
+        seen_at -> BigInt,
+    }
+}
+
+diesel::table! {
     sqlite_master (name) {
         name -> Text,
     }

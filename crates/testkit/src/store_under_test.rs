@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::model::{Rotation, Session, SessionId, Timestamp, UserId};
+use mintgate_domain::model::{ReplicaId, Rotation, Session, SessionId, Timestamp, UserId};
 use mintgate_domain::ports::{
-    Housekeeping, IdempotencyRecords, KeyRepo, OnceMarks, OpenOutcome, RefreshTokenRepo,
+    Housekeeping, IdempotencyRecords, KeyRepo, OnceMarks, OpenOutcome, RefreshTokenRepo, Replicas,
     StoreError, StoreHealth, UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_domain::{RotateOutcome, Sessions};
@@ -24,6 +24,7 @@ pub trait Store:
     + UpstreamTokenRepo
     + Housekeeping
     + KeyRepo
+    + Replicas
     + StoreHealth
     + 'static
 {
@@ -37,6 +38,7 @@ impl<T> Store for T where
         + UpstreamTokenRepo
         + Housekeeping
         + KeyRepo
+        + Replicas
         + StoreHealth
         + 'static
 {
@@ -122,6 +124,12 @@ pub trait StoreUnderTest: Send + Sync {
     /// moves into the past. Whichever clock the store measures by, it then measures so much more.
     async fn age_rotation(&self, session: SessionId, by: Duration);
 
+    /// Lets time go by for a process alone, since it was first and last heard of.
+    async fn age_replica(&self, id: &ReplicaId, by: Duration);
+
+    /// Has a process seem to have been heard of so much later, as after the store's clock was set back.
+    async fn hurry_replica(&self, id: &ReplicaId, by: Duration);
+
     /// Everything that is stored, every column of every row.
     async fn dump(&self) -> Dump;
 }
@@ -132,7 +140,7 @@ pub struct Dump(BTreeMap<String, Vec<String>>);
 
 impl Dump {
     /// The tables that a dump has to have.
-    pub const TABLES: [&'static str; 9] = [
+    pub const TABLES: [&'static str; 10] = [
         "users",
         "external_identities",
         "single_use_marks",
@@ -141,6 +149,7 @@ impl Dump {
         "idempotency_reservations",
         "signing_keys",
         "duties",
+        "replicas",
         "upstream_tokens",
     ];
 

@@ -8,6 +8,7 @@ mod ids;
 mod key_record;
 mod login;
 mod profile;
+mod replica;
 mod rotation;
 mod session;
 mod session_changes;
@@ -23,6 +24,7 @@ pub use ids::{KeyId, ProviderId, Role, SessionId, UserId};
 pub use key_record::{KeyRecord, KeyUse};
 pub use login::LoginTransaction;
 pub use profile::{Profile, ProfileClaim, ProfileClaims};
+pub use replica::{KeyDispute, KeySet, LiveReplica, Replica, ReplicaId, key_dispute};
 pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
 pub use session::{
     AccessGrant, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, PreviousToken,

@@ -72,6 +72,8 @@ pub enum StoreOperation {
     EndIdentitySessions,
     /// Any call of [`OnceMarks`](super::OnceMarks).
     OnceMarks,
+    /// Any call of [`Replicas`](super::Replicas).
+    Replicas,
 }
 
 impl StoreOperation {
@@ -96,6 +98,7 @@ impl StoreOperation {
             Self::CreateUser => "create_user",
             Self::EndIdentitySessions => "end_identity_sessions",
             Self::OnceMarks => "once_marks",
+            Self::Replicas => "replicas",
         }
     }
 }

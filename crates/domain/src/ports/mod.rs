@@ -15,6 +15,7 @@ mod metrics;
 mod once_marks;
 mod public_keys;
 mod refresh_token_repo;
+mod replicas;
 mod role_directory;
 mod store_health;
 mod token_signer;
@@ -43,6 +44,7 @@ pub use refresh_token_repo::{
     EndOutcome, LoadedSession, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, SessionChange,
     SessionOwner,
 };
+pub use replicas::Replicas;
 pub use role_directory::{RoleDirectory, RoleLookupError, RoleQuestion};
 pub use store_health::{PoolState, StoreError, StoreHealth};
 pub use token_signer::{SigningError, TokenSigner};

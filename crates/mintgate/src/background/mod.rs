@@ -3,6 +3,7 @@
 mod clean_up;
 mod key_care;
 mod lingering;
+mod presence;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -16,6 +17,7 @@ use tokio::task::JoinSet;
 pub(crate) use clean_up::CleanUp;
 pub(crate) use key_care::KeyCare;
 pub(crate) use lingering::Lingering;
+pub(crate) use presence::SignOfLife;
 
 /// How long rounds under way when the service ends may still take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use mintgate_domain::model::KeyUse;
 use mintgate_domain::ports::{Clock, Housekeeping, StoreError, TokenSeal};
 use mintgate_domain::{SecretText, chain};
 use mintgate_signer_jose::{
@@ -109,6 +110,15 @@ impl<'a> KeyLocation<'a> {
     }
 }
 
+/// Whether the keys of this use are kept in the store, so that every process on it has the same ones.
+pub(crate) fn is_in_store(keys: &KeySettings, key_use: KeyUse) -> bool {
+    let configured = match key_use {
+        KeyUse::Access => &keys.access_key,
+        KeyUse::Refresh => &keys.refresh_key,
+    };
+    configured.is_none() && matches!(KeyLocation::of(keys), Some(KeyLocation::Store(_)))
+}
+
 /// Loads the signing keys when the service starts, and makes those that are missing. If the store is
 /// down or has no schema yet, the service starts without keys and retries.
 ///
@@ -167,9 +177,9 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
         (KeyLocation::of(keys), &settings.store.url)
     {
         warnings.push(format!(
-            "the signing keys are in the directory {} (keys.dir) and not in the store: a replica \
-             without that directory would refuse what this one has signed; set \
-             keys.encryption_key before there is a second replica",
+            "the signing keys are in the directory {} (keys.dir) and not in the store: a second \
+             process with a directory of its own is refused at its start, since each would refuse what \
+             the other has signed; set keys.encryption_key before there is a second replica",
             path.display()
         ));
     }

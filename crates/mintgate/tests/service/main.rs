@@ -20,6 +20,7 @@ mod login_parameters;
 mod logout;
 mod many_connections;
 mod metadata;
+mod other_keys;
 mod path_prefix;
 mod presets;
 mod profile;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    ExternalIdentity, NewIdentity, ProviderId, Role, SealedToken, Session, SessionId, Timestamp,
-    UpstreamTokens, UserId,
+    ExternalIdentity, NewIdentity, ProviderId, ReplicaId, Role, SealedToken, Session, SessionId,
+    Timestamp, UpstreamTokens, UserId,
 };
 use mintgate_domain::ports::{LogoutOrder, OpenOutcome, UpstreamRenewal};
 use mintgate_domain::{SecretText, TokenHash};
@@ -145,6 +145,20 @@ impl StoreUnderTest for PgUnderTest {
         let update = "UPDATE sessions SET rotated_at = rotated_at - make_interval(secs => $2)
                       WHERE id = $1::text::uuid AND rotated_at IS NOT NULL";
         let parameters: [&(dyn ToSql + Sync); 2] = [&session.to_string(), &by.as_secs_f64()];
+        assert_eq!(self.admin.execute(update, &parameters).await.unwrap(), 1);
+    }
+
+    async fn age_replica(&self, id: &ReplicaId, by: Duration) {
+        let update = "UPDATE replicas SET known_since = known_since - make_interval(secs => $2),
+            seen_at = seen_at - make_interval(secs => $2) WHERE id = $1";
+        let parameters: [&(dyn ToSql + Sync); 2] = [&id.as_slice(), &by.as_secs_f64()];
+        assert_eq!(self.admin.execute(update, &parameters).await.unwrap(), 1);
+    }
+
+    async fn hurry_replica(&self, id: &ReplicaId, by: Duration) {
+        let update =
+            "UPDATE replicas SET seen_at = seen_at + make_interval(secs => $2) WHERE id = $1";
+        let parameters: [&(dyn ToSql + Sync); 2] = [&id.as_slice(), &by.as_secs_f64()];
         assert_eq!(self.admin.execute(update, &parameters).await.unwrap(), 1);
     }
 

@@ -11,7 +11,7 @@ use mintgate_testkit::StoreCalls;
 use mintgate_testkit::StoreUnderTest;
 use mintgate_testkit::openings::{NOW, Openings, identity, single_use};
 
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "0001_users_and_sessions",
     "0002_session_life",
     "0003_identities_and_providers",
@@ -19,6 +19,7 @@ const ALL: [&str; 7] = [
     "0005_profiles",
     "0007_replicas",
     "0008_kept_id_tokens",
+    "0009_replica_keys",
 ];
 
 #[tokio::test]
@@ -65,6 +66,7 @@ async fn a_schema_that_is_newer_is_served() {
 async fn the_migrations_can_be_undone() {
     let test = fresh_store().await;
     for down in [
+        include_str!("../../../../migrations/postgres/0009_replica_keys/down.sql"),
         include_str!("../../../../migrations/postgres/0008_kept_id_tokens/down.sql"),
         include_str!("../../../../migrations/postgres/0007_replicas/down.sql"),
         include_str!("../../../../migrations/postgres/0005_profiles/down.sql"),

@@ -18,6 +18,8 @@ const FIRST_TWO: [&str; 2] = [
     include_str!("../../../../migrations/postgres/0001_users_and_sessions/up.sql"),
     include_str!("../../../../migrations/postgres/0002_session_life/up.sql"),
 ];
+const NINTH_UNDONE: &str =
+    include_str!("../../../../migrations/postgres/0009_replica_keys/down.sql");
 const EIGHTH_UNDONE: &str =
     include_str!("../../../../migrations/postgres/0008_kept_id_tokens/down.sql");
 const SEVENTH_UNDONE: &str = include_str!("../../../../migrations/postgres/0007_replicas/down.sql");
@@ -27,12 +29,13 @@ const FOURTH_UNDONE: &str =
 const THIRD_UNDONE: &str =
     include_str!("../../../../migrations/postgres/0003_identities_and_providers/down.sql");
 
-const LATER: [&str; 5] = [
+const LATER: [&str; 6] = [
     "0003_identities_and_providers",
     "0004_session_epochs",
     "0005_profiles",
     "0007_replicas",
     "0008_kept_id_tokens",
+    "0009_replica_keys",
 ];
 
 /// A database as the release before identities could be linked has left it.
@@ -181,6 +184,7 @@ async fn undoing_the_third_migration_gives_the_second_schema_back() {
     let test = fresh_store().await;
     crate::harness::session(&test.store, &Openings::default(), "ada").await;
     let third = shape(&test.admin).await;
+    test.admin.batch_execute(NINTH_UNDONE).await.unwrap();
     test.admin.batch_execute(EIGHTH_UNDONE).await.unwrap();
     test.admin.batch_execute(SEVENTH_UNDONE).await.unwrap();
     test.admin.batch_execute(FIFTH_UNDONE).await.unwrap();

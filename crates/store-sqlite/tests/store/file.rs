@@ -9,11 +9,11 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use futures_util::future::{join_all, try_join_all};
 use mintgate_domain::model::{
-    KeyId, KeyRecord, KeyUse, NewIdentity, NewUser, RevokeReason, UpstreamTokens,
+    KeyId, KeyRecord, KeySet, KeyUse, NewIdentity, NewUser, Replica, RevokeReason, UpstreamTokens,
 };
 use mintgate_domain::ports::{
     Housekeeping, IdempotencyRecords, KeyRepo, LogoutOrder, OnceMarks, OpenOutcome,
-    RefreshTokenRepo, SessionChange, StoreError, StoreHealth, StoreOperation, SweepStep,
+    RefreshTokenRepo, Replicas, SessionChange, StoreError, StoreHealth, StoreOperation, SweepStep,
     UpstreamRenewal, UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_domain::{SecretText, TokenHash, chain};
@@ -24,7 +24,7 @@ use mintgate_testkit::{
     ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreCalls, StoreUnderTest,
 };
 
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     "0001_users_and_sessions",
     "0002_session_life",
     "0003_identities_and_providers",
@@ -32,6 +32,7 @@ const ALL: [&str; 7] = [
     "0005_profiles",
     "0007_replicas",
     "0008_kept_id_tokens",
+    "0009_replica_keys",
 ];
 
 fn cannot_open(path: &std::path::Path) -> String {
@@ -227,6 +228,27 @@ async fn a_row_that_breaks_a_rule_is_refused_without_its_values() {
     assert_eq!(test.dump().await.counts(), [1, 1, 0, 0], "a user without a session");
 }
 
+fn replica() -> Replica {
+    Replica {
+        id: [1; 16],
+        name: "host".to_owned(),
+        issuer: "https://auth.example.com".to_owned(),
+        access: KeySet::OfStore,
+        refresh: KeySet::OfStore,
+    }
+}
+
+fn key_record(id: &KeyId) -> KeyRecord {
+    KeyRecord {
+        key_use: KeyUse::Access,
+        number: 1,
+        id: id.clone(),
+        material: SecretText::new("sealed"),
+        created_at: NOW,
+        activates_at: None,
+    }
+}
+
 #[tokio::test]
 async fn each_call_is_timed_under_its_name() {
     let directory = tempfile::tempdir().unwrap();
@@ -237,14 +259,7 @@ async fn each_call_is_timed_under_its_name() {
     let opening = Openings::default().new_user(identity("ada"));
     let (user, id) = (opening.user_id(), opening.session.id);
     let key = KeyId::new("a key");
-    let record = KeyRecord {
-        key_use: KeyUse::Access,
-        number: 1,
-        id: key.clone(),
-        material: SecretText::new("sealed"),
-        created_at: NOW,
-        activates_at: None,
-    };
+    let record = key_record(&key);
     let step = SweepStep { after: None, limit: 9, now: NOW, keep_ended: Duration::ZERO };
     let provider = opening.session.provider.clone();
     let new_user =
@@ -259,6 +274,8 @@ async fn each_call_is_timed_under_its_name() {
         id: TokenHash::of("an order"),
         expires_at: NOW,
     };
+
+    let replica = replica();
 
     store.find_user(&identity("ada")).await.unwrap();
     store.find_or_create(&new_user).await.unwrap();
@@ -288,6 +305,8 @@ async fn each_call_is_timed_under_its_name() {
     store.sweep(&step).await.unwrap();
     store.refresh_key_in_use(&key, NOW).await.unwrap();
     store.end_sweep(NOW).await.unwrap();
+    store.announce(&replica, Duration::ZERO).await.unwrap();
+    store.withdraw(&replica.id).await.unwrap();
     store.list_keys().await.unwrap();
     store.add_key(&record).await.unwrap();
     store.activate_key(KeyUse::Access, &key, NOW).await.unwrap();
@@ -321,6 +340,8 @@ async fn each_call_is_timed_under_its_name() {
         StoreOperation::Sweep,
         StoreOperation::Sweep,
         StoreOperation::Sweep,
+        StoreOperation::Replicas,
+        StoreOperation::Replicas,
         StoreOperation::Keys,
         StoreOperation::Keys,
         StoreOperation::Keys,

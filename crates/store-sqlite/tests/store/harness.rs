@@ -9,7 +9,7 @@ use diesel::connection::SimpleConnection;
 use diesel::sql_types::Text;
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
 use mintgate_domain::RotateOutcome;
-use mintgate_domain::model::{Rotation, Session, SessionId, Timestamp, UserId};
+use mintgate_domain::model::{ReplicaId, Rotation, Session, SessionId, Timestamp, UserId};
 use mintgate_domain::ports::OpenOutcome;
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
 use mintgate_testkit::openings::{Openings, identity};
@@ -136,6 +136,19 @@ impl StoreUnderTest for SqliteUnderTest {
         ));
     }
 
+    async fn age_replica(&self, id: &ReplicaId, by: Duration) {
+        let (id, by) = (literal(&Uuid::from_bytes(*id)), by.as_secs());
+        self.execute(&format!(
+            "UPDATE replicas SET known_since = known_since - {by}, seen_at = seen_at - {by}
+                WHERE id = {id}"
+        ));
+    }
+
+    async fn hurry_replica(&self, id: &ReplicaId, by: Duration) {
+        let (id, by) = (literal(&Uuid::from_bytes(*id)), by.as_secs());
+        self.execute(&format!("UPDATE replicas SET seen_at = seen_at + {by} WHERE id = {id}"));
+    }
+
     async fn dump(&self) -> Dump {
         let mut dump = Dump::default();
         for table in Dump::TABLES {
@@ -182,6 +195,14 @@ impl StoreUnderTest for FileOfSeveralProcesses {
 
     async fn age_rotation(&self, session: SessionId, by: Duration) {
         self.file.age_rotation(session, by).await;
+    }
+
+    async fn age_replica(&self, id: &ReplicaId, by: Duration) {
+        self.file.age_replica(id, by).await;
+    }
+
+    async fn hurry_replica(&self, id: &ReplicaId, by: Duration) {
+        self.file.hurry_replica(id, by).await;
     }
 
     async fn dump(&self) -> Dump {

@@ -28,6 +28,15 @@ macro_rules! migration {
     };
 }
 
+const SINCE_THIRD: [&str; 6] = [
+    "0003_identities_and_providers",
+    "0004_session_epochs",
+    "0005_profiles",
+    "0007_replicas",
+    "0008_kept_id_tokens",
+    "0009_replica_keys",
+];
+
 /// A file as the release before left it, and rows that it wrote.
 fn of_the_second_schema(path: &std::path::Path) -> SqliteConnection {
     let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
@@ -130,14 +139,7 @@ async fn sessions_of_the_release_before_are_refreshed_and_ended() {
     }
 
     let store = open(&config(&directory));
-    let later = [
-        "0003_identities_and_providers",
-        "0004_session_epochs",
-        "0005_profiles",
-        "0007_replicas",
-        "0008_kept_id_tokens",
-    ];
-    assert_eq!(store.migrate().await.unwrap(), later);
+    assert_eq!(store.migrate().await.unwrap(), SINCE_THIRD);
 
     // As it was, and what is new is what it must have been.
     let found = store.find_session(session(1)).await.unwrap().expect("a session");
@@ -284,6 +286,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
         let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{number}'");
         test.execute(&forget);
     };
+    undo("0009", migration!("0009_replica_keys/down.sql"));
     undo("0008", migration!("0008_kept_id_tokens/down.sql"));
     undo("0007", migration!("0007_replicas/down.sql"));
     undo("0005", migration!("0005_profiles/down.sql"));
@@ -293,14 +296,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     undo("0003", migration!("0003_identities_and_providers/down.sql"));
     let reasons = "SELECT revoke_reason AS line FROM sessions WHERE revoke_reason IS NOT NULL";
     assert_eq!(test.lines(reasons), ["admin"], "a reason that the release before knows");
-    let later = [
-        "0003_identities_and_providers",
-        "0004_session_epochs",
-        "0005_profiles",
-        "0007_replicas",
-        "0008_kept_id_tokens",
-    ];
-    assert_eq!(test.store.migrate().await.unwrap(), later);
+    assert_eq!(test.store.migrate().await.unwrap(), SINCE_THIRD);
     let after = test.dump().await;
     assert_eq!(after.rows("users"), before.rows("users"));
     assert_eq!(after.rows("external_identities"), before.rows("external_identities"));
@@ -308,6 +304,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     let claimed_roles = session.grant.roles.clone();
     assert_eq!(again, Session { claimed_roles, ..session });
 
+    undo("0009", migration!("0009_replica_keys/down.sql"));
     undo("0008", migration!("0008_kept_id_tokens/down.sql"));
     undo("0007", migration!("0007_replicas/down.sql"));
     undo("0005", migration!("0005_profiles/down.sql"));

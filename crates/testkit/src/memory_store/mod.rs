@@ -4,6 +4,7 @@
 mod housekeeping;
 mod keys;
 mod records;
+mod replicas;
 mod sessions;
 mod under_test;
 mod users;
@@ -14,10 +15,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    IdempotencyKey, IdempotencyRecord, KeyRecord, KeyUse, LinkedIdentity, Session, SessionId,
-    Timestamp, UpstreamTokens, User, UserId,
+    IdempotencyKey, IdempotencyRecord, KeyRecord, KeyUse, LinkedIdentity, ReplicaId, Session,
+    SessionId, Timestamp, UpstreamTokens, User, UserId,
 };
 use mintgate_domain::ports::{Holder, PoolState, StoreError, StoreHealth};
+
+use self::replicas::Announced;
 
 /// Users, sessions and keys in memory. Clones share what they hold.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +41,7 @@ struct State {
     reservations: HashMap<TokenHash, (IdempotencyKey, Holder, Timestamp)>,
     keys: BTreeMap<(KeyUse, u32), KeyRecord>,
     upstream: HashMap<SessionId, Upstream>,
+    replicas: BTreeMap<ReplicaId, Announced>,
     sweep: Duty,
     /// Whether the users are in another store.
     has_no_users: bool,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::model::{IdempotencyRecord, Role, Session, SessionId, Timestamp, UserId};
+use mintgate_domain::model::{
+    IdempotencyRecord, ReplicaId, Role, Session, SessionId, Timestamp, UserId,
+};
 
 use super::MemoryStore;
 use crate::store_under_test::{Dump, Store, StoreUnderTest, hex};
@@ -31,6 +33,14 @@ impl StoreUnderTest for MemoryStore {
         previous.rotated_at = previous.rotated_at - by;
     }
 
+    async fn age_replica(&self, id: &ReplicaId, by: Duration) {
+        self.0.lock().unwrap().replicas.get_mut(id).expect("a replica").age(by);
+    }
+
+    async fn hurry_replica(&self, id: &ReplicaId, by: Duration) {
+        self.0.lock().unwrap().replicas.get_mut(id).expect("a replica").hurry(by);
+    }
+
     async fn dump(&self) -> Dump {
         let state = self.0.lock().unwrap();
         let mut dump = Dump::default();
@@ -55,6 +65,8 @@ impl StoreUnderTest for MemoryStore {
         dump.insert("idempotency_reservations", reservations.collect());
         let keys = state.keys.values().map(|key| format!("{} {key:?}", key.material.expose()));
         dump.insert("signing_keys", keys.collect());
+        let replicas = state.replicas.values().map(|row| format!("{row:?}"));
+        dump.insert("replicas", replicas.collect());
         dump.insert("duties", vec![format!("{:?}", state.sweep)]);
         dump
     }

@@ -12,6 +12,7 @@ mod oracle;
 mod profiles;
 mod provider_logout;
 mod replays;
+mod replicas;
 mod roles;
 mod rotation;
 mod sign_in;
@@ -37,6 +38,7 @@ pub use oracle::*;
 pub use profiles::*;
 pub use provider_logout::*;
 pub use replays::*;
+pub use replicas::*;
 pub use roles::*;
 pub use rotation::*;
 pub use sign_in::*;
@@ -204,6 +206,13 @@ macro_rules! store_suite {
             a_profile_is_kept_with_the_session_that_brings_it,
             a_refused_opening_leaves_the_profile_as_it_was,
             many_sign_ins_of_one_person_at_once_all_bring_news,
+            a_replica_is_told_of_itself_and_the_others,
+            the_order_is_that_in_which_replicas_were_first_heard_of,
+            a_replica_that_is_silent_for_too_long_lives_no_more,
+            a_replica_of_the_future_lives_no_more,
+            a_replica_that_withdraws_is_forgotten_and_no_other,
+            replicas_of_another_issuer_are_not_told,
+            many_replicas_at_once_do_not_wait_for_one_another,
             an_upstream_token_is_stored_with_its_session,
             kept_tokens_are_loaded_as_they_were_sealed,
             a_session_with_an_id_token_alone_is_never_claimed,

@@ -294,9 +294,10 @@ impl TestService {
         self.post(&bare(code)).send().await.expect("an answer")
     }
 
-    /// Everything in the store but who cleans up, which does not hang together with requests.
+    /// Everything in the store but who cleans up and who lives, which do not hang together with requests.
     pub(crate) async fn dump(&self) -> Dump {
-        let tables = Dump::TABLES.into_iter().filter(|table| *table != "duties");
+        let tables =
+            Dump::TABLES.into_iter().filter(|table| !["duties", "replicas"].contains(table));
         match &self.store {
             StoreGuard::Sqlite => dump::sqlite(&self.sqlite_file(), tables),
             StoreGuard::Postgres(database) => {

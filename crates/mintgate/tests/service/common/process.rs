@@ -8,7 +8,7 @@ use std::time::Duration;
 use mintgate::app;
 use reqwest::StatusCode;
 
-/// `mintgate serve` with an SQLite store and a provider that nobody asks.
+/// `mintgate serve` with a provider that nobody asks.
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) public: SocketAddr,
@@ -17,17 +17,56 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it with these sections of the file besides, and waits until it is ready. `shell` is run
-    /// by `sh` before it, in the same process, and `prepare` may change the command.
+    /// Starts it on SQLite with these sections of the file besides, and waits until it is ready. `shell` is
+    /// run by `sh` before it, in the same process, and `prepare` may change the command.
     pub(crate) async fn start(more: &str, shell: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
+        let store_url = format!("sqlite://{}/mintgate.db", dir.path().display());
+        let keys = format!("dir = \"{}/keys\"", dir.path().display());
+        let process = Self::begin(dir, &store_url, &keys, more, shell, prepare).await;
+        process.until_ready().await;
+        process
+    }
+
+    /// Starts it as one of several with this issuer, on this store and with these lines of the section
+    /// `[keys]`; without lines, with keys in a directory of its own. Waits for nothing.
+    pub(crate) async fn beside(store_url: &str, issuer: &str, keys: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let own = format!("dir = \"{}/keys\"", dir.path().display());
+        let keys = if keys.is_empty() { &own } else { keys };
+        let more = format!("[tokens]\nissuer = \"{issuer}\"");
+        let output = std::fs::File::create(dir.path().join("output")).expect("a file");
+        let copy = output.try_clone().expect("a file");
+        Self::begin(dir, store_url, keys, &more, "", |command| {
+            command.stdout(copy).stderr(output);
+        })
+        .await
+    }
+
+    /// Its configuration.
+    pub(crate) fn config(&self) -> std::path::PathBuf {
+        self.dir.path().join("mintgate.toml")
+    }
+
+    /// What it has written so far.
+    pub(crate) fn output(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("output")).expect("a file")
+    }
+
+    async fn begin(
+        dir: tempfile::TempDir,
+        store_url: &str,
+        keys: &str,
+        more: &str,
+        shell: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
         let [public, ops] = free_addresses();
         let text = format!(
             "{more}\n[server]\nlisten = \"{public}\"\npublic_url = \"http://{public}\"\nworkers = 1\n\
-             [ops]\nlisten = \"{ops}\"\n[store]\nurl = \"sqlite://{0}/mintgate.db\"\n\
-             [keys]\ndir = \"{0}/keys\"\n[[providers]]\nid = \"corp\"\nissuer = \"http://127.0.0.1:9\"\n\
-             client_id = \"mintgate\"\nclient_secret = \"secret\"\nredirect_uris = [\"http://localhost/cb\"]\n",
-            dir.path().display()
+             [ops]\nlisten = \"{ops}\"\n[store]\nurl = \"{store_url}\"\n\
+             [keys]\n{keys}\n[[providers]]\nid = \"corp\"\nissuer = \"http://127.0.0.1:9\"\n\
+             client_id = \"mintgate\"\nclient_secret = \"secret\"\nredirect_uris = [\"http://localhost/cb\"]\n"
         );
         app::migrate(&super::settings(&text).store).await.expect("the schema is made");
         let file = dir.path().join("mintgate.toml");
@@ -38,9 +77,7 @@ impl Process {
         command.env_clear().stdout(Stdio::null()).stderr(Stdio::inherit());
         prepare(&mut command);
         let child = command.spawn().expect("it starts");
-        let process = Self { child, public, ops, dir };
-        process.until_ready().await;
-        process
+        Self { child, public, ops, dir }
     }
 
     /// A directory that goes with it; the database is `mintgate.db`.
@@ -55,7 +92,7 @@ impl Process {
         Ok((answer.status(), answer.text().await?))
     }
 
-    async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         for _ in 0..300 {
             if self.ops("/health/ready").await.is_ok_and(|(status, _)| status == StatusCode::OK) {
                 return;
