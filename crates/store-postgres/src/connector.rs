@@ -12,6 +12,7 @@ use diesel_async::{
 use mintgate_domain::{Cause, SecretText};
 use postgres_openssl::MakeTlsConnector;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{Client, Config, Connection, NoTls, SimpleQueryMessage, Socket};
 
@@ -28,6 +29,8 @@ pub(crate) struct Connector {
     /// One for each host, in the order they are tried.
     hosts: Vec<Config>,
     tls: Option<MakeTlsConnector>,
+    /// The file of the client certificate that is shown, if there is one.
+    shows: Option<String>,
     connect_timeout: Duration,
     statement_timeout: Duration,
 }
@@ -67,6 +70,7 @@ impl Connector {
         Ok(Self {
             hosts: hosts.collect::<Result<_, _>>()?,
             tls,
+            shows: url.certificates.own,
             connect_timeout: settings.connect_timeout,
             statement_timeout: settings.statement_timeout,
         })
@@ -116,7 +120,10 @@ impl Connector {
     }
 
     async fn establish_at(&self, host: &Config, is_pooled: bool) -> Result<Established, Cause> {
-        let refused = |e| Cause::from_error("the connection is refused", e);
+        let refused = |e: tokio_postgres::Error| {
+            let why = self.about_certificates(&e);
+            Cause::from_error(format!("the connection is refused{why}"), e)
+        };
         match &self.tls {
             None => {
                 let (client, connection) = host.connect(NoTls).await.map_err(refused)?;
@@ -127,6 +134,19 @@ impl Connector {
                 let (client, connection) = connected.map_err(refused)?;
                 self.set_up(client, connection, is_pooled).await
             }
+        }
+    }
+
+    /// What an operator has to know besides the server's own words, which do not say what it was shown.
+    fn about_certificates(&self, error: &tokio_postgres::Error) -> String {
+        let is_about_user = error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+        match &self.shows {
+            Some(file) => format!(" (it was shown the client certificate {file}, sslcert)"),
+            None if is_about_user => {
+                " (it was shown no client certificate; sslcert and sslkey in store.url name one)"
+                    .to_owned()
+            }
+            None => String::new(),
         }
     }
 

@@ -92,8 +92,12 @@ impl Drop for PgBouncer {
     }
 }
 
-/// The account that PgBouncer runs under where this process is root's: it does not run as root.
-fn unprivileged() -> Option<(u32, u32)> {
+/// The account for programs that do not run as root, such as PgBouncer and Postgres, where this process
+/// is root's: its user and group.
+///
+/// # Panics
+/// If the accounts of this machine cannot be read.
+pub fn unprivileged() -> Option<(u32, u32)> {
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
         return None;
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod client_certificates;
 mod contract;
 mod faults;
 mod harness;

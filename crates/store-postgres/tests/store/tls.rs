@@ -20,17 +20,17 @@ use openssl::x509::{X509, X509NameBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-struct Authority {
-    certificate: X509,
+pub(crate) struct Authority {
+    pub(crate) certificate: X509,
     key: PKey<Private>,
 }
 
-fn key() -> PKey<Private> {
+pub(crate) fn key() -> PKey<Private> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
 }
 
-fn certificate(name: &str, key: &PKey<Private>, issuer: Option<&Authority>) -> X509 {
+pub(crate) fn certificate(name: &str, key: &PKey<Private>, issuer: Option<&Authority>) -> X509 {
     let mut subject = X509NameBuilder::new().unwrap();
     subject.append_entry_by_text("CN", name).unwrap();
     let subject = subject.build();
@@ -60,7 +60,7 @@ fn certificate(name: &str, key: &PKey<Private>, issuer: Option<&Authority>) -> X
     builder.build()
 }
 
-fn authority(name: &str) -> Authority {
+pub(crate) fn authority(name: &str) -> Authority {
     let key = key();
     Authority { certificate: certificate(name, &key, None), key }
 }
