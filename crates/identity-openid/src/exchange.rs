@@ -5,6 +5,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{
     CodeGrant, ProviderEndpoint, ProviderError, ProviderTokens, TokenSource,
@@ -23,6 +25,7 @@ use oauth2::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use url::form_urlencoded::byte_serialize;
 
 use crate::client_auth::Authenticated;
 use crate::http::{BoundedClient, HttpError};
@@ -231,11 +234,14 @@ impl Exchange<'_> {
         configured.chain(assertion)
     }
 
-    /// What must not be in an error text: `sent`, and what authenticates us.
-    fn secrets<'s>(&'s self, sent: &[Option<&'s str>]) -> Vec<&'s str> {
-        let ours = [&self.authenticated.assertion, &self.authenticated.secret];
-        let ours = ours.into_iter().flatten().map(SecretText::expose);
-        sent.iter().copied().flatten().chain(ours).collect()
+    /// What must not be in an error text: `sent`, and what authenticates us, each as it is and as it stands
+    /// in the request, which some providers repeat.
+    fn secrets(&self, sent: &[Option<&str>]) -> Vec<SecretText> {
+        let Authenticated { client, assertion, secret } = &self.authenticated;
+        let sent = sent.iter().copied().flatten().chain(assertion.iter().map(SecretText::expose));
+        let basic =
+            secret.iter().flat_map(|secret| basic_forms(client.client_id(), secret.expose()));
+        sent.flat_map(forms).chain(basic).map(SecretText::new).collect()
     }
 
     /// Waits for the answer.
@@ -294,6 +300,22 @@ impl Exchange<'_> {
     }
 }
 
+/// A text as it is, and as the value of a parameter.
+fn forms(text: &str) -> [String; 2] {
+    [text.to_owned(), byte_serialize(text.as_bytes()).collect()]
+}
+
+/// A client secret in each way in which it is sent (RFC 6749 §2.3.1): in a parameter, and in the header,
+/// where some leave out the encoding as a form. The headers are without padding, to be found with it too.
+fn basic_forms(client_id: &str, secret: &str) -> Vec<String> {
+    let pairs = forms(client_id).into_iter().zip(forms(secret));
+    let headers = pairs.flat_map(|(id, secret)| {
+        let text = format!("{id}:{secret}");
+        [BASE64_STANDARD_NO_PAD.encode(&text), BASE64_URL_SAFE_NO_PAD.encode(&text)]
+    });
+    headers.chain(forms(secret)).collect()
+}
+
 impl TokenAnswer {
     /// The access token, if it can be shown as RFC 6750 says.
     fn bearer_token(&self) -> Option<&str> {
@@ -321,6 +343,21 @@ fn read_answer(body: &[u8]) -> Option<Map<String, Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_secret_is_known_in_every_form_in_which_it_is_sent() {
+        let known = basic_forms("app:1", "s3cret/of+the client");
+        for said in [
+            "s3cret/of+the client",
+            "s3cret%2Fof%2Bthe+client",
+            // printf 'app%%3A1:s3cret%%2Fof%%2Bthe+client' | base64
+            "YXBwJTNBMTpzM2NyZXQlMkZvZiUyQnRoZStjbGllbnQ",
+            // printf 'app:1:s3cret/of+the client' | base64
+            "YXBwOjE6czNjcmV0L29mK3RoZSBjbGllbnQ",
+        ] {
+            assert!(known.iter().any(|known| known == said), "{said}: {known:?}");
+        }
+    }
 
     #[test]
     fn an_answer_is_printed_without_its_tokens() {

@@ -1,12 +1,13 @@
 //! OAuth errors of the token endpoint (RFC 6749 §5.2): whose fault they are, and what they say about the
 //! code or refresh token that was sent.
 
+use mintgate_domain::SecretText;
 use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{Misbehaviour, ProviderError};
 use serde_json::{Map, Value};
 
 use crate::http::HttpError;
-use crate::text::excerpt;
+use crate::text::excerpt_without;
 
 /// An OAuth error answer (RFC 6749 §5.2).
 #[derive(Debug)]
@@ -26,7 +27,7 @@ impl Refusal {
     }
 
     /// The error of the port for an exchange of a code. `secrets` are removed from the text.
-    pub(crate) fn of_code(self, provider: &ProviderId, secrets: &[&str]) -> ProviderError {
+    pub(crate) fn of_code(self, provider: &ProviderId, secrets: &[SecretText]) -> ProviderError {
         let text = self.text(secrets);
         match self.independent_of_grant(provider, &text) {
             None => ProviderError::CodeRefused(text.into()),
@@ -37,7 +38,11 @@ impl Refusal {
     /// The error of the port for a refresh. Only `invalid_grant`, and GitHub's own error code for it,
     /// count as a refusal, because a refusal ends sessions; any other error may have passed by the next
     /// refresh. `secrets` are removed from the text.
-    pub(crate) fn of_refresh_token(self, provider: &ProviderId, secrets: &[&str]) -> ProviderError {
+    pub(crate) fn of_refresh_token(
+        self,
+        provider: &ProviderId,
+        secrets: &[SecretText],
+    ) -> ProviderError {
         let text = self.text(secrets);
         let is_refusal = matches!(self.error.as_str(), "invalid_grant" | "bad_refresh_token");
         if is_refusal && self.status < 500 {
@@ -48,15 +53,12 @@ impl Refusal {
     }
 
     /// Error code and description as an excerpt without secrets.
-    fn text(&self, secrets: &[&str]) -> String {
+    fn text(&self, secrets: &[SecretText]) -> String {
         let mut text = self.error.clone();
         if let Some(description) = &self.description {
             text = format!("{text}: {description}");
         }
-        for secret in secrets {
-            text = text.replace(secret, "[redacted]");
-        }
-        excerpt(&text)
+        excerpt_without(&text, secrets)
     }
 
     /// The error of the port if the provider would refuse any grant; `None` if it refuses this one.
@@ -120,7 +122,8 @@ mod tests {
 
     fn refuse(status: u16, error: &str, description: &str) -> ProviderError {
         let refusal = refusal(status, error, description);
-        refusal.of_code(&ProviderId::new("corp"), &["the-code", "s3cret"])
+        let secrets = ["the-code", "s3cret"].map(SecretText::new);
+        refusal.of_code(&ProviderId::new("corp"), &secrets)
     }
 
     #[test]
@@ -168,7 +171,7 @@ mod tests {
     fn a_refresh_token_is_refused_by_the_plain_word_alone() {
         let refuse = |status, error: &str| {
             let refusal = refusal(status, error, "the-token");
-            refusal.of_refresh_token(&ProviderId::new("corp"), &["the-token"])
+            refusal.of_refresh_token(&ProviderId::new("corp"), &[SecretText::new("the-token")])
         };
         for status in [200, 400, 401, 403] {
             for error in ["invalid_grant", "bad_refresh_token"] {

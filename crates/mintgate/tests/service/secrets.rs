@@ -3,7 +3,9 @@
 use crate::common::session::SESSIONS;
 use crate::common::{Options, REDIRECT_URI, Store, TestService, Tokens, bare, log, sign_in};
 use crate::on_both_stores;
-use mintgate_mock_idp::{IdTokenRecipe, SignIn};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use mintgate_mock_idp::{FaultKind, Faults, IdTokenRecipe, SignIn};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -137,5 +139,30 @@ on_both_stores! {
         assert_none(&files(&service), &secrets);
         let login = service.post(&bare(&service.code())).send().await.unwrap();
         assert_eq!(login.status(), StatusCode::OK);
+    }
+}
+
+/// Providers repeat the request that they refuse, to help whoever looks for the mistake.
+#[tokio::test]
+async fn case_45_what_a_provider_repeats_of_our_credentials_is_not_logged() {
+    let service = TestService::start(Store::Sqlite).await;
+    log::keep();
+    let secret = "mintgate-dev-secret";
+    let basic = BASE64_STANDARD.encode(format!("mintgate:{secret}"));
+    for (status, error) in [(401, "invalid_client"), (400, "invalid_grant"), (400, "made_up")] {
+        let code = service.code();
+        let said = format!("you sent Basic {basic} code={code} ({secret})");
+        let body = json!({ "error": error, "error_description": said }).to_string();
+        let token = Some(FaultKind::Status { status, body }.into());
+        service.idp().control().set_faults(Faults { token, ..Faults::default() });
+        let answer = service.login(&code).await;
+        assert!(!answer.status().is_success());
+        let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let body = answer.text().await.unwrap();
+        let line = log::line(&id).to_string();
+        assert!(line.contains("you sent Basic [redacted]"), "{line}");
+        let secrets = [basic.replace('=', ""), code.clone(), secret.to_owned()];
+        assert_none(&line, &secrets);
+        assert_none(&body, &secrets);
     }
 }
