@@ -15,6 +15,8 @@ enum Role {
     Domain,
     /// A library that knows nothing of Mintgate.
     Library,
+    /// The domain as text and JSON, for whichever adapter or command shows it.
+    Presentation,
     /// Implements or drives the domain's ports.
     Adapter,
     /// Reads the configuration, with the adapters' own configuration types.
@@ -30,6 +32,7 @@ enum Role {
 /// Every crate of the workspace. A new crate needs a line here and a row in the code map.
 const CRATES: &[(&str, Role)] = &[
     ("mintgate", Role::Service),
+    ("mintgate-admin", Role::Presentation),
     ("mintgate-config-reader", Role::Library),
     ("mintgate-domain", Role::Domain),
     ("mintgate-http-actix", Role::Adapter),
@@ -52,9 +55,9 @@ impl Role {
     fn may_link(self, other: Self) -> bool {
         match self {
             Self::Domain | Self::Library | Self::MockProvider => false,
-            Self::Testkit => other == Self::Domain,
+            Self::Testkit | Self::Presentation => other == Self::Domain,
             Self::DeveloperCommands => other == Self::Testkit,
-            Self::Adapter => matches!(other, Self::Domain | Self::Library),
+            Self::Adapter => matches!(other, Self::Domain | Self::Library | Self::Presentation),
             Self::Settings => matches!(other, Self::Domain | Self::Library | Self::Adapter),
             Self::Service => !matches!(other, Self::Testkit | Self::DeveloperCommands),
         }

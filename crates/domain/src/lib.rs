@@ -5,9 +5,11 @@
 //! There is one use case for each part of a session's life: [`BeginLogin`] sends somebody to a
 //! provider, [`IssueTokens`] opens the session, [`RefreshSession`] keeps it alive, with
 //! [`OwnSessions`] its user looks at it and ends it, with [`SignOut`] they leave the provider too, with [`Identities`] they say by which identities
-//! they are known, and by [`ProviderLogout`] a provider ends it.
+//! they are known, by [`ProviderLogout`] a provider ends it, and by [`Administration`] an operator looks at people and sessions and
+//! changes them.
 //! Each reads top to bottom like what it performs.
 
+mod administration;
 mod admission;
 mod begin_login;
 mod cause;
@@ -34,6 +36,9 @@ mod sessions;
 mod sign_in;
 mod sign_out;
 
+pub use administration::{
+    Administration, AdministrationError, DeletedUser, Page, PersonRecord, SessionRecord,
+};
 pub use admission::{Admission, Invitation};
 pub use begin_login::{BeginLogin, BegunLogin};
 pub use cause::{Cause, chain};

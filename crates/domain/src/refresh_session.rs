@@ -355,6 +355,7 @@ fn revoked(reason: RevokeReason) -> AuthError {
         | RevokeReason::Admin
         | RevokeReason::ProviderLogout
         | RevokeReason::ProviderRefused
+        | RevokeReason::UserDeleted
         | RevokeReason::Other => AuthError::SessionRevoked(reason),
     }
 }

@@ -150,6 +150,41 @@ impl TokenHash {
         Self(bytes)
     }
 
+    /// Reads a hash of 64 hexadecimal digits, in either case.
+    ///
+    /// ```
+    /// use mintgate_domain::TokenHash;
+    /// let hash = TokenHash::of("secret");
+    /// assert_eq!(TokenHash::from_hex(&hash.to_hex()), Some(hash));
+    /// assert_eq!(TokenHash::from_hex("2bb8"), None);
+    /// ```
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        let digits = text.as_bytes();
+        if digits.len() != 2 * bytes.len() {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            for digit in pair {
+                let digit = char::from(*digit).to_digit(16)?;
+                *byte = *byte << 4 | u8::try_from(digit).ok()?;
+            }
+        }
+        Some(Self(bytes))
+    }
+
+    /// The hash as 64 hexadecimal digits, for a configuration.
+    pub fn to_hex(&self) -> String {
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])).collect()
+    }
+
+    /// Whether two hashes are the same, in a time that does not depend on where they differ.
+    pub fn same_in_constant_time(&self, other: &Self) -> bool {
+        let difference = self.0.iter().zip(other.0).fold(0, |all, (a, b)| all | (a ^ b));
+        std::hint::black_box(difference) == 0
+    }
+
     /// The 32 bytes of the hash.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

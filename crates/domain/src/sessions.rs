@@ -318,7 +318,7 @@ impl Sessions {
 
     /// Ends the rows of sessions that a raised epoch has ended already, where they are in another
     /// engine; returns how many were live.
-    async fn end_rows(
+    pub(crate) async fn end_rows(
         &self,
         user: UserId,
         identity: Option<&ExternalIdentity>,

@@ -18,7 +18,7 @@ use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 use mintgate_domain::model::{ProviderId, SessionId, UserId};
-use mintgate_domain::ports::VerifiedAccess;
+use mintgate_domain::ports::{Entropy, VerifiedAccess};
 use mintgate_domain::{ErrorCode, IssuedTokens};
 use tracing::{Instrument as _, Span};
 
@@ -30,7 +30,7 @@ use crate::origin::OriginPolicy;
 use crate::trace::{TraceParent, record_answer, request_span};
 use crate::{AppState, RequestId};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The fields that a handler adds to the log line of its request.
 #[derive(Debug, Default)]
@@ -194,10 +194,7 @@ fn carrying(response: HttpResponse) -> Error {
 
 impl Call {
     fn begin(request: &mut ServiceRequest, state: &AppState) -> Self {
-        let given = request.headers().get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
-        let id = given
-            .filter(|id| is_request_id(id))
-            .map_or_else(|| RequestId::new(&*state.ports.entropy), |id| RequestId(Arc::from(id)));
+        let id = request_id(request.headers(), &*state.ports.entropy);
         let caller = TraceParent::of(request.headers());
         let span = request_span(request, &id, caller.as_ref(), &*state.ports.entropy);
         let trace_id = caller.map(|caller| caller.trace_id.to_owned());
@@ -235,24 +232,11 @@ impl Call {
 
     /// Gives an error the shape that all errors have, then finishes.
     fn shape(&self, state: &AppState, route: Route<'_>, response: HttpResponse) -> HttpResponse {
-        let status = response.status();
-        let foreign;
-        let error = match response.error() {
-            Some(error) => {
-                if let Some(ours) = error.as_error::<ApiError>() {
-                    ours
-                } else {
-                    foreign = ApiError::of_framework(status, error.to_string());
-                    &foreign
-                }
-            }
-            None if status.is_client_error() || status.is_server_error() => {
-                foreign = ApiError::of_framework(status, "no reason given");
-                &foreign
-            }
-            None => return self.finish(state, route, response, None),
-        };
-        self.finish(state, route, error.render(&self.id, state.ports.clock.now()), Some(error))
+        let shaped = with_refusal(&response, |error| {
+            let answer = error.render(&self.id, state.ports.clock.now());
+            self.finish(state, route, answer, Some(error))
+        });
+        shaped.unwrap_or_else(|| self.finish(state, route, response, None))
     }
 
     /// Adds the headers that all answers have, counts the request and logs it.
@@ -309,6 +293,31 @@ impl Call {
             line!(tracing::Level::INFO);
         }
     }
+}
+
+/// Calls `shape` with the refusal that an answer stands for, whoever made it; `None` if it is no refusal.
+pub(crate) fn with_refusal<T>(
+    response: &HttpResponse,
+    shape: impl FnOnce(&ApiError) -> T,
+) -> Option<T> {
+    let status = response.status();
+    match response.error() {
+        Some(error) => Some(match error.as_error::<ApiError>() {
+            Some(ours) => shape(ours),
+            None => shape(&ApiError::of_framework(status, error.to_string())),
+        }),
+        None if status.is_client_error() || status.is_server_error() => {
+            Some(shape(&ApiError::of_framework(status, "no reason given")))
+        }
+        None => None,
+    }
+}
+
+/// The id of a request: the caller's, if it has the proper shape, or a new one.
+pub(crate) fn request_id(headers: &HeaderMap, entropy: &(dyn Entropy + 'static)) -> RequestId {
+    let given = headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    let given = given.filter(|id| is_request_id(id));
+    given.map_or_else(|| RequestId::new(entropy), |id| RequestId(Arc::from(id)))
 }
 
 /// Whether a request id that the caller chose is taken over: 8 to 64 of `[A-Za-z0-9_-]`.

@@ -5,6 +5,7 @@
 //! hands in the use cases and the ports.
 
 mod accept;
+mod admin;
 mod admission;
 mod backchannel;
 mod body;
@@ -56,6 +57,7 @@ use tracing::{Instrument as _, Span};
 
 pub use actix_web::dev::Server;
 pub use actix_web::web::ServiceConfig;
+pub use admin::{AdminApi, AdminToken};
 pub use config::{CookieConfig, HttpConfig, Limits, SameSite};
 pub use cookies::HttpCookiePolicy;
 pub use metrics::{ConnectionChange, HttpMetrics, LimitResult};

@@ -15,6 +15,7 @@ use actix_web::rt::net::TcpStream;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, Error, HttpServer, middleware};
 
+use crate::admin::{AdminApi, admin_routes};
 use crate::connections::Connections;
 use crate::operations::{Operations, operations_routes};
 use crate::stream::Connection;
@@ -103,17 +104,23 @@ async fn end_unfinished_heads(connections: Rc<Connections>) {
     }
 }
 
-/// Serves the routes of the operations listener, on one thread.
+/// Serves the routes of the operations listener, on one thread, with the admin API if there is one.
 ///
 /// # Errors
 /// If the socket cannot be used.
 pub fn serve_operations(
     operations: Arc<dyn Operations>,
+    admin: Option<Arc<AdminApi>>,
     listener: TcpListener,
 ) -> io::Result<Server> {
     let app = move || {
-        let operations = Arc::clone(&operations);
-        App::new().configure(|config| operations_routes(operations, config))
+        let (operations, admin) = (Arc::clone(&operations), admin.clone());
+        App::new().configure(|config| {
+            operations_routes(operations, config);
+            if let Some(admin) = admin {
+                admin_routes(admin, config);
+            }
+        })
     };
     let server = HttpServer::new(app).workers(1).shutdown_timeout(1).disable_signals();
     Ok(server.max_connections(OPERATIONS_CONNECTIONS).listen(listener)?.run())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
+use mintgate_domain::Administration;
 use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo};
 use mintgate_http_actix::{MoreRoutes, Server, ServiceConfig, serve_operations, serve_public};
 use mintgate_metrics_prometheus::PrometheusMetrics;
@@ -16,7 +17,7 @@ use tokio::runtime::Handle;
 use crate::background::{BackgroundTasks, CleanUp, KeyCare, Lingering, SignOfLife};
 use crate::keys::{self, KeyRingStatus};
 use crate::replicas::Presence;
-use crate::settings::{Settings, StoreSettings};
+use crate::settings::{AdministrationSettings, Settings, StoreSettings};
 use crate::store::Store;
 use crate::system::{OsEntropy, SystemClock};
 use crate::wiring::{self, Adapters};
@@ -120,13 +121,14 @@ impl ApplicationBuilder {
             draining,
         };
         let state = wiring::app_state(&settings, &adapters)?;
+        let admin = wiring::admin_api(&settings, &adapters);
 
         let (public, public_address) = listen(settings.server.listen, "server.listen")?;
         let (operations, operations_address) = listen(settings.ops.listen, "ops.listen")?;
         Ok(Application {
             public: serve_public(state, more_routes, public)?,
             public_address,
-            operations: serve_operations(adapters.operations(), operations)?,
+            operations: serve_operations(adapters.operations(), admin, operations)?,
             operations_address,
             key_care: KeyCare::new(
                 adapters.keys,
@@ -147,6 +149,16 @@ impl ApplicationBuilder {
             runtime: Handle::current(),
         })
     }
+}
+
+/// What operators do with people and sessions, on the configured store.
+///
+/// # Errors
+/// If the configured address or its TLS options cannot be used.
+pub fn administration(settings: &AdministrationSettings) -> anyhow::Result<Administration> {
+    let (metrics, clock) = (Arc::new(NoMetrics), Arc::new(SystemClock::new()));
+    let store = Store::open(&settings.store, metrics.clone(), clock.clone())?;
+    Ok(store.administration(settings.tokens.access_ttl, clock, metrics))
 }
 
 /// What is allowed in a configuration but rarely intended, as sentences.

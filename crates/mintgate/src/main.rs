@@ -10,6 +10,8 @@ use mintgate::keys::KeysCommand;
 use mintgate::replicas::KeyConflict;
 use mintgate::roles_command::RolesCommand;
 use mintgate::settings::{self, ConfigError, Configuration};
+use mintgate::system::OsEntropy;
+use mintgate_admin::{AdminCommand, SessionsCommand, UsersCommand};
 use mintgate_store_postgres::InvalidPgConfig;
 
 /// Turns a sign-in at an OpenID provider into a session of your own.
@@ -42,6 +44,13 @@ enum Command {
     /// Show which roles a person gets, and why.
     #[command(subcommand)]
     Roles(RolesCommand),
+    /// Find people; show, disable, enable, export or delete them; grant and take away roles.
+    Users(UsersCommand),
+    /// List sessions; say why one ended; end one or all of a person.
+    Sessions(SessionsCommand),
+    /// Make a token of the admin API.
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// Check or print the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -114,6 +123,17 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let explained = command.run(&configuration.people()?, &providers, std::io::stdin())?;
             write!(out, "{explained}")?;
             return Ok(explained.exit_code());
+        }
+        Command::Users(command) => {
+            let reply = command.run(&app::administration(&read()?.administration()?)?).await;
+            return Ok(reply.print(&mut out, &mut std::io::stderr())?);
+        }
+        Command::Sessions(command) => {
+            let reply = command.run(&app::administration(&read()?.administration()?)?).await;
+            return Ok(reply.print(&mut out, &mut std::io::stderr())?);
+        }
+        Command::Admin(command) => {
+            return Ok(command.run(&OsEntropy).print(&mut out, &mut std::io::stderr())?);
         }
         Command::Config(ConfigCommand::Check) => {
             let settings = load()?;

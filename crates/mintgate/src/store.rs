@@ -1,13 +1,15 @@
 //! The configured store, as the ports it implements.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::ports::{
     Clock, Housekeeping, IdempotencyRecords, KeyRepo, Metrics, OnceMarks, RefreshTokenRepo,
-    Replicas, StoreError, StoreHealth, UpstreamTokenRepo, UserDirectory,
+    Replicas, SessionAdministration, StoreError, StoreHealth, UpstreamTokenRepo,
+    UserAdministration, UserDirectory,
 };
-use mintgate_domain::{SecretText, Sessions};
+use mintgate_domain::{Administration, SecretText, Sessions};
 use mintgate_store_postgres::{PgConfig, PgStore};
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
 
@@ -17,6 +19,9 @@ use crate::settings::{Pooling, StoreSettings, StoreUrl};
 pub(crate) struct Store {
     /// Sessions and users, and what is stored with sessions.
     pub(crate) sessions: Sessions,
+    /// What operators see and change.
+    pub(crate) users: Arc<dyn UserAdministration>,
+    pub(crate) session_records: Arc<dyn SessionAdministration>,
     pub(crate) upstream_tokens: Arc<dyn UpstreamTokenRepo>,
     /// The signing keys that are kept in the store.
     pub(crate) keys: Arc<dyn KeyRepo>,
@@ -53,6 +58,7 @@ impl Store {
     fn of_one<S>(store: S) -> Self
     where
         S: UserDirectory + RefreshTokenRepo + OnceMarks + IdempotencyRecords,
+        S: UserAdministration + SessionAdministration,
         S: UpstreamTokenRepo
             + KeyRepo
             + Replicas
@@ -69,12 +75,31 @@ impl Store {
                 marks: store.clone(),
                 idempotency: store.clone(),
             },
+            users: store.clone(),
+            session_records: store.clone(),
             upstream_tokens: store.clone(),
             keys: store.clone(),
             replicas: store.clone(),
             housekeeping: store.clone(),
             health: store.clone(),
             migrations: store,
+        }
+    }
+
+    /// What operators do, on this store.
+    pub(crate) fn administration(
+        &self,
+        access_ttl: Duration,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<dyn Metrics>,
+    ) -> Administration {
+        Administration {
+            sessions: self.sessions.clone(),
+            users: Arc::clone(&self.users),
+            session_records: Arc::clone(&self.session_records),
+            access_ttl,
+            clock,
+            metrics,
         }
     }
 }

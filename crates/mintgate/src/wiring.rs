@@ -13,8 +13,8 @@ use mintgate_domain::{
     RefreshSession, RoleDecider, RoleLookup, RolePolicy, SignIn, SignOut,
 };
 use mintgate_http_actix::{
-    AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts,
-    LimitResult, Limits, SameSite, UseCases,
+    AdminApi, AdminToken, AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy,
+    HttpMetrics, HttpPorts, LimitResult, Limits, SameSite, UseCases,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
@@ -87,6 +87,29 @@ pub(crate) fn app_state(settings: &Settings, adapters: &Adapters) -> anyhow::Res
         entropy: Arc::new(OsEntropy),
     };
     Ok(AppState::new(config, use_cases, ports))
+}
+
+/// The admin API of the operations listener; `None` if nobody may use it.
+pub(crate) fn admin_api(settings: &Settings, adapters: &Adapters) -> Option<Arc<AdminApi>> {
+    let tokens = settings.admin.tokens.iter().map(|token| AdminToken {
+        name: token.name.clone(),
+        hash: token.hash,
+        may_write: token.scope == settings::AdminScope::Write,
+    });
+    let tokens: Vec<_> = tokens.collect();
+    if tokens.is_empty() {
+        return None;
+    }
+    let (clock, metrics) = (Arc::clone(&adapters.clock), adapters.counted());
+    let access_ttl = settings.tokens.access_ttl;
+    Some(Arc::new(AdminApi {
+        administration: adapters.store.administration(access_ttl, Arc::clone(&clock), metrics),
+        tokens,
+        hosts: settings.admin.hosts.clone(),
+        runtime: Handle::current(),
+        clock,
+        entropy: Arc::new(OsEntropy),
+    }))
 }
 
 fn use_cases(

@@ -37,9 +37,9 @@ provider may have, and their defaults, depend on its preset. It is a mistake to 
 preset does not have.";
 
 /// Every section at the top level.
-const SECTIONS: [&str; 14] = [
-    "server", "ops", "store", "tokens", "keys", "refresh", "cookies", "cors", "login", "users",
-    "roles", "limits", "log", PROVIDERS,
+const SECTIONS: [&str; 15] = [
+    "server", "ops", "admin", "store", "tokens", "keys", "refresh", "cookies", "cors", "login",
+    "users", "roles", "limits", "log", PROVIDERS,
 ];
 
 /// The remedy for a configuration without a provider.
@@ -67,6 +67,15 @@ pub struct KeyRingSettings {
     pub tokens: TokenSettings,
     /// The section `[keys]`.
     pub keys: KeySettings,
+}
+
+/// The sections that operators' commands about people and sessions need.
+#[derive(Debug, Clone)]
+pub struct AdministrationSettings {
+    /// The section `[store]`.
+    pub store: StoreSettings,
+    /// The section `[tokens]`.
+    pub tokens: TokenSettings,
 }
 
 impl Configuration {
@@ -128,6 +137,19 @@ impl Configuration {
             Some(KeyRingSettings { store: store?, tokens: tokens?, keys: keys(root)? })
         };
         Ok(self.only(&["server", "store", "tokens", "keys"]).read(read)?.value)
+    }
+
+    /// Validates the sections about the store and the tokens alone.
+    ///
+    /// # Errors
+    /// Every mistake in these sections, and every section that does not exist.
+    pub fn administration(self) -> Result<AdministrationSettings, ConfigError> {
+        let read = |root: &mut Section<'_>| {
+            let (_, public_url) = server(root).unzip();
+            let (store, tokens) = (store(root), tokens(root, public_url.as_deref()));
+            Some(AdministrationSettings { store: store?, tokens: tokens? })
+        };
+        Ok(self.only(&["server", "store", "tokens"]).read(read)?.value)
     }
 
     /// Validates the sections `[users]` and `[roles]` alone.
@@ -221,6 +243,8 @@ fn settings(
     let url = server.as_ref().map(|server| &server.public_url);
     let ops_doc = "The operations listener, which serves metrics and health.";
     let ops = root.section("ops", ops_doc, |s| sections::ops(s, public_listen));
+    let admin_doc = "The admin API, which the operations listener serves below `/admin/v1`.";
+    let admin = root.section("admin", admin_doc, sections::admin);
     let store = store(root);
     let tokens = tokens(root, public_url.as_deref());
     let keys = keys(root);
@@ -245,6 +269,7 @@ fn settings(
     Some(Settings {
         server: server?,
         ops: ops?,
+        admin: admin?,
         store: store?,
         tokens: tokens?,
         keys: keys?,

@@ -18,7 +18,7 @@ redirect_uris = ["https://app.example.com/callback"]
 "#;
 
 /// A configuration in which each list of tables has one element.
-const EVERY_SECTION: &str = "[[roles.rules]]\n[[providers]]\n";
+const EVERY_SECTION: &str = "[[admin.tokens]]\n[[roles.rules]]\n[[providers]]\n";
 
 const OPENING: &str = "\
 <!-- Made from the code by `mintgate config reference`; a test compares. -->
@@ -29,7 +29,8 @@ Mintgate reads one TOML file: the one that `--config` or `MINTGATE_CONFIG` names
 `./mintgate.toml`, if it exists. It checks everything at the start and reports all mistakes at once,
 each with its place and its remedy. An unknown key is a mistake. `mintgate config check` checks and
 does nothing else; `mintgate config print` shows the values in force and where each comes from.
-`mintgate migrate`, `mintgate keys` and `mintgate roles test` check only the sections they need.
+`mintgate migrate`, `mintgate keys`, `mintgate users`, `mintgate sessions` and `mintgate roles test` check
+only the sections they need.
 
 The least that production needs:
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mintgate_domain::model::{AllowedUri, LostAnswer, ProfileClaims, Role};
-use mintgate_domain::{Admission, OnLookupFailure, ProviderPolicy, RoleRule, SecretText};
+use mintgate_domain::{
+    Admission, OnLookupFailure, ProviderPolicy, RoleRule, SecretText, TokenHash,
+};
 use mintgate_identity_openid::{Dialect, GuardConfig, OAuth2Config, OpenIdConfig, Preset};
 use mintgate_signer_jose::AccessTokenType;
 use url::Url;
@@ -20,6 +22,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// The section `[ops]`.
     pub ops: OpsSettings,
+    /// The section `[admin]`.
+    pub admin: AdminSettings,
     /// The section `[store]`.
     pub store: StoreSettings,
     /// The section `[tokens]`.
@@ -68,6 +72,35 @@ pub struct ServerSettings {
 pub struct OpsSettings {
     /// The address that the operations listener binds.
     pub listen: SocketAddr,
+}
+
+/// The admin API of the operations listener.
+#[derive(Debug, Clone)]
+pub struct AdminSettings {
+    /// The names, besides `localhost` and IP addresses, by which it may be called.
+    pub hosts: Vec<String>,
+    /// Who may use it; without any there is none.
+    pub tokens: Vec<AdminToken>,
+}
+
+/// A bearer token of the admin API.
+#[derive(Debug, Clone)]
+pub struct AdminToken {
+    /// What the log calls whoever uses it.
+    pub name: String,
+    /// The SHA-256 of its text.
+    pub hash: TokenHash,
+    /// What it is good for.
+    pub scope: AdminScope,
+}
+
+/// What a token of the admin API is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminScope {
+    /// To look at people and sessions.
+    Read,
+    /// To change and delete them too.
+    Write,
 }
 
 /// The store of users and sessions.

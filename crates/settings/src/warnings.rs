@@ -1,6 +1,8 @@
-//! What is allowed in a configuration but rarely intended: pages whose cookies browsers do not send.
+//! What is allowed in a configuration but rarely intended: pages whose cookies browsers do not send, an
+//! admin API that is read on the way.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use mintgate_domain::model::AllowedUri;
 use url::{Host, Url};
@@ -8,7 +10,7 @@ use url::{Host, Url};
 use crate::rules;
 use crate::types::{SameSite, Settings};
 
-/// A page of `cors.allowed_origins` that cannot keep its visitors signed in by cookies.
+/// Something that is allowed but rarely intended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
     /// The page is on another site than the service, and the cookies stay on theirs.
@@ -30,6 +32,11 @@ pub enum Warning {
         /// The host of the page, which `server.public_url` could name.
         host: String,
     },
+    /// The admin API can be reached from other machines, and its tokens are sent without TLS.
+    AdminWithoutTls {
+        /// The address of the operations listener.
+        listen: SocketAddr,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -48,6 +55,12 @@ impl fmt::Display for Warning {
                  server.public_url: many browsers drop their cookies although cookies.same_site is \
                  None; set cookies.partitioned = true, or serve both below one domain"
             ),
+            Self::AdminWithoutTls { listen } => write!(
+                f,
+                "the admin API (admin.tokens) listens on {listen} (ops.listen) without TLS: whoever can \
+                 read the traffic can use its tokens; listen on 127.0.0.1, or put a proxy with TLS and a \
+                 private network before it"
+            ),
             Self::LoopbackNames { origin, host } => write!(
                 f,
                 "pages of {origin} (cors.allowed_origins) and server.public_url name this machine \
@@ -62,7 +75,11 @@ impl Settings {
     /// What is allowed in this configuration but rarely intended.
     pub fn warnings(&self) -> Vec<Warning> {
         let own = &self.server.public_url;
-        self.cors.allowed_origins.iter().filter_map(|origin| self.warning(own, origin)).collect()
+        let pages = self.cors.allowed_origins.iter();
+        let pages = pages.filter_map(|origin| self.warning(own, origin));
+        let listen = self.ops.listen;
+        let is_exposed = !self.admin.tokens.is_empty() && !listen.ip().is_loopback();
+        pages.chain(is_exposed.then_some(Warning::AdminWithoutTls { listen })).collect()
     }
 
     fn warning(&self, own: &Url, origin: &AllowedUri) -> Option<Warning> {

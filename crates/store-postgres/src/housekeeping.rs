@@ -61,6 +61,11 @@ static SWEEP: SqlText = SqlText::new(
     ), forgotten_reservations AS (
         DELETE FROM idempotency_reservations AS r USING old_reservations AS o
         WHERE r.key_hash = o.key_hash
+    ), old_sessions AS MATERIALIZED (
+        SELECT id FROM deleted_sessions WHERE forget_after <= $now
+        ORDER BY forget_after LIMIT $limit FOR UPDATE SKIP LOCKED
+    ), forgotten_sessions AS (
+        DELETE FROM deleted_sessions AS d USING old_sessions AS o WHERE d.id = o.id
     )
     SELECT (SELECT id FROM page ORDER BY id OFFSET $before_last LIMIT 1),
         count(*) FILTER (WHERE expired AND NOT absolute),

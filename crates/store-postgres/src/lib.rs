@@ -4,6 +4,7 @@
 //! sessions at once, which are one transaction. The database decides every race; a connection that
 //! broke is replaced within the call.
 
+mod administration;
 mod config;
 mod connector;
 mod error;
@@ -17,6 +18,7 @@ mod pool;
 mod replicas;
 mod rights;
 mod schema;
+mod search;
 mod sessions;
 mod sql;
 mod store;

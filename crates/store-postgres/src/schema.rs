@@ -12,6 +12,7 @@ diesel::table! {
         preferred_username -> Nullable<Text>,
         email -> Nullable<Text>,
         picture -> Nullable<Text>,
+        searched -> Nullable<Text>,
     }
 }
 
@@ -57,6 +58,14 @@ diesel::table! {
         claimed_roles -> Array<Nullable<Text>>,
         user_epoch -> BigInt,
         identity_epoch -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    deleted_sessions (id) {
+        id -> Uuid,
+        ended_at -> Timestamptz,
+        forget_after -> Timestamptz,
     }
 }
 

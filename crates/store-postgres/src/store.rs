@@ -1,6 +1,7 @@
 //! The store itself, and how a port call is carried out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel_async::AsyncPgConnection;
@@ -13,10 +14,15 @@ use crate::error::Failure;
 use crate::pool::{Attempt, Pool, Work};
 use crate::{migrations, rights};
 
+/// The longest that a search may take.
+const SEARCH_TIME_LIMIT: Duration = Duration::from_secs(5);
+
 /// Users, sessions and signing keys in Postgres.
 pub struct PgStore {
     connector: Connector,
     pool: Pool,
+    /// One connection for searches, which read everything, with a shorter time limit.
+    search: Pool,
     /// One connection for those who ask whether the store can be used.
     health: Pool,
     metrics: Arc<dyn Metrics>,
@@ -42,7 +48,10 @@ impl PgStore {
         let pool = Pool::new(connector.clone(), config, Arc::clone(&clock));
         let one = PgConfig { pool_size: 1, ..config.clone() };
         let health = Pool::new(connector.clone(), &one, Arc::clone(&clock));
-        Ok(Self { connector, pool, health, metrics, clock })
+        let statement_timeout = config.statement_timeout.min(SEARCH_TIME_LIMIT);
+        let searching = PgConfig { statement_timeout, ..one };
+        let search = Pool::new(Connector::new(&searching)?, &searching, Arc::clone(&clock));
+        Ok(Self { connector, pool, search, health, metrics, clock })
     }
 
     /// Brings the schema up to date and returns the names of the migrations that were run.
@@ -85,6 +94,35 @@ impl PgStore {
             + for<'c> Work<'c, T>
             + 'a,
     {
+        self.run_on(&self.pool, operation, work)
+    }
+
+    /// As [`run`](Self::run), on the connection for searches.
+    pub(crate) fn search<'a, T, F>(
+        &'a self,
+        work: F,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'a
+    where
+        T: Send + 'a,
+        F: AsyncFn(&mut AsyncPgConnection, Attempt) -> Result<T, Failure>
+            + for<'c> Work<'c, T>
+            + 'a,
+    {
+        self.run_on(&self.search, StoreOperation::FindAccounts, work)
+    }
+
+    fn run_on<'a, T, F>(
+        &'a self,
+        pool: &'a Pool,
+        operation: StoreOperation,
+        work: F,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + 'a
+    where
+        T: Send + 'a,
+        F: AsyncFn(&mut AsyncPgConnection, Attempt) -> Result<T, Failure>
+            + for<'c> Work<'c, T>
+            + 'a,
+    {
         let span = tracing::debug_span!(
             "store call",
             otel.kind = "client",
@@ -93,7 +131,7 @@ impl PgStore {
         );
         async move {
             let started = self.clock.monotonic();
-            let result = self.pool.run(work).await;
+            let result = pool.run(work).await;
             self.metrics.store_query(operation, self.clock.monotonic().saturating_sub(started));
             result
         }

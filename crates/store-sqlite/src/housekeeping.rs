@@ -11,7 +11,8 @@ use mintgate_domain::ports::{Housekeeping, StoreError, StoreOperation, SweepStep
 use crate::error::Failure;
 use crate::row::{Hex, Row};
 use crate::schema::{
-    duties, idempotency_keys, idempotency_reservations, sessions, single_use_marks, upstream_tokens,
+    deleted_sessions, duties, idempotency_keys, idempotency_reservations, sessions,
+    single_use_marks, upstream_tokens,
 };
 use crate::sessions::is_live;
 use crate::store::SqliteStore;
@@ -82,6 +83,8 @@ struct Due {
     keys: Vec<Vec<u8>>,
     /// Reservations of idempotency keys whose lease has ended.
     reservations: Vec<Vec<u8>>,
+    /// Sessions that were deleted with their user, and can be forgotten.
+    deleted: Vec<Vec<u8>>,
     /// The session after which the next step begins; `None` if this is the last step.
     next: Option<SessionId>,
 }
@@ -89,7 +92,9 @@ struct Due {
 impl Due {
     /// Whether nothing is due, so that the writer is not needed.
     fn is_nothing(&self) -> bool {
-        [&self.sessions, &self.marks, &self.keys, &self.reservations].into_iter().all(Vec::is_empty)
+        [&self.sessions, &self.marks, &self.keys, &self.reservations, &self.deleted]
+            .into_iter()
+            .all(Vec::is_empty)
     }
 }
 
@@ -141,6 +146,11 @@ fn look(connection: &mut SqliteConnection, step: &SweepStep) -> Result<Due, Fail
             .select(idempotency_reservations::key_hash)
             .limit(step.limit.into())
             .load(connection)?,
+        deleted: deleted_sessions::table
+            .filter(deleted_sessions::forget_after.le(now))
+            .select(deleted_sessions::id)
+            .limit(step.limit.into())
+            .load(connection)?,
         next,
     })
 }
@@ -165,6 +175,8 @@ fn write(connection: &mut SqliteConnection, step: &SweepStep, due: &Due) -> Resu
         .filter(idempotency_reservations::key_hash.eq_any(&due.reservations))
         .filter(idempotency_reservations::expires_at.le(now));
     diesel::delete(reservations).execute(connection)?;
+    let deleted = deleted_sessions::table.filter(deleted_sessions::id.eq_any(&due.deleted));
+    diesel::delete(deleted).execute(connection)?;
     Ok(swept)
 }
 

@@ -8,6 +8,7 @@
 // Built in, so that a machine needs no SQLite of its own.
 use libsqlite3_sys as _;
 
+mod administration;
 mod blocking;
 mod config;
 mod error;
@@ -22,6 +23,7 @@ mod pool;
 mod replicas;
 mod row;
 mod schema;
+mod search;
 mod sessions;
 mod store;
 mod upstream_tokens;

@@ -12,6 +12,7 @@ diesel::table! {
         preferred_username -> Nullable<Text>,
         email -> Nullable<Text>,
         picture -> Nullable<Text>,
+        searched -> Nullable<Text>,
     }
 }
 
@@ -65,6 +66,14 @@ diesel::table! {
         claimed_roles -> Text,
         user_epoch -> BigInt,
         identity_epoch -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    deleted_sessions (id) {
+        id -> Binary,
+        ended_at -> BigInt,
+        forget_after -> BigInt,
     }
 }
 

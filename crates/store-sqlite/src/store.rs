@@ -22,6 +22,8 @@ pub struct SqliteStore {
     /// One connection: writers queue here, where waiting costs nothing, rather than at the lock.
     pub(crate) writer: Pool,
     pub(crate) readers: Pool,
+    /// One connection for searches, which read everything.
+    pub(crate) search: Pool,
     /// One connection for those who ask whether the store can be used.
     health: Pool,
     file: Arc<OpenedFile>,
@@ -50,8 +52,8 @@ impl SqliteStore {
         })?;
         let file = Arc::new(file);
         let pool = |size| Pool::new(address.clone(), Arc::clone(&file), size, config.busy_timeout);
-        let (writer, readers, health) = (pool(1), pool(READERS), pool(1));
-        Ok(Self { writer, readers, health, file, clock, metrics })
+        let (writer, readers, search, health) = (pool(1), pool(READERS), pool(1), pool(1));
+        Ok(Self { writer, readers, search, health, file, clock, metrics })
     }
 
     /// Brings the schema up to date and returns the names of the migrations that were run.

@@ -173,7 +173,7 @@ pub(crate) fn person((user, identity_epoch): PersonRow) -> Result<Person, StoreE
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = external_identities)]
-struct IdentityRow {
+pub(crate) struct IdentityRow {
     issuer: String,
     subject: String,
     provider: String,

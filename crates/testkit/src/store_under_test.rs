@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use mintgate_domain::model::{ReplicaId, Rotation, Session, SessionId, Timestamp, UserId};
 use mintgate_domain::ports::{
     Housekeeping, IdempotencyRecords, KeyRepo, OnceMarks, OpenOutcome, RefreshTokenRepo, Replicas,
-    StoreError, StoreHealth, UpstreamTokenRepo, UserDirectory,
+    SessionAdministration, StoreError, StoreHealth, UpstreamTokenRepo, UserAdministration,
+    UserDirectory,
 };
 use mintgate_domain::{RotateOutcome, Sessions};
 
@@ -19,6 +20,8 @@ use crate::openings::Opening;
 pub trait Store:
     RefreshTokenRepo
     + UserDirectory
+    + UserAdministration
+    + SessionAdministration
     + OnceMarks
     + IdempotencyRecords
     + UpstreamTokenRepo
@@ -33,6 +36,8 @@ pub trait Store:
 impl<T> Store for T where
     T: RefreshTokenRepo
         + UserDirectory
+        + UserAdministration
+        + SessionAdministration
         + OnceMarks
         + IdempotencyRecords
         + UpstreamTokenRepo
@@ -140,7 +145,7 @@ pub struct Dump(BTreeMap<String, Vec<String>>);
 
 impl Dump {
     /// The tables that a dump has to have.
-    pub const TABLES: [&'static str; 10] = [
+    pub const TABLES: [&'static str; 11] = [
         "users",
         "external_identities",
         "single_use_marks",
@@ -151,6 +156,7 @@ impl Dump {
         "duties",
         "replicas",
         "upstream_tokens",
+        "deleted_sessions",
     ];
 
     /// Adds a table; the order of its rows does not matter.

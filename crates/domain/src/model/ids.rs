@@ -30,6 +30,11 @@ macro_rules! uuid_id {
                 Self(uuid)
             }
 
+            /// Reads a UUID with hyphens, in either case (RFC 9562 §4).
+            pub fn parse(text: &str) -> Option<Self> {
+                Uuid::try_parse(text).ok().filter(|_| text.len() == 36).map(Self)
+            }
+
             /// The identifier as a UUID.
             pub const fn as_uuid(&self) -> &Uuid {
                 &self.0
@@ -123,6 +128,25 @@ text_id! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_read_from_a_uuid_with_hyphens_and_nothing_else() {
+        let canonical = "0192f0c1-2b3c-7def-8abc-0123456789ab";
+        let id = SessionId::parse(canonical).unwrap();
+        assert_eq!(id.to_string(), canonical);
+        assert_eq!(SessionId::parse(&canonical.to_uppercase()), Some(id));
+        for other in [
+            "",
+            "me",
+            "0192f0c12b3c7def8abc0123456789ab",
+            "{0192f0c1-2b3c-7def-8abc-0123456789ab}",
+            "urn:uuid:0192f0c1-2b3c-7def-8abc-0123456789ab",
+            "0192f0c1-2b3c-7def-8abc-0123456789ag",
+            "' OR 1=1 --",
+        ] {
+            assert_eq!(SessionId::parse(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_session_id_tells_the_second_it_was_generated_in() {

@@ -1,5 +1,6 @@
 //! Entities and value types. None of them derives Serialize: wire shapes live at the edges.
 
+mod account;
 mod allowed_uri;
 mod authentication;
 mod claims;
@@ -10,12 +11,14 @@ mod login;
 mod profile;
 mod replica;
 mod rotation;
+mod search_text;
 mod session;
 mod session_changes;
 mod timestamp;
 mod tokens;
 mod user;
 
+pub use account::{Account, DeletedSession, KnownEnd, PersonName};
 pub use allowed_uri::AllowedUri;
 pub use authentication::AuthenticationRequirements;
 pub use claims::{ClaimSet, ClaimValue, find_claim};
@@ -26,6 +29,7 @@ pub use login::LoginTransaction;
 pub use profile::{Profile, ProfileClaim, ProfileClaims};
 pub use replica::{KeyDispute, KeySet, LiveReplica, Replica, ReplicaId, key_dispute};
 pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
+pub use search_text::{NotSearchable, SearchText, searched};
 pub use session::{
     AccessGrant, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, PreviousToken,
     RefreshState, RevokeReason, SealedToken, Session, SessionEnd, SessionEpochs, SessionOpening,

@@ -183,6 +183,8 @@ pub enum RevokeReason {
     ProviderLogout,
     /// The provider was asked again and refused.
     ProviderRefused,
+    /// An operator deleted the user.
+    UserDeleted,
     /// The session's epoch is older than its user's or its identity's, or the stored reason is one
     /// that this version does not know.
     Other,
@@ -190,7 +192,7 @@ pub enum RevokeReason {
 
 impl RevokeReason {
     /// Every reason, in no particular order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Logout,
         Self::Reuse,
         Self::Admin,
@@ -199,6 +201,7 @@ impl RevokeReason {
         Self::ExpiredAbsolute,
         Self::ProviderLogout,
         Self::ProviderRefused,
+        Self::UserDeleted,
         Self::Other,
     ];
 
@@ -213,6 +216,7 @@ impl RevokeReason {
             Self::ExpiredAbsolute => "expired_absolute",
             Self::ProviderLogout => "provider_logout",
             Self::ProviderRefused => "provider_refused",
+            Self::UserDeleted => "user_deleted",
             Self::Other => "other",
         }
     }

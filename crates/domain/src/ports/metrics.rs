@@ -74,6 +74,11 @@ pub enum StoreOperation {
     OnceMarks,
     /// Any call of [`Replicas`](super::Replicas).
     Replicas,
+    /// A call of [`UserAdministration::find_accounts`](super::UserAdministration::find_accounts).
+    FindAccounts,
+    /// Any other call of [`UserAdministration`](super::UserAdministration) or
+    /// [`SessionAdministration`](super::SessionAdministration).
+    Administration,
 }
 
 impl StoreOperation {
@@ -99,6 +104,8 @@ impl StoreOperation {
             Self::EndIdentitySessions => "end_identity_sessions",
             Self::OnceMarks => "once_marks",
             Self::Replicas => "replicas",
+            Self::FindAccounts => "find_accounts",
+            Self::Administration => "administration",
         }
     }
 }

@@ -17,10 +17,12 @@ mod public_keys;
 mod refresh_token_repo;
 mod replicas;
 mod role_directory;
+mod session_administration;
 mod store_health;
 mod token_signer;
 mod token_verifier;
 mod upstream;
+mod user_administration;
 mod user_directory;
 
 pub use background::Background;
@@ -46,8 +48,10 @@ pub use refresh_token_repo::{
 };
 pub use replicas::Replicas;
 pub use role_directory::{RoleDirectory, RoleLookupError, RoleQuestion};
+pub use session_administration::SessionAdministration;
 pub use store_health::{PoolState, StoreError, StoreHealth};
 pub use token_signer::{SigningError, TokenSigner};
 pub use token_verifier::{TokenVerifier, VerifiedAccess, VerifiedRefresh, VerifyError};
 pub use upstream::{SealError, TokenSeal, UpstreamRenewal, UpstreamTokenKind, UpstreamTokenRepo};
+pub use user_administration::{UserAdministration, UserChange};
 pub use user_directory::{LinkOutcome, UnlinkOutcome, UserDirectory};

@@ -2,6 +2,7 @@
 //! what happens between two steps, and what happens at which second.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod administration;
 mod identities;
 mod login;
 mod oversized;

@@ -1,6 +1,7 @@
 //! The whole service over real HTTP: a real provider, real stores, real cryptography.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod administration;
 mod admission;
 mod begun_login;
 mod begun_refusals;

@@ -1,5 +1,6 @@
 //! The sections of the configuration. Each key is declared once, where it is read.
 
+mod admin;
 mod cookies;
 mod login;
 mod providers;
@@ -9,6 +10,7 @@ mod store;
 mod tokens;
 mod users;
 
+pub(crate) use admin::admin;
 pub(crate) use cookies::{cookies, cors};
 pub(crate) use login::login;
 pub(crate) use providers::{EnvironmentProxies, IssuerConflicts, provider};

@@ -1,5 +1,6 @@
 //! What the configuration promises, tested through its own front door.
 
+mod admin;
 mod bounds;
 mod clients;
 mod conflicts;

@@ -24,6 +24,9 @@ fn a_broken_provider_stops_neither_the_store_nor_the_keys_nor_the_roles() {
     let keys = configuration(text).key_ring().unwrap();
     assert_eq!((keys.keys.dir.to_str(), keys.store.pool_size), (Some("d"), 3));
     assert_eq!(keys.tokens.issuer, "https://auth.example.com");
+    let operators = configuration(text).administration().unwrap();
+    assert_eq!(operators.store.pool_size, 3);
+    assert_eq!(operators.tokens.issuer, "https://auth.example.com");
     assert_eq!(configuration(text).people().unwrap().1.rules.len(), 1);
     assert_eq!(configuration(text).provider_ids(), ["corp"]);
 }

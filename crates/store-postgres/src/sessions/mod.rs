@@ -1,5 +1,6 @@
 //! Sessions and their refresh tokens.
 
+mod administration;
 pub(crate) mod ending;
 mod opening;
 mod row;

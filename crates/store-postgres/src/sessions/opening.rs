@@ -71,7 +71,7 @@ static TEXT_WITH_PROFILE: SqlText = text!(
     "FOR NO KEY UPDATE OF u FOR SHARE OF e",
     ", renewed AS (
         UPDATE users SET name = $name, preferred_username = $preferred_username, email = $email,
-            picture = $picture
+            picture = $picture, searched = $searched
         FROM session WHERE users.id = $user
     )"
 );
@@ -100,6 +100,7 @@ fn values(opening: &SessionOpening) -> Result<Vec<(&'static str, Value<'_>)>, St
     let claim = |of: fn(&Profile) -> &Option<String>| {
         Value::MaybeText(profile.as_ref().and_then(|profile| of(profile).as_deref()))
     };
+    let searched = profile.as_ref().and_then(Profile::searched);
     let (mark, record) = (single_use.as_ref(), idempotency.as_ref());
     let (refresh, grant, client) = (&session.refresh, &session.grant, &session.client);
     let extra = grant.extra.iter().map(|(name, value)| (name.clone(), to_json(value)));
@@ -139,6 +140,7 @@ fn values(opening: &SessionOpening) -> Result<Vec<(&'static str, Value<'_>)>, St
         ("preferred_username", claim(|profile| &profile.preferred_username)),
         ("email", claim(|profile| &profile.email)),
         ("picture", claim(|profile| &profile.picture)),
+        ("searched", Value::OwnedText(searched)),
         ("sealed", Value::maybe_sealed(upstream.refresh.as_ref())),
         ("id_token", Value::maybe_sealed(upstream.id.as_ref())),
     ])

@@ -10,6 +10,7 @@ mod identities;
 mod pooler;
 mod rotation;
 mod schema;
+mod search;
 mod statements;
 mod storage;
 mod tls;

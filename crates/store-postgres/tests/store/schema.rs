@@ -11,7 +11,7 @@ use mintgate_testkit::StoreCalls;
 use mintgate_testkit::StoreUnderTest;
 use mintgate_testkit::openings::{NOW, Openings, identity, single_use};
 
-const ALL: [&str; 8] = [
+const ALL: [&str; 9] = [
     "0001_users_and_sessions",
     "0002_session_life",
     "0003_identities_and_providers",
@@ -20,6 +20,7 @@ const ALL: [&str; 8] = [
     "0007_replicas",
     "0008_kept_id_tokens",
     "0009_replica_keys",
+    "0010_administration",
 ];
 
 #[tokio::test]
@@ -66,6 +67,7 @@ async fn a_schema_that_is_newer_is_served() {
 async fn the_migrations_can_be_undone() {
     let test = fresh_store().await;
     for down in [
+        include_str!("../../../../migrations/postgres/0010_administration/down.sql"),
         include_str!("../../../../migrations/postgres/0009_replica_keys/down.sql"),
         include_str!("../../../../migrations/postgres/0008_kept_id_tokens/down.sql"),
         include_str!("../../../../migrations/postgres/0007_replicas/down.sql"),

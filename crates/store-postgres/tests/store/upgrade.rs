@@ -18,6 +18,8 @@ const FIRST_TWO: [&str; 2] = [
     include_str!("../../../../migrations/postgres/0001_users_and_sessions/up.sql"),
     include_str!("../../../../migrations/postgres/0002_session_life/up.sql"),
 ];
+const TENTH_UNDONE: &str =
+    include_str!("../../../../migrations/postgres/0010_administration/down.sql");
 const NINTH_UNDONE: &str =
     include_str!("../../../../migrations/postgres/0009_replica_keys/down.sql");
 const EIGHTH_UNDONE: &str =
@@ -29,13 +31,14 @@ const FOURTH_UNDONE: &str =
 const THIRD_UNDONE: &str =
     include_str!("../../../../migrations/postgres/0003_identities_and_providers/down.sql");
 
-const LATER: [&str; 6] = [
+const LATER: [&str; 7] = [
     "0003_identities_and_providers",
     "0004_session_epochs",
     "0005_profiles",
     "0007_replicas",
     "0008_kept_id_tokens",
     "0009_replica_keys",
+    "0010_administration",
 ];
 
 /// A database as the release before identities could be linked has left it.
@@ -158,14 +161,15 @@ async fn a_migration_with_a_lower_number_than_the_last_is_made_up_for() {
     let everything = shape(&test.admin).await;
     let openings = Openings::default();
     let session = crate::harness::session(&test.store, &openings, "ada").await;
+    test.admin.batch_execute(TENTH_UNDONE).await.unwrap();
     test.admin.batch_execute(FIFTH_UNDONE).await.unwrap();
-    let forget = "DELETE FROM __diesel_schema_migrations WHERE version = '0005'";
+    let forget = "DELETE FROM __diesel_schema_migrations WHERE version IN ('0005', '0010')";
     test.admin.batch_execute(forget).await.unwrap();
 
     let store = store(&config(test.database.url()));
-    let lacks = StoreError::SchemaMismatch("it lacks 0005_profiles".into());
+    let lacks = StoreError::SchemaMismatch("it lacks 0005_profiles, 0010_administration".into());
     assert_eq!(store.check().await, Err(lacks));
-    assert_eq!(store.migrate().await.unwrap(), ["0005_profiles"]);
+    assert_eq!(store.migrate().await.unwrap(), ["0005_profiles", "0010_administration"]);
     assert_eq!(store.check().await, Ok(()));
     assert_eq!(shape(&test.admin).await, everything);
     assert_eq!(read(&store, session.id).await, session);
@@ -184,6 +188,7 @@ async fn undoing_the_third_migration_gives_the_second_schema_back() {
     let test = fresh_store().await;
     crate::harness::session(&test.store, &Openings::default(), "ada").await;
     let third = shape(&test.admin).await;
+    test.admin.batch_execute(TENTH_UNDONE).await.unwrap();
     test.admin.batch_execute(NINTH_UNDONE).await.unwrap();
     test.admin.batch_execute(EIGHTH_UNDONE).await.unwrap();
     test.admin.batch_execute(SEVENTH_UNDONE).await.unwrap();

@@ -24,9 +24,9 @@ use mintgate_domain::ports::{
 use changing::{count_replay, end_unchanged, exchange, rotate};
 use ending::{Ended, carry_out};
 use opening::open;
-use row::SessionRow;
 
 pub(crate) use ending::end_live;
+pub(crate) use row::SessionRow;
 
 use crate::schema::{external_identities, sessions, users};
 use crate::store::SqliteStore;

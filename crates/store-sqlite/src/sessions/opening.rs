@@ -54,6 +54,7 @@ pub(super) fn open(
     if let Some(profile) = profile {
         diesel::update(users::table.find(user.as_uuid().as_bytes().as_slice()))
             .set((
+                users::searched.eq(profile.searched()),
                 users::name.eq(profile.name),
                 users::preferred_username.eq(profile.preferred_username),
                 users::email.eq(profile.email),

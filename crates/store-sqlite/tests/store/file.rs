@@ -24,7 +24,7 @@ use mintgate_testkit::{
     ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreCalls, StoreUnderTest,
 };
 
-const ALL: [&str; 8] = [
+const ALL: [&str; 9] = [
     "0001_users_and_sessions",
     "0002_session_life",
     "0003_identities_and_providers",
@@ -33,6 +33,7 @@ const ALL: [&str; 8] = [
     "0007_replicas",
     "0008_kept_id_tokens",
     "0009_replica_keys",
+    "0010_administration",
 ];
 
 fn cannot_open(path: &std::path::Path) -> String {

@@ -9,4 +9,5 @@ mod harness;
 mod identities;
 mod migrations;
 mod rotation;
+mod search;
 mod sweep;

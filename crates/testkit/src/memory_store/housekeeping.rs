@@ -48,6 +48,10 @@ impl State {
         forget(&mut self.single_use, limit, |expires_at| *expires_at <= step.now);
         forget(&mut self.openings, limit, |(record, _)| record.expires_at <= step.now);
         forget(&mut self.reservations, limit, |(.., until)| *until <= step.now);
+        let over = self.deleted.iter().filter(|(_, deleted)| deleted.forget_after <= step.now);
+        for id in over.map(|(id, _)| *id).take(limit).collect::<Vec<_>>() {
+            self.deleted.remove(&id);
+        }
         swept
     }
 

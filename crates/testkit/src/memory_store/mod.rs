@@ -1,6 +1,7 @@
 //! A store that keeps everything in memory: a fake for tests of what uses a store. It passes
 //! the same suite as the real ones.
 
+mod administration;
 mod housekeeping;
 mod keys;
 mod records;
@@ -15,8 +16,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    IdempotencyKey, IdempotencyRecord, KeyRecord, KeyUse, LinkedIdentity, ReplicaId, Session,
-    SessionId, Timestamp, UpstreamTokens, User, UserId,
+    DeletedSession, IdempotencyKey, IdempotencyRecord, KeyRecord, KeyUse, LinkedIdentity,
+    ReplicaId, Session, SessionId, Timestamp, UpstreamTokens, User, UserId,
 };
 use mintgate_domain::ports::{Holder, PoolState, StoreError, StoreHealth};
 
@@ -29,6 +30,7 @@ pub struct MemoryStore(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     users: HashMap<UserId, User>,
+    created_at: HashMap<UserId, Timestamp>,
     /// The epoch that the next identity of a user starts with.
     identity_floors: HashMap<UserId, u64>,
     /// The linked identities with their users and session epochs, the oldest first.
@@ -42,6 +44,7 @@ struct State {
     keys: BTreeMap<(KeyUse, u32), KeyRecord>,
     upstream: HashMap<SessionId, Upstream>,
     replicas: BTreeMap<ReplicaId, Announced>,
+    deleted: BTreeMap<SessionId, DeletedSession>,
     sweep: Duty,
     /// Whether the users are in another store.
     has_no_users: bool,

@@ -63,6 +63,8 @@ impl StoreUnderTest for MemoryStore {
         dump.insert("idempotency_keys", openings.collect());
         let reservations = state.reservations.values().map(|row| format!("{row:?}"));
         dump.insert("idempotency_reservations", reservations.collect());
+        let deleted = state.deleted.iter().map(|row| format!("{row:?}"));
+        dump.insert("deleted_sessions", deleted.collect());
         let keys = state.keys.values().map(|key| format!("{} {key:?}", key.material.expose()));
         dump.insert("signing_keys", keys.collect());
         let replicas = state.replicas.values().map(|row| format!("{row:?}"));

@@ -32,6 +32,7 @@ impl State {
                 profile: Profile::default(),
             };
             self.users.insert(new.id, user);
+            self.created_at.insert(new.id, new.now);
             let NewUser { identity, provider, now, .. } = new.clone();
             self.add_identity(new.id, LinkedIdentity { identity, provider, linked_at: now });
             new.id

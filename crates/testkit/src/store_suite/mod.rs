@@ -2,8 +2,10 @@
 //!
 //! [`store_suite!`](crate::store_suite!) makes each case a test of its own.
 
+mod administration;
 mod ending;
 mod epochs;
+mod finding;
 mod housekeeping;
 mod idempotency;
 mod identities;
@@ -28,8 +30,10 @@ use mintgate_domain::model::{
 };
 use mintgate_domain::ports::OpenOutcome;
 
+pub use administration::*;
 pub use ending::*;
 pub use epochs::*;
+pub use finding::*;
 pub use housekeeping::*;
 pub use idempotency::*;
 pub use identities::*;
@@ -213,6 +217,20 @@ macro_rules! store_suite {
             a_replica_that_withdraws_is_forgotten_and_no_other,
             replicas_of_another_issuer_are_not_told,
             many_replicas_at_once_do_not_wait_for_one_another,
+            people_are_listed_page_by_page_while_others_come_and_go,
+            people_are_found_by_any_part_of_a_name_an_address_or_a_subject,
+            what_is_searched_is_what_the_last_sign_in_said,
+            an_account_is_told_with_its_identities,
+            a_disabled_user_has_no_session_and_opens_none_until_enabled,
+            disabling_again_ends_what_an_operator_left_and_keeps_the_time,
+            roles_are_granted_once_and_taken_away,
+            a_role_that_no_command_grants_can_be_taken_away,
+            an_operators_changes_of_nobody_change_nothing,
+            after_an_acknowledged_disabling_nothing_of_the_user_works,
+            sessions_are_listed_the_last_opened_first_also_when_ended,
+            a_deleted_user_leaves_the_ids_of_what_may_have_access_tokens,
+            the_ids_of_deleted_sessions_are_forgotten_in_time,
+            after_an_acknowledged_deletion_nothing_of_the_user_works,
             an_upstream_token_is_stored_with_its_session,
             kept_tokens_are_loaded_as_they_were_sealed,
             a_session_with_an_id_token_alone_is_never_claimed,

@@ -1,0 +1,70 @@
+//! What an operator is told.
+
+use crate::Cause;
+use crate::model::{Account, KnownEnd, Session, Timestamp};
+use crate::ports::StoreError;
+
+/// Why an operator's request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdministrationError {
+    /// There is no such person; nothing was changed.
+    #[error("there is no such person")]
+    Nobody,
+    /// There is no such session; nothing was changed.
+    #[error("there is no such session")]
+    NoSuchSession,
+    /// The name is not the whole name of exactly one person; nothing was changed.
+    #[error("the name stands for no person alone")]
+    Ambiguous {
+        /// The people of whom it is the whole name, or else a part; at most ten.
+        candidates: Vec<Account>,
+    },
+    /// The text has more than 320 bytes or a control character.
+    #[error("the text cannot be searched for: it has more than 320 bytes, or a control character")]
+    NotSearchable,
+    /// The text cannot be the name of a role.
+    #[error("a role has 1 to 64 visible ASCII characters, without spaces and commas")]
+    InvalidRole,
+    /// The store cannot be asked; nothing was changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store did not say whether the change took effect. The same call may be made again.
+    #[error("the store did not say whether the change took effect")]
+    InDoubt(#[source] Cause),
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T, C> {
+    /// The entries of the page.
+    pub entries: Vec<T>,
+    /// Where the next page begins; `None` if this is the last.
+    pub next: Option<C>,
+}
+
+/// A session, and its end as far as it is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionRecord {
+    /// The session as it is stored.
+    pub session: Session,
+    /// The end of the session; `None` if it is live.
+    pub end: Option<KnownEnd>,
+}
+
+/// A person with sessions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PersonRecord {
+    /// The person.
+    pub account: Account,
+    /// Sessions of the person.
+    pub sessions: Vec<SessionRecord>,
+}
+
+/// What the deletion of a person has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeletedUser {
+    /// How many live sessions were ended.
+    pub ended: u64,
+    /// The time from which on nothing of the person is left, after the next clean-up.
+    pub forget_after: Timestamp,
+}

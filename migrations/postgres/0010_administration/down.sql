@@ -1,0 +1,2 @@
+DROP TABLE deleted_sessions;
+ALTER TABLE users DROP COLUMN searched;
