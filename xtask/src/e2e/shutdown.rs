@@ -32,7 +32,7 @@ pub(super) async fn walk(steps: &mut Steps, stage: &mut Stage) -> Result<()> {
         steps.step(name, shutdown(stage)).await?;
         steps.step("it starts again, with the same keys", start_again(stage)).await?;
     }
-    steps.step("the log has the requests and no secret", async { log(stage) }).await
+    steps.step("the log has the requests and no secret", log(stage)).await
 }
 
 async fn metrics(stage: &Stage) -> Result<()> {
@@ -112,11 +112,16 @@ async fn start_again(stage: &mut Stage) -> Result<()> {
     stage.caller.login(PROVIDER, &stage.mock).await.map(drop)
 }
 
-fn log(stage: &Stage) -> Result<()> {
-    let log = stage.service.log();
-    // A request id in the log proves that it is the log of those requests.
+async fn log(stage: &Stage) -> Result<()> {
+    // A request id in the log proves that it is the log of those requests. A line is written a moment
+    // after its answer.
     let id = stage.caller.recorder.last_request_id().context("no answer had a request id")?;
-    ensure!(log.contains(&id), "the log does not mention the request {id}");
+    let log = until(ARRIVAL_LIMIT, || async {
+        let log = stage.service.log();
+        ensure!(log.contains(&id), "the log does not mention the request {id}");
+        Ok(log)
+    })
+    .await?;
     stage.caller.recorder.check_absent("the service's log", &log)
 }
 
