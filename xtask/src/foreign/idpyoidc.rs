@@ -12,9 +12,9 @@ pub(super) const SAMPLE: Sample = Sample {
     name: "idpyoidc",
     prepared_by: PYTHON,
     started_by: ("./venv/bin/python", &["server.py"]),
-    configured: "",
+    // It signs nobody out without an id_token_hint.
+    configured: "keep_id_token = true\n",
     forgets: true,
     has_back_channel_logout: true,
-    // It wants an id_token_hint.
-    has_rp_initiated_logout: false,
+    has_rp_initiated_logout: true,
 };

@@ -16,9 +16,9 @@ pub(super) const SAMPLE: Sample = Sample {
         &["javac", "-cp", "jars/*", "Sample.java"],
     ],
     started_by: ("java", &["-cp", ".:jars/*", "Sample"]),
-    configured: "",
+    // It signs nobody out without an id_token_hint.
+    configured: "keep_id_token = true\n",
     forgets: true,
     has_back_channel_logout: false,
-    // It wants an id_token_hint.
-    has_rp_initiated_logout: false,
+    has_rp_initiated_logout: true,
 };
