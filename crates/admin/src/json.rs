@@ -31,7 +31,7 @@ fn roles(roles: &[Role]) -> Vec<String> {
     roles.iter().map(|role| role.as_str().to_owned()).collect()
 }
 
-/// A person.
+/// A user with the names that are kept, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UserBody {
@@ -106,7 +106,7 @@ pub struct SessionBody {
     pub sid: String,
     /// The user's id; null for a session that was deleted with its user.
     pub user: Option<String>,
-    /// `live` or `ended`.
+    /// Whether the session is `live` or has `ended`.
     pub state: &'static str,
     /// Since when nothing of it works; null while it is live, or where no time is known.
     pub ended_at: Option<String>,
@@ -230,7 +230,7 @@ fn claim(value: &ClaimValue) -> Value {
     }
 }
 
-/// A page of people.
+/// One page of a list of people, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UsersBody {
     /// The people, in the order in which they came.
@@ -248,7 +248,7 @@ impl From<&Page<Account, UserId>> for UsersBody {
     }
 }
 
-/// A page of sessions.
+/// One page of a list of sessions, as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SessionsBody {
     /// The sessions, the last opened first.
@@ -269,7 +269,7 @@ impl From<&Page<SessionRecord, SessionId>> for SessionsBody {
 /// A person with their live sessions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PersonBody {
-    /// The person.
+    /// The user, whose members stand beside the others.
     #[serde(flatten)]
     pub user: UserBody,
     /// The live sessions, the last used first; at most 200.
@@ -289,7 +289,7 @@ impl From<&PersonRecord> for PersonBody {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportBody {
-    /// The person.
+    /// The user whose data these are.
     pub user: UserBody,
     /// All sessions, ended ones included, the last opened first.
     pub sessions: Vec<SessionBody>,

@@ -41,7 +41,7 @@ enum Act {
     EndAll(Person),
 }
 
-/// One session.
+/// The argument that names a session.
 #[derive(Debug, Clone, clap::Args)]
 struct Sid {
     /// The session's id: the `sid` of its tokens.

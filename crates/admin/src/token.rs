@@ -19,7 +19,7 @@ pub enum AdminCommand {
         /// What the token is good for.
         #[arg(long, value_name = "SCOPE", default_value = "read")]
         scope: Scope,
-        /// Print JSON.
+        /// Print the token and its hash as JSON.
         #[arg(long)]
         json: bool,
     },

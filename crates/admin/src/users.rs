@@ -80,7 +80,7 @@ fn id(text: &str) -> Result<String, &'static str> {
     UserId::parse(text).map(|_| text.to_owned()).ok_or("this is not a UUID with hyphens")
 }
 
-/// One person.
+/// The argument that names a person.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Person {
     /// The user's id, ISSUER SUBJECT, or the whole name, user name, email address or subject.

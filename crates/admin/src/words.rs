@@ -165,7 +165,7 @@ pub(crate) fn role_revoked(account: &Account, role: &str, change: UserChange) ->
     )
 }
 
-/// What a deletion deletes.
+/// How much a deletion of this person would delete, for people to read.
 fn extent(person: &PersonRecord) -> String {
     let live = person.sessions.iter().filter(|session| session.end.is_none()).count();
     format!(
@@ -272,7 +272,7 @@ pub(crate) fn deleted_session(id: SessionId, deleted: &DeletedSession) -> String
     )
 }
 
-/// What a reason means.
+/// The reason for which a session ended, in words.
 fn why(reason: RevokeReason) -> &'static str {
     match reason {
         RevokeReason::Logout => {

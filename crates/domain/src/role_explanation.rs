@@ -13,7 +13,7 @@ pub enum Admitted {
     Everybody,
     /// This entry of the lists admits the person.
     By(Invitation),
-    /// No entry does.
+    /// No entry of the list names the person.
     NotListed,
 }
 

@@ -44,7 +44,7 @@ pub enum KeyReport {
     },
     /// A key was removed.
     Retired {
-        /// The removed key.
+        /// The key that was removed from the ring.
         key: KeyInfo,
         /// The key that signs in its place, if it signed.
         successor: Option<KeyId>,

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 /// A forward proxy (RFC 9110 §7.7, §9.3.6) for those who know its password; stops when dropped.
 pub struct ForwardProxy {
-    /// Where it listens.
+    /// The address that the proxy listens at.
     pub address: SocketAddr,
     state: Arc<ProxyState>,
     listening: JoinHandle<()>,

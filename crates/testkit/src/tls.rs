@@ -73,7 +73,7 @@ fn unsigned(name: &str, key: &PKey<Private>) -> X509Builder {
 
 /// Forwards connections to a server that is named later; stops when dropped.
 pub struct Entrance {
-    /// Where it listens.
+    /// The address that clients connect to.
     pub address: SocketAddr,
     server: Arc<OnceLock<SocketAddr>>,
     listening: JoinHandle<()>,

@@ -103,7 +103,7 @@ impl Browser {
     }
 }
 
-/// A form, filled in.
+/// A form of a page with its fields filled in, ready to be sent.
 #[derive(Debug)]
 struct Form {
     action: String,

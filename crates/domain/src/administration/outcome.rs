@@ -54,7 +54,7 @@ pub struct SessionRecord {
 /// A person with sessions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PersonRecord {
-    /// The person.
+    /// The user that was found.
     pub account: Account,
     /// Sessions of the person.
     pub sessions: Vec<SessionRecord>,

@@ -31,7 +31,7 @@ impl KeySet {
 /// What a process says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replica {
-    /// The process.
+    /// The process that says that it lives.
     pub id: ReplicaId,
     /// How an operator finds it: its host and process id; 1 to 255 bytes.
     pub name: String,
@@ -46,7 +46,7 @@ pub struct Replica {
 /// A process that lives, as the store knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveReplica {
-    /// The process.
+    /// The process that has said that it lives.
     pub id: ReplicaId,
     /// Its host and process id.
     pub name: String,
@@ -68,7 +68,7 @@ impl LiveReplica {
 /// Another process has other keys: each refuses what the other has signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyDispute {
-    /// The other process.
+    /// The process that has other keys.
     pub with: LiveReplica,
     /// Whether this process has to give way: the other one, or one with the same keys as it, has lived
     /// longer than every process that has keys of this one.

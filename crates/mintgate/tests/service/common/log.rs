@@ -39,7 +39,7 @@ pub(crate) fn text() -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Each of these lines.
+/// The lines that were logged so far, parsed.
 pub(crate) fn lines() -> impl Iterator<Item = serde_json::Value> {
     let lines: Vec<_> = text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     lines.into_iter()

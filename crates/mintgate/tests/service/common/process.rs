@@ -43,7 +43,7 @@ impl Process {
         .await
     }
 
-    /// Its configuration.
+    /// The path of the process's configuration file.
     pub(crate) fn config(&self) -> std::path::PathBuf {
         self.dir.path().join("mintgate.toml")
     }
