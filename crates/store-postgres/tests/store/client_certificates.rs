@@ -10,7 +10,6 @@ use mintgate_domain::chain;
 use mintgate_domain::ports::{StoreError, StoreHealth};
 use mintgate_testkit::pgbouncer::unprivileged;
 use openssl::x509::X509;
-use tokio::net::TcpStream;
 
 use crate::harness::{config, store};
 use crate::tls::{Authority, authority, certificate, key};
@@ -104,12 +103,18 @@ impl Cluster {
             server.args(["-c", setting]);
         }
         let cluster = Self { server: server.spawn().unwrap(), port, directory };
-        let listening = async {
-            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        // It listens before it lets anybody in; the eighth line of this file says when it does.
+        let status = cluster.file("data/postmaster.pid");
+        let is_ready = || {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            text.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+        };
+        let ready = async {
+            while !is_ready() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), listening).await.expect("a server");
+        tokio::time::timeout(Duration::from_secs(30), ready).await.expect("a server");
         Some(cluster)
     }
 
