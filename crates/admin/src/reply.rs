@@ -37,9 +37,12 @@ impl Reply {
         Self { out, err: String::new(), is_done: true }
     }
 
-    /// A refusal: JSON goes to standard output, where the reader of JSON waits for it.
-    pub(crate) fn refused(json: bool, error: &AdministrationError) -> Self {
-        Self::not_done(json, &RefusalBody::from(error), &words::candidates(error))
+    /// The reply itself, or the refusal: its JSON goes to standard output, where the reader of JSON waits
+    /// for it.
+    pub(crate) fn of(json: bool, outcome: Result<Self, AdministrationError>) -> Self {
+        outcome.unwrap_or_else(|error| {
+            Self::not_done(json, &RefusalBody::from(&error), &words::candidates(&error))
+        })
     }
 
     pub(crate) fn not_done(json: bool, body: &RefusalBody, more: &str) -> Self {

@@ -97,10 +97,7 @@ impl Person {
 impl UsersCommand {
     /// Carries the command out.
     pub async fn run(&self, administration: &Administration) -> Reply {
-        match self.carry_out(administration).await {
-            Ok(reply) => reply,
-            Err(error) => Reply::refused(self.json, &error),
-        }
+        Reply::of(self.json, self.carry_out(administration).await)
     }
 
     async fn carry_out(

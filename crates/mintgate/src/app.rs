@@ -11,11 +11,12 @@ use mintgate_domain::Administration;
 use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo};
 use mintgate_http_actix::{MoreRoutes, Server, ServiceConfig, serve_operations, serve_public};
 use mintgate_metrics_prometheus::PrometheusMetrics;
+use mintgate_signer_jose::KeyRingStatus;
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
 use crate::background::{BackgroundTasks, CleanUp, KeyCare, Lingering, SignOfLife};
-use crate::keys::{self, KeyRingStatus};
+use crate::keys;
 use crate::replicas::Presence;
 use crate::settings::{AdministrationSettings, Settings, StoreSettings};
 use crate::store::Store;
@@ -84,7 +85,7 @@ impl ApplicationBuilder {
     ///
     /// # Errors
     /// If keys cannot be read or made, or an address cannot be listened on; and a
-    /// [`KeyConflict`](crate::replicas::KeyConflict) if another process on the store has other keys. A
+    /// [`KeyConflict`](mintgate_domain::KeyConflict) if another process on the store has other keys. A
     /// store or a provider that is down is no error: the service waits for it.
     pub async fn build(self) -> anyhow::Result<Application> {
         let Self { settings, clock, wrap_sessions, more_routes } = self;
@@ -130,12 +131,11 @@ impl ApplicationBuilder {
             public_address,
             operations: serve_operations(adapters.operations(), admin, operations)?,
             operations_address,
-            key_care: KeyCare::new(
-                adapters.keys,
-                Arc::clone(&adapters.store.housekeeping),
-                adapters.key_status,
-                settings.keys.reload,
-            ),
+            key_care: KeyCare {
+                care: mintgate_signer_jose::KeyCare::new(adapters.keys, adapters.key_status),
+                housekeeping: Arc::clone(&adapters.store.housekeeping),
+                every: settings.keys.reload,
+            },
             clean_up: CleanUp::new(
                 adapters.store.housekeeping,
                 adapters.metrics,
@@ -163,9 +163,8 @@ pub fn administration(settings: &AdministrationSettings) -> anyhow::Result<Admin
 
 /// What is allowed in a configuration but rarely intended, as sentences.
 pub fn warnings(settings: &Settings) -> Vec<String> {
-    let pages = settings.warnings().into_iter().map(|warning| warning.to_string());
-    let files = exposed_files::warning(settings);
-    keys::warnings(settings).into_iter().chain(pages).chain(files).collect()
+    let warnings = settings.warnings().into_iter().map(|warning| warning.to_string());
+    warnings.chain(exposed_files::warning(settings)).collect()
 }
 
 impl Application {
@@ -327,7 +326,7 @@ mod tests {
             let jwks = format!("http://{}/.well-known/jwks.json", application.public_address());
             let ready = format!("http://{}/health/ready", application.ops_address());
             let metrics = format!("http://{}/metrics", application.ops_address());
-            let ring = Arc::downgrade(&application.key_care.ring());
+            let ring = Arc::downgrade(application.key_care.care.ring());
             let (stop, stopped) = oneshot::channel::<()>();
             let test = async {
                 use reqwest::StatusCode;

@@ -10,7 +10,7 @@ pub mod keys;
 pub mod logging;
 mod operations;
 mod providers;
-pub mod replicas;
+mod replicas;
 pub mod roles_command;
 mod store;
 pub mod system;

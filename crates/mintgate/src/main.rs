@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
 use mintgate::keys::KeysCommand;
-use mintgate::replicas::KeyConflict;
 use mintgate::roles_command::RolesCommand;
 use mintgate::settings::{self, ConfigError, Configuration};
 use mintgate::system::OsEntropy;
 use mintgate_admin::{AdminCommand, SessionsCommand, UsersCommand};
+use mintgate_domain::KeyConflict;
 use mintgate_store_postgres::InvalidPgConfig;
 
 /// Turns a sign-in at an OpenID provider into a session of your own.

@@ -6,16 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::chain;
 use mintgate_domain::model::{KeyId, Timestamp};
 use mintgate_domain::ports::{Clock, StoreError, StoreHealth};
+use mintgate_domain::{KeyDoubt, chain};
 use mintgate_http_actix::Operations;
 use mintgate_metrics_prometheus::PrometheusMetrics;
-use mintgate_signer_jose::{KeyRing, KeyRingError};
+use mintgate_signer_jose::{KeyRing, KeyRingError, KeyRingStatus};
 
-use crate::keys::KeyRingStatus;
 use crate::logging;
-use crate::replicas::{KeyDoubt, Presence};
+use crate::replicas::Presence;
 
 /// The parts of the running service that an operator looks at.
 pub(crate) struct ServiceOperations {

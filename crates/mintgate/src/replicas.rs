@@ -3,18 +3,14 @@
 //! Each process notes in the store that it lives and which keys it verifies tokens with. Where two have no
 //! key in common, each refuses what the other has signed: the one that came later does not serve.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mintgate_domain::chain;
-use mintgate_domain::model::{
-    KeyDispute, KeySet, KeyUse, LiveReplica, Replica, ReplicaId, key_dispute,
-};
+use mintgate_domain::model::{KeyDispute, KeySet, KeyUse, Replica, ReplicaId};
 use mintgate_domain::ports::{Entropy, Replicas, StoreError};
+use mintgate_domain::{AgreementChange, KeyAgreement, KeyConflict, KeyDoubt, chain};
 use mintgate_signer_jose::{KeyRing, KeyState};
 
-use crate::keys;
 use crate::settings::Settings;
 
 /// How often a process says that it lives.
@@ -28,56 +24,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The longest name of a host that is kept, in bytes; with the process id it fits the store's 255.
 const MAX_HOST_BYTES: usize = 200;
 
-/// Another process lives on the same store with other signing keys; this one must not serve.
-#[derive(Debug)]
-pub struct KeyConflict {
-    /// The host and the process id of the other one.
-    pub other: String,
-    /// How long ago it said that it lives.
-    pub silent_for: Duration,
-}
-
-impl std::error::Error for KeyConflict {}
-
-impl fmt::Display for KeyConflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (other, secs) = (&self.other, self.silent_for.as_secs());
-        write!(
-            f,
-            "keys: another process on this store has other signing keys: {other}, heard of {secs} s ago. \
-             Each would refuse what the other has signed. Give all of them one ring of keys, that is the \
-             same keys.encryption_key (or the same keys.access_key and keys.refresh_key); stop them all, \
-             and start them again"
-        )
-    }
-}
-
-impl From<&LiveReplica> for KeyConflict {
-    fn from(other: &LiveReplica) -> Self {
-        Self { other: other.name.clone(), silent_for: other.silent_for }
-    }
-}
-
-/// Why a process cannot be sure that it has the keys of the others.
-#[derive(Debug)]
-pub(crate) enum KeyDoubt {
-    /// The store has not said yet who else lives, for this reason or because nobody has asked yet.
-    Unknown(Option<StoreError>),
-    /// Another process has other keys, and has lived longer.
-    GivesWay(KeyConflict),
-}
-
-impl fmt::Display for KeyDoubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNKNOWN: &str = "it is not known yet whether the other processes on this store have the same signing keys";
-        match self {
-            Self::Unknown(None) => f.write_str(UNKNOWN),
-            Self::Unknown(Some(error)) => write!(f, "{UNKNOWN}: {}", chain(error)),
-            Self::GivesWay(conflict) => conflict.fmt(f),
-        }
-    }
-}
-
 /// This process among those on its store.
 pub(crate) struct Presence {
     replicas: Arc<dyn Replicas>,
@@ -87,18 +33,7 @@ pub(crate) struct Presence {
     issuer: String,
     /// The uses whose keys are in the store itself.
     of_store: Vec<KeyUse>,
-    seen: Mutex<Seen>,
-}
-
-/// What the store has said last.
-#[derive(Debug, Default)]
-struct Seen {
-    /// Why it said nothing the last time, if it did not.
-    failure: Option<StoreError>,
-    /// Whether it has ever said anything.
-    is_known: bool,
-    /// The dispute that it showed, if there was one.
-    dispute: Option<KeyDispute>,
+    agreement: Mutex<KeyAgreement>,
 }
 
 impl Presence {
@@ -117,8 +52,8 @@ impl Presence {
             id,
             name: process_name(),
             issuer: settings.tokens.issuer.clone(),
-            of_store: of_store.filter(|one| keys::is_in_store(&settings.keys, *one)).collect(),
-            seen: Mutex::default(),
+            of_store: of_store.filter(|one| settings.keys.are_in_store(*one)).collect(),
+            agreement: Mutex::default(),
         }
     }
 
@@ -165,24 +100,12 @@ impl Presence {
             refresh: self.keys(KeyUse::Refresh),
         };
         let answer = self.replicas.announce(&replica, PATIENCE).await;
-        let dispute = answer.map(|live| key_dispute(&self.id, &live));
-        let mut seen = self.seen();
-        match &dispute {
-            Ok(dispute) => {
-                if seen.failure.take().is_some() {
-                    tracing::info!("the other processes on this store are known again");
-                }
-                seen.is_known = true;
-                let before = std::mem::replace(&mut seen.dispute, dispute.clone());
-                log_change(before.as_ref(), dispute.as_ref());
-            }
-            Err(error) => {
-                if seen.failure.replace(error.clone()).is_none() {
-                    tracing::warn!(error = %chain(error), "it cannot be told at present which other processes are on this store");
-                }
-            }
-        }
-        dispute
+        let mut agreement = self.agreement();
+        let changes = agreement.note(&self.id, answer.as_deref());
+        let dispute = agreement.dispute().cloned();
+        drop(agreement);
+        changes.iter().for_each(log);
+        answer.map(|_| dispute)
     }
 
     /// Takes the process out of the store, if that can be done soon.
@@ -196,17 +119,12 @@ impl Presence {
 
     /// Whether the store has ever said who else lives.
     pub(crate) fn is_known(&self) -> bool {
-        self.seen().is_known
+        self.agreement().is_known()
     }
 
     /// Why the process must not be sent requests, if it must not.
     pub(crate) fn doubt(&self) -> Option<KeyDoubt> {
-        let seen = self.seen();
-        if !seen.is_known {
-            return Some(KeyDoubt::Unknown(seen.failure.clone()));
-        }
-        let dispute = seen.dispute.as_ref().filter(|dispute| dispute.gives_way)?;
-        Some(KeyDoubt::GivesWay((&dispute.with).into()))
+        self.agreement().doubt()
     }
 
     fn keys(&self, key_use: KeyUse) -> KeySet {
@@ -219,26 +137,29 @@ impl Presence {
         KeySet::Own(verifies.map(|key| key.id).collect())
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn agreement(&self) -> MutexGuard<'_, KeyAgreement> {
+        self.agreement.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Logs a dispute when it begins, when it takes another turn, and when it is over.
-fn log_change(before: Option<&KeyDispute>, now: Option<&KeyDispute>) {
-    let turn = |dispute: &KeyDispute| (dispute.with.id, dispute.gives_way);
-    if before.map(turn) == now.map(turn) {
-        return;
-    }
-    match now {
-        None => tracing::info!("all processes on this store have the same signing keys again"),
-        Some(KeyDispute { with, gives_way: true }) => {
-            tracing::error!(reason = %KeyConflict::from(with), "not ready");
+fn log(change: &AgreementChange) {
+    match change {
+        AgreementChange::Unknown(error) => {
+            tracing::warn!(error = %chain(error), "it cannot be told at present which other processes are on this store");
         }
-        Some(KeyDispute { with, gives_way: false }) => tracing::warn!(
-            other = with.name,
-            "a process with other signing keys came to this store; it is not to serve"
-        ),
+        AgreementChange::KnownAgain => {
+            tracing::info!("the other processes on this store are known again");
+        }
+        AgreementChange::Agrees => {
+            tracing::info!("all processes on this store have the same signing keys again");
+        }
+        AgreementChange::GivesWay(conflict) => tracing::error!(reason = %conflict, "not ready"),
+        AgreementChange::Outlives(other) => {
+            tracing::warn!(
+                other,
+                "a process with other signing keys came to this store; it is not to serve"
+            );
+        }
     }
 }
 

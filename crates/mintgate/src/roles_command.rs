@@ -3,19 +3,15 @@
 mod claims_file;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::io::Read;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
+use mintgate_admin::{NoSuchProvider, RolesAnswer};
+use mintgate_domain::RolePolicy;
 use mintgate_domain::model::ProviderId;
-use mintgate_domain::{RoleExplanation, RolePolicy};
 
 use crate::settings::{RoleSettings, UserSettings, nearest};
-
-/// The exit code if the person gets no role, and access is denied.
-const DENIED: u8 = 3;
 
 /// The subcommands of `mintgate roles`.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -31,28 +27,6 @@ pub enum RolesCommand {
         #[arg(long, value_name = "FILE")]
         claims: PathBuf,
     },
-}
-
-/// The answer of the command; its text is in `words.rs`.
-#[derive(Debug, Clone)]
-pub struct RolesAnswer(pub RoleExplanation);
-
-impl RolesAnswer {
-    /// The exit code: 0 if there are roles, 3 if there are none.
-    pub fn exit_code(&self) -> ExitCode {
-        if self.0.roles.is_empty() { ExitCode::from(DENIED) } else { ExitCode::SUCCESS }
-    }
-}
-
-/// There is no provider of this id; the text is in `words.rs`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoSuchProvider {
-    /// The id that was asked for.
-    pub id: String,
-    /// A configured id that looks like it.
-    pub near: Option<String>,
-    /// Every configured id.
-    pub known: Vec<String>,
 }
 
 impl RolesCommand {

@@ -18,12 +18,12 @@ use mintgate_http_actix::{
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
-use mintgate_signer_jose::{JoseTokens, KeyRing, TokensConfig};
+use mintgate_signer_jose::{JoseTokens, KeyRing, KeyRingStatus, TokensConfig};
 use tokio::runtime::Handle;
 
 use crate::background::Lingering;
 use crate::descriptors;
-use crate::keys::{self, KeyRingStatus};
+use crate::keys;
 use crate::operations::ServiceOperations;
 use crate::providers::providers;
 use crate::replicas::Presence;

@@ -1,11 +1,11 @@
 //! The typed settings. Every value in here has been validated.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mintgate_domain::model::{AllowedUri, LostAnswer, ProfileClaims, Role};
+use mintgate_domain::model::{AllowedUri, KeyUse, LostAnswer, ProfileClaims, Role};
 use mintgate_domain::{
     Admission, OnLookupFailure, ProviderPolicy, RoleRule, SecretText, TokenHash,
 };
@@ -188,6 +188,35 @@ pub struct KeySettings {
     pub rotate_every: Option<Duration>,
     /// The longest until a running service notices changed keys; never 0.
     pub reload: Duration,
+}
+
+/// Where signing keys are stored.
+#[derive(Debug, Clone, Copy)]
+pub enum KeyLocation<'a> {
+    /// The keys are in the store, encrypted under this key.
+    Store(&'a SecretText),
+    /// The keys are files in this directory.
+    Directory(&'a Path),
+}
+
+impl KeySettings {
+    /// Where the keys are stored; `None` if both are given in the configuration, so that none is stored.
+    pub fn location(&self) -> Option<KeyLocation<'_>> {
+        if self.access_key.is_some() && self.refresh_key.is_some() {
+            return None;
+        }
+        let in_store = self.encryption_key.as_ref().map(KeyLocation::Store);
+        Some(in_store.unwrap_or(KeyLocation::Directory(&self.dir)))
+    }
+
+    /// Whether the keys of this use are kept in the store, so that every process on it has the same ones.
+    pub fn are_in_store(&self, key_use: KeyUse) -> bool {
+        let configured = match key_use {
+            KeyUse::Access => &self.access_key,
+            KeyUse::Refresh => &self.refresh_key,
+        };
+        configured.is_none() && matches!(self.location(), Some(KeyLocation::Store(_)))
+    }
 }
 
 /// The rotation of refresh tokens.

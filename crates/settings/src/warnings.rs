@@ -1,18 +1,34 @@
-//! What is allowed in a configuration but rarely intended: pages whose cookies browsers do not send, an
-//! admin API that is read on the way.
+//! What is allowed in a configuration but rarely intended: keys that a second replica would not have,
+//! pages whose cookies browsers do not send, an admin API that is read on the way.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use mintgate_domain::model::AllowedUri;
 use url::{Host, Url};
 
 use crate::rules;
-use crate::types::{SameSite, Settings};
+use crate::types::{KeyLocation, SameSite, Settings, StoreUrl};
+
+/// The shortest `keys.publish_ahead_secs` without a warning: verifiers may cache the JWKS for 300
+/// seconds, and clocks may differ by a minute.
+const LEAST_PUBLISH_AHEAD: Duration = Duration::from_mins(6);
 
 /// Something that is allowed but rarely intended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
+    /// The store can have several replicas, and the keys are in a directory that one of them has.
+    KeysInDirectory {
+        /// The value of `keys.dir`.
+        dir: PathBuf,
+    },
+    /// After a rotation, verifiers may refuse tokens until they fetch the JWKS again.
+    ShortPublication {
+        /// The value of `keys.publish_ahead_secs`.
+        publish_ahead: Duration,
+    },
     /// The page is on another site than the service, and the cookies stay on theirs.
     OtherSite {
         /// The page's origin.
@@ -42,6 +58,20 @@ pub enum Warning {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::KeysInDirectory { dir } => write!(
+                f,
+                "the signing keys are in the directory {} (keys.dir) and not in the store: a second \
+                 process with a directory of its own is refused at its start, since each would refuse what \
+                 the other has signed; set keys.encryption_key before there is a second replica",
+                dir.display()
+            ),
+            Self::ShortPublication { publish_ahead } => write!(
+                f,
+                "keys.publish_ahead_secs = {} is short: verifiers may cache the JWKS for 300 seconds, \
+                 and after a rotation refuse tokens until they fetch it again; {} or more is safe",
+                publish_ahead.as_secs(),
+                LEAST_PUBLISH_AHEAD.as_secs()
+            ),
             Self::OtherSite { origin, same_site } => write!(
                 f,
                 "pages of {origin} (cors.allowed_origins) are on another site than \
@@ -74,12 +104,28 @@ impl fmt::Display for Warning {
 impl Settings {
     /// What is allowed in this configuration but rarely intended.
     pub fn warnings(&self) -> Vec<Warning> {
+        let keys = self.key_warnings();
         let own = &self.server.public_url;
         let pages = self.cors.allowed_origins.iter();
         let pages = pages.filter_map(|origin| self.warning(own, origin));
         let listen = self.ops.listen;
         let is_exposed = !self.admin.tokens.is_empty() && !listen.ip().is_loopback();
-        pages.chain(is_exposed.then_some(Warning::AdminWithoutTls { listen })).collect()
+        let exposed = is_exposed.then_some(Warning::AdminWithoutTls { listen });
+        keys.chain(pages).chain(exposed).collect()
+    }
+
+    fn key_warnings(&self) -> impl Iterator<Item = Warning> {
+        let keys = &self.keys;
+        let in_directory = match (keys.location(), &self.store.url) {
+            (Some(KeyLocation::Directory(dir)), StoreUrl::Postgres(_)) => {
+                Some(Warning::KeysInDirectory { dir: dir.to_owned() })
+            }
+            _ => None,
+        };
+        let publish_ahead = keys.publish_ahead;
+        let is_short = keys.access_key.is_none() && publish_ahead < LEAST_PUBLISH_AHEAD;
+        let short = is_short.then_some(Warning::ShortPublication { publish_ahead });
+        in_directory.into_iter().chain(short)
     }
 
     fn warning(&self, own: &Url, origin: &AllowedUri) -> Option<Warning> {

@@ -13,6 +13,7 @@
 //! `Entropy` port, so that a test's fake can never make a real key.
 
 mod algorithm;
+mod care;
 mod directory;
 mod jwks;
 mod key;
@@ -24,6 +25,7 @@ mod sealed_tokens;
 mod tokens;
 
 pub use algorithm::Algorithm;
+pub use care::{KeyCare, KeyEvent, KeyRingStatus, key_events};
 pub use directory::{KeyDirectory, KeyDirectoryError};
 pub use key::{KeyError, SigningKey};
 pub use operator::{KeyOrder, KeyOrderError, KeyRefusal, KeyReport, Signs};

@@ -11,8 +11,8 @@ use mintgate_domain::model::{KeyId, KeyUse};
 use mintgate_domain::ports::{Clock, NoMetrics};
 use mintgate_signer_jose::{KeyOrder, KeyOrderError, KeyReport};
 
-use super::{KeyLocation, explained};
-use crate::settings::KeyRingSettings;
+use super::explained;
+use crate::settings::{KeyLocation, KeyRingSettings};
 use crate::store::Store;
 use crate::system::SystemClock;
 
@@ -90,7 +90,7 @@ impl KeysCommand {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<KeyReport> {
         let keys = &settings.keys;
-        if let Some(KeyLocation::Directory(path)) = KeyLocation::of(keys)
+        if let Some(KeyLocation::Directory(path)) = keys.location()
             && !path.is_dir()
         {
             return Err(NoKeyDirectory(path.to_owned()).into());

@@ -1,33 +1,24 @@
 //! The signing keys as the configuration describes them: where they are stored, how the service loads
-//! them when it starts, and the errors and warnings about them.
+//! them when it starts, and the errors about them.
 
 mod command;
-mod status;
 #[cfg(test)]
 pub(crate) mod test_keys;
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use mintgate_domain::model::KeyUse;
 use mintgate_domain::ports::{Clock, Housekeeping, StoreError, TokenSeal};
 use mintgate_domain::{SecretText, chain};
 use mintgate_signer_jose::{
     Algorithm, FixedKeys, KeyDirectory, KeyEncryptionKey, KeyRing, KeyRingConfig, KeyRingError,
-    KeySeal, KeyState, SealedTokens, SigningKey, StoredKeys,
+    KeyRingStatus, KeySeal, SealedTokens, SigningKey, StoredKeys,
 };
 
 pub use command::{KeysCommand, NoKeyDirectory, RotatedUse};
-pub(crate) use status::{KeyRingStatus, log, log_unusable};
 
-use crate::settings::{KeySettings, Settings, StoreUrl, TokenSettings};
+use crate::settings::{KeyLocation, KeySettings, Settings, TokenSettings};
 use crate::store::Store;
-
-/// The shortest `keys.publish_ahead_secs` without a warning: verifiers may cache the JWKS for 300
-/// seconds, and clocks may differ by a minute.
-const LEAST_PUBLISH_AHEAD: Duration = Duration::from_mins(6);
 
 /// Opens the ring of signing keys with the configured keys; stored keys are not loaded yet.
 ///
@@ -52,7 +43,7 @@ pub(crate) fn open(
         access: fixed("keys.access_key", keys.access_key.as_ref(), tokens.algorithm)?,
         refresh: fixed("keys.refresh_key", keys.refresh_key.as_ref(), tokens.refresh_algorithm)?,
     };
-    let stored = match KeyLocation::of(keys) {
+    let stored = match keys.location() {
         Some(KeyLocation::Store(text)) => Some(StoredKeys {
             repo: Arc::clone(&store.keys),
             seal: KeySeal::Sealed(encryption_key(text)?),
@@ -90,35 +81,6 @@ fn fixed(
     text.map(|text| SigningKey::from_text(text, algorithm)).transpose().context(name)
 }
 
-/// Where signing keys are stored.
-#[derive(Clone, Copy)]
-enum KeyLocation<'a> {
-    /// In the store, encrypted under this key.
-    Store(&'a SecretText),
-    /// The keys are files in this directory.
-    Directory(&'a Path),
-}
-
-impl<'a> KeyLocation<'a> {
-    /// `None` if both keys are given in the configuration, so that none is stored.
-    fn of(keys: &'a KeySettings) -> Option<Self> {
-        if keys.access_key.is_some() && keys.refresh_key.is_some() {
-            return None;
-        }
-        let in_store = keys.encryption_key.as_ref().map(Self::Store);
-        Some(in_store.unwrap_or(Self::Directory(&keys.dir)))
-    }
-}
-
-/// Whether the keys of this use are kept in the store, so that every process on it has the same ones.
-pub(crate) fn is_in_store(keys: &KeySettings, key_use: KeyUse) -> bool {
-    let configured = match key_use {
-        KeyUse::Access => &keys.access_key,
-        KeyUse::Refresh => &keys.refresh_key,
-    };
-    configured.is_none() && matches!(KeyLocation::of(keys), Some(KeyLocation::Store(_)))
-}
-
 /// Loads the signing keys when the service starts, and makes those that are missing. If the store is
 /// down or has no schema yet, the service starts without keys and retries.
 ///
@@ -130,18 +92,11 @@ pub(crate) async fn start(
     housekeeping: &dyn Housekeeping,
     status: &KeyRingStatus,
 ) -> anyhow::Result<()> {
-    let error = match ring.apply_due_changes(housekeeping).await {
-        Ok(changes) => {
-            changes.iter().for_each(log);
-            ring.keys().iter().filter(|key| key.state == KeyState::Unusable).for_each(log_unusable);
-            return Ok(());
-        }
-        Err(error) => error,
-    };
+    let Err(error) = ring.start(housekeeping).await else { return Ok(()) };
     let is_passing = match &error {
         KeyRingError::Contended => true,
         KeyRingError::Store(StoreError::Unavailable(_) | StoreError::SchemaMismatch(_)) => {
-            matches!(KeyLocation::of(keys), Some(KeyLocation::Store(_)))
+            matches!(keys.location(), Some(KeyLocation::Store(_)))
         }
         _ => false,
     };
@@ -155,7 +110,7 @@ pub(crate) async fn start(
 
 /// The error with the setting that it is about.
 fn explained(error: KeyRingError, keys: &KeySettings) -> anyhow::Error {
-    match (KeyLocation::of(keys), error) {
+    match (keys.location(), error) {
         // `StoreError` itself speaks of a store, its cause of the directory.
         (
             Some(KeyLocation::Directory(_)),
@@ -167,31 +122,6 @@ fn explained(error: KeyRingError, keys: &KeySettings) -> anyhow::Error {
         }
         (_, error) => error.into(),
     }
-}
-
-/// Warnings about settings of the keys that are allowed but rarely intended.
-pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
-    let keys = &settings.keys;
-    let mut warnings = Vec::new();
-    if let (Some(KeyLocation::Directory(path)), StoreUrl::Postgres(_)) =
-        (KeyLocation::of(keys), &settings.store.url)
-    {
-        warnings.push(format!(
-            "the signing keys are in the directory {} (keys.dir) and not in the store: a second \
-             process with a directory of its own is refused at its start, since each would refuse what \
-             the other has signed; set keys.encryption_key before there is a second replica",
-            path.display()
-        ));
-    }
-    if keys.access_key.is_none() && keys.publish_ahead < LEAST_PUBLISH_AHEAD {
-        warnings.push(format!(
-            "keys.publish_ahead_secs = {} is short: verifiers may cache the JWKS for 300 seconds, \
-             and after a rotation refuse tokens until they fetch it again; {} or more is safe",
-            keys.publish_ahead.as_secs(),
-            LEAST_PUBLISH_AHEAD.as_secs()
-        ));
-    }
-    warnings
 }
 
 #[cfg(test)]
@@ -291,26 +221,5 @@ mod tests {
         assert!(matches!(error.downcast_ref(), Some(KeyRingError::Sealed { .. })), "{error:?}");
         assert!(format!("{error:#}").contains("keys.encryption_key"), "{error:#}");
         assert_eq!(Arc::clone(&store.keys).list_keys().await.unwrap(), before);
-    }
-
-    #[test]
-    fn settings_that_are_seldom_intended_are_warned_of() {
-        let warned = |text: &str| {
-            let provider = "[[providers]]\nid = \"x\"\nissuer = \"https://idp.example.com\"\n\
-                            client_id = \"x\"\nredirect_uris = [\"https://app.example.com\"]";
-            warnings(&Settings::from_toml(&format!("{text}\n{provider}")).unwrap())
-        };
-        let postgres = "[store]\nurl = \"postgres://h/db\"\n[keys]\n";
-        let fixed = "access_key = \"a\"\n";
-        assert_eq!(warned(""), Vec::<String>::new());
-        let shared = warned(postgres);
-        assert!(shared.len() == 1 && shared[0].contains("keys.encryption_key"), "{shared:?}");
-        assert!(warned(&format!("{postgres}encryption_key = \"{ENCRYPTION_KEY}\"")).is_empty());
-        assert!(warned(&format!("{postgres}{fixed}refresh_key = \"b\"")).is_empty());
-        assert_eq!(warned(&format!("{postgres}{fixed}")).len(), 1);
-        let short = warned("[keys]\npublish_ahead_secs = 359");
-        assert!(short.len() == 1 && short[0].contains("360"), "{short:?}");
-        assert!(warned("[keys]\npublish_ahead_secs = 360").is_empty());
-        assert!(warned(&format!("[keys]\npublish_ahead_secs = 0\n{fixed}")).is_empty());
     }
 }

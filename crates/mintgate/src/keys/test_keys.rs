@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mintgate_domain::ports::{KeyRepo, NoMetrics};
-use mintgate_signer_jose::{KeyDirectory, KeyRing};
+use mintgate_signer_jose::{KeyDirectory, KeyRing, KeyRingStatus};
 use mintgate_testkit::ManualClock;
 
-use super::{KeyLocation, KeyRingStatus, open, start};
-use crate::settings::Settings;
+use super::{open, start};
+use crate::settings::{KeyLocation, Settings};
 use crate::store::Store;
 
 pub(crate) const ENCRYPTION_KEY: &str = "//79/Pv6+fj39vX08/Lx8O/u7ezr6uno5+bl5OPi4eA=";
@@ -99,7 +99,7 @@ impl TestKeys {
     /// The private members of every key there is.
     pub(crate) async fn secrets(&self, settings: &Settings) -> Vec<String> {
         let store = Self::store_of(settings);
-        let repo: Arc<dyn KeyRepo> = match KeyLocation::of(&settings.keys) {
+        let repo: Arc<dyn KeyRepo> = match settings.keys.location() {
             Some(KeyLocation::Directory(path)) => {
                 Arc::new(KeyDirectory::open_or_create(path).unwrap())
             }

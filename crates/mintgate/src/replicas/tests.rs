@@ -1,7 +1,7 @@
 //! A process and what the store tells it of others.
 
 use async_trait::async_trait;
-use mintgate_domain::model::KeyId;
+use mintgate_domain::model::{KeyId, LiveReplica};
 use mintgate_testkit::{ManualClock, SeededEntropy};
 
 use super::*;

@@ -9,6 +9,7 @@ mod entra;
 mod environment;
 mod guides;
 mod id_tokens;
+mod keys;
 mod logins;
 mod messages;
 mod parts;

@@ -1,14 +1,39 @@
 //! What `mintgate roles test` prints.
 
 use std::fmt;
+use std::process::ExitCode;
 
 use mintgate_domain::model::{ProviderId, Role};
-use mintgate_domain::{Admitted, DroppedEmail, Invitation, RoleCondition, RoleRule, RuleReason};
+use mintgate_domain::{
+    Admitted, DroppedEmail, Invitation, RoleCondition, RoleExplanation, RoleRule, RuleReason,
+};
 
-use super::{NoSuchProvider, RolesAnswer};
-
+/// The exit code if the person gets no role, and access is denied.
+const DENIED: u8 = 3;
 /// How many characters of a claim are shown.
 const SHOWN_CHARS: usize = 100;
+
+/// Which roles a person gets, and why.
+#[derive(Debug, Clone)]
+pub struct RolesAnswer(pub RoleExplanation);
+
+impl RolesAnswer {
+    /// The exit code: 0 if there are roles, 3 if there are none.
+    pub fn exit_code(&self) -> ExitCode {
+        if self.0.roles.is_empty() { ExitCode::from(DENIED) } else { ExitCode::SUCCESS }
+    }
+}
+
+/// There is no provider of this id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoSuchProvider {
+    /// The id that was asked for.
+    pub id: String,
+    /// A configured id that looks like it.
+    pub near: Option<String>,
+    /// Every configured id.
+    pub known: Vec<String>,
+}
 
 impl fmt::Display for RolesAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
