@@ -110,7 +110,10 @@ impl Sessions {
     }
 
     /// Stores a session, unless its person has changed since the sign-in was decided.
-    pub(crate) async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`]; whether anything was written is unknown then.
+    pub async fn open(&self, opening: &SessionOpening) -> Result<OpenOutcome, StoreError> {
         let outcome = self.repo.open(opening).await?;
         if outcome != OpenOutcome::Opened || self.repo.shares_engine_with_users() {
             return Ok(outcome);
@@ -225,7 +228,10 @@ impl Sessions {
     }
 
     /// The live sessions of a user, the last used first; at most `limit`.
-    pub(crate) async fn list(
+    ///
+    /// # Errors
+    /// [`StoreError`]; whether anything was written is unknown then.
+    pub async fn list(
         &self,
         user: UserId,
         now: Timestamp,
@@ -246,7 +252,10 @@ impl Sessions {
     }
 
     /// Ends all sessions of a user; returns how many were live.
-    pub(crate) async fn end_all(
+    ///
+    /// # Errors
+    /// [`StoreError`]; whether anything was written is unknown then.
+    pub async fn end_all(
         &self,
         user: UserId,
         reason: RevokeReason,
@@ -258,7 +267,10 @@ impl Sessions {
     }
 
     /// Links an identity to a user, once by the mark of the sign-in that proved it.
-    pub(crate) async fn link(
+    ///
+    /// # Errors
+    /// [`StoreError`]; whether anything was written is unknown then.
+    pub async fn link(
         &self,
         user: UserId,
         identity: &NewIdentity,
@@ -282,7 +294,7 @@ impl Sessions {
     /// # Errors
     /// [`StoreError`]; whether the identity is still linked is unknown then. With users elsewhere, it may
     /// be unlinked while `keep` has ended with the others.
-    pub(crate) async fn unlink(
+    pub async fn unlink(
         &self,
         user: UserId,
         identity: &ExternalIdentity,
@@ -297,7 +309,10 @@ impl Sessions {
     }
 
     /// Carries out a provider's logout order, once.
-    pub(crate) async fn end_by_provider(
+    ///
+    /// # Errors
+    /// [`StoreError`]; whether anything was written is unknown then.
+    pub async fn end_by_provider(
         &self,
         order: &LogoutOrder,
         now: Timestamp,

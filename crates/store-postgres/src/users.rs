@@ -193,6 +193,21 @@ impl UserDirectory for PgStore {
         .await
     }
 
+    async fn keep_profile(&self, user: UserId, profile: &Profile) -> Result<(), StoreError> {
+        let query = diesel::update(users::table.find(user.as_uuid())).set((
+            users::name.eq(&profile.name),
+            users::preferred_username.eq(&profile.preferred_username),
+            users::email.eq(&profile.email),
+            users::picture.eq(&profile.picture),
+            users::searched.eq(profile.searched()),
+        ));
+        self.run(StoreOperation::KeepProfile, async |connection, _| {
+            prepared!(&query).execute(connection).await?;
+            Ok(())
+        })
+        .await
+    }
+
     async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
         use external_identities as linked;
         let query = linked::table

@@ -56,6 +56,12 @@ impl UserDirectory for SqliteStore {
         self.read(StoreOperation::FindUser, work).await
     }
 
+    async fn keep_profile(&self, user: UserId, profile: &Profile) -> Result<(), StoreError> {
+        let profile = profile.clone();
+        let work = move |connection: &mut _| keep_profile(connection, user, profile);
+        self.write(StoreOperation::KeepProfile, work).await
+    }
+
     async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, StoreError> {
         let work = move |connection: &mut _| {
             // Identities of the same second come in an order that is always the same.
@@ -129,6 +135,24 @@ impl UserDirectory for SqliteStore {
         };
         self.write(StoreOperation::EndIdentitySessions, work).await
     }
+}
+
+/// Replaces what is kept of a user; a user that does not exist is no error.
+pub(crate) fn keep_profile(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    profile: Profile,
+) -> Result<(), Failure> {
+    diesel::update(users::table.find(user.as_uuid().as_bytes().as_slice()))
+        .set((
+            users::searched.eq(profile.searched()),
+            users::name.eq(profile.name),
+            users::preferred_username.eq(profile.preferred_username),
+            users::email.eq(profile.email),
+            users::picture.eq(profile.picture),
+        ))
+        .execute(connection)?;
+    Ok(())
 }
 
 /// A user's columns, without those that are only written.

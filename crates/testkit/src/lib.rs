@@ -25,6 +25,7 @@ pub mod store_suite;
 mod store_under_test;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod two_engines;
 
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
@@ -33,4 +34,5 @@ pub use memory_store::MemoryStore;
 pub use metrics::{MetricEvent, RecordingMetrics};
 pub use mintgate_domain::ports::NoMetrics;
 pub use resource_server::ResourceServer;
-pub use store_under_test::{Dump, Store, StoreCalls, StoreUnderTest};
+pub use store_under_test::{Dump, Store, StoreCalls, StoreUnderTest, Stores};
+pub use two_engines::TwoEngines;

@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::model::{ReplicaId, Rotation, Session, SessionId, Timestamp, UserId};
 use mintgate_domain::ports::{
-    Housekeeping, IdempotencyRecords, KeyRepo, OnceMarks, OpenOutcome, RefreshTokenRepo, Replicas,
-    SessionAdministration, StoreError, StoreHealth, UpstreamTokenRepo, UserAdministration,
-    UserDirectory,
+    Housekeeping, IdempotencyRecords, KeyRepo, NoMetrics, OnceMarks, OpenOutcome, RefreshTokenRepo,
+    Replicas, SessionAdministration, StoreError, StoreHealth, UpstreamTokenRepo,
+    UserAdministration, UserChange, UserDirectory,
 };
-use mintgate_domain::{RotateOutcome, Sessions};
+use mintgate_domain::{Administration, AdministrationError, RotateOutcome, Sessions};
 
+use crate::ManualClock;
 use crate::openings::Opening;
 
 /// The ports that a store for everything implements.
@@ -49,67 +50,150 @@ impl<T> Store for T where
 {
 }
 
+/// The stores under test, as the service has them: all ports of one store, or sessions in one engine and
+/// people in another.
+#[derive(Clone)]
+pub struct Stores {
+    /// The stores of sessions and of people, used as one.
+    pub sessions: Sessions,
+    /// What operators see of people and decide about them.
+    pub users: Arc<dyn UserAdministration>,
+    /// What operators see of sessions, ended and deleted ones too.
+    pub session_records: Arc<dyn SessionAdministration>,
+    /// The providers' refresh tokens, kept with the sessions.
+    pub upstream_tokens: Arc<dyn UpstreamTokenRepo>,
+    /// The clean-up of the sessions and of what is kept with them.
+    pub housekeeping: Arc<dyn Housekeeping>,
+    /// The records of signing keys.
+    pub keys: Arc<dyn KeyRepo>,
+    /// The processes that run on the store of people and keys.
+    pub replicas: Arc<dyn Replicas>,
+    /// Whether the store works.
+    pub health: Arc<dyn StoreHealth>,
+}
+
+impl<S: Store> From<Arc<S>> for Stores {
+    fn from(store: Arc<S>) -> Self {
+        Self {
+            sessions: Sessions {
+                repo: store.clone(),
+                users: store.clone(),
+                marks: store.clone(),
+                idempotency: store.clone(),
+            },
+            users: store.clone(),
+            session_records: store.clone(),
+            upstream_tokens: store.clone(),
+            housekeeping: store.clone(),
+            keys: store.clone(),
+            replicas: store.clone(),
+            health: store,
+        }
+    }
+}
+
+/// By so much longer than access tokens are valid the ids of deleted sessions are kept.
+const CLOCK_DIFFERENCE: Duration = Duration::from_mins(1);
+
+impl Stores {
+    /// Disables a user as [`Administration::disable`] does, at this time.
+    ///
+    /// # Errors
+    /// [`AdministrationError`], but for nobody, which is [`UserChange::Unknown`].
+    pub async fn disable_user(
+        &self,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<(UserChange, u64), AdministrationError> {
+        or_nobody(self.administration(now, Duration::ZERO).disable(user).await)
+    }
+
+    /// Deletes a user as [`Administration::delete`] does, at this time; returns how many live sessions were
+    /// ended. The ids of sessions stay until `forget_after`.
+    ///
+    /// # Errors
+    /// [`AdministrationError`], but for nobody, which is [`UserChange::Unknown`].
+    pub async fn delete_user(
+        &self,
+        user: UserId,
+        now: Timestamp,
+        forget_after: Timestamp,
+    ) -> Result<(UserChange, u64), AdministrationError> {
+        let span = Duration::from_secs((forget_after.as_unix() - now.as_unix()).unsigned_abs());
+        let administration = self.administration(now, span.saturating_sub(CLOCK_DIFFERENCE));
+        let deleted = administration.delete(user).await.map(|deleted| {
+            assert_eq!(deleted.forget_after, forget_after, "a span of a minute or more");
+            (UserChange::Changed, deleted.ended)
+        });
+        or_nobody(deleted)
+    }
+
+    fn administration(&self, now: Timestamp, access_ttl: Duration) -> Administration {
+        Administration {
+            sessions: self.sessions.clone(),
+            users: self.users.clone(),
+            session_records: self.session_records.clone(),
+            access_ttl,
+            clock: Arc::new(ManualClock::at(now)),
+            metrics: Arc::new(NoMetrics),
+        }
+    }
+}
+
+fn or_nobody(
+    outcome: Result<(UserChange, u64), AdministrationError>,
+) -> Result<(UserChange, u64), AdministrationError> {
+    match outcome {
+        Err(AdministrationError::Nobody) => Ok((UserChange::Unknown, 0)),
+        outcome => outcome,
+    }
+}
+
 /// Steps of the use cases that take several calls of a store.
 #[async_trait]
 pub trait StoreCalls {
+    /// The stores as the use cases have them.
+    fn sessions(&self) -> Sessions;
+
     /// Rotates a refresh token by the rules of [`Sessions::rotate`].
-    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError>;
+    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
+        self.sessions().rotate(rotation, None, || Duration::ZERO, |_| Ok(())).await
+    }
 
     /// Creates the user, if the opening is for a new one, and stores the session. The epochs of the
     /// session are those of the person as found now.
-    async fn open_session(&self, opening: &Opening) -> Result<OpenOutcome, StoreError>;
-
-    /// The session of this id, ended or not.
-    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError>;
-}
-
-#[async_trait]
-impl StoreCalls for Arc<dyn Store> {
-    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
-        let sessions = Sessions {
-            repo: self.clone(),
-            users: self.clone(),
-            marks: self.clone(),
-            idempotency: self.clone(),
-        };
-        sessions.rotate(rotation, None, || Duration::ZERO, |_| Ok(())).await
-    }
-
     async fn open_session(&self, opening: &Opening) -> Result<OpenOutcome, StoreError> {
+        let sessions = self.sessions();
         let new_user = opening.new_user();
         let mut opening = opening.clone();
         let session = &mut opening.opening.session;
         let person = if opening.is_new_user {
-            Some(self.find_or_create(&new_user).await?)
+            Some(sessions.users.find_or_create(&new_user).await?)
         } else {
-            self.find_person(session.user, &session.identity).await?
+            sessions.users.find_person(session.user, &session.identity).await?
         };
         if let Some(person) = person {
             session.user = person.user.id;
             session.epochs = person.epochs();
         }
-        self.open(&opening.opening).await
+        sessions.open(&opening.opening).await
     }
 
+    /// The session of this id, ended or not.
     async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        Ok(self.load(id).await?.map(|loaded| loaded.session))
+        Ok(self.sessions().repo.load(id).await?.map(|loaded| loaded.session))
     }
 }
 
-#[async_trait]
+impl StoreCalls for Stores {
+    fn sessions(&self) -> Sessions {
+        self.sessions.clone()
+    }
+}
+
 impl<S: Store> StoreCalls for Arc<S> {
-    async fn rotate(&self, rotation: &Rotation) -> Result<RotateOutcome, StoreError> {
-        let store: Arc<dyn Store> = self.clone();
-        store.rotate(rotation).await
-    }
-
-    async fn open_session(&self, opening: &Opening) -> Result<OpenOutcome, StoreError> {
-        let store: Arc<dyn Store> = self.clone();
-        store.open_session(opening).await
-    }
-
-    async fn find_session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
-        Ok(self.load(id).await?.map(|loaded| loaded.session))
+    fn sessions(&self) -> Sessions {
+        Stores::from(self.clone()).sessions
     }
 }
 
@@ -117,7 +201,7 @@ impl<S: Store> StoreCalls for Arc<S> {
 #[async_trait]
 pub trait StoreUnderTest: Send + Sync {
     /// The store under test, as its ports.
-    fn store(&self) -> Arc<dyn Store>;
+    fn store(&self) -> Stores;
 
     /// Disables a user, as an operator does.
     async fn disable_user(&self, user: UserId, at: Timestamp);

@@ -68,6 +68,8 @@ pub enum StoreOperation {
     Keys,
     /// A call of [`UserDirectory::find_or_create`](super::UserDirectory::find_or_create).
     CreateUser,
+    /// A call of [`UserDirectory::keep_profile`](super::UserDirectory::keep_profile).
+    KeepProfile,
     /// A call of [`UserDirectory::end_identity_sessions`](super::UserDirectory::end_identity_sessions).
     EndIdentitySessions,
     /// Any call of [`OnceMarks`](super::OnceMarks).
@@ -101,6 +103,7 @@ impl StoreOperation {
             Self::Sweep => "sweep",
             Self::Keys => "keys",
             Self::CreateUser => "create_user",
+            Self::KeepProfile => "keep_profile",
             Self::EndIdentitySessions => "end_identity_sessions",
             Self::OnceMarks => "once_marks",
             Self::Replicas => "replicas",

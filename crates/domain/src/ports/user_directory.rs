@@ -70,14 +70,12 @@ pub trait UserDirectory: Send + Sync {
         identity: &ExternalIdentity,
     ) -> Result<Option<Person>, StoreError>;
 
-    /// Keeps what a sign-in said about a user, durably.
+    /// Keeps what a sign-in said about a user, durably, in place of what was kept before. A user that does
+    /// not exist is no error.
     ///
-    /// Called where the sessions are kept in another engine. A store that shares its engine with them is
-    /// never asked ([`RefreshTokenRepo::open`](super::RefreshTokenRepo::open) does it), and keeps the
-    /// default, which is an error.
-    async fn keep_profile(&self, _user: UserId, _profile: &Profile) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable("this store keeps profiles together with sessions".into()))
-    }
+    /// Called where the sessions are kept in another engine; where they are in the same,
+    /// [`RefreshTokenRepo::open`](super::RefreshTokenRepo::open) keeps it in its atomic step.
+    async fn keep_profile(&self, user: UserId, profile: &Profile) -> Result<(), StoreError>;
 
     /// The identities of a user, the oldest first.
     async fn identities(&self, user: UserId) -> Result<Vec<LinkedIdentity>, StoreError>;

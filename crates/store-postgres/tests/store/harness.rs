@@ -14,7 +14,7 @@ use mintgate_store_postgres::{PgConfig, PgStore, Pooling};
 use mintgate_testkit::StoreCalls;
 use mintgate_testkit::openings::{NOW, Opening, Openings, identity};
 use mintgate_testkit::postgres::{self, TestDatabase};
-use mintgate_testkit::{Dump, ManualClock, NoMetrics, Store, StoreUnderTest};
+use mintgate_testkit::{Dump, ManualClock, NoMetrics, StoreUnderTest, Stores};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
@@ -124,8 +124,8 @@ pub(crate) async fn everything_is_executed(watcher: &Client) {
 
 #[async_trait]
 impl StoreUnderTest for PgUnderTest {
-    fn store(&self) -> Arc<dyn Store> {
-        self.store.clone()
+    fn store(&self) -> Stores {
+        self.store.clone().into()
     }
 
     async fn disable_user(&self, user: UserId, at: Timestamp) {

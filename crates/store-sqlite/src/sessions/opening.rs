@@ -7,8 +7,8 @@ use mintgate_domain::ports::OpenOutcome;
 
 use super::row::SessionRow;
 use crate::error::Failure;
-use crate::schema::{sessions, upstream_tokens, users};
-use crate::users::find_person;
+use crate::schema::{sessions, upstream_tokens};
+use crate::users::{find_person, keep_profile};
 use crate::{idempotency_records, once_marks};
 
 /// Stores a session and what belongs to its sign-in. Every check comes before the first write, so that a refusal has nothing to undo.
@@ -52,15 +52,7 @@ pub(super) fn open(
         diesel::insert_into(upstream_tokens::table).values(row).execute(connection)?;
     }
     if let Some(profile) = profile {
-        diesel::update(users::table.find(user.as_uuid().as_bytes().as_slice()))
-            .set((
-                users::searched.eq(profile.searched()),
-                users::name.eq(profile.name),
-                users::preferred_username.eq(profile.preferred_username),
-                users::email.eq(profile.email),
-                users::picture.eq(profile.picture),
-            ))
-            .execute(connection)?;
+        keep_profile(connection, user, profile)?;
     }
     if let Some(record) = &idempotency {
         idempotency_records::store(connection, record, id)?;

@@ -4,6 +4,19 @@ use crate::harness::fresh_store;
 
 mintgate_testkit::store_suite!(fresh_store);
 
+/// People are kept in the file, and sessions in another engine.
+mod with_sessions_elsewhere {
+    use mintgate_testkit::{MemoryStore, TwoEngines};
+
+    use crate::harness::{SqliteUnderTest, fresh_store};
+
+    async fn fresh_stores() -> TwoEngines<MemoryStore, SqliteUnderTest> {
+        TwoEngines { sessions: MemoryStore::of_sessions_alone(), people: fresh_store().await }
+    }
+
+    mintgate_testkit::store_suite!(two_engines fresh_stores);
+}
+
 /// What the file's lock decides rather than the one writer of a process.
 mod by_several_processes {
     use crate::harness::file_of_several_processes;

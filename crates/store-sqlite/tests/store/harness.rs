@@ -13,7 +13,7 @@ use mintgate_domain::model::{ReplicaId, Rotation, Session, SessionId, Timestamp,
 use mintgate_domain::ports::OpenOutcome;
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
 use mintgate_testkit::openings::{Openings, identity};
-use mintgate_testkit::{Dump, ManualClock, NoMetrics, Store, StoreCalls, StoreUnderTest};
+use mintgate_testkit::{Dump, ManualClock, NoMetrics, StoreCalls, StoreUnderTest, Stores};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -114,8 +114,8 @@ fn literal(id: &Uuid) -> String {
 
 #[async_trait]
 impl StoreUnderTest for SqliteUnderTest {
-    fn store(&self) -> Arc<dyn Store> {
-        self.store.clone()
+    fn store(&self) -> Stores {
+        self.store.clone().into()
     }
 
     async fn disable_user(&self, user: UserId, at: Timestamp) {
@@ -180,9 +180,9 @@ pub(crate) async fn file_of_several_processes() -> FileOfSeveralProcesses {
 
 #[async_trait]
 impl StoreUnderTest for FileOfSeveralProcesses {
-    fn store(&self) -> Arc<dyn Store> {
+    fn store(&self) -> Stores {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
-        self.processes[call % self.processes.len()].clone()
+        self.processes[call % self.processes.len()].clone().into()
     }
 
     async fn disable_user(&self, user: UserId, at: Timestamp) {

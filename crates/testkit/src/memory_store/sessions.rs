@@ -87,7 +87,11 @@ impl State {
             return None;
         }
         session.change(change);
-        Some(Box::new(session.clone()))
+        let session = Box::new(session.clone());
+        if let SessionChange::Rotate(rotation) = change {
+            self.now = Some(rotation.now);
+        }
+        Some(session)
     }
 
     fn load(&self, id: SessionId) -> Option<LoadedSession> {

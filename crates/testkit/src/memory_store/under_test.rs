@@ -9,12 +9,12 @@ use mintgate_domain::model::{
 };
 
 use super::MemoryStore;
-use crate::store_under_test::{Dump, Store, StoreUnderTest, hex};
+use crate::store_under_test::{Dump, StoreUnderTest, Stores, hex};
 
 #[async_trait]
 impl StoreUnderTest for MemoryStore {
-    fn store(&self) -> Arc<dyn Store> {
-        Arc::new(self.clone())
+    fn store(&self) -> Stores {
+        Arc::new(self.clone()).into()
     }
 
     async fn disable_user(&self, user: UserId, at: Timestamp) {

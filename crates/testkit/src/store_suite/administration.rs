@@ -23,7 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const ACCESS: Duration = Duration::from_hours(1);
 
 async fn account(store: &dyn StoreUnderTest, user: UserId) -> Option<Account> {
-    store.store().account(user).await.expect("an answer")
+    store.store().users.account(user).await.expect("an answer")
 }
 
 /// The oldest identity comes first.
@@ -37,7 +37,7 @@ pub async fn an_account_is_told_with_its_identities(store: &dyn StoreUnderTest) 
         provider: ProviderId::new("other"),
         now: soon(),
     };
-    store.store().link_identity(ada, &linked, None).await.expect("an outcome");
+    store.store().sessions.link(ada, &linked, None).await.expect("an outcome");
     store.grant_roles(ada, &["auditor"]).await;
     let found = account(store, ada).await.expect("an account");
     assert_eq!((found.user.id, found.created_at, &found.user.profile), (ada, NOW, &kept));
@@ -50,7 +50,7 @@ pub async fn an_account_is_told_with_its_identities(store: &dyn StoreUnderTest) 
     };
     let NewIdentity { identity, provider, now } = linked;
     assert_eq!(found.identities, [first, LinkedIdentity { identity, provider, linked_at: now }]);
-    let all = store.store().find_accounts(None, None, 10).await.expect("people");
+    let all = store.store().users.find_accounts(None, None, 10).await.expect("people");
     assert_eq!(all.first(), Some(&found));
 }
 
@@ -76,11 +76,14 @@ pub async fn a_disabled_user_has_no_session_and_opens_none_until_enabled(
     assert_eq!((found.disabled_at, found.session_epoch), (Some(soon()), 1));
     rotated(store, &rotation(&bob, soon())).await;
 
-    assert_eq!(store.store().enable_user(ada.user).await, Ok(UserChange::Changed));
-    assert_eq!(store.store().enable_user(ada.user).await, Ok(UserChange::AsBefore));
+    assert_eq!(store.store().users.enable_user(ada.user).await, Ok(UserChange::Changed));
+    assert_eq!(store.store().users.enable_user(ada.user).await, Ok(UserChange::AsBefore));
     assert_eq!(account(store, ada.user).await.expect("an account").user.disabled_at, None);
     // With the epoch that it read before all this.
-    assert_eq!(store.store().open(&under_way.opening).await, Ok(OpenOutcome::PersonChanged));
+    assert_eq!(
+        store.store().sessions.open(&under_way.opening).await,
+        Ok(OpenOutcome::PersonChanged)
+    );
     let later = stored(store, &openings.existing(ada.user)).await;
     rotated(store, &rotation(&later, soon())).await;
     let outcome = rotate(store, &rotation(&ada, soon())).await;
@@ -109,14 +112,14 @@ pub async fn roles_are_granted_once_and_taken_away(store: &dyn StoreUnderTest) {
     let roles = async || account(store, ada).await.expect("an account").user.granted_roles;
     let (auditor, admin) = (Role::new("auditor"), Role::new("admin"));
     let calls = at_once(store, 0..CALLERS, |store, _| async move {
-        store.grant_role(ada, &Role::new("auditor")).await.expect("a change")
+        store.users.grant_role(ada, &Role::new("auditor")).await.expect("a change")
     });
     assert_eq!(super::count(&calls.await, &UserChange::Changed), 1);
-    assert_eq!(store.store().grant_role(ada, &admin).await, Ok(UserChange::Changed));
-    assert_eq!(store.store().grant_role(ada, &auditor).await, Ok(UserChange::AsBefore));
+    assert_eq!(store.store().users.grant_role(ada, &admin).await, Ok(UserChange::Changed));
+    assert_eq!(store.store().users.grant_role(ada, &auditor).await, Ok(UserChange::AsBefore));
     assert_eq!(roles().await, [auditor.clone(), admin.clone()]);
-    assert_eq!(store.store().revoke_role(ada, &auditor).await, Ok(UserChange::Changed));
-    assert_eq!(store.store().revoke_role(ada, &auditor).await, Ok(UserChange::AsBefore));
+    assert_eq!(store.store().users.revoke_role(ada, &auditor).await, Ok(UserChange::Changed));
+    assert_eq!(store.store().users.revoke_role(ada, &auditor).await, Ok(UserChange::AsBefore));
     assert_eq!(roles().await, [admin]);
     assert_eq!(account(store, bob).await.expect("an account").user.granted_roles, []);
     assert_eq!(find(store, &identity("ada")).await, Some(ada));
@@ -131,7 +134,7 @@ pub async fn a_role_that_no_command_grants_can_be_taken_away(store: &dyn StoreUn
     assert_eq!(found.len(), 3);
     stored(store, &openings.existing(ada)).await;
     for role in ["bad role", "o'brien \"\u{e9}\","] {
-        let revoked = store.store().revoke_role(ada, &Role::new(role)).await;
+        let revoked = store.store().users.revoke_role(ada, &Role::new(role)).await;
         assert_eq!(revoked, Ok(UserChange::Changed), "{role}");
     }
     let found = account(store, ada).await.expect("an account").user.granted_roles;
@@ -146,13 +149,13 @@ pub async fn an_operators_changes_of_nobody_change_nothing(store: &dyn StoreUnde
     let before = store.dump().await;
     let ports = store.store();
     assert_eq!(ports.disable_user(nobody, soon()).await, Ok((UserChange::Unknown, 0)));
-    assert_eq!(ports.enable_user(nobody).await, Ok(UserChange::Unknown));
+    assert_eq!(ports.users.enable_user(nobody).await, Ok(UserChange::Unknown));
     let role = Role::new("admin");
-    assert_eq!(ports.grant_role(nobody, &role).await, Ok(UserChange::Unknown));
-    assert_eq!(ports.revoke_role(nobody, &role).await, Ok(UserChange::Unknown));
-    assert_eq!(ports.delete_user(nobody, NOW, soon()).await, Ok((UserChange::Unknown, 0)));
-    assert_eq!(ports.account(nobody).await, Ok(None));
-    assert_eq!(ports.user_sessions(nobody, None, 10).await, Ok(vec![]));
+    assert_eq!(ports.users.grant_role(nobody, &role).await, Ok(UserChange::Unknown));
+    assert_eq!(ports.users.revoke_role(nobody, &role).await, Ok(UserChange::Unknown));
+    assert_eq!(ports.delete_user(nobody, NOW, NOW + ACCESS).await, Ok((UserChange::Unknown, 0)));
+    assert_eq!(ports.users.account(nobody).await, Ok(None));
+    assert_eq!(ports.session_records.user_sessions(nobody, None, 10).await, Ok(vec![]));
     assert_eq!(store.dump().await, before);
 }
 
@@ -165,7 +168,7 @@ async fn races(
     act: impl AsyncFnOnce(),
 ) {
     let current = stored(store, &openings.existing(user)).await;
-    let person = store.store().find_user(&identity("ada")).await.expect("an answer");
+    let person = store.store().sessions.users.find_user(&identity("ada")).await.expect("an answer");
     let epochs = person.expect("a person").epochs();
     let mut opening: Vec<_> = (0..CALLERS).map(|_| openings.existing(user)).collect();
     for opening in &mut opening {
@@ -173,7 +176,7 @@ async fn races(
     }
     let ids: Vec<SessionId> = opening.iter().map(|opening| opening.session.id).collect();
     let opened = at_once(store, opening, |store, opening| async move {
-        store.open(&opening.opening).await.expect("an outcome")
+        store.sessions.open(&opening.opening).await.expect("an outcome")
     });
     let refreshed = at_once(store, [rotation(&current, now)], |store, refresh| async move {
         store.rotate(&refresh).await.expect("an outcome")
@@ -198,7 +201,7 @@ async fn races(
         let outcome = rotate(store, &rotation(&session, now)).await;
         assert!(refused(&outcome), "{outcome:?}");
     }
-    let live = store.store().live_sessions(user, now, 100).await;
+    let live = store.store().sessions.list(user, now, 100).await;
     assert_eq!(live, Ok(vec![]));
 }
 
@@ -213,7 +216,7 @@ pub async fn after_an_acknowledged_disabling_nothing_of_the_user_works(store: &d
             ports.disable_user(ada, now).await.expect("a change");
         })
         .await;
-        store.store().enable_user(ada).await.expect("a change");
+        store.store().users.enable_user(ada).await.expect("a change");
     }
 }
 
@@ -245,11 +248,11 @@ pub async fn sessions_are_listed_the_last_opened_first_also_when_ended(store: &d
     }
     stored(store, &openings.new_user(identity("bob"))).await;
     let reason = RevokeReason::Admin;
-    store.store().end_session(own[3].id, ada, reason, soon()).await.expect("an end");
+    store.store().sessions.repo.end_session(own[3].id, ada, reason, soon()).await.expect("an end");
     own[3] = ended(&own[3], SessionEnd { at: soon(), reason });
     own.reverse();
     let list = async |before: Option<SessionId>, limit| {
-        store.store().user_sessions(ada, before, limit).await.expect("sessions")
+        store.store().session_records.user_sessions(ada, before, limit).await.expect("sessions")
     };
     assert_eq!(list(None, 100).await, own);
     let page = list(None, 2).await;
@@ -276,7 +279,13 @@ pub async fn a_deleted_user_leaves_the_ids_of_what_may_have_access_tokens(
     let end = async |ago: Duration| {
         let session = stored(store, &openings.existing(ada)).await;
         let reason = RevokeReason::Logout;
-        store.store().end_session(session.id, ada, reason, now - ago).await.expect("an end");
+        store
+            .store()
+            .sessions
+            .repo
+            .end_session(session.id, ada, reason, now - ago)
+            .await
+            .expect("an end");
         session.id
     };
     let (recent, over) = (end(ACCESS).await, end(ACCESS + SECOND).await);
@@ -291,7 +300,9 @@ pub async fn a_deleted_user_leaves_the_ids_of_what_may_have_access_tokens(
     let forget_after = now + ACCESS;
     let deleted = store.store().delete_user(ada, now, forget_after).await;
     assert_eq!(deleted, Ok((UserChange::Changed, 1)));
-    let left = async |id: SessionId| store.store().deleted_session(id).await.expect("an answer");
+    let left = async |id: SessionId| {
+        store.store().session_records.deleted_session(id).await.expect("an answer")
+    };
     let kept = |ended_at| Some(DeletedSession { ended_at, forget_after });
     assert_eq!(left(live.id).await, kept(now));
     assert_eq!(left(recent).await, kept(now - ACCESS));
@@ -325,7 +336,7 @@ pub async fn the_ids_of_deleted_sessions_are_forgotten_in_time(store: &dyn Store
     let keep_ended = Duration::from_hours(24);
     for (now, left) in [(until - SECOND, 5), (until, 3), (until, 1), (until, 0), (until, 0)] {
         let step = SweepStep { after: None, limit: 2, now, keep_ended };
-        store.store().sweep(&step).await.expect("what it did");
+        store.store().housekeeping.sweep(&step).await.expect("what it did");
         assert_eq!(store.dump().await.rows("deleted_sessions").len(), left);
     }
 }

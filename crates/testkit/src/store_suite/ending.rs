@@ -21,12 +21,13 @@ async fn end(
     reason: RevokeReason,
     now: Timestamp,
 ) -> EndOutcome {
-    let outcome = store.store().end_session(session.id, session.user, reason, now).await;
+    let outcome =
+        store.store().sessions.repo.end_session(session.id, session.user, reason, now).await;
     outcome.expect("an outcome")
 }
 
 async fn end_all(store: &dyn StoreUnderTest, user: UserId, now: Timestamp) -> u64 {
-    let ended = store.store().end_user_sessions(user, RevokeReason::Logout, now).await;
+    let ended = store.store().sessions.end_all(user, RevokeReason::Logout, now).await;
     ended.expect("a number")
 }
 
@@ -36,7 +37,7 @@ async fn live(
     now: Timestamp,
     limit: u32,
 ) -> Vec<Session> {
-    store.store().live_sessions(user, now, limit).await.expect("sessions")
+    store.store().sessions.repo.live_sessions(user, now, limit).await.expect("sessions")
 }
 
 /// Ending a session again leaves the time and the reason of its first end.
@@ -64,7 +65,12 @@ pub async fn many_ends_at_once_end_once(store: &dyn StoreUnderTest) {
     let session = adas_session(store).await;
     let (id, user) = (session.id, session.user);
     let outcomes = at_once(store, 0..RACERS, |store, _| async move {
-        store.end_session(id, user, RevokeReason::Logout, soon()).await.expect("an outcome")
+        store
+            .sessions
+            .repo
+            .end_session(id, user, RevokeReason::Logout, soon())
+            .await
+            .expect("an outcome")
     })
     .await;
     assert_eq!(count(&outcomes, &EndOutcome::Ended), 1, "{outcomes:?}");

@@ -1,5 +1,7 @@
 //! Finding people, page by page.
 
+use std::time::Duration;
+
 use mintgate_domain::model::{Profile, SearchText, UserId};
 
 use super::{known_user, stored};
@@ -13,7 +15,7 @@ async fn page(
     limit: u32,
 ) -> Vec<UserId> {
     let search = search.map(|text| SearchText::part(text).expect("a text"));
-    let found = store.store().find_accounts(search.as_ref(), after, limit).await;
+    let found = store.store().users.find_accounts(search.as_ref(), after, limit).await;
     found.expect("people").into_iter().map(|account| account.user.id).collect()
 }
 
@@ -29,7 +31,11 @@ pub async fn people_are_listed_page_by_page_while_others_come_and_go(store: &dyn
     let first = page(store, None, None, 3).await;
     assert_eq!(first, users[..3]);
     for gone in [users[0], users[2], users[3]] {
-        store.store().delete_user(gone, NOW, NOW).await.expect("a deletion");
+        store
+            .store()
+            .delete_user(gone, NOW, NOW + Duration::from_hours(1))
+            .await
+            .expect("a deletion");
     }
     let come = known_user(store, &openings, "late").await;
     let second = page(store, None, first.last().copied(), 3).await;
@@ -97,7 +103,8 @@ pub async fn people_are_found_by_any_part_of_a_name_an_address_or_a_subject(
         ("AUTH0|7f", &[ada]),
     ] {
         let search = SearchText::whole(whole).expect("a text");
-        let found = store.store().find_accounts(Some(&search), None, 10).await.expect("people");
+        let found =
+            store.store().users.find_accounts(Some(&search), None, 10).await.expect("people");
         let found: Vec<_> = found.iter().map(|account| account.user.id).collect();
         assert_eq!(found, expected, "{whole}");
     }

@@ -23,11 +23,11 @@ const EVERY: Duration = Duration::from_mins(15);
 const KEEP: Duration = Duration::from_hours(24 * 10);
 
 async fn claim(store: &dyn StoreUnderTest, now: Timestamp) -> bool {
-    store.store().claim_sweep(now, LEASE, EVERY).await.expect("an answer")
+    store.store().housekeeping.claim_sweep(now, LEASE, EVERY).await.expect("an answer")
 }
 
 async fn sweep(store: &dyn StoreUnderTest, step: SweepStep) -> Swept {
-    store.store().sweep(&step).await.expect("what it did")
+    store.store().housekeeping.sweep(&step).await.expect("what it did")
 }
 
 fn step(now: Timestamp, limit: u32) -> SweepStep {
@@ -66,7 +66,7 @@ pub async fn the_duty_of_sweeping_is_claimed_by_one_of_many(store: &dyn StoreUnd
     for n in 0..3 {
         let now = NOW + LEASE * n;
         let claims = at_once(store, 0..RACERS, |store, _| async move {
-            store.claim_sweep(now, LEASE, EVERY).await.expect("an answer")
+            store.housekeeping.claim_sweep(now, LEASE, EVERY).await.expect("an answer")
         })
         .await;
         assert_eq!(count(&claims, &true), 1, "{claims:?}");
@@ -88,7 +88,7 @@ pub async fn a_claim_ends_with_its_lease(store: &dyn StoreUnderTest) {
 pub async fn a_round_that_was_ended_is_not_begun_again_too_soon(store: &dyn StoreUnderTest) {
     assert!(claim(store, NOW).await);
     let done = NOW + SECOND * 7;
-    assert_eq!(store.store().end_sweep(done).await, Ok(()));
+    assert_eq!(store.store().housekeeping.end_sweep(done).await, Ok(()));
     assert!(!claim(store, done).await);
     assert!(!claim(store, done + LEASE).await);
     assert!(!claim(store, done + EVERY - SECOND).await);
@@ -139,7 +139,13 @@ pub async fn a_sweep_leaves_what_lives_alone(store: &dyn StoreUnderTest) {
     rotated(store, &rotation(&refreshed, NOW + DAY)).await;
     let over = stored(store, &openings.existing(ada)).await;
     let reason = RevokeReason::Logout;
-    store.store().end_session(over.id, ada, reason, now - KEEP).await.expect("an end");
+    store
+        .store()
+        .sessions
+        .repo
+        .end_session(over.id, ada, reason, now - KEEP)
+        .await
+        .expect("an end");
     let before = store.dump().await;
     assert_eq!(round(store, now, 100).await, Swept::default());
     assert_eq!(store.dump().await, before);
@@ -158,7 +164,13 @@ pub async fn a_sweep_deletes_what_ended_long_ago(store: &dyn StoreUnderTest) {
         opening.idempotency = Some(record);
         let session = stored(store, &opening).await;
         let at = now - KEEP - SECOND;
-        store.store().end_session(session.id, live.user, reason, at).await.expect("an end");
+        store
+            .store()
+            .sessions
+            .repo
+            .end_session(session.id, live.user, reason, at)
+            .await
+            .expect("an end");
         over.push(session.id);
     }
     let run_out = limited(openings.existing(live.user), now - KEEP - SECOND, NOW + DAY * 90);
@@ -228,7 +240,8 @@ pub async fn a_sweep_forgets_used_id_tokens_and_repeatable_requests(store: &dyn 
     assert_eq!(dump.counts(), [1, 1, 1, 3]);
     assert_eq!(dump.rows("idempotency_keys").len(), 1);
     let future = repeatable("future").request;
-    let found = store.store().find(future.key, soon()).await.expect("an answer");
+    let found =
+        store.store().sessions.idempotency.find(future.key, soon()).await.expect("an answer");
     assert_eq!(found.map(|(request, _)| request), Some(future));
 }
 
@@ -254,7 +267,9 @@ pub async fn a_sweep_forgets_so_many_at_most(store: &dyn StoreUnderTest) {
 pub async fn a_sweep_of_an_empty_store_is_done_at_once(store: &dyn StoreUnderTest) {
     assert_eq!(sweep(store, step(NOW, 10)).await, Swept::default());
     let id = known_user(store, &Openings::default(), "ada").await;
-    let [session] = &store.store().live_sessions(id, NOW, 9).await.expect("sessions")[..] else {
+    let [session] =
+        &store.store().sessions.repo.live_sessions(id, NOW, 9).await.expect("sessions")[..]
+    else {
         panic!("one session")
     };
     let behind = SweepStep { after: Some(session.id), ..step(NOW + DAY * 90, 10) };
@@ -278,7 +293,7 @@ pub async fn sweeping_and_refreshing_at_once_lose_no_session(store: &dyn StoreUn
         let mut after = None;
         loop {
             let step = SweepStep { after, ..step(limit, 3) };
-            after = ports.sweep(&step).await.expect("what it did").next;
+            after = ports.housekeeping.sweep(&step).await.expect("what it did").next;
             if after.is_none() {
                 break;
             }
@@ -295,7 +310,8 @@ pub async fn sweeping_and_refreshing_at_once_lose_no_session(store: &dyn StoreUn
             other => panic!("neither refreshed nor run out: {other:?}"),
         };
         assert_eq!(again(store, session).await, expected);
-        let token = store.store().claim_upstream(session.id, limit, limit, limit).await;
+        let token =
+            store.store().upstream_tokens.claim_upstream(session.id, limit, limit, limit).await;
         let has_token = token.expect("an answer").is_some();
         assert_eq!(has_token, expected.end.is_none(), "a provider's token goes with its session");
     }
@@ -304,7 +320,7 @@ pub async fn sweeping_and_refreshing_at_once_lose_no_session(store: &dyn StoreUn
 /// The keys of ended and expired sessions, and of superseded tokens, are not in use.
 pub async fn a_refresh_key_is_in_use_while_a_live_session_needs_it(store: &dyn StoreUnderTest) {
     let in_use = async |id: &str, now: Timestamp| {
-        let answer = store.store().refresh_key_in_use(&KeyId::new(id), now).await;
+        let answer = store.store().housekeeping.refresh_key_in_use(&KeyId::new(id), now).await;
         answer.expect("an answer")
     };
     assert!(!in_use("refresh-1", NOW).await);
@@ -323,7 +339,13 @@ pub async fn a_refresh_key_is_in_use_while_a_live_session_needs_it(store: &dyn S
     let ids: [SessionId; 2] = [session.id, other.session.id];
     for id in ids {
         let reason = RevokeReason::Logout;
-        store.store().end_session(id, session.user, reason, soon()).await.expect("an end");
+        store
+            .store()
+            .sessions
+            .repo
+            .end_session(id, session.user, reason, soon())
+            .await
+            .expect("an end");
     }
     assert!(!in_use("refresh-1", NOW).await && !in_use("refresh-2", NOW).await);
 }

@@ -23,7 +23,8 @@ async fn find(
     record: IdempotencyRecord,
     now: Timestamp,
 ) -> Option<(IdempotencyKey, Session)> {
-    let found = store.store().find(record.request.key, now).await.expect("an answer");
+    let found =
+        store.store().sessions.idempotency.find(record.request.key, now).await.expect("an answer");
     let (request, session) = found?;
     Some((request, super::find_session(store, session).await.expect("a session")))
 }
@@ -75,7 +76,13 @@ pub async fn a_repeatable_opening_is_found_as_its_session_is_now(store: &dyn Sto
     let request = repeatable("ada").request;
     let session = rotated(store, &rotation(&session, soon())).await;
     assert_eq!(find(store, repeatable("ada"), soon()).await, Some((request, session.clone())));
-    store.store().end_session(session.id, ada, RevokeReason::Admin, soon()).await.expect("an end");
+    store
+        .store()
+        .sessions
+        .repo
+        .end_session(session.id, ada, RevokeReason::Admin, soon())
+        .await
+        .expect("an end");
     let session = again(store, &session).await;
     assert_eq!(session.end.map(|end| end.reason), Some(RevokeReason::Admin));
     assert_eq!(find(store, repeatable("ada"), soon()).await, Some((request, session)));
@@ -203,7 +210,13 @@ async fn reserve(
     holder: Holder,
     lease: Duration,
 ) -> Reserved {
-    store.store().reserve(request, &holder, lease, NOW).await.expect("an outcome")
+    store
+        .store()
+        .sessions
+        .idempotency
+        .reserve(request, &holder, lease, NOW)
+        .await
+        .expect("an outcome")
 }
 
 /// Others learn which body it is held for, and write nothing. The holder gets it again.
@@ -218,10 +231,10 @@ pub async fn a_key_is_reserved_for_one_holder_until_it_gives_it_back(store: &dyn
     for (asked, holder) in [(&request, theirs), (&another_body, theirs), (&another_body, ours)] {
         assert_eq!(reserve(store, asked, holder, LEASE).await, held);
     }
-    store.store().release(request.key, &theirs).await.expect("an end");
+    store.store().sessions.idempotency.release(request.key, &theirs).await.expect("an end");
     assert_eq!(store.dump().await, before);
     assert_eq!(reserve(store, &request, ours, LEASE).await, Reserved::Own);
-    store.store().release(request.key, &ours).await.expect("an end");
+    store.store().sessions.idempotency.release(request.key, &ours).await.expect("an end");
     assert!(store.dump().await.rows("idempotency_reservations").is_empty());
     assert_eq!(reserve(store, &another_body, theirs, LEASE).await, Reserved::Own);
 }
@@ -246,7 +259,12 @@ pub async fn one_key_reserved_by_many_at_once_is_one_holders(store: &dyn StoreUn
     let request = repeatable("ada").request;
     let holders: Vec<u8> = (0..RACERS.try_into().expect("a few")).collect();
     let outcomes = at_once(store, holders, move |store, holder| async move {
-        store.reserve(&request, &[holder; 16], LEASE, NOW).await.expect("an outcome")
+        store
+            .sessions
+            .idempotency
+            .reserve(&request, &[holder; 16], LEASE, NOW)
+            .await
+            .expect("an outcome")
     })
     .await;
     assert_eq!(count(&outcomes, &Reserved::Own), 1, "{outcomes:?}");
@@ -266,7 +284,8 @@ pub async fn openings_and_reservations_at_once_give_no_key_twice(store: &dyn Sto
         let asking = at_once(store, vec![(); RACERS], move |store, ()| async move {
             let mut outcomes = Vec::new();
             for _ in 0..4 {
-                let reserved = store.reserve(&request, &[2; 16], LEASE, NOW).await;
+                let reserved =
+                    store.sessions.idempotency.reserve(&request, &[2; 16], LEASE, NOW).await;
                 outcomes.push(reserved.expect("an outcome"));
             }
             outcomes
@@ -287,6 +306,6 @@ pub async fn a_lease_ends_and_a_sweep_forgets_it(store: &dyn StoreUnderTest) {
     let held = repeatable("bob").request;
     assert_eq!(reserve(store, &held, [1; 16], century).await, Reserved::Own);
     let step = SweepStep { after: None, limit: 9, now: NOW + decade, keep_ended: LEASE };
-    store.store().sweep(&step).await.expect("a sweep");
+    store.store().housekeeping.sweep(&step).await.expect("a sweep");
     assert_eq!(store.dump().await.rows("idempotency_reservations").len(), 1);
 }

@@ -13,7 +13,7 @@ use super::{
     CALLERS, at_once, count, find, is_refused, known_user, open, open_at_once, soon, stored,
 };
 use crate::openings::{NOW, Openings, identity, single_use};
-use crate::store_under_test::{StoreCalls, StoreUnderTest};
+use crate::store_under_test::{StoreCalls as _, StoreUnderTest};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,7 +35,7 @@ pub(super) async fn link(
     single_use: Option<SingleUse>,
 ) -> LinkOutcome {
     let identity = proven(identity.clone(), soon());
-    store.store().link_identity(user, &identity, single_use).await.expect("an outcome")
+    store.store().sessions.link(user, &identity, single_use).await.expect("an outcome")
 }
 
 /// Links, which must not work, and must not leave anything behind.
@@ -52,7 +52,7 @@ async fn is_not_linked(
 }
 
 pub(super) async fn identities(store: &dyn StoreUnderTest, user: UserId) -> Vec<LinkedIdentity> {
-    store.store().identities(user).await.expect("identities")
+    store.store().sessions.users.identities(user).await.expect("identities")
 }
 
 /// The identity that the user had before still finds the user too.
@@ -88,7 +88,7 @@ pub async fn identities_are_listed_the_oldest_first(store: &dyn StoreUnderTest) 
     let added = [elsewhere("m"), identity("z"), elsewhere("a"), identity("b")];
     for (n, identity) in (1..).zip(added) {
         let new = proven(identity, NOW + SECOND * n);
-        let linked = store.store().link_identity(ada, &new, None).await;
+        let linked = store.store().sessions.link(ada, &new, None).await;
         assert_eq!(linked, Ok(LinkOutcome::Linked));
         let NewIdentity { identity, provider, now } = new;
         expected.push(LinkedIdentity { identity, provider, linked_at: now });
@@ -107,7 +107,7 @@ pub async fn linking_what_is_the_users_own_changes_nothing(store: &dyn StoreUnde
         let mut again = proven(own, soon() + SECOND);
         again.provider = ProviderId::new("renamed");
         let before = store.dump().await;
-        let linked = store.store().link_identity(ada, &again, None).await;
+        let linked = store.store().sessions.link(ada, &again, None).await;
         assert_eq!(linked, Ok(LinkOutcome::LinkedBefore));
         assert_eq!(store.dump().await, before);
     }
@@ -221,7 +221,7 @@ pub async fn case_25_one_sign_in_many_times_at_once_links_once(store: &dyn Store
     let mark = Some(single_use("ada"));
     let racers = (0..CALLERS).map(|n| proven(elsewhere(&n.to_string()), soon()));
     let outcomes = at_once(store, racers, |store, new| async move {
-        store.link_identity(ada, &new, mark).await.expect("an outcome")
+        store.sessions.link(ada, &new, mark).await.expect("an outcome")
     })
     .await;
     assert_eq!(count(&outcomes, &LinkOutcome::Linked), 1, "{outcomes:?}");
@@ -248,7 +248,7 @@ pub async fn case_25_a_sign_in_either_opens_a_session_or_links(store: &dyn Store
         let outcomes = at_once(store, racers, |store, racer| async move {
             match racer {
                 Ok(opening) => Ok(store.open_session(&opening).await.expect("an outcome")),
-                Err(new) => Err(store.link_identity(ada, &new, mark).await.expect("an outcome")),
+                Err(new) => Err(store.sessions.link(ada, &new, mark).await.expect("an outcome")),
             }
         })
         .await;
@@ -274,7 +274,7 @@ pub async fn many_users_who_link_one_identity_at_once_one_gets_it(store: &dyn St
     let racers = racers.map(|(n, user)| (*user, single_use(&n.to_string())));
     let outcomes = at_once(store, racers, |store, (user, mark)| async move {
         let new = proven(elsewhere("wanted"), soon());
-        store.link_identity(user, &new, Some(mark)).await.expect("an outcome")
+        store.sessions.link(user, &new, Some(mark)).await.expect("an outcome")
     })
     .await;
     assert_eq!(count(&outcomes, &LinkOutcome::Linked), 1, "{outcomes:?}");
@@ -292,7 +292,7 @@ pub async fn one_user_links_one_identity_many_times_at_once(store: &dyn StoreUnd
     let outcomes = at_once(store, 0..CALLERS, |store, n| async move {
         let new = proven(elsewhere("ada"), soon());
         let mark = Some(single_use(&n.to_string()));
-        store.link_identity(ada, &new, mark).await.expect("an outcome")
+        store.sessions.link(ada, &new, mark).await.expect("an outcome")
     })
     .await;
     assert_eq!(count(&outcomes, &LinkOutcome::Linked), 1, "{outcomes:?}");
@@ -311,7 +311,7 @@ pub async fn linking_and_first_sign_ins_at_once_leave_one_owner(store: &dyn Stor
             (0..CALLERS / 2).map(|_| openings.new_user(wanted.clone())).collect();
         let new = proven(wanted.clone(), soon());
         let linking = at_once(store, vec![new; CALLERS / 2], |store, new| async move {
-            store.link_identity(ada, &new, None).await.expect("an outcome")
+            store.sessions.link(ada, &new, None).await.expect("an outcome")
         });
         let (linked, opened) =
             futures_util::future::join(linking, open_at_once(store, newcomers.clone())).await;

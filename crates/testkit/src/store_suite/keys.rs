@@ -23,19 +23,19 @@ fn key(key_use: KeyUse, number: u32, id: &str) -> KeyRecord {
 }
 
 async fn list(store: &dyn StoreUnderTest) -> Vec<KeyRecord> {
-    store.store().list_keys().await.expect("the keys")
+    store.store().keys.list_keys().await.expect("the keys")
 }
 
 async fn add(store: &dyn StoreUnderTest, record: &KeyRecord) -> bool {
-    store.store().add_key(record).await.expect("an answer")
+    store.store().keys.add_key(record).await.expect("an answer")
 }
 
 async fn activate(store: &dyn StoreUnderTest, key_use: KeyUse, id: &str, at: Timestamp) -> bool {
-    store.store().activate_key(key_use, &KeyId::new(id), at).await.expect("an answer")
+    store.store().keys.activate_key(key_use, &KeyId::new(id), at).await.expect("an answer")
 }
 
 async fn remove(store: &dyn StoreUnderTest, key_use: KeyUse, id: &str) -> bool {
-    store.store().remove_key(key_use, &KeyId::new(id)).await.expect("an answer")
+    store.store().keys.remove_key(key_use, &KeyId::new(id)).await.expect("an answer")
 }
 
 /// Adds a key, which must not work, and must not change anything.
@@ -110,7 +110,7 @@ pub async fn of_many_at_once_one_adds_the_next_key(store: &dyn StoreUnderTest) {
     for number in 1..=3 {
         let records = (0..RACERS).map(|n| key(KeyUse::Access, number, &format!("{number}-{n}")));
         let added = at_once(store, records, |store, record| async move {
-            store.add_key(&record).await.expect("an answer")
+            store.keys.add_key(&record).await.expect("an answer")
         })
         .await;
         assert_eq!(count(&added, &true), 1, "{added:?}");

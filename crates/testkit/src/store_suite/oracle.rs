@@ -122,7 +122,13 @@ impl History<'_> {
         let life = &mut self.lives[chosen];
         let reason = self.dice.pick(&RevokeReason::ALL);
         let (id, user) = (life.session.id, life.session.user);
-        self.store.store().end_session(id, user, reason, self.now).await.expect("an outcome");
+        self.store
+            .store()
+            .sessions
+            .repo
+            .end_session(id, user, reason, self.now)
+            .await
+            .expect("an outcome");
         life.session = again(self.store, &life.session).await;
     }
 

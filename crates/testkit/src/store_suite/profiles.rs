@@ -1,6 +1,6 @@
 //! What is kept of a person.
 
-use mintgate_domain::model::{Person, Profile, UserId};
+use mintgate_domain::model::{Person, Profile, SearchText, UserId};
 use mintgate_domain::ports::OpenOutcome;
 
 use super::{CALLERS, at_once, count, stored};
@@ -18,8 +18,14 @@ fn ada(name: &str) -> Profile {
 
 async fn kept(store: &dyn StoreUnderTest, user: UserId) -> Profile {
     let person: Option<Person> =
-        store.store().find_user(&identity("ada")).await.expect("an answer");
-    let user_of = store.store().find_person(user, &identity("nobody")).await.expect("an answer");
+        store.store().sessions.users.find_user(&identity("ada")).await.expect("an answer");
+    let user_of = store
+        .store()
+        .sessions
+        .users
+        .find_person(user, &identity("nobody"))
+        .await
+        .expect("an answer");
     let person = person.expect("a person");
     assert_eq!(Some(&person.user), user_of.map(|person| person.user).as_ref());
     person.user.profile
@@ -37,7 +43,14 @@ pub async fn a_profile_is_kept_with_the_session_that_brings_it(store: &dyn Store
         opening.profile = Some(profile.clone());
         let session = stored(store, &opening).await;
         assert_eq!(kept(store, user).await, profile);
-        let loaded = store.store().load(session.id).await.expect("an answer").expect("a session");
+        let loaded = store
+            .store()
+            .sessions
+            .repo
+            .load(session.id)
+            .await
+            .expect("an answer")
+            .expect("a session");
         match loaded.owner {
             mintgate_domain::ports::SessionOwner::Loaded(person) => {
                 assert_eq!(person.expect("a person").user.profile, profile);
@@ -49,6 +62,32 @@ pub async fn a_profile_is_kept_with_the_session_that_brings_it(store: &dyn Store
     assert_eq!(kept(store, user).await, ada("Ada"), "a sign-in without news changes nothing");
 }
 
+/// What is searched changes with it, and nobody else does.
+pub async fn a_profile_that_comes_without_its_session_is_kept(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    let user = stored(store, &openings.new_user(identity("ada"))).await.user;
+    let bob = stored(store, &openings.new_user(identity("bob"))).await.user;
+    let stores = store.store();
+    let found = async |text: &str| {
+        let search = SearchText::part(text).expect("a text");
+        let found = stores.users.find_accounts(Some(&search), None, 10).await.expect("people");
+        found.into_iter().map(|account| account.user.id).collect::<Vec<_>>()
+    };
+    for profile in [ada("Byron"), ada("L\u{f6}velace"), Profile::default(), ada("King")] {
+        stores.sessions.users.keep_profile(user, &profile).await.expect("kept");
+        assert_eq!(kept(store, user).await, profile);
+        assert_eq!(found("L\u{d6}VE").await.len(), usize::from(profile == ada("L\u{f6}velace")));
+    }
+    assert_eq!(found("king").await, [user]);
+    assert_eq!(found("byron").await, []);
+    let others = stores.users.account(bob).await.expect("an answer").expect("a person");
+    assert_eq!(others.user.profile, Profile::default());
+    let before = store.dump().await;
+    let nobody = openings.new_user(identity("carol")).user_id();
+    stores.sessions.users.keep_profile(nobody, &ada("Carol")).await.expect("no error");
+    assert_eq!(store.dump().await, before);
+}
+
 /// A sign-in that is not accepted says nothing about the person.
 pub async fn a_refused_opening_leaves_the_profile_as_it_was(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
@@ -58,7 +97,7 @@ pub async fn a_refused_opening_leaves_the_profile_as_it_was(store: &dyn StoreUnd
     let mut replayed = openings.existing(first.user_id());
     replayed.single_use = Some(single_use("mark"));
     replayed.profile = Some(ada("Ada"));
-    assert_eq!(store.store().open(&replayed).await, Ok(OpenOutcome::Replayed));
+    assert_eq!(store.store().sessions.open(&replayed).await, Ok(OpenOutcome::Replayed));
     assert_eq!(kept(store, first.user_id()).await, Profile::default());
 }
 

@@ -13,12 +13,12 @@ use mintgate_domain::{RotateOutcome, TokenHash};
 use super::identities::{elsewhere, link};
 use super::sign_in::near_misses;
 use super::{
-    CALLERS, again, at_once, count, ended, known_user, open, rotate, rotate_at_once, rotated, soon,
-    stored, writes_nothing,
+    CALLERS, again, at_once, count, ended, known_user, no_refresh_works, open, rotate_at_once,
+    rotated, soon, stored, writes_nothing,
 };
 use crate::openings::{NOW, Opening, Openings, identity, single_use};
 use crate::rotations::rotation;
-use crate::store_under_test::{StoreCalls, StoreUnderTest};
+use crate::store_under_test::{StoreCalls as _, StoreUnderTest};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -45,7 +45,7 @@ fn within(mut opening: Opening, upstream_sid: &str) -> Opening {
 }
 
 async fn carry_out(store: &dyn StoreUnderTest, order: &LogoutOrder) -> ProviderLogoutOutcome {
-    store.store().end_provider_sessions(order, soon()).await.expect("an outcome")
+    store.store().sessions.end_by_provider(order, soon()).await.expect("an outcome")
 }
 
 /// Carries it out; all those sessions end and none of the others.
@@ -125,7 +125,7 @@ pub async fn an_order_leaves_what_has_ended_or_run_out_as_it_was(store: &dyn Sto
     let live = stored(store, &within(openings.new_user(identity("ada")), "s-1")).await;
     let over = stored(store, &within(openings.existing(live.user), "s-1")).await;
     let (reason, at) = (RevokeReason::Admin, soon() - SECOND);
-    store.store().end_session(over.id, over.user, reason, at).await.expect("an end");
+    store.store().sessions.repo.end_session(over.id, over.user, reason, at).await.expect("an end");
     let over = again(store, &over).await;
     let mut run_out = within(openings.existing(live.user), "s-1");
     run_out.session.refresh.expires_at = soon();
@@ -214,7 +214,7 @@ pub async fn an_order_that_was_carried_out_before_writes_nothing(store: &dyn Sto
     let second = stored(store, &within(openings.existing(first.user), "s-1")).await;
     let before = store.dump().await;
     for now in [NOW, soon(), order.expires_at, order.expires_at + SECOND] {
-        let outcome = store.store().end_provider_sessions(&order, now).await;
+        let outcome = store.store().sessions.end_by_provider(&order, now).await;
         assert_eq!(outcome, Ok(ProviderLogoutOutcome::Replayed));
     }
     assert_eq!(store.dump().await, before);
@@ -230,7 +230,7 @@ pub async fn an_order_many_times_at_once_is_carried_out_once(store: &dyn StoreUn
     let second = stored(store, &openings.existing(first.user)).await;
     let orders = vec![order("1", Some("ada"), None); CALLERS];
     let outcomes = at_once(store, orders, |store, order| async move {
-        store.end_provider_sessions(&order, soon()).await.expect("an outcome")
+        store.sessions.end_by_provider(&order, soon()).await.expect("an outcome")
     })
     .await;
     assert_eq!(count(&outcomes, &ProviderLogoutOutcome::Ended(2)), 1, "{outcomes:?}");
@@ -261,7 +261,7 @@ pub async fn several_orders_at_once_end_each_session_once(store: &dyn StoreUnder
     });
     let orders = orders.collect::<Vec<_>>();
     let outcomes = at_once(store, orders, |store, order| async move {
-        store.end_provider_sessions(&order, soon()).await.expect("an outcome")
+        store.sessions.end_by_provider(&order, soon()).await.expect("an outcome")
     })
     .await;
     let total: u64 = outcomes
@@ -295,7 +295,7 @@ pub async fn an_order_and_a_sign_in_with_one_mark_at_once_count_once(store: &dyn
             match racer {
                 Ok(opening) => Ok(store.open_session(&opening).await.expect("an outcome")),
                 Err(order) => {
-                    Err(store.end_provider_sessions(&order, soon()).await.expect("an outcome"))
+                    Err(store.sessions.end_by_provider(&order, soon()).await.expect("an outcome"))
                 }
             }
         })
@@ -329,14 +329,8 @@ pub async fn after_an_acknowledged_order_no_refresh_works(store: &dyn StoreUnder
     let (outcomes, (ordering, found)) = futures_util::future::join(refreshing, ordering).await;
     let all = u64::try_from(CALLERS).expect("a small number");
     assert_eq!(ordering, ProviderLogoutOutcome::Ended(all));
-    let revoked = RotateOutcome::Revoked(RevokeReason::ProviderLogout);
-    for (session, outcome) in found.iter().zip(outcomes) {
-        assert_eq!(session.end, Some(ordered()));
-        let refreshed = matches!(outcome, RotateOutcome::Rotated(_));
-        assert_eq!(session.refresh.generation, u64::from(refreshed), "{outcome:?}");
-        assert!(refreshed || outcome == revoked, "{outcome:?}");
-        assert_eq!(again(store, session).await, *session, "what has ended changes no more");
-        assert_eq!(rotate(store, &rotation(session, soon())).await, revoked);
+    for (session, outcome) in found.iter().zip(&outcomes) {
+        no_refresh_works(store, session, outcome, ordered()).await;
     }
 }
 
@@ -353,7 +347,7 @@ pub async fn marks_of_links_and_orders_go_when_they_expire(store: &dyn StoreUnde
 
     let sweep = async |now: Timestamp| {
         let step = SweepStep { after: None, limit: 9, now, keep_ended: SECOND };
-        store.store().sweep(&step).await.expect("what it did");
+        store.store().housekeeping.sweep(&step).await.expect("what it did");
         store.dump().await.rows("single_use_marks").len()
     };
     assert_eq!(sweep(order.expires_at - SECOND).await, 2);

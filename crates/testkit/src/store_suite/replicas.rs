@@ -21,7 +21,7 @@ fn replica(id: u8, access: &[&str]) -> Replica {
 }
 
 async fn announced(store: &dyn StoreUnderTest, replica: &Replica) -> Vec<LiveReplica> {
-    store.store().announce(replica, PATIENCE).await.expect("an answer")
+    store.store().replicas.announce(replica, PATIENCE).await.expect("an answer")
 }
 
 /// The first bytes of their ids, in order.
@@ -104,7 +104,7 @@ pub async fn a_replica_that_withdraws_is_forgotten_and_no_other(store: &dyn Stor
     announced(store, &one).await;
     announced(store, &two).await;
     for _ in 0..2 {
-        store.store().withdraw(&one.id).await.expect("an end");
+        store.store().replicas.withdraw(&one.id).await.expect("an end");
         assert_eq!(rows(&store.dump().await), 1);
     }
     assert_eq!(ids(store, &two).await, [2]);
@@ -130,7 +130,7 @@ pub async fn many_replicas_at_once_do_not_wait_for_one_another(store: &dyn Store
     }
     for _ in 0..3 {
         let outcomes = at_once(store, racers.clone(), |store, id| async move {
-            store.announce(&replica(id, &["a"]), PATIENCE).await.expect("an answer")
+            store.replicas.announce(&replica(id, &["a"]), PATIENCE).await.expect("an answer")
         })
         .await;
         for (id, live) in racers.iter().zip(&outcomes) {

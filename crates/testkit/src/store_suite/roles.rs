@@ -65,14 +65,18 @@ pub async fn claims_of_more_than_the_limit_are_not_exchanged_unseen(store: &dyn 
         grow(&mut opening.session.grant, long());
         let session = stored(store, &opening).await;
         let request = rotation(&session, soon());
-        let exchanged = store.store().exchange(&request, LIMIT).await.expect("an outcome");
+        let exchanged =
+            store.store().sessions.repo.exchange(&request, LIMIT).await.expect("an outcome");
         assert!(exchanged.is_none(), "claim {n}");
         assert_eq!(again(store, &session).await, session);
-        let exchanged = store.store().exchange(&request, None).await.expect("an outcome");
+        let exchanged =
+            store.store().sessions.repo.exchange(&request, None).await.expect("an outcome");
         assert!(exchanged.is_some(), "claim {n}");
     }
     let request = rotation(&small, soon());
-    assert!(store.store().exchange(&request, LIMIT).await.expect("an outcome").is_some());
+    assert!(
+        store.store().sessions.repo.exchange(&request, LIMIT).await.expect("an outcome").is_some()
+    );
 }
 
 /// A successor that replaces a lost one stores its roles like any other.

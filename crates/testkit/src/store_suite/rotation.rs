@@ -206,7 +206,8 @@ pub async fn case_46_another_users_session_is_unknown(store: &dyn StoreUnderTest
         request.now = ada.absolute_expires_at;
         writes_nothing(store, &request, &RotateOutcome::Unknown).await;
     }
-    let end = store.store().end_session(ada.id, ada.user, RevokeReason::Admin, NOW).await;
+    let end =
+        store.store().sessions.repo.end_session(ada.id, ada.user, RevokeReason::Admin, NOW).await;
     assert_eq!(end, Ok(EndOutcome::Ended));
     let mut request = rotation(&ada, soon());
     request.user = bob.user;
@@ -220,7 +221,8 @@ pub async fn an_ended_session_says_why_it_ended(store: &dyn StoreUnderTest) {
     for reason in RevokeReason::ALL {
         let first = stored(store, &openings.new_user(identity(reason.name()))).await;
         let second = rotated(store, &rotation(&first, soon())).await;
-        let end = store.store().end_session(first.id, first.user, reason, soon()).await;
+        let end =
+            store.store().sessions.repo.end_session(first.id, first.user, reason, soon()).await;
         assert_eq!(end, Ok(EndOutcome::Ended));
         let revoked = RotateOutcome::Revoked(reason);
         let current = rotation(&second, soon());
@@ -350,7 +352,7 @@ pub async fn case_43_after_an_acknowledged_end_no_refresh_works(store: &dyn Stor
         let (ports, id, user) = (store.store(), session.id, session.user);
         let ending = tokio::spawn(async move {
             signalled.await.expect("a beginning");
-            ports.end_session(id, user, RevokeReason::Logout, soon()).await
+            ports.sessions.repo.end_session(id, user, RevokeReason::Logout, soon()).await
         });
         // Refresh upon refresh, several at once, into one of which the end falls.
         loop {

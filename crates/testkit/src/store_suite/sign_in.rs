@@ -21,9 +21,9 @@ use crate::store_under_test::{StoreUnderTest, hex};
 
 /// The store answers, and its schema is current.
 pub async fn a_fresh_store_is_ready(store: &dyn StoreUnderTest) {
-    assert_eq!(store.store().check().await, Ok(()));
+    assert_eq!(store.store().health.check().await, Ok(()));
     assert_eq!(store.dump().await.counts(), [0, 0, 0, 0]);
-    assert_eq!(store.store().pool_state().in_use, 0, "requests have all connections");
+    assert_eq!(store.store().health.pool_state().in_use, 0, "requests have all connections");
 }
 
 /// A first sign-in stores a user, an identity, a mark and a session.
@@ -101,13 +101,15 @@ pub async fn a_second_session_belongs_to_the_same_user(store: &dyn StoreUnderTes
 pub async fn what_an_operator_did_to_a_user_is_found(store: &dyn StoreUnderTest) {
     let openings = Openings::default();
     let ada = known_user(store, &openings, "ada").await;
-    let found = store.store().find_user(&identity("ada")).await.unwrap().expect("a user");
+    let found =
+        store.store().sessions.users.find_user(&identity("ada")).await.unwrap().expect("a user");
     assert_eq!((found.user.granted_roles, found.user.disabled_at), (vec![], None));
 
     let disabled_at = Timestamp::from_unix(1_767_225_601);
     store.grant_roles(ada, &["auditor", "Übersetzer, \"quoted\""]).await;
     store.disable_user(ada, disabled_at).await;
-    let found = store.store().find_user(&identity("ada")).await.unwrap().expect("a user");
+    let found =
+        store.store().sessions.users.find_user(&identity("ada")).await.unwrap().expect("a user");
     let roles = vec![Role::new("auditor"), Role::new("Übersetzer, \"quoted\"")];
     assert_eq!((found.user.granted_roles, found.user.disabled_at), (roles, Some(disabled_at)));
 }
@@ -307,7 +309,7 @@ pub async fn a_session_with_the_least_survives(store: &dyn StoreUnderTest) {
 /// Session and user are returned as they are now, ended or disabled.
 pub async fn a_session_is_found_with_its_user(store: &dyn StoreUnderTest) {
     let find = async |id: SessionId| {
-        let loaded = store.store().load(id).await.expect("an answer")?;
+        let loaded = store.store().sessions.repo.load(id).await.expect("an answer")?;
         match loaded.owner {
             SessionOwner::Loaded(Some(person)) => Some((loaded.session, person.user)),
             other => panic!("the user of a session: {other:?}"),
@@ -335,7 +337,13 @@ pub async fn a_session_is_found_with_its_user(store: &dyn StoreUnderTest) {
     store.disable_user(ada.user, soon()).await;
     user.disabled_at = Some(soon());
     let reason = RevokeReason::Admin;
-    store.store().end_session(ada.id, ada.user, reason, soon()).await.expect("an end");
+    store
+        .store()
+        .sessions
+        .repo
+        .end_session(ada.id, ada.user, reason, soon())
+        .await
+        .expect("an end");
     let ada = again(store, &ada).await;
     assert!(ada.end.is_some());
     assert_eq!(find(ada.id).await, Some((ada, user)));

@@ -12,12 +12,12 @@ use uuid::Uuid;
 use super::identities::{elsewhere, identities, link};
 use super::sign_in::near_misses;
 use super::{
-    CALLERS, again, at_once, count, ended, find, known_user, rotate, rotate_at_once, rotated, soon,
-    stored, writes_nothing,
+    CALLERS, again, at_once, count, ended, find, is_one_engine, known_user, no_refresh_works,
+    rotate_at_once, rotated, soon, stored, writes_nothing,
 };
 use crate::openings::{Openings, identity};
 use crate::rotations::rotation;
-use crate::store_under_test::{StoreCalls, StoreUnderTest};
+use crate::store_under_test::{StoreCalls as _, StoreUnderTest};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -43,7 +43,7 @@ async fn unlink(
     keep: SessionId,
 ) -> UnlinkOutcome {
     let SessionEnd { at, reason } = unlinked();
-    let outcome = store.store().unlink_identity(user, identity, keep, reason, at).await;
+    let outcome = store.store().sessions.unlink(user, identity, keep, reason, at).await;
     outcome.expect("an outcome")
 }
 
@@ -125,7 +125,13 @@ pub async fn unlinking_ends_the_sessions_signed_in_with_it_and_no_other(
     let kept = stored(store, &openings.existing_with(user, gone.clone())).await;
     let over = stored(store, &openings.existing_with(user, gone.clone())).await;
     let reason = RevokeReason::Admin;
-    store.store().end_session(over.id, user, reason, soon() - SECOND).await.expect("an end");
+    store
+        .store()
+        .sessions
+        .repo
+        .end_session(over.id, user, reason, soon() - SECOND)
+        .await
+        .expect("an end");
     let over = again(store, &over).await;
     let mut run_out = openings.existing_with(user, gone.clone());
     run_out.session.refresh.expires_at = soon();
@@ -222,7 +228,7 @@ pub async fn of_two_identities_unlinked_by_many_at_once_one_stays(store: &dyn St
         let racers = (0..CALLERS).map(|n| both[n % 2].clone());
         let outcomes = at_once(store, racers, |store, identity| async move {
             let SessionEnd { at, reason } = unlinked();
-            let outcome = store.unlink_identity(user, &identity, no_session(), reason, at).await;
+            let outcome = store.sessions.unlink(user, &identity, no_session(), reason, at).await;
             outcome.expect("an outcome")
         })
         .await;
@@ -257,12 +263,22 @@ pub async fn after_an_acknowledged_unlinking_no_sign_in_lives(store: &dyn StoreU
         let (outcomes, outcome) = futures_util::future::join(opening, unlinking).await;
         let opened = count(&outcomes, &OpenOutcome::Opened);
         assert_eq!(count(&outcomes, &OpenOutcome::PersonChanged), CALLERS - opened);
-        let ended = u64::try_from(opened).expect("a small number");
-        assert_eq!(outcome, UnlinkOutcome::Unlinked { ended });
+        let UnlinkOutcome::Unlinked { ended } = outcome else { panic!("{outcome:?}") };
+        let opened = u64::try_from(opened).expect("a small number");
+        assert!(
+            ended == opened || ended > opened && !is_one_engine(store),
+            "{ended}: {outcomes:?}"
+        );
         for (id, outcome) in ids.into_iter().zip(outcomes) {
             let found = store.store().find_session(id).await.expect("an answer");
-            let end = found.map(|session| session.end);
-            assert_eq!(end, (outcome == OpenOutcome::Opened).then(|| Some(unlinked())));
+            match (outcome, found) {
+                (OpenOutcome::Opened, found) => {
+                    assert_eq!(found.expect("a session").end, Some(unlinked()));
+                }
+                (_, None) => {}
+                // It was written before the person was looked at again.
+                (_, Some(found)) => assert!(found.end.is_some() && !is_one_engine(store)),
+            }
         }
     }
 }
@@ -290,13 +306,7 @@ pub async fn after_an_acknowledged_unlinking_no_refresh_works(store: &dyn StoreU
     let (outcomes, (outcome, found)) = futures_util::future::join(refreshing, unlinking).await;
     let ended = u64::try_from(CALLERS).expect("a small number");
     assert_eq!(outcome, UnlinkOutcome::Unlinked { ended });
-    for (session, outcome) in found.iter().zip(outcomes) {
-        assert_eq!(session.end, Some(unlinked()));
-        let refreshed = matches!(outcome, RotateOutcome::Rotated(_));
-        assert_eq!(session.refresh.generation, u64::from(refreshed), "{outcome:?}");
-        assert!(refreshed || outcome == RotateOutcome::Revoked(unlinked().reason), "{outcome:?}");
-        assert_eq!(again(store, session).await, *session, "what has ended changes no more");
-        let late = rotate(store, &rotation(session, soon())).await;
-        assert_eq!(late, RotateOutcome::Revoked(unlinked().reason));
+    for (session, outcome) in found.iter().zip(&outcomes) {
+        no_refresh_works(store, session, outcome, unlinked()).await;
     }
 }

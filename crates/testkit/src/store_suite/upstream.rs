@@ -15,7 +15,7 @@ use super::{
 };
 use crate::openings::{NOW, Opening, Openings, identity, repeatable, single_use};
 use crate::rotations::rotation;
-use crate::store_under_test::{StoreCalls, StoreUnderTest};
+use crate::store_under_test::{StoreCalls as _, StoreUnderTest};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LEASE: Duration = Duration::from_mins(1);
@@ -46,7 +46,12 @@ async fn claim(
     due: Timestamp,
     now: Timestamp,
 ) -> Option<SealedToken> {
-    store.store().claim_upstream(session, due, now, now + LEASE).await.expect("an answer")
+    store
+        .store()
+        .upstream_tokens
+        .claim_upstream(session, due, now, now + LEASE)
+        .await
+        .expect("an answer")
 }
 
 /// Claims it, which must not work, and must not change anything.
@@ -62,7 +67,7 @@ async fn is_not_claimed(
 }
 
 async fn keep(store: &dyn StoreUnderTest, session: SessionId, renewal: &UpstreamRenewal) {
-    assert_eq!(store.store().keep_upstream(session, renewal).await, Ok(()));
+    assert_eq!(store.store().upstream_tokens.keep_upstream(session, renewal).await, Ok(()));
 }
 
 fn number_of_tokens(dump: &crate::Dump) -> usize {
@@ -189,7 +194,11 @@ pub async fn many_claim_an_upstream_token_at_once_and_one_gets_it(store: &dyn St
         // Also when the last one to claim it was never heard of again.
         let now = soon() + LEASE * n;
         let claims = at_once(store, 0..CALLERS, |store, _| async move {
-            store.claim_upstream(id, NOW, now, now + LEASE).await.expect("an answer")
+            store
+                .upstream_tokens
+                .claim_upstream(id, NOW, now, now + LEASE)
+                .await
+                .expect("an answer")
         })
         .await;
         assert_eq!(count(&claims, &Some(token_of(&session))), 1, "{claims:?}");
@@ -269,7 +278,7 @@ pub async fn keeping_and_refreshing_at_once_lose_neither(store: &dyn StoreUnderT
             at: soon(),
         };
         let keeping = at_once(store, vec![renewal; 4], |store, renewal| async move {
-            store.keep_upstream(id, &renewal).await
+            store.upstream_tokens.keep_upstream(id, &renewal).await
         });
         let request = rotation(&session, soon());
         let refreshing = rotate(store, &request);
@@ -284,7 +293,7 @@ pub async fn keeping_and_refreshing_at_once_lose_neither(store: &dyn StoreUnderT
 }
 
 async fn loaded(store: &dyn StoreUnderTest, session: SessionId) -> UpstreamTokens {
-    store.store().load_upstream(session).await.expect("an answer")
+    store.store().upstream_tokens.load_upstream(session).await.expect("an answer")
 }
 
 /// The tokens of a session are loaded whoever has claimed the refresh token; no others are.
@@ -344,7 +353,13 @@ pub async fn a_sweep_forgets_the_upstream_tokens_of_ended_sessions(store: &dyn S
     let without = stored(store, &openings.existing(live.user)).await;
     let end = async |session: &Session, user: UserId| {
         let reason = RevokeReason::ProviderRefused;
-        store.store().end_session(session.id, user, reason, soon()).await.expect("an end");
+        store
+            .store()
+            .sessions
+            .repo
+            .end_session(session.id, user, reason, soon())
+            .await
+            .expect("an end");
     };
     end(&over, live.user).await;
     end(&without, live.user).await;
@@ -352,7 +367,7 @@ pub async fn a_sweep_forgets_the_upstream_tokens_of_ended_sessions(store: &dyn S
     let step = SweepStep { after: None, limit: 9, now: soon(), keep_ended: LEASE };
     let sweep = async |now: Timestamp| {
         let step = SweepStep { now, ..step };
-        store.store().sweep(&step).await.expect("what it did")
+        store.store().housekeeping.sweep(&step).await.expect("what it did")
     };
     let before = store.dump().await;
     assert_eq!(sweep(soon()).await, Swept::default());
@@ -381,10 +396,16 @@ pub async fn an_upstream_token_goes_with_its_session(store: &dyn StoreUnderTest)
     let live = stored(store, &openings.new_user(identity("ada"))).await;
     let over = stored(store, &with_token(openings.existing(live.user))).await;
     let reason = RevokeReason::Logout;
-    store.store().end_session(over.id, over.user, reason, soon()).await.expect("an end");
+    store
+        .store()
+        .sessions
+        .repo
+        .end_session(over.id, over.user, reason, soon())
+        .await
+        .expect("an end");
     let now = soon() + LEASE + SECOND;
     let step = SweepStep { after: None, limit: 9, now, keep_ended: LEASE };
-    let swept = store.store().sweep(&step).await.expect("what it did");
+    let swept = store.store().housekeeping.sweep(&step).await.expect("what it did");
     assert_eq!(swept, Swept { deleted: 1, ..Swept::default() });
     assert_eq!(find_session(store, over.id).await, None);
     assert_eq!(number_of_tokens(&store.dump().await), 0);
