@@ -139,15 +139,12 @@ diesel::joinable!(external_identities -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
 diesel::allow_tables_to_appear_in_same_query!(external_identities, sessions, users);
 
-use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, Nullable, Text};
 
 #[diesel::declare_sql_function]
 extern "SQL" {
     /// The time at the moment it is called, not at the beginning of the transaction.
     fn clock_timestamp() -> Timestamptz;
-
-    /// The earlier of two times.
-    fn least(a: Timestamptz, b: Timestamptz) -> Timestamptz;
 
     /// The first list that is not null.
     fn coalesce(

@@ -171,3 +171,39 @@ impl StoreUnderTest for PgUnderTest {
         dump
     }
 }
+
+/// The migrations by their files, the oldest first.
+pub(crate) struct Migration {
+    /// Such as `0001_users_and_sessions`.
+    pub(crate) name: String,
+    pub(crate) up: String,
+    pub(crate) down: String,
+}
+
+/// All migrations from a number on, such as `0001`; the oldest first.
+pub(crate) fn migrations_from(number: &str) -> Vec<Migration> {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/postgres");
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let mut found: Vec<Migration> = entries
+        .map(|entry| {
+            let read = |name| std::fs::read_to_string(entry.path().join(name)).unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            Migration { name, up: read("up.sql"), down: read("down.sql") }
+        })
+        .filter(|migration| migration.name.as_str() >= number)
+        .collect();
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found
+}
+
+/// Their names.
+pub(crate) fn names_from(number: &str) -> Vec<String> {
+    migrations_from(number).into_iter().map(|migration| migration.name).collect()
+}
+
+/// Undoes all migrations from a number on, the latest first.
+pub(crate) async fn undo_from(admin: &Client, number: &str) {
+    for migration in migrations_from(number).into_iter().rev() {
+        admin.batch_execute(&migration.down).await.unwrap();
+    }
+}

@@ -12,41 +12,16 @@ use mintgate_testkit::rotations::rotation;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use crate::harness::{config, empty, fresh_store, order, read, store};
-
-const FIRST_TWO: [&str; 2] = [
-    include_str!("../../../../migrations/postgres/0001_users_and_sessions/up.sql"),
-    include_str!("../../../../migrations/postgres/0002_session_life/up.sql"),
-];
-const TENTH_UNDONE: &str =
-    include_str!("../../../../migrations/postgres/0010_administration/down.sql");
-const NINTH_UNDONE: &str =
-    include_str!("../../../../migrations/postgres/0009_replica_keys/down.sql");
-const EIGHTH_UNDONE: &str =
-    include_str!("../../../../migrations/postgres/0008_kept_id_tokens/down.sql");
-const SEVENTH_UNDONE: &str = include_str!("../../../../migrations/postgres/0007_replicas/down.sql");
-const FIFTH_UNDONE: &str = include_str!("../../../../migrations/postgres/0005_profiles/down.sql");
-const FOURTH_UNDONE: &str =
-    include_str!("../../../../migrations/postgres/0004_session_epochs/down.sql");
-const THIRD_UNDONE: &str =
-    include_str!("../../../../migrations/postgres/0003_identities_and_providers/down.sql");
-
-const LATER: [&str; 7] = [
-    "0003_identities_and_providers",
-    "0004_session_epochs",
-    "0005_profiles",
-    "0007_replicas",
-    "0008_kept_id_tokens",
-    "0009_replica_keys",
-    "0010_administration",
-];
+use crate::harness::{
+    config, empty, fresh_store, migrations_from, names_from, order, read, store, undo_from,
+};
 
 /// A database as the release before identities could be linked has left it.
 async fn schema_2() -> (TestDatabase, Client) {
     let database = empty().await;
     let admin = database.client().await;
-    for up in FIRST_TWO {
-        admin.batch_execute(up).await.unwrap();
+    for migration in migrations_from("0001").iter().take_while(|one| one.name.as_str() < "0003") {
+        admin.batch_execute(&migration.up).await.unwrap();
     }
     admin
         .batch_execute(
@@ -127,7 +102,7 @@ async fn sessions_of_schema_2_are_refreshed_and_ended_after_the_migration() {
     admin.execute(insert, &[&used.hash.as_bytes().as_slice()]).await.unwrap();
 
     let store = store(&config(database.url()));
-    assert_eq!(store.migrate().await.unwrap(), LATER);
+    assert_eq!(store.migrate().await.unwrap(), names_from("0003"));
     assert_eq!(store.check().await, Ok(()));
 
     let unknown =
@@ -161,8 +136,11 @@ async fn a_migration_with_a_lower_number_than_the_last_is_made_up_for() {
     let everything = shape(&test.admin).await;
     let openings = Openings::default();
     let session = crate::harness::session(&test.store, &openings, "ada").await;
-    test.admin.batch_execute(TENTH_UNDONE).await.unwrap();
-    test.admin.batch_execute(FIFTH_UNDONE).await.unwrap();
+    for migration in migrations_from("0005").iter().rev() {
+        if ["0005_profiles", "0010_administration"].contains(&migration.name.as_str()) {
+            test.admin.batch_execute(&migration.down).await.unwrap();
+        }
+    }
     let forget = "DELETE FROM __diesel_schema_migrations WHERE version IN ('0005', '0010')";
     test.admin.batch_execute(forget).await.unwrap();
 
@@ -188,13 +166,7 @@ async fn undoing_the_third_migration_gives_the_second_schema_back() {
     let test = fresh_store().await;
     crate::harness::session(&test.store, &Openings::default(), "ada").await;
     let third = shape(&test.admin).await;
-    test.admin.batch_execute(TENTH_UNDONE).await.unwrap();
-    test.admin.batch_execute(NINTH_UNDONE).await.unwrap();
-    test.admin.batch_execute(EIGHTH_UNDONE).await.unwrap();
-    test.admin.batch_execute(SEVENTH_UNDONE).await.unwrap();
-    test.admin.batch_execute(FIFTH_UNDONE).await.unwrap();
-    test.admin.batch_execute(FOURTH_UNDONE).await.unwrap();
-    test.admin.batch_execute(THIRD_UNDONE).await.unwrap();
+    undo_from(&test.admin, "0003").await;
     let (_database, second) = schema_2().await;
     assert_eq!(shape(&test.admin).await, shape(&second).await);
 
@@ -202,6 +174,6 @@ async fn undoing_the_third_migration_gives_the_second_schema_back() {
     test.admin.batch_execute(forget).await.unwrap();
     let database = config(test.database.url());
     let run = store(&database).migrate().await.unwrap();
-    assert_eq!(run, LATER);
+    assert_eq!(run, names_from("0003"));
     assert_eq!(shape(&test.admin).await, third);
 }

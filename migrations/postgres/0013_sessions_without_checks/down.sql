@@ -1,0 +1,16 @@
+ALTER TABLE sessions
+    ADD CONSTRAINT sessions_amr_check CHECK ((array_position(amr, NULL::text) IS NULL)),
+    ADD CONSTRAINT sessions_claimed_roles_check CHECK ((array_position(claimed_roles, NULL::text) IS NULL)),
+    ADD CONSTRAINT sessions_cur_hash_check CHECK ((octet_length(cur_hash) = 32)),
+    ADD CONSTRAINT sessions_extra_claims_check CHECK ((json_typeof(extra_claims) = 'object'::text)),
+    ADD CONSTRAINT sessions_gen_check CHECK ((gen >= 0)),
+    ADD CONSTRAINT sessions_identity_epoch_check CHECK ((identity_epoch >= 0)),
+    ADD CONSTRAINT sessions_issuer_check CHECK (((octet_length(issuer) >= 1) AND (octet_length(issuer) <= 2048))),
+    ADD CONSTRAINT sessions_limits_check CHECK ((cur_exp <= absolute_expires_at)),
+    ADD CONSTRAINT sessions_prev_hash_check CHECK ((octet_length(prev_hash) = 32)),
+    ADD CONSTRAINT sessions_prev_replays_check CHECK ((prev_replays >= 0)),
+    ADD CONSTRAINT sessions_revoked_check CHECK (((revoked_at IS NULL) = (revoke_reason IS NULL))),
+    ADD CONSTRAINT sessions_roles_check CHECK ((array_position(roles, NULL::text) IS NULL)),
+    ADD CONSTRAINT sessions_subject_check CHECK (((octet_length(subject) >= 1) AND (octet_length(subject) <= 255))),
+    ADD CONSTRAINT sessions_upstream_sid_check CHECK (((octet_length(upstream_sid) >= 1) AND (octet_length(upstream_sid) <= 255))),
+    ADD CONSTRAINT sessions_user_epoch_check CHECK ((user_epoch >= 0));
