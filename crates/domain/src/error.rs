@@ -51,6 +51,12 @@ pub enum AuthError {
     /// A superseded refresh token was used; its session is revoked now.
     #[error("a superseded refresh token was used; its session is revoked")]
     RefreshTokenReused,
+    /// The session was refreshed too often.
+    #[error("the session was refreshed too often")]
+    RefreshedTooOften {
+        /// How long to wait before the next refresh.
+        wait: std::time::Duration,
+    },
     /// The session has ended.
     #[error("the session has ended: {}", .0.name())]
     SessionRevoked(RevokeReason),
@@ -144,6 +150,8 @@ pub enum ErrorCode {
     RolesUnavailable,
     /// The idempotency key was used with another body.
     IdempotencyKeyReused,
+    /// The caller, or a session, asked too often.
+    RateLimited,
     /// A token could not be signed.
     TokenGenerationFailed,
     /// A token does not fit into a cookie.
@@ -184,6 +192,7 @@ impl ErrorCode {
             Self::InvalidLogoutToken => "INVALID_LOGOUT_TOKEN",
             Self::RolesUnavailable => "ROLES_UNAVAILABLE",
             Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
+            Self::RateLimited => "RATE_LIMITED",
             Self::TokenGenerationFailed => "TOKEN_GENERATION_FAILED",
             Self::TokenTooLarge => "TOKEN_TOO_LARGE",
             Self::ProviderError => "PROVIDER_ERROR",
@@ -213,6 +222,7 @@ impl AuthError {
             }
             Self::RefreshTokenExpired => ErrorCode::RefreshTokenExpired,
             Self::RefreshTokenReused => ErrorCode::RefreshTokenReused,
+            Self::RefreshedTooOften { .. } => ErrorCode::RateLimited,
             Self::SessionRevoked(_) => ErrorCode::SessionRevoked,
             Self::NoSuchSession | Self::NoSuchIdentity => ErrorCode::NotFound,
             Self::IdentityTaken => ErrorCode::IdentityTaken,

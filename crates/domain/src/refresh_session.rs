@@ -10,8 +10,8 @@ use crate::model::{
     Timestamp,
 };
 use crate::ports::{
-    Clock, CookiePolicy, Entropy, Metrics, RefreshResult, RoleQuestion, SigningError, StoreError,
-    TokenSigner, TokenVerifier, VerifiedRefresh,
+    Clock, CookiePolicy, Entropy, Metrics, RefreshLimit, RefreshResult, RoleQuestion, SigningError,
+    StoreError, TokenSigner, TokenVerifier, VerifiedRefresh,
 };
 use crate::recheck::{Recheck, Rechecked};
 use crate::sessions::{FoundSession, RotateOutcome};
@@ -106,6 +106,8 @@ impl RefreshSession {
     /// However often the same token comes at once, or again because an answer was lost, the successor
     /// is the same, byte for byte. A token that was superseded longer ago ends its session.
     ///
+    /// With a `limit`, every genuine token counts for its session.
+    ///
     /// # Errors
     /// See [`AuthError`]. Of those, only [`AuthError::RefreshTokenReused`], [`AuthError::AccessDenied`]
     /// of a disabled user and [`AuthError::SessionRevoked`] where the provider was asked again have
@@ -116,9 +118,10 @@ impl RefreshSession {
         &self,
         token: &PresentedToken,
         delivery: TokenDelivery,
+        limit: Option<&dyn RefreshLimit>,
     ) -> Result<IssuedTokens, AuthError> {
         let started = self.ports.clock.monotonic();
-        let refreshed = self.refresh_with(token, delivery, started).await;
+        let refreshed = self.refresh_with(token, delivery, limit, started).await;
         let result = match &refreshed {
             Ok((_, result)) => *result,
             Err(AuthError::RefreshTokenReused) => RefreshResult::Reused,
@@ -131,6 +134,7 @@ impl RefreshSession {
                 | AuthError::RefreshTokenAhead
                 | AuthError::InvalidRequest(_),
             ) => RefreshResult::Invalid,
+            Err(AuthError::RefreshedTooOften { .. }) => RefreshResult::Limited,
             Err(_) => RefreshResult::Failed,
         };
         let took = self.ports.clock.monotonic().saturating_sub(started);
@@ -148,6 +152,7 @@ impl RefreshSession {
         &self,
         token: &PresentedToken,
         delivery: TokenDelivery,
+        limit: Option<&dyn RefreshLimit>,
         started: Duration,
     ) -> Result<(IssuedTokens, RefreshResult), AuthError> {
         if delivery == TokenDelivery::Body && !self.config.body_delivery {
@@ -159,6 +164,9 @@ impl RefreshSession {
         let claims = claims.map_err(|error| error.into_auth(AuthError::InvalidRefreshToken))?;
         if claims.expires_at <= now {
             return Err(AuthError::RefreshTokenExpired);
+        }
+        if let Some(limit) = limit {
+            limit.take(claims.session).map_err(|wait| AuthError::RefreshedTooOften { wait })?;
         }
         let in_flight = self.concurrent.enter(claims.session, started);
         let replay = ReplayRule {

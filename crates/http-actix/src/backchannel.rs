@@ -6,14 +6,15 @@ use std::sync::Arc;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use garde::Validate;
-use mintgate_domain::{FieldRule, LogoutTokenText};
+use mintgate_domain::{ErrorCode, FieldRule, LogoutTokenText};
 use tracing::debug_span;
 use url::form_urlencoded;
 
 use crate::AppState;
 use crate::body::read_form;
 use crate::envelope::LogFields;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorKind};
+use crate::limits::Limit;
 use crate::sessions::uncached;
 use crate::validation::Characters::Visible;
 use crate::validation::{Broken, BrokenField, BrokenRule, broken_fields, text};
@@ -33,7 +34,13 @@ pub(crate) async fn log_out(
     let ending = async move { logout.end_sessions(&provider, &token).await };
     let place = state.admission.provider_logouts.take()?;
     let span = debug_span!("end_provider_sessions");
-    let (provider, count) = state.run_to_end(place, span, ending).await?;
+    let ended = state.run_to_end(place, span, ending).await.map_err(ApiError::from);
+    let (provider, count) = ended.map_err(|refusal| match refusal.kind() {
+        ErrorKind::Core(ErrorCode::InvalidLogoutToken) => {
+            state.refused(&request, Limit::RefusedLogoutTokens, refusal)
+        }
+        _ => refusal,
+    })?;
     LogFields::update(&request, |fields| fields.provider = Some(provider.clone()));
     tracing::info!(%provider, sessions = count, "sessions were ended by their provider");
     Ok(uncached(HttpResponse::Ok()).finish())

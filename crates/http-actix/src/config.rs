@@ -21,6 +21,8 @@ pub struct HttpConfig {
     pub cookies: CookieConfig,
     /// What clients can use.
     pub limits: Limits,
+    /// How often callers may ask.
+    pub rate_limits: RateLimits,
     /// The number of worker threads; 0 for one per processor.
     pub workers: usize,
 }
@@ -45,8 +47,26 @@ pub struct Limits {
     /// How many bodies that did not arrive along with their heads are read at once, each of up to
     /// 32 KiB.
     pub max_slow_bodies: usize,
-    /// How many sign-ins of one caller may be refused in a minute; 0 for any number.
+}
+
+/// How often one caller, an IPv4 address or an IPv6 /64, or one session may ask in a minute; 0 for any
+/// number. Beyond, requests are refused with `RATE_LIMITED`. An IPv6 /48 may ask 16 times as often.
+#[derive(Debug, Clone)]
+pub struct RateLimits {
+    /// The logins that a caller may begin.
+    pub logins_per_minute: u32,
+    /// The sign-ins of a caller, and the identities that it links.
+    pub sign_ins_per_minute: u32,
+    /// The sign-ins of a caller whose code or ID token may be refused.
     pub refused_sign_ins_per_minute: u32,
+    /// The refresh tokens of a caller that may be refused.
+    pub refused_refreshes_per_minute: u32,
+    /// The logout tokens of a caller that may be refused.
+    pub refused_logout_tokens_per_minute: u32,
+    /// The refreshes of a session.
+    pub session_refreshes_per_minute: u32,
+    /// The networks whose callers are not limited.
+    pub exempt: Vec<IpNet>,
 }
 
 /// The names and attributes of the cookies (RFC 6265bis §4.1).

@@ -12,10 +12,16 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::RequestId;
+use crate::limits::Exceeded;
 use crate::validation::BrokenField;
 
 /// The `Retry-After` of a refusal that does not say another.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How much of a limit is left and until when, and what the limit is
+/// (draft-ietf-httpapi-ratelimit-headers-10 §3 and §4).
+const RATE_LIMIT: &str = "ratelimit";
+const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
 
 /// The challenge to a request that showed no token (RFC 6750 §3).
 const CHALLENGE: &str = "Bearer realm=\"mintgate\"";
@@ -48,8 +54,6 @@ pub(crate) enum HttpErrorCode {
     PayloadTooLarge,
     /// The body is of another type than the path takes, or is compressed.
     UnsupportedMediaType,
-    /// Too many sign-ins of the caller were refused.
-    RateLimited,
     /// The headers have more bytes than the configured limit.
     HeadersTooLarge,
 }
@@ -64,7 +68,6 @@ impl HttpErrorCode {
             Self::RequestTimeout => "REQUEST_TIMEOUT",
             Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
-            Self::RateLimited => "RATE_LIMITED",
             Self::HeadersTooLarge => "HEADERS_TOO_LARGE",
         }
     }
@@ -125,7 +128,7 @@ error_table! {
     Http(PayloadTooLarge) => PAYLOAD_TOO_LARGE, "The request body is too large.";
     Http(UnsupportedMediaType) => UNSUPPORTED_MEDIA_TYPE, "The request body must be of the type this path takes, in UTF-8, without a content encoding.";
     Core(IdempotencyKeyReused) => UNPROCESSABLE_ENTITY, "The idempotency key has been used with another request.";
-    Http(RateLimited) => TOO_MANY_REQUESTS, "Too many sign-ins were refused. Please try again later.";
+    Core(RateLimited) => TOO_MANY_REQUESTS, "There were too many requests. Please wait as long as Retry-After says.";
     Http(HeadersTooLarge) => REQUEST_HEADER_FIELDS_TOO_LARGE, "The request headers are too large.";
     Core(InternalError) => INTERNAL_SERVER_ERROR, "Something went wrong on our side.";
     Core(TokenGenerationFailed) => INTERNAL_SERVER_ERROR, "The tokens could not be generated.";
@@ -176,7 +179,7 @@ impl ErrorKind {
             StatusCode::REQUEST_TIMEOUT => Http::RequestTimeout.into(),
             StatusCode::PAYLOAD_TOO_LARGE => Http::PayloadTooLarge.into(),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Http::UnsupportedMediaType.into(),
-            StatusCode::TOO_MANY_REQUESTS => Http::RateLimited.into(),
+            StatusCode::TOO_MANY_REQUESTS => Core::RateLimited.into(),
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Http::HeadersTooLarge.into(),
             StatusCode::SERVICE_UNAVAILABLE => Core::Overloaded.into(),
             status if status.is_client_error() => Core::InvalidRequest.into(),
@@ -202,6 +205,8 @@ struct Refusal {
     allow: Option<&'static str>,
     /// When the client may try again, for `Retry-After`; answers 429 and 503 have it.
     retry_after: Duration,
+    /// The limit that is used up, if one is.
+    exceeded: Option<Exceeded>,
     /// Whether an access token was shown that is not accepted (RFC 6750 §3.1).
     token_refused: bool,
     /// Whether an operator should look into it.
@@ -218,6 +223,7 @@ impl ApiError {
             clear: Vec::new(),
             allow: None,
             retry_after: RETRY_AFTER,
+            exceeded: None,
             token_refused: false,
             alarming: false,
         }))
@@ -231,11 +237,12 @@ impl ApiError {
         refusal
     }
 
-    /// Makes the refusal `RATE_LIMITED`, which says how long to wait (RFC 6585 §4).
-    pub(crate) fn rate_limited(wait: Duration) -> Self {
-        let mut refusal = Self::new(HttpErrorCode::RateLimited);
-        refusal.0.retry_after = wait;
-        refusal
+    /// Makes the refusal `RATE_LIMITED`, which says how long to wait (RFC 6585 §4) and which limit it is.
+    pub(crate) fn rate_limited(exceeded: Exceeded) -> Self {
+        let mut refusal = Self::new(ErrorCode::RateLimited);
+        refusal.0.retry_after = exceeded.wait;
+        refusal.0.exceeded = Some(exceeded);
+        refusal.because(format!("limits.{}_per_minute is used up", exceeded.limit.name()))
     }
 
     /// Makes the refusal `INVALID_REQUEST`, which names the fields that break a rule.
@@ -307,9 +314,18 @@ impl ApiError {
                 response.insert_header((header::WWW_AUTHENTICATE, challenge));
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                // Not a second too early.
-                let secs = self.0.retry_after.as_millis().div_ceil(1000);
+                // Not a second too early, and never at once.
+                let secs = self.0.retry_after.as_millis().div_ceil(1000).max(1);
                 response.insert_header((header::RETRY_AFTER, secs.to_string()));
+                if let Some(Exceeded { limit, per_minute, .. }) = self.0.exceeded {
+                    let name = limit.name();
+                    response
+                        .insert_header((RATE_LIMIT, format!("\"{name}\";r=0;t={secs}")))
+                        .insert_header((
+                            RATE_LIMIT_POLICY,
+                            format!("\"{name}\";q={per_minute};w=60"),
+                        ));
+                }
             }
             _ => {}
         }

@@ -71,7 +71,7 @@ pub(crate) async fn link(
     let logins = state.logins.begun(request.headers());
     let SignInBody { sign_in, .. } = SignInBody::parse(&body, logins)?;
     let finished_login = state.logins.finished_by(&sign_in);
-    let caller_address = state.limit_sign_ins(&request)?;
+    let caller_address = state.admit_sign_in(&request)?;
     let identities = Arc::clone(&state.use_cases.identities);
     let linking = async move { identities.link(&token, &sign_in).await };
     let place = state.admission.sign_ins.take()?;
@@ -80,7 +80,7 @@ pub(crate) async fn link(
         Ok(linked) => linked,
         Err(error) => {
             let refusal = refused_caller(error);
-            state.count_refusal(caller_address, &refusal);
+            state.count_refused_sign_in(caller_address, &refusal);
             return Err(finished_login.clear_if_final(refusal));
         }
     };

@@ -22,6 +22,7 @@ mod issued;
 mod json;
 mod jwks;
 mod keyed_mutex;
+mod limits;
 mod login;
 mod login_cookies;
 mod logout;
@@ -32,7 +33,6 @@ mod origin;
 mod planted_cookies;
 mod public_document;
 mod refresh;
-mod refused_sign_ins;
 mod runtime;
 mod server;
 mod sessions;
@@ -58,8 +58,9 @@ use tracing::{Instrument as _, Span};
 pub use actix_web::dev::Server;
 pub use actix_web::web::ServiceConfig;
 pub use admin::{AdminApi, AdminToken};
-pub use config::{CookieConfig, HttpConfig, Limits, SameSite};
+pub use config::{CookieConfig, HttpConfig, Limits, RateLimits, SameSite};
 pub use cookies::HttpCookiePolicy;
+pub use limits::Limit;
 pub use metrics::{ConnectionChange, HttpMetrics, LimitResult};
 pub use operations::Operations;
 pub use server::{MoreRoutes, serve_operations, serve_public};
@@ -67,10 +68,10 @@ pub use server::{MoreRoutes, serve_operations, serve_public};
 use admission::{Admission, Place};
 use error::ApiError;
 use keyed_mutex::KeyedMutex;
+use limits::CallerLimits;
 use login_cookies::LoginCookies;
 use metadata::Metadata;
 use origin::OriginPolicy;
-use refused_sign_ins::RefusedSignIns;
 
 /// The id of a request, which its answer, its error body and its log line name.
 #[derive(Debug, Clone)]
@@ -132,7 +133,7 @@ pub struct AppState {
     /// Held by requests with an `Idempotency-Key` while they are worked on; the value is the hash of the
     /// body.
     idempotency_keys: KeyedMutex<TokenHash, TokenHash>,
-    refused_sign_ins: RefusedSignIns,
+    caller_limits: CallerLimits,
     trusted_proxies: Vec<ipnet::IpNet>,
     limits: Limits,
     admission: Admission,
@@ -144,17 +145,17 @@ impl AppState {
     pub fn new(config: HttpConfig, use_cases: UseCases, ports: HttpPorts) -> Self {
         Self {
             use_cases,
-            ports,
             logins: LoginCookies::new(&config.cookies),
             metadata: Metadata::new(&config.issuer, &config.public_url),
             path_prefix: metadata::path_of(&config.public_url).to_owned(),
             origins: OriginPolicy::new(&config.public_url, config.allowed_origins),
             idempotency_keys: KeyedMutex::default(),
-            refused_sign_ins: RefusedSignIns::new(config.limits.refused_sign_ins_per_minute),
+            caller_limits: CallerLimits::new(config.rate_limits, &ports.clock),
             trusted_proxies: config.trusted_proxies,
             limits: config.limits,
             admission: Admission::new(&config.limits),
             workers: config.workers,
+            ports,
         }
     }
 

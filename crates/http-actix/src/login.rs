@@ -16,6 +16,7 @@ use crate::body::read_json;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, append_cookies};
 use crate::json::Members;
+use crate::limits::Limit;
 use crate::sessions::uncached;
 use crate::validation::Characters::{Printable, Readable, Visible, Words};
 use crate::validation::{Broken, BrokenRule, note, text};
@@ -143,6 +144,7 @@ pub(crate) async fn begin(
     state.origins.guard(request.headers())?;
     let body = read_json(&request, &state, payload).await?;
     let LoginBody { provider, redirect_uri, parameters } = LoginBody::parse(&body)?;
+    state.admit(&request, Limit::Logins)?;
     let use_case = Arc::clone(&state.use_cases.begin_login);
     let ttl = use_case.sign_in.login_ttl();
     let beginning =

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use actix_web::http::Method;
 
+use crate::limits::Limit;
+
 /// Counts answered requests. An implementation MUST return at once.
 pub trait HttpMetrics: Send + Sync {
     /// Counts one request of the public listener. `route` is a route's pattern, `method` one of a
@@ -14,17 +16,30 @@ pub trait HttpMetrics: Send + Sync {
     /// Counts what happened to a connection of the public listener.
     fn connection(&self, change: ConnectionChange);
 
-    /// Counts a sign-in for which the limit on refused ones was more than a look at a number.
-    fn sign_in_limit(&self, result: LimitResult);
+    /// Counts a request for which a limit was more than a look at a number.
+    fn rate_limit(&self, limit: Limit, result: LimitResult);
 }
 
-/// What the limit on refused sign-ins meant for one.
+/// What a limit meant for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitResult {
-    /// It was not tried, because too many of its caller had been refused.
+    /// It was refused.
     Refused,
     /// It was not limited, because it came through a proxy that is not in `server.trusted_proxies`.
     UnknownProxy,
+}
+
+impl LimitResult {
+    /// Every result.
+    pub const ALL: [Self; 2] = [Self::Refused, Self::UnknownProxy];
+
+    /// The value of the label `outcome`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::UnknownProxy => "unknown_proxy",
+        }
+    }
 }
 
 /// What happened to a connection.

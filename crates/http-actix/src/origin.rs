@@ -12,7 +12,8 @@ use crate::error::{ApiError, HttpErrorCode};
 const ALLOWED_METHODS: &str = "GET, POST, DELETE";
 const ALLOWED_HEADERS: &str =
     "Content-Type, Authorization, Idempotency-Key, X-Request-Id, traceparent";
-const EXPOSED_HEADERS: &str = "X-Request-Id, Retry-After, WWW-Authenticate";
+const EXPOSED_HEADERS: &str =
+    "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate";
 const PREFLIGHT_MAX_AGE_SECS: &str = "600";
 
 /// Our own origin and the allowed ones.

@@ -10,6 +10,7 @@ use tracing::debug_span;
 use crate::credential::{guard_cookies, refresh_token_in_body};
 use crate::envelope::LogFields;
 use crate::error::ApiError;
+use crate::limits::Limit;
 use crate::{AppState, issued};
 
 /// Refreshes a session. The successor is delivered the way the token came: in the body or in a cookie.
@@ -35,7 +36,8 @@ pub(crate) async fn refresh(
 
     let token = Arc::new(token);
     let (refresh, shown) = (Arc::clone(&state.use_cases.refresh_session), Arc::clone(&token));
-    let refreshing = async move { refresh.refresh(&shown, delivery).await };
+    let limit = state.refresh_limit(&request);
+    let refreshing = async move { refresh.refresh(&shown, delivery, limit.as_deref()).await };
     let place = state.admission.sessions.take()?;
     // To its end: a provider that is asked again may issue a new refresh token and revoke the old
     // one, so the new one must be stored.
@@ -46,7 +48,13 @@ pub(crate) async fn refresh(
         }
         Err(error) => {
             log_whose(&request, &state, &token, &error).await;
-            Err(error.into())
+            Err(match error {
+                AuthError::RefreshedTooOften { wait } => state.refreshed_too_often(wait),
+                AuthError::InvalidRefreshToken(_) => {
+                    state.refused(&request, Limit::RefusedRefreshes, error.into())
+                }
+                error => error.into(),
+            })
         }
     }
 }
@@ -63,6 +71,7 @@ async fn log_whose(
         AuthError::RefreshTokenExpired
             | AuthError::RefreshTokenReused
             | AuthError::RefreshTokenAhead
+            | AuthError::RefreshedTooOften { .. }
             | AuthError::SessionRevoked(_)
             | AuthError::AccessDenied(_)
     );

@@ -40,7 +40,7 @@ pub(crate) async fn issue(
 
     let known = state.use_cases.issue_tokens.provider_id(&sign_in);
     LogFields::update(&request, |fields| fields.provider = known);
-    let caller = state.limit_sign_ins(&request)?;
+    let caller = state.admit_sign_in(&request)?;
     let place = state.admission.sign_ins.take()?;
     let issue = Arc::clone(&state.use_cases.issue_tokens);
     let issued = match idempotency {
@@ -64,7 +64,7 @@ pub(crate) async fn issue(
         Ok(tokens) => tokens,
         Err(error) => {
             let refusal = error.into();
-            state.count_refusal(caller, &refusal);
+            state.count_refused_sign_in(caller, &refusal);
             return Err(finished_login.clear_if_final(refusal));
         }
     };

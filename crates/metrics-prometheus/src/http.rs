@@ -11,7 +11,7 @@ pub(crate) struct HttpSeries {
     pub(crate) request_duration: HistogramVec,
     pub(crate) connections: IntGauge,
     pub(crate) connections_shed: IntCounterVec,
-    pub(crate) sign_in_limit: IntCounterVec,
+    pub(crate) rate_limit: IntCounterVec,
 }
 
 impl HttpSeries {
@@ -39,11 +39,11 @@ impl HttpSeries {
                 "Connections of the public listener that were closed since there were too many.",
                 &["which"],
             )?,
-            sign_in_limit: counter(
+            rate_limit: counter(
                 registry,
-                "mintgate_sign_in_limit_total",
-                "Sign-ins that the limit on refused ones refused, or could not be applied to.",
-                &["outcome"],
+                "mintgate_rate_limit_total",
+                "Requests that a limit on callers refused, or could not be applied to.",
+                &["limit", "outcome"],
             )?,
         })
     }
@@ -74,9 +74,15 @@ impl PrometheusMetrics {
         self.http.connections_shed.with_label_values(&[which]).inc();
     }
 
-    /// Counts a sign-in that was not tried because of the limit on refused ones, or one that was not
-    /// limited because it came through an unknown proxy. `outcome` is a name of a small fixed set.
-    pub fn sign_in_limit(&self, outcome: &str) {
-        self.http.sign_in_limit.with_label_values(&[outcome]).inc();
+    /// Counts a request that a limit on callers refused, or that was not limited because it came through
+    /// an unknown proxy. The caller MUST take `limit` and `outcome` from small fixed sets.
+    pub fn rate_limit(&self, limit: &str, outcome: &str) {
+        self.http.rate_limit.with_label_values(&[limit, outcome]).inc();
+    }
+
+    /// Shows the series that [`rate_limit`](Self::rate_limit) counts under these labels, with 0 until
+    /// then: a counter that begins at 1 has not increased as far as Prometheus can tell.
+    pub fn expect_rate_limit(&self, limit: &str, outcome: &str) {
+        self.http.rate_limit.with_label_values(&[limit, outcome]).inc_by(0);
     }
 }

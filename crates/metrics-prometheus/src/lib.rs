@@ -283,7 +283,7 @@ mod tests {
         metrics.connection_opened();
         metrics.connection_closed();
         metrics.connection_shed(false);
-        metrics.sign_in_limit("refused");
+        metrics.rate_limit("sign_ins", "refused");
         metrics.refresh(RefreshResult::Rotated, Duration::from_millis(3));
         metrics.refresh(RefreshResult::Reused, Duration::from_millis(3));
         metrics.sessions_revoked(RevokeReason::ExpiredIdle, 7);
@@ -303,7 +303,7 @@ mod tests {
             "mintgate_log_lines_dropped_total 4",
             "mintgate_http_connections 1",
             r#"mintgate_http_connections_shed_total{which="waiting"} 1"#,
-            r#"mintgate_sign_in_limit_total{outcome="refused"} 1"#,
+            r#"mintgate_rate_limit_total{limit="sign_ins",outcome="refused"} 1"#,
             r#"mintgate_refresh_total{outcome="rotated"} 1"#,
             r#"mintgate_refresh_total{outcome="reused"} 1"#,
             "mintgate_refresh_duration_seconds_count 2",
@@ -360,7 +360,7 @@ mod tests {
             signing_key_age,
             log_lines_dropped,
             http:
-                HttpSeries { requests, request_duration, connections, connections_shed, sign_in_limit },
+                HttpSeries { requests, request_duration, connections, connections_shed, rate_limit },
         } = metrics;
         let collectors: [&dyn Collector; 19] = [
             token_generation,
@@ -381,7 +381,7 @@ mod tests {
             request_duration,
             connections,
             connections_shed,
-            sign_in_limit,
+            rate_limit,
         ];
         let descriptions = collectors.into_iter().flat_map(Collector::desc);
         descriptions

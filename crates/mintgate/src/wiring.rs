@@ -14,7 +14,7 @@ use mintgate_domain::{
 };
 use mintgate_http_actix::{
     AdminApi, AdminToken, AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy,
-    HttpMetrics, HttpPorts, LimitResult, Limits, SameSite, UseCases,
+    HttpMetrics, HttpPorts, Limit, LimitResult, Limits, RateLimits, SameSite, UseCases,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
@@ -82,7 +82,7 @@ pub(crate) fn app_state(settings: &Settings, adapters: &Adapters) -> anyhow::Res
         runtime: Handle::current(),
         public_keys: tokens,
         cookies,
-        metrics: Arc::new(RequestCounters(Arc::clone(&adapters.metrics))),
+        metrics: Arc::new(RequestCounters::new(Arc::clone(&adapters.metrics))),
         clock: Arc::clone(&adapters.clock),
         entropy: Arc::new(OsEntropy),
     };
@@ -208,6 +208,15 @@ fn use_cases(
 /// The series about HTTP requests, as the HTTP adapter wants to count them.
 struct RequestCounters(Arc<PrometheusMetrics>);
 
+impl RequestCounters {
+    fn new(metrics: Arc<PrometheusMetrics>) -> Self {
+        for (limit, result) in Limit::ALL.iter().flat_map(|it| LimitResult::ALL.map(|r| (it, r))) {
+            metrics.expect_rate_limit(limit.name(), result.name());
+        }
+        Self(metrics)
+    }
+}
+
 impl HttpMetrics for RequestCounters {
     fn http_request(&self, route: &str, method: &str, status: &str, took: Duration) {
         self.0.http_request(route, method, status, took);
@@ -222,11 +231,8 @@ impl HttpMetrics for RequestCounters {
         }
     }
 
-    fn sign_in_limit(&self, result: LimitResult) {
-        self.0.sign_in_limit(match result {
-            LimitResult::Refused => "refused",
-            LimitResult::UnknownProxy => "unknown_proxy",
-        });
+    fn rate_limit(&self, limit: Limit, result: LimitResult) {
+        self.0.rate_limit(limit.name(), result.name());
     }
 }
 
@@ -302,7 +308,15 @@ fn http_config(settings: &Settings) -> HttpConfig {
             max_in_flight: limits.max_in_flight,
             max_sign_ins: limits.max_sign_ins,
             max_slow_bodies: limits.max_slow_bodies,
-            refused_sign_ins_per_minute: limits.refused_sign_ins_per_minute,
+        },
+        rate_limits: RateLimits {
+            logins_per_minute: limits.rate.logins_per_minute,
+            sign_ins_per_minute: limits.rate.sign_ins_per_minute,
+            refused_sign_ins_per_minute: limits.rate.refused_sign_ins_per_minute,
+            refused_refreshes_per_minute: limits.rate.refused_refreshes_per_minute,
+            refused_logout_tokens_per_minute: limits.rate.refused_logout_tokens_per_minute,
+            session_refreshes_per_minute: limits.rate.session_refreshes_per_minute,
+            exempt: limits.rate.exempt.clone(),
         },
         workers: server.workers,
     }

@@ -321,12 +321,31 @@ pub struct LimitSettings {
     pub max_sign_ins: usize,
     /// The most request bodies that are waited for; further ones get 503 `OVERLOADED`.
     pub max_slow_bodies: usize,
-    /// The most sign-ins of one caller that may be refused in a minute; 0 for any number.
-    pub refused_sign_ins_per_minute: u32,
+    /// How often callers may ask.
+    pub rate: RateLimitSettings,
     /// The longest that the head of a request may take to arrive, and then its body.
     pub request_timeout: Duration,
     /// The most bytes of a request's headers.
     pub max_header_bytes: usize,
+}
+
+/// Limits on how often callers may ask.
+#[derive(Debug, Clone)]
+pub struct RateLimitSettings {
+    /// The most logins that one caller may begin in a minute; 0 for any number, as below.
+    pub logins_per_minute: u32,
+    /// The most sign-ins of one caller in a minute.
+    pub sign_ins_per_minute: u32,
+    /// The most sign-ins of one caller that may be refused in a minute.
+    pub refused_sign_ins_per_minute: u32,
+    /// The most refresh tokens of one caller that may be refused in a minute.
+    pub refused_refreshes_per_minute: u32,
+    /// The most logout tokens of one caller that may be refused in a minute.
+    pub refused_logout_tokens_per_minute: u32,
+    /// The most refreshes of one session in a minute.
+    pub session_refreshes_per_minute: u32,
+    /// The networks whose callers are not limited by any of these.
+    pub exempt: Vec<IpNet>,
 }
 
 /// The format of log lines.

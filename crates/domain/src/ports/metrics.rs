@@ -164,6 +164,8 @@ pub enum RefreshResult {
     Revoked,
     /// The token is not a refresh token of ours, or its session does not exist.
     Invalid,
+    /// The session was refreshed too often; the token is as good as before.
+    Limited,
     /// Something is down or broken on our side; the token is as good as before.
     Failed,
 }
@@ -178,6 +180,7 @@ impl RefreshResult {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Invalid => "invalid",
+            Self::Limited => "limited",
             Self::Failed => "failed",
         }
     }

@@ -14,6 +14,7 @@ mod key_repo;
 mod metrics;
 mod once_marks;
 mod public_keys;
+mod refresh_limit;
 mod refresh_token_repo;
 mod replicas;
 mod role_directory;
@@ -42,6 +43,7 @@ pub use metrics::{
 };
 pub use once_marks::OnceMarks;
 pub use public_keys::{JwksDocument, PublicKeys};
+pub use refresh_limit::RefreshLimit;
 pub use refresh_token_repo::{
     EndOutcome, LoadedSession, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, SessionChange,
     SessionOwner,

@@ -34,13 +34,13 @@ async fn roles_that_have_grown_too_large_cost_no_session() {
         *rig.told.roles.lock().unwrap() = many_roles();
         let before = rig.store.dump().await;
         for _ in 0..12 {
-            let error = rig.refresh.refresh(&token, TokenDelivery::Cookie).await.unwrap_err();
+            let error = rig.refresh.refresh(&token, TokenDelivery::Cookie, None).await.unwrap_err();
             assert!(is_too_large(&error), "{error:?}");
         }
         assert_eq!(rig.store.dump().await, before);
         rig.clock.advance(GRACE * 2);
         *rig.told.roles.lock().unwrap() = vec![Role::new("one")];
-        rig.refresh.refresh(&token, TokenDelivery::Cookie).await.unwrap();
+        rig.refresh.refresh(&token, TokenDelivery::Cookie, None).await.unwrap();
     }
 }
 
@@ -53,7 +53,7 @@ async fn claims_that_nobody_has_looked_at_are_found_too_large_before_the_exchang
         let first = rig.sign_in("ada").await;
         let token = presented(&first.refresh);
         let before = rig.store.dump().await;
-        let error = rig.refresh.refresh(&token, TokenDelivery::Cookie).await.unwrap_err();
+        let error = rig.refresh.refresh(&token, TokenDelivery::Cookie, None).await.unwrap_err();
         assert!(is_too_large(&error), "{error:?}");
         assert_eq!(rig.store.dump().await, before);
         rig.clock.advance(GRACE * 2);
@@ -69,7 +69,7 @@ async fn a_replay_that_is_too_large_is_not_counted() {
     let second = rig.refresh(&first.refresh).await.unwrap();
     for _ in 0..12 {
         let token = presented(&first.refresh);
-        let error = rig.refresh.refresh(&token, TokenDelivery::Cookie).await.unwrap_err();
+        let error = rig.refresh.refresh(&token, TokenDelivery::Cookie, None).await.unwrap_err();
         assert!(is_too_large(&error), "{error:?}");
     }
     let again = rig.refresh(&first.refresh).await.unwrap();
@@ -84,7 +84,7 @@ async fn claims_that_may_not_fit_are_looked_at_and_exchanged() {
     *rig.told.roles.lock().unwrap() = roles;
     let first = rig.sign_in("ada").await;
     let token = presented(&first.refresh);
-    let second = rig.refresh.refresh(&token, TokenDelivery::Cookie).await.unwrap();
+    let second = rig.refresh.refresh(&token, TokenDelivery::Cookie, None).await.unwrap();
     let session = rig.store.load(first.session).await.unwrap().expect("a session").session;
     assert_eq!(session.refresh.generation, 1);
     assert!(second.access.expose().len() > 2_000);

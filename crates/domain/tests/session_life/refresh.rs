@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mintgate_domain::model::{LostAnswer, RevokeReason, Session, SessionId};
-use mintgate_domain::ports::{RefreshTokenRepo as _, SigningError, StoreError};
+use mintgate_domain::ports::{RefreshLimit, RefreshTokenRepo as _, SigningError, StoreError};
 use mintgate_domain::{AuthError, PresentedToken, RefreshConfig, TokenDelivery, TokenHash};
 use mintgate_testkit::StoreUnderTest as _;
 
@@ -37,7 +37,7 @@ async fn a_refresh_in_cookies_sets_both_for_as_long_as_the_tokens_live() {
     let first = rig.sign_in("ada").await;
     rig.clock.advance(DAY * 10);
     let token = presented(&first.refresh);
-    let answer = rig.refresh.refresh(&token, TokenDelivery::Cookie).await.unwrap();
+    let answer = rig.refresh.refresh(&token, TokenDelivery::Cookie, None).await.unwrap();
     let cookies = answer.cookies.expect("cookies").map(|cookie| cookie.expose().to_owned());
     assert_eq!(cookies, ["3600", "2592000"]);
 }
@@ -207,11 +207,41 @@ async fn case_40_what_is_no_refresh_token_is_refused_and_ends_nothing() {
     let newer = tokens.refresh.expose().replacen("|0|", "|7|", 1);
     for text in [tokens.access.expose(), "", "garbage", &foreign, &unknown, &newer] {
         let token = PresentedToken::new(text);
-        let refused = rig.refresh.refresh(&token, TokenDelivery::Body).await.unwrap_err();
+        let refused = rig.refresh.refresh(&token, TokenDelivery::Body, None).await.unwrap_err();
         assert_eq!(refused.code().as_str(), "INVALID_REFRESH_TOKEN", "{text}");
     }
     assert_eq!(rig.store.dump().await, before);
     assert_eq!(rig.refreshes(), ["invalid"; 6]);
+    rig.refresh(&tokens.refresh).await.unwrap();
+}
+
+/// Allows no refresh, and remembers which sessions asked.
+#[derive(Default)]
+struct NoRefresh(std::sync::Mutex<Vec<SessionId>>);
+
+impl RefreshLimit for NoRefresh {
+    fn take(&self, session: SessionId) -> Result<(), Duration> {
+        self.0.lock().unwrap().push(session);
+        Err(Duration::from_secs(7))
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_beyond_the_limit_changes_nothing_and_only_a_genuine_token_counts() {
+    let (rig, limit) = (Rig::new(), NoRefresh::default());
+    let tokens = rig.sign_in("ada").await;
+    let before = rig.store.dump().await;
+    let refresh = async |text: &str| {
+        let token = PresentedToken::new(text);
+        rig.refresh.refresh(&token, TokenDelivery::Body, Some(&limit)).await.unwrap_err()
+    };
+    assert_eq!(refresh("garbage").await.code().as_str(), "INVALID_REFRESH_TOKEN");
+    assert!(limit.0.lock().unwrap().is_empty());
+    let wait = Duration::from_secs(7);
+    assert_eq!(refresh(tokens.refresh.expose()).await, AuthError::RefreshedTooOften { wait });
+    assert_eq!(*limit.0.lock().unwrap(), [tokens.session]);
+    assert_eq!(rig.store.dump().await, before);
+    assert_eq!(rig.refreshes(), ["invalid", "limited"]);
     rig.refresh(&tokens.refresh).await.unwrap();
 }
 
@@ -265,7 +295,7 @@ async fn body_delivery_must_be_allowed() {
     let refused = rig.refresh(&first.refresh).await.unwrap_err();
     assert_eq!(refused.code().as_str(), "INVALID_REQUEST");
     let token = presented(&first.refresh);
-    rig.refresh.refresh(&token, TokenDelivery::Cookie).await.unwrap();
+    rig.refresh.refresh(&token, TokenDelivery::Cookie, None).await.unwrap();
 }
 
 #[tokio::test]

@@ -761,7 +761,7 @@ impl Rig {
 
     /// Presents a refresh token.
     pub(crate) async fn refresh(&self, token: &SignedToken) -> Result<IssuedTokens, AuthError> {
-        self.refresh.refresh(&presented(token), TokenDelivery::Body).await
+        self.refresh.refresh(&presented(token), TokenDelivery::Body, None).await
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod cookies;
+mod limits;
 mod login;
 mod providers;
 mod roles;
@@ -12,10 +13,11 @@ mod users;
 
 pub(crate) use admin::admin;
 pub(crate) use cookies::{cookies, cors};
+pub(crate) use limits::limits;
 pub(crate) use login::login;
 pub(crate) use providers::{EnvironmentProxies, IssuerConflicts, provider};
 pub(crate) use roles::roles;
-pub(crate) use server::{limits, log, ops, server};
+pub(crate) use server::{log, ops, server};
 pub(crate) use store::store;
 pub(crate) use tokens::{keys, refresh, tokens};
 pub(crate) use users::users;

@@ -1,4 +1,4 @@
-//! `[server]`, `[ops]`, `[limits]` and `[log]`: the process and its two listeners.
+//! `[server]`, `[ops]` and `[log]`: the process and its two listeners.
 
 use mintgate_config_reader::{Invalid, Section, invalid, key};
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use crate::rules;
-use crate::types::{LimitSettings, LogFormat, LogSettings, OpsSettings, ServerSettings};
+use crate::types::{LogFormat, LogSettings, OpsSettings, ServerSettings};
 
 /// Reads the section `[server]`. The text is the public URL as it is configured, which our issuer keeps.
 pub(crate) fn server(s: &mut Section<'_>) -> Option<(ServerSettings, String)> {
@@ -93,89 +93,6 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && overlap
 }
 
-/// Reads the section `[limits]`.
-pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
-    let max_connections = s.number(
-        key(
-            "max_connections",
-            "The most connections of the public listener. Beyond, Mintgate closes the one that has waited \
-             longest for its client to send something. It raises the process's limit of file \
-             descriptors as far as it may and leaves a quarter of them to everything else, which can \
-             make this number smaller; the log says so.",
-        )
-        .default(4096),
-        16..=1_000_000,
-    );
-    let max_in_flight = s.number(
-        key(
-            "max_in_flight",
-            "The most requests in progress that ask the store alone, such as refreshes and sign-outs. \
-             Mintgate answers further ones at once with 503 `OVERLOADED`. The JWKS and the metadata \
-             are always answered.",
-        )
-        .default(1024),
-        1..=1_000_000,
-    );
-    let max_sign_ins = s.number(
-        key(
-            "max_sign_ins",
-            "The most requests in progress that may wait for a provider: logins that begin, sign-ins, \
-             the list of providers; and as many logout tokens of providers. Further ones get 503 \
-             `OVERLOADED`. If it is more than 17 times a provider's `max_concurrent`, that provider \
-             alone cannot use them up.",
-        )
-        .default(2048),
-        1..=1_000_000,
-    );
-    let max_slow_bodies = s.number(
-        key(
-            "max_slow_bodies",
-            "The most request bodies that Mintgate waits for, each of up to 32 KiB; it answers further \
-             requests with 503 `OVERLOADED` unless their bodies arrive along with their heads.",
-        )
-        .default(2048),
-        1..=1_000_000,
-    );
-    let refused_sign_ins = s.number(
-        key(
-            "refused_sign_ins_per_minute",
-            "The most sign-ins of one IPv4 address or IPv6 /64 whose code or ID token may be refused \
-             in a minute. Beyond, Mintgate answers further ones at `/token` and `/identities` with \
-             429 `RATE_LIMITED` and asks no provider. 0: any number. It is not applied to what comes \
-             through a proxy on this machine or in a private network that is not in \
-             `server.trusted_proxies`; the log says so.",
-        )
-        .default(60),
-        0..=1_000_000,
-    );
-    let request_timeout = s.millis(
-        key(
-            "request_timeout_ms",
-            "The longest that the head of a request may take to arrive, and then its body, in \
-             milliseconds each.",
-        )
-        .default(10_000),
-        1..=600_000,
-    );
-    let max_header_bytes = s.number(
-        key(
-            "max_header_bytes",
-            "The most bytes of a request's headers; its first line may have 8 KiB more.",
-        )
-        .default(16_384),
-        1024..=65_536,
-    );
-    Some(LimitSettings {
-        max_connections: max_connections? as usize,
-        max_in_flight: max_in_flight? as usize,
-        max_sign_ins: max_sign_ins? as usize,
-        max_slow_bodies: max_slow_bodies? as usize,
-        refused_sign_ins_per_minute: refused_sign_ins? as u32,
-        request_timeout: request_timeout?,
-        max_header_bytes: max_header_bytes? as usize,
-    })
-}
-
 /// Reads the section `[log]`.
 pub(crate) fn log(s: &mut Section<'_>) -> Option<LogSettings> {
     let format = s.choice(
@@ -203,7 +120,7 @@ pub(crate) fn log(s: &mut Section<'_>) -> Option<LogSettings> {
     Some(LogSettings { format: format?, filter: filter? })
 }
 
-fn network(text: &str) -> Result<IpNet, Invalid> {
+pub(super) fn network(text: &str) -> Result<IpNet, Invalid> {
     if let Ok(address) = text.parse::<std::net::IpAddr>() {
         let fix = format!("write \"{}\" for this one address", IpNet::from(address));
         return Err(invalid("This is an address, not a network.", fix));

@@ -73,7 +73,12 @@ fn the_defaults_are_the_contracts() {
     assert_eq!(limits.max_connections, 4096);
     assert_eq!(limits.max_in_flight, 1024);
     assert_eq!((limits.max_sign_ins, limits.max_slow_bodies), (2048, 2048));
-    assert_eq!(limits.refused_sign_ins_per_minute, 60);
+    assert_eq!((limits.rate.logins_per_minute, limits.rate.sign_ins_per_minute), (600, 600));
+    assert_eq!(limits.rate.refused_sign_ins_per_minute, 60);
+    assert_eq!(limits.rate.refused_refreshes_per_minute, 600);
+    assert_eq!(limits.rate.refused_logout_tokens_per_minute, 600);
+    assert_eq!(limits.rate.session_refreshes_per_minute, 600);
+    assert!(limits.rate.exempt.is_empty());
     assert_eq!(limits.request_timeout, Duration::from_secs(10));
     assert_eq!(limits.max_header_bytes, 16_384);
     assert_eq!(log.format, LogFormat::Json);
