@@ -184,8 +184,18 @@ async fn stats(client: &Client, base: &str) -> Result<Stats> {
 
 /// An authorization code from the mock with this base URL, as if this user had just signed in there.
 pub(crate) async fn code(client: &Client, base: &str, user: &str) -> Result<String> {
+    code_for_scope(client, base, user, "openid profile email").await
+}
+
+/// The same for an authorization request with this scope.
+pub(crate) async fn code_for_scope(
+    client: &Client,
+    base: &str,
+    user: &str,
+    scope: &str,
+) -> Result<String> {
     let sign_in = serde_json::json!({
-        "user": user, "clientId": CLIENT_ID, "redirectUri": REDIRECT_URI,
+        "user": user, "clientId": CLIENT_ID, "redirectUri": REDIRECT_URI, "scope": scope,
     });
     let answer = send(client.post(format!("{base}/control/code")).json(&sign_in)).await?;
     answer.expect_status(200)?;
@@ -202,6 +212,8 @@ pub(crate) struct Stats {
     pub(crate) exchanges: u64,
     /// Requests to the mock's userinfo endpoint.
     pub(crate) userinfo: u64,
+    /// Refresh tokens exchanged for tokens.
+    pub(crate) refreshes: u64,
 }
 
 /// The service in a process of its own, with a config file and a log named after it.

@@ -1,15 +1,18 @@
 //! What operators type and read about people and sessions: the commands `mintgate users` and
-//! `mintgate sessions`, their words, the JSON that these commands and the admin API share, and the words of
-//! `mintgate roles`.
+//! `mintgate sessions`, their words, the JSON that these commands and the admin API share, the words of
+//! `mintgate roles`, and the commands that make credentials: `mintgate admin new-token` and `mintgate clients new`.
 
+mod clients;
 pub mod json;
 mod reply;
 mod roles;
+mod secret;
 mod sessions;
 mod token;
 mod users;
 mod words;
 
+pub use clients::ClientsCommand;
 pub use reply::Reply;
 pub use roles::{NoSuchProvider, RolesAnswer};
 pub use sessions::SessionsCommand;

@@ -1,13 +1,11 @@
 //! `mintgate admin`: makes tokens of the admin API.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use mintgate_domain::TokenHash;
 use mintgate_domain::ports::Entropy;
 use serde::Serialize;
 
 use crate::json::RefusalBody;
 use crate::reply::Reply;
+use crate::secret::NewSecret;
 
 /// The subcommands of `mintgate admin`.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -52,8 +50,7 @@ impl AdminCommand {
             let body = RefusalBody { error: "invalid", message, candidates: vec![] };
             return Reply::not_done(*json, &body, "");
         }
-        let token = BASE64_URL_SAFE_NO_PAD.encode(entropy.bytes::<32>());
-        let hash = TokenHash::of(&token).to_hex();
+        let NewSecret { text: token, hash } = NewSecret::draw(entropy);
         let body = NewTokenBody { name, scope: *scope, token: &token, hash: &hash };
         Reply::done(*json, &body, || {
             let scope = match scope {

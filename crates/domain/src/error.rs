@@ -63,6 +63,9 @@ pub enum AuthError {
     /// The caller has no session of this id.
     #[error("the caller has no such session")]
     NoSuchSession,
+    /// The session has no token of its provider that works, and cannot get one.
+    #[error("the session has no usable token of its provider")]
+    NoProviderToken,
     /// The identity is linked to another user.
     #[error("the identity is linked to another user")]
     IdentityTaken,
@@ -78,7 +81,7 @@ pub enum AuthError {
     /// The roles could not be decided.
     #[error(transparent)]
     RolesUnavailable(RoleLookupError),
-    /// A provider's refresh token could not be encrypted or decrypted.
+    /// A provider's token could not be encrypted or decrypted.
     #[error(transparent)]
     Seal(#[from] SealError),
     /// The idempotency key was used before, with another body.
@@ -140,6 +143,8 @@ pub enum ErrorCode {
     SessionRevoked,
     /// The caller has no such session or identity.
     NotFound,
+    /// The session has no token of its provider that works.
+    NoProviderToken,
     /// The identity belongs to another user.
     IdentityTaken,
     /// The identity is the caller's only one.
@@ -187,6 +192,7 @@ impl ErrorCode {
             Self::RefreshTokenReused => "REFRESH_TOKEN_REUSED",
             Self::SessionRevoked => "SESSION_REVOKED",
             Self::NotFound => "NOT_FOUND",
+            Self::NoProviderToken => "NO_PROVIDER_TOKEN",
             Self::IdentityTaken => "IDENTITY_TAKEN",
             Self::LastIdentity => "LAST_IDENTITY",
             Self::InvalidLogoutToken => "INVALID_LOGOUT_TOKEN",
@@ -225,6 +231,7 @@ impl AuthError {
             Self::RefreshedTooOften { .. } => ErrorCode::RateLimited,
             Self::SessionRevoked(_) => ErrorCode::SessionRevoked,
             Self::NoSuchSession | Self::NoSuchIdentity => ErrorCode::NotFound,
+            Self::NoProviderToken => ErrorCode::NoProviderToken,
             Self::IdentityTaken => ErrorCode::IdentityTaken,
             Self::LastIdentity => ErrorCode::LastIdentity,
             Self::InvalidLogoutToken(_) => ErrorCode::InvalidLogoutToken,

@@ -328,9 +328,12 @@ impl IssueTokens {
         let Some(kept) = &self.ports.kept else { return Ok(UpstreamTokens::default()) };
         let refresh = proven.refresh_token.as_ref();
         let id = proven.id_token.as_ref();
+        let access = proven.access.as_ref();
         Ok(UpstreamTokens {
             refresh: refresh.map(|token| kept.seal_refresh(session, token)).transpose()?,
             id: id.map(|token| kept.seal_id(session, token)).transpose()?,
+            // One that is too long is not kept, and costs nobody the sign-in.
+            access: access.and_then(|(access, at)| kept.seal_access(session, access, *at).ok()),
         })
     }
 

@@ -1,10 +1,14 @@
 //! The providers' tokens that are kept beside sessions: their store together with their encryption.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::model::{SealedToken, SessionId};
-use crate::ports::{SealError, TokenSeal, UpstreamTokenKind, UpstreamTokenRepo};
-use crate::{IdTokenText, ProviderRefreshToken, SecretText};
+use crate::model::{KeptAccess, SealedToken, SessionId, Timestamp};
+use crate::ports::{ProviderAccess, SealError, TokenSeal, UpstreamTokenKind, UpstreamTokenRepo};
+use crate::{IdTokenText, ProviderAccessToken, ProviderRefreshToken, SecretText};
+
+/// How long before its expiry an access token is replaced, unless half of its life is shorter.
+const RENEWED_BEFORE: Duration = Duration::from_mins(1);
 
 /// The store and the encryption of providers' tokens.
 #[derive(Clone)]
@@ -42,6 +46,34 @@ impl KeptTokens {
         token: &IdTokenText,
     ) -> Result<SealedToken, SealError> {
         self.seal.seal(session, UpstreamTokenKind::Id, &SecretText::new(token.expose()))
+    }
+
+    /// Encrypts an access token for its session. `at` is the time at which it was asked for.
+    pub(crate) fn seal_access(
+        &self,
+        session: SessionId,
+        access: &ProviderAccess,
+        at: Timestamp,
+    ) -> Result<KeptAccess, SealError> {
+        let token = SecretText::new(access.token.expose());
+        Ok(KeptAccess {
+            sealed: self.seal.seal(session, UpstreamTokenKind::Access, &token)?,
+            scope: access.scope.clone(),
+            expires_at: access.expires_in.map(|life| at + life),
+            due_at: access
+                .expires_in
+                .map(|life| at + life.saturating_sub(RENEWED_BEFORE.min(life / 2))),
+        })
+    }
+
+    /// Decrypts an access token.
+    pub(crate) fn open_access(
+        &self,
+        session: SessionId,
+        sealed: &SealedToken,
+    ) -> Result<ProviderAccessToken, SealError> {
+        let token = self.seal.open(session, UpstreamTokenKind::Access, sealed)?;
+        Ok(ProviderAccessToken::new(token.expose()))
     }
 
     /// Decrypts an ID token.

@@ -5,14 +5,16 @@
 //! There is one use case for each part of a session's life: [`BeginLogin`] sends somebody to a
 //! provider, [`IssueTokens`] opens the session, [`RefreshSession`] keeps it alive, with
 //! [`OwnSessions`] its user looks at it and ends it, with [`SignOut`] they leave the provider too, with [`Identities`] they say by which identities
-//! they are known, by [`ProviderLogout`] a provider ends it, and by [`Administration`] an operator looks at people and sessions and
-//! changes them.
+//! they are known, by [`ProviderLogout`] a provider ends it, by [`AppAccess`] the back end of an app gets the provider's own access
+//! token, and by [`Administration`] an operator looks at people and sessions and changes them.
 //! Each reads top to bottom like what it performs.
 
 mod administration;
 mod admission;
+mod app_access;
 mod begin_login;
 mod cause;
+mod clients;
 mod concurrent_refreshes;
 mod error;
 mod field_error;
@@ -30,6 +32,7 @@ mod provider_logout;
 mod recheck;
 mod refresh_session;
 mod registry;
+mod renewals;
 mod role_explanation;
 mod roles;
 mod secret;
@@ -41,8 +44,10 @@ pub use administration::{
     Administration, AdministrationError, DeletedUser, Page, PersonRecord, SessionRecord,
 };
 pub use admission::{Admission, Invitation};
+pub use app_access::{AppAccess, AppToken};
 pub use begin_login::{BeginLogin, BegunLogin};
 pub use cause::{Cause, chain};
+pub use clients::{Client, Clients};
 pub use error::{AuthError, ErrorCode};
 pub use field_error::{FieldError, FieldRule};
 pub use identities::Identities;
@@ -53,12 +58,13 @@ pub use login_parameters::LoginParameter;
 pub use minting::{IssuedTokens, TokenDelivery};
 pub use own_sessions::{OwnSessions, SessionProof};
 pub use provider_logout::ProviderLogout;
-pub use recheck::{Recheck, RecheckPorts};
+pub use recheck::Recheck;
 pub use refresh_session::{RefreshConfig, RefreshPorts, RefreshSession};
 pub use registry::{
-    LoginRequest, LogoutRequest, LogoutScope, NonceRule, OfflineScope, ProviderPolicy,
+    AccessRule, LoginRequest, LogoutRequest, LogoutScope, NonceRule, OfflineScope, ProviderPolicy,
     ProviderRegistry, RecheckRule, RegisteredProvider, Requirement,
 };
+pub use renewals::{RenewalPorts, Renewals};
 pub use role_explanation::{Admitted, DroppedEmail, RoleExplanation, RuleReason};
 pub use roles::{OnLookupFailure, RoleCondition, RoleDecider, RoleLookup, RolePolicy, RoleRule};
 pub use secret::{

@@ -131,6 +131,13 @@ pub struct RecheckRule {
     pub lease: Duration,
 }
 
+/// The rule by which the provider's access token of a session is kept and renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessRule {
+    /// For how long one caller alone may ask the provider, as [`RecheckRule::lease`] says.
+    pub lease: Duration,
+}
+
 /// The rules that a request must satisfy before its provider is asked.
 #[derive(Debug, Clone)]
 pub struct ProviderPolicy {
@@ -153,6 +160,9 @@ pub struct ProviderPolicy {
     pub logout: LogoutRequest,
     /// The rule by which refreshes ask the provider again; `None` if they never do.
     pub recheck: Option<RecheckRule>,
+    /// The rule by which the provider's access token of a session is kept for the back ends of apps; `None`
+    /// if it is not.
+    pub access: Option<AccessRule>,
 }
 
 impl ProviderPolicy {

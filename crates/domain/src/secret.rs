@@ -81,7 +81,7 @@ impl IdTokenText {
     }
 }
 secret_text! {
-    /// A provider's own access token, used only at that provider's userinfo endpoint.
+    /// A provider's own access token, for that provider's userinfo endpoint and for the back ends of apps.
     ProviderAccessToken
 }
 secret_text! {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::memory::Bounded;
 use crate::model::{LoginTransaction, ProviderId, SingleUse, Timestamp, VerifiedIdentity};
 use crate::ports::{
-    Clock, CodeGrant, Metrics, Phase, ProviderError, ProviderTokens, RecheckResult, TokenSource,
+    Clock, CodeGrant, Metrics, Phase, ProviderAccess, ProviderError, ProviderTokens, RecheckResult,
+    TokenSource,
 };
 use crate::{
     AuthError, AuthorizationCode, CodeVerifier, FieldError, FieldRule, IdTokenText, Nonce,
@@ -88,6 +89,8 @@ pub(crate) struct ProvenSignIn {
     pub(crate) refresh_token: Option<ProviderRefreshToken>,
     /// The verified ID token, where it is to be kept.
     pub(crate) id_token: Option<IdTokenText>,
+    /// The provider's access token, where it is to be kept, and when it was asked for.
+    pub(crate) access: Option<(ProviderAccess, Timestamp)>,
 }
 
 impl SignIn {
@@ -207,11 +210,14 @@ impl SignIn {
     pub(crate) async fn prove(&self, admitted: &Admitted<'_>) -> Result<ProvenSignIn, AuthError> {
         let Admitted { provider, request, redirect_uri, login } = admitted;
         let id = &provider.policy.id;
+        let asked_at = Timestamp::from(self.clock.now());
         let mut tokens = match &request.credential {
             Credential::IdToken(token) => ProviderTokens {
                 source: TokenSource::Client,
                 id_token: Some(token.clone()),
                 access_token: None,
+                expires_in: None,
+                scope: None,
                 refresh_token: None,
             },
             Credential::Code(code) => {
@@ -255,14 +261,17 @@ impl SignIn {
             }
             _ => None,
         };
-        let wanted = provider.policy.recheck.is_some();
-        let refresh_token = tokens.refresh_token.take().filter(|_| wanted);
-        if wanted && refresh_token.is_none() {
+        let keeps_access = provider.policy.access.is_some();
+        let access = tokens.take_access().filter(|_| keeps_access);
+        let access = access.map(|access| (access, asked_at));
+        let rechecks = provider.policy.recheck.is_some();
+        let refresh_token = tokens.refresh_token.take().filter(|_| rechecks || keeps_access);
+        if rechecks && refresh_token.is_none() {
             self.metrics.provider_recheck(id, RecheckResult::Impossible);
         }
         let keeps_id_token = provider.policy.logout.keeps_id_token;
         let id_token = tokens.id_token.take().filter(|_| keeps_id_token);
-        Ok(ProvenSignIn { identity, single_use, refresh_token, id_token })
+        Ok(ProvenSignIn { identity, single_use, refresh_token, id_token, access })
     }
 
     fn observe(&self, provider: &ProviderId, phase: Phase, started: Duration) {

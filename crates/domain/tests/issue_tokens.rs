@@ -47,6 +47,9 @@ impl IdentityProvider for FakeProvider {
                 source: TokenSource::TokenEndpoint { pkce: false },
                 id_token: None,
                 access_token: None,
+                expires_in: None,
+                scope: None,
+
                 refresh_token: None,
             }),
         }
@@ -175,6 +178,7 @@ fn rig_with(store: MemoryStore, config: IssueTokensConfig, lookup: Option<RoleLo
         login: LoginRequest { has_id_tokens: true, ..LoginRequest::default() },
         logout: LogoutRequest::default(),
         recheck: None,
+        access: None,
     };
     let registered = RegisteredProvider { policy, adapter: provider.clone() };
     let clock = Arc::new(ManualClock::at(NOW));

@@ -23,6 +23,9 @@ pub(crate) struct Admission {
     /// For logout tokens, which may wait for a provider too, and must be heard while sign-ins are
     /// not.
     pub(crate) provider_logouts: Places,
+    /// For requests for providers' access tokens, which may wait for a provider, and are those of a
+    /// back end, not of people who sign in.
+    pub(crate) provider_tokens: Places,
     /// For bodies that did not arrive along with their heads.
     pub(crate) slow_bodies: Places,
 }
@@ -33,6 +36,7 @@ impl Admission {
             sessions: Places::new("limits.max_in_flight", limits.max_in_flight),
             sign_ins: Places::new("limits.max_sign_ins", limits.max_sign_ins),
             provider_logouts: Places::new("limits.max_sign_ins", limits.max_sign_ins),
+            provider_tokens: Places::new("limits.max_sign_ins", limits.max_sign_ins),
             slow_bodies: Places::new("limits.max_slow_bodies", limits.max_slow_bodies),
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
+use mintgate_domain::Clients;
 use mintgate_domain::model::AllowedUri;
 use url::Url;
 
@@ -23,6 +24,8 @@ pub struct HttpConfig {
     pub limits: Limits,
     /// How often callers may ask.
     pub rate_limits: RateLimits,
+    /// The back ends that may ask about sessions.
+    pub clients: Clients,
     /// The number of worker threads; 0 for one per processor.
     pub workers: usize,
 }
@@ -42,7 +45,7 @@ pub struct Limits {
     /// How many requests that ask the store alone are worked on at once.
     pub max_in_flight: usize,
     /// How many requests that may wait for a provider are worked on at once; as many logout tokens
-    /// of providers besides.
+    /// of providers besides, and as many requests for providers' access tokens.
     pub max_sign_ins: usize,
     /// How many bodies that did not arrive along with their heads are read at once, each of up to
     /// 32 KiB.

@@ -38,6 +38,8 @@ pub(crate) struct LogFields {
     pub(crate) provider: Option<ProviderId>,
     pub(crate) user: Option<UserId>,
     pub(crate) session: Option<SessionId>,
+    /// The id of the back end that has authenticated.
+    pub(crate) client: Option<String>,
 }
 
 type SharedLogFields = Rc<RefCell<LogFields>>;
@@ -271,6 +273,7 @@ impl Call {
         let provider = fields.provider.as_ref().map(tracing::field::display);
         let user = fields.user.as_ref().map(tracing::field::display);
         let session = fields.session.as_ref().map(tracing::field::display);
+        let client = fields.client.as_deref();
         let error_code = error.map(|e| e.kind().code());
         let reason = error.and_then(ApiError::cause).map(tracing::field::display);
         // To the microsecond.
@@ -281,7 +284,7 @@ impl Call {
                     target: "mintgate::request", parent: &self.span, $level,
                     request_id = self.id.as_str(), trace_id = self.trace_id,
                     method = self.method.as_str(), route, status = status.as_u16(), duration_ms,
-                    provider, user, session, error_code, reason, "request"
+                    provider, user, session, client, error_code, reason, "request"
                 )
             };
         }

@@ -28,6 +28,9 @@ const CHALLENGE: &str = "Bearer realm=\"mintgate\"";
 /// The challenge to a request whose access token is not accepted (RFC 6750 §3.1).
 const TOKEN_REFUSED: &str = "Bearer realm=\"mintgate\", error=\"invalid_token\"";
 
+/// The challenge to a back end that does not authenticate (RFC 7617 §2).
+const CLIENT_CHALLENGE: &str = "Basic realm=\"mintgate\", charset=\"UTF-8\"";
+
 /// Why a request was refused, which decides its status, code and message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
@@ -42,6 +45,8 @@ pub(crate) enum ErrorKind {
 pub(crate) enum HttpErrorCode {
     /// A session cookie came twice under one name.
     DuplicateCookie,
+    /// No client has the id and the secret that the request shows, or it shows none.
+    InvalidClient,
     /// A page of an origin that is not allowed made the request.
     CsrfRejected,
     /// The path does not have this method; `Allow` says which ones it has.
@@ -62,6 +67,7 @@ impl HttpErrorCode {
     const fn as_str(self) -> &'static str {
         match self {
             Self::DuplicateCookie => "DUPLICATE_COOKIE",
+            Self::InvalidClient => "INVALID_CLIENT",
             Self::CsrfRejected => "CSRF_REJECTED",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
             Self::NotAcceptable => "NOT_ACCEPTABLE",
@@ -117,12 +123,14 @@ error_table! {
     Core(RefreshTokenExpired) => UNAUTHORIZED, "The refresh token has expired. Please sign in again.";
     Core(RefreshTokenReused) => UNAUTHORIZED, "The refresh token has been used before; its session has been ended. Please sign in again.";
     Core(SessionRevoked) => UNAUTHORIZED, "The session has been ended. Please sign in again.";
+    Http(InvalidClient) => UNAUTHORIZED, "The client's id or secret is missing or wrong.";
     Core(AccessDenied) => FORBIDDEN, "This account has no access here. Ask whoever runs this service to let you in, or sign in with another account.";
     Http(CsrfRejected) => FORBIDDEN, "The request comes from an origin that is not allowed.";
     Core(NotFound) => NOT_FOUND, "There is nothing at this path.";
     Http(MethodNotAllowed) => METHOD_NOT_ALLOWED, "This path does not support the request's method.";
     Http(NotAcceptable) => NOT_ACCEPTABLE, "Answers are application/json, which the Accept header rules out.";
     Http(RequestTimeout) => REQUEST_TIMEOUT, "The request took too long to arrive.";
+    Core(NoProviderToken) => CONFLICT, "The session has no usable token of its identity provider. Please sign in again.";
     Core(IdentityTaken) => CONFLICT, "This identity belongs to another account.";
     Core(LastIdentity) => CONFLICT, "This is the only identity to sign in with; link another one first.";
     Http(PayloadTooLarge) => PAYLOAD_TOO_LARGE, "The request body is too large.";
@@ -310,7 +318,11 @@ impl ApiError {
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match status {
             StatusCode::UNAUTHORIZED => {
-                let challenge = if self.0.token_refused { TOKEN_REFUSED } else { CHALLENGE };
+                let challenge = match self.0.kind {
+                    ErrorKind::Http(HttpErrorCode::InvalidClient) => CLIENT_CHALLENGE,
+                    _ if self.0.token_refused => TOKEN_REFUSED,
+                    _ => CHALLENGE,
+                };
                 response.insert_header((header::WWW_AUTHENTICATE, challenge));
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {

@@ -8,6 +8,7 @@ mod accept;
 mod admin;
 mod admission;
 mod backchannel;
+mod basic;
 mod body;
 mod client;
 mod config;
@@ -31,6 +32,7 @@ mod metrics;
 mod operations;
 mod origin;
 mod planted_cookies;
+mod provider_token;
 mod public_document;
 mod refresh;
 mod runtime;
@@ -49,8 +51,8 @@ use actix_web::web;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
 use mintgate_domain::{
-    BeginLogin, ErrorCode, Identities, IssueTokens, OwnSessions, ProviderLogout, RefreshSession,
-    SignOut, TokenHash,
+    AppAccess, BeginLogin, Clients, ErrorCode, Identities, IssueTokens, OwnSessions,
+    ProviderLogout, RefreshSession, SignOut, TokenHash,
 };
 use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
@@ -101,6 +103,8 @@ pub struct UseCases {
     pub sign_out: Arc<SignOut>,
     /// Answers `/api/v1/auth/identities`.
     pub identities: Arc<Identities>,
+    /// Answers `POST /api/v1/auth/provider-token`.
+    pub app_access: Arc<AppAccess>,
     /// Answers `POST /api/v1/auth/backchannel-logout/{provider}`.
     pub provider_logout: Arc<ProviderLogout>,
 }
@@ -134,6 +138,7 @@ pub struct AppState {
     /// body.
     idempotency_keys: KeyedMutex<TokenHash, TokenHash>,
     caller_limits: CallerLimits,
+    clients: Clients,
     trusted_proxies: Vec<ipnet::IpNet>,
     limits: Limits,
     admission: Admission,
@@ -151,6 +156,7 @@ impl AppState {
             origins: OriginPolicy::new(&config.public_url, config.allowed_origins),
             idempotency_keys: KeyedMutex::default(),
             caller_limits: CallerLimits::new(config.rate_limits, &ports.clock),
+            clients: config.clients,
             trusted_proxies: config.trusted_proxies,
             limits: config.limits,
             admission: Admission::new(&config.limits),
@@ -211,6 +217,7 @@ fn routes(config: &mut ServiceConfig) {
             "GET, HEAD, POST",
         ))
         .service(methods(auth("identities/{id}").delete(identities::unlink), "DELETE"))
+        .service(methods(auth("provider-token").post(provider_token::show), "POST"))
         .service(methods(auth("backchannel-logout/{provider}").post(backchannel::log_out), "POST"))
         .service(readable(jwks::PATH, jwks::show));
     for path in metadata::ROUTES {

@@ -77,7 +77,7 @@ impl<'a> SessionBody<'a> {
     }
 }
 
-fn date(at: Timestamp) -> Option<String> {
+pub(crate) fn date(at: Timestamp) -> Option<String> {
     at.to_datetime().map(rfc3339_seconds)
 }
 

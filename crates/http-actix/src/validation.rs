@@ -60,6 +60,9 @@ pub(crate) enum BrokenRule {
     /// The number is larger than this.
     #[error("must be at most {0}")]
     TooLarge(u64),
+    /// The text is not the id of a session: a UUID with hyphens.
+    #[error("must be the sid of a session")]
+    NotASessionId,
     /// The text is neither `cookie` nor `body`.
     #[error("must be \"cookie\" or \"body\"")]
     NotADelivery,

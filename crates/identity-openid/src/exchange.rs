@@ -49,6 +49,14 @@ pub(crate) type TokenClient = oauth2::Client<
 /// The members of an answer that are used. Whatever else it has may be missing or odd.
 const USED: [&str; 6] =
     ["access_token", "token_type", "id_token", "refresh_token", "error", "error_description"];
+/// The members that say something about the access token, which may be missing or odd too.
+const ABOUT_ACCESS: [&str; 2] = [EXPIRES_IN, "scope"];
+/// A number, which some providers write as a text.
+const EXPIRES_IN: &str = "expires_in";
+/// The longest life of an access token that is believed: ten years.
+const MAX_LIFE_SECS: u64 = 10 * 365 * 24 * 3600;
+/// The longest list of scopes that is kept, in bytes.
+const MAX_SCOPE_BYTES: usize = 4096;
 
 /// A successful answer, in which [`read_answer`] has left texts alone. The ID token stays text, so that
 /// an unreadable token is told from an unreadable answer.
@@ -60,6 +68,10 @@ pub(crate) struct TokenAnswer {
     /// RFC 6749 §5.1 requires it; a provider that leaves it out means the only one that is common.
     #[serde(default = "bearer")]
     token_type: BasicTokenType,
+    #[serde(default)]
+    expires_in: Option<Value>,
+    #[serde(default)]
+    scope: Option<String>,
     #[serde(default)]
     id_token: Option<RawIdToken>,
     #[serde(default)]
@@ -287,13 +299,18 @@ impl Exchange<'_> {
 
     fn tokens(&self, answer: TokenAnswer, source: TokenSource) -> ProviderTokens {
         let access_token = answer.bearer_token().map(ProviderAccessToken::new);
-        let TokenAnswer { id_token, refresh_token, .. } = answer;
+        let expires_in = answer.life();
+        let TokenAnswer { id_token, refresh_token, scope, .. } = answer;
+        let is_kept =
+            |scope: &String| scope.len() <= MAX_SCOPE_BYTES && !scope.contains(char::is_control);
         // Without OpenID Connect an ID token would not be verified.
         let id_token = id_token.filter(|_| self.wanted != Wanted::AccessToken);
         ProviderTokens {
             source,
             id_token: id_token.map(|RawIdToken(text)| IdTokenText::new(text.trim())),
             access_token,
+            expires_in,
+            scope: scope.filter(is_kept),
             refresh_token: refresh_token
                 .map(|token| ProviderRefreshToken::new(token.into_secret())),
         }
@@ -322,19 +339,30 @@ impl TokenAnswer {
         let is_bearer = self.token_type.as_ref().eq_ignore_ascii_case("bearer");
         Some(self.access_token.secret().as_str()).filter(|token| is_bearer && !token.is_empty())
     }
+
+    /// How long the access token is good; a value that says nothing sensible is none.
+    fn life(&self) -> Option<Duration> {
+        let value = self.expires_in.as_ref()?;
+        let secs = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())?;
+        Some(Duration::from_secs(secs)).filter(|_| secs <= MAX_LIFE_SECS)
+    }
 }
 
-/// The used members of an answer that are texts and not empty; `None` if it is neither a JSON object nor
-/// a form. Some OAuth 2.0 providers answer in the encoding of the request, whatever `Accept` says.
+/// The used members of an answer that are texts and not empty, or may be numbers; `None` if it is neither a
+/// JSON object nor a form. Some OAuth 2.0 providers answer in the encoding of the request, whatever `Accept`
+/// says.
 fn read_answer(body: &[u8]) -> Option<Map<String, Value>> {
     let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
     if let Ok(mut members) = select(body, &USED) {
-        members.retain(|_, value| is_text(value));
+        // One at a time, because what is odd about one says nothing about the others.
+        members.extend(ABOUT_ACCESS.iter().filter_map(|name| select(body, &[name]).ok()).flatten());
+        members.retain(|name, value| is_text(value) || name == EXPIRES_IN);
         return Some(members);
     }
+    let is_used = |name: &str| USED.contains(&name) || ABOUT_ACCESS.contains(&name);
     let form = url::form_urlencoded::parse(body);
     let members: Map<_, _> = form
-        .filter(|(name, value)| USED.contains(&name.as_ref()) && !value.is_empty())
+        .filter(|(name, value)| is_used(name) && !value.is_empty())
         .map(|(name, value)| (name.into_owned(), value.into_owned().into()))
         .collect();
     (!members.is_empty()).then_some(members)
@@ -357,6 +385,26 @@ mod tests {
         ] {
             assert!(known.iter().any(|known| known == said), "{said}: {known:?}");
         }
+    }
+
+    #[test]
+    fn a_life_is_a_number_of_seconds_however_it_is_written() {
+        let life = |expires_in: &str| {
+            let json = format!(r#"{{"access_token":"a","expires_in":{expires_in}}}"#);
+            let members = read_answer(json.as_bytes()).unwrap();
+            let answer: TokenAnswer = serde_json::from_value(Value::Object(members)).unwrap();
+            answer.life().map(|life| life.as_secs())
+        };
+        assert_eq!(life("3600"), Some(3600));
+        assert_eq!(life("\"3600\""), Some(3600));
+        assert_eq!(life("0"), Some(0));
+        for odd in ["-1", "1.5", "\"soon\"", "null", "true", "[]", "315360001", "\"\""] {
+            assert_eq!(life(odd), None, "{odd}");
+        }
+        let form = read_answer(b"access_token=a&expires_in=60&scope=a+b").unwrap();
+        let answer: TokenAnswer = serde_json::from_value(Value::Object(form)).unwrap();
+        assert_eq!(answer.life(), Some(Duration::from_mins(1)));
+        assert_eq!(answer.scope.as_deref(), Some("a b"));
     }
 
     #[test]

@@ -68,12 +68,13 @@ pub(crate) enum Unrenewed {
 fn settle(
     provider: &ProviderId,
     claims: Result<Option<ClaimSet>, Unrenewed>,
-    tokens: ProviderTokens,
+    mut tokens: ProviderTokens,
 ) -> Result<Renewal, ProviderError> {
     use ProviderError::{Misbehaved, TimedOut, Unreachable};
+    let access = tokens.take_access();
     let ProviderTokens { refresh_token, id_token, .. } = tokens;
     let (error, is_doubtful) = match claims {
-        Ok(claims) => return Ok(Renewal { doubt: None, claims, refresh_token, id_token }),
+        Ok(claims) => return Ok(Renewal { doubt: None, claims, refresh_token, id_token, access }),
         Err(Unrenewed::Unproven(error)) => (error, true),
         Err(Unrenewed::NoClaims(error)) => (error, false),
     };
@@ -83,12 +84,12 @@ fn settle(
                 let error = chain(&error);
                 tracing::warn!(%provider, %error, "refreshed at the provider, but without claims");
             }
-            let id_token = id_token.filter(|_| !is_doubtful);
             Ok(Renewal {
                 doubt: is_doubtful.then_some(error),
                 claims: None,
                 refresh_token,
-                id_token,
+                id_token: id_token.filter(|_| !is_doubtful),
+                access: access.filter(|_| !is_doubtful),
             })
         }
         error => Err(error),

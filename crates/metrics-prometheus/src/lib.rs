@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mintgate_domain::model::{KeyId, ProviderId, RevokeReason};
 use mintgate_domain::ports::{
-    CircuitState, Metrics, Phase, PoolState, ProviderEndpoint, RecheckResult, RefreshResult,
-    StoreOperation,
+    CircuitState, Metrics, Phase, PoolState, ProviderEndpoint, ProviderTokenResult, RecheckResult,
+    RefreshResult, StoreOperation,
 };
 use prometheus::core::Collector;
 use prometheus::{
@@ -37,6 +37,7 @@ pub struct PrometheusMetrics {
     jwks_refresh: IntCounterVec,
     provider_circuit: IntGaugeVec,
     provider_rechecks: IntCounterVec,
+    provider_tokens: IntCounterVec,
     store_query_duration: HistogramVec,
     store_pool_connections: IntGaugeVec,
     signing_key_age: IntGaugeVec,
@@ -105,6 +106,11 @@ impl PrometheusMetrics {
             provider_rechecks: counter(
                 "mintgate_provider_rechecks_total",
                 "Times a provider was to be asked again about somebody.",
+                &["provider", "outcome"],
+            )?,
+            provider_tokens: counter(
+                "mintgate_provider_tokens_total",
+                "Requests for providers' access tokens.",
                 &["provider", "outcome"],
             )?,
             store_query_duration: seconds(
@@ -250,6 +256,11 @@ impl Metrics for PrometheusMetrics {
         self.provider_rechecks.with_label_values(&[provider.as_str(), result.name()]).inc();
     }
 
+    fn provider_token(&self, provider: Option<&ProviderId>, result: ProviderTokenResult) {
+        let provider = provider.map_or("unknown", ProviderId::as_str);
+        self.provider_tokens.with_label_values(&[provider, result.name()]).inc();
+    }
+
     fn provider_circuit(&self, provider: &ProviderId, state: CircuitState) {
         let state = match state {
             CircuitState::Closed => 0,
@@ -293,6 +304,7 @@ mod tests {
         metrics.store_query(StoreOperation::LinkIdentity, Duration::ZERO);
         metrics.provider_circuit(&ProviderId::new("corp"), CircuitState::Open);
         metrics.provider_recheck(&ProviderId::new("corp"), RecheckResult::Impossible);
+        metrics.provider_token(None, ProviderTokenResult::Unknown);
         let keys = [(KeyId::new("kid-1"), Duration::from_mins(2))];
         let text = metrics.render(PoolState { idle: 3, in_use: 1 }, &keys, 4).unwrap();
         for line in [
@@ -317,6 +329,7 @@ mod tests {
             r#"mintgate_signing_key_age_seconds{kid="kid-1"} 120"#,
             r#"mintgate_provider_circuit_state{provider="corp"} 2"#,
             r#"mintgate_provider_rechecks_total{outcome="impossible",provider="corp"} 1"#,
+            r#"mintgate_provider_tokens_total{outcome="unknown",provider="unknown"} 1"#,
             r#"mintgate_store_pool_connections{state="idle"} 3"#,
             r#"mintgate_build_info{revision="abc",version="1.2.3"} 1"#,
         ] {
@@ -355,6 +368,7 @@ mod tests {
             jwks_refresh,
             provider_circuit,
             provider_rechecks,
+            provider_tokens,
             store_query_duration,
             store_pool_connections,
             signing_key_age,
@@ -362,7 +376,7 @@ mod tests {
             http:
                 HttpSeries { requests, request_duration, connections, connections_shed, rate_limit },
         } = metrics;
-        let collectors: [&dyn Collector; 19] = [
+        let collectors: [&dyn Collector; 20] = [
             token_generation,
             token_generation_duration,
             refresh,
@@ -373,6 +387,7 @@ mod tests {
             jwks_refresh,
             provider_circuit,
             provider_rechecks,
+            provider_tokens,
             store_query_duration,
             store_pool_connections,
             signing_key_age,

@@ -10,7 +10,7 @@ use mintgate::keys::KeysCommand;
 use mintgate::roles_command::RolesCommand;
 use mintgate::settings::{self, ConfigError, Configuration};
 use mintgate::system::OsEntropy;
-use mintgate_admin::{AdminCommand, SessionsCommand, UsersCommand};
+use mintgate_admin::{AdminCommand, ClientsCommand, SessionsCommand, UsersCommand};
 use mintgate_domain::KeyConflict;
 use mintgate_store_postgres::InvalidPgConfig;
 
@@ -41,6 +41,9 @@ enum Command {
     /// List, rotate or retire the signing keys.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Make the credentials of a back end that may ask about sessions.
+    #[command(subcommand)]
+    Clients(ClientsCommand),
     /// Show which roles a person gets, and why.
     #[command(subcommand)]
     Roles(RolesCommand),
@@ -116,6 +119,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Keys(command) => {
             write!(out, "{}", command.run(&read()?.key_ring()?).await?)?;
+        }
+        Command::Clients(command) => {
+            return Ok(command.run(&OsEntropy).print(&mut out, &mut std::io::stderr())?);
         }
         Command::Roles(command) => {
             let configuration = read()?;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use mintgate_domain::ports::{Clock, Metrics};
 use mintgate_domain::{
-    BeginLogin, Identities, IssueTokens, IssueTokensConfig, IssueTokensPorts, KeptTokens,
-    OwnSessions, ProviderLogout, Recheck, RecheckPorts, RefreshConfig, RefreshPorts,
-    RefreshSession, RoleDecider, RoleLookup, RolePolicy, SignIn, SignOut,
+    AppAccess, BeginLogin, Identities, IssueTokens, IssueTokensConfig, IssueTokensPorts,
+    KeptTokens, OwnSessions, ProviderLogout, Recheck, RefreshConfig, RefreshPorts, RefreshSession,
+    RenewalPorts, Renewals, RoleDecider, RoleLookup, RolePolicy, SignIn, SignOut,
 };
 use mintgate_http_actix::{
     AdminApi, AdminToken, AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy,
@@ -122,6 +122,7 @@ fn use_cases(
     let metrics = adapters.counted();
     let registry = providers(settings, clock, &metrics)?;
     let rechecks = registry.iter().any(|provider| provider.policy.recheck.is_some());
+    let keeps_access = registry.iter().any(|provider| provider.policy.access.is_some());
     let keeps_id_tokens = registry.iter().any(|provider| provider.policy.logout.keeps_id_token);
     let sign_in = Arc::new(SignIn::new(
         registry,
@@ -130,21 +131,32 @@ fn use_cases(
         Arc::clone(&metrics),
     ));
     let roles = role_decider(settings, clock)?;
-    let kept = if rechecks || keeps_id_tokens {
+    let kept = if rechecks || keeps_id_tokens || keeps_access {
         let repo = Arc::clone(&store.upstream_tokens);
         Some(KeptTokens { repo, seal: keys::token_seal(settings)? })
     } else {
         None
     };
-    let recheck = kept.clone().filter(|_| rechecks).map(|kept| {
-        let ports = RecheckPorts {
+    let renewals = kept.clone().filter(|_| rechecks || keeps_access).map(|kept| {
+        let ports = RenewalPorts {
             sessions: Arc::clone(&store.sessions.repo),
             kept,
             background: adapters.lingering.clone(),
             metrics: Arc::clone(&metrics),
         };
-        Arc::new(Recheck::new(Arc::clone(&sign_in), ports))
+        Arc::new(Renewals::new(ports))
     });
+    let recheck = renewals.clone().filter(|_| rechecks);
+    let recheck = recheck.map(|renewals| Arc::new(Recheck::new(Arc::clone(&sign_in), renewals)));
+    let app_access = AppAccess {
+        sessions: store.sessions.clone(),
+        sign_in: Arc::clone(&sign_in),
+        renewals,
+        roles: roles.policy.clone(),
+        background: adapters.lingering.clone(),
+        clock: Arc::clone(clock),
+        metrics: Arc::clone(&metrics),
+    };
     let issue_ports = IssueTokensPorts {
         sign_in: Arc::clone(&sign_in),
         roles: roles.clone(),
@@ -201,6 +213,7 @@ fn use_cases(
         own_sessions,
         sign_out: Arc::new(sign_out),
         identities: Arc::new(identities),
+        app_access: Arc::new(app_access),
         provider_logout: Arc::new(provider_logout),
     })
 }
@@ -318,6 +331,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
             session_refreshes_per_minute: limits.rate.session_refreshes_per_minute,
             exempt: limits.rate.exempt.clone(),
         },
+        clients: settings.clients.clone(),
         workers: server.workers,
     }
 }

@@ -27,7 +27,10 @@ const CONVENTIONS: Conventions = Conventions {
     default_file: "mintgate.toml",
     file_option: "with --config or in MINTGATE_CONFIG",
     env_prefix: "MINTGATE__",
-    named_lists: &[NamedList { section: PROVIDERS, name_key: "id", noun: "provider" }],
+    named_lists: &[
+        NamedList { section: PROVIDERS, name_key: "id", noun: "provider" },
+        NamedList { section: CLIENTS, name_key: "id", noun: "client" },
+    ],
 };
 
 const PROVIDERS: &str = "providers";
@@ -36,10 +39,15 @@ const PROVIDERS_DOC: &str = "The identity providers that people sign in at: at l
 provider may have, and their defaults, depend on its preset. It is a mistake to set a key that the \
 preset does not have.";
 
+const CLIENTS: &str = "clients";
+
+const CLIENTS_DOC: &str =
+    "The back ends that may ask about sessions. `mintgate clients new` makes such a table.";
+
 /// Every section at the top level.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 16] = [
     "server", "ops", "admin", "store", "tokens", "keys", "refresh", "cookies", "cors", "login",
-    "users", "roles", "limits", "log", PROVIDERS,
+    "users", "roles", "limits", "log", PROVIDERS, CLIENTS,
 ];
 
 /// The remedy for a configuration without a provider.
@@ -266,6 +274,12 @@ fn settings(
     if providers.as_ref().is_some_and(Vec::is_empty) {
         root.missing(PROVIDERS, FIRST_PROVIDER);
     }
+    let keeping = providers.as_ref().map(|providers| {
+        let keeping = providers.iter().filter(|provider| provider.policy.access.is_some());
+        keeping.map(|provider| provider.policy.id.as_str().to_owned()).collect()
+    });
+    let mut known = sections::KnownNames { clients: Vec::new(), providers: provider_ids, keeping };
+    let clients = root.tables(CLIENTS, CLIENTS_DOC, |s| sections::client(s, &mut known));
     Some(Settings {
         server: server?,
         ops: ops?,
@@ -282,6 +296,7 @@ fn settings(
         limits: limits?,
         log: log?,
         providers: providers?,
+        clients: clients?.into_iter().collect(),
         effective: String::new(),
         secret_files: Vec::new(),
     })

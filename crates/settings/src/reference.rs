@@ -18,7 +18,7 @@ redirect_uris = ["https://app.example.com/callback"]
 "#;
 
 /// A configuration in which each list of tables has one element.
-const EVERY_SECTION: &str = "[[admin.tokens]]\n[[roles.rules]]\n[[providers]]\n";
+const EVERY_SECTION: &str = "[[admin.tokens]]\n[[roles.rules]]\n[[providers]]\n[[clients]]\n";
 
 const OPENING: &str = "\
 <!-- Made from the code by `mintgate config reference`; a test compares. -->

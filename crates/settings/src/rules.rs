@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use mintgate_config_reader::{Invalid, invalid, nearest};
-use mintgate_domain::SecretText;
 use mintgate_domain::model::{AllowedUri, Role};
+use mintgate_domain::{SecretText, TokenHash};
 use url::{Host, Url};
 
 /// An IP address and port to listen on.
@@ -157,6 +157,15 @@ pub(crate) fn bearer_token(text: &str) -> Result<SecretText, Invalid> {
     }
     let problem = "This cannot be sent in a header: it has spaces, or characters beyond ASCII.";
     Err(invalid(problem, "write the token alone, without Bearer in front"))
+}
+
+/// The hash of a token or secret that is configured by its hash, and which `command` makes.
+pub(crate) fn token_hash(text: &str, command: &str) -> Result<TokenHash, Invalid> {
+    TokenHash::from_hex(text).ok_or_else(|| {
+        let remedy =
+            format!("write the hash that `{command}` prints, and not what it is the hash of");
+        invalid("This is not a SHA-256 of 64 hexadecimal digits.", remedy)
+    })
 }
 
 /// An issuer identifier: a web address without query (OIDC Discovery §3, RFC 8414 §2),

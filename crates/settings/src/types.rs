@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mintgate_domain::model::{AllowedUri, KeyUse, LostAnswer, ProfileClaims, Role};
 use mintgate_domain::{
-    Admission, OnLookupFailure, ProviderPolicy, RoleRule, SecretText, TokenHash,
+    Admission, Clients, OnLookupFailure, ProviderPolicy, RoleRule, SecretText, TokenHash,
 };
 use mintgate_identity_openid::{Dialect, GuardConfig, OAuth2Config, OpenIdConfig, Preset};
 use mintgate_signer_jose::AccessTokenType;
@@ -48,6 +48,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// The tables `[[providers]]`.
     pub providers: Vec<ProviderSettings>,
+    /// The tables `[[clients]]`.
+    pub clients: Clients,
     /// Every key with its value and origin, as TOML with secrets masked.
     pub(crate) effective: String,
     /// The files that secrets were read from, the configuration file among them if it holds one.

@@ -52,7 +52,7 @@ impl TokenSeal for SealedTokens {
 fn max_token_bytes(kind: UpstreamTokenKind) -> usize {
     match kind {
         UpstreamTokenKind::Refresh => 8 * 1024,
-        UpstreamTokenKind::Id => 16 * 1024,
+        UpstreamTokenKind::Id | UpstreamTokenKind::Access => 16 * 1024,
     }
 }
 
@@ -60,6 +60,7 @@ fn label(session: SessionId, kind: UpstreamTokenKind) -> Label {
     let purpose = match kind {
         UpstreamTokenKind::Refresh => "provider-refresh-token",
         UpstreamTokenKind::Id => "provider-id-token",
+        UpstreamTokenKind::Access => "provider-access-token",
     };
     Label::new([("purpose", purpose.into()), ("session", session.to_string().into())])
 }

@@ -92,6 +92,10 @@ diesel::table! {
         asked_at -> Timestamptz,
         claimed_until -> Nullable<Timestamptz>,
         id_token -> Nullable<Text>,
+        access_token -> Nullable<Text>,
+        access_scope -> Nullable<Text>,
+        access_expires_at -> Nullable<Timestamptz>,
+        access_due_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -84,6 +84,10 @@ diesel::table! {
         asked_at -> BigInt,
         claimed_until -> Nullable<BigInt>,
         id_token -> Nullable<Text>,
+        access_token -> Nullable<Text>,
+        access_scope -> Nullable<Text>,
+        access_expires_at -> Nullable<BigInt>,
+        access_due_at -> Nullable<BigInt>,
     }
 }
 

@@ -6,24 +6,68 @@ use diesel::expression::BoxableExpression;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable};
 use diesel::sqlite::Sqlite;
-use mintgate_domain::model::{SealedToken, SessionId, Timestamp, UpstreamTokens};
-use mintgate_domain::ports::{StoreError, StoreOperation, UpstreamRenewal, UpstreamTokenRepo};
+use mintgate_domain::model::{KeptAccess, SealedToken, SessionId, Timestamp, UpstreamTokens};
+use mintgate_domain::ports::{
+    ClaimedUpstream, StoreError, StoreOperation, UpstreamDue, UpstreamRenewal, UpstreamTokenRepo,
+};
 
 use crate::json;
 use crate::schema::{sessions, upstream_tokens};
 use crate::store::SqliteStore;
 
+/// The columns of an access token: all of them are set together.
+#[expect(clippy::struct_field_names, reason = "they are the names of the columns")]
+#[derive(AsChangeset, Insertable, Queryable, Selectable)]
+#[diesel(table_name = upstream_tokens, treat_none_as_null = true)]
+pub(crate) struct AccessRow {
+    access_token: Option<String>,
+    access_scope: Option<String>,
+    access_expires_at: Option<i64>,
+    access_due_at: Option<i64>,
+}
+
+impl From<KeptAccess> for AccessRow {
+    fn from(access: KeptAccess) -> Self {
+        Self {
+            access_token: Some(access.sealed.0),
+            access_scope: access.scope,
+            access_expires_at: access.expires_at.map(Timestamp::as_unix),
+            access_due_at: access.due_at.map(Timestamp::as_unix),
+        }
+    }
+}
+
+impl AccessRow {
+    pub(crate) const NONE: Self = Self {
+        access_token: None,
+        access_scope: None,
+        access_expires_at: None,
+        access_due_at: None,
+    };
+
+    fn kept(self) -> Option<KeptAccess> {
+        Some(KeptAccess {
+            sealed: SealedToken(self.access_token?),
+            scope: self.access_scope,
+            expires_at: self.access_expires_at.map(Timestamp::from_unix),
+            due_at: self.access_due_at.map(Timestamp::from_unix),
+        })
+    }
+}
+
 #[async_trait]
 impl UpstreamTokenRepo for SqliteStore {
     async fn load_upstream(&self, session: SessionId) -> Result<UpstreamTokens, StoreError> {
+        use upstream_tokens::{id_token, sealed};
         let look = move |connection: &mut _| {
-            let row: Option<(Option<String>, Option<String>)> = upstream_tokens::table
+            let row: Option<(Option<String>, Option<String>, AccessRow)> = upstream_tokens::table
                 .find(session.as_uuid().as_bytes().as_slice())
-                .select((upstream_tokens::sealed, upstream_tokens::id_token))
+                .select((sealed, id_token, AccessRow::as_select()))
                 .get_result(connection)
                 .optional()?;
-            let (refresh, id) = row.unwrap_or_default();
-            Ok(UpstreamTokens { refresh: refresh.map(SealedToken), id: id.map(SealedToken) })
+            let Some((refresh, id, access)) = row else { return Ok(UpstreamTokens::default()) };
+            let (refresh, id) = (refresh.map(SealedToken), id.map(SealedToken));
+            Ok(UpstreamTokens { refresh, id, access: access.kept() })
         };
         self.observed(StoreOperation::Upstream, self.readers.run(look)).await
     }
@@ -31,23 +75,26 @@ impl UpstreamTokenRepo for SqliteStore {
     async fn claim_upstream(
         &self,
         session: SessionId,
-        due: Timestamp,
+        due: UpstreamDue,
         now: Timestamp,
         lease: Timestamp,
-    ) -> Result<Option<SealedToken>, StoreError> {
+    ) -> Result<Option<ClaimedUpstream>, StoreError> {
         let look = move |connection: &mut _| {
             let row = upstream_tokens::table.find(session.as_uuid().as_bytes().as_slice());
             Ok(diesel::select(exists(row.filter(is_free(due, now)))).get_result(connection)?)
         };
         let claim = move |connection: &mut _| {
             let row = upstream_tokens::table.find(session.as_uuid().as_bytes().as_slice());
-            let sealed: Option<Option<String>> = diesel::update(row)
+            let claimed: Option<(Option<String>, i64)> = diesel::update(row)
                 .filter(is_free(due, now))
                 .set(upstream_tokens::claimed_until.eq(lease.as_unix()))
-                .returning(upstream_tokens::sealed)
+                .returning((upstream_tokens::sealed, upstream_tokens::asked_at))
                 .get_result(connection)
                 .optional()?;
-            Ok(sealed.flatten().map(SealedToken))
+            Ok(claimed.and_then(|(sealed, asked_at)| {
+                let asked_at = Timestamp::from_unix(asked_at);
+                Some(ClaimedUpstream { refresh: SealedToken(sealed?), asked_at })
+            }))
         };
         let call = async {
             // Most refreshes find that nothing is due, and need not wait for the writer.
@@ -56,23 +103,61 @@ impl UpstreamTokenRepo for SqliteStore {
         self.observed(StoreOperation::Upstream, call).await
     }
 
+    async fn release_upstream(
+        &self,
+        session: SessionId,
+        SealedToken(refresh): &SealedToken,
+    ) -> Result<(), StoreError> {
+        let refresh = refresh.clone();
+        let work = move |connection: &mut _| {
+            diesel::update(upstream_tokens::table.find(session.as_uuid().as_bytes().as_slice()))
+                .filter(upstream_tokens::sealed.eq(refresh))
+                .set(upstream_tokens::claimed_until.eq(None::<i64>))
+                .execute(connection)?;
+            Ok(())
+        };
+        self.write(StoreOperation::Upstream, work).await
+    }
+
+    async fn forget_upstream(
+        &self,
+        session: SessionId,
+        SealedToken(refresh): &SealedToken,
+    ) -> Result<(), StoreError> {
+        let refresh = refresh.clone();
+        let work = move |connection: &mut _| {
+            let nothing = (
+                upstream_tokens::sealed.eq(None::<String>),
+                upstream_tokens::claimed_until.eq(None::<i64>),
+                AccessRow::NONE,
+            );
+            diesel::update(upstream_tokens::table.find(session.as_uuid().as_bytes().as_slice()))
+                .filter(upstream_tokens::sealed.eq(refresh))
+                .set(nothing)
+                .execute(connection)?;
+            Ok(())
+        };
+        self.write(StoreOperation::Upstream, work).await
+    }
+
     async fn keep_upstream(
         &self,
         session: SessionId,
         renewal: &UpstreamRenewal,
     ) -> Result<(), StoreError> {
-        let renewal = renewal.clone();
+        let UpstreamRenewal { tokens, claimed_roles, at } = renewal.clone();
         let work = move |connection: &mut _| {
             let id = session.as_uuid().as_bytes().as_slice();
             diesel::update(upstream_tokens::table.find(id))
                 .set((
-                    upstream_tokens::asked_at.eq(renewal.at.as_unix()),
+                    upstream_tokens::asked_at.eq(at.as_unix()),
                     upstream_tokens::claimed_until.eq(None::<i64>),
-                    renewal.tokens.refresh.map(|token| upstream_tokens::sealed.eq(token.0)),
-                    renewal.tokens.id.map(|token| upstream_tokens::id_token.eq(token.0)),
+                    tokens.refresh.map(|token| upstream_tokens::sealed.eq(token.0)),
+                    tokens.id.map(|token| upstream_tokens::id_token.eq(token.0)),
+                    tokens.access.map(AccessRow::from),
                 ))
                 .execute(connection)?;
-            if let Some(roles) = &renewal.claimed_roles {
+            if let Some(roles) = &claimed_roles {
                 diesel::update(sessions::table.find(id))
                     .set(sessions::claimed_roles.eq(json::roles(roles)))
                     .execute(connection)?;
@@ -86,12 +171,16 @@ impl UpstreamTokenRepo for SqliteStore {
 type Condition =
     Box<dyn BoxableExpression<upstream_tokens::table, Sqlite, SqlType = Nullable<Bool>>>;
 
-/// There is a refresh token, the provider was last asked at `due` or before, and nobody is asking at `now`.
-fn is_free(due: Timestamp, now: Timestamp) -> Condition {
-    let is_claimed_by_none = upstream_tokens::claimed_until
-        .is_null()
-        .or(upstream_tokens::claimed_until.le(now.as_unix()));
-    let is_due =
-        upstream_tokens::sealed.is_not_null().and(upstream_tokens::asked_at.le(due.as_unix()));
-    Box::new(is_due.and(is_claimed_by_none))
+/// There is a refresh token, it is due, and nobody is asking the provider at `now`.
+fn is_free(due: UpstreamDue, now: Timestamp) -> Condition {
+    use upstream_tokens::{access_due_at, access_token, asked_at, claimed_until, sealed};
+    let is_claimed_by_none = claimed_until.is_null().or(claimed_until.le(now.as_unix()));
+    let is_free = sealed.is_not_null().and(is_claimed_by_none);
+    match due {
+        UpstreamDue::Recheck(at) => Box::new(is_free.and(asked_at.le(at.as_unix()))),
+        UpstreamDue::Access(at) => {
+            let is_due = access_token.is_null().or(access_due_at.le(at.as_unix()));
+            Box::new(is_free.and(is_due))
+        }
+    }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use mintgate_domain::model::{ProviderId, RevokeReason};
 use mintgate_domain::ports::{
-    CircuitState, Metrics, Phase, ProviderEndpoint, RecheckResult, RefreshResult, StoreOperation,
+    CircuitState, Metrics, Phase, ProviderEndpoint, ProviderTokenResult, RecheckResult,
+    RefreshResult, StoreOperation,
 };
 
 /// One call of a [`Metrics`] method.
@@ -42,6 +43,10 @@ pub enum MetricEvent {
     ProviderRecheck {
         provider: ProviderId,
         result: RecheckResult,
+    },
+    ProviderToken {
+        provider: Option<ProviderId>,
+        result: ProviderTokenResult,
     },
     ProviderCircuit {
         provider: ProviderId,
@@ -103,6 +108,10 @@ impl Metrics for RecordingMetrics {
 
     fn provider_recheck(&self, provider: &ProviderId, result: RecheckResult) {
         self.record(MetricEvent::ProviderRecheck { provider: provider.clone(), result });
+    }
+
+    fn provider_token(&self, provider: Option<&ProviderId>, result: ProviderTokenResult) {
+        self.record(MetricEvent::ProviderToken { provider: provider.cloned(), result });
     }
 
     fn provider_circuit(&self, provider: &ProviderId, state: CircuitState) {

@@ -3,12 +3,12 @@
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::recorder::Recorder;
 use crate::http::{Answer, client, expect, keys, send};
-use crate::rig::{CLIENT_SECRET, Mock, REDIRECT_URI, Service, code};
+use crate::rig::{CLIENT_SECRET, Mock, REDIRECT_URI, Service, code, code_for_scope};
 
 const ACCESS_ATTRIBUTES: &str = "; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=3600";
 const REFRESH_ATTRIBUTES: &str =
@@ -39,6 +39,19 @@ impl Caller {
         let code = code(&self.client, mock, "alice").await?;
         self.recorder.add("authorization code", &code);
         Ok(code)
+    }
+
+    /// A fresh code for which the provider also gives a refresh token.
+    pub(super) async fn offline_code(&self, provider: &Mock) -> Result<String> {
+        let scope = "openid profile email offline_access";
+        let code = code_for_scope(&self.client, &provider.base, "alice", scope).await?;
+        self.recorder.add("authorization code", &code);
+        Ok(code)
+    }
+
+    /// Requests that a back end makes of the service: with the id and the secret of a client.
+    pub(super) fn back_end(&self, path: &str, id: &str, secret: &str) -> RequestBuilder {
+        self.client.post(format!("{}{path}", self.issuer)).basic_auth(id, Some(secret))
     }
 
     /// Posts a code to the service, as a page does.

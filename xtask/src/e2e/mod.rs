@@ -1,6 +1,7 @@
 //! `cargo xtask e2e`: the shipped binary as a process, against real Postgres, SQLite and the mock
 //! provider, over real HTTP.
 
+mod back_ends;
 mod basics;
 mod browser;
 mod cross_site;
@@ -28,6 +29,7 @@ use crate::database::Database;
 use crate::postgres::{Durability, Postgres, URL_VARIABLE};
 use crate::rig::Binaries;
 use crate::say;
+use recorder::Recorder;
 use stage::Stage;
 use steps::Steps;
 
@@ -83,6 +85,9 @@ async fn sections(
 
     Steps::section("the service on SQLite");
     on_sqlite(steps, binaries, &dir.join("sqlite")).await?;
+
+    Steps::section("the back ends of apps");
+    back_ends::walk(steps, binaries, &dir.join("back-ends")).await?;
 
     Steps::section("behind nginx, below a path");
     proxied::walk(steps, binaries, &dir.join("proxied")).await?;
@@ -147,21 +152,21 @@ async fn on_sqlite(steps: &mut Steps, binaries: &Binaries, dir: &Path) -> Result
         shutdown::walk(steps, &mut stage).await?;
         session::keys(steps, &stage).await?;
         let name = "the database holds no secret in clear";
-        steps.step(name, async { nothing_in_files(&stage, &file) }).await
+        steps.step(name, async { nothing_in_files(&stage.caller.recorder, &file) }).await
     };
     let walked = walked.await;
     stage.explain_failure(walked)
 }
 
 /// Looks for secrets in the SQLite database and the files beside it.
-fn nothing_in_files(stage: &Stage, file: &Path) -> Result<()> {
+fn nothing_in_files(recorder: &Recorder, file: &Path) -> Result<()> {
     let Some(dir) = file.parent() else { bail!("the database has no directory") };
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(&name) {
             let bytes = std::fs::read(entry.path())?;
-            stage.caller.recorder.check_absent("the database", &String::from_utf8_lossy(&bytes))?;
+            recorder.check_absent("the database", &String::from_utf8_lossy(&bytes))?;
         }
     }
     Ok(())

@@ -17,12 +17,13 @@ const AT_ONCE: usize = 16;
 
 pub(super) struct Single {
     pub(super) mock: Mock,
-    service: Service,
-    caller: Caller,
+    pub(super) service: Service,
+    pub(super) caller: Caller,
 }
 
 impl Single {
-    /// Migrates the store, and starts the service until it is ready; `more` is whole lines of the provider.
+    /// Migrates the store, and starts the service until it is ready; `more` is whole lines of the provider,
+    /// and sections.
     pub(super) async fn start(
         binaries: &Binaries,
         dir: &Path,
@@ -30,10 +31,22 @@ impl Single {
         mock: Mock,
         more: &str,
     ) -> Result<Self> {
+        Self::start_with_keys(binaries, dir, store_url, "dir = \"keys\"", mock, more).await
+    }
+
+    /// The same with these lines of the section `[keys]`.
+    pub(super) async fn start_with_keys(
+        binaries: &Binaries,
+        dir: &Path,
+        store_url: &str,
+        keys: &str,
+        mock: Mock,
+        more: &str,
+    ) -> Result<Self> {
         let addresses @ [public, _] = free_addresses()?;
         let config = [
             listeners(addresses, &format!("http://{public}")),
-            format!("[store]\nurl = \"{store_url}\"\n\n[keys]\ndir = \"keys\"\n"),
+            format!("[store]\nurl = \"{store_url}\"\n\n[keys]\n{keys}\n"),
             provider(PROVIDER, &mock.issuer, &[REDIRECT_URI], more),
         ];
         let mut service =

@@ -31,9 +31,9 @@ pub use replica::{KeyDispute, KeySet, LiveReplica, Replica, ReplicaId, key_dispu
 pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
 pub use search_text::{NotSearchable, SearchText, searched};
 pub use session::{
-    AccessGrant, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, PreviousToken,
-    RefreshState, RevokeReason, SealedToken, Session, SessionEnd, SessionEpochs, SessionOpening,
-    SingleUse, UpstreamTokens,
+    AccessGrant, ClientInfo, IdempotencyKey, IdempotencyRecord, KeptAccess, NewSession,
+    PreviousToken, RefreshState, RevokeReason, SealedToken, Session, SessionEnd, SessionEpochs,
+    SessionOpening, SingleUse, UpstreamTokens,
 };
 pub use timestamp::Timestamp;
 pub use tokens::{AccessClaims, RefreshClaims};

@@ -250,6 +250,34 @@ pub struct UpstreamTokens {
     /// The newest ID token, where the operator has it kept as a hint for signing out at the provider
     /// (OIDC RP-Initiated Logout §2).
     pub id: Option<SealedToken>,
+    /// The newest access token, where the operator has it kept for the back ends of apps.
+    pub access: Option<KeptAccess>,
+}
+
+/// An access token of a provider that is kept, with what the provider says about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAccess {
+    /// The token, encrypted.
+    pub sealed: SealedToken,
+    /// The scopes of the token, as the provider wrote them, if it did.
+    pub scope: Option<String>,
+    /// When the token expires; `None` if the provider does not say.
+    pub expires_at: Option<Timestamp>,
+    /// From when on it is to be replaced, before it expires; `None` if the provider does not say when that
+    /// is.
+    pub due_at: Option<Timestamp>,
+}
+
+impl KeptAccess {
+    /// Whether the token is to be replaced.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.due_at.is_some_and(|at| at <= now)
+    }
+
+    /// Whether the token has expired.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
 }
 
 impl UpstreamTokens {

@@ -44,10 +44,33 @@ pub struct ProviderTokens {
     pub source: TokenSource,
     /// The ID token, if there is one.
     pub id_token: Option<IdTokenText>,
-    /// The provider's access token, for its userinfo endpoint.
+    /// The provider's access token, for its userinfo endpoint and for the back ends of apps.
     pub access_token: Option<ProviderAccessToken>,
+    /// How long the access token is good, if the provider says so (RFC 6749 §5.1).
+    pub expires_in: Option<Duration>,
+    /// The scopes of the access token, as the provider wrote them; `None` if it did not.
+    pub scope: Option<String>,
     /// The provider's refresh token, if there is one.
     pub refresh_token: Option<ProviderRefreshToken>,
+}
+
+/// A provider's access token with what the provider says about it (RFC 6749 §5.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderAccess {
+    /// The access token, which is shown as RFC 6750 says.
+    pub token: ProviderAccessToken,
+    /// How long the token is good, if the provider says so.
+    pub expires_in: Option<Duration>,
+    /// The scopes of the token, as the provider wrote them; `None` if it did not.
+    pub scope: Option<String>,
+}
+
+impl ProviderTokens {
+    /// Takes out the access token with what is said about it, if there is one.
+    pub fn take_access(&mut self) -> Option<ProviderAccess> {
+        let token = self.access_token.take()?;
+        Some(ProviderAccess { token, expires_in: self.expires_in, scope: self.scope.take() })
+    }
 }
 
 /// A provider's authorization endpoint.
@@ -74,6 +97,8 @@ pub struct Renewal {
     pub refresh_token: Option<ProviderRefreshToken>,
     /// The new ID token, if the provider sent one and it is verified.
     pub id_token: Option<IdTokenText>,
+    /// The new access token, if the provider sent one and the answer is not in doubt.
+    pub access: Option<ProviderAccess>,
 }
 
 /// A provider's word that sessions at it have ended, verified (OIDC Back-Channel Logout §2.6). At

@@ -138,6 +138,34 @@ impl RecheckResult {
     }
 }
 
+/// The result of a request for a provider's access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderTokenResult {
+    /// The token that was kept is good for a while.
+    Kept,
+    /// A new token was fetched, for this request or for another one.
+    Renewed,
+    /// The session has no token that works.
+    Unusable,
+    /// There is no such session that the client may ask about.
+    Unknown,
+    /// The provider, or something on our side, is down or broken.
+    Failed,
+}
+
+impl ProviderTokenResult {
+    /// The value of the label `outcome`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Renewed => "renewed",
+            Self::Unusable => "unusable",
+            Self::Unknown => "unknown",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The state of a provider's circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CircuitState {
@@ -216,6 +244,9 @@ pub trait Metrics: Send + Sync {
 
     /// Counts the result of asking a provider again about somebody.
     fn provider_recheck(&self, _provider: &ProviderId, _result: RecheckResult) {}
+
+    /// Counts a request for a provider's access token; `provider` is `None` if it is not known which.
+    fn provider_token(&self, _provider: Option<&ProviderId>, _result: ProviderTokenResult) {}
 
     /// Records the state of a provider's circuit breaker, which begins closed.
     fn provider_circuit(&self, _provider: &ProviderId, _state: CircuitState) {}

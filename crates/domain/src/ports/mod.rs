@@ -34,12 +34,12 @@ pub use housekeeping::{Housekeeping, SweepStep, Swept};
 pub use idempotency_records::{Holder, IdempotencyRecords, Reserved};
 pub use identity_provider::{
     AuthorizationEndpoint, CodeGrant, ID_TOKEN_MAX_AGE, IdentityProvider, LogoutOrder,
-    Misbehaviour, ProviderError, ProviderTokens, Renewal, TokenSource,
+    Misbehaviour, ProviderAccess, ProviderError, ProviderTokens, Renewal, TokenSource,
 };
 pub use key_repo::KeyRepo;
 pub use metrics::{
-    CircuitState, Metrics, NoMetrics, Phase, ProviderEndpoint, RecheckResult, RefreshResult,
-    StoreOperation,
+    CircuitState, Metrics, NoMetrics, Phase, ProviderEndpoint, ProviderTokenResult, RecheckResult,
+    RefreshResult, StoreOperation,
 };
 pub use once_marks::OnceMarks;
 pub use public_keys::{JwksDocument, PublicKeys};
@@ -54,6 +54,9 @@ pub use session_administration::SessionAdministration;
 pub use store_health::{PoolState, StoreError, StoreHealth};
 pub use token_signer::{SigningError, TokenSigner};
 pub use token_verifier::{TokenVerifier, VerifiedAccess, VerifiedRefresh, VerifyError};
-pub use upstream::{SealError, TokenSeal, UpstreamRenewal, UpstreamTokenKind, UpstreamTokenRepo};
+pub use upstream::{
+    ClaimedUpstream, SealError, TokenSeal, UpstreamDue, UpstreamRenewal, UpstreamTokenKind,
+    UpstreamTokenRepo,
+};
 pub use user_administration::{UserAdministration, UserChange};
 pub use user_directory::{LinkOutcome, UnlinkOutcome, UserDirectory};

@@ -18,6 +18,26 @@ pub enum UpstreamTokenKind {
     Refresh,
     /// An ID token, by which the provider recognises whom it signs out.
     Id,
+    /// An access token, for the back ends of apps.
+    Access,
+}
+
+/// What is due about a session's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamDue {
+    /// The provider was last asked at this time or before.
+    Recheck(Timestamp),
+    /// The access token is to be replaced at this time or before, or there is none.
+    Access(Timestamp),
+}
+
+/// A refresh token that one caller alone may show to the provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedUpstream {
+    /// The refresh token, encrypted.
+    pub refresh: SealedToken,
+    /// The time at which the provider was last asked.
+    pub asked_at: Timestamp,
 }
 
 /// Encrypts the providers' tokens, each for its session and as its kind: moved to another session, or
@@ -69,19 +89,41 @@ pub trait UpstreamTokenRepo: Send + Sync {
     /// [`StoreError::Unavailable`]
     async fn load_upstream(&self, session: SessionId) -> Result<UpstreamTokens, StoreError>;
 
-    /// The refresh token of a session whose provider was last asked at `due` or before, for one caller
-    /// alone: who gets it has it until `lease`, and nobody else does unless that passes. `None` if there
-    /// is none, or nothing is due, or another is asking.
+    /// The refresh token of a session of which something is due, for one caller alone: who gets it has it
+    /// until `lease`, and nobody else does unless that passes. `None` if there is none, or that is not due,
+    /// or another is asking.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]
     async fn claim_upstream(
         &self,
         session: SessionId,
-        due: Timestamp,
+        due: UpstreamDue,
         now: Timestamp,
         lease: Timestamp,
-    ) -> Result<Option<SealedToken>, StoreError>;
+    ) -> Result<Option<ClaimedUpstream>, StoreError>;
+
+    /// Ends the claim of a refresh token that was not shown to the provider, if it is still that of the
+    /// session.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]
+    async fn release_upstream(
+        &self,
+        session: SessionId,
+        refresh: &SealedToken,
+    ) -> Result<(), StoreError>;
+
+    /// Deletes the refresh token that the provider has refused, and the access token with it, durably, if
+    /// the refresh token is still that of the session; ends the claim.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]
+    async fn forget_upstream(
+        &self,
+        session: SessionId,
+        refresh: &SealedToken,
+    ) -> Result<(), StoreError>;
 
     /// Notes what came of it, durably, and ends the claim: the new tokens, the session's
     /// [`claimed_roles`](crate::model::Session::claimed_roles), and when the provider was asked.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod administration;
+mod app_access;
 mod identities;
 mod login;
 mod oversized;

@@ -13,22 +13,22 @@ use mintgate_domain::model::{
     VerifiedIdentity,
 };
 use mintgate_domain::ports::{
-    AuthorizationEndpoint, Background, Clock as _, CodeGrant, CookiePolicy, CookieTooLarge, Holder,
-    IdempotencyRecords, IdentityProvider, LoadedSession, LogoutOrder, OpenOutcome, ProviderError,
-    ProviderTokens, RefreshTokenRepo, Renewal, Reserved, RoleDirectory, RoleLookupError,
-    RoleQuestion, SealError, SessionTokens, SigningError, StoreError, TokenSeal, TokenSigner,
-    TokenSource, TokenVerifier, UpstreamRenewal, UpstreamTokenKind, UpstreamTokenRepo,
-    VerifiedAccess, VerifiedRefresh, VerifyError,
+    AuthorizationEndpoint, Background, ClaimedUpstream, Clock as _, CodeGrant, CookiePolicy,
+    CookieTooLarge, Holder, IdempotencyRecords, IdentityProvider, LoadedSession, LogoutOrder,
+    OpenOutcome, ProviderAccess, ProviderError, ProviderTokens, RefreshTokenRepo, Renewal,
+    Reserved, RoleDirectory, RoleLookupError, RoleQuestion, SealError, SessionTokens, SigningError,
+    StoreError, TokenSeal, TokenSigner, TokenSource, TokenVerifier, UpstreamDue, UpstreamRenewal,
+    UpstreamTokenKind, UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh, VerifyError,
 };
 use mintgate_domain::{
-    Admission, AuthError, AuthorizationCode, BeginLogin, Credential, IdTokenText, Identities,
-    IssueTokens, IssueTokensConfig, IssueTokensPorts, IssuedTokens, KeptTokens, LoginParameter,
-    LoginRequest, LogoutRequest, LogoutScope, LogoutTokenText, Nonce, NonceRule, OfflineScope,
-    OnLookupFailure, OwnSessions, PresentedToken, ProviderLogout, ProviderPolicy,
-    ProviderRefreshToken, Recheck, RecheckPorts, RecheckRule, RefreshConfig, RefreshPorts,
-    RefreshSession, RegisteredProvider, Requirement, RoleDecider, RoleLookup, RolePolicy, RoleRule,
-    SecretText, Sessions, SetCookie, SignIn, SignInRequest, SignOut, SignedToken, TokenDelivery,
-    TokenHash, TokenRequest,
+    AccessRule, Admission, AppAccess, AuthError, AuthorizationCode, BeginLogin, Credential,
+    IdTokenText, Identities, IssueTokens, IssueTokensConfig, IssueTokensPorts, IssuedTokens,
+    KeptTokens, LoginParameter, LoginRequest, LogoutRequest, LogoutScope, LogoutTokenText, Nonce,
+    NonceRule, OfflineScope, OnLookupFailure, OwnSessions, PresentedToken, ProviderAccessToken,
+    ProviderLogout, ProviderPolicy, ProviderRefreshToken, Recheck, RecheckRule, RefreshConfig,
+    RefreshPorts, RefreshSession, RegisteredProvider, RenewalPorts, Renewals, Requirement,
+    RoleDecider, RoleLookup, RolePolicy, RoleRule, SecretText, Sessions, SetCookie, SignIn,
+    SignInRequest, SignOut, SignedToken, TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
     Interposed, InterposedRepo, ManualClock, MemoryStore, MetricEvent, RecordingMetrics,
@@ -171,6 +171,8 @@ pub(crate) struct AnyCode {
     pub(crate) renewed_claims: Mutex<Option<ClaimSet>>,
     pub(crate) renewal_fails: Mutex<Option<ProviderError>>,
     pub(crate) renewal_doubt: Mutex<Option<ProviderError>>,
+    /// Whether a renewal brings no access token.
+    pub(crate) gives_no_access: AtomicBool,
     /// Whether there is an ID token, for somebody or a renewal.
     pub(crate) has_id_tokens: AtomicBool,
     /// Whether a renewal waits until it is told to go on.
@@ -182,6 +184,13 @@ pub(crate) struct AnyCode {
 }
 
 impl AnyCode {
+    fn gives_access(&self, person: &str, count: u32) -> Option<ProviderAccess> {
+        let gives_none = self.gives_no_access.load(Ordering::SeqCst);
+        let token = ProviderAccessToken::new(format!("{person}'s access-{count}"));
+        let access = ProviderAccess { token, expires_in: Some(ACCESS_LIFE), scope: None };
+        Some(access).filter(|_| !gives_none)
+    }
+
     fn gives_id_tokens(&self, about: &str) -> Option<IdTokenText> {
         let has = self.has_id_tokens.load(Ordering::SeqCst);
         has.then(|| IdTokenText::new(format!("{about}.signature")))
@@ -201,7 +210,9 @@ impl IdentityProvider for AnyCode {
         Ok(ProviderTokens {
             source: TokenSource::TokenEndpoint { pkce: grant.code_verifier.is_some() },
             id_token: self.gives_id_tokens(person),
-            access_token: None,
+            access_token: Some(ProviderAccessToken::new(format!("{person}'s access-0"))),
+            expires_in: Some(ACCESS_LIFE),
+            scope: Some("openid calendar".to_owned()),
             refresh_token: Some(ProviderRefreshToken::new(format!("{person}-0"))),
         })
     }
@@ -265,6 +276,7 @@ impl IdentityProvider for AnyCode {
             claims: self.renewed_claims.lock().unwrap().clone(),
             refresh_token: Some(ProviderRefreshToken::new(format!("{person}-{}", count + 1))),
             id_token: id_token.filter(|_| doubt.is_none()),
+            access: self.gives_access(person, count + 1).filter(|_| doubt.is_none()),
             doubt,
         })
     }
@@ -286,6 +298,9 @@ impl IdentityProvider for AnyCode {
         })
     }
 }
+
+/// How long the provider's access tokens live.
+pub(crate) const ACCESS_LIFE: Duration = Duration::from_mins(10);
 
 /// Seals by saying for whom.
 pub(crate) struct PlainSeal;
@@ -327,11 +342,27 @@ impl UpstreamTokenRepo for RefusesToKeep {
     async fn claim_upstream(
         &self,
         session: SessionId,
-        due: Timestamp,
+        due: UpstreamDue,
         now: Timestamp,
         lease: Timestamp,
-    ) -> Result<Option<SealedToken>, StoreError> {
+    ) -> Result<Option<ClaimedUpstream>, StoreError> {
         self.store.claim_upstream(session, due, now, lease).await
+    }
+
+    async fn release_upstream(
+        &self,
+        session: SessionId,
+        refresh: &SealedToken,
+    ) -> Result<(), StoreError> {
+        self.store.release_upstream(session, refresh).await
+    }
+
+    async fn forget_upstream(
+        &self,
+        session: SessionId,
+        refresh: &SealedToken,
+    ) -> Result<(), StoreError> {
+        self.store.forget_upstream(session, refresh).await
     }
 
     async fn keep_upstream(
@@ -512,6 +543,7 @@ pub(crate) struct Rig {
     pub(crate) refresh: RefreshSession,
     pub(crate) own: Arc<OwnSessions>,
     pub(crate) sign_out: SignOut,
+    pub(crate) app_access: AppAccess,
     pub(crate) identities: Identities,
     pub(crate) provider_logout: ProviderLogout,
 }
@@ -534,6 +566,8 @@ pub(crate) fn refresh_config() -> RefreshConfig {
 pub(crate) struct Setup {
     pub(crate) config: Option<RefreshConfig>,
     pub(crate) recheck: Option<Duration>,
+    /// Whether access tokens are kept.
+    pub(crate) keeps_access_tokens: bool,
     /// Whether ID tokens are kept.
     pub(crate) keeps_id_tokens: bool,
     pub(crate) on_lookup_failure: Option<OnLookupFailure>,
@@ -562,12 +596,14 @@ impl Setup {
 }
 
 /// Runs work beside its caller, who has no more patience than work needs that never really waits.
-struct Impatient;
+struct Impatient(Arc<ManualClock>);
 
 #[async_trait]
 impl Background for Impatient {
+    /// Nobody who asks for a token is patient either: no lease is so short.
     async fn run(&self, work: Pin<Box<dyn Future<Output = ()> + Send>>, patience: Duration) {
-        assert!(patience < Duration::from_secs(1), "a refresh waits for less than a second");
+        let is_refresh = patience < Duration::from_secs(1);
+        assert!(is_refresh || patience == LEASE, "a refresh waits for less than a second");
         let task = tokio::spawn(work);
         for _ in 0..100 {
             if task.is_finished() {
@@ -576,7 +612,17 @@ impl Background for Impatient {
             tokio::task::yield_now().await;
         }
     }
+
+    async fn pause(&self, time: Duration) {
+        self.0.advance(time);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
+
+/// How long one caller has a refresh token for itself.
+pub(crate) const LEASE: Duration = Duration::from_mins(1);
 
 /// The provider as it is registered: `corp` lets clients choose parameters; `other` has two redirect
 /// URIs, and its logout tokens are about people; `hub` has no ID tokens and is never asked again.
@@ -617,7 +663,11 @@ fn policy(id: &str, setup: &Setup) -> ProviderPolicy {
         recheck: setup
             .recheck
             .filter(|_| id != "hub")
-            .map(|every| RecheckRule { every, lease: Duration::from_mins(1) }),
+            .map(|every| RecheckRule { every, lease: LEASE }),
+        access: setup
+            .keeps_access_tokens
+            .then_some(AccessRule { lease: LEASE })
+            .filter(|_| id != "hub"),
     }
 }
 
@@ -661,20 +711,31 @@ impl Rig {
         let told = Arc::new(ToldRoles::default());
         let keeps_nothing = Arc::new(AtomicBool::new(false));
         let recheck = setup.recheck;
-        let keeps = recheck.is_some() || setup.keeps_id_tokens;
+        let keeps = recheck.is_some() || setup.keeps_id_tokens || setup.keeps_access_tokens;
         let roles = setup.role_decider(&told);
         let refuses = Arc::clone(&keeps_nothing);
         let repo = Arc::new(RefusesToKeep { store: store.clone(), refuses });
         let kept = keeps.then(|| KeptTokens { repo, seal: Arc::new(PlainSeal) });
-        let recheck = kept.clone().map(|kept| {
-            let ports = RecheckPorts {
+        let renewals = kept.clone().map(|kept| {
+            let ports = RenewalPorts {
                 sessions: disturbed.clone(),
                 kept,
-                background: Arc::new(Impatient),
+                background: Arc::new(Impatient(clock.clone())),
                 metrics: metrics.clone(),
             };
-            Arc::new(Recheck::new(Arc::clone(&sign_in), ports))
+            Arc::new(Renewals::new(ports))
         });
+        let app_access = AppAccess {
+            sessions: sessions.clone(),
+            sign_in: Arc::clone(&sign_in),
+            renewals: renewals.clone(),
+            roles: roles.policy.clone(),
+            background: Arc::new(Impatient(clock.clone())),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        };
+        let recheck =
+            renewals.map(|renewals| Arc::new(Recheck::new(Arc::clone(&sign_in), renewals)));
         let issue = IssueTokens::new(
             IssueTokensPorts {
                 sign_in: Arc::clone(&sign_in),
@@ -749,6 +810,7 @@ impl Rig {
             refresh,
             own,
             sign_out,
+            app_access,
             identities,
             provider_logout,
         }

@@ -89,7 +89,7 @@ async fn an_id_token_that_cannot_be_decrypted_prevents_no_sign_out() {
     let rig = keeping();
     let ada = rig.sign_in("ada").await;
     let id = Some(SealedToken("under another key".to_owned()));
-    let tokens = UpstreamTokens { refresh: None, id };
+    let tokens = UpstreamTokens { id, ..UpstreamTokens::default() };
     let renewal = UpstreamRenewal { tokens, claimed_roles: None, at: rig.now() };
     rig.store.keep_upstream(rig.store.sessions()[0].id, &renewal).await.unwrap();
     let request = SignOutRequest::default();

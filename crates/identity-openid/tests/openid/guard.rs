@@ -65,6 +65,9 @@ impl IdentityProvider for Scripted {
             source: TokenSource::TokenEndpoint { pkce: false },
             id_token: None,
             access_token: Some(ProviderAccessToken::new("x")),
+            expires_in: None,
+            scope: None,
+
             refresh_token: None,
         })
     }
@@ -96,7 +99,7 @@ impl IdentityProvider for Scripted {
         _: &ExternalIdentity,
     ) -> Result<Renewal, ProviderError> {
         self.answer_later().await?;
-        Ok(Renewal { doubt: None, claims: None, refresh_token: None, id_token: None })
+        Ok(Renewal { doubt: None, claims: None, refresh_token: None, id_token: None, access: None })
     }
 
     async fn verify_logout(&self, _: &LogoutTokenText) -> Result<LogoutOrder, ProviderError> {
@@ -204,6 +207,9 @@ async fn verify(provider: &GuardedProvider, by_code: bool) -> Result<(), Provide
         source: if by_code { source } else { TokenSource::Client },
         id_token: Some(IdTokenText::new("a.b.c")),
         access_token: None,
+        expires_in: None,
+        scope: None,
+
         refresh_token: None,
     };
     provider.verify(&tokens, None).await.map(|_| ())

@@ -193,6 +193,8 @@ async fn nothing_is_believed_that_this_provider_cannot_prove() {
         source,
         id_token,
         access_token,
+        expires_in: None,
+        scope: None,
         refresh_token: None,
     };
     let nonce = Nonce::new("n");

@@ -160,6 +160,9 @@ impl Adapter {
             source: TokenSource::Client,
             id_token: Some(IdTokenText::new(id_token)),
             access_token: None,
+            expires_in: None,
+            scope: None,
+
             refresh_token: None,
         };
         self.provider.verify(&tokens, nonce.map(Nonce::new).as_ref()).await

@@ -50,6 +50,10 @@ impl Background for Lingering {
         }
         let _ = timeout(patience, finished).await;
     }
+
+    async fn pause(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ fn token(s: &mut Section<'_>) -> Option<AdminToken> {
             .secret()
             .required("hash = \"…\", which mintgate admin new-token makes"),
         "64 hexadecimal digits",
-        hash,
+        |text| rules::token_hash(text, "mintgate admin new-token NAME"),
     );
     let scope = s.choice(
         key("scope", "`read`: look at people and sessions. `write`: change and delete them too.")
@@ -69,13 +69,4 @@ fn name(text: &str) -> Result<String, Invalid> {
         return Ok(text.to_owned());
     }
     Err(invalid("This is not a name of 1 to 64 characters.", "write for example \"ops\""))
-}
-
-fn hash(text: &str) -> Result<TokenHash, Invalid> {
-    TokenHash::from_hex(text).ok_or_else(|| {
-        invalid(
-            "This is not a SHA-256 in hexadecimal.",
-            "write the hash that `mintgate admin new-token NAME` prints, not the token itself",
-        )
-    })
 }

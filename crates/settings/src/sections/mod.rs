@@ -1,6 +1,7 @@
 //! The sections of the configuration. Each key is declared once, where it is read.
 
 mod admin;
+mod clients;
 mod cookies;
 mod limits;
 mod login;
@@ -12,6 +13,7 @@ mod tokens;
 mod users;
 
 pub(crate) use admin::admin;
+pub(crate) use clients::{KnownNames, client};
 pub(crate) use cookies::{cookies, cors};
 pub(crate) use limits::limits;
 pub(crate) use login::login;

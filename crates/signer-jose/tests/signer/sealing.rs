@@ -5,7 +5,7 @@ use std::error::Error as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, SealedToken, SessionId};
-use mintgate_domain::ports::UpstreamTokenKind::{Id, Refresh};
+use mintgate_domain::ports::UpstreamTokenKind::{Access, Id, Refresh};
 use mintgate_domain::ports::{KeyRepo, TokenSeal as _};
 use mintgate_domain::{SecretText, chain};
 use mintgate_signer_jose::{
@@ -299,7 +299,7 @@ fn cause(error: &mintgate_domain::ports::SealError, sealed: &str) -> SealError {
 fn a_sealed_token_opens_for_its_session_on_every_replica() {
     let longest = "é".repeat(4096);
     for text in [REFRESH_TOKEN, "", "0.AX\u{0}\n{}", &longest] {
-        for kind in [Refresh, Id] {
+        for kind in [Refresh, Id, Access] {
             let sealed = tokens(1).seal(session(7), kind, &SecretText::new(text)).unwrap();
             assert_eq!(tokens(1).open(session(7), kind, &sealed).unwrap().expose(), text);
         }
@@ -443,7 +443,7 @@ async fn a_sealed_key_does_not_open_as_a_token_nor_a_sealed_token_as_a_key() {
 
 #[test]
 fn a_token_of_another_kind_is_refused() {
-    for (kind, other) in [(Refresh, Id), (Id, Refresh)] {
+    for (kind, other) in [(Refresh, Id), (Id, Access), (Access, Refresh), (Access, Id)] {
         let sealed = tokens(1).seal(session(7), kind, &SecretText::new(REFRESH_TOKEN)).unwrap();
         let error = tokens(1).open(session(7), other, &sealed).unwrap_err();
         assert_eq!(cause(&error, &sealed.0), SealError::OtherRow);
@@ -453,7 +453,7 @@ fn a_token_of_another_kind_is_refused() {
 #[test]
 fn a_token_that_is_too_long_is_neither_sealed_nor_opened() {
     let seal = tokens(1);
-    for (kind, limit) in [(Refresh, 8 * 1024), (Id, 16 * 1024)] {
+    for (kind, limit) in [(Refresh, 8 * 1024), (Id, 16 * 1024), (Access, 16 * 1024)] {
         let fits = SecretText::new("x".repeat(limit));
         let sealed = seal.seal(session(7), kind, &fits).unwrap();
         assert_eq!(seal.open(session(7), kind, &sealed).unwrap(), fits);

@@ -9,6 +9,7 @@ use super::generation;
 use crate::error::{Failure, violated_index};
 use crate::json::to_json;
 use crate::sql::{Sql, SqlText, Value};
+use crate::upstream_tokens;
 
 /// - `person` locks the user's row and the identity's until the session is committed: the user cannot
 ///   be disabled, the identity not unlinked, and no epoch raised in between. Where the user is disabled,
@@ -56,9 +57,11 @@ macro_rules! text {
         SELECT $mark, $mark_until FROM session
         WHERE $mark IS NOT NULL AND (SELECT count(*) FROM remembered) >= 0
     ), upstream AS (
-        INSERT INTO upstream_tokens (session_id, sealed, id_token, asked_at)
-        SELECT id, $sealed, $id_token, $now FROM session
-        WHERE $sealed IS NOT NULL OR $id_token IS NOT NULL
+        INSERT INTO upstream_tokens (session_id, sealed, id_token, access_token, access_scope,
+            access_expires_at, access_due_at, asked_at)
+        SELECT id, $sealed, $id_token, $access, $access_scope, $access_expires_at, $access_due_at, $now
+        FROM session
+        WHERE $sealed IS NOT NULL OR $id_token IS NOT NULL OR $access IS NOT NULL
     )",
             $renewed,
             " SELECT EXISTS (SELECT FROM session)",
@@ -104,7 +107,7 @@ fn values(opening: &SessionOpening) -> Result<Vec<(&'static str, Value<'_>)>, St
     let (mark, record) = (single_use.as_ref(), idempotency.as_ref());
     let (refresh, grant, client) = (&session.refresh, &session.grant, &session.client);
     let extra = grant.extra.iter().map(|(name, value)| (name.clone(), to_json(value)));
-    Ok(vec![
+    let mut values = vec![
         ("session", Value::Uuid(*session.id.as_uuid())),
         ("user", Value::Uuid(*session.user.as_uuid())),
         ("user_epoch", Value::MaybeBigInt(session.epochs.user.try_into().ok())),
@@ -141,7 +144,7 @@ fn values(opening: &SessionOpening) -> Result<Vec<(&'static str, Value<'_>)>, St
         ("email", claim(|profile| &profile.email)),
         ("picture", claim(|profile| &profile.picture)),
         ("searched", Value::OwnedText(searched)),
-        ("sealed", Value::maybe_sealed(upstream.refresh.as_ref())),
-        ("id_token", Value::maybe_sealed(upstream.id.as_ref())),
-    ])
+    ];
+    values.extend(upstream_tokens::values(upstream)?);
+    Ok(values)
 }

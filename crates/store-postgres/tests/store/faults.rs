@@ -10,9 +10,9 @@ use futures_util::future::join_all;
 use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, RevokeReason, SealedToken};
 use mintgate_domain::ports::{
-    EndOutcome, Housekeeping, KeyRepo, LinkOutcome, OpenOutcome, ProviderLogoutOutcome,
-    RefreshTokenRepo, StoreError, StoreHealth, SweepStep, UnlinkOutcome, UpstreamTokenRepo,
-    UserDirectory,
+    ClaimedUpstream, EndOutcome, Housekeeping, KeyRepo, LinkOutcome, OpenOutcome,
+    ProviderLogoutOutcome, RefreshTokenRepo, StoreError, StoreHealth, SweepStep, UnlinkOutcome,
+    UpstreamDue, UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_domain::{SecretText, chain};
 use mintgate_store_postgres::{PgConfig, PgStore};
@@ -324,19 +324,20 @@ async fn case_53_asking_a_provider_again_survives_lost_answers() {
     store.open_session(&opening).await.unwrap();
     let (id, lease) = (opening.session.id, NOW + Duration::from_mins(1));
     let done = "SELECT FROM upstream_tokens WHERE claimed_until IS NOT NULL";
-    let call = store.claim_upstream(id, NOW, NOW, lease);
+    let call = store.claim_upstream(id, UpstreamDue::Recheck(NOW), NOW, lease);
     // Taken, and lost: after the lease it is there again.
     assert_eq!(network.loses_the_answer("upstream_tokens", done, call).await, Ok(None));
-    let claimed = store.claim_upstream(id, NOW, lease, lease).await;
-    assert_eq!(claimed, Ok(Some(SealedToken("old".to_owned()))));
+    let claimed = store.claim_upstream(id, UpstreamDue::Recheck(NOW), lease, lease).await;
+    let old = ClaimedUpstream { refresh: SealedToken("old".to_owned()), asked_at: NOW };
+    assert_eq!(claimed, Ok(Some(old)));
 
     let done = "SELECT FROM upstream_tokens WHERE sealed = 'new'";
     let renewal = renewal("new", lease);
     let call = store.keep_upstream(id, &renewal);
     assert_eq!(network.loses_the_answer("upstream_tokens", done, call).await, Ok(()));
     assert_eq!(Some(read(&store, id).await.claimed_roles), renewal.claimed_roles);
-    let claimed = store.claim_upstream(id, lease, lease, lease).await;
-    assert_eq!(claimed, Ok(renewal.tokens.refresh));
+    let claimed = store.claim_upstream(id, UpstreamDue::Recheck(lease), lease, lease).await;
+    assert_eq!(claimed.unwrap().map(|claimed| claimed.refresh), renewal.tokens.refresh);
 }
 
 #[tokio::test]

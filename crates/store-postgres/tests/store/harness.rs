@@ -94,7 +94,7 @@ pub(crate) fn order(subject: Option<&str>, session: Option<&str>, name: &str) ->
 pub(crate) fn renewal(token: &str, at: Timestamp) -> UpstreamRenewal {
     let claimed_roles = Some(vec![Role::new(token)]);
     let refresh = Some(SealedToken(token.to_owned()));
-    let tokens = UpstreamTokens { refresh, id: None };
+    let tokens = UpstreamTokens { refresh, id: None, access: None };
     UpstreamRenewal { tokens, claimed_roles, at }
 }
 

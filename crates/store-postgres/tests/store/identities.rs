@@ -2,7 +2,7 @@
 
 use mintgate_domain::model::{RevokeReason, SealedToken, Session, SessionId, SingleUse};
 use mintgate_domain::ports::{
-    LinkOutcome, ProviderLogoutOutcome, RefreshTokenRepo, StoreError, UnlinkOutcome,
+    LinkOutcome, ProviderLogoutOutcome, RefreshTokenRepo, StoreError, UnlinkOutcome, UpstreamDue,
     UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_testkit::StoreUnderTest;
@@ -224,6 +224,6 @@ async fn what_was_stuck_does_not_replace_what_a_provider_has_said_since() {
     let before = test.dump().await;
     test.store.keep_upstream(id, &renewal("older", NOW)).await.unwrap();
     assert_eq!(test.dump().await, before);
-    let claimed = test.store.claim_upstream(id, later, later, later).await;
-    assert_eq!(claimed, Ok(newer.tokens.refresh));
+    let claimed = test.store.claim_upstream(id, UpstreamDue::Recheck(later), later, later).await;
+    assert_eq!(claimed.unwrap().map(|claimed| claimed.refresh), newer.tokens.refresh);
 }

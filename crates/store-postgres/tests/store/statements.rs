@@ -11,7 +11,7 @@ use mintgate_domain::model::{
 };
 use mintgate_domain::ports::{
     EndOutcome, Housekeeping, IdempotencyRecords, KeyRepo, OpenOutcome, RefreshTokenRepo,
-    StoreHealth, StoreOperation, SweepStep, UpstreamTokenRepo, UserDirectory,
+    StoreHealth, StoreOperation, SweepStep, UpstreamDue, UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_store_postgres::PgStore;
 use mintgate_testkit::StoreCalls;
@@ -99,6 +99,8 @@ async fn each_call_is_timed_under_its_name() {
         StoreOperation::Upstream,
         StoreOperation::Upstream,
         StoreOperation::Upstream,
+        StoreOperation::Upstream,
+        StoreOperation::Upstream,
         StoreOperation::Sweep,
         StoreOperation::Sweep,
         StoreOperation::Sweep,
@@ -133,7 +135,9 @@ async fn everything_else(store: &Arc<PgStore>, session: &Session) -> usize {
         store.end_provider_sessions(&order(subject, sid, "every shape"), NOW).await.unwrap();
     }
     store.load_upstream(id).await.unwrap();
-    store.claim_upstream(id, NOW, NOW, NOW + span).await.unwrap();
+    store.claim_upstream(id, UpstreamDue::Recheck(NOW), NOW, NOW + span).await.unwrap();
+    store.release_upstream(id, &SealedToken("old".to_owned())).await.unwrap();
+    store.forget_upstream(id, &SealedToken("old".to_owned())).await.unwrap();
     store.keep_upstream(id, &renewal("new", NOW)).await.unwrap();
     store.claim_sweep(NOW, span, span).await.unwrap();
     let step = SweepStep { after: None, limit: 9, now: NOW, keep_ended: span };
@@ -155,7 +159,7 @@ async fn everything_else(store: &Arc<PgStore>, session: &Session) -> usize {
     // The calls that end several sessions are transactions, which lock and raise before they end: one
     // of all sessions of a user, one of an unlinked identity, three of a provider.
     let in_transactions = 17;
-    25 + in_transactions
+    27 + in_transactions
 }
 
 #[tokio::test]

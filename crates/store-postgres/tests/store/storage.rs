@@ -5,7 +5,8 @@ use std::time::Duration;
 use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{RevokeReason, SealedToken, Session, Timestamp};
 use mintgate_domain::ports::{
-    ProviderLogoutOutcome, RefreshTokenRepo, UnlinkOutcome, UpstreamTokenRepo, UserDirectory,
+    ProviderLogoutOutcome, RefreshTokenRepo, UnlinkOutcome, UpstreamDue, UpstreamTokenRepo,
+    UserDirectory,
 };
 use mintgate_testkit::StoreCalls;
 use mintgate_testkit::openings::{NOW, Openings, identity};
@@ -123,7 +124,11 @@ async fn asking_a_provider_again_updates_in_place_and_touches_no_index() {
     let mut now = NOW;
     for n in 0..200 {
         now = now + Duration::from_secs(1);
-        let claimed = test.store.claim_upstream(session.id, now, now, now).await.unwrap();
+        let claimed = test
+            .store
+            .claim_upstream(session.id, UpstreamDue::Recheck(now), now, now)
+            .await
+            .unwrap();
         assert!(claimed.is_some());
         test.store.keep_upstream(session.id, &renewal(&format!("{n}"), now)).await.unwrap();
     }

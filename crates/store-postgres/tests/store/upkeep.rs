@@ -12,7 +12,8 @@ use crate::harness::{fresh_store, opened, read};
 async fn a_sweep_leaves_what_is_in_use_to_the_next_round_and_does_not_wait() {
     let test = fresh_store().await;
     let openings = Openings::default();
-    let upstream = UpstreamTokens { refresh: Some(SealedToken("sealed".to_owned())), id: None };
+    let upstream =
+        UpstreamTokens { refresh: Some(SealedToken("sealed".to_owned())), id: None, access: None };
     let mut first = openings.new_user(identity("ada"));
     first.upstream.clone_from(&upstream);
     let first = opened(&test.store, &first).await;

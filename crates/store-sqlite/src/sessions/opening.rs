@@ -8,6 +8,7 @@ use mintgate_domain::ports::OpenOutcome;
 use super::row::SessionRow;
 use crate::error::Failure;
 use crate::schema::{sessions, upstream_tokens};
+use crate::upstream_tokens::AccessRow;
 use crate::users::{find_person, keep_profile};
 use crate::{idempotency_records, once_marks};
 
@@ -47,6 +48,7 @@ pub(super) fn open(
             upstream_tokens::session_id.eq(id.as_uuid().as_bytes().as_slice()),
             upstream_tokens::sealed.eq(upstream.refresh.map(|token| token.0)),
             upstream_tokens::id_token.eq(upstream.id.map(|token| token.0)),
+            upstream.access.map_or(AccessRow::NONE, AccessRow::from),
             upstream_tokens::asked_at.eq(now.as_unix()),
         );
         diesel::insert_into(upstream_tokens::table).values(row).execute(connection)?;

@@ -36,6 +36,7 @@ mod by_several_processes {
         after_an_acknowledged_order_no_refresh_works,
         an_upstream_token_is_stored_with_its_session,
         many_claim_an_upstream_token_at_once_and_one_gets_it,
+        rechecks_and_renewals_at_once_claim_one_refresh_token,
         keeping_and_refreshing_at_once_lose_neither,
         case_41_many_rotations_at_once_store_the_roles_of_the_one_that_won,
     );

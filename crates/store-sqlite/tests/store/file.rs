@@ -9,12 +9,13 @@ use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use futures_util::future::{join_all, try_join_all};
 use mintgate_domain::model::{
-    KeyId, KeyRecord, KeySet, KeyUse, NewIdentity, NewUser, Replica, RevokeReason, UpstreamTokens,
+    KeyId, KeyRecord, KeySet, KeyUse, NewIdentity, NewUser, Replica, RevokeReason, SealedToken,
+    UpstreamTokens,
 };
 use mintgate_domain::ports::{
     Housekeeping, IdempotencyRecords, KeyRepo, LogoutOrder, OnceMarks, OpenOutcome,
     RefreshTokenRepo, Replicas, SessionChange, StoreError, StoreHealth, StoreOperation, SweepStep,
-    UpstreamRenewal, UpstreamTokenRepo, UserDirectory,
+    UpstreamDue, UpstreamRenewal, UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_domain::{SecretText, TokenHash, chain};
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
@@ -24,7 +25,7 @@ use mintgate_testkit::{
     ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreCalls, StoreUnderTest,
 };
 
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     "0001_users_and_sessions",
     "0002_session_life",
     "0003_identities_and_providers",
@@ -34,6 +35,7 @@ const ALL: [&str; 9] = [
     "0008_kept_id_tokens",
     "0009_replica_keys",
     "0010_administration",
+    "0011_kept_access_tokens",
 ];
 
 fn cannot_open(path: &std::path::Path) -> String {
@@ -290,7 +292,9 @@ async fn each_call_is_timed_under_its_name() {
     store.exchange(&rotation(&session, NOW), None).await.unwrap();
     store.replace(&session, SessionChange::CountReplay).await.unwrap();
     store.load_upstream(id).await.unwrap();
-    store.claim_upstream(id, NOW, NOW, NOW).await.unwrap();
+    store.claim_upstream(id, UpstreamDue::Recheck(NOW), NOW, NOW).await.unwrap();
+    store.release_upstream(id, &SealedToken("old".to_owned())).await.unwrap();
+    store.forget_upstream(id, &SealedToken("old".to_owned())).await.unwrap();
     store.keep_upstream(id, &renewal).await.unwrap();
     store.live_sessions(user, NOW, 9).await.unwrap();
     store.end_provider_sessions(&order, NOW).await.unwrap();
@@ -324,6 +328,8 @@ async fn each_call_is_timed_under_its_name() {
         StoreOperation::FindSession,
         StoreOperation::Rotate,
         StoreOperation::Rotate,
+        StoreOperation::Upstream,
+        StoreOperation::Upstream,
         StoreOperation::Upstream,
         StoreOperation::Upstream,
         StoreOperation::Upstream,

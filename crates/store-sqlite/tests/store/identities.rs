@@ -8,7 +8,7 @@ use mintgate_domain::model::{
 };
 use mintgate_domain::ports::{
     LinkOutcome, LogoutOrder, ProviderLogoutOutcome, RefreshTokenRepo, StoreError, UnlinkOutcome,
-    UpstreamRenewal, UpstreamTokenRepo, UserDirectory,
+    UpstreamDue, UpstreamRenewal, UpstreamTokenRepo, UserDirectory,
 };
 use mintgate_testkit::openings::{NOW, Openings, identity, single_use};
 use mintgate_testkit::{StoreCalls, StoreUnderTest};
@@ -95,7 +95,11 @@ async fn what_is_kept_of_a_renewal_is_kept_whole_or_not_at_all() {
     );
     let before = test.dump().await;
     let renewal = UpstreamRenewal {
-        tokens: UpstreamTokens { refresh: Some(SealedToken("new".to_owned())), id: None },
+        tokens: UpstreamTokens {
+            refresh: Some(SealedToken("new".to_owned())),
+            id: None,
+            access: None,
+        },
         claimed_roles: Some(vec![]),
         at: NOW,
     };
@@ -109,7 +113,8 @@ async fn asking_whether_a_token_is_due_does_not_wait_for_the_writer() {
     let session = with_token(&test).await;
     let store = test.impatient();
     let locked = StoreError::Unavailable("database is locked".into());
-    let claim = |due| store.claim_upstream(session.id, due, NOW, NOW + MINUTE);
+    let claim =
+        |due| store.claim_upstream(session.id, UpstreamDue::Recheck(due), NOW, NOW + MINUTE);
     test.execute("BEGIN IMMEDIATE");
     assert_eq!(claim(NOW - MINUTE).await, Ok(None));
     assert_eq!(claim(NOW).await, Err(locked.clone()));
@@ -120,5 +125,6 @@ async fn asking_whether_a_token_is_due_does_not_wait_for_the_writer() {
     assert_eq!(store.identities(session.user).await.unwrap().len(), 1, "reading goes on");
     assert!(store.load(session.id).await.unwrap().is_some());
     test.execute("ROLLBACK");
-    assert_eq!(claim(NOW).await, Ok(Some(SealedToken("sealed".to_owned()))));
+    let claimed = claim(NOW).await.unwrap().map(|claimed| claimed.refresh);
+    assert_eq!(claimed, Some(SealedToken("sealed".to_owned())));
 }

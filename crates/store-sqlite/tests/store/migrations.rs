@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const SINCE_THIRD: [&str; 7] = [
+const SINCE_THIRD: [&str; 8] = [
     "0003_identities_and_providers",
     "0004_session_epochs",
     "0005_profiles",
@@ -36,6 +36,7 @@ const SINCE_THIRD: [&str; 7] = [
     "0008_kept_id_tokens",
     "0009_replica_keys",
     "0010_administration",
+    "0011_kept_access_tokens",
 ];
 
 /// A file as the release before left it, and rows that it wrote.
@@ -288,6 +289,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
         let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{number}'");
         test.execute(&forget);
     };
+    undo("0011", migration!("0011_kept_access_tokens/down.sql"));
     undo("0010", migration!("0010_administration/down.sql"));
     undo("0009", migration!("0009_replica_keys/down.sql"));
     undo("0008", migration!("0008_kept_id_tokens/down.sql"));
@@ -307,6 +309,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     let claimed_roles = session.grant.roles.clone();
     assert_eq!(again, Session { claimed_roles, ..session });
 
+    undo("0011", migration!("0011_kept_access_tokens/down.sql"));
     undo("0010", migration!("0010_administration/down.sql"));
     undo("0009", migration!("0009_replica_keys/down.sql"));
     undo("0008", migration!("0008_kept_id_tokens/down.sql"));

@@ -8,7 +8,8 @@ use mintgate_domain::model::{
     IdempotencyKey, SealedToken, SessionId, SingleUse, Timestamp, UpstreamTokens,
 };
 use mintgate_domain::ports::{
-    Holder, IdempotencyRecords, OnceMarks, Reserved, StoreError, UpstreamRenewal, UpstreamTokenRepo,
+    ClaimedUpstream, Holder, IdempotencyRecords, OnceMarks, Reserved, StoreError, UpstreamDue,
+    UpstreamRenewal, UpstreamTokenRepo,
 };
 
 use super::{MemoryStore, State};
@@ -34,28 +35,45 @@ impl State {
     fn claim_upstream(
         &mut self,
         session: SessionId,
-        due: Timestamp,
+        due: UpstreamDue,
         now: Timestamp,
         lease: Timestamp,
-    ) -> Option<SealedToken> {
+    ) -> Option<ClaimedUpstream> {
         let upstream = self.upstream.get_mut(&session)?;
         let is_claimed = upstream.claimed_until.is_some_and(|until| now < until);
-        if upstream.asked_at > due || is_claimed {
+        let is_due = match due {
+            UpstreamDue::Recheck(at) => upstream.asked_at <= at,
+            UpstreamDue::Access(at) => {
+                upstream.tokens.access.as_ref().is_none_or(|access| access.is_due(at))
+            }
+        };
+        if is_claimed || !is_due {
             return None;
         }
-        let token = upstream.tokens.refresh.clone()?;
+        let refresh = upstream.tokens.refresh.clone()?;
         upstream.claimed_until = Some(lease);
-        Some(token)
+        Some(ClaimedUpstream { refresh, asked_at: upstream.asked_at })
+    }
+
+    /// The tokens of a session whose refresh token is still this one; their claim ends.
+    fn unclaim(&mut self, session: SessionId, shown: &SealedToken) -> Option<&mut UpstreamTokens> {
+        let upstream = self.upstream.get_mut(&session)?;
+        if upstream.tokens.refresh.as_ref() != Some(shown) {
+            return None;
+        }
+        upstream.claimed_until = None;
+        Some(&mut upstream.tokens)
     }
 
     fn keep_upstream(&mut self, session: SessionId, renewal: &UpstreamRenewal) {
         if let Some(upstream) = self.upstream.get_mut(&session) {
             upstream.asked_at = renewal.at;
             upstream.claimed_until = None;
-            let UpstreamTokens { refresh, id } = renewal.tokens.clone();
+            let UpstreamTokens { refresh, id, access } = renewal.tokens.clone();
             let kept = &mut upstream.tokens;
             kept.refresh = refresh.or(kept.refresh.take());
             kept.id = id.or(kept.id.take());
+            kept.access = access.or(kept.access.take());
         }
         if let (Some(session), Some(roles)) =
             (self.sessions.get_mut(&session), &renewal.claimed_roles)
@@ -134,11 +152,33 @@ impl UpstreamTokenRepo for MemoryStore {
     async fn claim_upstream(
         &self,
         session: SessionId,
-        due: Timestamp,
+        due: UpstreamDue,
         now: Timestamp,
         lease: Timestamp,
-    ) -> Result<Option<SealedToken>, StoreError> {
+    ) -> Result<Option<ClaimedUpstream>, StoreError> {
         self.with(|state| state.claim_upstream(session, due, now, lease))
+    }
+
+    async fn release_upstream(
+        &self,
+        session: SessionId,
+        refresh: &SealedToken,
+    ) -> Result<(), StoreError> {
+        self.with(|state| {
+            state.unclaim(session, refresh);
+        })
+    }
+
+    async fn forget_upstream(
+        &self,
+        session: SessionId,
+        refresh: &SealedToken,
+    ) -> Result<(), StoreError> {
+        self.with(|state| {
+            if let Some(tokens) = state.unclaim(session, refresh) {
+                (tokens.refresh, tokens.access) = (None, None);
+            }
+        })
     }
 
     async fn keep_upstream(

@@ -6,7 +6,7 @@ use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{
     KeyId, RevokeReason, SealedToken, Session, SessionEnd, SessionId, Timestamp,
 };
-use mintgate_domain::ports::{SweepStep, Swept};
+use mintgate_domain::ports::{SweepStep, Swept, UpstreamDue};
 
 use super::{
     RACERS, again, at_once, count, ended, find_session, known_user, open, rotate_at_once, rotated,
@@ -310,8 +310,9 @@ pub async fn sweeping_and_refreshing_at_once_lose_no_session(store: &dyn StoreUn
             other => panic!("neither refreshed nor run out: {other:?}"),
         };
         assert_eq!(again(store, session).await, expected);
+        let due = UpstreamDue::Recheck(limit);
         let token =
-            store.store().upstream_tokens.claim_upstream(session.id, limit, limit, limit).await;
+            store.store().upstream_tokens.claim_upstream(session.id, due, limit, limit).await;
         let has_token = token.expect("an answer").is_some();
         assert_eq!(has_token, expected.end.is_none(), "a provider's token goes with its session");
     }

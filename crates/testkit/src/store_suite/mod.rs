@@ -20,6 +20,7 @@ mod rotation;
 mod sign_in;
 mod unlinking;
 mod upstream;
+mod upstream_access;
 
 use futures_util::future::join_all;
 use mintgate_domain::RotateOutcome;
@@ -46,6 +47,7 @@ pub use rotation::*;
 pub use sign_in::*;
 pub use unlinking::*;
 pub use upstream::*;
+pub use upstream_access::*;
 
 use crate::openings::{Opening, Openings, identity};
 use crate::rotations::rotation;
@@ -248,6 +250,11 @@ macro_rules! store_suite {
             kept_tokens_are_loaded_as_they_were_sealed,
             a_session_with_an_id_token_alone_is_never_claimed,
             a_renewal_replaces_the_tokens_it_brings_and_no_other,
+            an_access_token_is_kept_and_replaced_as_a_whole,
+            a_refresh_token_is_claimed_when_the_access_token_is_due,
+            rechecks_and_renewals_at_once_claim_one_refresh_token,
+            a_refresh_token_that_was_not_shown_is_released,
+            tokens_that_were_refused_are_forgotten,
             case_45_an_upstream_token_is_stored_as_it_was_sealed,
             where_there_is_no_upstream_token_none_is_claimed,
             an_upstream_token_is_claimed_when_it_is_due,

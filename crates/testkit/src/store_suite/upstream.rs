@@ -6,7 +6,7 @@ use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{
     RevokeReason, Role, SealedToken, Session, SessionId, Timestamp, UpstreamTokens, UserId,
 };
-use mintgate_domain::ports::{OpenOutcome, SweepStep, Swept, UpstreamRenewal};
+use mintgate_domain::ports::{OpenOutcome, SweepStep, Swept, UpstreamDue, UpstreamRenewal};
 use uuid::Uuid;
 
 use super::{
@@ -17,45 +17,43 @@ use crate::openings::{NOW, Opening, Openings, identity, repeatable, single_use};
 use crate::rotations::rotation;
 use crate::store_under_test::{StoreCalls as _, StoreUnderTest};
 
-const SECOND: Duration = Duration::from_secs(1);
-const LEASE: Duration = Duration::from_mins(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const LEASE: Duration = Duration::from_mins(1);
 
 /// As a JWE looks (RFC 7516 §3.1).
-fn sealed(name: &str) -> SealedToken {
+pub(super) fn sealed(name: &str) -> SealedToken {
     SealedToken(format!("eyJhbGciOiJkaXIifQ..iv.{name}.tag"))
 }
 
-fn refresh(token: SealedToken) -> UpstreamTokens {
-    UpstreamTokens { refresh: Some(token), id: None }
+pub(super) fn refresh(token: SealedToken) -> UpstreamTokens {
+    UpstreamTokens { refresh: Some(token), ..UpstreamTokens::default() }
 }
 
 /// With a refresh token of its own.
-fn with_token(mut opening: Opening) -> Opening {
+pub(super) fn with_token(mut opening: Opening) -> Opening {
     opening.upstream.refresh = Some(sealed(&opening.session.id.to_string()));
     opening
 }
 
-fn token_of(session: &Session) -> SealedToken {
+pub(super) fn token_of(session: &Session) -> SealedToken {
     sealed(&session.id.to_string())
 }
 
 /// Claims it for a minute.
-async fn claim(
+pub(super) async fn claim(
     store: &dyn StoreUnderTest,
     session: SessionId,
     due: Timestamp,
     now: Timestamp,
 ) -> Option<SealedToken> {
-    store
-        .store()
-        .upstream_tokens
-        .claim_upstream(session, due, now, now + LEASE)
-        .await
-        .expect("an answer")
+    let due = UpstreamDue::Recheck(due);
+    let claimed =
+        store.store().upstream_tokens.claim_upstream(session, due, now, now + LEASE).await;
+    claimed.expect("an answer").map(|claimed| claimed.refresh)
 }
 
 /// Claims it, which must not work, and must not change anything.
-async fn is_not_claimed(
+pub(super) async fn is_not_claimed(
     store: &dyn StoreUnderTest,
     session: SessionId,
     due: Timestamp,
@@ -66,7 +64,11 @@ async fn is_not_claimed(
     assert_eq!(store.dump().await, before, "being refused prolongs nothing");
 }
 
-async fn keep(store: &dyn StoreUnderTest, session: SessionId, renewal: &UpstreamRenewal) {
+pub(super) async fn keep(
+    store: &dyn StoreUnderTest,
+    session: SessionId,
+    renewal: &UpstreamRenewal,
+) {
     assert_eq!(store.store().upstream_tokens.keep_upstream(session, renewal).await, Ok(()));
 }
 
@@ -194,11 +196,9 @@ pub async fn many_claim_an_upstream_token_at_once_and_one_gets_it(store: &dyn St
         // Also when the last one to claim it was never heard of again.
         let now = soon() + LEASE * n;
         let claims = at_once(store, 0..CALLERS, |store, _| async move {
-            store
-                .upstream_tokens
-                .claim_upstream(id, NOW, now, now + LEASE)
-                .await
-                .expect("an answer")
+            let due = UpstreamDue::Recheck(NOW);
+            let claimed = store.upstream_tokens.claim_upstream(id, due, now, now + LEASE).await;
+            claimed.expect("an answer").map(|claimed| claimed.refresh)
         })
         .await;
         assert_eq!(count(&claims, &Some(token_of(&session))), 1, "{claims:?}");
@@ -292,7 +292,7 @@ pub async fn keeping_and_refreshing_at_once_lose_neither(store: &dyn StoreUnderT
     assert_eq!(claim(store, session.id, soon(), soon()).await, Some(sealed("5")));
 }
 
-async fn loaded(store: &dyn StoreUnderTest, session: SessionId) -> UpstreamTokens {
+pub(super) async fn loaded(store: &dyn StoreUnderTest, session: SessionId) -> UpstreamTokens {
     store.store().upstream_tokens.load_upstream(session).await.expect("an answer")
 }
 
@@ -321,25 +321,6 @@ pub async fn a_session_with_an_id_token_alone_is_never_claimed(store: &dyn Store
     assert_eq!(number_of_tokens(&store.dump().await), 1);
     is_not_claimed(store, session.id, soon(), soon()).await;
     assert_eq!(loaded(store, session.id).await, opening.upstream);
-}
-
-/// Each token stays until the provider gives another of its kind.
-pub async fn a_renewal_replaces_the_tokens_it_brings_and_no_other(store: &dyn StoreUnderTest) {
-    let openings = Openings::default();
-    let session = stored(store, &with_token(openings.new_user(identity("ada")))).await;
-    let other = stored(store, &with_token(openings.existing(session.user))).await;
-    let id = |name: &str| UpstreamTokens { refresh: None, id: Some(sealed(name)) };
-    for (tokens, kept_refresh, kept_id) in [
-        (id("id-1"), token_of(&session), "id-1"),
-        (refresh(sealed("new")), sealed("new"), "id-1"),
-        (UpstreamTokens::default(), sealed("new"), "id-1"),
-        (id("id-2"), sealed("new"), "id-2"),
-    ] {
-        keep(store, session.id, &UpstreamRenewal { tokens, claimed_roles: None, at: soon() }).await;
-        let expected = UpstreamTokens { refresh: Some(kept_refresh), ..id(kept_id) };
-        assert_eq!(loaded(store, session.id).await, expected);
-    }
-    assert_eq!(loaded(store, other.id).await, refresh(token_of(&other)));
 }
 
 /// A sweep deletes the tokens of ended sessions, and keeps the sessions until `keep_ended` has passed.

@@ -1,5 +1,6 @@
 //! Sessions, roles and the outcome of commands.
 
+use mintgate_domain::SecretText;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -138,4 +139,24 @@ async fn a_token_of_the_admin_api_is_made_with_its_hash_and_the_lines_to_configu
     let text = mintgate(&file, &["admin", "new-token", "ops"]).await.done();
     let lines = text.split_once("[[admin.tokens]]").unwrap().1;
     assert!(lines.contains("name = \"ops\"") && lines.contains("scope = \"read\""), "{text}");
+}
+
+#[tokio::test]
+async fn a_secret_of_a_client_is_made_with_its_hash_and_the_lines_to_configure() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("none.toml");
+    let made = mintgate(&file, &["clients", "new", "jobs", "--json"]).await.json();
+    let secret = made["secret"].as_str().unwrap();
+    assert_eq!(made["secret_hash"], mintgate_domain::TokenHash::of(secret).to_hex());
+    assert_eq!((secret.len(), &made["id"]), (43, &json!("jobs")));
+
+    let text = mintgate(&file, &["clients", "new"]).await.done();
+    let (shown, lines) = text.split_once("The lines for the configuration:").unwrap();
+    let secret = shown.lines().find_map(|line| line.strip_prefix("    ")).unwrap();
+    let provider = "[[providers]]\nid = \"corp\"\nissuer = \"https://idp.example.com\"\n\
+                    client_id = \"mintgate\"\nclient_secret = \"x\"\n\
+                    redirect_uris = [\"https://app.example.com/callback\"]\n";
+    let settings = mintgate::settings::Settings::from_toml(&format!("{lines}{provider}")).unwrap();
+    let client = settings.clients.authenticate("app", &SecretText::new(secret));
+    assert!(client.is_some(), "{text}");
 }

@@ -251,6 +251,11 @@ impl TestService {
         Replica { public, stop: Some(stop), thread: Some(thread) }
     }
 
+    /// The same as [`replica`](Self::replica), as a process that may be killed, with the machine's clock.
+    pub(crate) async fn replica_process(&self) -> process::Process {
+        process::Process::replica(&self.text).await
+    }
+
     /// Its configuration as a file, for commands.
     pub(crate) fn config_file(&self) -> std::path::PathBuf {
         let path = self.dir.path().join("mintgate.toml");

@@ -69,6 +69,29 @@ impl Process {
              client_id = \"mintgate\"\nclient_secret = \"secret\"\nredirect_uris = [\"http://localhost/cb\"]\n"
         );
         app::migrate(&super::settings(&text).store).await.expect("the schema is made");
+        Self::spawn(dir, &text, [public, ops], shell, prepare)
+    }
+
+    /// Starts it beside a service that runs in the test's own process: with this configuration of its, the
+    /// same store and the same keys. Waits until it is ready.
+    pub(super) async fn replica(text: &str) -> Self {
+        let addresses = free_addresses();
+        let text = addresses.iter().fold(text.to_owned(), |text, address| {
+            text.replacen("listen = \"127.0.0.1:0\"", &format!("listen = \"{address}\""), 1)
+        });
+        let dir = tempfile::tempdir().expect("a directory");
+        let process = Self::spawn(dir, &text, addresses, "", |_| ());
+        process.until_ready().await;
+        process
+    }
+
+    fn spawn(
+        dir: tempfile::TempDir,
+        text: &str,
+        [public, ops]: [SocketAddr; 2],
+        shell: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
         let file = dir.path().join("mintgate.toml");
         std::fs::write(&file, text).expect("a file");
         let mut command = Command::new("sh");

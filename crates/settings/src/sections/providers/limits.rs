@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mintgate_config_reader::{Section, invalid, key};
-use mintgate_domain::RecheckRule;
+use mintgate_domain::{AccessRule, RecheckRule};
 use mintgate_identity_openid::GuardConfig;
 
 /// The shortest lease of a recheck; see [`RecheckRule::lease`].
@@ -25,6 +25,20 @@ pub(super) fn recheck(s: &mut Section<'_>, can_seal: Option<bool>) -> Option<Dur
     sealable(s, "recheck_secs", can_seal).then_some(recheck)
 }
 
+/// Reads the key `keep_access_token`.
+pub(super) fn keeps_access_token(s: &mut Section<'_>, can_seal: Option<bool>) -> Option<bool> {
+    let keeps = s.flag(
+        key(
+            "keep_access_token",
+            "Whether Mintgate keeps the provider's own access token of each session, encrypted, and renews it, \
+             so that the back ends in `[[clients]]` get it at `POST /api/v1/auth/provider-token`. Needs \
+             `keys.encryption_key`.",
+        )
+        .default(false),
+    )?;
+    (!keeps || sealable(s, "keep_access_token", can_seal)).then_some(keeps)
+}
+
 /// Whether a provider's tokens may be kept; `name` is the key that wants it. They cannot if nothing encrypts
 /// them, which `can_seal` says, if that is known.
 pub(super) fn sealable(s: &mut Section<'_>, name: &str, can_seal: Option<bool>) -> bool {
@@ -38,7 +52,16 @@ pub(super) fn sealable(s: &mut Section<'_>, name: &str, can_seal: Option<bool>) 
 
 /// The rule by which a provider is asked again. `longest_call` includes the wait for a free place.
 pub(super) fn recheck_rule(every: Duration, longest_call: Duration) -> RecheckRule {
-    RecheckRule { every, lease: LEAST_LEASE.max(longest_call * 2) }
+    RecheckRule { every, lease: lease(longest_call) }
+}
+
+/// The rule by which a provider's access tokens are kept. `longest_call` includes the wait for a free place.
+pub(super) fn access_rule(longest_call: Duration) -> AccessRule {
+    AccessRule { lease: lease(longest_call) }
+}
+
+fn lease(longest_call: Duration) -> Duration {
+    LEAST_LEASE.max(longest_call * 2)
 }
 
 /// Reads the limits of calls to the provider. `timeout` is the longest that one request may take.

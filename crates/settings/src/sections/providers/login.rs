@@ -35,7 +35,7 @@ pub(super) fn scopes(s: &mut Section<'_>, selected: SelectedPreset) -> Option<Ve
         key(
             "scopes",
             "The scopes of the authorization request. An OpenID Connect provider needs `openid`. \
-             Mintgate adds `recheck_scope` itself where `recheck_secs` is set.",
+             Mintgate adds `recheck_scope` itself where `recheck_secs` or `keep_access_token` is set.",
         )
         .default_from("the preset's", selected.0.map(|preset| preset.scopes)),
         "list of scopes",
@@ -195,8 +195,8 @@ pub(super) fn recheck_scope(s: &mut Section<'_>, selected: SelectedPreset) -> Op
     s.text(
         key(
             "recheck_scope",
-            "The scope that Mintgate adds where `recheck_secs` is set, so that the provider issues a \
-             refresh token; `\"\"` adds none, for a provider that issues one without. A provider whose \
+            "The scope that Mintgate adds where `recheck_secs` or `keep_access_token` is set, so that the \
+             provider issues a refresh token; `\"\"` adds none, for a provider that issues one without. A provider whose \
              `scopes_supported` lacks it is not asked for it. With `oidc`, `prompt=consent` comes \
              along (OIDC Core §11).",
         )

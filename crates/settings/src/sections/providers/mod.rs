@@ -23,7 +23,7 @@ use crate::rules;
 use crate::types::{ProviderConfig, ProviderSettings};
 use client::Client;
 pub(crate) use conflicts::IssuerConflicts;
-use limits::{guard, recheck, recheck_rule};
+use limits::{access_rule, guard, keeps_access_token, recheck, recheck_rule};
 use location::Location;
 pub(crate) use network::EnvironmentProxies;
 use network::network;
@@ -84,6 +84,7 @@ pub(crate) fn provider(
     let openid = openid(s, selected, &location);
     let oauth2 = oauth2(s, selected, &location);
     let recheck = recheck(s, can_seal);
+    let keeps_access_token = keeps_access_token(s, can_seal);
     let recheck_scope = login::recheck_scope(s, selected);
     let logout_scope = logout_scope(s, selected);
     let network = network(s, environment);
@@ -127,21 +128,22 @@ pub(crate) fn provider(
         // Without ID tokens nothing can prove a nonce.
         (NonceRule::Auto, oauth2?.config(client))
     };
-    if recheck.is_some() {
+    let keeps_access_token = keeps_access_token?;
+    if recheck.is_some() || keeps_access_token {
         login::ask_for_refresh_token(&mut login, preset.offline, &recheck_scope?);
     }
-    let redirect_uris = redirect_uris?;
     let recheck = recheck.map(|every| recheck_rule(every, longest_call));
     let policy = ProviderPolicy {
         id,
         issuers,
-        redirect_uris,
+        redirect_uris: redirect_uris?,
         pkce: pkce?,
         nonce,
         login,
         logout: logout?,
         logout_scope: logout_scope.unwrap_or_default(),
         recheck,
+        access: keeps_access_token.then(|| access_rule(longest_call)),
     };
     let settings = ProviderSettings { preset, policy, guard, config };
     if let Some(other) = conflicts.add(&settings) {

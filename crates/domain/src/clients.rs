@@ -1,0 +1,68 @@
+//! The back ends that may ask about sessions.
+
+use crate::model::ProviderId;
+use crate::{SecretText, TokenHash};
+
+/// A back end that may ask about sessions, and authenticates by a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// The client's id.
+    pub id: String,
+    /// The hash of the client's secret, which has 256 random bits.
+    pub secret_hash: TokenHash,
+    /// The providers whose own access tokens the client gets.
+    pub provider_tokens: Vec<ProviderId>,
+}
+
+/// All configured clients; their ids are unique.
+#[derive(Debug, Clone, Default)]
+pub struct Clients(Vec<Client>);
+
+impl Clients {
+    /// The client of this id, if this is its secret. An unknown id takes as long as a wrong secret.
+    pub fn authenticate(&self, id: &str, secret: &SecretText) -> Option<&Client> {
+        let shown = TokenHash::of(secret.expose());
+        let client = self.0.iter().find(|client| client.id == id);
+        let expected = client.map_or_else(|| TokenHash::from_bytes([0; 32]), |one| one.secret_hash);
+        let is_right = shown.same_in_constant_time(&expected);
+        client.filter(|_| is_right)
+    }
+}
+
+impl FromIterator<Client> for Clients {
+    fn from_iter<I: IntoIterator<Item = Client>>(clients: I) -> Self {
+        Self(clients.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(id: &str, secret: &str) -> Client {
+        let secret_hash = TokenHash::of(secret);
+        Client { id: id.to_owned(), secret_hash, provider_tokens: vec![] }
+    }
+
+    #[test]
+    fn a_client_is_known_by_its_own_secret_alone() {
+        let clients: Clients =
+            [client("app", "s3cret"), client("jobs", "other")].into_iter().collect();
+        let id = |id: &str, secret: &str| {
+            clients.authenticate(id, &SecretText::new(secret)).map(|client| client.id.as_str())
+        };
+        assert_eq!(id("app", "s3cret"), Some("app"));
+        assert_eq!(id("jobs", "other"), Some("jobs"));
+        for (name, secret) in [
+            ("app", "other"),
+            ("app", ""),
+            ("app", "s3cret "),
+            ("APP", "s3cret"),
+            ("", "s3cret"),
+            ("nobody", "s3cret"),
+        ] {
+            assert_eq!(id(name, secret), None, "{name} {secret}");
+        }
+        assert!(Clients::default().authenticate("", &SecretText::new("")).is_none());
+    }
+}

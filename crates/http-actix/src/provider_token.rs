@@ -1,0 +1,112 @@
+//! `POST /api/v1/auth/provider-token`: the back end of an app gets the provider's own access token of a
+//! session.
+
+use std::sync::Arc;
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use mintgate_domain::model::SessionId;
+use mintgate_domain::{Client, FieldRule};
+use serde::Serialize;
+use tracing::debug_span;
+
+use crate::AppState;
+use crate::basic::credentials;
+use crate::body::read_json;
+use crate::envelope::LogFields;
+use crate::error::{ApiError, HttpErrorCode};
+use crate::json::Members;
+use crate::sessions::{date, uncached};
+use crate::validation::BrokenRule;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProviderTokenBody<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+}
+
+/// Answers the provider's access token of a session, renewed where it is about to expire.
+///
+/// It is for servers alone: the token opens the person's data at the provider, and a browser has no use for
+/// it. A request that a browser can have made is refused before anything else.
+pub(crate) async fn show(
+    request: HttpRequest,
+    state: Data<AppState>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    refuse_browsers(request.headers())?;
+    let client = authenticated(request.headers(), &state)?;
+    LogFields::update(&request, |fields| fields.client = Some(client.id.clone()));
+    let session = session_of(&read_json(&request, &state, payload).await?)?;
+    LogFields::update(&request, |fields| fields.session = Some(session));
+    let place = state.admission.provider_tokens.take()?;
+    let access = Arc::clone(&state.use_cases.app_access);
+    let asking = async move { access.access_token(&client, session).await };
+    let token = state.run(place, debug_span!("show_provider_token"), asking).await?;
+    LogFields::update(&request, |fields| {
+        fields.user = Some(token.user);
+        fields.provider = Some(token.provider.clone());
+    });
+    Ok(uncached(HttpResponse::Ok()).json(ProviderTokenBody {
+        access_token: token.token.expose(),
+        token_type: "Bearer",
+        expires_in: token.expires_in.map(|left| left.as_secs()),
+        expires_at: token.expires_at.and_then(date),
+        scope: token.scope.as_deref(),
+    }))
+}
+
+/// Refuses what a browser adds by itself: a cookie, an `Origin`, fetch metadata.
+///
+/// # Errors
+/// `CSRF_REJECTED`
+fn refuse_browsers(headers: &HeaderMap) -> Result<(), ApiError> {
+    let of_browsers = ["cookie", "origin", "sec-fetch-site", "sec-fetch-mode"];
+    match of_browsers.into_iter().find(|name| headers.contains_key(*name)) {
+        None => Ok(()),
+        Some(name) => {
+            let cause =
+                format!("only servers may ask for this, and the request has the header {name}");
+            Err(ApiError::new(HttpErrorCode::CsrfRejected).because(cause))
+        }
+    }
+}
+
+/// The client that the request authenticates as.
+///
+/// # Errors
+/// `INVALID_CLIENT`, whatever is wrong.
+fn authenticated(headers: &HeaderMap, state: &AppState) -> Result<Client, ApiError> {
+    let refused = |cause: &'static str| ApiError::new(HttpErrorCode::InvalidClient).because(cause);
+    let Some((id, secret)) = credentials(headers) else {
+        let is_there = headers.contains_key(header::AUTHORIZATION);
+        let odd = "the Authorization header is not one of HTTP Basic";
+        return Err(refused(if is_there { odd } else { "there is no Authorization header" }));
+    };
+    let client = state.clients.authenticate(&id, &secret);
+    client.cloned().ok_or_else(|| refused("no client has this id and this secret"))
+}
+
+/// The session that a body names.
+///
+/// # Errors
+/// `INVALID_REQUEST`
+fn session_of(body: &[u8]) -> Result<SessionId, ApiError> {
+    let mut members = Members::parse(body)?;
+    let sid = members.take_text("sid");
+    let session = sid.as_deref().and_then(SessionId::parse);
+    match (&sid, session) {
+        (_, Some(_)) => {}
+        (None, None) => members.refuse("sid", FieldRule::Required),
+        (Some(_), None) => members.refuse("sid", BrokenRule::NotASessionId),
+    }
+    members.end(session)
+}
