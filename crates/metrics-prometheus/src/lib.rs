@@ -5,6 +5,7 @@ mod http;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use mintgate_domain::ErrorCode;
 use mintgate_domain::model::{KeyId, ProviderId, RevokeReason};
 use mintgate_domain::ports::{
     CircuitState, Metrics, Phase, PoolState, ProviderEndpoint, ProviderTokenResult, RecheckResult,
@@ -22,6 +23,25 @@ use http::HttpSeries;
 /// a provider is given up.
 const SECONDS_BUCKETS: &[f64] = &[
     0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// The refusals of a sign-in with a provider that is configured.
+const SIGN_IN_REFUSALS: [ErrorCode; 15] = [
+    ErrorCode::RedirectUriNotAllowed,
+    ErrorCode::InvalidAuthCode,
+    ErrorCode::InvalidIdToken,
+    ErrorCode::InvalidState,
+    ErrorCode::AccessDenied,
+    ErrorCode::IdempotencyKeyReused,
+    ErrorCode::TokenGenerationFailed,
+    ErrorCode::TokenTooLarge,
+    ErrorCode::InternalError,
+    ErrorCode::ProviderError,
+    ErrorCode::ProviderUnavailable,
+    ErrorCode::ProviderTimeout,
+    ErrorCode::StoreUnavailable,
+    ErrorCode::RolesUnavailable,
+    ErrorCode::Overloaded,
 ];
 
 /// All series of this process, in a registry of their own.
@@ -139,12 +159,32 @@ impl PrometheusMetrics {
             http: HttpSeries::new(&registry)?,
             registry: registry.clone(),
         };
+        // A counter that begins at 1 has not increased as far as Prometheus can tell.
+        for result in RefreshResult::ALL {
+            metrics.refresh.with_label_values(&[result.name()]).inc_by(0);
+        }
+        metrics.refresh_duration.with_label_values::<&str>(&[]);
+        for reason in RevokeReason::ALL {
+            metrics.sessions_revoked(reason, 0);
+        }
+        for which in ["new", "waiting"] {
+            metrics.http.connections_shed.with_label_values(&[which]).inc_by(0);
+        }
         gauge("mintgate_build_info", "What is running.", &["version", "revision"])?
             .with_label_values(&[version, revision])
             .set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(metrics)
+    }
+
+    /// Shows the series of a provider that counters and alerts are about, with 0 until something happens.
+    pub fn expect_provider(&self, provider: &ProviderId) {
+        let codes = SIGN_IN_REFUSALS.map(|code| code.as_str().to_ascii_lowercase());
+        for outcome in codes.iter().map(String::as_str).chain(["success"]) {
+            self.token_generation.with_label_values(&[provider.as_str(), outcome]).inc_by(0);
+        }
+        self.provider_circuit(provider, CircuitState::Closed);
     }
 
     /// Writes all series in the Prometheus text format 0.0.4, among them the store's connections
@@ -402,6 +442,56 @@ mod tests {
         descriptions
             .map(|it| format!("{}{{{}}}", it.fq_name, it.variable_labels.join(",")))
             .collect()
+    }
+
+    /// The alerts, each with its name and the series in its expression.
+    fn alerts() -> Vec<(String, BTreeSet<String>)> {
+        let rules = include_str!("../../../deploy/prometheus/rules.yml");
+        let mut alerts = vec![];
+        for rule in rules.split("- alert: ").skip(1) {
+            let (name, rest) = rule.split_once('\n').unwrap();
+            let words = rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let series = words.filter(|word| word.starts_with("mintgate_")).map(str::to_owned);
+            alerts.push((name.to_owned(), series.collect()));
+        }
+        alerts
+    }
+
+    #[test]
+    fn alerts_are_about_series_that_are_there_before_anything_has_happened() {
+        let metrics = PrometheusMetrics::new("1", "r").unwrap();
+        metrics.expect_provider(&ProviderId::new("corp"));
+        metrics.expect_rate_limit("logins", "refused");
+        let keys = [(KeyId::new("kid-1"), Duration::ZERO)];
+        let text = metrics.render(PoolState { idle: 0, in_use: 0 }, &keys, 0).unwrap();
+        assert!(alerts().len() > 5);
+        for (alert, series) in alerts() {
+            for name in series {
+                let is_there = text.lines().any(|line| {
+                    line.strip_prefix(&name).is_some_and(|rest| rest.starts_with([' ', '{']))
+                });
+                assert!(is_there, "{alert}: {name}");
+            }
+        }
+        for line in [
+            r#"mintgate_refresh_total{outcome="reused"} 0"#,
+            r#"mintgate_sessions_revoked_total{reason="reuse"} 0"#,
+            r#"mintgate_token_generation_total{outcome="success",provider="corp"} 0"#,
+            r#"mintgate_token_generation_total{outcome="store_unavailable",provider="corp"} 0"#,
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_alert_has_a_section_of_the_operations_page() {
+        let page = include_str!("../../../docs/operations.md");
+        let sections: BTreeSet<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("### Mintgate")).collect();
+        let names: Vec<String> = alerts().into_iter().map(|(name, _)| name).collect();
+        let alerts: BTreeSet<&str> =
+            names.iter().filter_map(|name| name.strip_prefix("Mintgate")).collect();
+        assert_eq!(sections, alerts);
     }
 
     #[test]

@@ -92,6 +92,9 @@ impl ApplicationBuilder {
         descriptors::raise_limit();
         let revision = option_env!("MINTGATE_REVISION").unwrap_or("unknown");
         let metrics = Arc::new(PrometheusMetrics::new(env!("CARGO_PKG_VERSION"), revision)?);
+        for provider in &settings.providers {
+            metrics.expect_provider(&provider.policy.id);
+        }
         for warning in warnings(&settings) {
             tracing::warn!("{warning}");
         }

@@ -199,6 +199,18 @@ pub enum RefreshResult {
 }
 
 impl RefreshResult {
+    /// Every result.
+    pub const ALL: [Self; 8] = [
+        Self::Rotated,
+        Self::Replayed,
+        Self::Reused,
+        Self::Expired,
+        Self::Revoked,
+        Self::Invalid,
+        Self::Limited,
+        Self::Failed,
+    ];
+
     /// The value of the label `outcome`.
     pub const fn name(self) -> &'static str {
         match self {
