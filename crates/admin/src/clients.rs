@@ -37,7 +37,9 @@ impl ClientsCommand {
             format!(
                 "The secret, which is shown this once:\n\n    {secret}\n\nThe lines for the configuration:\n\n\
                  [[clients]]\nid = \"{id}\"\nsecret_hash = \"{hash}\"\n\
-                 provider_tokens = []    # ids of providers that have keep_access_token = true\n"
+                 provider_tokens = []    # ids of providers that have keep_access_token = true\n\
+                 # audience = \"https://api.example.com\"    # one of tokens.audience, for /oauth2/introspect\n\
+                 refresh_tokens = false\n"
             )
         })
     }

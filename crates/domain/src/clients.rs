@@ -12,6 +12,17 @@ pub struct Client {
     pub secret_hash: TokenHash,
     /// The providers whose own access tokens the client gets.
     pub provider_tokens: Vec<ProviderId>,
+    /// The client sees the access tokens that are for this audience; `None` lets it see none.
+    pub audience: Option<String>,
+    /// Whether the client sees refresh tokens.
+    pub refresh_tokens: bool,
+}
+
+impl Client {
+    /// Whether the client sees an access token that is for this audience.
+    pub(crate) fn sees(&self, audience: &[String]) -> bool {
+        self.audience.as_ref().is_some_and(|own| audience.contains(own))
+    }
 }
 
 /// All configured clients; their ids are unique.
@@ -19,6 +30,11 @@ pub struct Client {
 pub struct Clients(Vec<Client>);
 
 impl Clients {
+    /// Whether there is no client.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The client of this id, if this is its secret. An unknown id takes as long as a wrong secret.
     pub fn authenticate(&self, id: &str, secret: &SecretText) -> Option<&Client> {
         let shown = TokenHash::of(secret.expose());
@@ -41,7 +57,13 @@ mod tests {
 
     fn client(id: &str, secret: &str) -> Client {
         let secret_hash = TokenHash::of(secret);
-        Client { id: id.to_owned(), secret_hash, provider_tokens: vec![] }
+        Client {
+            id: id.to_owned(),
+            secret_hash,
+            provider_tokens: vec![],
+            audience: None,
+            refresh_tokens: false,
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! provider, [`IssueTokens`] opens the session, [`RefreshSession`] keeps it alive, with
 //! [`OwnSessions`] its user looks at it and ends it, with [`SignOut`] they leave the provider too, with [`Identities`] they say by which identities
 //! they are known, by [`ProviderLogout`] a provider ends it, by [`AppAccess`] the back end of an app gets the provider's own access
-//! token, and by [`Administration`] an operator looks at people and sessions and changes them.
+//! token, by [`Introspection`] it asks about tokens of ours and has them revoked, and by [`Administration`] an operator looks at people and
+//! sessions and changes them.
 //! Each reads top to bottom like what it performs.
 
 mod administration;
@@ -19,6 +20,7 @@ mod concurrent_refreshes;
 mod error;
 mod field_error;
 mod identities;
+mod introspection;
 mod issue_tokens;
 mod kept_tokens;
 mod key_agreement;
@@ -51,6 +53,7 @@ pub use clients::{Client, Clients};
 pub use error::{AuthError, ErrorCode};
 pub use field_error::{FieldError, FieldRule};
 pub use identities::Identities;
+pub use introspection::{ActiveToken, Introspection};
 pub use issue_tokens::{IssueTokens, IssueTokensConfig, IssueTokensPorts, TokenRequest};
 pub use kept_tokens::KeptTokens;
 pub use key_agreement::{AgreementChange, KeyAgreement, KeyConflict, KeyDoubt};

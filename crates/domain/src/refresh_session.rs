@@ -1,5 +1,7 @@
 //! The use case: a refresh token becomes its successor, once, whoever asks how often.
 
+mod acceptance;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -148,6 +150,16 @@ impl RefreshSession {
         self.ports.verifier.verify_refresh(token).await.ok()
     }
 
+    /// How a replay is treated that counts or does not.
+    fn replay(&self, counted: bool) -> ReplayRule {
+        ReplayRule {
+            window: self.config.grace,
+            limit: self.config.grace_replays,
+            counted,
+            lost_answer: self.config.lost_answer,
+        }
+    }
+
     async fn refresh_with(
         &self,
         token: &PresentedToken,
@@ -169,12 +181,7 @@ impl RefreshSession {
             limit.take(claims.session).map_err(|wait| AuthError::RefreshedTooOften { wait })?;
         }
         let in_flight = self.concurrent.enter(claims.session, started);
-        let replay = ReplayRule {
-            window: self.config.grace,
-            limit: self.config.grace_replays,
-            counted: !in_flight.is_simultaneous,
-            lost_answer: self.config.lost_answer,
-        };
+        let replay = self.replay(!in_flight.is_simultaneous);
         let hash = TokenHash::of(token.expose());
         let (seen, roles) = self.reconsider(&claims, hash, now).await?;
         let opened_at = claims.session.generated_at().unwrap_or(now);

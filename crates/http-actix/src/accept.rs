@@ -2,17 +2,19 @@
 
 use actix_web::http::header::{self, HeaderMap};
 
-use crate::{backchannel, jwks};
+use crate::{backchannel, introspection, jwks};
 
 /// The media type of answers.
 pub(crate) const JSON: &str = "application/json";
 
 /// Whether the `Accept` header, if there is one, leaves room for the answer to a request for this path.
-/// A provider that posts a logout token has no use for a body, whatever it says that it accepts.
+/// A provider that posts a logout token has no use for a body, whatever it says that it accepts, nor has a
+/// back end that revokes a token.
 pub(crate) fn accepts_answer(path: &str, headers: &HeaderMap) -> bool {
     accepts(headers, JSON)
         || path.ends_with(jwks::PATH) && accepts(headers, jwks::MEDIA_TYPE)
         || path.contains(backchannel::PATH)
+        || path.ends_with(introspection::REVOKE)
 }
 
 /// Whether the `Accept` header, if there is one, leaves room for a media type (RFC 9110 §12.5.1).

@@ -26,6 +26,9 @@ pub(crate) struct Admission {
     /// For requests for providers' access tokens, which may wait for a provider, and are those of a
     /// back end, not of people who sign in.
     pub(crate) provider_tokens: Places,
+    /// For back ends' questions about tokens and orders to revoke them, which ask the store alone and may
+    /// be as many as an app's requests.
+    pub(crate) introspections: Places,
     /// For bodies that did not arrive along with their heads.
     pub(crate) slow_bodies: Places,
 }
@@ -37,6 +40,7 @@ impl Admission {
             sign_ins: Places::new("limits.max_sign_ins", limits.max_sign_ins),
             provider_logouts: Places::new("limits.max_sign_ins", limits.max_sign_ins),
             provider_tokens: Places::new("limits.max_sign_ins", limits.max_sign_ins),
+            introspections: Places::new("limits.max_in_flight", limits.max_in_flight),
             slow_bodies: Places::new("limits.max_slow_bodies", limits.max_slow_bodies),
         }
     }

@@ -5,8 +5,11 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode::Indifferent;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use mintgate_domain::SecretText;
+use mintgate_domain::{Client, SecretText};
 use percent_encoding::percent_decode_str;
+
+use crate::AppState;
+use crate::error::{ApiError, HttpErrorCode};
 
 /// The longest `Authorization` header that is read, in bytes.
 const MAX_HEADER: usize = 1024;
@@ -16,8 +19,23 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(Indifferent),
 );
 
+/// The client that the request authenticates as.
+///
+/// # Errors
+/// `INVALID_CLIENT`, whatever is wrong.
+pub(crate) fn client(headers: &HeaderMap, state: &AppState) -> Result<Client, ApiError> {
+    let refused = |cause: &'static str| ApiError::new(HttpErrorCode::InvalidClient).because(cause);
+    let Some((id, secret)) = credentials(headers) else {
+        let is_there = headers.contains_key(header::AUTHORIZATION);
+        let odd = "the Authorization header is not one of HTTP Basic";
+        return Err(refused(if is_there { odd } else { "there is no Authorization header" }));
+    };
+    let client = state.clients.authenticate(&id, &secret);
+    client.cloned().ok_or_else(|| refused("no client has this id and this secret"))
+}
+
 /// The id and the secret that a back end shows; `None` if there is not exactly one proper header.
-pub(crate) fn credentials(headers: &HeaderMap) -> Option<(String, SecretText)> {
+fn credentials(headers: &HeaderMap) -> Option<(String, SecretText)> {
     let mut all = headers.get_all(header::AUTHORIZATION);
     let (only, None) = (all.next()?, all.next()) else { return None };
     let (scheme, encoded) = only.to_str().ok()?.split_once(' ')?;

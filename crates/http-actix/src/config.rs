@@ -42,7 +42,8 @@ pub struct Limits {
     /// How many connections there may be. Beyond, the one that has waited longest for its client is
     /// closed for a new one.
     pub max_connections: usize,
-    /// How many requests that ask the store alone are worked on at once.
+    /// How many requests that ask the store alone are worked on at once; as many back ends' questions about
+    /// tokens besides.
     pub max_in_flight: usize,
     /// How many requests that may wait for a provider are worked on at once; as many logout tokens
     /// of providers besides, and as many requests for providers' access tokens.

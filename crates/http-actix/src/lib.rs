@@ -19,6 +19,7 @@ mod envelope;
 mod error;
 mod idempotency;
 mod identities;
+mod introspection;
 mod issued;
 mod json;
 mod jwks;
@@ -51,7 +52,7 @@ use actix_web::web;
 use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
 use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
 use mintgate_domain::{
-    AppAccess, BeginLogin, Clients, ErrorCode, Identities, IssueTokens, OwnSessions,
+    AppAccess, BeginLogin, Clients, ErrorCode, Identities, Introspection, IssueTokens, OwnSessions,
     ProviderLogout, RefreshSession, SignOut, TokenHash,
 };
 use tokio::runtime::Handle;
@@ -105,6 +106,8 @@ pub struct UseCases {
     pub identities: Arc<Identities>,
     /// Answers `POST /api/v1/auth/provider-token`.
     pub app_access: Arc<AppAccess>,
+    /// Answers `POST /oauth2/introspect` and `POST /oauth2/revoke`.
+    pub introspection: Arc<Introspection>,
     /// Answers `POST /api/v1/auth/backchannel-logout/{provider}`.
     pub provider_logout: Arc<ProviderLogout>,
 }
@@ -151,7 +154,7 @@ impl AppState {
         Self {
             use_cases,
             logins: LoginCookies::new(&config.cookies),
-            metadata: Metadata::new(&config.issuer, &config.public_url),
+            metadata: Metadata::new(&config.issuer, &config.public_url, !config.clients.is_empty()),
             path_prefix: metadata::path_of(&config.public_url).to_owned(),
             origins: OriginPolicy::new(&config.public_url, config.allowed_origins),
             idempotency_keys: KeyedMutex::default(),
@@ -219,6 +222,11 @@ fn routes(config: &mut ServiceConfig) {
         .service(methods(auth("identities/{id}").delete(identities::unlink), "DELETE"))
         .service(methods(auth("provider-token").post(provider_token::show), "POST"))
         .service(methods(auth("backchannel-logout/{provider}").post(backchannel::log_out), "POST"))
+        .service(methods(
+            web::resource(introspection::INTROSPECT).post(introspection::introspect),
+            "POST",
+        ))
+        .service(methods(web::resource(introspection::REVOKE).post(introspection::revoke), "POST"))
         .service(readable(jwks::PATH, jwks::show));
     for path in metadata::ROUTES {
         config.service(readable(path, metadata::show));

@@ -8,6 +8,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::error::ApiError;
+use crate::introspection::{INTROSPECT, REVOKE};
 use crate::jwks::published_keys;
 use crate::{AppState, public_document};
 
@@ -23,7 +24,8 @@ pub(crate) const ROUTES: [&str; 5] = [
 /// The metadata of OIDC Discovery 1.0 §3 and RFC 8414 §2, as far as it applies.
 ///
 /// Mintgate is not an authorization server: people sign in at their provider, and
-/// `/api/v1/auth/token` is not a token endpoint of RFC 6749. So no endpoint is named.
+/// `/api/v1/auth/token` is not a token endpoint of RFC 6749. So no endpoint is named but those of back ends,
+/// where there are any.
 #[derive(Serialize)]
 struct Document<'a> {
     issuer: &'a str,
@@ -34,6 +36,29 @@ struct Document<'a> {
     /// The algorithms that sign access tokens, including those of former keys. Some verifiers accept
     /// no others.
     id_token_signing_alg_values_supported: &'a [&'a str],
+    #[serde(flatten)]
+    back_ends: Option<&'a BackEnds>,
+}
+
+/// The endpoints of back ends, and how they authenticate there.
+#[derive(Debug, Serialize)]
+struct BackEnds {
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: [&'static str; 1],
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: [&'static str; 1],
+}
+
+impl BackEnds {
+    fn below(base: &str) -> Self {
+        let methods = ["client_secret_basic"];
+        Self {
+            introspection_endpoint: format!("{base}{INTROSPECT}"),
+            introspection_endpoint_auth_methods_supported: methods,
+            revocation_endpoint: format!("{base}{REVOKE}"),
+            revocation_endpoint_auth_methods_supported: methods,
+        }
+    }
 }
 
 /// The constant part of the document, and its paths.
@@ -41,14 +66,25 @@ struct Document<'a> {
 pub(crate) struct Metadata {
     issuer: String,
     jwks_uri: String,
+    back_ends: Option<BackEnds>,
     paths: [String; 3],
 }
 
 impl Metadata {
-    pub(crate) fn new(issuer: &str, public_url: &Url) -> Self {
-        let (origin, prefix) = (public_url.origin().ascii_serialization(), path_of(public_url));
-        let jwks_uri = format!("{origin}{prefix}/.well-known/jwks.json");
-        Self { issuer: issuer.to_owned(), jwks_uri, paths: paths(issuer, prefix) }
+    pub(crate) fn new(issuer: &str, public_url: &Url, has_clients: bool) -> Self {
+        let prefix = path_of(public_url);
+        let base = format!("{}{prefix}", public_url.origin().ascii_serialization());
+        Self {
+            issuer: issuer.to_owned(),
+            jwks_uri: format!("{base}/.well-known/jwks.json"),
+            back_ends: has_clients.then(|| BackEnds::below(&base)),
+            paths: paths(issuer, prefix),
+        }
+    }
+
+    /// The issuer identifier of our tokens.
+    pub(crate) fn issuer(&self) -> &str {
+        &self.issuer
     }
 
     fn document(&self, algorithms: &[&str]) -> String {
@@ -58,6 +94,7 @@ impl Metadata {
             response_types_supported: [],
             subject_types_supported: ["public"],
             id_token_signing_alg_values_supported: algorithms,
+            back_ends: self.back_ends.as_ref(),
         };
         // Texts and arrays of texts can always be written as JSON.
         serde_json::to_string(&document).unwrap_or_default()
@@ -110,13 +147,27 @@ mod tests {
     #[test]
     fn the_document_says_where_the_keys_are_and_names_no_endpoint_we_do_not_have() {
         let url = Url::parse("https://auth.example.com").unwrap();
-        let json = Metadata::new("https://id.example.com/", &url).document(&["ES256", "EdDSA"]);
+        let json =
+            Metadata::new("https://id.example.com/", &url, false).document(&["ES256", "EdDSA"]);
         assert_eq!(
             json,
             r#"{"issuer":"https://id.example.com/","jwks_uri":"https://auth.example.com/.well-known/jwks.json","response_types_supported":[],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["ES256","EdDSA"]}"#
         );
         assert_eq!(etag(&json).len(), 34);
         assert_ne!(etag(&json), etag(""));
+    }
+
+    #[test]
+    fn where_there_are_back_ends_their_endpoints_are_named() {
+        let url = Url::parse("https://example.com/auth/").unwrap();
+        let json = Metadata::new("https://example.com/auth", &url, true).document(&["ES256"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        for (name, endpoint) in [("introspection", "introspect"), ("revocation", "revoke")] {
+            let url = format!("https://example.com/auth/oauth2/{endpoint}");
+            assert_eq!(json[format!("{name}_endpoint")], url);
+            let methods = &json[format!("{name}_endpoint_auth_methods_supported")];
+            assert_eq!(*methods, serde_json::json!(["client_secret_basic"]));
+        }
     }
 
     #[test]

@@ -3,22 +3,21 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use mintgate_domain::FieldRule;
 use mintgate_domain::model::SessionId;
-use mintgate_domain::{Client, FieldRule};
 use serde::Serialize;
 use tracing::debug_span;
 
-use crate::AppState;
-use crate::basic::credentials;
 use crate::body::read_json;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, HttpErrorCode};
 use crate::json::Members;
 use crate::sessions::{date, uncached};
 use crate::validation::BrokenRule;
+use crate::{AppState, basic};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,7 +42,7 @@ pub(crate) async fn show(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     refuse_browsers(request.headers())?;
-    let client = authenticated(request.headers(), &state)?;
+    let client = basic::client(request.headers(), &state)?;
     LogFields::update(&request, |fields| fields.client = Some(client.id.clone()));
     let session = session_of(&read_json(&request, &state, payload).await?)?;
     LogFields::update(&request, |fields| fields.session = Some(session));
@@ -78,21 +77,6 @@ fn refuse_browsers(headers: &HeaderMap) -> Result<(), ApiError> {
             Err(ApiError::new(HttpErrorCode::CsrfRejected).because(cause))
         }
     }
-}
-
-/// The client that the request authenticates as.
-///
-/// # Errors
-/// `INVALID_CLIENT`, whatever is wrong.
-fn authenticated(headers: &HeaderMap, state: &AppState) -> Result<Client, ApiError> {
-    let refused = |cause: &'static str| ApiError::new(HttpErrorCode::InvalidClient).because(cause);
-    let Some((id, secret)) = credentials(headers) else {
-        let is_there = headers.contains_key(header::AUTHORIZATION);
-        let odd = "the Authorization header is not one of HTTP Basic";
-        return Err(refused(if is_there { odd } else { "there is no Authorization header" }));
-    };
-    let client = state.clients.authenticate(&id, &secret);
-    client.cloned().ok_or_else(|| refused("no client has this id and this secret"))
 }
 
 /// The session that a body names.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use mintgate_domain::ErrorCode;
 use mintgate_domain::model::{KeyId, ProviderId, RevokeReason};
 use mintgate_domain::ports::{
-    CircuitState, Metrics, Phase, PoolState, ProviderEndpoint, ProviderTokenResult, RecheckResult,
-    RefreshResult, StoreOperation,
+    CircuitState, IntrospectionResult, Metrics, Phase, PoolState, ProviderEndpoint,
+    ProviderTokenResult, RecheckResult, RefreshResult, RevocationResult, StoreOperation,
 };
 use prometheus::core::Collector;
 use prometheus::{
@@ -58,6 +58,8 @@ pub struct PrometheusMetrics {
     provider_circuit: IntGaugeVec,
     provider_rechecks: IntCounterVec,
     provider_tokens: IntCounterVec,
+    introspections: IntCounterVec,
+    token_revocations: IntCounterVec,
     store_query_duration: HistogramVec,
     store_pool_connections: IntGaugeVec,
     signing_key_age: IntGaugeVec,
@@ -73,13 +75,12 @@ impl PrometheusMetrics {
     ///
     /// # Errors
     /// If two series have the same name.
+    #[expect(clippy::too_many_lines, reason = "it registers every series once")]
     pub fn new(version: &str, revision: &str) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let counter = |name, help, labels: &[&str]| counter(&registry, name, help, labels);
         let seconds = |name, help, labels: &[&str]| seconds(&registry, name, help, labels);
-        let gauge = |name, help, labels: &[&str]| {
-            register(&registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
-        };
+        let gauge = |name, help, labels: &[&str]| gauge(&registry, name, help, labels);
         let metrics = Self {
             token_generation: counter(
                 "mintgate_token_generation_total",
@@ -132,6 +133,16 @@ impl PrometheusMetrics {
                 "mintgate_provider_tokens_total",
                 "Requests for providers' access tokens.",
                 &["provider", "outcome"],
+            )?,
+            introspections: counter(
+                "mintgate_introspections_total",
+                "Questions of back ends about tokens of ours.",
+                &["outcome"],
+            )?,
+            token_revocations: counter(
+                "mintgate_token_revocations_total",
+                "Orders of back ends to revoke tokens of ours.",
+                &["outcome"],
             )?,
             store_query_duration: seconds(
                 "mintgate_store_query_duration_seconds",
@@ -211,6 +222,15 @@ impl PrometheusMetrics {
         self.log_lines_dropped.inc_by(dropped_lines.saturating_sub(known));
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+fn gauge(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntGaugeVec> {
+    register(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
 }
 
 fn counter(
@@ -301,6 +321,14 @@ impl Metrics for PrometheusMetrics {
         self.provider_tokens.with_label_values(&[provider, result.name()]).inc();
     }
 
+    fn introspection(&self, result: IntrospectionResult) {
+        self.introspections.with_label_values(&[result.name()]).inc();
+    }
+
+    fn token_revocation(&self, result: RevocationResult) {
+        self.token_revocations.with_label_values(&[result.name()]).inc();
+    }
+
     fn provider_circuit(&self, provider: &ProviderId, state: CircuitState) {
         let state = match state {
             CircuitState::Closed => 0,
@@ -345,6 +373,8 @@ mod tests {
         metrics.provider_circuit(&ProviderId::new("corp"), CircuitState::Open);
         metrics.provider_recheck(&ProviderId::new("corp"), RecheckResult::Impossible);
         metrics.provider_token(None, ProviderTokenResult::Unknown);
+        metrics.introspection(IntrospectionResult::Inactive);
+        metrics.token_revocation(RevocationResult::Ended);
         let keys = [(KeyId::new("kid-1"), Duration::from_mins(2))];
         let text = metrics.render(PoolState { idle: 3, in_use: 1 }, &keys, 4).unwrap();
         for line in [
@@ -409,6 +439,8 @@ mod tests {
             provider_circuit,
             provider_rechecks,
             provider_tokens,
+            introspections,
+            token_revocations,
             store_query_duration,
             store_pool_connections,
             signing_key_age,
@@ -416,7 +448,7 @@ mod tests {
             http:
                 HttpSeries { requests, request_duration, connections, connections_shed, rate_limit },
         } = metrics;
-        let collectors: [&dyn Collector; 20] = [
+        let collectors: [&dyn Collector; 22] = [
             token_generation,
             token_generation_duration,
             refresh,
@@ -428,6 +460,8 @@ mod tests {
             provider_circuit,
             provider_rechecks,
             provider_tokens,
+            introspections,
+            token_revocations,
             store_query_duration,
             store_pool_connections,
             signing_key_age,

@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use mintgate_domain::ports::{Clock, Metrics};
 use mintgate_domain::{
-    AppAccess, BeginLogin, Identities, IssueTokens, IssueTokensConfig, IssueTokensPorts,
-    KeptTokens, OwnSessions, ProviderLogout, Recheck, RefreshConfig, RefreshPorts, RefreshSession,
-    RenewalPorts, Renewals, RoleDecider, RoleLookup, RolePolicy, SignIn, SignOut,
+    AppAccess, BeginLogin, Identities, Introspection, IssueTokens, IssueTokensConfig,
+    IssueTokensPorts, KeptTokens, OwnSessions, ProviderLogout, Recheck, RefreshConfig,
+    RefreshPorts, RefreshSession, RenewalPorts, Renewals, RoleDecider, RoleLookup, RolePolicy,
+    SignIn, SignOut,
 };
 use mintgate_http_actix::{
     AdminApi, AdminToken, AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy,
@@ -148,15 +149,7 @@ fn use_cases(
     });
     let recheck = renewals.clone().filter(|_| rechecks);
     let recheck = recheck.map(|renewals| Arc::new(Recheck::new(Arc::clone(&sign_in), renewals)));
-    let app_access = AppAccess {
-        sessions: store.sessions.clone(),
-        sign_in: Arc::clone(&sign_in),
-        renewals,
-        roles: roles.policy.clone(),
-        background: adapters.lingering.clone(),
-        clock: Arc::clone(clock),
-        metrics: Arc::clone(&metrics),
-    };
+    let app_access = app_access(adapters, &sign_in, renewals, &roles.policy);
     let issue_ports = IssueTokensPorts {
         sign_in: Arc::clone(&sign_in),
         roles: roles.clone(),
@@ -206,16 +199,39 @@ fn use_cases(
         clock: Arc::clone(clock),
         metrics,
     };
+    let refresh_session = Arc::new(RefreshSession::new(refresh_ports, refresh_config(settings)));
+    let introspection = Introspection {
+        own_sessions: Arc::clone(&own_sessions),
+        refresh_session: Arc::clone(&refresh_session),
+    };
     Ok(UseCases {
         begin_login: Arc::new(begin_login),
         issue_tokens: Arc::new(IssueTokens::new(issue_ports, issue_config(settings))),
-        refresh_session: Arc::new(RefreshSession::new(refresh_ports, refresh_config(settings))),
+        refresh_session,
         own_sessions,
         sign_out: Arc::new(sign_out),
         identities: Arc::new(identities),
         app_access: Arc::new(app_access),
+        introspection: Arc::new(introspection),
         provider_logout: Arc::new(provider_logout),
     })
+}
+
+fn app_access(
+    adapters: &Adapters,
+    sign_in: &Arc<SignIn>,
+    renewals: Option<Arc<Renewals>>,
+    roles: &RolePolicy,
+) -> AppAccess {
+    AppAccess {
+        sessions: adapters.store.sessions.clone(),
+        sign_in: Arc::clone(sign_in),
+        renewals,
+        roles: roles.clone(),
+        background: adapters.lingering.clone(),
+        clock: Arc::clone(&adapters.clock),
+        metrics: adapters.counted(),
+    }
 }
 
 /// The series about HTTP requests, as the HTTP adapter wants to count them.

@@ -278,7 +278,12 @@ fn settings(
         let keeping = providers.iter().filter(|provider| provider.policy.access.is_some());
         keeping.map(|provider| provider.policy.id.as_str().to_owned()).collect()
     });
-    let mut known = sections::KnownNames { clients: Vec::new(), providers: provider_ids, keeping };
+    let mut known = sections::KnownNames {
+        clients: Vec::new(),
+        providers: provider_ids,
+        keeping,
+        audience: tokens.as_ref().map(|tokens| tokens.audience.clone()),
+    };
     let clients = root.tables(CLIENTS, CLIENTS_DOC, |s| sections::client(s, &mut known));
     Some(Settings {
         server: server?,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use mintgate_domain::model::{ProviderId, RevokeReason};
 use mintgate_domain::ports::{
-    CircuitState, Metrics, Phase, ProviderEndpoint, ProviderTokenResult, RecheckResult,
-    RefreshResult, StoreOperation,
+    CircuitState, IntrospectionResult, Metrics, Phase, ProviderEndpoint, ProviderTokenResult,
+    RecheckResult, RefreshResult, RevocationResult, StoreOperation,
 };
 
 /// One call of a [`Metrics`] method.
@@ -47,6 +47,12 @@ pub enum MetricEvent {
     ProviderToken {
         provider: Option<ProviderId>,
         result: ProviderTokenResult,
+    },
+    Introspection {
+        result: IntrospectionResult,
+    },
+    TokenRevocation {
+        result: RevocationResult,
     },
     ProviderCircuit {
         provider: ProviderId,
@@ -112,6 +118,14 @@ impl Metrics for RecordingMetrics {
 
     fn provider_token(&self, provider: Option<&ProviderId>, result: ProviderTokenResult) {
         self.record(MetricEvent::ProviderToken { provider: provider.cloned(), result });
+    }
+
+    fn introspection(&self, result: IntrospectionResult) {
+        self.record(MetricEvent::Introspection { result });
+    }
+
+    fn token_revocation(&self, result: RevocationResult) {
+        self.record(MetricEvent::TokenRevocation { result });
     }
 
     fn provider_circuit(&self, provider: &ProviderId, state: CircuitState) {

@@ -205,7 +205,7 @@ impl SignerContract<'_> {
     /// A verified token gives the claims that were signed, and each kind verifies as that kind only.
     pub async fn tokens_verify_as_their_own_kind_only(&self) {
         let (access, refresh) = (self.access(&Sample::new()), self.refresh(3));
-        assert_eq!(verify_access(self.tokens, &access).await, Ok(verified_access()));
+        assert_eq!(verify_access(self.tokens, &access).await, Ok(verified_access(&access)));
         assert_eq!(verify_refresh(self.tokens, &refresh).await, Ok(verified_refresh(3)));
         let as_refresh = verify_refresh(self.tokens, &access).await;
         assert!(matches!(as_refresh, Err(VerifyError::Refused(_))), "{as_refresh:?}");
@@ -217,7 +217,7 @@ impl SignerContract<'_> {
         bare.grant.acr = None;
         bare.grant.amr.clear();
         let bare = self.access(&bare);
-        assert_eq!(verify_access(self.tokens, &bare).await, Ok(verified_access()));
+        assert_eq!(verify_access(self.tokens, &bare).await, Ok(verified_access(&bare)));
     }
 
     /// Only a whole and unchanged token is accepted.
@@ -235,14 +235,14 @@ impl SignerContract<'_> {
             assert!(matches!(result, Err(VerifyError::Refused(_))), "{token}: {result:?}");
         }
         // The genuine tokens are still accepted.
-        assert_eq!(verify_access(self.tokens, &access[0]).await, Ok(verified_access()));
+        assert_eq!(verify_access(self.tokens, &access[0]).await, Ok(verified_access(&access[0])));
         assert_eq!(verify_refresh(self.tokens, &refresh[0]).await, Ok(verified_refresh(3)));
     }
 
     /// Each replica accepts the other's tokens and signs the same refresh tokens.
     pub async fn replicas_accept_each_others_tokens(&self) {
         let (access, refresh) = (self.access(&Sample::new()), self.refresh(3));
-        assert_eq!(verify_access(self.twin, &access).await, Ok(verified_access()));
+        assert_eq!(verify_access(self.twin, &access).await, Ok(verified_access(&access)));
         assert_eq!(verify_refresh(self.twin, &refresh).await, Ok(verified_refresh(3)));
         let key_id = self.tokens.refresh_key_id().unwrap();
         assert_eq!(self.twin.refresh_key_id().unwrap(), key_id);
@@ -264,7 +264,7 @@ impl SignerContract<'_> {
         assert_ne!(kid(&self.refresh(3)), kid(&refresh));
         for tokens in [self.tokens, self.twin] {
             assert_eq!(mint(tokens, &key_id, 3), refresh);
-            assert_eq!(verify_access(tokens, &access).await, Ok(verified_access()));
+            assert_eq!(verify_access(tokens, &access).await, Ok(verified_access(&access)));
             assert_eq!(verify_refresh(tokens, &refresh).await, Ok(verified_refresh(3)));
         }
         if self.asymmetric {
@@ -298,13 +298,22 @@ async fn verify_refresh(tokens: &dyn Tokens, token: &str) -> Result<VerifiedRefr
     tokens.verify_refresh(&PresentedToken::new(token)).await
 }
 
-/// The verified claims of [`Sample`].
-fn verified_access() -> VerifiedAccess {
+/// The verified claims of [`Sample`], in this token.
+fn verified_access(token: &str) -> VerifiedAccess {
+    let claims = Parts::of(token).claims;
+    let audience = match &claims["aud"] {
+        Value::Array(several) => several.iter().map(text).collect(),
+        one => vec![text(one)],
+    };
     VerifiedAccess {
         subject: UserId::from_uuid(Uuid::from_u128(10)),
         session: SessionId::from_uuid(Uuid::from_u128(11)),
         provider: ProviderId::new("corp"),
         roles: vec![Role::new("admin"), Role::new("user")],
+        audience,
+        client_id: Some(text(&claims["client_id"])),
+        token_id: text(&claims["jti"]),
+        issued_at: Timestamp::from_unix(1_700_000_000),
         expires_at: Timestamp::from_unix(1_700_003_600),
     }
 }
@@ -315,8 +324,13 @@ fn verified_refresh(generation: u64) -> VerifiedRefresh {
         subject: UserId::from_uuid(Uuid::from_u128(10)),
         session: SessionId::from_uuid(Uuid::from_u128(11)),
         generation,
+        issued_at: Timestamp::from_unix(1_700_000_000),
         expires_at: Timestamp::from_unix(1_702_592_000),
     }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
 }
 
 /// Damaged variants of a token, and mixtures with a token of its kind and one of the other kind.

@@ -15,6 +15,7 @@ use crate::process::output_of;
 use crate::rig::{Binaries, Mock, plain};
 
 const ENCRYPTION_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+const AUDIENCE: &str = "https://api.example.com";
 const PROVIDER_TOKEN: &str = "/api/v1/auth/provider-token";
 
 pub(super) async fn walk(steps: &mut Steps, binaries: &Binaries, dir: &Path) -> Result<()> {
@@ -23,6 +24,8 @@ pub(super) async fn walk(steps: &mut Steps, binaries: &Binaries, dir: &Path) -> 
     let (single, secret) = steps.step(name, start(binaries, dir)).await?;
     let name = "the provider's own access token of a session, renewed; none after the logout";
     steps.step(name, provider_token(&single, &secret)).await?;
+    let name = "introspection and revocation, at the endpoints that the metadata names";
+    steps.step(name, introspection(&single, &secret)).await?;
     let name = "the log and the database hold no secret in clear";
     steps.step(name, async { nothing_in_clear(&single, dir) }).await
 }
@@ -39,7 +42,8 @@ async fn start(binaries: &Binaries, dir: &Path) -> Result<(Single, String)> {
     let text = |name: &str| made[name].as_str().context("a text").map(str::to_owned);
     let more = format!(
         "keep_access_token = true\n[[clients]]\nid = \"app\"\nsecret_hash = \"{}\"\n\
-         provider_tokens = [\"{PROVIDER}\"]\n",
+         provider_tokens = [\"{PROVIDER}\"]\naudience = \"{AUDIENCE}\"\nrefresh_tokens = true\n\
+         [tokens]\naudience = [\"{AUDIENCE}\"]\n",
         text("secret_hash")?
     );
     let store = format!("sqlite://{}", dir.join("mintgate.db").display());
@@ -78,6 +82,35 @@ async fn provider_token(single: &Single, secret: &str) -> Result<()> {
     caller.log_out(&tokens.access).await?.expect_status(200)?;
     expect_error(&ask(secret).await?, 404, "NOT_FOUND")?;
     expect("renewals after the logout", &single.mock.stats().await?.refreshes, &renewals)
+}
+
+async fn introspection(single: &Single, secret: &str) -> Result<()> {
+    let caller = &single.caller;
+    let code = caller.offline_code(&single.mock).await?;
+    let message = "Tokens generated successfully.";
+    let tokens = caller.tokens(&caller.redeem(PROVIDER, &code).await?, message)?;
+    let url = format!("{}/.well-known/oauth-authorization-server", single.service.base());
+    let metadata = single.service.document(&url).await?.json()?;
+    let ask = async |name: &str, token: &str| {
+        let endpoint = metadata[name].as_str().context("the endpoint is not named")?;
+        let path = endpoint.strip_prefix(&single.service.base()).context("it is elsewhere")?;
+        let request = caller.back_end(path, "app", secret);
+        let answer = send(request.form(&[("token", token)])).await?;
+        answer.expect_status(200)?;
+        answer.expect_header("cache-control", "no-store")?;
+        Ok::<_, anyhow::Error>(answer)
+    };
+    for token in [&tokens.access, &tokens.refresh] {
+        let told = ask("introspection_endpoint", token).await?.json()?;
+        expect("active", &told["active"], &json!(true))?;
+        expect("sid", &told["sid"], &json!(tokens.session))?;
+    }
+    ask("revocation_endpoint", &tokens.refresh).await?;
+    for token in [&tokens.access, &tokens.refresh, &"banana".to_owned()] {
+        let told = ask("introspection_endpoint", token).await?;
+        expect("body", &told.body.as_str(), &"{\"active\":false}")?;
+    }
+    expect_error(&caller.refresh(&tokens.refresh).await?, 401, "SESSION_REVOKED")
 }
 
 fn nothing_in_clear(single: &Single, dir: &Path) -> Result<()> {

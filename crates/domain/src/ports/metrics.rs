@@ -166,6 +166,50 @@ impl ProviderTokenResult {
     }
 }
 
+/// The answer to a back end that asked about a token of ours (RFC 7662).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntrospectionResult {
+    /// The token is good.
+    Active,
+    /// The token is not good, or not the client's to see.
+    Inactive,
+    /// The store or the keys could not say.
+    Failed,
+}
+
+impl IntrospectionResult {
+    /// The value of the label `outcome`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Inactive => "inactive",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What came of a back end's order to revoke a token of ours (RFC 7009).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevocationResult {
+    /// The token's session has ended.
+    Ended,
+    /// There was no such session, or it had ended, or the token is not the client's to see.
+    Nothing,
+    /// The store or the keys could not say.
+    Failed,
+}
+
+impl RevocationResult {
+    /// The value of the label `outcome`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Nothing => "nothing",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// The state of a provider's circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CircuitState {
@@ -259,6 +303,12 @@ pub trait Metrics: Send + Sync {
 
     /// Counts a request for a provider's access token; `provider` is `None` if it is not known which.
     fn provider_token(&self, _provider: Option<&ProviderId>, _result: ProviderTokenResult) {}
+
+    /// Counts a question of a back end about a token of ours.
+    fn introspection(&self, _result: IntrospectionResult) {}
+
+    /// Counts an order of a back end to revoke a token of ours.
+    fn token_revocation(&self, _result: RevocationResult) {}
 
     /// Records the state of a provider's circuit breaker, which begins closed.
     fn provider_circuit(&self, _provider: &ProviderId, _state: CircuitState) {}

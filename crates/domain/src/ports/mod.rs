@@ -38,8 +38,8 @@ pub use identity_provider::{
 };
 pub use key_repo::KeyRepo;
 pub use metrics::{
-    CircuitState, Metrics, NoMetrics, Phase, ProviderEndpoint, ProviderTokenResult, RecheckResult,
-    RefreshResult, StoreOperation,
+    CircuitState, IntrospectionResult, Metrics, NoMetrics, Phase, ProviderEndpoint,
+    ProviderTokenResult, RecheckResult, RefreshResult, RevocationResult, StoreOperation,
 };
 pub use once_marks::OnceMarks;
 pub use public_keys::{JwksDocument, PublicKeys};

@@ -16,6 +16,14 @@ pub struct VerifiedAccess {
     pub provider: ProviderId,
     /// The user's roles, the token's `roles`.
     pub roles: Vec<Role>,
+    /// Whom the token is for, the token's `aud`; at least one of them is ours.
+    pub audience: Vec<String>,
+    /// The token's `client_id`, if it has one.
+    pub client_id: Option<String>,
+    /// The token's `jti`.
+    pub token_id: String,
+    /// The time at which the token was issued, its `iat`.
+    pub issued_at: Timestamp,
     /// The expiry, the token's `exp`.
     pub expires_at: Timestamp,
 }
@@ -29,6 +37,8 @@ pub struct VerifiedRefresh {
     pub session: SessionId,
     /// The number of rotations before this token, the token's `gen`.
     pub generation: u64,
+    /// The time at which the token was issued, its `iat`.
+    pub issued_at: Timestamp,
     /// The expiry, the token's `exp`.
     pub expires_at: Timestamp,
 }
@@ -76,6 +86,7 @@ pub enum VerifyError {
 ///             subject: UserId::from_uuid(Uuid::from_u128(1)),
 ///             session: SessionId::from_uuid(Uuid::from_u128(2)),
 ///             generation: 3,
+///             issued_at: Timestamp::from_unix(30),
 ///             expires_at: Timestamp::from_unix(60),
 ///         })
 ///     }

@@ -31,7 +31,13 @@ fn rechecking() -> Rig {
 
 fn client(providers: &[&str]) -> Client {
     let provider_tokens = providers.iter().map(|id| ProviderId::new(*id)).collect();
-    Client { id: "app".to_owned(), secret_hash: TokenHash::of("secret"), provider_tokens }
+    Client {
+        id: "app".to_owned(),
+        secret_hash: TokenHash::of("secret"),
+        provider_tokens,
+        audience: None,
+        refresh_tokens: false,
+    }
 }
 
 impl Rig {

@@ -5,6 +5,7 @@
 mod administration;
 mod app_access;
 mod identities;
+mod introspection;
 mod login;
 mod oversized;
 mod own_sessions;

@@ -22,13 +22,13 @@ use mintgate_domain::ports::{
 };
 use mintgate_domain::{
     AccessRule, Admission, AppAccess, AuthError, AuthorizationCode, BeginLogin, Credential,
-    IdTokenText, Identities, IssueTokens, IssueTokensConfig, IssueTokensPorts, IssuedTokens,
-    KeptTokens, LoginParameter, LoginRequest, LogoutRequest, LogoutScope, LogoutTokenText, Nonce,
-    NonceRule, OfflineScope, OnLookupFailure, OwnSessions, PresentedToken, ProviderAccessToken,
-    ProviderLogout, ProviderPolicy, ProviderRefreshToken, Recheck, RecheckRule, RefreshConfig,
-    RefreshPorts, RefreshSession, RegisteredProvider, RenewalPorts, Renewals, Requirement,
-    RoleDecider, RoleLookup, RolePolicy, RoleRule, SecretText, Sessions, SetCookie, SignIn,
-    SignInRequest, SignOut, SignedToken, TokenDelivery, TokenHash, TokenRequest,
+    IdTokenText, Identities, Introspection, IssueTokens, IssueTokensConfig, IssueTokensPorts,
+    IssuedTokens, KeptTokens, LoginParameter, LoginRequest, LogoutRequest, LogoutScope,
+    LogoutTokenText, Nonce, NonceRule, OfflineScope, OnLookupFailure, OwnSessions, PresentedToken,
+    ProviderAccessToken, ProviderLogout, ProviderPolicy, ProviderRefreshToken, Recheck,
+    RecheckRule, RefreshConfig, RefreshPorts, RefreshSession, RegisteredProvider, RenewalPorts,
+    Renewals, Requirement, RoleDecider, RoleLookup, RolePolicy, RoleRule, SecretText, Sessions,
+    SetCookie, SignIn, SignInRequest, SignOut, SignedToken, TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
     Interposed, InterposedRepo, ManualClock, MemoryStore, MetricEvent, RecordingMetrics,
@@ -40,6 +40,8 @@ use uuid::Uuid;
 pub(crate) const DAY: Duration = Duration::from_hours(24);
 /// The longest that a login may take.
 pub(crate) const LOGIN_TTL: Duration = Duration::from_mins(10);
+/// Whom access tokens are for.
+pub(crate) const AUDIENCE: &str = "https://api.example.com";
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 /// Tokens whose claims stand in them as they are, behind the name of the key.
@@ -117,6 +119,10 @@ impl TokenVerifier for PlainTokens {
             session: SessionId::from_uuid(uuid(parts[2])),
             provider: ProviderId::new(parts[3]),
             roles: parts[4].split(',').map(Role::new).collect(),
+            audience: vec![AUDIENCE.to_owned()],
+            client_id: None,
+            token_id: parts[6].to_owned(),
+            issued_at: Timestamp::from_unix(0),
             expires_at: Timestamp::from_unix(parts[5].parse().unwrap()),
         })
     }
@@ -128,6 +134,7 @@ impl TokenVerifier for PlainTokens {
             subject: UserId::from_uuid(uuid(parts[1])),
             session: SessionId::from_uuid(uuid(parts[2])),
             generation: parts[3].parse().unwrap(),
+            issued_at: Timestamp::from_unix(0),
             expires_at: Timestamp::from_unix(parts[5].parse().unwrap()),
         })
     }
@@ -540,7 +547,8 @@ pub(crate) struct Rig {
     pub(crate) keeps_nothing: Arc<AtomicBool>,
     pub(crate) begin: BeginLogin,
     pub(crate) issue: IssueTokens,
-    pub(crate) refresh: RefreshSession,
+    pub(crate) refresh: Arc<RefreshSession>,
+    pub(crate) introspection: Introspection,
     pub(crate) own: Arc<OwnSessions>,
     pub(crate) sign_out: SignOut,
     pub(crate) app_access: AppAccess,
@@ -779,6 +787,9 @@ impl Rig {
             profile: ProfileClaims(ProfileClaim::ALL.into()),
             metrics: metrics.clone(),
         });
+        let refresh = Arc::new(refresh);
+        let introspection =
+            Introspection { own_sessions: Arc::clone(&own), refresh_session: Arc::clone(&refresh) };
         let begin = BeginLogin {
             sign_in: Arc::clone(&sign_in),
             clock: clock.clone(),
@@ -808,6 +819,7 @@ impl Rig {
             begin,
             issue,
             refresh,
+            introspection,
             own,
             sign_out,
             app_access,

@@ -14,6 +14,7 @@ mod forgeries;
 mod http;
 mod idempotency;
 mod identities;
+mod introspection;
 mod invited;
 mod killed_renewals;
 mod limits;

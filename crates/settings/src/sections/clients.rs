@@ -14,6 +14,8 @@ pub(crate) struct KnownNames<'a> {
     pub(crate) providers: &'a [String],
     /// The ids of those whose access tokens are kept; `None` if a provider has a mistake.
     pub(crate) keeping: Option<Vec<String>>,
+    /// The audience of access tokens; `None` if that has a mistake.
+    pub(crate) audience: Option<Vec<String>>,
 }
 
 /// Reads one client.
@@ -46,7 +48,26 @@ pub(crate) fn client(s: &mut Section<'_>, known: &mut KnownNames<'_>) -> Option<
         "list of provider ids",
         |name| provider(name, known),
     );
-    Some(Client { id: id?, secret_hash: secret_hash?, provider_tokens: provider_tokens? })
+    let audience = s.text(
+        key(
+            "audience",
+            "The client sees access tokens for this audience, one of `tokens.audience`, at `POST \
+             /oauth2/introspect` and `POST /oauth2/revoke`.",
+        )
+        .optional("it sees none"),
+        "text",
+        |text| own_audience(text, known),
+    );
+    let refresh_tokens = s.flag(
+        key("refresh_tokens", "Whether the client sees refresh tokens there too.").default(false),
+    );
+    Some(Client {
+        id: id?,
+        secret_hash: secret_hash?,
+        provider_tokens: provider_tokens?,
+        audience,
+        refresh_tokens: refresh_tokens?,
+    })
 }
 
 fn client_id(id: &str, known: &mut Vec<String>) -> Result<String, Invalid> {
@@ -61,6 +82,15 @@ fn client_id(id: &str, known: &mut Vec<String>) -> Result<String, Invalid> {
     }
     known.push(id.to_owned());
     Ok(id.to_owned())
+}
+
+fn own_audience(text: &str, known: &KnownNames<'_>) -> Result<String, Invalid> {
+    let audience = known.audience.as_deref();
+    if audience.is_none_or(|audience| audience.iter().any(|one| one == text)) {
+        return Ok(text.to_owned());
+    }
+    let problem = "No access token is for this audience.";
+    Err(invalid(problem, "write one of tokens.audience, or add it there"))
 }
 
 fn provider(name: &str, known: &KnownNames<'_>) -> Result<ProviderId, Invalid> {

@@ -32,7 +32,19 @@ fn a_client_is_known_by_its_secret_and_sees_listed_providers() {
     assert_eq!(found("app", "s").unwrap().provider_tokens.len(), 1);
     assert_eq!(found("jobs", "t").unwrap().provider_tokens, []);
     assert!(found("jobs", "s").is_none());
+    let jobs = found("jobs", "t").unwrap();
+    assert_eq!((&jobs.audience, jobs.refresh_tokens), (&None, false));
     assert!(!settings.print().contains(&hash("t")), "a pasted secret would be shown as well");
+}
+
+#[test]
+fn a_client_sees_tokens_of_one_audience_of_ours() {
+    let both = "[tokens]\naudience = [\"https://a.example\", \"https://b.example\"]\n";
+    let lines = "audience = \"https://b.example\"\nrefresh_tokens = true";
+    let text = format!("{both}{PROVIDER}{}", client("app", &hash("s"), lines));
+    let settings = Settings::from_toml(&text).unwrap();
+    let app = settings.clients.authenticate("app", &SecretText::new("s")).unwrap();
+    assert_eq!((app.audience.as_deref(), app.refresh_tokens), (Some("https://b.example"), true));
 }
 
 #[test]
@@ -61,6 +73,10 @@ fn a_client_that_cannot_work_is_a_mistake() {
         (
             format!("{PROVIDER}{}", client("app", &good, "provider_tokens = [\"corp\"]")),
             "clients[0].provider_tokens[0]: Of this provider no access tokens are kept.",
+        ),
+        (
+            with(&client("app", &good, "audience = \"https://other.example\"")),
+            "clients[0].audience: not in tokens.audience",
         ),
     ]);
     let both = with(&format!("{}{}", client("app", secret, ""), client("app", "x", "")));

@@ -17,10 +17,11 @@ pub(super) struct ReceivedAccessClaims {
     sid: String,
     idp: String,
     roles: Vec<String>,
-    #[serde(rename = "jti")]
-    _jti: String,
-    #[serde(rename = "iat")]
-    _iat: i64,
+    /// Missing in a token that is older than the claim.
+    #[serde(default)]
+    client_id: Option<String>,
+    jti: String,
+    iat: i64,
     exp: i64,
 }
 
@@ -42,8 +43,7 @@ pub(super) struct ReceivedRefreshClaims {
     #[serde(rename = "gen")]
     generation: u64,
     jti: String,
-    #[serde(rename = "iat")]
-    _iat: i64,
+    iat: i64,
     exp: i64,
 }
 
@@ -59,8 +59,8 @@ impl ReceivedAccessClaims {
         if self.iss != config.issuer {
             return Err(OTHER_ISSUER);
         }
-        let audience = match &self.aud {
-            Audience::One(single) => std::slice::from_ref(single),
+        let audience = match self.aud {
+            Audience::One(single) => vec![single],
             Audience::Several(several) => several,
         };
         if !audience.iter().any(|each| config.audience.contains(each)) {
@@ -71,6 +71,10 @@ impl ReceivedAccessClaims {
             session: SessionId::from_uuid(canonical(&self.sid)?),
             provider: ProviderId::new(self.idp),
             roles: self.roles.into_iter().map(Role::new).collect(),
+            audience,
+            client_id: self.client_id,
+            token_id: self.jti,
+            issued_at: Timestamp::from_unix(self.iat),
             expires_at: Timestamp::from_unix(self.exp),
         })
     }
@@ -92,6 +96,7 @@ impl ReceivedRefreshClaims {
             subject: UserId::from_uuid(canonical(&self.sub)?),
             session: SessionId::from_uuid(canonical(&self.sid)?),
             generation: self.generation,
+            issued_at: Timestamp::from_unix(self.iat),
             expires_at: Timestamp::from_unix(self.exp),
         })
     }
