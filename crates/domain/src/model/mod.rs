@@ -14,6 +14,7 @@ mod rotation;
 mod search_text;
 mod session;
 mod session_changes;
+mod session_records;
 mod timestamp;
 mod tokens;
 mod user;
@@ -35,6 +36,7 @@ pub use session::{
     PreviousToken, RefreshState, RevokeReason, SealedToken, Session, SessionEnd, SessionEpochs,
     SessionOpening, SingleUse, UpstreamTokens,
 };
+pub use session_records::{KeptUpstream, Reservation, SweepDuty};
 pub use timestamp::Timestamp;
 pub use tokens::{AccessClaims, RefreshClaims};
 pub use user::{NewUser, Person, Standing, User};

@@ -1,10 +1,12 @@
 //! What happens to a stored session, for stores that hold sessions as values and not as rows of SQL.
 
+use std::time::Duration;
+
 use super::{
-    ExternalIdentity, NewSession, PreviousToken, RevokeReason, Rotation, Session, SessionEnd,
-    SessionId, Timestamp, UserId,
+    AccessGrant, DeletedSession, ExternalIdentity, NewSession, PreviousToken, RevokeReason, Role,
+    Rotation, Session, SessionEnd, SessionId, Standing, Timestamp, UserId, Verdict,
 };
-use crate::ports::{LogoutOrder, SessionChange};
+use crate::ports::{EndOutcome, LogoutOrder, SessionChange, Swept};
 
 impl From<NewSession> for Session {
     /// The session as it is stored when it is opened.
@@ -45,6 +47,24 @@ impl Session {
         }
     }
 
+    /// Makes the rotation's successor the current token where
+    /// [`RefreshTokenRepo::exchange`](crate::ports::RefreshTokenRepo::exchange) does; `true` if it did.
+    /// Where users are kept in another engine, `standing` is good: the use case has judged it.
+    pub fn exchange(
+        &mut self,
+        rotation: &Rotation,
+        standing: Standing,
+        grant_limit: Option<u32>,
+    ) -> bool {
+        let exchanges = self.refresh.hash == rotation.presented.hash
+            && grant_limit.is_none_or(|limit| self.grant.approximate_len() <= limit as usize)
+            && rotation.judge(self, standing, Duration::ZERO) == Verdict::Rotate;
+        if exchanges {
+            self.rotate(rotation);
+        }
+        exchanges
+    }
+
     /// Makes a change that was decided about this session.
     pub fn change(&mut self, change: SessionChange<'_>) {
         match change {
@@ -76,6 +96,47 @@ impl Session {
         (self.end.is_none() && at <= now).then_some(SessionEnd { at, reason })
     }
 
+    /// Ends a session that has reached a limit by `now`, and counts it; whether the session has ended, by
+    /// this or before.
+    pub fn expire(&mut self, now: Timestamp, swept: &mut Swept) -> bool {
+        if let Some(end) = self.expiry(now) {
+            match end.reason {
+                RevokeReason::ExpiredAbsolute => swept.expired_absolute += 1,
+                _ => swept.expired_idle += 1,
+            }
+            self.end = Some(end);
+        }
+        self.end.is_some()
+    }
+
+    /// Ends the session for [`RefreshTokenRepo::end_session`](crate::ports::RefreshTokenRepo::end_session).
+    pub fn end_for(&mut self, user: UserId, end: SessionEnd) -> EndOutcome {
+        if self.user != user {
+            return EndOutcome::Unknown;
+        }
+        if self.end.is_some() {
+            return EndOutcome::EndedBefore;
+        }
+        self.end = Some(end);
+        EndOutcome::Ended
+    }
+
+    /// The time since the last rotation, by the clock of a store that says `now`; zero if there was none.
+    pub fn rotated_ago(&self, now: Timestamp) -> Duration {
+        let rotated_at = self.previous.map_or(now, |previous| previous.rotated_at);
+        let seconds = now.as_unix() - rotated_at.as_unix();
+        Duration::from_secs(seconds.try_into().unwrap_or(0))
+    }
+
+    /// What is kept of the session when its user is deleted at `now`; `None` if it ended so long ago that
+    /// no access token of it can be valid.
+    pub fn deleted(&self, now: Timestamp, forget_after: Timestamp) -> Option<DeletedSession> {
+        let ended_at = self.end.map_or(self.refresh.expires_at, |end| end.at).min(now);
+        let may_have_tokens =
+            now.as_unix() - ended_at.as_unix() <= forget_after.as_unix() - now.as_unix();
+        may_have_tokens.then_some(DeletedSession { ended_at, forget_after })
+    }
+
     /// Whether the session is one of this user, opened with this identity if one is given.
     pub fn is_of(&self, user: UserId, identity: Option<&ExternalIdentity>) -> bool {
         self.user == user && identity.is_none_or(|identity| *identity == self.identity)
@@ -105,6 +166,16 @@ impl Session {
             self.end = Some(end);
         }
         is_live
+    }
+}
+
+impl AccessGrant {
+    /// About how many bytes the roles, `acr`, `amr` and extra claims take as JSON.
+    pub fn approximate_len(&self) -> usize {
+        let texts = self.roles.iter().map(Role::as_str).chain(self.amr.iter().map(String::as_str));
+        let texts = texts.chain(self.acr.as_deref()).map(|text| text.len() + 3);
+        let extra = self.extra.iter().map(|(name, value)| name.len() + value.approximate_len() + 4);
+        texts.chain(extra).sum()
     }
 }
 

@@ -49,14 +49,11 @@ impl State {
     }
 
     fn delete_sessions(&mut self, user: UserId, now: Timestamp, forget_after: Timestamp) -> u64 {
-        let span = forget_after.as_unix() - now.as_unix();
         let own = self.sessions.values().filter(|session| session.user == user);
         let own: Vec<Session> = own.cloned().collect();
         for session in &own {
-            let ended_at = session.end.map_or(session.refresh.expires_at, |end| end.at).min(now);
-            if now.as_unix() - ended_at.as_unix() <= span {
-                self.deleted.insert(session.id, DeletedSession { ended_at, forget_after });
-            }
+            let left = session.deleted(now, forget_after);
+            self.deleted.extend(left.map(|left| (session.id, left)));
             self.sessions.remove(&session.id);
             self.openings.retain(|_, (_, id)| *id != session.id);
             self.upstream.remove(&session.id);

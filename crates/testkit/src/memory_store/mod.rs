@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    DeletedSession, IdempotencyKey, IdempotencyRecord, KeyRecord, KeyUse, LinkedIdentity,
-    ReplicaId, Session, SessionId, Timestamp, UpstreamTokens, User, UserId,
+    DeletedSession, IdempotencyRecord, KeptUpstream, KeyRecord, KeyUse, LinkedIdentity, ReplicaId,
+    Reservation, Session, SessionId, SweepDuty, Timestamp, User, UserId,
 };
-use mintgate_domain::ports::{Holder, PoolState, StoreError, StoreHealth};
+use mintgate_domain::ports::{PoolState, StoreError, StoreHealth};
 
 use self::replicas::Announced;
 
@@ -39,32 +39,17 @@ struct State {
     sessions: BTreeMap<SessionId, Session>,
     /// The idempotency records, by the hash of the key.
     openings: HashMap<TokenHash, (IdempotencyRecord, SessionId)>,
-    /// The reserved idempotency keys: the request, who holds it, and until when.
-    reservations: HashMap<TokenHash, (IdempotencyKey, Holder, Timestamp)>,
+    reservations: HashMap<TokenHash, Reservation>,
     keys: BTreeMap<(KeyUse, u32), KeyRecord>,
-    upstream: HashMap<SessionId, Upstream>,
+    upstream: HashMap<SessionId, KeptUpstream>,
     replicas: BTreeMap<ReplicaId, Announced>,
     deleted: BTreeMap<SessionId, DeletedSession>,
-    sweep: Duty,
+    sweep: SweepDuty,
     /// Whether the users are in another store.
     has_no_users: bool,
     /// The store's clock: the time that the last rotation named.
     now: Option<Timestamp>,
     fault: Option<StoreError>,
-}
-
-#[derive(Debug)]
-struct Upstream {
-    tokens: UpstreamTokens,
-    asked_at: Timestamp,
-    claimed_until: Option<Timestamp>,
-}
-
-/// The duty of sweeping, which one replica holds.
-#[derive(Debug, Default)]
-struct Duty {
-    held_until: Option<Timestamp>,
-    ended_at: Option<Timestamp>,
 }
 
 impl MemoryStore {

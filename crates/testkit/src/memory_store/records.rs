@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    IdempotencyKey, SealedToken, SessionId, SingleUse, Timestamp, UpstreamTokens,
+    IdempotencyKey, Reservation, SealedToken, SessionId, SingleUse, Timestamp, UpstreamTokens,
 };
 use mintgate_domain::ports::{
     ClaimedUpstream, Holder, IdempotencyRecords, OnceMarks, Reserved, StoreError, UpstreamDue,
@@ -32,48 +32,14 @@ impl State {
         (now < record.expires_at).then_some((record.request, *session))
     }
 
-    fn claim_upstream(
-        &mut self,
-        session: SessionId,
-        due: UpstreamDue,
-        now: Timestamp,
-        lease: Timestamp,
-    ) -> Option<ClaimedUpstream> {
-        let upstream = self.upstream.get_mut(&session)?;
-        let is_claimed = upstream.claimed_until.is_some_and(|until| now < until);
-        let is_due = match due {
-            UpstreamDue::Recheck(at) => upstream.asked_at <= at,
-            UpstreamDue::Access(at) => {
-                upstream.tokens.access.as_ref().is_none_or(|access| access.is_due(at))
-            }
-        };
-        if is_claimed || !is_due {
-            return None;
-        }
-        let refresh = upstream.tokens.refresh.clone()?;
-        upstream.claimed_until = Some(lease);
-        Some(ClaimedUpstream { refresh, asked_at: upstream.asked_at })
-    }
-
     /// The tokens of a session whose refresh token is still this one; their claim ends.
     fn unclaim(&mut self, session: SessionId, shown: &SealedToken) -> Option<&mut UpstreamTokens> {
-        let upstream = self.upstream.get_mut(&session)?;
-        if upstream.tokens.refresh.as_ref() != Some(shown) {
-            return None;
-        }
-        upstream.claimed_until = None;
-        Some(&mut upstream.tokens)
+        self.upstream.get_mut(&session)?.unclaim(shown)
     }
 
     fn keep_upstream(&mut self, session: SessionId, renewal: &UpstreamRenewal) {
         if let Some(upstream) = self.upstream.get_mut(&session) {
-            upstream.asked_at = renewal.at;
-            upstream.claimed_until = None;
-            let UpstreamTokens { refresh, id, access } = renewal.tokens.clone();
-            let kept = &mut upstream.tokens;
-            kept.refresh = refresh.or(kept.refresh.take());
-            kept.id = id.or(kept.id.take());
-            kept.access = access.or(kept.access.take());
+            upstream.keep(renewal);
         }
         if let (Some(session), Some(roles)) =
             (self.sessions.get_mut(&session), &renewal.claimed_roles)
@@ -111,22 +77,19 @@ impl IdempotencyRecords for MemoryStore {
             if let Some((before, session)) = state.opened_by(request.key, now) {
                 return Reserved::Opened(before, session);
             }
-            match state.reservations.get(&request.key) {
-                Some((held, by, until)) if now < *until && (held, by) != (request, holder) => {
-                    Reserved::ByAnother(Some(held.body))
-                }
-                _ => {
-                    let reservation = (*request, *holder, now + lease);
-                    state.reservations.insert(request.key, reservation);
-                    Reserved::Own
-                }
+            let held = state.reservations.get(&request.key);
+            if let Some(refused) = held.and_then(|held| held.refuses(request, holder, now)) {
+                return refused;
             }
+            let (request, holder, until) = (*request, *holder, now + lease);
+            state.reservations.insert(request.key, Reservation { request, holder, until });
+            Reserved::Own
         })
     }
 
     async fn release(&self, key: TokenHash, holder: &Holder) -> Result<(), StoreError> {
         self.with(|state| {
-            if state.reservations.get(&key).is_some_and(|(_, by, _)| by == holder) {
+            if state.reservations.get(&key).is_some_and(|held| held.holder == *holder) {
                 state.reservations.remove(&key);
             }
         })
@@ -156,7 +119,7 @@ impl UpstreamTokenRepo for MemoryStore {
         now: Timestamp,
         lease: Timestamp,
     ) -> Result<Option<ClaimedUpstream>, StoreError> {
-        self.with(|state| state.claim_upstream(session, due, now, lease))
+        self.with(|state| state.upstream.get_mut(&session)?.claim(due, now, lease))
     }
 
     async fn release_upstream(

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    AccessGrant, ExternalIdentity, Person, PreviousToken, RevokeReason, Role, Rotation, Session,
-    SessionEnd, SessionId, SessionOpening, SingleUse, Standing, Timestamp, UserId, Verdict,
+    ExternalIdentity, KeptUpstream, Person, RevokeReason, Rotation, Session, SessionEnd, SessionId,
+    SessionOpening, SingleUse, Standing, Timestamp, UserId,
 };
 use mintgate_domain::ports::{
     EndOutcome, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo,
     SessionChange, SessionOwner, StoreError,
 };
 
-use super::{MemoryStore, State, Upstream};
+use super::{MemoryStore, State};
 
 impl State {
     fn open(&mut self, opening: &SessionOpening) -> OpenOutcome {
@@ -24,11 +24,8 @@ impl State {
             return refusal;
         }
         self.use_up(opening.single_use);
-        if !opening.upstream.is_empty() {
-            let tokens = opening.upstream.clone();
-            let upstream = Upstream { tokens, asked_at: new.created_at, claimed_until: None };
-            self.upstream.insert(new.id, upstream);
-        }
+        let upstream = KeptUpstream::brought(opening.upstream.clone(), new.created_at);
+        self.upstream.extend(upstream.map(|upstream| (new.id, upstream)));
         if let (Some(profile), Some(user)) = (&opening.profile, self.users.get_mut(&new.user)) {
             user.profile = profile.clone();
         }
@@ -64,19 +61,10 @@ impl State {
 
     fn exchange(&mut self, rotation: &Rotation, grant_limit: Option<u32>) -> Option<Box<Session>> {
         self.now = Some(rotation.now);
-        let session = self.sessions.get(&rotation.session)?;
-        let is_current = session.refresh.hash == rotation.presented.hash;
-        let standing = self.standing(session);
-        let verdict = rotation.judge(session, standing, Duration::ZERO);
-        let is_small =
-            grant_limit.is_none_or(|limit| grant_bytes(&session.grant) <= limit as usize);
-        let exchanges = is_current && is_small && verdict == Verdict::Rotate;
-        if !exchanges {
-            return None;
-        }
+        let standing = self.standing(self.sessions.get(&rotation.session)?);
         let session = self.sessions.get_mut(&rotation.session)?;
-        session.rotate(rotation);
-        Some(Box::new(session.clone()))
+        let exchanged = session.exchange(rotation, standing, grant_limit);
+        exchanged.then(|| Box::new(session.clone()))
     }
 
     fn replace(&mut self, seen: &Session, change: SessionChange<'_>) -> Option<Box<Session>> {
@@ -96,12 +84,7 @@ impl State {
 
     fn load(&self, id: SessionId) -> Option<LoadedSession> {
         let session = self.sessions.get(&id)?.clone();
-        let ago = |previous: PreviousToken| {
-            let now = self.now.unwrap_or(previous.rotated_at);
-            let seconds = now.as_unix() - previous.rotated_at.as_unix();
-            Duration::from_secs(seconds.try_into().unwrap_or(0))
-        };
-        let rotated_ago = session.previous.map_or(Duration::ZERO, ago);
+        let rotated_ago = self.now.map_or(Duration::ZERO, |now| session.rotated_ago(now));
         let owner = if self.has_no_users {
             SessionOwner::KeptElsewhere
         } else {
@@ -117,16 +100,8 @@ impl State {
         reason: RevokeReason,
         at: Timestamp,
     ) -> EndOutcome {
-        match self.sessions.get_mut(&id) {
-            Some(session) if session.user == user => {
-                if session.end.is_some() {
-                    return EndOutcome::EndedBefore;
-                }
-                session.end = Some(SessionEnd { at, reason });
-                EndOutcome::Ended
-            }
-            _ => EndOutcome::Unknown,
-        }
+        let session = self.sessions.get_mut(&id);
+        session.map_or(EndOutcome::Unknown, |it| it.end_for(user, SessionEnd { at, reason }))
     }
 
     pub(super) fn end_live(&mut self, end: SessionEnd, is_meant: impl Fn(&Session) -> bool) -> u64 {
@@ -168,14 +143,6 @@ impl State {
         let ended = self.end_live(end, |session| order.names(session));
         ProviderLogoutOutcome::Ended(ended)
     }
-}
-
-/// About how many bytes a grant takes as JSON.
-fn grant_bytes(grant: &AccessGrant) -> usize {
-    let texts = grant.roles.iter().map(Role::as_str).chain(grant.amr.iter().map(String::as_str));
-    let extra = grant.extra.iter().map(|(name, value)| name.len() + value.approximate_len() + 4);
-    texts.chain(grant.acr.as_deref()).map(|text| text.len() + 3).sum::<usize>()
-        + extra.sum::<usize>()
 }
 
 #[async_trait]
