@@ -104,15 +104,24 @@ async fn a_rotation_finds_its_row_by_the_primary_key_and_reads_no_other() {
             (SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'sessions'),
             (SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'sessions')
         FROM pg_stat_user_indexes WHERE relname = 'sessions'";
-    // The 300 openings and readings are told of by then.
-    let before = settled(&test.admin, accesses, |counts| counts[0] >= 300).await;
-    for session in &mut sessions {
-        rotate(&test, session, NOW + Duration::from_secs(1)).await;
+    let mut before = settled(&test.admin, accesses, |counts| counts[0] >= 300).await;
+    let mut seen = Vec::new();
+    // The first stretch also shows what a backend tells late of the openings.
+    for stretch in 1..5 {
+        for session in &mut sessions {
+            rotate(&test, session, NOW + Duration::from_secs(stretch)).await;
+        }
+        let done = before[3] + 300;
+        let after = settled(&test.admin, accesses, |counts| counts[3] >= done).await;
+        let rotated: Vec<_> =
+            after.iter().zip(&before).map(|(after, before)| after - before).collect();
+        if rotated == [300, 0, 0, 300] {
+            return;
+        }
+        seen.push(rotated);
+        before = after;
     }
-    let done = before[3] + 300;
-    let after = settled(&test.admin, accesses, |counts| counts[3] >= done).await;
-    let rotated: Vec<_> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
-    assert_eq!(rotated, [300, 0, 0, 300]);
+    panic!("accesses in each stretch of 300 rotations: {seen:?}");
 }
 
 #[tokio::test]
