@@ -33,6 +33,7 @@ enum Role {
 const CRATES: &[(&str, Role)] = &[
     ("mintgate", Role::Service),
     ("mintgate-admin", Role::Presentation),
+    ("mintgate-audit", Role::Adapter),
     ("mintgate-config-reader", Role::Library),
     ("mintgate-domain", Role::Domain),
     ("mintgate-http-actix", Role::Adapter),

@@ -1,14 +1,21 @@
 //! People and sessions as JSON: what `--json` prints and what the admin API answers.
 
+mod audit;
+
 use mintgate_domain::model::{
-    Account, ClaimValue, DeletedSession, LinkedIdentity, RevokeReason, Role, Session, SessionId,
-    Timestamp, UserId,
+    Account, ClaimValue, DeletedSession, LinkedIdentity, Role, Session, SessionId, Timestamp,
+    UserId,
 };
 use mintgate_domain::ports::UserChange;
 use mintgate_domain::{AdministrationError, DeletedUser, Page, PersonRecord, SessionRecord};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::format_description::well_known::Rfc3339;
+
+pub use audit::{
+    AuditEntryBody, AuditHeadBody, AuditVerdictBody, EntriesBody, PersonExplanationBody,
+    RoleOriginBody, SessionExplanationBody,
+};
 
 /// What an export does not hold, and why.
 const NOT_EXPORTED: [&str; 3] = [
@@ -106,7 +113,7 @@ pub struct SessionBody {
     pub sid: String,
     /// The user's id; null for a session that was deleted with its user.
     pub user: Option<String>,
-    /// Whether the session is `live` or has `ended`.
+    /// Whether the session is `live`, has `ended`, or is `gone`: known to the audit log alone.
     pub state: &'static str,
     /// Since when nothing of it works; null while it is live, or where no time is known.
     pub ended_at: Option<String>,
@@ -209,8 +216,23 @@ impl SessionBody {
             user: None,
             state: "ended",
             ended_at: Some(date(deleted.ended_at)),
-            end_reason: Some(RevokeReason::UserDeleted.name()),
+            end_reason: Some(deleted.reason.name()),
             forget_after: Some(date(deleted.forget_after)),
+            details: None,
+        }
+    }
+}
+
+impl SessionBody {
+    /// A session that only the audit log knows.
+    pub fn unknown(id: SessionId) -> Self {
+        Self {
+            sid: id.to_string(),
+            user: None,
+            state: "gone",
+            ended_at: None,
+            end_reason: None,
+            forget_after: None,
             details: None,
         }
     }
@@ -365,7 +387,9 @@ impl From<&AdministrationError> for RefusalBody {
             AdministrationError::NotSearchable | AdministrationError::InvalidRole => {
                 ("invalid", &[][..])
             }
-            AdministrationError::Store(_) => ("store_unavailable", &[][..]),
+            AdministrationError::Store(_) | AdministrationError::NotNoted(_) => {
+                ("store_unavailable", &[][..])
+            }
             AdministrationError::InDoubt(_) => ("unknown_outcome", &[][..]),
         };
         let candidates = candidates.iter().map(UserBody::from).collect();

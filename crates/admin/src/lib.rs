@@ -1,7 +1,9 @@
-//! What operators type and read about people and sessions: the commands `mintgate users` and
-//! `mintgate sessions`, their words, the JSON that these commands and the admin API share, the words of
-//! `mintgate roles`, and the commands that make credentials: `mintgate admin new-token` and `mintgate clients new`.
+//! What operators type and read about people and sessions: the commands `mintgate users`,
+//! `mintgate sessions`, `mintgate audit` and `mintgate explain`, their words, the JSON that these commands and
+//! the admin API share, the words of `mintgate roles`, and the commands that make credentials:
+//! `mintgate admin new-token` and `mintgate clients new`.
 
+mod audit;
 mod clients;
 pub mod json;
 mod reply;
@@ -12,6 +14,7 @@ mod token;
 mod users;
 mod words;
 
+pub use audit::{AuditCommand, ExplainCommand, ExportError};
 pub use clients::ClientsCommand;
 pub use reply::Reply;
 pub use roles::{NoSuchProvider, RolesAnswer};

@@ -31,6 +31,11 @@ impl Reply {
         Ok(ExitCode::from(u8::from(!self.is_done)))
     }
 
+    /// All is printed already.
+    pub(crate) fn nothing() -> Self {
+        Self { out: String::new(), err: String::new(), is_done: true }
+    }
+
     /// The result, as JSON or as the text that `words` makes of it.
     pub(crate) fn done(json: bool, body: &impl Serialize, words: impl FnOnce() -> String) -> Self {
         let out = if json { as_json(body) } else { words() };

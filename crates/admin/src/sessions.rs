@@ -2,9 +2,9 @@
 
 use mintgate_domain::model::SessionId;
 use mintgate_domain::ports::EndOutcome;
-use mintgate_domain::{Administration, AdministrationError, Page};
+use mintgate_domain::{AdministrationError, Explain, Page};
 
-use crate::json::{ChangeBody, SessionBody, SessionsBody};
+use crate::json::{ChangeBody, SessionBody, SessionExplanationBody, SessionsBody};
 use crate::reply::Reply;
 use crate::users::{Paging, Person};
 use crate::words;
@@ -57,15 +57,12 @@ impl Sid {
 
 impl SessionsCommand {
     /// Carries the command out.
-    pub async fn run(&self, administration: &Administration) -> Reply {
-        Reply::of(self.json, self.carry_out(administration).await)
+    pub async fn run(&self, explain: &Explain) -> Reply {
+        Reply::of(self.json, self.carry_out(explain).await)
     }
 
-    async fn carry_out(
-        &self,
-        administration: &Administration,
-    ) -> Result<Reply, AdministrationError> {
-        let json = self.json;
+    async fn carry_out(&self, explain: &Explain) -> Result<Reply, AdministrationError> {
+        let (json, administration) = (self.json, &explain.administration);
         match &self.act {
             Act::List { person, live, page } => {
                 let account = administration.person(&person.name()).await?;
@@ -79,13 +76,17 @@ impl SessionsCommand {
                 };
                 Ok(Reply::done(json, &SessionsBody::from(&found), || words::sessions(&found)))
             }
-            Act::Show(sid) | Act::Explain(sid) => {
+            Act::Explain(sid) => {
+                let explained = explain.session(sid.id()?).await?;
+                let body = SessionExplanationBody::from(&explained);
+                Ok(Reply::done(json, &body, || words::session_explained(&explained)))
+            }
+            Act::Show(sid) => {
                 let id = sid.id()?;
-                let is_brief = matches!(self.act, Act::Explain(_));
                 Ok(match administration.session(id).await? {
-                    Ok(record) => Reply::done(json, &SessionBody::from(&record), || {
-                        if is_brief { words::explained(&record) } else { words::session(&record) }
-                    }),
+                    Ok(record) => {
+                        Reply::done(json, &SessionBody::from(&record), || words::session(&record))
+                    }
                     Err(deleted) => {
                         let body = SessionBody::deleted(id, &deleted);
                         Reply::done(json, &body, || words::deleted_session(id, &deleted))

@@ -2,9 +2,11 @@
 
 use mintgate_domain::model::{PersonName, UserId};
 use mintgate_domain::ports::UserChange;
-use mintgate_domain::{Administration, AdministrationError};
+use mintgate_domain::{Administration, AdministrationError, Explain};
 
-use crate::json::{ChangeBody, ExportBody, PersonBody, RefusalBody, UsersBody};
+use crate::json::{
+    ChangeBody, ExportBody, PersonBody, PersonExplanationBody, RefusalBody, UsersBody,
+};
 use crate::reply::Reply;
 use crate::words;
 
@@ -36,6 +38,8 @@ enum Act {
     },
     /// Show a person with their identities, granted roles and live sessions.
     Show(Person),
+    /// Say why a person has which roles, was denied a login, or is disabled.
+    Explain(Person),
     /// Disable a person: sessions end at once, and nobody signs in as that person.
     Disable(Person),
     /// Let a disabled person sign in again.
@@ -96,15 +100,12 @@ impl Person {
 
 impl UsersCommand {
     /// Carries the command out.
-    pub async fn run(&self, administration: &Administration) -> Reply {
-        Reply::of(self.json, self.carry_out(administration).await)
+    pub async fn run(&self, explain: &Explain) -> Reply {
+        Reply::of(self.json, self.carry_out(explain).await)
     }
 
-    async fn carry_out(
-        &self,
-        administration: &Administration,
-    ) -> Result<Reply, AdministrationError> {
-        let json = self.json;
+    async fn carry_out(&self, explain: &Explain) -> Result<Reply, AdministrationError> {
+        let (json, administration) = (self.json, &explain.administration);
         match &self.act {
             Act::Find { text, page } => {
                 self.list(administration, Some(&text.join(" ")), page).await
@@ -114,6 +115,12 @@ impl UsersCommand {
                 let user = administration.person(&person.name()).await?.user.id;
                 let person = administration.show(user).await?;
                 Ok(Reply::done(json, &PersonBody::from(&person), || words::person(&person)))
+            }
+            Act::Explain(person) => {
+                let user = administration.person(&person.name()).await?.user.id;
+                let explained = explain.person(user).await?;
+                let body = PersonExplanationBody::from(&explained);
+                Ok(Reply::done(json, &body, || words::person_explained(&explained)))
             }
             Act::Disable(person) => {
                 let account = administration.person(&person.name()).await?;
@@ -175,7 +182,7 @@ impl UsersCommand {
         is_confirmed: bool,
     ) -> Result<Reply, AdministrationError> {
         let user = administration.person(name).await?.user.id;
-        let person = administration.export(user).await?;
+        let person = administration.everything(user).await?;
         if !is_confirmed {
             let message = "nothing was deleted; add --yes to delete this person".to_owned();
             let account = &person.account;

@@ -1,5 +1,7 @@
 //! What the commands print. Texts of strangers are shown without what would act on a terminal.
 
+mod audit;
+
 use std::fmt::Write as _;
 
 use mintgate_domain::model::{Account, DeletedSession, RevokeReason, Role, SessionId, UserId};
@@ -7,6 +9,10 @@ use mintgate_domain::ports::{EndOutcome, UserChange};
 use mintgate_domain::{AdministrationError, DeletedUser, Page, PersonRecord, SessionRecord, chain};
 
 use crate::json::date;
+
+pub(crate) use audit::{
+    entries, person as person_explained, session as session_explained, verdict,
+};
 
 /// A text without control characters, and without those that change the direction of what follows.
 fn shown(text: &str) -> String {
@@ -61,6 +67,10 @@ pub(crate) fn refusal(error: &AdministrationError) -> String {
         AdministrationError::Store(error) => {
             format!("the store cannot be asked, nothing was changed: {}", chain(error))
         }
+        AdministrationError::NotNoted(error) => format!(
+            "the audit log cannot be written, so nothing was changed: {}",
+            chain(error)
+        ),
         AdministrationError::InDoubt(_) => format!(
             "it is not known whether anything was changed; run the command again, twice does no harm: {}",
             chain(error)
@@ -185,10 +195,16 @@ pub(crate) fn would_delete(person: &PersonRecord) -> String {
 }
 
 pub(crate) fn deleted(person: &PersonRecord, deleted: &DeletedUser) -> String {
+    let audit = if deleted.is_forgotten {
+        ""
+    } else {
+        "\nThe audit log cannot be written at present. What it knows of the person is there still, and goes \
+         with the entries' age (audit.retention_days)."
+    };
     format!(
         "{}This is deleted; live sessions ended: {}.\nWhat remains until {} are the ids of sessions that \
          may have valid access tokens, so that other services can be told; nothing of it names the \
-         person. What other services, logs and backups hold is not touched.\n",
+         person. What other services, logs and backups hold is not touched.{audit}\n",
         extent(person),
         deleted.ended,
         date(deleted.forget_after)
@@ -263,11 +279,11 @@ pub(crate) fn explained(record: &SessionRecord) -> String {
 
 pub(crate) fn deleted_session(id: SessionId, deleted: &DeletedSession) -> String {
     format!(
-        "session    {id}\nstate      ended {} ({})\nbecause    {}, or it had ended before that\nforgotten  after {}, when its access \
+        "session    {id}\nstate      ended {} ({})\nbecause    {}\nforgotten  after {}, when its access \
          tokens have expired\n",
         date(deleted.ended_at),
-        RevokeReason::UserDeleted.name(),
-        why(RevokeReason::UserDeleted),
+        deleted.reason.name(),
+        why(deleted.reason),
         date(deleted.forget_after)
     )
 }

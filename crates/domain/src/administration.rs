@@ -9,11 +9,12 @@ use std::time::Duration;
 pub use self::outcome::{AdministrationError, DeletedUser, Page, PersonRecord, SessionRecord};
 use crate::Sessions;
 use crate::model::{
-    Account, DeletedSession, ExternalIdentity, KnownEnd, Person, PersonName, RevokeReason, Role,
-    SearchText, Session, SessionId, Standing, Timestamp, UserId,
+    Account, Actor, AuditEvent, AuditKind, DeletedSession, ExternalIdentity, KnownEnd, Person,
+    PersonName, RevokeReason, Role, SearchText, Session, SessionId, Standing, Timestamp, UserId,
 };
 use crate::ports::{
-    Clock, EndOutcome, Metrics, SessionAdministration, StoreError, UserAdministration, UserChange,
+    AuditLog, Clock, EndOutcome, Metrics, SessionAdministration, StoreError, UserAdministration,
+    UserChange,
 };
 
 /// The most people or sessions of one page.
@@ -41,6 +42,10 @@ pub struct Administration {
     pub clock: Arc<dyn Clock>,
     /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
+    /// Where every change is noted, and who has seen everything about somebody.
+    pub audit: Arc<dyn AuditLog>,
+    /// Who does it.
+    pub actor: Actor,
 }
 
 type Outcome<T> = Result<T, AdministrationError>;
@@ -136,11 +141,28 @@ impl Administration {
         Ok(PersonRecord { account, sessions: sessions.filter(|s| s.end.is_none()).collect() })
     }
 
-    /// Everything that is stored about a person, but for digests of tokens and what is encrypted.
+    /// The same, done by somebody else.
+    #[must_use]
+    pub fn by(&self, actor: Actor) -> Self {
+        Self { actor, ..self.clone() }
+    }
+
+    /// Everything that is stored about a person, but for digests of tokens and what is encrypted. That it
+    /// was shown is noted.
     ///
     /// # Errors
     /// As [`account`](Self::account).
     pub async fn export(&self, user: UserId) -> Outcome<PersonRecord> {
+        let person = self.everything(user).await?;
+        self.audit.record(self.event(AuditKind::UserExported, user));
+        Ok(person)
+    }
+
+    /// A person with all sessions, ended ones included.
+    ///
+    /// # Errors
+    /// As [`account`](Self::account).
+    pub async fn everything(&self, user: UserId) -> Outcome<PersonRecord> {
         let account = self.account(user).await?;
         let (mut sessions, mut before) = (vec![], None);
         loop {
@@ -165,39 +187,59 @@ impl Administration {
         // The raised epoch has ended them all: if this fails, only the count is incomplete.
         ended += self.sessions.end_rows(user, None, None, reason, now).await.unwrap_or(0);
         self.metrics.sessions_revoked(reason, ended);
-        known(change).map(|change| (change, ended))
+        let change = known(change)?;
+        if change == UserChange::Changed || ended > 0 {
+            let event = self.event(AuditKind::UserDisabled, user);
+            self.audit.record(event.with("sessions_ended", ended));
+        }
+        Ok((change, ended))
     }
 
-    /// Lets a disabled person sign in again.
+    /// Lets a disabled person sign in again, if that can be noted.
     ///
     /// # Errors
-    /// [`AdministrationError::Nobody`], [`AdministrationError::InDoubt`].
+    /// [`AdministrationError::Nobody`], [`AdministrationError::NotNoted`],
+    /// [`AdministrationError::InDoubt`].
     pub async fn enable(&self, user: UserId) -> Outcome<UserChange> {
-        known(changed(self.users.enable_user(user).await)?)
+        if self.account(user).await?.user.disabled_at.is_none() {
+            return Ok(UserChange::AsBefore);
+        }
+        let event = self.event(AuditKind::UserEnabled, user);
+        self.noted_first(event, self.users.enable_user(user)).await
     }
 
-    /// Grants a person a role in the store. Live sessions keep their roles, unless refreshes decide them.
+    /// Grants a person a role in the store, if that can be noted. Live sessions keep their roles, unless refreshes decide them.
     ///
     /// # Errors
     /// [`AdministrationError::InvalidRole`], [`AdministrationError::Nobody`],
-    /// [`AdministrationError::InDoubt`].
+    /// [`AdministrationError::NotNoted`], [`AdministrationError::InDoubt`].
     pub async fn grant_role(&self, user: UserId, role: &str) -> Outcome<UserChange> {
         if !Role::is_valid(role) {
             return Err(AdministrationError::InvalidRole);
         }
-        known(changed(self.users.grant_role(user, &Role::new(role)).await)?)
+        let role = Role::new(role);
+        if self.account(user).await?.user.granted_roles.contains(&role) {
+            return Ok(UserChange::AsBefore);
+        }
+        let event = self.event(AuditKind::RoleGranted, user).with("role", &role);
+        self.noted_first(event, self.users.grant_role(user, &role)).await
     }
 
     /// Takes a granted role away, also one that could not be granted here. Live sessions keep their
     /// roles, unless refreshes decide them.
     ///
     /// # Errors
-    /// As [`grant_role`](Self::grant_role).
+    /// [`AdministrationError::InvalidRole`], [`AdministrationError::Nobody`],
+    /// [`AdministrationError::InDoubt`].
     pub async fn revoke_role(&self, user: UserId, role: &str) -> Outcome<UserChange> {
         if role.contains(char::is_control) {
             return Err(AdministrationError::InvalidRole);
         }
-        known(changed(self.users.revoke_role(user, &Role::new(role)).await)?)
+        let change = known(changed(self.users.revoke_role(user, &Role::new(role)).await)?)?;
+        if change == UserChange::Changed {
+            self.audit.record(self.event(AuditKind::RoleRevoked, user).with("role", role));
+        }
+        Ok(change)
     }
 
     /// Deletes a person and everything that is stored about them, at once. The ids of sessions stay until
@@ -208,6 +250,7 @@ impl Administration {
     pub async fn delete(&self, user: UserId) -> Outcome<DeletedUser> {
         let now = self.now();
         let forget_after = now + self.access_ttl + CLOCK_DIFFERENCE;
+        let identities = self.account(user).await?.identities;
         let mut ended = 0;
         if !self.sessions.repo.shares_engine_with_users() {
             // The person goes last: as long as there is one, an attempt that failed can be repeated.
@@ -219,7 +262,10 @@ impl Administration {
         ended += more;
         known(change)?;
         self.metrics.sessions_revoked(RevokeReason::UserDeleted, ended);
-        Ok(DeletedUser { ended, forget_after })
+        let event = self.event(AuditKind::UserDeleted, user).with("sessions_ended", ended);
+        let identities = identities.into_iter().map(|linked| linked.identity).collect();
+        let is_forgotten = self.audit.forget(event, identities).await.is_ok();
+        Ok(DeletedUser { ended, forget_after, is_forgotten })
     }
 
     /// The sessions of a person, ended ones included, the last opened first; at most `limit`, and at
@@ -276,6 +322,7 @@ impl Administration {
             EndOutcome::Unknown => Err(AdministrationError::NoSuchSession),
             EndOutcome::Ended => {
                 self.metrics.sessions_revoked(reason, 1);
+                self.audit.record(self.event(AuditKind::SessionEnded, user).of_session(id));
                 Ok((user, EndOutcome::Ended))
             }
             EndOutcome::EndedBefore => Ok((user, EndOutcome::EndedBefore)),
@@ -291,7 +338,35 @@ impl Administration {
         let reason = RevokeReason::Admin;
         let ended = changed(self.sessions.end_all(user, reason, self.now()).await)?;
         self.metrics.sessions_revoked(reason, ended);
+        let event = self.event(AuditKind::SessionsEnded, user);
+        self.audit.record(event.with("sessions_ended", ended));
         Ok(ended)
+    }
+
+    /// Makes a change that gives rights, once it has been noted; and notes if it has failed after all.
+    async fn noted_first(
+        &self,
+        event: AuditEvent,
+        change: impl Future<Output = Result<UserChange, StoreError>>,
+    ) -> Outcome<UserChange> {
+        let mut failure = AuditEvent { kind: AuditKind::ActFailed, ..event.clone() };
+        failure = failure.with("act", event.kind.name());
+        let result = match self.audit.record_first(event).await {
+            Ok(()) => changed(change.await).and_then(known),
+            Err(error) => Err(AdministrationError::NotNoted(error)),
+        };
+        match &result {
+            Ok(UserChange::Changed) => {}
+            Err(AdministrationError::InDoubt(_)) => {
+                self.audit.record(failure.with("outcome", "unknown"));
+            }
+            _ => self.audit.record(failure),
+        }
+        result
+    }
+
+    fn event(&self, kind: AuditKind, user: UserId) -> AuditEvent {
+        AuditEvent::new(kind, self.now(), self.actor.clone()).of_user(user)
     }
 
     /// The sessions, each with its end. Each identity is asked for once.

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::model::{LinkedIdentity, NewIdentity, RevokeReason, Timestamp};
-use crate::ports::{Clock, LinkOutcome, Metrics, UnlinkOutcome, VerifiedAccess};
+use crate::model::{
+    Actor, AuditEvent, AuditKind, ExternalIdentity, LinkedIdentity, NewIdentity, RevokeReason,
+    Timestamp,
+};
+use crate::ports::{AuditLog, Clock, LinkOutcome, Metrics, UnlinkOutcome, VerifiedAccess};
 use crate::sign_in::{Credential, SignIn, SignInRequest};
 use crate::{AuthError, FieldError, FieldRule, OwnSessions, PresentedToken, Sessions};
 
@@ -20,6 +23,8 @@ pub struct Identities {
     pub clock: Arc<dyn Clock>,
     /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
+    /// Where linked and unlinked identities are noted.
+    pub audit: Arc<dyn AuditLog>,
 }
 
 impl Identities {
@@ -68,7 +73,10 @@ impl Identities {
         };
         let linked = self.sessions.link(caller.subject, &identity, proven.single_use);
         match linked.await? {
-            LinkOutcome::Linked | LinkOutcome::LinkedBefore => {
+            outcome @ (LinkOutcome::Linked | LinkOutcome::LinkedBefore) => {
+                if outcome == LinkOutcome::Linked {
+                    self.note(AuditKind::IdentityLinked, &caller, &identity.identity, None);
+                }
                 let NewIdentity { identity, provider, now } = identity;
                 Ok((caller, LinkedIdentity { identity, provider, linked_at: now }))
             }
@@ -97,11 +105,29 @@ impl Identities {
         match unlinked.await? {
             UnlinkOutcome::Unlinked { ended } => {
                 self.metrics.sessions_revoked(reason, ended);
+                self.note(AuditKind::IdentityUnlinked, &caller, identity, Some(ended));
                 Ok(caller)
             }
             UnlinkOutcome::Last => Err(AuthError::LastIdentity),
             UnlinkOutcome::Unknown => Err(AuthError::NoSuchIdentity),
         }
+    }
+
+    fn note(
+        &self,
+        kind: AuditKind,
+        caller: &VerifiedAccess,
+        identity: &ExternalIdentity,
+        ended: Option<u64>,
+    ) {
+        let event = AuditEvent::new(kind, self.now(), Actor::User)
+            .of_user(caller.subject)
+            .of_session(caller.session)
+            .of_identity(identity);
+        self.audit.record(match ended {
+            None => event,
+            Some(ended) => event.with("sessions_ended", ended),
+        });
     }
 
     fn now(&self) -> Timestamp {

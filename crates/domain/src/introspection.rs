@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clients::Client;
-use crate::model::{Session, SessionId, Timestamp, UserId};
+use crate::model::{Actor, AuditKind, Session, SessionId, Timestamp, UserId};
 use crate::ports::{
     EndOutcome, IntrospectionResult, RevocationResult, VerifiedAccess, VerifiedRefresh, VerifyError,
 };
@@ -118,7 +118,8 @@ impl Introspection {
             Some(Genuine::Refresh(refresh)) => (refresh.subject, refresh.session),
             None => return Ok(None),
         };
-        let outcome = self.own_sessions.end_one(session, user).await?;
+        let (kind, actor) = (AuditKind::SessionEnded, Actor::Client(client.id.clone()));
+        let outcome = self.own_sessions.end_one(session, user, kind, actor).await?;
         Ok((outcome == EndOutcome::Ended).then_some((user, session)))
     }
 

@@ -8,17 +8,18 @@ use std::time::Duration;
 use crate::identities::finished_before;
 use crate::minting::{Mint, Subject};
 use crate::model::{
-    AccessGrant, ClaimSet, ClientInfo, IdempotencyKey, IdempotencyRecord, NewSession, NewUser,
-    Person, ProfileClaims, ProviderId, RevokeReason, SessionId, SessionOpening, Timestamp,
-    UpstreamTokens, UserId, VerifiedIdentity, stored_sid,
+    AccessGrant, Actor, AuditEvent, AuditKind, ClaimSet, ClientInfo, IdempotencyKey,
+    IdempotencyRecord, NewSession, NewUser, Person, ProfileClaims, ProviderId, RevokeReason,
+    SessionId, SessionOpening, Timestamp, UpstreamTokens, UserId, VerifiedIdentity, stored_sid,
 };
 use crate::ports::{
-    Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RoleQuestion, SealError, TokenSigner,
+    AuditLog, Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RoleQuestion, SealError,
+    TokenSigner,
 };
 use crate::sign_in::{Credential, ProvenSignIn, SignIn, SignInRequest};
 use crate::{
     Admission, AuthError, FieldError, FieldRule, IssuedTokens, KeptTokens, RegisteredProvider,
-    RoleDecider, Sessions, TokenDelivery,
+    RoleDecider, Sessions, TokenDelivery, chain,
 };
 use repeats::{REPEATABLE_FOR, Repeats};
 
@@ -79,6 +80,8 @@ pub struct IssueTokensPorts {
     pub entropy: Arc<dyn Entropy>,
     /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
+    /// Where sign-ins are noted, and those that were denied.
+    pub audit: Arc<dyn AuditLog>,
 }
 
 /// Issues tokens to people who have signed in at a provider.
@@ -162,23 +165,57 @@ impl IssueTokens {
         self.store(provider, request, &proven).await
     }
 
-    /// Opens a session for somebody who has been vouched for.
+    /// Opens a session for somebody who has been vouched for, and notes if they are denied one.
     async fn store(
         &self,
         provider: &RegisteredProvider,
         request: &TokenRequest,
         proven: &ProvenSignIn,
     ) -> Result<IssuedTokens, AuthError> {
+        let mut known = None;
+        let result = self.open_for(provider, request, proven, &mut known).await;
+        if let Err(AuthError::AccessDenied(reason)) = &result {
+            let event = self.event(AuditKind::LoginDenied, provider, proven);
+            let event = AuditEvent { user: known, ..event.with("reason", chain(reason)) };
+            self.ports.audit.record(event);
+        }
+        result
+    }
+
+    fn event(
+        &self,
+        kind: AuditKind,
+        provider: &RegisteredProvider,
+        proven: &ProvenSignIn,
+    ) -> AuditEvent {
+        AuditEvent::new(kind, self.ports.clock.now().into(), Actor::User)
+            .of_identity(&proven.identity.identity)
+            .with("provider", &provider.policy.id)
+    }
+
+    /// Opens a session, and says which user it would be for, as soon as that is known.
+    async fn open_for(
+        &self,
+        provider: &RegisteredProvider,
+        request: &TokenRequest,
+        proven: &ProvenSignIn,
+        known: &mut Option<UserId>,
+    ) -> Result<IssuedTokens, AuthError> {
         // A first sign-in may find that the same person was just created by another request; then
         // everything from the look-up on is done again with the user's real id.
         for _ in 0..IDENTITY_ATTEMPTS {
-            let mut minted = self.mint(provider, request, proven).await?;
+            let mut minted = self.mint(provider, request, proven, known).await?;
             let started = self.ports.clock.monotonic();
             let outcome = self.open(&mut minted, provider, proven).await;
             self.observe(&provider.policy.id, Phase::Store, started);
             let Some(outcome) = outcome? else { continue };
             match outcome {
-                OpenOutcome::Opened => return Ok(minted.tokens),
+                OpenOutcome::Opened => {
+                    let IssuedTokens { user, session, .. } = minted.tokens;
+                    let event = self.event(AuditKind::Login, provider, proven);
+                    self.ports.audit.record(event.of_user(user).of_session(session));
+                    return Ok(minted.tokens);
+                }
                 OpenOutcome::Replayed => {
                     let refusal = match request.sign_in.credential {
                         Credential::Code(_) => finished_before(),
@@ -249,6 +286,7 @@ impl IssueTokens {
         provider: &RegisteredProvider,
         request: &TokenRequest,
         proven: &ProvenSignIn,
+        user: &mut Option<UserId>,
     ) -> Result<Minted, AuthError> {
         let verified = &proven.identity;
         self.config.admission.judge(&verified.identity, &verified.claims)?;
@@ -257,6 +295,7 @@ impl IssueTokens {
         let known = self.ports.sessions.users.find_user(&verified.identity).await;
         self.observe(id, Phase::Store, started);
         let known = known?;
+        *user = known.as_ref().map(|person| person.user.id);
         if known.as_ref().is_some_and(|person| person.user.disabled_at.is_some()) {
             return Err(AuthError::user_disabled());
         }

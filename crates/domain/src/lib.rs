@@ -6,18 +6,20 @@
 //! provider, [`IssueTokens`] opens the session, [`RefreshSession`] keeps it alive, with
 //! [`OwnSessions`] its user looks at it and ends it, with [`SignOut`] they leave the provider too, with [`Identities`] they say by which identities
 //! they are known, by [`ProviderLogout`] a provider ends it, by [`AppAccess`] the back end of an app gets the provider's own access
-//! token, by [`Introspection`] it asks about tokens of ours and has them revoked, and by [`Administration`] an operator looks at people and
-//! sessions and changes them.
+//! token, by [`Introspection`] it asks about tokens of ours and has them revoked, by [`Administration`] an operator looks at people and
+//! sessions and changes them, by [`AuditReview`] reads what was noted of all this, and by [`Explain`] asks why.
 //! Each reads top to bottom like what it performs.
 
 mod administration;
 mod admission;
 mod app_access;
+mod audit_review;
 mod begin_login;
 mod cause;
 mod clients;
 mod concurrent_refreshes;
 mod error;
+mod explain;
 mod field_error;
 mod identities;
 mod introspection;
@@ -28,6 +30,7 @@ mod login_parameters;
 pub mod memory;
 mod minting;
 pub mod model;
+mod origin;
 mod own_sessions;
 pub mod ports;
 mod provider_logout;
@@ -47,10 +50,12 @@ pub use administration::{
 };
 pub use admission::{Admission, Invitation};
 pub use app_access::{AppAccess, AppToken};
+pub use audit_review::{AuditReview, AuditVerdict};
 pub use begin_login::{BeginLogin, BegunLogin};
 pub use cause::{Cause, chain};
 pub use clients::{Client, Clients};
 pub use error::{AuthError, ErrorCode};
+pub use explain::{Explain, PersonExplanation, RoleOrigin, SessionExplanation};
 pub use field_error::{FieldError, FieldRule};
 pub use identities::Identities;
 pub use introspection::{ActiveToken, Introspection};
@@ -59,6 +64,7 @@ pub use kept_tokens::KeptTokens;
 pub use key_agreement::{AgreementChange, KeyAgreement, KeyConflict, KeyDoubt};
 pub use login_parameters::LoginParameter;
 pub use minting::{IssuedTokens, TokenDelivery};
+pub use origin::Origin;
 pub use own_sessions::{OwnSessions, SessionProof};
 pub use provider_logout::ProviderLogout;
 pub use recheck::Recheck;

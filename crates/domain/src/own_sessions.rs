@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::model::{Profile, ProfileClaims, RevokeReason, Session, SessionId, Timestamp, UserId};
-use crate::ports::{Clock, EndOutcome, Metrics, TokenVerifier, VerifiedAccess};
+use crate::model::{
+    Actor, AuditEvent, AuditKind, Profile, ProfileClaims, RevokeReason, Session, SessionId,
+    Timestamp, UserId,
+};
+use crate::ports::{AuditLog, Clock, EndOutcome, Metrics, TokenVerifier, VerifiedAccess};
 use crate::sessions::FoundSession;
 use crate::{AuthError, PresentedToken, Sessions};
 
@@ -29,6 +32,8 @@ pub struct OwnSessions {
     pub clock: Arc<dyn Clock>,
     /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
+    /// Where ended sessions are noted.
+    pub audit: Arc<dyn AuditLog>,
     /// The claims of a profile that are shown.
     pub profile: ProfileClaims,
 }
@@ -76,7 +81,7 @@ impl OwnSessions {
     /// That the token is not one of ours, or that the store cannot say; nothing has ended then.
     pub async fn log_out(&self, proof: &SessionProof) -> Result<(UserId, SessionId), AuthError> {
         let (user, session) = self.owner(proof).await?;
-        self.end_one(session, user).await?;
+        self.end_one(session, user, AuditKind::Logout, Actor::User).await?;
         Ok((user, session))
     }
 
@@ -114,6 +119,9 @@ impl OwnSessions {
         let reason = RevokeReason::Logout;
         let ended = self.sessions.end_all(caller.subject, reason, self.now()).await?;
         self.metrics.sessions_revoked(reason, ended);
+        let event = AuditEvent::new(AuditKind::LogoutAll, self.now(), Actor::User);
+        let event = event.of_user(caller.subject).of_session(caller.session);
+        self.audit.record(event.with("sessions_ended", ended));
         Ok((caller, ended))
     }
 
@@ -140,7 +148,7 @@ impl OwnSessions {
         session: SessionId,
     ) -> Result<VerifiedAccess, AuthError> {
         let caller = self.caller(token).await?;
-        match self.end_one(session, caller.subject).await? {
+        match self.end_one(session, caller.subject, AuditKind::SessionEnded, Actor::User).await? {
             EndOutcome::Unknown => Err(AuthError::NoSuchSession),
             EndOutcome::Ended | EndOutcome::EndedBefore => Ok(caller),
         }
@@ -150,11 +158,15 @@ impl OwnSessions {
         &self,
         session: SessionId,
         user: UserId,
+        kind: AuditKind,
+        actor: Actor,
     ) -> Result<EndOutcome, AuthError> {
         let reason = RevokeReason::Logout;
         let outcome = self.sessions.repo.end_session(session, user, reason, self.now()).await?;
         if outcome == EndOutcome::Ended {
             self.metrics.sessions_revoked(reason, 1);
+            let event = AuditEvent::new(kind, self.now(), actor);
+            self.audit.record(event.of_user(user).of_session(session));
         }
         Ok(outcome)
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::model::{ProviderId, RevokeReason, Timestamp};
-use crate::ports::{Clock, Metrics, ProviderLogoutOutcome};
+use crate::model::{Actor, AuditEvent, AuditKind, ProviderId, RevokeReason, Timestamp};
+use crate::ports::{AuditLog, Clock, LogoutOrder, Metrics, ProviderLogoutOutcome};
 use crate::{AuthError, LogoutScope, LogoutTokenText, Sessions, SignIn};
 
 /// Carries out what providers order (OIDC Back-Channel Logout).
@@ -16,6 +16,8 @@ pub struct ProviderLogout {
     pub clock: Arc<dyn Clock>,
     /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
+    /// Where the orders are noted.
+    pub audit: Arc<dyn AuditLog>,
 }
 
 impl ProviderLogout {
@@ -38,11 +40,23 @@ impl ProviderLogout {
         match self.sessions.end_by_provider(&order, now).await? {
             ProviderLogoutOutcome::Ended(count) => {
                 self.metrics.sessions_revoked(RevokeReason::ProviderLogout, count);
+                self.note(&provider.policy.id, &order, count, now);
                 Ok((provider.policy.id.clone(), count))
             }
             ProviderLogoutOutcome::Replayed => {
                 Err(AuthError::InvalidLogoutToken("it came before".into()))
             }
         }
+    }
+
+    fn note(&self, provider: &ProviderId, order: &LogoutOrder, ended: u64, now: Timestamp) {
+        let actor = Actor::Provider(provider.clone());
+        let mut event = AuditEvent::new(AuditKind::ProviderLogout, now, actor);
+        event.issuer = Some(order.issuer.clone());
+        event.personal.subject.clone_from(&order.subject);
+        if let Some(session) = &order.session {
+            event = event.with("provider_sid", session);
+        }
+        self.audit.record(event.with("sessions_ended", ended));
     }
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use crate::concurrent_refreshes::ConcurrentRefreshes;
 use crate::minting::{Mint, Subject};
 use crate::model::{
-    LostAnswer, PresentedRefresh, ReplayRule, RevokeReason, Role, Rotation, Session, Standing,
-    Timestamp,
+    Actor, AuditEvent, AuditKind, LostAnswer, PresentedRefresh, ReplayRule, RevokeReason, Role,
+    Rotation, Session, Standing, Timestamp,
 };
 use crate::ports::{
-    Clock, CookiePolicy, Entropy, Metrics, RefreshLimit, RefreshResult, RoleQuestion, SigningError,
-    StoreError, TokenSigner, TokenVerifier, VerifiedRefresh,
+    AuditLog, Clock, CookiePolicy, Entropy, Metrics, RefreshLimit, RefreshResult, RoleQuestion,
+    SigningError, StoreError, TokenSigner, TokenVerifier, VerifiedRefresh,
 };
 use crate::recheck::{Recheck, Rechecked};
 use crate::sessions::{FoundSession, RotateOutcome};
@@ -69,6 +69,8 @@ pub struct RefreshPorts {
     pub entropy: Arc<dyn Entropy>,
     /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
+    /// Where the use of superseded tokens is noted.
+    pub audit: Arc<dyn AuditLog>,
 }
 
 /// The use case of refreshing a session.
@@ -330,6 +332,7 @@ impl RefreshSession {
                 }
                 RotateOutcome::Reused => {
                     metrics.sessions_revoked(RevokeReason::Reuse, 1);
+                    self.note_reuse(&rotation).await;
                     return Err(AuthError::RefreshTokenReused);
                 }
                 RotateOutcome::UserDisabled { ended } => {
@@ -346,6 +349,25 @@ impl RefreshSession {
             }
         }
         Err(StoreError::Unavailable("the session changes faster than it can be read".into()).into())
+    }
+
+    /// Notes that a superseded token was used, and of which generation it was.
+    async fn note_reuse(&self, rotation: &Rotation) {
+        let Rotation { session, user, presented, now, .. } = rotation;
+        let event = AuditEvent::new(AuditKind::RefreshReused, *now, Actor::User)
+            .of_user(*user)
+            .of_session(*session)
+            .with("shown_generation", presented.generation);
+        // The session has ended, so this stays as it is. Without it the event says less.
+        let found = self.ports.sessions.find(*session).await.ok().flatten();
+        self.ports.audit.record(match found {
+            None => event,
+            Some(found) => {
+                let current = &found.session.refresh;
+                let event = event.with("current_generation", current.generation);
+                event.with("current_since", current.issued_at)
+            }
+        });
     }
 
     /// A session's current refresh token and a new access token, ready to be delivered.

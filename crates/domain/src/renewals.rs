@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::memory::Bounded;
 use crate::model::{
-    KeptAccess, RevokeReason, Role, SealedToken, Session, SessionId, Timestamp, UpstreamTokens,
+    Actor, AuditEvent, AuditKind, KeptAccess, RevokeReason, Role, SealedToken, Session, SessionId,
+    Timestamp, UpstreamTokens,
 };
 use crate::ports::{
-    Background, ClaimedUpstream, EndOutcome, Metrics, ProviderAccess, ProviderError, RecheckResult,
-    RefreshTokenRepo, UpstreamDue, UpstreamRenewal,
+    AuditLog, Background, ClaimedUpstream, EndOutcome, Metrics, ProviderAccess, ProviderError,
+    RecheckResult, RefreshTokenRepo, UpstreamDue, UpstreamRenewal,
 };
 use crate::{AuthError, KeptTokens, ProviderRefreshToken, RegisteredProvider, RolePolicy};
 
@@ -34,6 +35,8 @@ pub struct RenewalPorts {
     pub background: Arc<dyn Background>,
     /// The counters of events.
     pub metrics: Arc<dyn Metrics>,
+    /// Where refused people are noted.
+    pub audit: Arc<dyn AuditLog>,
 }
 
 /// What a question needs that may outlive its request.
@@ -41,6 +44,7 @@ struct Shared {
     sessions: Arc<dyn RefreshTokenRepo>,
     kept: KeptTokens,
     metrics: Arc<dyn Metrics>,
+    audit: Arc<dyn AuditLog>,
     /// Providers' answers that the store could not take, until it can. Many providers accept a refresh
     /// token once: if the new one were lost, the person would be signed out the next time.
     unstored: Bounded<SessionId, UpstreamRenewal>,
@@ -87,9 +91,9 @@ pub(crate) enum Answered {
 impl Renewals {
     /// Makes what asks providers again.
     pub fn new(ports: RenewalPorts) -> Self {
-        let RenewalPorts { sessions, kept, background, metrics } = ports;
+        let RenewalPorts { sessions, kept, background, metrics, audit } = ports;
         let unstored = Bounded::new(UNSTORED_MEMORY, Duration::MAX);
-        let shared = Arc::new(Shared { sessions, kept, metrics, unstored });
+        let shared = Arc::new(Shared { sessions, kept, metrics, audit, unstored });
         Self { shared, background }
     }
 
@@ -216,6 +220,9 @@ impl Shared {
             Ok(ended) => {
                 if ended == EndOutcome::Ended {
                     self.metrics.sessions_revoked(reason, 1);
+                    let actor = Actor::Provider(session.provider.clone());
+                    let event = AuditEvent::new(AuditKind::ProviderRefused, now, actor);
+                    self.audit.record(event.of_user(session.user).of_session(session.id));
                 }
                 Answered::Refused
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use url::Url;
 
-use crate::model::{ProviderId, SessionId, SingleUse, Timestamp, UserId};
+use crate::model::{Actor, AuditKind, ProviderId, SessionId, SingleUse, Timestamp, UserId};
 use crate::ports::{EndOutcome, ID_TOKEN_MAX_AGE, Misbehaviour, ProviderError, SealError};
 use crate::sign_in::CLOCKS_DIFFER_BY;
 use crate::{AuthError, Cause, IdTokenText, KeptTokens, OwnSessions, SessionProof, SignIn};
@@ -73,7 +73,9 @@ impl SignOut {
             Some(provider) if is_usable => self.id_token(provider, session).await?,
             _ => Ok(None),
         };
-        if self.own_sessions.end_one(session, user).await? != EndOutcome::Ended {
+        if self.own_sessions.end_one(session, user, AuditKind::Logout, Actor::User).await?
+            != EndOutcome::Ended
+        {
             id_token = Ok(None);
         }
         Ok(SignedOut { user, session, provider, id_token })

@@ -12,9 +12,9 @@ use mintgate_domain::model::{
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, LogoutOrder,
-    Misbehaviour, ProviderError, ProviderTokens, RefreshTokenRepo as _, Renewal, RoleDirectory,
-    RoleLookupError, RoleQuestion, SessionTokens, SigningError, StoreError, TokenSigner,
-    TokenSource, UserDirectory as _,
+    Misbehaviour, NoAuditLog, ProviderError, ProviderTokens, RefreshTokenRepo as _, Renewal,
+    RoleDirectory, RoleLookupError, RoleQuestion, SessionTokens, SigningError, StoreError,
+    TokenSigner, TokenSource, UserDirectory as _,
 };
 use mintgate_domain::{
     Admission, AuthError, AuthorizationCode, Credential, IssueTokens, IssueTokensConfig,
@@ -204,6 +204,7 @@ fn rig_with(store: MemoryStore, config: IssueTokensConfig, lookup: Option<RoleLo
         clock,
         entropy: Arc::new(SeededEntropy::new(1)),
         metrics: metrics.clone(),
+        audit: Arc::new(NoAuditLog),
     };
     Rig { provider, store, metrics, issue: IssueTokens::new(ports, config) }
 }

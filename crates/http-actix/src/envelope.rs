@@ -19,15 +19,16 @@ use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 use mintgate_domain::model::{ProviderId, SessionId, UserId};
 use mintgate_domain::ports::{Entropy, VerifiedAccess};
-use mintgate_domain::{ErrorCode, IssuedTokens};
+use mintgate_domain::{ErrorCode, IssuedTokens, Origin};
 use tracing::{Instrument as _, Span};
 
 use crate::accept::accepts_answer;
+use crate::client::client_info;
 use crate::connections::Link;
 use crate::error::{ApiError, ErrorKind, HttpErrorCode};
 use crate::metrics::method_label;
 use crate::origin::OriginPolicy;
-use crate::trace::{TraceParent, record_answer, request_span};
+use crate::trace::{TraceParent, new_trace_id, record_answer, request_span};
 use crate::{AppState, RequestId};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -72,6 +73,8 @@ struct Call {
     method: Method,
     origin: Option<HeaderValue>,
     trace_id: Option<String>,
+    /// What the audit log is to know of where the request came from.
+    origin_of_work: Option<Arc<Origin>>,
     started: Duration,
     log: SharedLogFields,
     span: Span,
@@ -106,7 +109,8 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
 
     // A clone of the request that is held across the call would break routing. So after a panic the
     // answer is returned as an error that carries it.
-    let handling = next.call(request).instrument(call.span.clone());
+    let handling = Origin::scope(call.origin_of_work.clone(), next.call(request));
+    let handling = handling.instrument(call.span.clone());
     match AssertUnwindSafe(handling).catch_unwind().await {
         Ok(Ok(response)) => {
             let route = response.request().match_pattern();
@@ -198,7 +202,9 @@ impl Call {
     fn begin(request: &mut ServiceRequest, state: &AppState) -> Self {
         let id = request_id(request.headers(), &*state.ports.entropy);
         let caller = TraceParent::of(request.headers());
-        let span = request_span(request, &id, caller.as_ref(), &*state.ports.entropy);
+        let origin = origin_of(request, &id, &state.trusted_proxies, &*state.ports.entropy);
+        let own = origin.as_ref().and_then(|origin| origin.trace_id.as_deref());
+        let span = request_span(request, &id, caller.as_ref(), own, &*state.ports.entropy);
         let trace_id = caller.map(|caller| caller.trace_id.to_owned());
         let log = SharedLogFields::default();
         request.extensions_mut().insert(Rc::clone(&log));
@@ -211,6 +217,7 @@ impl Call {
             method: request.method().clone(),
             origin: request.headers().get(header::ORIGIN).cloned(),
             trace_id,
+            origin_of_work: origin,
             started: state.ports.clock.monotonic(),
             log,
             span,
@@ -225,6 +232,7 @@ impl Call {
             method: Method::from_bytes(b"-").unwrap_or_default(),
             origin: None,
             trace_id: None,
+            origin_of_work: None,
             started,
             log: SharedLogFields::default(),
             span: Span::none(),
@@ -314,6 +322,23 @@ pub(crate) fn with_refusal<T>(
         }
         None => None,
     }
+}
+
+/// What the audit log is to know of where a request came from; `None` for one that changes nothing.
+pub(crate) fn origin_of(
+    request: &ServiceRequest,
+    id: &RequestId,
+    trusted: &[ipnet::IpNet],
+    entropy: &(dyn Entropy + 'static),
+) -> Option<Arc<Origin>> {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return None;
+    }
+    Some(Arc::new(Origin {
+        request_id: Some(Arc::clone(&id.0)),
+        trace_id: Some(new_trace_id(entropy).into()),
+        client: client_info(request.request(), trusted),
+    }))
 }
 
 /// The id of a request: the caller's, if it has the proper shape, or a new one.

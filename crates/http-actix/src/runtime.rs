@@ -6,15 +6,16 @@
 
 use std::future::Future;
 
+use mintgate_domain::Origin;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-/// Runs `work` on `runtime`. It is cancelled if the caller is; a panic continues in the caller.
+/// Runs `work` on `runtime`, from the same [`Origin`] as the caller. It is cancelled if the caller is; a panic continues in the caller.
 pub(crate) async fn run<T: Send + 'static>(
     runtime: &Handle,
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
-    let mut task = AbortOnDrop(runtime.spawn(work));
+    let mut task = AbortOnDrop(runtime.spawn(Origin::scope(Origin::current(), work)));
     output(&mut task.0).await
 }
 
@@ -24,7 +25,7 @@ pub(crate) async fn run_to_end<T: Send + 'static>(
     runtime: &Handle,
     work: impl Future<Output = T> + Send + 'static,
 ) -> T {
-    output(&mut runtime.spawn(work)).await
+    output(&mut runtime.spawn(Origin::scope(Origin::current(), work))).await
 }
 
 async fn output<T>(task: &mut JoinHandle<T>) -> T {

@@ -34,11 +34,12 @@ impl<'a> TraceParent<'a> {
 }
 
 /// Begins the root span of a request. It belongs to a trace of our own: anybody can send a
-/// `traceparent`, so the caller's trace is only linked.
+/// `traceparent`, so the caller's trace is only linked. `own` is our id of the trace, if it has one already.
 pub(crate) fn request_span(
     request: &ServiceRequest,
     id: &RequestId,
     caller: Option<&TraceParent<'_>>,
+    own: Option<&str>,
     entropy: &(dyn Entropy + 'static),
 ) -> Span {
     tracing::debug_span!(
@@ -47,7 +48,7 @@ pub(crate) fn request_span(
         otel.kind = "server",
         otel.name = Empty,
         request_id = id.as_str(),
-        trace_id = format!("{:032x}", u128::from_be_bytes(entropy.bytes())),
+        trace_id = own.map_or_else(|| new_trace_id(entropy), str::to_owned),
         link.trace_id = caller.map(|caller| caller.trace_id),
         link.span_id = caller.and_then(|caller| caller.span_id),
         http.request.method = method(request.method()),
@@ -56,6 +57,11 @@ pub(crate) fn request_span(
         http.response.status_code = Empty,
         "error.type" = Empty,
     )
+}
+
+/// The id of a trace that begins here.
+pub(crate) fn new_trace_id(entropy: &(dyn Entropy + 'static)) -> String {
+    format!("{:032x}", u128::from_be_bytes(entropy.bytes()))
 }
 
 /// Adds to a request's span how it was answered. `route` is the pattern of the route, if one matched.
@@ -166,7 +172,7 @@ mod tests {
             .insert_header(("traceparent", TRACEPARENT))
             .to_srv_request();
         let caller = TraceParent::of(request.headers());
-        request_span(&request, &RequestId("request-1".into()), caller.as_ref(), entropy)
+        request_span(&request, &RequestId("request-1".into()), caller.as_ref(), None, entropy)
     }
 
     #[test]

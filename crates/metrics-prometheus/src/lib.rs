@@ -1,5 +1,6 @@
 //! The Metrics port on Prometheus, and the series about HTTP requests.
 
+mod audit;
 mod http;
 
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use mintgate_domain::ErrorCode;
 use mintgate_domain::model::{KeyId, ProviderId, RevokeReason};
 use mintgate_domain::ports::{
-    CircuitState, IntrospectionResult, Metrics, Phase, PoolState, ProviderEndpoint,
+    AuditState, CircuitState, IntrospectionResult, Metrics, Phase, PoolState, ProviderEndpoint,
     ProviderTokenResult, RecheckResult, RefreshResult, RevocationResult, StoreOperation,
 };
 use prometheus::core::Collector;
@@ -17,6 +18,7 @@ use prometheus::{
     TextEncoder,
 };
 
+use audit::AuditSeries;
 use http::HttpSeries;
 
 /// Histogram bounds in seconds: from the time one signature takes to the time after which a call to
@@ -64,6 +66,7 @@ pub struct PrometheusMetrics {
     store_pool_connections: IntGaugeVec,
     signing_key_age: IntGaugeVec,
     log_lines_dropped: IntCounter,
+    audit: AuditSeries,
     /// Held while `render` resets the series of the signing keys and reads them back.
     rendering: Mutex<()>,
     http: HttpSeries,
@@ -166,6 +169,7 @@ impl PrometheusMetrics {
                     "Lines of the log that could not be written.",
                 )?,
             )?,
+            audit: AuditSeries::new(&registry)?,
             rendering: Mutex::default(),
             http: HttpSeries::new(&registry)?,
             registry: registry.clone(),
@@ -338,6 +342,18 @@ impl Metrics for PrometheusMetrics {
         self.provider_circuit.with_label_values(&[provider.as_str()]).set(state);
     }
 
+    fn audit_state(&self, state: AuditState) {
+        self.audit.show(state);
+    }
+
+    fn audit_queued(&self, count: u64) {
+        self.audit.queued.set(count.try_into().unwrap_or(i64::MAX));
+    }
+
+    fn audit_dropped(&self, count: u64) {
+        self.audit.dropped.inc_by(count);
+    }
+
     fn store_query(&self, operation: StoreOperation, took: Duration) {
         self.store_query_duration
             .with_label_values(&[operation.name()])
@@ -348,6 +364,8 @@ impl Metrics for PrometheusMetrics {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use mintgate_domain::model::Timestamp;
 
     use super::*;
 
@@ -369,6 +387,10 @@ mod tests {
         metrics.sessions_revoked(RevokeReason::ProviderLogout, 2);
         metrics.sessions_revoked(RevokeReason::ProviderRefused, 1);
         metrics.store_query(StoreOperation::Upstream, Duration::ZERO);
+        let oldest = Some(Timestamp::from_unix(1_800_000_000));
+        metrics.audit_state(AuditState { entries: 12, oldest, pruned_at: None });
+        metrics.audit_queued(3);
+        metrics.audit_dropped(2);
         metrics.store_query(StoreOperation::LinkIdentity, Duration::ZERO);
         metrics.provider_circuit(&ProviderId::new("corp"), CircuitState::Open);
         metrics.provider_recheck(&ProviderId::new("corp"), RecheckResult::Impossible);
@@ -383,6 +405,11 @@ mod tests {
             r#"mintgate_token_generation_duration_seconds_count{phase="sign",provider="corp"} 1"#,
             r#"mintgate_http_requests_total{method="other",route="unmatched",status="404"} 1"#,
             "mintgate_log_lines_dropped_total 4",
+            "mintgate_audit_entries 12",
+            "mintgate_audit_oldest_timestamp_seconds 1800000000",
+            "mintgate_audit_last_pruned_timestamp_seconds 0",
+            "mintgate_audit_queued_events 3",
+            "mintgate_audit_dropped_events_total 2",
             "mintgate_http_connections 1",
             r#"mintgate_http_connections_shed_total{which="waiting"} 1"#,
             r#"mintgate_rate_limit_total{limit="sign_ins",outcome="refused"} 1"#,
@@ -445,10 +472,11 @@ mod tests {
             store_pool_connections,
             signing_key_age,
             log_lines_dropped,
+            audit: AuditSeries { entries, oldest, pruned, queued, dropped },
             http:
                 HttpSeries { requests, request_duration, connections, connections_shed, rate_limit },
         } = metrics;
-        let collectors: [&dyn Collector; 22] = [
+        let collectors: [&dyn Collector; 27] = [
             token_generation,
             token_generation_duration,
             refresh,
@@ -466,6 +494,11 @@ mod tests {
             store_pool_connections,
             signing_key_age,
             log_lines_dropped,
+            entries,
+            oldest,
+            pruned,
+            queued,
+            dropped,
             requests,
             request_duration,
             connections,

@@ -1,28 +1,32 @@
 //! The running service: built from the settings, served until it is asked to stop.
 
 use std::future::Future;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
-use mintgate_domain::Administration;
-use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo};
+use mintgate_audit::AuditTrail;
+use mintgate_domain::Explain;
+use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo, StoreError};
 use mintgate_http_actix::{MoreRoutes, Server, ServiceConfig, serve_operations, serve_public};
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_signer_jose::KeyRingStatus;
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
-use crate::background::{BackgroundTasks, CleanUp, KeyCare, Lingering, SignOfLife};
+use crate::background::{
+    AuditCare, AuditWriter, BackgroundTasks, CleanUp, KeyCare, Lingering, SignOfLife,
+};
 use crate::keys;
 use crate::replicas::Presence;
 use crate::settings::{AdministrationSettings, Settings, StoreSettings};
 use crate::store::Store;
 use crate::system::{OsEntropy, SystemClock};
 use crate::wiring::{self, Adapters};
-use crate::{descriptors, exposed_files};
+use crate::{descriptors, exposed_files, system};
 
 /// How many connections may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4096;
@@ -37,6 +41,8 @@ pub struct Application {
     key_care: KeyCare,
     clean_up: CleanUp,
     presence: Arc<Presence>,
+    audit_writer: AuditWriter,
+    audit_care: AuditCare,
     lingering: Arc<Lingering>,
     runtime: Handle,
 }
@@ -114,7 +120,13 @@ impl ApplicationBuilder {
         presence.start().await?;
         let draining = Arc::default();
         let lingering = Arc::new(Lingering::new());
+        let audit =
+            store.audit_trail(settings.audit.keys(&settings.keys), clock.clone(), metrics.clone());
+        if let Err(error) = audit.note_configuration(&settings.lines()).await {
+            tracing::warn!(error = %mintgate_domain::chain(&error), "the configuration cannot be compared with that of the last start");
+        }
         let adapters = Adapters {
+            audit,
             store,
             clock,
             metrics,
@@ -135,7 +147,8 @@ impl ApplicationBuilder {
             operations: serve_operations(adapters.operations(), admin, operations)?,
             operations_address,
             key_care: KeyCare {
-                care: mintgate_signer_jose::KeyCare::new(adapters.keys, adapters.key_status),
+                care: mintgate_signer_jose::KeyCare::new(adapters.keys, adapters.key_status)
+                    .noting_in(adapters.audit.clone(), Arc::clone(&adapters.clock)),
                 housekeeping: Arc::clone(&adapters.store.housekeeping),
                 every: settings.keys.reload,
             },
@@ -146,6 +159,8 @@ impl ApplicationBuilder {
                 settings.store.cleanup_interval,
                 settings.store.keep_ended,
             ),
+            audit_writer: AuditWriter(Arc::clone(&adapters.audit)),
+            audit_care: AuditCare::new(adapters.audit, settings.audit.retention),
             presence: adapters.presence,
             lingering: adapters.lingering,
             draining: adapters.draining,
@@ -154,14 +169,34 @@ impl ApplicationBuilder {
     }
 }
 
-/// What operators do with people and sessions, on the configured store.
+/// What operators do with people and sessions, on the configured store, and the audit log, which is to be
+/// flushed afterwards.
 ///
 /// # Errors
 /// If the configured address or its TLS options cannot be used.
-pub fn administration(settings: &AdministrationSettings) -> anyhow::Result<Administration> {
+pub fn administration(
+    settings: &AdministrationSettings,
+) -> anyhow::Result<(Explain, Arc<AuditTrail>)> {
     let (metrics, clock) = (Arc::new(NoMetrics), Arc::new(SystemClock::new()));
     let store = Store::open(&settings.store, metrics.clone(), clock.clone())?;
-    Ok(store.administration(settings.tokens.access_ttl, clock, metrics))
+    let keys = settings.audit.keys(&settings.keys);
+    let audit = store.audit_trail(keys.clone(), clock.clone(), metrics.clone());
+    let (access_ttl, actor) = (settings.tokens.access_ttl, system::operator());
+    let review = store.audit_review(keys);
+    let administration = store.administration(access_ttl, clock, metrics, audit.clone(), actor);
+    Ok((Explain { administration, review }, audit))
+}
+
+/// Says if what a command has done is not in the audit log.
+pub fn warn_if_unwritten(written: Result<(), StoreError>) {
+    if let Err(error) = written {
+        // There may be nobody to say it to.
+        let _ = writeln!(
+            std::io::stderr(),
+            "mintgate: warning: not everything that was done is in the audit log: {}",
+            mintgate_domain::chain(&error)
+        );
+    }
 }
 
 /// What is allowed in a configuration but rarely intended, as sentences.
@@ -208,6 +243,10 @@ impl Application {
         background.add(self.key_care, &self.runtime);
         background.add(self.clean_up, &self.runtime);
         background.add(SignOfLife(Arc::clone(&self.presence)), &self.runtime);
+        background.add(self.audit_care, &self.runtime);
+        // Ends after the requests, whose events it writes.
+        let mut audit_writer = BackgroundTasks::new();
+        audit_writer.add(self.audit_writer, &self.runtime);
         tokio::select! {
             ended = &mut serving => ended?,
             () = stop => {
@@ -221,6 +260,7 @@ impl Application {
         background.end().await;
         self.presence.withdraw().await;
         self.lingering.end().await;
+        audit_writer.end().await;
         operations.stop(false).await;
         operations_task.await??;
         tracing::info!("stopped");

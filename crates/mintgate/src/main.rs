@@ -10,7 +10,9 @@ use mintgate::keys::KeysCommand;
 use mintgate::roles_command::RolesCommand;
 use mintgate::settings::{self, ConfigError, Configuration};
 use mintgate::system::OsEntropy;
-use mintgate_admin::{AdminCommand, ClientsCommand, SessionsCommand, UsersCommand};
+use mintgate_admin::{
+    AdminCommand, AuditCommand, ClientsCommand, ExplainCommand, SessionsCommand, UsersCommand,
+};
 use mintgate_domain::KeyConflict;
 use mintgate_store_postgres::InvalidPgConfig;
 
@@ -51,6 +53,11 @@ enum Command {
     Users(UsersCommand),
     /// List sessions; say why one ended; end one or all of a person.
     Sessions(SessionsCommand),
+    /// Export the audit log, or check that it is as it was written.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Say what happened in a request, and why.
+    Explain(ExplainCommand),
     /// Make a token of the admin API.
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -131,12 +138,25 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(explained.exit_code());
         }
         Command::Users(command) => {
-            let reply = command.run(&app::administration(&read()?.administration()?)?).await;
+            let (explain, audit) = app::administration(&read()?.administration()?)?;
+            let reply = command.run(&explain).await;
+            app::warn_if_unwritten(audit.flush().await);
             return Ok(reply.print(&mut out, &mut std::io::stderr())?);
         }
         Command::Sessions(command) => {
-            let reply = command.run(&app::administration(&read()?.administration()?)?).await;
+            let (explain, audit) = app::administration(&read()?.administration()?)?;
+            let reply = command.run(&explain).await;
+            app::warn_if_unwritten(audit.flush().await);
             return Ok(reply.print(&mut out, &mut std::io::stderr())?);
+        }
+        Command::Audit(command) => {
+            let (explain, _) = app::administration(&read()?.administration()?)?;
+            let reply = command.run(&explain.review, &mut out).await?;
+            return Ok(reply.print(&mut out, &mut std::io::stderr())?);
+        }
+        Command::Explain(command) => {
+            let (explain, _) = app::administration(&read()?.administration()?)?;
+            return Ok(command.run(&explain).await.print(&mut out, &mut std::io::stderr())?);
         }
         Command::Admin(command) => {
             return Ok(command.run(&OsEntropy).print(&mut out, &mut std::io::stderr())?);

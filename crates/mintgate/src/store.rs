@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use mintgate_audit::{AuditTrail, AuditTrailPorts};
+use mintgate_domain::model::{Actor, AuditKeys};
 use mintgate_domain::ports::{
-    Clock, Housekeeping, IdempotencyRecords, KeyRepo, Metrics, OnceMarks, RefreshTokenRepo,
-    Replicas, SessionAdministration, StoreError, StoreHealth, UpstreamTokenRepo,
+    AuditLog, AuditStore, Clock, Housekeeping, IdempotencyRecords, KeyRepo, Metrics, OnceMarks,
+    RefreshTokenRepo, Replicas, SessionAdministration, StoreError, StoreHealth, UpstreamTokenRepo,
     UserAdministration, UserDirectory,
 };
-use mintgate_domain::{Administration, SecretText, Sessions};
+use mintgate_domain::{Administration, AuditReview, SecretText, Sessions};
 use mintgate_store_postgres::{PgConfig, PgStore};
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
 
 use crate::settings::{Pooling, StoreSettings, StoreUrl};
+use crate::system::OsEntropy;
 
 /// The ports of an opened store. Each could be of another engine.
 pub(crate) struct Store {
@@ -27,6 +30,8 @@ pub(crate) struct Store {
     pub(crate) keys: Arc<dyn KeyRepo>,
     /// The processes that run on the store of the signing keys and the people.
     pub(crate) replicas: Arc<dyn Replicas>,
+    /// The audit log, on the store of the people.
+    pub(crate) audit: Arc<dyn AuditStore>,
     pub(crate) housekeeping: Arc<dyn Housekeeping>,
     pub(crate) health: Arc<dyn StoreHealth>,
     pub(crate) migrations: Arc<dyn Migrations>,
@@ -62,6 +67,7 @@ impl Store {
         S: UpstreamTokenRepo
             + KeyRepo
             + Replicas
+            + AuditStore
             + Housekeeping
             + StoreHealth
             + Migrations
@@ -80,6 +86,7 @@ impl Store {
             upstream_tokens: store.clone(),
             keys: store.clone(),
             replicas: store.clone(),
+            audit: store.clone(),
             housekeeping: store.clone(),
             health: store.clone(),
             migrations: store,
@@ -92,6 +99,8 @@ impl Store {
         access_ttl: Duration,
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
+        audit: Arc<dyn AuditLog>,
+        actor: Actor,
     ) -> Administration {
         Administration {
             sessions: self.sessions.clone(),
@@ -100,7 +109,25 @@ impl Store {
             access_ttl,
             clock,
             metrics,
+            audit,
+            actor,
         }
+    }
+
+    /// The audit log as an operator reads it.
+    pub(crate) fn audit_review(&self, keys: AuditKeys) -> AuditReview {
+        AuditReview { store: Arc::clone(&self.audit), keys }
+    }
+
+    /// The audit log of this process on this store.
+    pub(crate) fn audit_trail(
+        &self,
+        keys: AuditKeys,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<dyn Metrics>,
+    ) -> Arc<AuditTrail> {
+        let (store, entropy) = (Arc::clone(&self.audit), Arc::new(OsEntropy));
+        Arc::new(AuditTrail::new(AuditTrailPorts { store, keys, clock, entropy, metrics }))
     }
 }
 

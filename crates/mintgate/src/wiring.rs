@@ -6,9 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use mintgate_audit::AuditTrail;
+use mintgate_domain::model::Actor;
 use mintgate_domain::ports::{Clock, Metrics};
 use mintgate_domain::{
-    AppAccess, BeginLogin, Identities, Introspection, IssueTokens, IssueTokensConfig,
+    AppAccess, BeginLogin, Explain, Identities, Introspection, IssueTokens, IssueTokensConfig,
     IssueTokensPorts, KeptTokens, OwnSessions, ProviderLogout, Recheck, RefreshConfig,
     RefreshPorts, RefreshSession, RenewalPorts, Renewals, RoleDecider, RoleLookup, RolePolicy,
     SignIn, SignOut,
@@ -40,6 +42,7 @@ pub(crate) struct Adapters {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) key_status: Arc<KeyRingStatus>,
     pub(crate) presence: Arc<Presence>,
+    pub(crate) audit: Arc<AuditTrail>,
     /// Runs work that outlives its request.
     pub(crate) lingering: Arc<Lingering>,
     /// Set when the process has been asked to stop.
@@ -104,7 +107,16 @@ pub(crate) fn admin_api(settings: &Settings, adapters: &Adapters) -> Option<Arc<
     let (clock, metrics) = (Arc::clone(&adapters.clock), adapters.counted());
     let access_ttl = settings.tokens.access_ttl;
     Some(Arc::new(AdminApi {
-        administration: adapters.store.administration(access_ttl, Arc::clone(&clock), metrics),
+        explain: Explain {
+            administration: adapters.store.administration(
+                access_ttl,
+                Arc::clone(&clock),
+                metrics,
+                adapters.audit.clone(),
+                Actor::Service,
+            ),
+            review: adapters.store.audit_review(settings.audit.keys(&settings.keys)),
+        },
         tokens,
         hosts: settings.admin.hosts.clone(),
         runtime: Handle::current(),
@@ -144,6 +156,7 @@ fn use_cases(
             kept,
             background: adapters.lingering.clone(),
             metrics: Arc::clone(&metrics),
+            audit: adapters.audit.clone(),
         };
         Arc::new(Renewals::new(ports))
     });
@@ -160,6 +173,7 @@ fn use_cases(
         clock: Arc::clone(clock),
         entropy: Arc::new(OsEntropy),
         metrics: Arc::clone(&metrics),
+        audit: adapters.audit.clone(),
     };
     let refresh_ports = RefreshPorts {
         sessions: store.sessions.clone(),
@@ -171,18 +185,16 @@ fn use_cases(
         clock: Arc::clone(clock),
         entropy: Arc::new(OsEntropy),
         metrics: Arc::clone(&metrics),
+        audit: adapters.audit.clone(),
     };
-    let begin_login = BeginLogin {
-        sign_in: Arc::clone(&sign_in),
-        clock: Arc::clone(clock),
-        entropy: Arc::new(OsEntropy),
-    };
+    let begin_login = begin_login(&sign_in, clock);
     let own_sessions = Arc::new(OwnSessions {
         sessions: store.sessions.clone(),
         verifier: tokens.clone(),
         clock: Arc::clone(clock),
         profile: settings.users.profile.clone(),
         metrics: Arc::clone(&metrics),
+        audit: adapters.audit.clone(),
     });
     let identities = Identities {
         own_sessions: Arc::clone(&own_sessions),
@@ -190,6 +202,7 @@ fn use_cases(
         sessions: store.sessions.clone(),
         clock: Arc::clone(clock),
         metrics: Arc::clone(&metrics),
+        audit: adapters.audit.clone(),
     };
     let sign_out =
         SignOut { own_sessions: Arc::clone(&own_sessions), sign_in: Arc::clone(&sign_in), kept };
@@ -198,6 +211,7 @@ fn use_cases(
         sessions: store.sessions.clone(),
         clock: Arc::clone(clock),
         metrics,
+        audit: adapters.audit.clone(),
     };
     let refresh_session = Arc::new(RefreshSession::new(refresh_ports, refresh_config(settings)));
     let introspection = Introspection {
@@ -232,6 +246,11 @@ fn app_access(
         clock: Arc::clone(&adapters.clock),
         metrics: adapters.counted(),
     }
+}
+
+fn begin_login(sign_in: &Arc<SignIn>, clock: &Arc<dyn Clock>) -> BeginLogin {
+    let (sign_in, clock) = (Arc::clone(sign_in), Arc::clone(clock));
+    BeginLogin { sign_in, clock, entropy: Arc::new(OsEntropy) }
 }
 
 /// The series about HTTP requests, as the HTTP adapter wants to count them.

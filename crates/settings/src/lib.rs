@@ -45,9 +45,9 @@ const CLIENTS_DOC: &str =
     "The back ends that may ask about sessions. `mintgate clients new` makes such a table.";
 
 /// Every section at the top level.
-const SECTIONS: [&str; 16] = [
-    "server", "ops", "admin", "store", "tokens", "keys", "refresh", "cookies", "cors", "login",
-    "users", "roles", "limits", "log", PROVIDERS, CLIENTS,
+const SECTIONS: [&str; 17] = [
+    "server", "ops", "admin", "audit", "store", "tokens", "keys", "refresh", "cookies", "cors",
+    "login", "users", "roles", "limits", "log", PROVIDERS, CLIENTS,
 ];
 
 /// The remedy for a configuration without a provider.
@@ -75,6 +75,8 @@ pub struct KeyRingSettings {
     pub tokens: TokenSettings,
     /// The section `[keys]`.
     pub keys: KeySettings,
+    /// The section `[audit]`.
+    pub audit: AuditSettings,
 }
 
 /// The sections that operators' commands about people and sessions need.
@@ -84,6 +86,10 @@ pub struct AdministrationSettings {
     pub store: StoreSettings,
     /// The section `[tokens]`.
     pub tokens: TokenSettings,
+    /// The section `[keys]`, which may hold the key of the audit log.
+    pub keys: KeySettings,
+    /// The section `[audit]`.
+    pub audit: AuditSettings,
 }
 
 impl Configuration {
@@ -142,12 +148,13 @@ impl Configuration {
         let read = |root: &mut Section<'_>| {
             let (_, public_url) = server(root).unzip();
             let (store, tokens) = (store(root), tokens(root, public_url.as_deref()));
-            Some(KeyRingSettings { store: store?, tokens: tokens?, keys: keys(root)? })
+            let (keys, audit) = (keys(root), audit(root));
+            Some(KeyRingSettings { store: store?, tokens: tokens?, keys: keys?, audit: audit? })
         };
-        Ok(self.only(&["server", "store", "tokens", "keys"]).read(read)?.value)
+        Ok(self.only(&["server", "store", "tokens", "keys", "audit"]).read(read)?.value)
     }
 
-    /// Validates the sections about the store and the tokens alone.
+    /// Validates the sections about the store, the tokens, the keys and the audit log alone.
     ///
     /// # Errors
     /// Every mistake in these sections, and every section that does not exist.
@@ -155,9 +162,15 @@ impl Configuration {
         let read = |root: &mut Section<'_>| {
             let (_, public_url) = server(root).unzip();
             let (store, tokens) = (store(root), tokens(root, public_url.as_deref()));
-            Some(AdministrationSettings { store: store?, tokens: tokens? })
+            let (keys, audit) = (keys(root), audit(root));
+            Some(AdministrationSettings {
+                store: store?,
+                tokens: tokens?,
+                keys: keys?,
+                audit: audit?,
+            })
         };
-        Ok(self.only(&["server", "store", "tokens"]).read(read)?.value)
+        Ok(self.only(&["server", "store", "tokens", "keys", "audit"]).read(read)?.value)
     }
 
     /// Validates the sections `[users]` and `[roles]` alone.
@@ -205,14 +218,33 @@ impl Settings {
 
     /// The settings for the signing keys and the store.
     pub fn key_ring(&self) -> KeyRingSettings {
-        let Self { store, tokens, keys, .. } = self.clone();
-        KeyRingSettings { store, tokens, keys }
+        let Self { store, tokens, keys, audit, .. } = self.clone();
+        KeyRingSettings { store, tokens, keys, audit }
     }
 
     /// The configuration in force as TOML, defaults included and secrets masked. A comment behind each
     /// key says where its value was written.
     pub fn print(&self) -> String {
         self.effective.clone()
+    }
+
+    /// The configuration in force as one `section.key = value` a line, secrets masked.
+    pub fn lines(&self) -> Vec<String> {
+        let mut section = String::new();
+        let (mut lines, mut tables) = (vec![], 0);
+        for line in self.effective.lines() {
+            if let Some(name) = line.strip_prefix('[') {
+                name.trim_matches(['[', ']']).clone_into(&mut section);
+                if line.starts_with("[[") {
+                    tables += 1;
+                    section = format!("{section}.{tables}");
+                }
+            } else if let Some((key, value)) = line.split_once(" = ") {
+                let value = value.split("  # ").next().unwrap_or_default();
+                lines.push(format!("{section}.{key} = {value}"));
+            }
+        }
+        lines
     }
 }
 
@@ -231,6 +263,10 @@ fn tokens(root: &mut Section<'_>, public_url: Option<&str>) -> Option<TokenSetti
 
 fn keys(root: &mut Section<'_>) -> Option<KeySettings> {
     root.section("keys", "The signing keys.", sections::keys)
+}
+
+fn audit(root: &mut Section<'_>) -> Option<AuditSettings> {
+    root.section("audit", "The audit log.", sections::audit)
 }
 
 fn roles(root: &mut Section<'_>, provider_ids: &[String]) -> Option<RoleSettings> {
@@ -253,6 +289,7 @@ fn settings(
     let ops = root.section("ops", ops_doc, |s| sections::ops(s, public_listen));
     let admin_doc = "The admin API, which the operations listener serves below `/admin/v1`.";
     let admin = root.section("admin", admin_doc, sections::admin);
+    let audit = audit(root);
     let store = store(root);
     let tokens = tokens(root, public_url.as_deref());
     let keys = keys(root);
@@ -289,6 +326,7 @@ fn settings(
         server: server?,
         ops: ops?,
         admin: admin?,
+        audit: audit?,
         store: store?,
         tokens: tokens?,
         keys: keys?,

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mintgate_domain::model::{AllowedUri, KeyUse, LostAnswer, ProfileClaims, Role};
+use mintgate_domain::model::{
+    AllowedUri, AuditKey, AuditKeys, KeyUse, LostAnswer, ProfileClaims, Role,
+};
 use mintgate_domain::{
     Admission, Clients, OnLookupFailure, ProviderPolicy, RoleRule, SecretText, TokenHash,
 };
@@ -24,6 +26,8 @@ pub struct Settings {
     pub ops: OpsSettings,
     /// The section `[admin]`.
     pub admin: AdminSettings,
+    /// The section `[audit]`.
+    pub audit: AuditSettings,
     /// The section `[store]`.
     pub store: StoreSettings,
     /// The section `[tokens]`.
@@ -74,6 +78,29 @@ pub struct ServerSettings {
 pub struct OpsSettings {
     /// The address that the operations listener binds.
     pub listen: SocketAddr,
+}
+
+/// The audit log.
+#[derive(Debug, Clone)]
+pub struct AuditSettings {
+    /// How long an entry is kept.
+    pub retention: Duration,
+    /// The secret that entries are proven with, if it is one of their own.
+    pub key: Option<SecretText>,
+    /// The secret before it.
+    pub former_key: Option<SecretText>,
+}
+
+impl AuditSettings {
+    /// The keys of the audit log: of its own secret or else of the key-encryption key, and of the former
+    /// secret.
+    pub fn keys(&self, keys: &KeySettings) -> AuditKeys {
+        let secret = self.key.as_ref().or(keys.encryption_key.as_ref());
+        AuditKeys {
+            current: secret.map_or_else(AuditKey::none, AuditKey::derived),
+            former: self.former_key.iter().map(AuditKey::derived).collect(),
+        }
+    }
 }
 
 /// The admin API of the operations listener.

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mintgate_domain::chain;
-use mintgate_domain::ports::Housekeeping;
+use mintgate_domain::model::{Actor, AuditEvent, AuditKind};
+use mintgate_domain::ports::{AuditLog, Clock, Housekeeping};
 
 use crate::Algorithm;
 use crate::ring::{KeyChange, KeyInfo, KeyRing, KeyRingError, KeyState};
@@ -76,13 +77,28 @@ pub struct KeyCare {
     status: Arc<KeyRingStatus>,
     /// The keys after the previous round.
     seen: Vec<KeyInfo>,
+    /// Where a key that takes over is noted, and by which clock.
+    audit: Option<(Arc<dyn AuditLog>, Arc<dyn Clock>)>,
 }
 
 impl KeyCare {
     /// Cares for `ring`, and notes in `status` whether that succeeds.
     pub fn new(ring: Arc<KeyRing>, status: Arc<KeyRingStatus>) -> Self {
         let seen = ring.keys();
-        Self { ring, status, seen }
+        Self { ring, status, seen, audit: None }
+    }
+
+    /// Notes in the audit log when this process lets a key take over.
+    #[must_use]
+    pub fn noting_in(self, audit: Arc<dyn AuditLog>, clock: Arc<dyn Clock>) -> Self {
+        Self { audit: Some((audit, clock)), ..self }
+    }
+
+    fn note(&self, change: &KeyChange) {
+        if let (KeyChange::Activated(key), Some((audit, clock))) = (change, &self.audit) {
+            let event = AuditEvent::new(AuditKind::KeyRotated, clock.now().into(), Actor::Service);
+            audit.record(event.with("kid", &key.id).with("use", key.key_use.name()));
+        }
     }
 
     /// The ring that is cared for.
@@ -95,7 +111,10 @@ impl KeyCare {
     pub async fn round(&mut self, housekeeping: &dyn Housekeeping) {
         match self.ring.apply_due_changes(housekeeping).await {
             Ok(changes) => {
-                changes.iter().for_each(log_change);
+                for change in &changes {
+                    log_change(change);
+                    self.note(change);
+                }
                 self.log_foreign_changes(&changes);
                 if self.status.succeeded() {
                     tracing::info!("the signing keys are up to date again");

@@ -4,7 +4,7 @@ mod words;
 
 use std::time::Duration;
 
-use mintgate_domain::model::{KeyId, KeyUse};
+use mintgate_domain::model::{Actor, AuditEvent, AuditKind, KeyId, KeyUse, Timestamp};
 
 use crate::ring::{KeyInfo, KeyRing, KeyRingError, KeyState, RetireOutcome};
 
@@ -76,6 +76,19 @@ pub enum KeyOrderError {
     /// The ring failed, or has the key from the configuration.
     #[error(transparent)]
     Failed(#[from] KeyRingError),
+}
+
+impl KeyReport {
+    /// The event to be noted; `None` if nothing was changed.
+    pub fn event(&self, at: Timestamp, actor: Actor) -> Option<AuditEvent> {
+        let (kind, key) = match self {
+            Self::Keys(_) => return None,
+            Self::Rotated { key, .. } => (AuditKind::KeyRotated, key),
+            Self::Retired { key, .. } => (AuditKind::KeyRetired, key),
+        };
+        let event = AuditEvent::new(kind, at, actor);
+        Some(event.with("kid", &key.id).with("use", key.key_use.name()))
+    }
 }
 
 impl KeyRing {

@@ -50,11 +50,15 @@ static REVOKE: SqlText = SqlText::new(
 static KEEP_IDS: SqlText = SqlText::new(
     "WITH own AS MATERIALIZED (
         SELECT id, revoked_at IS NULL AND cur_exp > $now AS live,
-            least(coalesce(revoked_at, cur_exp), $now) AS ended_at
+            least(coalesce(revoked_at, cur_exp), $now) AS ended_at,
+            CASE WHEN revoked_at IS NOT NULL THEN revoke_reason
+                WHEN cur_exp > $now THEN NULL
+                WHEN cur_exp >= absolute_expires_at THEN 'expired_absolute'
+                ELSE 'expired_idle' END AS end_reason
         FROM sessions WHERE user_id = $user ORDER BY id FOR UPDATE
     ), kept AS (
-        INSERT INTO deleted_sessions (id, ended_at, forget_after)
-        SELECT id, ended_at, $forget_after FROM own WHERE ended_at >= $since
+        INSERT INTO deleted_sessions (id, ended_at, forget_after, end_reason)
+        SELECT id, ended_at, $forget_after, end_reason FROM own WHERE ended_at >= $since
     )
     SELECT count(*) FILTER (WHERE live) FROM own",
 );

@@ -10,11 +10,10 @@ use diesel_async::RunQueryDsl;
 use mintgate_domain::model::{KeyId, SessionId, Timestamp};
 use mintgate_domain::ports::{Housekeeping, StoreError, StoreOperation, SweepStep, Swept};
 
-use crate::schema::duties::{self, ended_at, held_until};
 use crate::schema::sessions;
 use crate::sql::{Sql, SqlText, Value};
 use crate::store::PgStore;
-use crate::time::{bound, to_postgres};
+use crate::time::bound;
 
 /// - `due` takes those of the page that have something done to them, except those that somebody
 ///   else is writing to: they are left to the next round. Which is which is checked again on a
@@ -79,25 +78,13 @@ const DUTY: &str = "sweep";
 
 #[async_trait]
 impl Housekeeping for PgStore {
-    /// A call that is repeated because its answer was lost finds the duty held, by itself.
     async fn claim_sweep(
         &self,
         now: Timestamp,
         lease: Duration,
         every: Duration,
     ) -> Result<bool, StoreError> {
-        self.run(StoreOperation::Sweep, async |connection, _| {
-            let is_free = held_until.is_null().or(held_until.le(bound(now)));
-            let is_due = ended_at.is_null().or(ended_at.le(bound(now - every)));
-            let claimed = diesel::update(duties::table.find(DUTY))
-                .filter(is_free.assume_not_null())
-                .filter(is_due.assume_not_null())
-                .set(held_until.eq(bound(now + lease)))
-                .execute(connection)
-                .await?;
-            Ok(claimed == 1)
-        })
-        .await
+        self.claim_duty(DUTY, now, lease, every).await
     }
 
     /// May be repeated: the second time finds nothing to do.
@@ -139,14 +126,6 @@ impl Housekeeping for PgStore {
     }
 
     async fn end_sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        let now = to_postgres(now)?;
-        self.run(StoreOperation::Sweep, async |connection, _| {
-            diesel::update(duties::table.find(DUTY))
-                .set((held_until.eq(None::<diesel::data_types::PgTimestamp>), ended_at.eq(now)))
-                .execute(connection)
-                .await?;
-            Ok(())
-        })
-        .await
+        self.end_duty(DUTY, now).await
     }
 }

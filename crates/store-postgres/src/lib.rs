@@ -5,8 +5,10 @@
 //! broke is replaced within the call.
 
 mod administration;
+mod audit;
 mod config;
 mod connector;
+mod duties;
 mod error;
 mod housekeeping;
 mod idempotency_records;

@@ -66,6 +66,7 @@ diesel::table! {
         id -> Uuid,
         ended_at -> Timestamptz,
         forget_after -> Timestamptz,
+        end_reason -> Nullable<Text>,
     }
 }
 
@@ -130,6 +131,39 @@ diesel::table! {
 diesel::table! {
     replicas (id) {
         id -> Binary,
+    }
+}
+
+diesel::table! {
+    audit_events (seq) {
+        seq -> BigInt,
+        at -> Timestamptz,
+        kind -> Text,
+        actor -> Text,
+        user_id -> Nullable<Uuid>,
+        session_id -> Nullable<Uuid>,
+        request_id -> Nullable<Text>,
+        trace_id -> Nullable<Text>,
+        issuer -> Nullable<Text>,
+        details -> Nullable<Text>,
+        is_late -> Bool,
+        subject -> Nullable<Text>,
+        network -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
+        salt -> Nullable<Binary>,
+        personal_digest -> Nullable<Binary>,
+        mac -> Binary,
+    }
+}
+
+diesel::table! {
+    audit_head (id) {
+        id -> SmallInt,
+        seq -> BigInt,
+        mac -> Binary,
+        pruning -> BigInt,
+        proof -> Binary,
+        configuration -> Nullable<Text>,
     }
 }
 

@@ -132,13 +132,19 @@ impl SessionAdministration for SqliteStore {
 
     async fn deleted_session(&self, id: SessionId) -> Result<Option<DeletedSession>, StoreError> {
         let work = move |connection: &mut _| {
-            let found: Option<(i64, i64)> = deleted_sessions::table
+            let found: Option<(i64, i64, Option<String>)> = deleted_sessions::table
                 .find(id.as_uuid().as_bytes().as_slice())
-                .select((deleted_sessions::ended_at, deleted_sessions::forget_after))
+                .select((
+                    deleted_sessions::ended_at,
+                    deleted_sessions::forget_after,
+                    deleted_sessions::end_reason,
+                ))
                 .first(connection)
                 .optional()?;
-            Ok(found.map(|(ended_at, forget_after)| DeletedSession {
+            Ok(found.map(|(ended_at, forget_after, reason)| DeletedSession {
                 ended_at: Timestamp::from_unix(ended_at),
+                reason: reason
+                    .map_or(RevokeReason::UserDeleted, |name| RevokeReason::from_name(&name)),
                 forget_after: Timestamp::from_unix(forget_after),
             }))
         };
@@ -188,6 +194,9 @@ fn change_roles(
     Ok(UserChange::Changed)
 }
 
+/// The id of a session, when and why it was ended, and its two limits.
+type OwnSession = (Vec<u8>, Option<i64>, Option<String>, i64, i64);
+
 /// What belongs to the user goes with the row, by foreign keys.
 fn delete(
     connection: &mut SqliteConnection,
@@ -196,14 +205,27 @@ fn delete(
     forget_after: Timestamp,
 ) -> Result<(UserChange, u64), Failure> {
     let id = user.as_uuid().as_bytes().as_slice();
-    let own: Vec<(Vec<u8>, Option<i64>, i64)> = sessions::table
+    let own: Vec<OwnSession> = sessions::table
         .filter(sessions::user_id.eq(id))
-        .select((sessions::id, sessions::revoked_at, sessions::cur_exp))
+        .select((
+            sessions::id,
+            sessions::revoked_at,
+            sessions::revoke_reason,
+            sessions::cur_exp,
+            sessions::absolute_expires_at,
+        ))
         .load(connection)?;
     let (now, forget_after) = (now.as_unix(), forget_after.as_unix());
     let mut ended = 0;
-    for (session, revoked_at, expires_at) in own {
+    for (session, revoked_at, reason, expires_at, absolute) in own {
         let is_live = revoked_at.is_none() && expires_at > now;
+        let limit = if expires_at >= absolute {
+            RevokeReason::ExpiredAbsolute
+        } else {
+            RevokeReason::ExpiredIdle
+        };
+        let has_run_out = revoked_at.is_none() && !is_live;
+        let reason = reason.or_else(|| has_run_out.then(|| limit.name().to_owned()));
         ended += u64::from(is_live);
         let ended_at = revoked_at.unwrap_or(expires_at).min(now);
         if ended_at < now.saturating_sub(forget_after.saturating_sub(now)) {
@@ -214,6 +236,7 @@ fn delete(
                 deleted_sessions::id.eq(session),
                 deleted_sessions::ended_at.eq(ended_at),
                 deleted_sessions::forget_after.eq(forget_after),
+                deleted_sessions::end_reason.eq(reason),
             ))
             .execute(connection)?;
     }

@@ -11,8 +11,8 @@ use mintgate_domain::ports::{Housekeeping, StoreError, StoreOperation, SweepStep
 use crate::error::Failure;
 use crate::row::{Hex, Row};
 use crate::schema::{
-    deleted_sessions, duties, idempotency_keys, idempotency_reservations, sessions,
-    single_use_marks, upstream_tokens,
+    deleted_sessions, idempotency_keys, idempotency_reservations, sessions, single_use_marks,
+    upstream_tokens,
 };
 use crate::sessions::is_live;
 use crate::store::SqliteStore;
@@ -28,16 +28,7 @@ impl Housekeeping for SqliteStore {
         lease: Duration,
         every: Duration,
     ) -> Result<bool, StoreError> {
-        let work = move |connection: &mut _| {
-            let is_free = duties::held_until.is_null().or(duties::held_until.le(now.as_unix()));
-            let is_due =
-                duties::ended_at.is_null().or(duties::ended_at.le((now - every).as_unix()));
-            let claimed = diesel::update(duties::table.find(SWEEP).filter(is_free).filter(is_due))
-                .set(duties::held_until.eq((now + lease).as_unix()))
-                .execute(connection)?;
-            Ok(claimed == 1)
-        };
-        self.write(StoreOperation::Sweep, work).await
+        self.claim_duty(SWEEP, now, lease, every).await
     }
 
     async fn sweep(&self, step: &SweepStep) -> Result<Swept, StoreError> {
@@ -63,13 +54,7 @@ impl Housekeeping for SqliteStore {
     }
 
     async fn end_sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        let work = move |connection: &mut _| {
-            diesel::update(duties::table.find(SWEEP))
-                .set((duties::held_until.eq(None::<i64>), duties::ended_at.eq(now.as_unix())))
-                .execute(connection)?;
-            Ok(())
-        };
-        self.write(StoreOperation::Sweep, work).await
+        self.end_duty(SWEEP, now).await
     }
 }
 

@@ -9,8 +9,10 @@
 use libsqlite3_sys as _;
 
 mod administration;
+mod audit;
 mod blocking;
 mod config;
+mod duties;
 mod error;
 mod file;
 mod housekeeping;

@@ -74,6 +74,7 @@ diesel::table! {
         id -> Binary,
         ended_at -> BigInt,
         forget_after -> BigInt,
+        end_reason -> Nullable<Text>,
     }
 }
 
@@ -143,6 +144,39 @@ diesel::table! {
 diesel::table! {
     sqlite_master (name) {
         name -> Text,
+    }
+}
+
+diesel::table! {
+    audit_events (seq) {
+        seq -> BigInt,
+        at -> BigInt,
+        kind -> Text,
+        actor -> Text,
+        user_id -> Nullable<Binary>,
+        session_id -> Nullable<Binary>,
+        request_id -> Nullable<Text>,
+        trace_id -> Nullable<Text>,
+        issuer -> Nullable<Text>,
+        details -> Nullable<Text>,
+        is_late -> Bool,
+        subject -> Nullable<Text>,
+        network -> Nullable<Text>,
+        user_agent -> Nullable<Text>,
+        salt -> Nullable<Binary>,
+        personal_digest -> Nullable<Binary>,
+        mac -> Binary,
+    }
+}
+
+diesel::table! {
+    audit_head (id) {
+        id -> BigInt,
+        seq -> BigInt,
+        mac -> Binary,
+        pruning -> BigInt,
+        proof -> Binary,
+        configuration -> Nullable<Text>,
     }
 }
 

@@ -7,6 +7,7 @@
     reason = "a test kit fails by panicking"
 )]
 
+mod audit;
 mod clock;
 pub mod cookie_suite;
 mod entropy;
@@ -27,6 +28,7 @@ mod store_under_test;
 pub mod tls;
 mod two_engines;
 
+pub use audit::RecordingAuditLog;
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
 pub use interposed::{Interposed, InterposedRepo};

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::model::{ReplicaId, Rotation, Session, SessionId, Timestamp, UserId};
+use mintgate_domain::model::{Actor, ReplicaId, Rotation, Session, SessionId, Timestamp, UserId};
 use mintgate_domain::ports::{
-    Housekeeping, IdempotencyRecords, KeyRepo, NoMetrics, OnceMarks, OpenOutcome, RefreshTokenRepo,
-    Replicas, SessionAdministration, StoreError, StoreHealth, UpstreamTokenRepo,
-    UserAdministration, UserChange, UserDirectory,
+    AuditStore, Housekeeping, IdempotencyRecords, KeyRepo, NoAuditLog, NoMetrics, OnceMarks,
+    OpenOutcome, RefreshTokenRepo, Replicas, SessionAdministration, StoreError, StoreHealth,
+    UpstreamTokenRepo, UserAdministration, UserChange, UserDirectory,
 };
 use mintgate_domain::{Administration, AdministrationError, RotateOutcome, Sessions};
 
@@ -29,6 +29,7 @@ pub trait Store:
     + Housekeeping
     + KeyRepo
     + Replicas
+    + AuditStore
     + StoreHealth
     + 'static
 {
@@ -45,6 +46,7 @@ impl<T> Store for T where
         + Housekeeping
         + KeyRepo
         + Replicas
+        + AuditStore
         + StoreHealth
         + 'static
 {
@@ -68,6 +70,8 @@ pub struct Stores {
     pub keys: Arc<dyn KeyRepo>,
     /// The processes that run on the store of people and keys.
     pub replicas: Arc<dyn Replicas>,
+    /// The audit log, kept with the people.
+    pub audit: Arc<dyn AuditStore>,
     /// Whether the store works.
     pub health: Arc<dyn StoreHealth>,
 }
@@ -87,6 +91,7 @@ impl<S: Store> From<Arc<S>> for Stores {
             housekeeping: store.clone(),
             keys: store.clone(),
             replicas: store.clone(),
+            audit: store.clone(),
             health: store,
         }
     }
@@ -136,6 +141,8 @@ impl Stores {
             access_ttl,
             clock: Arc::new(ManualClock::at(now)),
             metrics: Arc::new(NoMetrics),
+            audit: Arc::new(NoAuditLog),
+            actor: Actor::Service,
         }
     }
 }
@@ -229,7 +236,7 @@ pub struct Dump(BTreeMap<String, Vec<String>>);
 
 impl Dump {
     /// The tables that a dump has to have.
-    pub const TABLES: [&'static str; 11] = [
+    pub const TABLES: [&'static str; 13] = [
         "users",
         "external_identities",
         "single_use_marks",
@@ -241,6 +248,8 @@ impl Dump {
         "replicas",
         "upstream_tokens",
         "deleted_sessions",
+        "audit_events",
+        "audit_head",
     ];
 
     /// Adds a table; the order of its rows does not matter.

@@ -26,6 +26,7 @@ impl<S: StoreUnderTest, P: StoreUnderTest> StoreUnderTest for TwoEngines<S, P> {
             users: people.users,
             keys: people.keys,
             replicas: people.replicas,
+            audit: people.audit,
             health: people.health,
             ..stores
         }
@@ -54,7 +55,14 @@ impl<S: StoreUnderTest, P: StoreUnderTest> StoreUnderTest for TwoEngines<S, P> {
     async fn dump(&self) -> Dump {
         let mut dump = self.sessions.dump().await;
         let people = self.people.dump().await;
-        for table in ["users", "external_identities", "signing_keys", "replicas"] {
+        for table in [
+            "users",
+            "external_identities",
+            "signing_keys",
+            "replicas",
+            "audit_events",
+            "audit_head",
+        ] {
             dump.insert(table, people.rows(table).to_vec());
         }
         dump

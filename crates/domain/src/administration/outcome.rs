@@ -28,6 +28,9 @@ pub enum AdministrationError {
     /// The store cannot be asked; nothing was changed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The change gives rights, and could not be noted in the audit log first; nothing was changed.
+    #[error("the change could not be noted in the audit log, so it was not made")]
+    NotNoted(#[source] StoreError),
     /// The store did not say whether the change took effect. The same call may be made again.
     #[error("the store did not say whether the change took effect")]
     InDoubt(#[source] Cause),
@@ -67,4 +70,7 @@ pub struct DeletedUser {
     pub ended: u64,
     /// The time from which on nothing of the person is left, after the next clean-up.
     pub forget_after: Timestamp,
+    /// Whether the audit log knows the person no more either. If not, it could not be written yet: the
+    /// service goes on trying.
+    pub is_forgotten: bool,
 }

@@ -57,8 +57,10 @@ pub struct KnownEnd {
 /// The id of a session that was deleted with its user, kept until its access tokens have expired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeletedSession {
-    /// The time at which the user was deleted.
+    /// The time since which nothing of the session works.
     pub ended_at: Timestamp,
+    /// The reason of the end: that of the session itself, if it had ended before its user was deleted.
+    pub reason: RevokeReason,
     /// The time from which on no access token of the session is valid, and the id can be forgotten.
     pub forget_after: Timestamp,
 }

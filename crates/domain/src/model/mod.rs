@@ -2,6 +2,7 @@
 
 mod account;
 mod allowed_uri;
+mod audit;
 mod authentication;
 mod claims;
 mod identity;
@@ -21,6 +22,10 @@ mod user;
 
 pub use account::{Account, DeletedSession, KnownEnd, PersonName};
 pub use allowed_uri::AllowedUri;
+pub use audit::{
+    Actor, AuditEntry, AuditEvent, AuditExtent, AuditFault, AuditHead, AuditKey, AuditKeys,
+    AuditKind, AuditQuery, ChainReader, ExportedHead, PersonalData,
+};
 pub use authentication::AuthenticationRequirements;
 pub use claims::{ClaimSet, ClaimValue, find_claim};
 pub use identity::{ExternalIdentity, LinkedIdentity, NewIdentity, VerifiedIdentity, stored_sid};

@@ -134,7 +134,9 @@ impl Session {
         let ended_at = self.end.map_or(self.refresh.expires_at, |end| end.at).min(now);
         let may_have_tokens =
             now.as_unix() - ended_at.as_unix() <= forget_after.as_unix() - now.as_unix();
-        may_have_tokens.then_some(DeletedSession { ended_at, forget_after })
+        let end = self.end.or_else(|| self.expiry(now));
+        let reason = end.map_or(RevokeReason::UserDeleted, |end| end.reason);
+        may_have_tokens.then_some(DeletedSession { ended_at, reason, forget_after })
     }
 
     /// Whether the session is one of this user, opened with this identity if one is given.

@@ -110,6 +110,11 @@ impl SweepDuty {
         claims
     }
 
+    /// When the last round ended; `None` if there never was one.
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        self.ended_at
+    }
+
     /// Gives the duty back after a whole round.
     pub fn end(&mut self, now: Timestamp) {
         *self = Self { held_until: None, ended_at: Some(now) };

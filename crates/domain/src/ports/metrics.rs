@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::model::{ProviderId, RevokeReason};
+use crate::model::{ProviderId, RevokeReason, Timestamp};
 
 /// A part of issuing tokens that is timed on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub enum StoreOperation {
     /// Any other call of [`UserAdministration`](super::UserAdministration) or
     /// [`SessionAdministration`](super::SessionAdministration).
     Administration,
+    /// Any call of [`AuditStore`](super::AuditStore).
+    Audit,
 }
 
 impl StoreOperation {
@@ -109,6 +111,7 @@ impl StoreOperation {
             Self::Replicas => "replicas",
             Self::FindAccounts => "find_accounts",
             Self::Administration => "administration",
+            Self::Audit => "audit",
         }
     }
 }
@@ -270,6 +273,17 @@ impl RefreshResult {
     }
 }
 
+/// What is to be known of the audit log from outside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AuditState {
+    /// How many entries there are.
+    pub entries: u64,
+    /// The time of the oldest entry; `None` if there is none.
+    pub oldest: Option<Timestamp>,
+    /// When the last round of deleting old entries ended well, whichever process did it.
+    pub pruned_at: Option<Timestamp>,
+}
+
 /// Counts and times events. Every method MUST return at once.
 pub trait Metrics: Send + Sync {
     /// Counts a request for tokens; `provider` is `None` if the request named none that is
@@ -312,6 +326,15 @@ pub trait Metrics: Send + Sync {
 
     /// Records the state of a provider's circuit breaker, which begins closed.
     fn provider_circuit(&self, _provider: &ProviderId, _state: CircuitState) {}
+
+    /// Records how large and how old the audit log is.
+    fn audit_state(&self, _state: AuditState) {}
+
+    /// Records how many events wait to be written to the audit log.
+    fn audit_queued(&self, _count: u64) {}
+
+    /// Counts events that were lost to the audit log.
+    fn audit_dropped(&self, _count: u64) {}
 
     /// Records how long a call of a store took.
     fn store_query(&self, operation: StoreOperation, took: Duration);

@@ -3,6 +3,8 @@
 //! A trait's documentation says what an adapter MUST do; the contract suites in
 //! the testkit crate prove it for each adapter.
 
+mod audit_log;
+mod audit_store;
 mod background;
 mod clock;
 mod cookie_policy;
@@ -26,6 +28,8 @@ mod upstream;
 mod user_administration;
 mod user_directory;
 
+pub use audit_log::{AuditLog, NoAuditLog};
+pub use audit_store::{AuditStore, Erasure};
 pub use background::Background;
 pub use clock::Clock;
 pub use cookie_policy::{CookiePolicy, CookieTooLarge, SessionTokens};
@@ -38,7 +42,7 @@ pub use identity_provider::{
 };
 pub use key_repo::KeyRepo;
 pub use metrics::{
-    CircuitState, IntrospectionResult, Metrics, NoMetrics, Phase, ProviderEndpoint,
+    AuditState, CircuitState, IntrospectionResult, Metrics, NoMetrics, Phase, ProviderEndpoint,
     ProviderTokenResult, RecheckResult, RefreshResult, RevocationResult, StoreOperation,
 };
 pub use once_marks::OnceMarks;

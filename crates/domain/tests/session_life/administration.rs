@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    Account, PersonName, Profile, RevokeReason, Role, SearchText, Timestamp, UserId,
+    Account, Actor, PersonName, Profile, RevokeReason, Role, SearchText, Timestamp, UserId,
 };
 use mintgate_domain::ports::{
     EndOutcome, RefreshTokenRepo as _, StoreError, UserAdministration, UserChange, UserDirectory,
@@ -30,15 +30,17 @@ fn administration_by(rig: &Rig, users: Arc<dyn UserAdministration>) -> Administr
         access_ttl: ACCESS,
         clock: rig.clock.clone(),
         metrics: rig.metrics.clone(),
+        audit: rig.audit.clone(),
+        actor: Actor::Operator("root".to_owned()),
     }
 }
 
-fn administration(rig: &Rig) -> Administration {
+pub(crate) fn administration(rig: &Rig) -> Administration {
     administration_by(rig, Arc::new(rig.people.clone()))
 }
 
 /// A rig on one store, and one whose users are in another.
-fn rigs() -> [Rig; 2] {
+pub(crate) fn rigs() -> [Rig; 2] {
     [false, true].map(|keeps_users_elsewhere| {
         Rig::set_up(Setup { keeps_users_elsewhere, ..Setup::default() })
     })

@@ -4,6 +4,7 @@
 
 mod administration;
 mod app_access;
+mod audit;
 mod identities;
 mod introspection;
 mod login;

@@ -31,8 +31,8 @@ use mintgate_domain::{
     SetCookie, SignIn, SignInRequest, SignOut, SignedToken, TokenDelivery, TokenHash, TokenRequest,
 };
 use mintgate_testkit::{
-    Interposed, InterposedRepo, ManualClock, MemoryStore, MetricEvent, RecordingMetrics,
-    SeededEntropy,
+    Interposed, InterposedRepo, ManualClock, MemoryStore, MetricEvent, RecordingAuditLog,
+    RecordingMetrics, SeededEntropy,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -541,6 +541,7 @@ pub(crate) struct Rig {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) tokens: Arc<PlainTokens>,
     pub(crate) metrics: Arc<RecordingMetrics>,
+    pub(crate) audit: Arc<RecordingAuditLog>,
     pub(crate) provider: Arc<AnyCode>,
     pub(crate) told: Arc<ToldRoles>,
     /// Whether the store is down whenever a provider's answer is to be kept.
@@ -711,6 +712,7 @@ impl Rig {
         let clock = Arc::new(ManualClock::default());
         let tokens = Arc::new(PlainTokens::default());
         let metrics = Arc::new(RecordingMetrics::default());
+        let audit = Arc::new(RecordingAuditLog::default());
         let provider = Arc::new(AnyCode::default());
         let registered = ["corp", "other", "hub"]
             .map(|id| RegisteredProvider { policy: policy(id, &setup), adapter: provider.clone() });
@@ -730,6 +732,7 @@ impl Rig {
                 kept,
                 background: Arc::new(Impatient(clock.clone())),
                 metrics: metrics.clone(),
+                audit: audit.clone(),
             };
             Arc::new(Renewals::new(ports))
         });
@@ -755,6 +758,7 @@ impl Rig {
                 clock: clock.clone(),
                 entropy: Arc::new(SeededEntropy::new(1)),
                 metrics: metrics.clone(),
+                audit: audit.clone(),
             },
             IssueTokensConfig {
                 access_ttl: config.access_ttl,
@@ -777,6 +781,7 @@ impl Rig {
                 clock: clock.clone(),
                 entropy: Arc::new(SeededEntropy::new(2)),
                 metrics: metrics.clone(),
+                audit: audit.clone(),
             },
             config,
         );
@@ -786,6 +791,7 @@ impl Rig {
             clock: clock.clone(),
             profile: ProfileClaims(ProfileClaim::ALL.into()),
             metrics: metrics.clone(),
+            audit: audit.clone(),
         });
         let refresh = Arc::new(refresh);
         let introspection =
@@ -801,11 +807,17 @@ impl Rig {
             sessions: sessions.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
+            audit: audit.clone(),
         };
         let sign_out =
             SignOut { own_sessions: Arc::clone(&own), sign_in: Arc::clone(&sign_in), kept };
-        let provider_logout =
-            ProviderLogout { sign_in, sessions, clock: clock.clone(), metrics: metrics.clone() };
+        let provider_logout = ProviderLogout {
+            sign_in,
+            sessions,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            audit: audit.clone(),
+        };
         Self {
             store,
             people,
@@ -813,6 +825,7 @@ impl Rig {
             clock,
             tokens,
             metrics,
+            audit,
             provider,
             told,
             keeps_nothing,

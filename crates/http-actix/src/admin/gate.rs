@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -11,14 +12,17 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpResponse};
+use actix_web::{Error, HttpMessage as _, HttpResponse};
 use futures_util::FutureExt as _;
-use mintgate_domain::{ErrorCode, TokenHash};
+use mintgate_domain::model::Actor;
+use mintgate_domain::{ErrorCode, Origin, TokenHash};
 
 use super::{AdminApi, AdminToken};
 use crate::body::MAX_BODY_BYTES;
+use crate::client::client_info;
 use crate::envelope::{X_REQUEST_ID, request_id, with_refusal};
 use crate::error::{ApiError, HttpErrorCode};
+use crate::trace::new_trace_id;
 
 /// The middleware around the admin API.
 pub(super) async fn gate<B: MessageBody + 'static>(
@@ -66,8 +70,18 @@ pub(super) async fn gate<B: MessageBody + 'static>(
             return Ok(request.into_response(response));
         }
     };
+    request.extensions_mut().insert(Actor::AdminToken(name.clone()));
+    // Of those that look too: that everything about somebody was shown is noted.
+    let origin = Origin {
+        request_id: Some(id.as_str().into()),
+        trace_id: Some(new_trace_id(&*api.entropy).into()),
+        client: client_info(request.request(), &[]),
+    };
     // A clone of the request that is held across the call would break routing.
-    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+    match AssertUnwindSafe(Origin::scope(Some(Arc::new(origin)), next.call(request)))
+        .catch_unwind()
+        .await
+    {
         Ok(Ok(response)) => {
             let (request, response) = response.map_into_boxed_body().into_parts();
             Ok(ServiceResponse::new(request, finish(response, Some(&name))))

@@ -3,12 +3,17 @@
 mod gate;
 mod people;
 
+use std::future::{Ready, ready};
 use std::sync::Arc;
 
+use actix_web::dev::Payload;
 use actix_web::web::{self, Data, Query, ServiceConfig};
-use actix_web::{HttpResponse, middleware};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, middleware};
+use mintgate_domain::model::Actor;
 use mintgate_domain::ports::{Clock, Entropy, StoreError};
-use mintgate_domain::{Administration, AdministrationError, AuthError, ErrorCode, TokenHash};
+use mintgate_domain::{
+    Administration, AdministrationError, AuthError, ErrorCode, Explain, TokenHash,
+};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
@@ -18,8 +23,8 @@ use crate::{methods, not_found, readable, runtime};
 
 /// What the admin API is built from.
 pub struct AdminApi {
-    /// The use case that answers.
-    pub administration: Administration,
+    /// The use cases that answer.
+    pub explain: Explain,
     /// Who may use it.
     pub tokens: Vec<AdminToken>,
     /// The names, besides `localhost` and IP addresses, by which it may be called, in small letters.
@@ -62,6 +67,9 @@ pub(crate) fn admin_routes(api: Arc<AdminApi>, config: &mut ServiceConfig) {
             "PUT, DELETE",
         ))
         .service(readable("/users/{id}/export", people::export))
+        .service(readable("/users/{id}/explain", people::explain))
+        .service(readable("/sessions/{sid}/explain", people::explain_session))
+        .service(readable("/requests/{id}/explain", people::explain_request))
         .service(methods(
             user("/sessions").get(people::sessions).head(people::sessions).delete(people::end_all),
             "GET, HEAD, DELETE",
@@ -105,13 +113,39 @@ impl Paging {
 
 type Page = Query<Paging>;
 
-impl AdminApi {
+/// The admin API as whoever uses it has it: what they do is noted by the name of their token.
+struct Desk {
+    api: Data<AdminApi>,
+    administration: Administration,
+    explain: Explain,
+}
+
+impl FromRequest for Desk {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let api = request.app_data::<Data<AdminApi>>().cloned();
+        let actor = request.extensions().get::<Actor>().cloned();
+        ready(match api.zip(actor) {
+            Some((api, actor)) => {
+                let explain = api.explain.clone();
+                Ok(Self { administration: explain.administration.by(actor), explain, api })
+            }
+            None => {
+                Err(ApiError::new(ErrorCode::InternalError).because("no admin token was shown"))
+            }
+        })
+    }
+}
+
+impl Desk {
     /// Reads: stops if the client goes away.
     async fn read<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, AdministrationError>> + Send + 'static,
     ) -> Result<T, ApiError> {
-        runtime::run(&self.runtime, work).await.map_err(refusal)
+        runtime::run(&self.api.runtime, work).await.map_err(refusal)
     }
 
     /// Writes: goes on to the end, also if the client goes away.
@@ -119,7 +153,7 @@ impl AdminApi {
         &self,
         work: impl Future<Output = Result<T, AdministrationError>> + Send + 'static,
     ) -> Result<T, ApiError> {
-        runtime::run_to_end(&self.runtime, work).await.map_err(refusal)
+        runtime::run_to_end(&self.api.runtime, work).await.map_err(refusal)
     }
 }
 
@@ -130,7 +164,9 @@ fn answer(body: &impl Serialize) -> HttpResponse {
 /// A store in doubt is never a success: the operator asks again, which does no harm.
 fn refusal(error: AdministrationError) -> ApiError {
     match error {
-        AdministrationError::Store(error) => AuthError::Store(error).into(),
+        AdministrationError::Store(error) | AdministrationError::NotNoted(error) => {
+            AuthError::Store(error).into()
+        }
         AdministrationError::InDoubt(cause) => {
             AuthError::Store(StoreError::Unavailable(cause)).into()
         }

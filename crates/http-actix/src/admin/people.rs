@@ -1,19 +1,20 @@
 //! The answers of the admin API about people and sessions.
 
 use actix_web::HttpResponse;
-use actix_web::web::{Data, Path};
+use actix_web::web::Path;
 use mintgate_admin::json::{
-    ChangeBody, ExportBody, PersonBody, SessionBody, SessionsBody, UsersBody,
+    ChangeBody, EntriesBody, ExportBody, PersonBody, PersonExplanationBody, SessionBody,
+    SessionExplanationBody, SessionsBody, UsersBody,
 };
 use mintgate_domain::ErrorCode;
 use mintgate_domain::model::{SessionId, UserId};
 use mintgate_domain::ports::EndOutcome;
 
-use super::{AdminApi, Page, answer};
+use super::{Desk, Page, answer};
 use crate::error::ApiError;
 
 type Answer = Result<HttpResponse, ApiError>;
-type Api = Data<AdminApi>;
+type Api = Desk;
 
 fn user_id(text: &str) -> Result<UserId, ApiError> {
     UserId::parse(text).ok_or_else(|| ApiError::new(ErrorCode::NotFound))
@@ -36,6 +37,27 @@ pub(super) async fn show(api: Api, id: Path<String>) -> Answer {
     let (administration, user) = (api.administration.clone(), user_id(&id)?);
     let person = api.read(async move { administration.show(user).await }).await?;
     Ok(answer(&PersonBody::from(&person)))
+}
+
+/// Says why a person has which roles, was denied a login, or is disabled.
+pub(super) async fn explain(api: Api, id: Path<String>) -> Answer {
+    let (explain, user) = (api.explain.clone(), user_id(&id)?);
+    let explained = api.read(async move { explain.person(user).await }).await?;
+    Ok(answer(&PersonExplanationBody::from(&explained)))
+}
+
+/// Says why a session ended, or that it lives.
+pub(super) async fn explain_session(api: Api, sid: Path<String>) -> Answer {
+    let (explain, id) = (api.explain.clone(), session_id(&sid)?);
+    let explained = api.read(async move { explain.session(id).await }).await?;
+    Ok(answer(&SessionExplanationBody::from(&explained)))
+}
+
+/// Shows what the audit log knows of all requests with an id.
+pub(super) async fn explain_request(api: Api, id: Path<String>) -> Answer {
+    let explain = api.explain.clone();
+    let entries = api.read(async move { explain.request(&id).await }).await?;
+    Ok(answer(&EntriesBody::from(entries.as_slice())))
 }
 
 /// Answers everything that is stored about a person.

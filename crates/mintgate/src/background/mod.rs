@@ -1,5 +1,6 @@
 //! Background tasks: work beside the requests, each task in a loop of its own until the service ends.
 
+mod audit;
 mod clean_up;
 mod key_care;
 mod lingering;
@@ -14,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub(crate) use audit::{AuditCare, AuditWriter};
 pub(crate) use clean_up::CleanUp;
 pub(crate) use key_care::KeyCare;
 pub(crate) use lingering::Lingering;
@@ -83,6 +85,12 @@ impl BackgroundTasks {
 pub(crate) struct StopSignal(watch::Receiver<bool>);
 
 impl StopSignal {
+    /// Waits until the service ends.
+    pub(crate) async fn comes(&mut self) {
+        // If the sender is gone, so is the service.
+        let _ = self.0.wait_for(|stop| *stop).await;
+    }
+
     /// Waits for `span`, or until the service ends if that is sooner; true if the service ends.
     pub(crate) async fn comes_within(&mut self, span: Duration) -> bool {
         // If the sender is gone, so is the service.

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mintgate_domain::model::{KeyId, KeyUse};
-use mintgate_domain::ports::{Clock, NoMetrics};
+use mintgate_domain::ports::{AuditLog as _, Clock, NoMetrics};
 use mintgate_signer_jose::{KeyOrder, KeyOrderError, KeyReport};
 
 use super::explained;
+use crate::app;
 use crate::settings::{KeyLocation, KeyRingSettings};
 use crate::store::Store;
-use crate::system::SystemClock;
+use crate::system::{self, SystemClock};
 
 /// What can be done with the signing keys.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -96,7 +97,9 @@ impl KeysCommand {
             return Err(NoKeyDirectory(path.to_owned()).into());
         }
         let store = Store::open(&settings.store, Arc::new(NoMetrics), Arc::clone(&clock))?;
-        let ring = super::open(keys, &settings.tokens, &store, clock)?;
+        let audit_keys = settings.audit.keys(keys);
+        let audit = store.audit_trail(audit_keys, Arc::clone(&clock), Arc::new(NoMetrics));
+        let ring = super::open(keys, &settings.tokens, &store, Arc::clone(&clock))?;
         ring.load().await.map_err(|error| explained(error, keys))?;
         let order = match self {
             Self::List => KeyOrder::List,
@@ -105,9 +108,14 @@ impl KeysCommand {
                 KeyOrder::Retire { id: KeyId::new(kid.as_str()), emergency: *emergency }
             }
         };
-        ring.carry_out(order, keys.reload).await.map_err(|error| match error {
-            KeyOrderError::Refused(refusal) => refusal.into(),
+        let report = ring.carry_out(order, keys.reload).await.map_err(|error| match error {
+            KeyOrderError::Refused(refusal) => anyhow::Error::from(refusal),
             KeyOrderError::Failed(error) => explained(error, keys),
-        })
+        })?;
+        if let Some(event) = report.event(clock.now().into(), system::operator()) {
+            audit.record(event);
+            app::warn_if_unwritten(audit.flush().await);
+        }
+        Ok(report)
     }
 }

@@ -1,6 +1,7 @@
 //! The sections of the configuration. Each key is declared once, where it is read.
 
 mod admin;
+mod audit;
 mod clients;
 mod cookies;
 mod limits;
@@ -13,6 +14,7 @@ mod tokens;
 mod users;
 
 pub(crate) use admin::admin;
+pub(crate) use audit::audit;
 pub(crate) use clients::{KnownNames, client};
 pub(crate) use cookies::{cookies, cors};
 pub(crate) use limits::limits;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use diesel::data_types::PgTimestamp;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use mintgate_domain::model::{DeletedSession, Session, SessionId, UserId};
+use mintgate_domain::model::{DeletedSession, RevokeReason, Session, SessionId, UserId};
 use mintgate_domain::ports::{SessionAdministration, StoreError, StoreOperation};
 
 use super::row::SessionRow;
@@ -35,16 +35,20 @@ impl SessionAdministration for PgStore {
     }
 
     async fn deleted_session(&self, id: SessionId) -> Result<Option<DeletedSession>, StoreError> {
-        let query = deleted_sessions::table
-            .find(id.as_uuid())
-            .select((deleted_sessions::ended_at, deleted_sessions::forget_after));
+        let query = deleted_sessions::table.find(id.as_uuid()).select((
+            deleted_sessions::ended_at,
+            deleted_sessions::forget_after,
+            deleted_sessions::end_reason,
+        ));
         self.run(StoreOperation::Administration, async |connection, _| {
-            let found: Option<(PgTimestamp, PgTimestamp)> =
+            let found: Option<(PgTimestamp, PgTimestamp, Option<String>)> =
                 (&query).get_result(connection).await.optional()?;
-            let Some((ended_at, forget_after)) = found else { return Ok(None) };
+            let Some((ended_at, forget_after, reason)) = found else { return Ok(None) };
             let row = RowName { table: "deleted_sessions", id: id.as_uuid() };
             Ok(Some(DeletedSession {
                 ended_at: row.time("ended_at", ended_at)?,
+                reason: reason
+                    .map_or(RevokeReason::UserDeleted, |name| RevokeReason::from_name(&name)),
                 forget_after: row.time("forget_after", forget_after)?,
             }))
         })

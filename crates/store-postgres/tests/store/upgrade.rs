@@ -136,18 +136,20 @@ async fn a_migration_with_a_lower_number_than_the_last_is_made_up_for() {
     let everything = shape(&test.admin).await;
     let openings = Openings::default();
     let session = crate::harness::session(&test.store, &openings, "ada").await;
+    // The twelfth changes what the tenth has made.
+    let missing = ["0005_profiles", "0010_administration", "0012_audit_log"];
     for migration in migrations_from("0005").iter().rev() {
-        if ["0005_profiles", "0010_administration"].contains(&migration.name.as_str()) {
+        if missing.contains(&migration.name.as_str()) {
             test.admin.batch_execute(&migration.down).await.unwrap();
         }
     }
-    let forget = "DELETE FROM __diesel_schema_migrations WHERE version IN ('0005', '0010')";
+    let forget = "DELETE FROM __diesel_schema_migrations WHERE version IN ('0005', '0010', '0012')";
     test.admin.batch_execute(forget).await.unwrap();
 
     let store = store(&config(test.database.url()));
-    let lacks = StoreError::SchemaMismatch("it lacks 0005_profiles, 0010_administration".into());
+    let lacks = StoreError::SchemaMismatch(format!("it lacks {}", missing.join(", ")).into());
     assert_eq!(store.check().await, Err(lacks));
-    assert_eq!(store.migrate().await.unwrap(), ["0005_profiles", "0010_administration"]);
+    assert_eq!(store.migrate().await.unwrap(), missing);
     assert_eq!(store.check().await, Ok(()));
     assert_eq!(shape(&test.admin).await, everything);
     assert_eq!(read(&store, session.id).await, session);

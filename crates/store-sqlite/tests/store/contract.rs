@@ -39,5 +39,7 @@ mod by_several_processes {
         rechecks_and_renewals_at_once_claim_one_refresh_token,
         keeping_and_refreshing_at_once_lose_neither,
         case_41_many_rotations_at_once_store_the_roles_of_the_one_that_won,
+        many_writers_at_once_make_one_chain,
+        the_duty_of_pruning_the_audit_log_is_claimed_by_one_of_many,
     );
 }

@@ -25,7 +25,7 @@ use mintgate_testkit::{
     ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreCalls, StoreUnderTest,
 };
 
-const ALL: [&str; 10] = [
+const ALL: [&str; 11] = [
     "0001_users_and_sessions",
     "0002_session_life",
     "0003_identities_and_providers",
@@ -36,6 +36,7 @@ const ALL: [&str; 10] = [
     "0009_replica_keys",
     "0010_administration",
     "0011_kept_access_tokens",
+    "0012_audit_log",
 ];
 
 fn cannot_open(path: &std::path::Path) -> String {

@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const SINCE_THIRD: [&str; 8] = [
+const SINCE_THIRD: [&str; 9] = [
     "0003_identities_and_providers",
     "0004_session_epochs",
     "0005_profiles",
@@ -37,6 +37,7 @@ const SINCE_THIRD: [&str; 8] = [
     "0009_replica_keys",
     "0010_administration",
     "0011_kept_access_tokens",
+    "0012_audit_log",
 ];
 
 /// A file as the release before left it, and rows that it wrote.
@@ -189,14 +190,18 @@ async fn a_migration_with_a_lower_number_than_the_last_is_made_up_for() {
     let first = openings.new_user(identity("ada"));
     assert_eq!(test.store.open_session(&first).await, Ok(OpenOutcome::Opened));
     let session = found(&test, first.session.id).await;
+    test.execute(migration!("0012_audit_log/down.sql"));
     test.execute(migration!("0010_administration/down.sql"));
     test.execute(migration!("0005_profiles/down.sql"));
-    test.execute("DELETE FROM __diesel_schema_migrations WHERE version IN ('0005', '0010')");
+    test.execute(
+        "DELETE FROM __diesel_schema_migrations WHERE version IN ('0005', '0010', '0012')",
+    );
 
     let store = open(&config(&test.directory));
-    let lacks = StoreError::SchemaMismatch("it lacks 0005_profiles, 0010_administration".into());
+    let missing = ["0005_profiles", "0010_administration", "0012_audit_log"];
+    let lacks = StoreError::SchemaMismatch(format!("it lacks {}", missing.join(", ")).into());
     assert_eq!(store.check().await, Err(lacks));
-    assert_eq!(store.migrate().await.unwrap(), ["0005_profiles", "0010_administration"]);
+    assert_eq!(store.migrate().await.unwrap(), missing);
     assert_eq!(store.check().await, Ok(()));
     assert_eq!(found(&test, session.id).await, session);
     let mut opening = openings.existing(session.user);
@@ -289,6 +294,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
         let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{number}'");
         test.execute(&forget);
     };
+    undo("0012", migration!("0012_audit_log/down.sql"));
     undo("0011", migration!("0011_kept_access_tokens/down.sql"));
     undo("0010", migration!("0010_administration/down.sql"));
     undo("0009", migration!("0009_replica_keys/down.sql"));
@@ -309,6 +315,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     let claimed_roles = session.grant.roles.clone();
     assert_eq!(again, Session { claimed_roles, ..session });
 
+    undo("0012", migration!("0012_audit_log/down.sql"));
     undo("0011", migration!("0011_kept_access_tokens/down.sql"));
     undo("0010", migration!("0010_administration/down.sql"));
     undo("0009", migration!("0009_replica_keys/down.sql"));

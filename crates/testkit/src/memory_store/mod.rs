@@ -2,6 +2,7 @@
 //! the same suite as the real ones.
 
 mod administration;
+mod audit;
 mod housekeeping;
 mod keys;
 mod records;
@@ -45,6 +46,7 @@ struct State {
     replicas: BTreeMap<ReplicaId, Announced>,
     deleted: BTreeMap<SessionId, DeletedSession>,
     sweep: SweepDuty,
+    audit: audit::AuditState,
     /// Whether the users are in another store.
     has_no_users: bool,
     /// The store's clock: the time that the last rotation named.

@@ -70,6 +70,9 @@ impl StoreUnderTest for MemoryStore {
         let replicas = state.replicas.values().map(|row| format!("{row:?}"));
         dump.insert("replicas", replicas.collect());
         dump.insert("duties", vec![format!("{:?}", state.sweep)]);
+        let (entries, rest) = state.audit.rows();
+        dump.insert("audit_events", entries);
+        dump.insert("audit_head", vec![rest]);
         dump
     }
 }

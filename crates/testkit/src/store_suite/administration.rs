@@ -303,10 +303,10 @@ pub async fn a_deleted_user_leaves_the_ids_of_what_may_have_access_tokens(
     let left = async |id: SessionId| {
         store.store().session_records.deleted_session(id).await.expect("an answer")
     };
-    let kept = |ended_at| Some(DeletedSession { ended_at, forget_after });
-    assert_eq!(left(live.id).await, kept(now));
-    assert_eq!(left(recent).await, kept(now - ACCESS));
-    assert_eq!(left(expired).await, kept(now - SECOND));
+    let kept = |ended_at, reason| Some(DeletedSession { ended_at, reason, forget_after });
+    assert_eq!(left(live.id).await, kept(now, RevokeReason::UserDeleted));
+    assert_eq!(left(recent).await, kept(now - ACCESS, RevokeReason::Logout));
+    assert_eq!(left(expired).await, kept(now - SECOND, RevokeReason::ExpiredIdle));
     for id in [over, long_expired, bob.id] {
         assert_eq!(left(id).await, None);
     }

@@ -3,6 +3,7 @@
 //! [`store_suite!`](crate::store_suite!) makes each case a test of its own.
 
 mod administration;
+mod audit;
 mod ending;
 mod epochs;
 mod finding;
@@ -30,6 +31,7 @@ use mintgate_domain::model::{
 use mintgate_domain::ports::OpenOutcome;
 
 pub use administration::*;
+pub use audit::*;
 pub use ending::*;
 pub use epochs::*;
 pub use finding::*;
@@ -246,6 +248,17 @@ macro_rules! store_suite {
             sessions_are_listed_the_last_opened_first_also_when_ended,
             a_deleted_user_leaves_the_ids_of_what_may_have_access_tokens,
             the_ids_of_deleted_sessions_are_forgotten_in_time,
+            an_audit_log_begins_empty,
+            every_column_of_an_audit_entry_survives,
+            an_append_counts_once,
+            many_writers_at_once_make_one_chain,
+            audit_entries_are_found_by_what_they_are_about,
+            an_erased_person_leaves_nothing_but_what_is_proven,
+            an_entry_about_a_user_who_is_gone_is_stored_erased,
+            old_audit_entries_end_where_the_first_young_one_is,
+            old_audit_entries_are_deleted_from_the_beginning_so_many_at_once,
+            the_duty_of_pruning_the_audit_log_is_claimed_by_one_of_many,
+            the_configuration_of_the_start_before_is_remembered,
             an_upstream_token_is_stored_with_its_session,
             kept_tokens_are_loaded_as_they_were_sealed,
             a_session_with_an_id_token_alone_is_never_claimed,

@@ -1,6 +1,7 @@
 //! Operators: the commands `users` and `sessions`, and the admin API.
 
 mod api;
+mod audit;
 mod commands;
 mod effect;
 mod people;

@@ -299,10 +299,17 @@ impl TestService {
         self.post(&bare(code)).send().await.expect("an answer")
     }
 
-    /// Everything in the store but who cleans up and who lives, which do not hang together with requests.
+    /// Everything in the store but who cleans up and who lives, which do not hang together with requests, and
+    /// the audit log, which is written after the answer.
     pub(crate) async fn dump(&self) -> Dump {
-        let tables =
-            Dump::TABLES.into_iter().filter(|table| !["duties", "replicas"].contains(table));
+        let apart = ["duties", "replicas", "audit_events", "audit_head"];
+        let tables = Dump::TABLES.into_iter().filter(|table| !apart.contains(table)).collect();
+        self.dump_of(tables).await
+    }
+
+    /// Every row of these tables.
+    pub(crate) async fn dump_of(&self, tables: Vec<&'static str>) -> Dump {
+        let tables = tables.into_iter();
         match &self.store {
             StoreGuard::Sqlite => dump::sqlite(&self.sqlite_file(), tables),
             StoreGuard::Postgres(database) => {
@@ -318,6 +325,14 @@ impl TestService {
             StoreGuard::Postgres(database) => {
                 database.client().await.batch_execute(postgres).await.expect("the statement");
             }
+        }
+    }
+
+    /// The address of the store, for another process.
+    pub(crate) fn store_url(&self) -> String {
+        match &self.store {
+            StoreGuard::Sqlite => format!("sqlite://{}", self.sqlite_file().display()),
+            StoreGuard::Postgres(database) => database.url(),
         }
     }
 
