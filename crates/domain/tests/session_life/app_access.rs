@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mintgate_domain::model::{ProviderId, RevokeReason, SessionId};
+use mintgate_domain::model::{ProviderId, RevokeReason, SessionId, UpstreamTokens};
 use mintgate_domain::ports::{
     Misbehaviour, ProviderError, ProviderTokenResult, RefreshTokenRepo as _, StoreError,
-    UpstreamDue, UpstreamTokenRepo as _,
+    UpstreamDue, UpstreamRenewal, UpstreamTokenRepo as _,
 };
 use mintgate_domain::{AppToken, AuthError, Client, TokenHash};
 use mintgate_testkit::{MetricEvent, StoreUnderTest as _};
@@ -218,6 +218,23 @@ async fn where_the_provider_is_asked_again_its_refusal_ends_the_session() {
     assert_eq!(rig.refusal().await, "NO_PROVIDER_TOKEN");
     assert_eq!(rig.refusal().await, "NOT_FOUND");
     assert_eq!(rig.revocations(), [("provider_refused", 1)]);
+}
+
+/// Another replica, whose clock is ahead, has asked before.
+#[tokio::test]
+async fn what_a_provider_answers_is_kept_although_it_was_asked_in_the_future() {
+    let rig = keeping();
+    rig.sign_in("ada").await;
+    let at = rig.now() + DUE + SECOND * 90;
+    let nothing = UpstreamRenewal { tokens: UpstreamTokens::default(), claimed_roles: None, at };
+    rig.store.keep_upstream(rig.session(), &nothing).await.unwrap();
+    rig.clock.advance(DUE);
+    let first = rig.token().await;
+    assert_eq!(rig.token().await, first);
+    rig.clock.advance(ACCESS_LIFE);
+    assert_ne!(rig.token().await, first);
+    let shown = rig.renewed_with();
+    assert!(shown.len() == 2 && shown[0] != shown[1], "a refresh token was lost: {shown:?}");
 }
 
 #[tokio::test]

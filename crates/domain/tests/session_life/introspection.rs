@@ -82,6 +82,20 @@ async fn a_refresh_token_is_active_exactly_while_a_refresh_would_accept_it() {
     }
 }
 
+/// Its successor has been used for long, so that the session goes on.
+#[tokio::test]
+async fn a_refresh_token_that_has_expired_is_inactive_although_it_is_the_one_before() {
+    let rig = Rig::new();
+    let first = rig.sign_in("ada").await.refresh;
+    rig.clock.advance(DAY * 29);
+    let second = rig.refresh(&first).await.unwrap().refresh;
+    assert!(rig.is_active(&first).await);
+    rig.clock.advance(DAY);
+    assert!(!rig.is_active(&first).await);
+    assert_eq!(rig.refresh(&first).await.unwrap_err(), AuthError::RefreshTokenExpired);
+    assert!(rig.is_active(&second).await);
+}
+
 #[tokio::test]
 async fn an_access_token_is_active_until_it_expires_or_its_session_ends() {
     let rig = Rig::new();
