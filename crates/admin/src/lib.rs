@@ -14,6 +14,8 @@ mod token;
 mod users;
 mod words;
 
+use mintgate_domain::model::Actor;
+
 pub use audit::{AuditCommand, ExplainCommand, ExportError};
 pub use clients::ClientsCommand;
 pub use reply::Reply;
@@ -21,3 +23,9 @@ pub use roles::{NoSuchProvider, RolesAnswer};
 pub use sessions::SessionsCommand;
 pub use token::AdminCommand;
 pub use users::UsersCommand;
+
+/// Whoever runs this command, by the name of their account: the one before `sudo`, if there was one.
+pub fn operator() -> Actor {
+    let account = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    Actor::operator(account.as_deref().unwrap_or("unknown"))
+}

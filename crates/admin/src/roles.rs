@@ -31,7 +31,7 @@ pub struct NoSuchProvider {
     pub id: String,
     /// A configured id that looks like it.
     pub near: Option<String>,
-    /// Every configured id.
+    /// The ids of all configured providers.
     pub known: Vec<String>,
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct NewSecret {
 }
 
 impl NewSecret {
-    /// Draws a secret.
+    /// Makes a secret of 32 random bytes.
     pub(crate) fn draw(entropy: &(dyn Entropy + 'static)) -> Self {
         let text = BASE64_URL_SAFE_NO_PAD.encode(entropy.bytes::<32>());
         let hash = TokenHash::of(&text).to_hex();

@@ -1,5 +1,6 @@
 //! Deleting old entries: by one process at a time, in small steps.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mintgate_domain::model::{Actor, AuditEvent, AuditKind, Timestamp};
@@ -21,6 +22,21 @@ const STEP: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl AuditTrail {
+    /// A round of [`tend`](Self::tend). The log has a line when rounds begin to fail, and one when they
+    /// succeed again.
+    pub async fn care(&self, retention: Duration) {
+        let tended = self.tend(retention).await;
+        let was_failing = self.untended.swap(tended.is_err(), Ordering::Relaxed);
+        match tended {
+            Err(error) if !was_failing => {
+                let error = mintgate_domain::chain(&error);
+                tracing::warn!(%error, "the audit log cannot be looked after at present");
+            }
+            Ok(()) if was_failing => tracing::info!("the audit log can be looked after again"),
+            _ => {}
+        }
+    }
+
     /// Deletes what is older than `retention`, if that is due and no other process does it; shows how large
     /// the log is, and names its end.
     ///

@@ -39,7 +39,7 @@ impl Waiting {
         self.kind == Kind::Coming && self.done.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    /// Tells whoever waits.
+    /// Tells the act that waits for this event how writing it ended.
     pub(crate) fn tell(&mut self, result: Result<(), StoreError>) {
         if let Some(done) = self.done.take() {
             // They may have given up.

@@ -1,6 +1,7 @@
 //! The audit log as use cases know it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,6 +45,8 @@ pub struct AuditTrail {
     pub(crate) came: Notify,
     pub(crate) urgent: Notify,
     pub(crate) writer: Mutex<Writer>,
+    /// Whether the last round of [`care`](Self::care) failed.
+    pub(crate) untended: AtomicBool,
 }
 
 /// What whoever writes knows of the log. Held while writing, so that one at a time does.
@@ -68,6 +71,7 @@ impl AuditTrail {
             came: Notify::new(),
             urgent: Notify::new(),
             writer: Mutex::default(),
+            untended: AtomicBool::new(false),
         }
     }
 

@@ -44,7 +44,7 @@ pub struct Administration {
     pub metrics: Arc<dyn Metrics>,
     /// Where every change is noted, and who has seen everything about somebody.
     pub audit: Arc<dyn AuditLog>,
-    /// Who does it.
+    /// Whose acts these are, for the audit log.
     pub actor: Actor,
 }
 

@@ -17,7 +17,7 @@ const PAGE: u32 = 500;
 pub struct Explain {
     /// What is stored now.
     pub administration: Administration,
-    /// What was noted.
+    /// The audit log as an operator reads it.
     pub review: AuditReview,
 }
 

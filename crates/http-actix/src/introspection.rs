@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::model::Role;
+use mintgate_domain::model::{Role, SessionId, UserId};
 use mintgate_domain::{ActiveToken, Client, FieldRule, PresentedToken};
 use serde::Serialize;
 use tracing::debug_span;
@@ -110,10 +110,7 @@ pub(crate) async fn introspect(
     let token = state.run(place, debug_span!("introspect"), asking).await?;
     let body = match &token {
         Some(token) => {
-            LogFields::update(&request, |fields| {
-                fields.user = Some(token.session().user);
-                fields.session = Some(token.session().id);
-            });
+            log_whose(&request, token.session().user, token.session().id);
             TokenBody::new(token, state.metadata.issuer())
         }
         None => TokenBody::default(),
@@ -133,12 +130,17 @@ pub(crate) async fn revoke(
     let ending = async move { introspection.revoke(&client, &token).await };
     let ended = state.run_to_end(place, debug_span!("revoke"), ending).await?;
     if let Some((user, session)) = ended {
-        LogFields::update(&request, |fields| {
-            fields.user = Some(user);
-            fields.session = Some(session);
-        });
+        log_whose(&request, user, session);
     }
     Ok(uncached(HttpResponse::Ok()).finish())
+}
+
+/// Adds the user and the session of a token to the log line.
+fn log_whose(request: &HttpRequest, user: UserId, session: SessionId) {
+    LogFields::update(request, |fields| {
+        fields.user = Some(user);
+        fields.session = Some(session);
+    });
 }
 
 /// The client that calls, and the token that it asks about.

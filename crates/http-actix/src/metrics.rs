@@ -23,14 +23,14 @@ pub trait HttpMetrics: Send + Sync {
 /// What a limit meant for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitResult {
-    /// It was refused.
+    /// The request was refused with `RATE_LIMITED`.
     Refused,
     /// It was not limited, because it came through a proxy that is not in `server.trusted_proxies`.
     UnknownProxy,
 }
 
 impl LimitResult {
-    /// Every result.
+    /// Every result that a limit can have.
     pub const ALL: [Self; 2] = [Self::Refused, Self::UnknownProxy];
 
     /// The value of the label `outcome`.

@@ -77,7 +77,7 @@ impl<'de> Visitor<'de> for Selection<'_> {
 /// # Errors
 /// If the text is longer than 1 MiB, is not one JSON object, has a member name twice, or is nested
 /// more than 32 deep.
-pub fn parse_object(text: &[u8]) -> Result<BTreeMap<String, ClaimValue>, Error> {
+pub(crate) fn parse_object(text: &[u8]) -> Result<BTreeMap<String, ClaimValue>, Error> {
     mintgate_strict_json::parse_object(text, LIMITS).map(to_members)
 }
 

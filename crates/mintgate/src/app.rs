@@ -26,7 +26,7 @@ use crate::settings::{AdministrationSettings, Settings, StoreSettings};
 use crate::store::Store;
 use crate::system::{OsEntropy, SystemClock};
 use crate::wiring::{self, Adapters};
-use crate::{descriptors, exposed_files, system};
+use crate::{descriptors, exposed_files};
 
 /// How many connections may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4096;
@@ -160,7 +160,7 @@ impl ApplicationBuilder {
                 settings.store.keep_ended,
             ),
             audit_writer: AuditWriter(Arc::clone(&adapters.audit)),
-            audit_care: AuditCare::new(adapters.audit, settings.audit.retention),
+            audit_care: AuditCare { trail: adapters.audit, retention: settings.audit.retention },
             presence: adapters.presence,
             lingering: adapters.lingering,
             draining: adapters.draining,
@@ -181,7 +181,7 @@ pub fn administration(
     let store = Store::open(&settings.store, metrics.clone(), clock.clone())?;
     let keys = settings.audit.keys(&settings.keys);
     let audit = store.audit_trail(keys.clone(), clock.clone(), metrics.clone());
-    let (access_ttl, actor) = (settings.tokens.access_ttl, system::operator());
+    let (access_ttl, actor) = (settings.tokens.access_ttl, mintgate_admin::operator());
     let review = store.audit_review(keys);
     let administration = store.administration(access_ttl, clock, metrics, audit.clone(), actor);
     Ok((Explain { administration, review }, audit))

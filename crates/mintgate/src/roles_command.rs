@@ -1,6 +1,5 @@
 //! `mintgate roles`: shows which roles a person with certain claims gets, and why.
 
-mod claims_file;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +9,7 @@ use std::path::PathBuf;
 use mintgate_admin::{NoSuchProvider, RolesAnswer};
 use mintgate_domain::RolePolicy;
 use mintgate_domain::model::ProviderId;
+use mintgate_identity_openid::read_claims_file;
 
 use crate::settings::{RoleSettings, UserSettings, nearest};
 
@@ -43,7 +43,7 @@ impl RolesCommand {
     ) -> anyhow::Result<RolesAnswer> {
         let Self::Test { provider, claims } = self;
         let provider = known_provider(providers, provider)?;
-        let claims = claims_file::read(claims, stdin)?;
+        let claims = read_claims_file(claims, stdin)?;
         let policy = RolePolicy { default: roles.default.clone(), rules: roles.rules.clone() };
         Ok(RolesAnswer(policy.explain(&users.admission, &provider, &claims)))
     }

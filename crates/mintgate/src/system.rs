@@ -2,15 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use mintgate_domain::model::Actor;
 use mintgate_domain::ports::{Clock, Entropy};
 use time::OffsetDateTime;
-
-/// Whoever runs this command, by the name of their account: the one before `sudo`, if there was one.
-pub fn operator() -> Actor {
-    let account = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    Actor::operator(account.as_deref().unwrap_or("unknown"))
-}
 
 /// The machine's clocks.
 #[derive(Debug)]

@@ -14,9 +14,9 @@ use super::{SessionBody, UserBody, date};
 pub struct AuditEntryBody {
     /// The place in the log: 1, 2, 3 and so on.
     pub sequence: u64,
-    /// When it happened.
+    /// The time of the event, RFC 3339 in UTC.
     pub at: String,
-    /// What happened.
+    /// The kind of event, such as `login`.
     pub kind: &'static str,
     /// Who did it: `user`, `provider:ID`, `client:ID`, `token:NAME`, `operator:ACCOUNT` or `service`.
     pub actor: String,
@@ -89,7 +89,7 @@ impl From<&ExportedHead> for AuditHeadBody {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditVerdictBody {
-    /// Whether it is.
+    /// Whether no entry was changed, removed or added.
     pub clean: bool,
     /// What is wrong, as a sentence; null if nothing is.
     pub fault: Option<String>,

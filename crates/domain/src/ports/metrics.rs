@@ -246,7 +246,7 @@ pub enum RefreshResult {
 }
 
 impl RefreshResult {
-    /// Every result.
+    /// Every result that a refresh can have.
     pub const ALL: [Self; 8] = [
         Self::Rotated,
         Self::Replayed,

@@ -32,7 +32,7 @@ use sessions::SessionAllowance;
 /// A limit, as its setting and its series are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Logins that begin.
+    /// Logins that begin at `/login`.
     Logins,
     /// Sign-ins, and identities that are linked.
     SignIns,

@@ -29,34 +29,19 @@ impl BackgroundTask for AuditWriter {
 
 /// Deletes old entries, and shows how large the log is.
 pub(crate) struct AuditCare {
-    trail: Arc<AuditTrail>,
-    retention: Duration,
-    failing: bool,
-}
-
-impl AuditCare {
-    /// Deletes what is older than `retention`.
-    pub(crate) fn new(trail: Arc<AuditTrail>, retention: Duration) -> Self {
-        Self { trail, retention, failing: false }
-    }
+    pub(crate) trail: Arc<AuditTrail>,
+    /// How old entries become.
+    pub(crate) retention: Duration,
 }
 
 impl BackgroundTask for AuditCare {
     const NAME: &'static str = "audit care";
 
     async fn round(&mut self, stopping: &mut StopSignal) {
-        let tended = tokio::select! {
-            tended = self.trail.tend(self.retention) => tended,
-            () = stopping.comes() => return,
-        };
-        match &tended {
-            Err(error) if !self.failing => {
-                tracing::warn!(error = %mintgate_domain::chain(error), "the audit log cannot be looked after at present");
-            }
-            Ok(()) if self.failing => tracing::info!("the audit log can be looked after again"),
-            _ => {}
+        tokio::select! {
+            () = self.trail.care(self.retention) => {}
+            () = stopping.comes() => {}
         }
-        self.failing = tended.is_err();
     }
 
     fn pause(&self) -> Duration {

@@ -15,7 +15,7 @@ use super::explained;
 use crate::app;
 use crate::settings::{KeyLocation, KeyRingSettings};
 use crate::store::Store;
-use crate::system::{self, SystemClock};
+use crate::system::SystemClock;
 
 /// What can be done with the signing keys.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -112,7 +112,7 @@ impl KeysCommand {
             KeyOrderError::Refused(refusal) => anyhow::Error::from(refusal),
             KeyOrderError::Failed(error) => explained(error, keys),
         })?;
-        if let Some(event) = report.event(clock.now().into(), system::operator()) {
+        if let Some(event) = report.event(clock.now().into(), mintgate_admin::operator()) {
             audit.record(event);
             app::warn_if_unwritten(audit.flush().await);
         }

@@ -8,10 +8,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use mintgate_domain::model::{ExternalIdentity, Role};
 use mintgate_domain::{Admitted, Invitation};
-use mintgate_identity_openid::Preset;
+use mintgate_identity_openid::{ClaimsFileError, NoClaims, Preset};
 use mintgate_strict_json::Error;
 
-use super::claims_file::NoClaims;
 use super::*;
 use crate::settings::Configuration;
 
@@ -144,7 +143,10 @@ fn an_unknown_provider_is_told_with_the_known_ones() {
 fn no_claims(json: &[u8]) -> NoClaims {
     let error = refusal("okta", json);
     assert!(format!("{error:#}").contains('/'), "the file is named: {error:#}");
-    error.downcast().unwrap()
+    match error.downcast() {
+        Ok(ClaimsFileError::NoClaims { source, .. }) => source,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -198,7 +200,11 @@ fn a_hyphen_is_standard_input() {
     let answer = run_with(&command, rules, "okta", br#"{"a":"b"}"#).unwrap();
     assert_eq!(answer.0.roles, [Role::new("c"), Role::new("user")]);
     let error = run_with(&command, rules, "okta", b"x").unwrap_err();
-    assert!(matches!(error.downcast_ref(), Some(NoClaims::Json(_))), "{error:#}");
+    let is_no_json = matches!(
+        error.downcast_ref(),
+        Some(ClaimsFileError::NoClaims { source: NoClaims::Json(_), .. })
+    );
+    assert!(is_no_json, "{error:#}");
 }
 
 const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/roles.md");

@@ -91,7 +91,7 @@ const MAX_NAME: usize = 64;
 pub enum Actor {
     /// The user whom the entry is about.
     User,
-    /// A configured provider.
+    /// The identity provider of this id.
     Provider(ProviderId),
     /// Whoever used the token of this name at the admin API.
     AdminToken(String),
@@ -99,7 +99,7 @@ pub enum Actor {
     Client(String),
     /// Whoever ran a command, by the name of their account on that machine.
     Operator(String),
-    /// The service itself.
+    /// The service itself, without anybody asking.
     Service,
 }
 

@@ -17,11 +17,11 @@ const MAX_DETAILS: usize = 8;
 /// Something that has happened. Nothing in it but [`personal`](Self::personal) says who somebody is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
-    /// What has happened.
+    /// The kind of event.
     pub kind: AuditKind,
     /// The time at which it happened, by the clock of whoever recorded it.
     pub at: Timestamp,
-    /// Who did it.
+    /// Whoever brought the event about.
     pub actor: Actor,
     /// The user whom it is about.
     pub user: Option<UserId>,
@@ -117,7 +117,7 @@ impl AuditEvent {
 pub struct AuditEntry {
     /// The place: 1, 2, 3 and so on, without gaps, whatever the clocks say.
     pub sequence: u64,
-    /// What has happened.
+    /// The event that this entry is about.
     pub event: AuditEvent,
     /// Whether it was written late, because the audit log could not be written when it happened.
     pub is_late: bool,
@@ -145,7 +145,7 @@ impl AuditEntry {
 /// Which entries of the audit log are wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuditQuery {
-    /// All of them.
+    /// Every entry of the log.
     All,
     /// Those about a user.
     OfUser(UserId),

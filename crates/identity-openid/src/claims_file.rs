@@ -6,22 +6,52 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::Context as _;
 use mintgate_domain::model::ClaimValue;
-use mintgate_identity_openid::parse_claims;
+
+use crate::json::parse_object;
 
 /// The longest file, in bytes; no provider's claims are longer.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Reads claims from a file, or from `stdin` for `-`.
-pub(super) fn read(path: &Path, stdin: impl Read) -> anyhow::Result<BTreeMap<String, ClaimValue>> {
+/// Reads a person's claims from a file, or from `stdin` for `-`: the payload of an ID token, or the answer of
+/// a userinfo endpoint, of at most 1 MiB.
+///
+/// # Errors
+/// [`ClaimsFileError`]
+pub fn read_claims_file(
+    path: &Path,
+    stdin: impl Read,
+) -> Result<BTreeMap<String, ClaimValue>, ClaimsFileError> {
     let (name, bytes) = if path.as_os_str() == "-" {
         ("standard input".to_owned(), read_bounded(stdin))
     } else {
         (path.display().to_string(), File::open(path).and_then(read_bounded))
     };
-    let bytes = bytes.with_context(|| format!("the claims cannot be read from {name}"))?;
-    parse(&bytes).with_context(|| format!("the claims in {name}"))
+    match bytes {
+        Ok(bytes) => parse(&bytes).map_err(|source| ClaimsFileError::NoClaims { name, source }),
+        Err(source) => Err(ClaimsFileError::Unreadable { name, source }),
+    }
+}
+
+/// Why a file gave no claims.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimsFileError {
+    /// The file cannot be read.
+    #[error("the claims cannot be read from {name}")]
+    Unreadable {
+        /// The file's name, or `standard input`.
+        name: String,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// What the file holds is no person's claims.
+    #[error("the claims in {name}")]
+    NoClaims {
+        /// The file's name, or `standard input`.
+        name: String,
+        /// What it holds instead.
+        source: NoClaims,
+    },
 }
 
 fn read_bounded(source: impl Read) -> std::io::Result<Vec<u8>> {
@@ -32,10 +62,12 @@ fn read_bounded(source: impl Read) -> std::io::Result<Vec<u8>> {
 
 /// Why a text is no person's claims; none of it is told.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NoClaims {
+pub enum NoClaims {
+    /// The text is longer than 1 MiB.
     TooLong,
     /// The text is a whole token.
     Token,
+    /// The text is no JSON object, or one that the strict reader refuses.
     Json(mintgate_strict_json::Error),
 }
 
@@ -61,5 +93,5 @@ fn parse(bytes: &[u8]) -> Result<BTreeMap<String, ClaimValue>, NoClaims> {
     if bytes.trim_ascii().starts_with(b"eyJ") {
         return Err(NoClaims::Token);
     }
-    parse_claims(bytes).map_err(NoClaims::Json)
+    parse_object(bytes).map_err(NoClaims::Json)
 }

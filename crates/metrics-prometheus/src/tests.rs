@@ -1,0 +1,208 @@
+use std::collections::BTreeSet;
+
+use mintgate_domain::model::Timestamp;
+
+use super::*;
+
+#[test]
+fn series_have_the_documented_names_and_labels() {
+    let metrics = PrometheusMetrics::new("1.2.3", "abc").unwrap();
+    metrics.token_generation(Some(&ProviderId::new("corp")), "INVALID_AUTH_CODE");
+    metrics.token_generation(None, "UNKNOWN_PROVIDER");
+    metrics.token_generation_phase(&ProviderId::new("corp"), Phase::Sign, Duration::ZERO);
+    metrics.http_request("unmatched", "other", "404", Duration::ZERO);
+    metrics.connection_opened();
+    metrics.connection_opened();
+    metrics.connection_closed();
+    metrics.connection_shed(false);
+    metrics.rate_limit("sign_ins", "refused");
+    metrics.refresh(RefreshResult::Rotated, Duration::from_millis(3));
+    metrics.refresh(RefreshResult::Reused, Duration::from_millis(3));
+    metrics.sessions_revoked(RevokeReason::ExpiredIdle, 7);
+    metrics.sessions_revoked(RevokeReason::ProviderLogout, 2);
+    metrics.sessions_revoked(RevokeReason::ProviderRefused, 1);
+    metrics.store_query(StoreOperation::Upstream, Duration::ZERO);
+    let oldest = Some(Timestamp::from_unix(1_800_000_000));
+    metrics.audit_state(AuditState { entries: 12, oldest, pruned_at: None });
+    metrics.audit_queued(3);
+    metrics.audit_dropped(2);
+    metrics.store_query(StoreOperation::LinkIdentity, Duration::ZERO);
+    metrics.provider_circuit(&ProviderId::new("corp"), CircuitState::Open);
+    metrics.provider_recheck(&ProviderId::new("corp"), RecheckResult::Impossible);
+    metrics.provider_token(None, ProviderTokenResult::Unknown);
+    metrics.introspection(IntrospectionResult::Inactive);
+    metrics.token_revocation(RevocationResult::Ended);
+    let keys = [(KeyId::new("kid-1"), Duration::from_mins(2))];
+    let text = metrics.render(PoolState { idle: 3, in_use: 1 }, &keys, 4).unwrap();
+    for line in [
+        r#"mintgate_token_generation_total{outcome="invalid_auth_code",provider="corp"} 1"#,
+        r#"mintgate_token_generation_total{outcome="unknown_provider",provider="unknown"} 1"#,
+        r#"mintgate_token_generation_duration_seconds_count{phase="sign",provider="corp"} 1"#,
+        r#"mintgate_http_requests_total{method="other",route="unmatched",status="404"} 1"#,
+        "mintgate_log_lines_dropped_total 4",
+        "mintgate_audit_entries 12",
+        "mintgate_audit_oldest_timestamp_seconds 1800000000",
+        "mintgate_audit_last_pruned_timestamp_seconds 0",
+        "mintgate_audit_queued_events 3",
+        "mintgate_audit_dropped_events_total 2",
+        "mintgate_http_connections 1",
+        r#"mintgate_http_connections_shed_total{which="waiting"} 1"#,
+        r#"mintgate_rate_limit_total{limit="sign_ins",outcome="refused"} 1"#,
+        r#"mintgate_refresh_total{outcome="rotated"} 1"#,
+        r#"mintgate_refresh_total{outcome="reused"} 1"#,
+        "mintgate_refresh_duration_seconds_count 2",
+        r#"mintgate_refresh_duration_seconds_bucket{le="0.0025"} 0"#,
+        r#"mintgate_refresh_duration_seconds_bucket{le="0.005"} 2"#,
+        r#"mintgate_sessions_revoked_total{reason="expired_idle"} 7"#,
+        r#"mintgate_sessions_revoked_total{reason="provider_logout"} 2"#,
+        r#"mintgate_sessions_revoked_total{reason="provider_refused"} 1"#,
+        r#"mintgate_store_query_duration_seconds_count{operation="upstream"} 1"#,
+        r#"mintgate_store_query_duration_seconds_count{operation="link_identity"} 1"#,
+        r#"mintgate_signing_key_age_seconds{kid="kid-1"} 120"#,
+        r#"mintgate_provider_circuit_state{provider="corp"} 2"#,
+        r#"mintgate_provider_rechecks_total{outcome="impossible",provider="corp"} 1"#,
+        r#"mintgate_provider_tokens_total{outcome="unknown",provider="unknown"} 1"#,
+        r#"mintgate_store_pool_connections{state="idle"} 3"#,
+        r#"mintgate_build_info{revision="abc",version="1.2.3"} 1"#,
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn the_documented_table_has_exactly_these_series_and_labels() {
+    let documented: BTreeSet<String> = include_str!("../../../docs/operations.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `mintgate_")?.split_once("` | "))
+        .filter_map(|(name, rest)| {
+            let labels = rest.split('|').next()?.replace(['`', ' '], "");
+            (!name.contains('{')).then(|| format!("mintgate_{name}{{{labels}}}"))
+        })
+        .collect();
+    let metrics = PrometheusMetrics::new("", "").unwrap();
+    let mut known: BTreeSet<String> = series(&metrics);
+    known.insert("mintgate_build_info{version,revision}".to_owned());
+    assert_eq!(documented, known, "docs/operations.md and the series here differ");
+}
+
+/// The series of every field, as `name{labels}`.
+fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
+    let PrometheusMetrics {
+        registry: _,
+        rendering: _,
+        token_generation,
+        token_generation_duration,
+        refresh,
+        refresh_duration,
+        sessions_revoked,
+        provider_requests,
+        provider_request_duration,
+        jwks_refresh,
+        provider_circuit,
+        provider_rechecks,
+        provider_tokens,
+        introspections,
+        token_revocations,
+        store_query_duration,
+        store_pool_connections,
+        signing_key_age,
+        log_lines_dropped,
+        audit: AuditSeries { entries, oldest, pruned, queued, dropped },
+        http: HttpSeries { requests, request_duration, connections, connections_shed, rate_limit },
+    } = metrics;
+    let collectors: [&dyn Collector; 27] = [
+        token_generation,
+        token_generation_duration,
+        refresh,
+        refresh_duration,
+        sessions_revoked,
+        provider_requests,
+        provider_request_duration,
+        jwks_refresh,
+        provider_circuit,
+        provider_rechecks,
+        provider_tokens,
+        introspections,
+        token_revocations,
+        store_query_duration,
+        store_pool_connections,
+        signing_key_age,
+        log_lines_dropped,
+        entries,
+        oldest,
+        pruned,
+        queued,
+        dropped,
+        requests,
+        request_duration,
+        connections,
+        connections_shed,
+        rate_limit,
+    ];
+    let descriptions = collectors.into_iter().flat_map(Collector::desc);
+    descriptions.map(|it| format!("{}{{{}}}", it.fq_name, it.variable_labels.join(","))).collect()
+}
+
+/// The alerts, each with its name and the series in its expression.
+fn alerts() -> Vec<(String, BTreeSet<String>)> {
+    let rules = include_str!("../../../deploy/prometheus/rules.yml");
+    let mut alerts = vec![];
+    for rule in rules.split("- alert: ").skip(1) {
+        let (name, rest) = rule.split_once('\n').unwrap();
+        let words = rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let series = words.filter(|word| word.starts_with("mintgate_")).map(str::to_owned);
+        alerts.push((name.to_owned(), series.collect()));
+    }
+    alerts
+}
+
+#[test]
+fn alerts_are_about_series_that_are_there_before_anything_has_happened() {
+    let metrics = PrometheusMetrics::new("1", "r").unwrap();
+    metrics.expect_provider(&ProviderId::new("corp"));
+    metrics.expect_rate_limit("logins", "refused");
+    let keys = [(KeyId::new("kid-1"), Duration::ZERO)];
+    let text = metrics.render(PoolState { idle: 0, in_use: 0 }, &keys, 0).unwrap();
+    assert!(alerts().len() > 5);
+    for (alert, series) in alerts() {
+        for name in series {
+            let is_there = text.lines().any(|line| {
+                line.strip_prefix(&name).is_some_and(|rest| rest.starts_with([' ', '{']))
+            });
+            assert!(is_there, "{alert}: {name}");
+        }
+    }
+    for line in [
+        r#"mintgate_refresh_total{outcome="reused"} 0"#,
+        r#"mintgate_sessions_revoked_total{reason="reuse"} 0"#,
+        r#"mintgate_token_generation_total{outcome="success",provider="corp"} 0"#,
+        r#"mintgate_token_generation_total{outcome="store_unavailable",provider="corp"} 0"#,
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn every_alert_has_a_section_of_the_operations_page() {
+    let page = include_str!("../../../docs/operations.md");
+    let sections: BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("### Mintgate")).collect();
+    let names: Vec<String> = alerts().into_iter().map(|(name, _)| name).collect();
+    let alerts: BTreeSet<&str> =
+        names.iter().filter_map(|name| name.strip_prefix("Mintgate")).collect();
+    assert_eq!(sections, alerts);
+}
+
+#[test]
+fn a_removed_key_no_longer_has_a_series() {
+    let metrics = PrometheusMetrics::new("", "").unwrap();
+    let pool = PoolState { idle: 0, in_use: 0 };
+    let age = |id| (KeyId::new(id), Duration::from_secs(1));
+    let series = |keys: &[_]| {
+        let text = metrics.render(pool, keys, 0).unwrap();
+        let of_keys = |line: &&str| line.starts_with("mintgate_signing_key_age_seconds{");
+        text.lines().filter(of_keys).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(series(&[age("old"), age("new")]).len(), 2);
+    assert_eq!(series(&[age("new")]), [r#"mintgate_signing_key_age_seconds{kid="new"} 1"#]);
+}
