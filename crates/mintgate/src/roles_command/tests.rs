@@ -181,8 +181,9 @@ fn a_file_that_is_not_there_is_named() {
     for path in [directory.path().join("absent.json"), directory.path().to_owned()] {
         let command = RolesCommand::Test { provider: "okta".to_owned(), claims: path.clone() };
         let error = run_with(&command, "", "okta", &[]).unwrap_err();
-        assert!(error.is::<std::io::Error>(), "{error:?}");
-        assert!(error.to_string().contains(path.to_str().unwrap()), "{error:#}");
+        let error = error.downcast().unwrap();
+        assert!(matches!(error, ClaimsFileError::Unreadable { .. }), "{error:?}");
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
 }
 
