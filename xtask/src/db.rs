@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use mintgate_testkit::free_addresses;
 
 use crate::postgres::local::{Tools, running_port, server_settings, url};
 use crate::postgres::{connect, engine_answers};
-use crate::process::{capture, free_addresses};
+use crate::process::capture;
 use crate::{say, workspace};
 
 /// The address that docker-compose.yml publishes.
@@ -95,7 +96,7 @@ async fn local_up(tools: &Tools) -> Result<String> {
     let port = match running_port(&data) {
         // The file outlives a crash; only an answer proves that the server runs.
         Ok(port) if connect(&url(port)).await.is_ok() => return Ok(url(port)),
-        Ok(_) | Err(_) => free_port()?,
+        Ok(_) | Err(_) => free_port(),
     };
     let home = home();
     fs::create_dir_all(&home)?;
@@ -115,12 +116,12 @@ async fn local_up(tools: &Tools) -> Result<String> {
 }
 
 /// The usual port, or another one if that is taken.
-fn free_port() -> Result<u16> {
+fn free_port() -> u16 {
     if TcpListener::bind((Ipv4Addr::LOCALHOST, USUAL_PORT)).is_ok() {
-        return Ok(USUAL_PORT);
+        return USUAL_PORT;
     }
-    let [address] = free_addresses()?;
-    Ok(address.port())
+    let [address] = free_addresses();
+    address.port()
 }
 
 fn home() -> PathBuf {

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Seek};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -199,16 +198,6 @@ where
     tried.map_err(|_| last.context(format!("not within {limit:?}")))
 }
 
-/// Different loopback addresses with free ports.
-pub(crate) fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
-    // All listeners stay open until the end, so that no address is chosen twice.
-    let held: Vec<TcpListener> =
-        (0..N).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-    let addresses: Vec<SocketAddr> =
-        held.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    addresses.try_into().map_err(|_| anyhow!("{N} addresses were asked for"))
-}
-
 fn read_log(path: &Path) -> String {
     std::fs::read(path)
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
@@ -279,13 +268,5 @@ mod tests {
             until(Duration::from_millis(50), || async { bail!("not yet") }).await;
         let error = format!("{:#}", waited.unwrap_err());
         assert!(error.contains("50ms") && error.contains("not yet"), "{error}");
-    }
-
-    #[test]
-    fn free_addresses_are_all_different() {
-        let addresses: [SocketAddr; 20] = free_addresses().unwrap();
-        let ports: std::collections::HashSet<u16> =
-            addresses.iter().map(SocketAddr::port).collect();
-        assert_eq!(ports.len(), 20);
     }
 }

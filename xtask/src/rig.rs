@@ -6,13 +6,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use mintgate_testkit::free_addresses;
 use reqwest::{Client, RequestBuilder};
 use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http::{Answer, client, send};
-use crate::process::{Process, capture, free_addresses, output_of};
+use crate::process::{Process, capture, output_of};
 use crate::workspace;
 
 pub(crate) const CLIENT_ID: &str = "mintgate";
@@ -135,7 +136,7 @@ impl Mock {
         redirect_uris: &[&str],
         issuer: Option<&str>,
     ) -> Result<Self> {
-        let [address] = free_addresses()?;
+        let [address] = free_addresses();
         let base = format!("http://{address}");
         let issuer = issuer.unwrap_or(&base).to_owned();
         let mut command = plain(&binaries.mock, dir);

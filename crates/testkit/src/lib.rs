@@ -7,6 +7,7 @@
     reason = "a test kit fails by panicking"
 )]
 
+mod addresses;
 mod audit;
 mod clock;
 pub mod cookie_suite;
@@ -28,6 +29,7 @@ mod store_under_test;
 pub mod tls;
 mod two_engines;
 
+pub use addresses::free_addresses;
 pub use audit::RecordingAuditLog;
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;

@@ -35,10 +35,8 @@ impl PgBouncer {
     /// If it does not listen within 10 s.
     pub async fn start(program: &Path, server_url: &str, mode: &str, connections: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let port = {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            free.local_addr().unwrap().port()
-        };
+        let [listen] = crate::free_addresses();
+        let port = listen.port();
         let address = host_and_port(server_url);
         let (host, server_port) = address.rsplit_once(':').unwrap();
         let url: tokio_postgres::Config = server_url.parse().unwrap();

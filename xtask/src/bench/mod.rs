@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
+use mintgate_testkit::free_addresses;
 use rustix::process::{Pid, Signal, getpid};
 use tokio::time::Instant;
 
 use crate::database::Database;
 use crate::postgres::Postgres;
-use crate::process::{Process, capture, free_addresses, tail};
+use crate::process::{Process, capture, tail};
 use crate::rig::{Binaries, Mock, REDIRECT_URI, Service, build, listeners, provider};
 use crate::{proc, say, workspace};
 use load::{CLIENTS, Clients, Operation};
@@ -235,7 +236,7 @@ async fn start(
         Some(database) => database.url.clone(),
         None => format!("sqlite://{}", dir.join("mintgate.db").display()),
     };
-    let addresses @ [public, _] = free_addresses()?;
+    let addresses @ [public, _] = free_addresses();
     let config = [
         listeners(addresses, &format!("http://{public}")),
         format!("[store]\nurl = \"{url}\"\n\n[keys]\ndir = \"keys\"\n\n"),

@@ -124,9 +124,9 @@ async fn inject(
         Fault::PostgresRestarted { times, down: [least, most] } => {
             for _ in 0..times {
                 sleep(rng.millis(0, 200)).await;
-                shared.postgres.crash().await?;
+                shared.postgres_mut()?.crash().await?;
                 sleep(rng.millis(least, most)).await;
-                shared.postgres.restart().await?;
+                shared.postgres_mut()?.restart().await?;
                 journal.fault_ended()?;
                 good_answers(journal, BETWEEN).await?;
             }
@@ -134,7 +134,7 @@ async fn inject(
         }
         Fault::PostgresPaused { times, during } => {
             for _ in 0..times {
-                let stopped = StoppedProcesses::with_children(shared.postgres.pid()?)?;
+                let stopped = StoppedProcesses::with_children(shared.postgres_mut()?.pid()?)?;
                 ensure!(stopped.count() > 1, "Postgres has no processes");
                 sleep(during).await;
                 drop(stopped);
@@ -231,13 +231,13 @@ async fn take_connections(
 ) -> Result<()> {
     let database = deployment.database.as_ref().context("there is no Postgres")?;
     // Connected first: afterwards no connection is free.
-    let operator = connect(shared.postgres.url()).await?;
+    let operator = connect(shared.postgres()?.url()).await?;
     let mut taken = TakenConnections::default();
-    taken.take_all(shared.postgres.url()).await?;
+    taken.take_all(shared.postgres()?.url()).await?;
     // The service's connections are cut, and whoever connects first has the free ones.
     let taking = async {
         loop {
-            taken.take_all(shared.postgres.url()).await?;
+            taken.take_all(shared.postgres()?.url()).await?;
             sleep(Duration::from_millis(20)).await;
         }
     };

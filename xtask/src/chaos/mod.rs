@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::postgres::Postgres;
 use crate::rig::{Binaries, Mock, build};
 use crate::{say, workspace};
-use plan::{Form, Plan};
+use plan::{Form, Plan, Store};
 use report::Row;
 use rig::Shared;
 
@@ -116,14 +116,35 @@ struct Ran {
     not_run: Vec<String>,
 }
 
+/// In the full form all experiments run one after another, since some of them judge speed. In the short
+/// form those on SQLite run beside those on Postgres: most of them wait for most of the time.
 async fn in_dir(options: &Options, binaries: &Binaries, plans: &[Plan], dir: &Path) -> Result<Ran> {
-    let mut shared = shared(options, binaries, dir).await?;
-    let form = if options.short { "short" } else { "full" };
-    say::line(&format!(
-        "chaos: seed {}, {form} form, Postgres {}",
-        options.seed,
-        shared.postgres.origin()
-    ));
+    let service = service(options, binaries).await?;
+    let (on_postgres, on_sqlite): (Vec<&Plan>, Vec<&Plan>) =
+        plans.iter().partition(|plan| plan.store == Store::Postgres);
+    let postgres =
+        if on_postgres.is_empty() { None } else { Some(Postgres::start_on_this_machine().await?) };
+    let origin = postgres.as_ref().map(|server| format!(", Postgres {}", server.origin()));
+    let (form, origin) = (if options.short { "short" } else { "full" }, origin.unwrap_or_default());
+    say::line(&format!("chaos: seed {}, {form} form{origin}", options.seed));
+    let lane = async |name: &str, plans: &[&Plan], postgres| -> Result<Ran> {
+        let dir = dir.join(name);
+        std::fs::create_dir(&dir)?;
+        in_order(&mut shared(options, binaries, &service, postgres, &dir).await?, plans, &dir).await
+    };
+    if !options.short {
+        return lane("all", &plans.iter().collect::<Vec<_>>(), postgres).await;
+    }
+    let (mut ran, beside) = tokio::try_join!(
+        lane("postgres", &on_postgres, postgres),
+        lane("sqlite", &on_sqlite, None)
+    )?;
+    ran.rows.extend(beside.rows);
+    ran.not_run.extend(beside.not_run);
+    Ok(ran)
+}
+
+async fn in_order(shared: &mut Shared, plans: &[&Plan], dir: &Path) -> Result<Ran> {
     let mut ran = Ran { rows: Vec::new(), not_run: Vec::new() };
     for plan in plans {
         if let Err(reason) = experiment::can_run(plan, dir) {
@@ -131,7 +152,7 @@ async fn in_dir(options: &Options, binaries: &Binaries, plans: &[Plan], dir: &Pa
             continue;
         }
         let started = Instant::now();
-        let row = experiment::run(&mut shared, plan, &dir.join(plan.name)).await;
+        let row = experiment::run(shared, plan, &dir.join(plan.name)).await;
         let row = row.with_context(|| format!("experiment {}", plan.name))?;
         let mark = if row.is_ok() { "✓" } else { "✗" };
         say::line(&format!("  {mark} {}, {} ms", plan.name, started.elapsed().as_millis()));
@@ -140,14 +161,23 @@ async fn in_dir(options: &Options, binaries: &Binaries, plans: &[Plan], dir: &Pa
     Ok(ran)
 }
 
-async fn shared(options: &Options, binaries: &Binaries, dir: &Path) -> Result<Shared> {
-    let service = if options.sabotage {
-        let args = ["build", "--example", "sabotaged"];
-        let [sabotaged] = build(&workspace::root(), &args, ["sabotaged"]).await?;
-        sabotaged
-    } else {
-        binaries.service.clone()
-    };
+/// The program that serves: the shipped one, or the sabotaged one.
+async fn service(options: &Options, binaries: &Binaries) -> Result<PathBuf> {
+    if !options.sabotage {
+        return Ok(binaries.service.clone());
+    }
+    let args = ["build", "--example", "sabotaged"];
+    let [sabotaged] = build(&workspace::root(), &args, ["sabotaged"]).await?;
+    Ok(sabotaged)
+}
+
+async fn shared(
+    options: &Options,
+    binaries: &Binaries,
+    service: &Path,
+    postgres: Option<Postgres>,
+    dir: &Path,
+) -> Result<Shared> {
     // A build meanwhile must not replace a program that is started again and again.
     let copy = |program: &Path, name: &str| -> Result<PathBuf> {
         let copied = dir.join(name);
@@ -155,9 +185,9 @@ async fn shared(options: &Options, binaries: &Binaries, dir: &Path) -> Result<Sh
         Ok(copied)
     };
     Ok(Shared {
-        service: copy(&service, "serving")?,
+        service: copy(service, "serving")?,
         commands: copy(&binaries.service, "mintgate")?,
-        postgres: Postgres::start_on_this_machine().await?,
+        postgres,
         mock: Mock::start(binaries, dir, "mock-idp").await?,
         paused: Mock::start(binaries, dir, "mock-idp-paused").await?,
         seed: options.seed,

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use mintgate_testkit::SeededEntropy;
 use mintgate_testkit::fault_proxy::{FaultProxy, Protocol};
+use mintgate_testkit::free_addresses;
 use reqwest::Url;
 
 use super::faults::Disk;
 use super::plan::{Plan, Store};
 use crate::database::Database;
 use crate::postgres::Postgres;
-use crate::process::{free_addresses, tail};
+use crate::process::tail;
 use crate::rig::{Mock, REDIRECT_URI, Service, listeners, provider};
 
 pub(super) const PROVIDER: &str = "mock";
@@ -24,15 +25,28 @@ const DISK_BYTES: u64 = 8 << 20;
 /// The key that replicas encrypt their shared signing keys under: 32 bytes in hexadecimal.
 const ENCRYPTION_KEY: &str = "6d696e74676174652d6368616f732d6b65792d6f662d33322d62797465732121";
 
-/// The programs and servers that all experiments share.
+const NO_POSTGRES: &str = "there is no Postgres";
+
+/// The programs and servers that experiments share which run one after another.
 pub(super) struct Shared {
     pub(super) service: PathBuf,
     /// The program for the service's other commands; the one that serves may be a sabotaged one.
     pub(super) commands: PathBuf,
-    pub(super) postgres: Postgres,
+    /// The server, for experiments on Postgres.
+    pub(super) postgres: Option<Postgres>,
     pub(super) mock: Mock,
     pub(super) paused: Mock,
     pub(super) seed: u64,
+}
+
+impl Shared {
+    pub(super) fn postgres(&self) -> Result<&Postgres> {
+        self.postgres.as_ref().context(NO_POSTGRES)
+    }
+
+    pub(super) fn postgres_mut(&mut self) -> Result<&mut Postgres> {
+        self.postgres.as_mut().context(NO_POSTGRES)
+    }
 }
 
 /// One experiment's service and store.
@@ -51,7 +65,7 @@ impl Deployment {
         let (mut database, mut store_proxy, mut disk) = (None, None, None);
         let url = match plan.store {
             Store::Postgres => {
-                let made = Database::create(shared.postgres.url(), "chaos").await?;
+                let made = Database::create(shared.postgres()?.url(), "chaos").await?;
                 let mut url = Url::parse(&made.url)?;
                 let port = url.port().context("Postgres' address has no port")?;
                 let entropy = SeededEntropy::sequence(shared.seed, 1000);
@@ -138,7 +152,7 @@ impl Replica {
         store_url: &str,
         number: u64,
     ) -> Result<Self> {
-        let addresses @ [public, _] = free_addresses()?;
+        let addresses @ [public, _] = free_addresses();
         let keys = if plan.replicas > 1 {
             format!("encryption_key = \"{ENCRYPTION_KEY}\"")
         } else {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use fantoccini::{Client, Locator};
+use mintgate_testkit::free_addresses;
 use mintgate_testkit::tls::{Certificates, Entrance};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -12,7 +13,7 @@ use tokio::net::TcpListener;
 use super::frontends::{program, serve};
 use super::steps::Steps;
 use super::webdriver::{self, Browser, PAGE_LIMIT, Programs, wait_for};
-use crate::process::{free_addresses, until};
+use crate::process::until;
 use crate::rig::{Binaries, Mock, Service, listeners, provider};
 
 const PARTITIONED: &str = "with partitioned cookies a page of another site signs in";
@@ -58,7 +59,7 @@ async fn visit(
 ) -> Result<()> {
     const HOST: &str = "auth.example.com";
     let auth = format!("https://{HOST}");
-    let [public, ops, page] = free_addresses()?;
+    let [public, ops, page] = free_addresses();
     let origin = format!("http://localhost:{}", page.port());
     let callback = format!("{origin}/callback");
     let mock = Mock::start_for(binaries, dir, "mock-idp", &[&callback]).await?;

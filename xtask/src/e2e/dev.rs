@@ -5,13 +5,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use mintgate_testkit::free_addresses;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::steps::Steps;
 use super::{browser, webdriver};
 use crate::http::{expect, keys};
-use crate::process::{Process, capture, free_addresses};
+use crate::process::{Process, capture};
 use crate::rig::{Binaries, plain};
 use crate::{say, workspace};
 
@@ -27,7 +28,7 @@ pub(super) async fn walk(
     with_browser: bool,
 ) -> Result<()> {
     std::fs::create_dir_all(dir)?;
-    let [listen, ops, idp] = free_addresses()?;
+    let [listen, ops, idp] = free_addresses();
     let mut command = plain(&binaries.service, dir);
     command.args(["dev", "--listen", &listen.to_string(), "--ops-listen", &ops.to_string()]);
     command.args(["--idp-listen", &idp.to_string(), "--dir"]).arg(dir.join("dev"));

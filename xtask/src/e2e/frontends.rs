@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use fantoccini::{Client, Locator};
+use mintgate_testkit::free_addresses;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -16,7 +17,7 @@ use url::Url;
 use super::steps::Steps;
 use super::webdriver::{self, Browser, PAGE_LIMIT, screenshot, wait_for};
 use crate::http::{client, send};
-use crate::process::{Process, free_addresses, until};
+use crate::process::{Process, until};
 use crate::rig::{Binaries, Mock, Service, listeners, plain, provider};
 use crate::{say, workspace};
 
@@ -66,7 +67,7 @@ pub(super) async fn walk(
 }
 
 async fn set(binaries: &Binaries, dir: &Path) -> Result<(Setup, Mock)> {
-    let [public, ops, page, app, native] = free_addresses()?;
+    let [public, ops, page, app, native] = free_addresses();
     let callbacks = [
         format!("http://localhost:{}/callback", page.port()),
         format!("http://{app}/callback"),

@@ -6,12 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use mintgate_testkit::free_addresses;
 use rustix::process::Signal;
 use serde_json::json;
 
 use super::steps::Steps;
 use crate::http::{client, expect, send};
-use crate::process::{Process, free_addresses};
+use crate::process::Process;
 use crate::rig::{Binaries, Mock, REDIRECT_URI, Service, code, listeners, provider};
 use crate::workspace;
 
@@ -26,7 +27,7 @@ pub(super) async fn walk(steps: &mut Steps, binaries: &Binaries, dir: &Path) -> 
         return Ok(());
     };
     std::fs::create_dir_all(dir)?;
-    let [public, ops, front] = free_addresses()?;
+    let [public, ops, front] = free_addresses();
     let base = format!("http://{front}/auth");
     let mock = Mock::start(binaries, dir, "mock-idp").await?;
     let config = listeners([public, ops], &base)

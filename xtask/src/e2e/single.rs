@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
+use mintgate_testkit::free_addresses;
 use tokio::task::JoinSet;
 
 use super::login::Caller;
 use super::session;
 use super::stage::PROVIDER;
-use crate::process::{free_addresses, tail};
+use crate::process::tail;
 use crate::rig::{Binaries, Mock, REDIRECT_URI, Service, listeners, provider};
 use crate::say;
 
@@ -43,7 +44,7 @@ impl Single {
         mock: Mock,
         more: &str,
     ) -> Result<Self> {
-        let addresses @ [public, _] = free_addresses()?;
+        let addresses @ [public, _] = free_addresses();
         let config = [
             listeners(addresses, &format!("http://{public}")),
             format!("[store]\nurl = \"{store_url}\"\n\n[keys]\n{keys}\n"),

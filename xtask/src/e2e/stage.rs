@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use mintgate_testkit::free_addresses;
 
 use super::login::Caller;
 use super::steps::Steps;
-use crate::process::{free_addresses, tail};
+use crate::process::tail;
 use crate::rig::{Binaries, Mock, REDIRECT_URI, Service, listeners, provider};
 use crate::say;
 
@@ -71,7 +72,7 @@ fn configure(
     store_url: &str,
     [mock, slow]: [&Mock; 2],
 ) -> Result<Service> {
-    let addresses @ [public, _] = free_addresses()?;
+    let addresses @ [public, _] = free_addresses();
     let preset = format!("preset = \"oidc\"\npost_logout_redirect_uris = [\"{REDIRECT_URI}\"]\n");
     let timeouts =
         format!("{preset}timeout_ms = {}\nconnect_timeout_ms = 1000\n", SLOW_TIMEOUT.as_millis());

@@ -7,9 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
+use mintgate_testkit::free_addresses;
 use serde_json::{Value, json};
 
-use crate::process::{Process, free_addresses};
+use crate::process::Process;
 use crate::{say, workspace};
 
 const DRIVER_LIMIT: Duration = Duration::from_secs(20);
@@ -56,7 +57,7 @@ impl Browser {
         arguments: &[String],
         preferences: &Value,
     ) -> Result<Self> {
-        let [address] = free_addresses()?;
+        let [address] = free_addresses();
         let mut command = Command::new(&programs.driver);
         command.arg(format!("--port={}", address.port()));
         let log = dir.join("chromedriver.log");

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use mintgate_testkit::free_addresses;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::site::Site;
 use super::{AFTER_LOGOUT, FETCH_LIMIT, PASSWORD, START_LIMIT, configure, explained, fetch, step};
 use crate::http::{Answer, client, send};
-use crate::process::{Process, capture, free_addresses};
+use crate::process::{Process, capture};
 use crate::rig::{Binaries, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI};
 
 const VERSION: &str = "26.5.6";
@@ -22,7 +23,7 @@ const REALM: &str = "people";
 pub(super) async fn run(binaries: &Binaries) -> Result<()> {
     let home = step("it is fetched", fetched()).await?;
     let dir = tempfile::Builder::new().prefix("mintgate-keycloak-").tempdir()?;
-    let [public, ops, address] = free_addresses()?;
+    let [public, ops, address] = free_addresses();
     let lines = format!(
         "preset = \"keycloak\"\ndomain = \"http://{address}\"\nrealm = \"{REALM}\"\n\
          client_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\nkeep_id_token = true\n"

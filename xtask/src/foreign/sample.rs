@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use mintgate_testkit::free_addresses;
 use rustix::process::Signal;
 use serde_json::Value;
 use url::Url;
@@ -13,7 +14,7 @@ use super::browser::End;
 use super::site::{SignedIn, Site};
 use super::{AFTER_LOGOUT, PASSWORD, START_LIMIT, configure, explained, fetch, step};
 use crate::http::{client, send};
-use crate::process::{Process, free_addresses};
+use crate::process::Process;
 use crate::rig::{Binaries, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI};
 
 /// Who can sign in at each.
@@ -48,7 +49,7 @@ impl Sample {
     pub(super) async fn run(&self, binaries: &Binaries) -> Result<()> {
         let home = step("it is fetched and built", fetch::prepared(self)).await?;
         let dir = tempfile::Builder::new().prefix("mintgate-foreign-").tempdir()?;
-        let [public, ops, address] = free_addresses()?;
+        let [public, ops, address] = free_addresses();
         let place = Place { home, dir: dir.path(), address, service: format!("http://{public}") };
         let lines = format!(
             "issuer = \"{}\"\nclient_id = \"{CLIENT_ID}\"\nclient_secret = \"{CLIENT_SECRET}\"\n{}",

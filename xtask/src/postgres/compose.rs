@@ -4,9 +4,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use mintgate_testkit::free_addresses;
 
 use super::Durability;
-use crate::process::{capture, free_addresses};
+use crate::process::capture;
 use crate::workspace;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -31,7 +32,7 @@ pub(super) struct Compose {
 
 impl Compose {
     pub(super) async fn start(durability: Durability) -> Result<Self> {
-        let [address] = free_addresses()?;
+        let [address] = free_addresses();
         let settings =
             durability.settings().iter().map(|setting| format!("-c {setting}")).collect::<Vec<_>>();
         // Created before the container, so that an interrupted start is cleaned up too.

@@ -66,7 +66,7 @@ async fn an_authority_that_is_not_configured_is_not_trusted() {
 #[tokio::test]
 async fn a_proxy_that_refuses_or_is_down_is_named_in_the_log_without_its_password() {
     log::keep();
-    let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let [down] = mintgate_testkit::free_addresses();
     for proxy in ["wrong:hunter3-of-the-proxy@PROXY".to_owned(), format!("{CREDENTIALS}@{down}")] {
         let far = Far::away(&format!("proxy = \"http://{proxy}\"\nca_file = \"AUTHORITY\"")).await;
         let answer = far.sign_in().await;

@@ -164,7 +164,7 @@ async fn a_server_that_is_not_there_or_breaks_off_is_a_failure() {
     let failure = Rig::new(&server, |_| {}).failure().await;
     assert!(matches!(failure, LookupFailure::Broken(_)), "{failure:?}");
 
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let [nobody] = mintgate_testkit::free_addresses();
     let rig = Rig::new(&server, |config| config.url.set_port(Some(nobody.port())).unwrap());
     let failure = rig.failure().await;
     assert!(matches!(failure, LookupFailure::Unreachable(_)), "{failure:?}");

@@ -86,10 +86,8 @@ impl Cluster {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
             owned(&path);
         }
-        let port = {
-            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            free.local_addr().unwrap().port()
-        };
+        let [listen] = mintgate_testkit::free_addresses();
+        let port = listen.port();
         let mut server = program(&bin, "postgres");
         server.arg("-D").arg(&data);
         for setting in [

@@ -7,7 +7,7 @@ pub(crate) mod process;
 pub(crate) mod session;
 pub(crate) mod wire;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use mintgate::app::{self, Application};
 use mintgate::settings::Settings;
 use mintgate_domain::ports::Clock;
 use mintgate_mock_idp::{MockConfig, MockIdp, SignIn};
-use mintgate_testkit::Dump;
 use mintgate_testkit::fault_proxy::FaultProxy;
 use mintgate_testkit::postgres::TestDatabase;
+use mintgate_testkit::{Dump, free_addresses};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -154,8 +154,7 @@ impl TestService {
         };
         let keys = dir.path().join("keys");
         let (listen, public_url) = if options.real_address {
-            let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            let address = free.local_addr().expect("an address");
+            let [address] = free_addresses();
             (address.to_string(), format!("http://{address}{}", options.path))
         } else {
             ("127.0.0.1:0".to_owned(), "http://localhost:8080".to_owned())

@@ -1,11 +1,12 @@
 //! The shipped binary as a process of its own, for what a test must not do to its own process.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mintgate::app;
+use mintgate_testkit::free_addresses;
 use reqwest::StatusCode;
 
 /// `mintgate serve` with a provider that nobody asks.
@@ -161,9 +162,4 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn free_addresses() -> [SocketAddr; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("an address"))
 }
