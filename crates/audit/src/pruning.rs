@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mintgate_domain::model::{Actor, AuditEvent, AuditKind, Timestamp};
-use mintgate_domain::ports::{AuditState, StoreError};
+use mintgate_domain::ports::{AuditState, Duty, StoreError};
 
-use crate::trail::AuditTrail;
+use crate::trail::{AuditTrail, AuditTrailPorts};
 
 /// The time between two rounds, whichever process does them.
 const EVERY: Duration = Duration::from_hours(1);
@@ -43,17 +43,17 @@ impl AuditTrail {
     /// # Errors
     /// [`StoreError`]; the next round goes on.
     pub async fn tend(&self, retention: Duration) -> Result<(), StoreError> {
-        let store = &self.ports.store;
-        if store.claim_audit_pruning(self.now(), LEASE, EVERY).await? {
+        let AuditTrailPorts { store, duties, .. } = &self.ports;
+        if duties.claim_duty(Duty::AuditPruning, self.now(), LEASE, EVERY).await? {
             self.prune(retention).await?;
             // Not after an error: it says when old entries were last deleted with success.
-            store.end_audit_pruning(self.now()).await?;
+            duties.end_duty(Duty::AuditPruning, self.now()).await?;
         }
         let extent = store.audit_extent().await?;
         self.ports.metrics.audit_state(AuditState {
             entries: extent.entries(),
             oldest: extent.oldest.map(|(_, at)| at),
-            pruned_at: store.last_audit_pruning().await?,
+            pruned_at: duties.duty_ended_at(Duty::AuditPruning).await?,
         });
         self.name_head().await
     }

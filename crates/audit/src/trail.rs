@@ -9,7 +9,7 @@ use mintgate_domain::Origin;
 use mintgate_domain::model::{
     Actor, AuditEvent, AuditHead, AuditKeys, AuditKind, ExternalIdentity,
 };
-use mintgate_domain::ports::{AuditLog, AuditStore, Clock, Entropy, Metrics, StoreError};
+use mintgate_domain::ports::{AuditLog, AuditStore, Clock, Duties, Entropy, Metrics, StoreError};
 use tokio::sync::{Mutex, Notify, oneshot};
 
 use crate::queue::{Kind, Queue, Waiting};
@@ -27,6 +27,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct AuditTrailPorts {
     /// Where the log is kept.
     pub store: Arc<dyn AuditStore>,
+    /// Which process deletes old entries.
+    pub duties: Arc<dyn Duties>,
     /// The keys that the entries are proven with.
     pub keys: AuditKeys,
     /// The source of the current time.

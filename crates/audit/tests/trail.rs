@@ -12,7 +12,7 @@ use mintgate_domain::model::{
     AuditQuery, ExternalIdentity, Timestamp, UserId,
 };
 use mintgate_domain::ports::{
-    AuditLog as _, AuditStore, Clock as _, Erasure, NoMetrics, StoreError,
+    AuditLog as _, AuditStore, Clock as _, Duties, Duty, Erasure, NoMetrics, StoreError,
 };
 use mintgate_domain::{AuditReview, Origin, SecretText};
 use mintgate_testkit::{ManualClock, MemoryStore, SeededEntropy};
@@ -30,9 +30,14 @@ fn keys() -> AuditKeys {
     AuditKeys { current: AuditKey::derived(&SecretText::new("of the tests")), former: vec![] }
 }
 
-fn trail(store: Arc<dyn AuditStore>, clock: &Arc<ManualClock>) -> Arc<AuditTrail> {
+fn trail(
+    store: Arc<dyn AuditStore>,
+    duties: Arc<dyn Duties>,
+    clock: &Arc<ManualClock>,
+) -> Arc<AuditTrail> {
     Arc::new(AuditTrail::new(AuditTrailPorts {
         store,
+        duties,
         keys: keys(),
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(1)),
@@ -43,7 +48,7 @@ fn trail(store: Arc<dyn AuditStore>, clock: &Arc<ManualClock>) -> Arc<AuditTrail
 impl Rig {
     fn new() -> Self {
         let (store, clock) = (MemoryStore::default(), Arc::new(ManualClock::default()));
-        let trail = trail(Arc::new(store.clone()), &clock);
+        let trail = trail(Arc::new(store.clone()), Arc::new(store.clone()), &clock);
         Self { store, clock, trail }
     }
 
@@ -190,23 +195,6 @@ impl AuditStore for Forgetful {
         self.inner.prune_audit(through, limit).await
     }
 
-    async fn claim_audit_pruning(
-        &self,
-        now: Timestamp,
-        lease: Duration,
-        every: Duration,
-    ) -> Result<bool, StoreError> {
-        self.inner.claim_audit_pruning(now, lease, every).await
-    }
-
-    async fn end_audit_pruning(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.inner.end_audit_pruning(now).await
-    }
-
-    async fn last_audit_pruning(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.inner.last_audit_pruning().await
-    }
-
     async fn swap_audit_configuration(&self, now: &str) -> Result<Option<String>, StoreError> {
         self.inner.swap_audit_configuration(now).await
     }
@@ -217,7 +205,7 @@ async fn a_lost_answer_writes_nothing_twice() {
     let rig = Rig::new();
     let store =
         Arc::new(Forgetful { inner: rig.store.clone(), answers_get_lost: AtomicBool::new(true) });
-    let trail = trail(store, &rig.clock);
+    let trail = trail(store, Arc::new(rig.store.clone()), &rig.clock);
     trail.record(rig.event(AuditKind::Login));
     assert!(trail.flush().await.is_err());
     trail.record(rig.event(AuditKind::Logout));
@@ -229,8 +217,9 @@ async fn a_lost_answer_writes_nothing_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_processes_write_one_log() {
     let rig = Rig::new();
-    let processes: Vec<_> =
-        (0..4).map(|_| trail(Arc::new(rig.store.clone()), &rig.clock)).collect();
+    let processes: Vec<_> = (0..4)
+        .map(|_| trail(Arc::new(rig.store.clone()), Arc::new(rig.store.clone()), &rig.clock))
+        .collect();
     let writing: Vec<_> = processes
         .into_iter()
         .map(|process| {
@@ -309,7 +298,7 @@ async fn what_is_old_is_deleted_by_one_process_and_the_rest_stays_proven() {
     rig.clock.advance(DAY);
     rig.trail.tend(DAY * 90).await.unwrap();
     assert_eq!(rig.entries().await.len(), 3);
-    let pruned_at = rig.store.last_audit_pruning().await.unwrap();
+    let pruned_at = rig.store.duty_ended_at(Duty::AuditPruning).await.unwrap();
     assert_eq!(pruned_at, Some(rig.clock.now().into()));
 }
 

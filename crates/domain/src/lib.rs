@@ -8,6 +8,7 @@
 //! they are known, by [`ProviderLogout`] a provider ends it, by [`AppAccess`] the back end of an app gets the provider's own access
 //! token, by [`Introspection`] it asks about tokens of ours and has them revoked, by [`Administration`] an operator looks at people and
 //! sessions and changes them, by [`AuditReview`] reads what was noted of all this, and by [`Explain`] asks why.
+//! [`CleanUp`] deletes what nobody needs any more.
 //! Each reads top to bottom like what it performs.
 
 mod administration;
@@ -16,6 +17,7 @@ mod app_access;
 mod audit_review;
 mod begin_login;
 mod cause;
+mod clean_up;
 mod clients;
 mod concurrent_refreshes;
 mod error;
@@ -53,6 +55,7 @@ pub use app_access::{AppAccess, AppToken};
 pub use audit_review::{AuditReview, AuditVerdict};
 pub use begin_login::{BeginLogin, BegunLogin};
 pub use cause::{Cause, chain};
+pub use clean_up::{CleanUp, CleanUpPorts};
 pub use clients::{Client, Clients};
 pub use error::{AuthError, ErrorCode};
 pub use explain::{Explain, PersonExplanation, RoleOrigin, SessionExplanation};

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use mintgate_audit::AuditTrail;
-use mintgate_domain::Explain;
 use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo, StoreError};
+use mintgate_domain::{CleanUp, CleanUpPorts, Explain};
 use mintgate_http_actix::{MoreRoutes, Server, ServiceConfig, serve_operations, serve_public};
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_signer_jose::KeyRingStatus;
@@ -18,7 +18,7 @@ use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
 use crate::background::{
-    AuditCare, AuditWriter, BackgroundTasks, CleanUp, KeyCare, Lingering, SignOfLife,
+    AuditCare, AuditWriter, BackgroundTasks, KeyCare, Lingering, SignOfLife, StoreCleanUp,
 };
 use crate::keys;
 use crate::replicas::Presence;
@@ -39,7 +39,7 @@ pub struct Application {
     operations_address: SocketAddr,
     draining: Arc<AtomicBool>,
     key_care: KeyCare,
-    clean_up: CleanUp,
+    clean_up: StoreCleanUp,
     presence: Arc<Presence>,
     audit_writer: AuditWriter,
     audit_care: AuditCare,
@@ -152,13 +152,16 @@ impl ApplicationBuilder {
                 housekeeping: Arc::clone(&adapters.store.housekeeping),
                 every: settings.keys.reload,
             },
-            clean_up: CleanUp::new(
-                adapters.store.housekeeping,
-                adapters.metrics,
-                adapters.clock,
+            clean_up: StoreCleanUp::new(CleanUp::new(
+                CleanUpPorts {
+                    housekeeping: adapters.store.housekeeping,
+                    duties: adapters.store.duties,
+                    metrics: adapters.metrics,
+                    clock: adapters.clock,
+                },
                 settings.store.cleanup_interval,
                 settings.store.keep_ended,
-            ),
+            )),
             audit_writer: AuditWriter(Arc::clone(&adapters.audit)),
             audit_care: AuditCare { trail: adapters.audit, retention: settings.audit.retention },
             presence: adapters.presence,

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use mintgate_audit::{AuditTrail, AuditTrailPorts};
 use mintgate_domain::model::{Actor, AuditKeys};
 use mintgate_domain::ports::{
-    AuditLog, AuditStore, Clock, Housekeeping, IdempotencyRecords, KeyRepo, Metrics, OnceMarks,
-    RefreshTokenRepo, Replicas, SessionAdministration, StoreError, StoreHealth, UpstreamTokenRepo,
-    UserAdministration, UserDirectory,
+    AuditLog, AuditStore, Clock, Duties, Housekeeping, IdempotencyRecords, KeyRepo, Metrics,
+    OnceMarks, RefreshTokenRepo, Replicas, SessionAdministration, StoreError, StoreHealth,
+    UpstreamTokenRepo, UserAdministration, UserDirectory,
 };
 use mintgate_domain::{Administration, AuditReview, SecretText, Sessions};
 use mintgate_store_postgres::{PgConfig, PgStore};
@@ -33,6 +33,7 @@ pub(crate) struct Store {
     /// The audit log, on the store of the people.
     pub(crate) audit: Arc<dyn AuditStore>,
     pub(crate) housekeeping: Arc<dyn Housekeeping>,
+    pub(crate) duties: Arc<dyn Duties>,
     pub(crate) health: Arc<dyn StoreHealth>,
     pub(crate) migrations: Arc<dyn Migrations>,
 }
@@ -69,6 +70,7 @@ impl Store {
             + Replicas
             + AuditStore
             + Housekeeping
+            + Duties
             + StoreHealth
             + Migrations
             + 'static,
@@ -88,6 +90,7 @@ impl Store {
             replicas: store.clone(),
             audit: store.clone(),
             housekeeping: store.clone(),
+            duties: store.clone(),
             health: store.clone(),
             migrations: store,
         }
@@ -126,8 +129,10 @@ impl Store {
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn Metrics>,
     ) -> Arc<AuditTrail> {
-        let (store, entropy) = (Arc::clone(&self.audit), Arc::new(OsEntropy));
-        Arc::new(AuditTrail::new(AuditTrailPorts { store, keys, clock, entropy, metrics }))
+        let (store, duties) = (Arc::clone(&self.audit), Arc::clone(&self.duties));
+        let entropy = Arc::new(OsEntropy);
+        let ports = AuditTrailPorts { store, duties, keys, clock, entropy, metrics };
+        Arc::new(AuditTrail::new(ports))
     }
 }
 

@@ -1,7 +1,6 @@
 //! The audit log.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::data_types::PgTimestamp;
@@ -79,8 +78,6 @@ static PRUNE: SqlText = SqlText::new(
     SELECT count(*) FROM gone",
 );
 
-/// The duty of deleting old entries.
-const DUTY: &str = "audit";
 /// The only row of `audit_head`.
 const HEAD: i16 = 1;
 
@@ -351,23 +348,6 @@ impl AuditStore for PgStore {
             Ok(gone.unsigned_abs())
         })
         .await
-    }
-
-    async fn claim_audit_pruning(
-        &self,
-        now: Timestamp,
-        lease: Duration,
-        every: Duration,
-    ) -> Result<bool, StoreError> {
-        self.claim_duty(DUTY, now, lease, every).await
-    }
-
-    async fn end_audit_pruning(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.end_duty(DUTY, now).await
-    }
-
-    async fn last_audit_pruning(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.duty_ended_at(DUTY).await
     }
 
     async fn swap_audit_configuration(&self, now: &str) -> Result<Option<String>, StoreError> {

@@ -1,25 +1,24 @@
-//! Duties, of which one process at a time does each.
+//! Duties. The row of each is made with the table that it looks after.
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use diesel::data_types::PgTimestamp;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use mintgate_domain::model::Timestamp;
-use mintgate_domain::ports::{StoreError, StoreOperation};
+use mintgate_domain::ports::{Duties, Duty, StoreError, StoreOperation};
 
 use crate::schema::duties::{self, ended_at, held_until};
 use crate::store::PgStore;
 use crate::time::{bound, from_postgres, to_postgres};
 
-impl PgStore {
-    /// Takes the duty of this name, whose row is made with its table, for `lease` from `now` on; `false`
-    /// if another holds it, or has ended a round less than `every` ago.
-    ///
+#[async_trait]
+impl Duties for PgStore {
     /// A call that is repeated because its answer was lost finds the duty held, by itself.
-    pub(crate) async fn claim_duty(
+    async fn claim_duty(
         &self,
-        name: &'static str,
+        duty: Duty,
         now: Timestamp,
         lease: Duration,
         every: Duration,
@@ -27,7 +26,7 @@ impl PgStore {
         self.run(StoreOperation::Sweep, async |connection, _| {
             let is_free = held_until.is_null().or(held_until.le(bound(now)));
             let is_due = ended_at.is_null().or(ended_at.le(bound(now - every)));
-            let claimed = diesel::update(duties::table.find(name))
+            let claimed = diesel::update(duties::table.find(duty.name()))
                 .filter(is_free.assume_not_null())
                 .filter(is_due.assume_not_null())
                 .set(held_until.eq(bound(now + lease)))
@@ -38,15 +37,10 @@ impl PgStore {
         .await
     }
 
-    /// Gives the duty back after a round.
-    pub(crate) async fn end_duty(
-        &self,
-        name: &'static str,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn end_duty(&self, duty: Duty, now: Timestamp) -> Result<(), StoreError> {
         let now = to_postgres(now)?;
         self.run(StoreOperation::Sweep, async |connection, _| {
-            diesel::update(duties::table.find(name))
+            diesel::update(duties::table.find(duty.name()))
                 .set((held_until.eq(None::<PgTimestamp>), ended_at.eq(now)))
                 .execute(connection)
                 .await?;
@@ -55,12 +49,8 @@ impl PgStore {
         .await
     }
 
-    /// When the last round ended; `None` if there never was one.
-    pub(crate) async fn duty_ended_at(
-        &self,
-        name: &'static str,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        let query = duties::table.find(name).select(ended_at);
+    async fn duty_ended_at(&self, duty: Duty) -> Result<Option<Timestamp>, StoreError> {
+        let query = duties::table.find(duty.name()).select(ended_at);
         self.run(StoreOperation::Sweep, async |connection, _| {
             let ended: Option<PgTimestamp> = (&query).get_result(connection).await?;
             Ok(ended.and_then(from_postgres))

@@ -1,7 +1,5 @@
 //! Clean-up.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -73,20 +71,8 @@ static SWEEP: SqlText = SqlText::new(
     FROM due",
 );
 
-/// The row of `duties` that the sweep is.
-const DUTY: &str = "sweep";
-
 #[async_trait]
 impl Housekeeping for PgStore {
-    async fn claim_sweep(
-        &self,
-        now: Timestamp,
-        lease: Duration,
-        every: Duration,
-    ) -> Result<bool, StoreError> {
-        self.claim_duty(DUTY, now, lease, every).await
-    }
-
     /// May be repeated: the second time finds nothing to do.
     async fn sweep(&self, step: &SweepStep) -> Result<Swept, StoreError> {
         self.run(StoreOperation::Sweep, async |connection, _| {
@@ -123,9 +109,5 @@ impl Housekeeping for PgStore {
             Ok((&query).get_result(connection).await?)
         })
         .await
-    }
-
-    async fn end_sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.end_duty(DUTY, now).await
     }
 }

@@ -1,7 +1,6 @@
 //! The audit log.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::prelude::*;
@@ -16,8 +15,6 @@ use crate::row::Row;
 use crate::schema::{audit_events, audit_head, users};
 use crate::store::SqliteStore;
 
-/// The duty of deleting old entries.
-const DUTY: &str = "audit";
 /// The only row of `audit_head`.
 const HEAD: i64 = 1;
 
@@ -314,23 +311,6 @@ impl AuditStore for SqliteStore {
             Ok(count.try_into().unwrap_or(u64::MAX))
         };
         self.write(StoreOperation::Audit, work).await
-    }
-
-    async fn claim_audit_pruning(
-        &self,
-        now: Timestamp,
-        lease: Duration,
-        every: Duration,
-    ) -> Result<bool, StoreError> {
-        self.claim_duty(DUTY, now, lease, every).await
-    }
-
-    async fn end_audit_pruning(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.end_duty(DUTY, now).await
-    }
-
-    async fn last_audit_pruning(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.duty_ended_at(DUTY).await
     }
 
     async fn swap_audit_configuration(&self, now: &str) -> Result<Option<String>, StoreError> {

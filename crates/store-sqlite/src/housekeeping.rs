@@ -1,7 +1,5 @@
 //! The clean-up: a look that keeps nobody from anything, and a short write if something is due.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -17,20 +15,8 @@ use crate::schema::{
 use crate::sessions::is_live;
 use crate::store::SqliteStore;
 
-/// The duty's name; its row is made with its table.
-const SWEEP: &str = "sweep";
-
 #[async_trait]
 impl Housekeeping for SqliteStore {
-    async fn claim_sweep(
-        &self,
-        now: Timestamp,
-        lease: Duration,
-        every: Duration,
-    ) -> Result<bool, StoreError> {
-        self.claim_duty(SWEEP, now, lease, every).await
-    }
-
     async fn sweep(&self, step: &SweepStep) -> Result<Swept, StoreError> {
         let step = *step;
         let call = async {
@@ -51,10 +37,6 @@ impl Housekeeping for SqliteStore {
             Ok(diesel::select(exists(signed_with_it)).get_result(connection)?)
         };
         self.read(StoreOperation::Sweep, work).await
-    }
-
-    async fn end_sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.end_duty(SWEEP, now).await
     }
 }
 

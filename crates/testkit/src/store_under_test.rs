@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::model::{Actor, ReplicaId, Rotation, Session, SessionId, Timestamp, UserId};
 use mintgate_domain::ports::{
-    AuditStore, Housekeeping, IdempotencyRecords, KeyRepo, NoAuditLog, NoMetrics, OnceMarks,
-    OpenOutcome, RefreshTokenRepo, Replicas, SessionAdministration, StoreError, StoreHealth,
-    UpstreamTokenRepo, UserAdministration, UserChange, UserDirectory,
+    AuditStore, Duties, Housekeeping, IdempotencyRecords, KeyRepo, NoAuditLog, NoMetrics,
+    OnceMarks, OpenOutcome, RefreshTokenRepo, Replicas, SessionAdministration, StoreError,
+    StoreHealth, UpstreamTokenRepo, UserAdministration, UserChange, UserDirectory,
 };
 use mintgate_domain::{Administration, AdministrationError, RotateOutcome, Sessions};
 
@@ -27,6 +27,7 @@ pub trait Store:
     + IdempotencyRecords
     + UpstreamTokenRepo
     + Housekeeping
+    + Duties
     + KeyRepo
     + Replicas
     + AuditStore
@@ -44,6 +45,7 @@ impl<T> Store for T where
         + IdempotencyRecords
         + UpstreamTokenRepo
         + Housekeeping
+        + Duties
         + KeyRepo
         + Replicas
         + AuditStore
@@ -66,6 +68,8 @@ pub struct Stores {
     pub upstream_tokens: Arc<dyn UpstreamTokenRepo>,
     /// The clean-up of the sessions and of what is kept with them.
     pub housekeeping: Arc<dyn Housekeeping>,
+    /// Which process does what only one does at a time, kept with the people.
+    pub duties: Arc<dyn Duties>,
     /// The records of signing keys.
     pub keys: Arc<dyn KeyRepo>,
     /// The processes that run on the store of people and keys.
@@ -89,6 +93,7 @@ impl<S: Store> From<Arc<S>> for Stores {
             session_records: store.clone(),
             upstream_tokens: store.clone(),
             housekeeping: store.clone(),
+            duties: store.clone(),
             keys: store.clone(),
             replicas: store.clone(),
             audit: store.clone(),

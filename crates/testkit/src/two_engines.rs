@@ -24,6 +24,7 @@ impl<S: StoreUnderTest, P: StoreUnderTest> StoreUnderTest for TwoEngines<S, P> {
         stores.sessions.users = people.sessions.users;
         Stores {
             users: people.users,
+            duties: people.duties,
             keys: people.keys,
             replicas: people.replicas,
             audit: people.audit,
@@ -58,6 +59,7 @@ impl<S: StoreUnderTest, P: StoreUnderTest> StoreUnderTest for TwoEngines<S, P> {
         for table in [
             "users",
             "external_identities",
+            "duties",
             "signing_keys",
             "replicas",
             "audit_events",

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use super::api::{Api, Grant, Outcome, Sender, SignIn};
 use super::faults::StoppedProcesses;
-use super::journal::{self, Journal, Purpose};
+use super::journal::{self, Journal, Purpose, Record};
 use super::plan::{Overload, Plan};
 use super::report::Row;
 use super::rig::{Deployment, PAUSED_PROVIDER, PROVIDER, Shared};
@@ -49,6 +49,8 @@ const PARTS: usize = 100;
 const UNTIL_FULL: Duration = Duration::from_mins(1);
 /// How many descriptors are needed for everything but the connections.
 const OTHER_FILES: u64 = 1000;
+/// How many of the requests without an answer are shown.
+const SHOWN: usize = 5;
 const TOKEN: &str = "/api/v1/auth/token";
 
 /// Fails, saying why, if this process cannot cause it.
@@ -98,7 +100,12 @@ pub(super) async fn run(
     let note = format!("{served}; {ended}");
     let unmet = served.unmet(plan.judges_speed).or(stopped.is_err().then_some(ended));
     let records = journal::read(&file)?;
-    Ok(Row::new(plan, injected, &records, Vec::new()).with_notes(vec![note], unmet))
+    let unanswered = records.iter().filter_map(|record| match record {
+        Record::Unanswered { id, why, .. } => Some(format!("request {id} was not answered: {why}")),
+        _ => None,
+    });
+    let notes = [note].into_iter().chain(unanswered.take(SHOWN)).collect();
+    Ok(Row::new(plan, injected, &records, Vec::new()).with_notes(notes, unmet))
 }
 
 /// Makes what uses up what requests need, until it is dropped.

@@ -41,7 +41,7 @@ pub use session::{
     PreviousToken, RefreshState, RevokeReason, SealedToken, Session, SessionEnd, SessionEpochs,
     SessionOpening, SingleUse, UpstreamTokens,
 };
-pub use session_records::{KeptUpstream, Reservation, SweepDuty};
+pub use session_records::{DutyRecord, KeptUpstream, Reservation};
 pub use timestamp::Timestamp;
 pub use tokens::{AccessClaims, RefreshClaims};
 pub use user::{NewUser, Person, Standing, User};

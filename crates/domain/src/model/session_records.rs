@@ -91,14 +91,14 @@ impl Reservation {
     }
 }
 
-/// The duty of sweeping, which one replica holds ([`Housekeeping`](crate::ports::Housekeeping)).
+/// Who holds a duty, as a store without a language of its own keeps it ([`Duties`](crate::ports::Duties)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SweepDuty {
+pub struct DutyRecord {
     held_until: Option<Timestamp>,
     ended_at: Option<Timestamp>,
 }
 
-impl SweepDuty {
+impl DutyRecord {
     /// Takes the duty for `lease`; `false` if another holds it, or has ended a round less than `every` ago.
     pub fn claim(&mut self, now: Timestamp, lease: Duration, every: Duration) -> bool {
         let is_held = self.held_until.is_some_and(|until| now < until);
@@ -115,7 +115,7 @@ impl SweepDuty {
         self.ended_at
     }
 
-    /// Gives the duty back after a whole round.
+    /// Gives the duty back after a round.
     pub fn end(&mut self, now: Timestamp) {
         *self = Self { held_until: None, ended_at: Some(now) };
     }

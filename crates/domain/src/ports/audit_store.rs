@@ -1,7 +1,5 @@
 //! Where the audit log is kept.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use super::StoreError;
@@ -65,21 +63,6 @@ pub trait AuditStore: Send + Sync {
 
     /// Deletes the entries up to the sequence number `through`, the oldest first, at most `limit`; how many.
     async fn prune_audit(&self, through: u64, limit: u32) -> Result<u64, StoreError>;
-
-    /// Takes the duty of deleting old entries for `lease` from `now` on; `false` if another holds it, or
-    /// ended a round less than `every` ago. Exactly one of several callers MUST get it.
-    async fn claim_audit_pruning(
-        &self,
-        now: Timestamp,
-        lease: Duration,
-        every: Duration,
-    ) -> Result<bool, StoreError>;
-
-    /// Gives the duty back after a round.
-    async fn end_audit_pruning(&self, now: Timestamp) -> Result<(), StoreError>;
-
-    /// When the last round of deleting ended; `None` if there never was one.
-    async fn last_audit_pruning(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Remembers what the configuration was at the last start, and returns what it was at the one before.
     async fn swap_audit_configuration(&self, now: &str) -> Result<Option<String>, StoreError>;

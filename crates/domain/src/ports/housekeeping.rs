@@ -37,18 +37,6 @@ pub struct Swept {
 /// swept or not.
 #[async_trait]
 pub trait Housekeeping: Send + Sync {
-    /// Takes the duty of sweeping for `lease` from `now` on; `false` if another holds it, or has
-    /// ended a round less than `every` ago. Exactly one of several callers MUST get it.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`]
-    async fn claim_sweep(
-        &self,
-        now: Timestamp,
-        lease: Duration,
-        every: Duration,
-    ) -> Result<bool, StoreError>;
-
     /// Marks sessions that have run out as ended (`expired_idle`, or `expired_absolute` where that
     /// limit is reached) at the moment they did, deletes those that ended longer than `keep_ended`
     /// ago, the providers' refresh tokens of those that have ended, and the single-use marks and
@@ -67,10 +55,4 @@ pub trait Housekeeping: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`]
     async fn refresh_key_in_use(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError>;
-
-    /// Gives the duty back after a whole round.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`]
-    async fn end_sweep(&self, now: Timestamp) -> Result<(), StoreError>;
 }

@@ -5,6 +5,7 @@
 mod administration;
 mod app_access;
 mod audit;
+mod clean_up;
 mod identities;
 mod introspection;
 mod login;

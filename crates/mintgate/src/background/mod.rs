@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub(crate) use audit::{AuditCare, AuditWriter};
-pub(crate) use clean_up::CleanUp;
+pub(crate) use clean_up::StoreCleanUp;
 pub(crate) use key_care::KeyCare;
 pub(crate) use lingering::Lingering;
 pub(crate) use presence::SignOfLife;
@@ -82,6 +82,7 @@ impl BackgroundTasks {
 }
 
 /// Tells a task that the service is ending.
+#[derive(Clone)]
 pub(crate) struct StopSignal(watch::Receiver<bool>);
 
 impl StopSignal {

@@ -194,25 +194,12 @@ pub(crate) struct Sessions(pub(crate) Mutex<HashSet<KeyId>>);
 
 #[async_trait]
 impl Housekeeping for Sessions {
-    async fn claim_sweep(
-        &self,
-        _: Timestamp,
-        _: Duration,
-        _: Duration,
-    ) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
     async fn sweep(&self, _: &SweepStep) -> Result<Swept, StoreError> {
         Ok(Swept::default())
     }
 
     async fn refresh_key_in_use(&self, id: &KeyId, _: Timestamp) -> Result<bool, StoreError> {
         Ok(self.0.lock().unwrap().contains(id))
-    }
-
-    async fn end_sweep(&self, _: Timestamp) -> Result<(), StoreError> {
-        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, RevokeReason, SealedToken};
 use mintgate_domain::ports::{
-    ClaimedUpstream, EndOutcome, Housekeeping, KeyRepo, LinkOutcome, OpenOutcome,
+    ClaimedUpstream, Duties, Duty, EndOutcome, Housekeeping, KeyRepo, LinkOutcome, OpenOutcome,
     ProviderLogoutOutcome, RefreshTokenRepo, StoreError, StoreHealth, SweepStep, UnlinkOutcome,
     UpstreamDue, UpstreamTokenRepo, UserDirectory,
 };
@@ -346,9 +346,9 @@ async fn case_53_upkeep_whose_answer_is_lost_after_the_commit_is_done_once() {
     let store = store(&network.config);
     let lease = Duration::from_mins(1);
     let done = "SELECT FROM duties WHERE held_until IS NOT NULL";
-    let call = store.claim_sweep(NOW, lease, lease);
+    let call = store.claim_duty(Duty::Sweep, NOW, lease, lease);
     assert_eq!(network.loses_the_answer("duties", done, call).await, Ok(false));
-    assert_eq!(store.claim_sweep(NOW + lease, lease, lease).await, Ok(true));
+    assert_eq!(store.claim_duty(Duty::Sweep, NOW + lease, lease, lease).await, Ok(true));
 
     let session = session(&store, &Openings::default(), "ada").await;
     let now = session.absolute_expires_at;

@@ -10,8 +10,9 @@ use mintgate_domain::model::{
     KeyId, KeyRecord, KeyUse, LostAnswer, RevokeReason, Role, Rotation, SealedToken, Session,
 };
 use mintgate_domain::ports::{
-    EndOutcome, Housekeeping, IdempotencyRecords, KeyRepo, OpenOutcome, RefreshTokenRepo,
-    StoreHealth, StoreOperation, SweepStep, UpstreamDue, UpstreamTokenRepo, UserDirectory,
+    Duties, Duty, EndOutcome, Housekeeping, IdempotencyRecords, KeyRepo, OpenOutcome,
+    RefreshTokenRepo, StoreHealth, StoreOperation, SweepStep, UpstreamDue, UpstreamTokenRepo,
+    UserDirectory,
 };
 use mintgate_store_postgres::PgStore;
 use mintgate_testkit::StoreCalls;
@@ -139,11 +140,11 @@ async fn everything_else(store: &Arc<PgStore>, session: &Session) -> usize {
     store.release_upstream(id, &SealedToken("old".to_owned())).await.unwrap();
     store.forget_upstream(id, &SealedToken("old".to_owned())).await.unwrap();
     store.keep_upstream(id, &renewal("new", NOW)).await.unwrap();
-    store.claim_sweep(NOW, span, span).await.unwrap();
+    store.claim_duty(Duty::Sweep, NOW, span, span).await.unwrap();
     let step = SweepStep { after: None, limit: 9, now: NOW, keep_ended: span };
     store.sweep(&step).await.unwrap();
     store.refresh_key_in_use(&key, NOW).await.unwrap();
-    store.end_sweep(NOW).await.unwrap();
+    store.end_duty(Duty::Sweep, NOW).await.unwrap();
     store.list_keys().await.unwrap();
     let record = KeyRecord {
         key_use: KeyUse::Access,

@@ -13,7 +13,7 @@ use mintgate_domain::model::{
     UpstreamTokens,
 };
 use mintgate_domain::ports::{
-    Housekeeping, IdempotencyRecords, KeyRepo, LogoutOrder, OnceMarks, OpenOutcome,
+    Duties, Duty, Housekeeping, IdempotencyRecords, KeyRepo, LogoutOrder, OnceMarks, OpenOutcome,
     RefreshTokenRepo, Replicas, SessionChange, StoreError, StoreHealth, StoreOperation, SweepStep,
     UpstreamDue, UpstreamRenewal, UpstreamTokenRepo, UserDirectory,
 };
@@ -307,10 +307,10 @@ async fn each_call_is_timed_under_its_name() {
     store.end_identity_sessions(&identity("ada"), RevokeReason::Logout, NOW).await.unwrap();
     store.claim(&single_use("ada")).await.unwrap();
     store.is_claimed(single_use("ada").hash).await.unwrap();
-    store.claim_sweep(NOW, Duration::ZERO, Duration::ZERO).await.unwrap();
+    store.claim_duty(Duty::Sweep, NOW, Duration::ZERO, Duration::ZERO).await.unwrap();
     store.sweep(&step).await.unwrap();
     store.refresh_key_in_use(&key, NOW).await.unwrap();
-    store.end_sweep(NOW).await.unwrap();
+    store.end_duty(Duty::Sweep, NOW).await.unwrap();
     store.announce(&replica, Duration::ZERO).await.unwrap();
     store.withdraw(&replica.id).await.unwrap();
     store.list_keys().await.unwrap();

@@ -1,12 +1,9 @@
 //! The audit log, in memory.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::model::{
-    AuditEntry, AuditExtent, AuditHead, AuditQuery, SweepDuty, Timestamp,
-};
+use mintgate_domain::model::{AuditEntry, AuditExtent, AuditHead, AuditQuery, Timestamp};
 use mintgate_domain::ports::{AuditStore, Erasure, StoreError};
 
 use super::MemoryStore;
@@ -16,7 +13,6 @@ use super::MemoryStore;
 pub(super) struct AuditState {
     entries: BTreeMap<u64, AuditEntry>,
     head: AuditHead,
-    pruning: SweepDuty,
     configuration: Option<String>,
 }
 
@@ -128,23 +124,6 @@ impl AuditStore for MemoryStore {
             }
             gone
         })
-    }
-
-    async fn claim_audit_pruning(
-        &self,
-        now: Timestamp,
-        lease: Duration,
-        every: Duration,
-    ) -> Result<bool, StoreError> {
-        self.with(|state| state.audit.pruning.claim(now, lease, every))
-    }
-
-    async fn end_audit_pruning(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.with(|state| state.audit.pruning.end(now))
-    }
-
-    async fn last_audit_pruning(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.with(|state| state.audit.pruning.ended_at())
     }
 
     async fn swap_audit_configuration(&self, now: &str) -> Result<Option<String>, StoreError> {

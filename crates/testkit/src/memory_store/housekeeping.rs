@@ -1,7 +1,6 @@
 //! The sweep.
 
 use std::ops::Bound;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{KeyId, Timestamp};
@@ -47,15 +46,6 @@ impl State {
 
 #[async_trait]
 impl Housekeeping for MemoryStore {
-    async fn claim_sweep(
-        &self,
-        now: Timestamp,
-        lease: Duration,
-        every: Duration,
-    ) -> Result<bool, StoreError> {
-        self.with(|state| state.sweep.claim(now, lease, every))
-    }
-
     async fn sweep(&self, step: &SweepStep) -> Result<Swept, StoreError> {
         self.with(|state| state.sweep(step))
     }
@@ -65,9 +55,5 @@ impl Housekeeping for MemoryStore {
             let mut live = state.sessions.values().filter(|session| session.is_live(now));
             live.any(|session| session.refresh.key_id == *id)
         })
-    }
-
-    async fn end_sweep(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.with(|state| state.sweep.end(now))
     }
 }

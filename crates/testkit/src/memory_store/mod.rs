@@ -3,6 +3,7 @@
 
 mod administration;
 mod audit;
+mod duties;
 mod housekeeping;
 mod keys;
 mod records;
@@ -17,10 +18,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    DeletedSession, IdempotencyRecord, KeptUpstream, KeyRecord, KeyUse, LinkedIdentity, ReplicaId,
-    Reservation, Session, SessionId, SweepDuty, Timestamp, User, UserId,
+    DeletedSession, DutyRecord, IdempotencyRecord, KeptUpstream, KeyRecord, KeyUse, LinkedIdentity,
+    ReplicaId, Reservation, Session, SessionId, Timestamp, User, UserId,
 };
-use mintgate_domain::ports::{PoolState, StoreError, StoreHealth};
+use mintgate_domain::ports::{Duty, PoolState, StoreError, StoreHealth};
 
 use self::replicas::Announced;
 
@@ -45,7 +46,7 @@ struct State {
     upstream: HashMap<SessionId, KeptUpstream>,
     replicas: BTreeMap<ReplicaId, Announced>,
     deleted: BTreeMap<SessionId, DeletedSession>,
-    sweep: SweepDuty,
+    duties: BTreeMap<Duty, DutyRecord>,
     audit: audit::AuditState,
     /// Whether the users are in another store.
     has_no_users: bool,

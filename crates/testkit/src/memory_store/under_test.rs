@@ -69,7 +69,7 @@ impl StoreUnderTest for MemoryStore {
         dump.insert("signing_keys", keys.collect());
         let replicas = state.replicas.values().map(|row| format!("{row:?}"));
         dump.insert("replicas", replicas.collect());
-        dump.insert("duties", vec![format!("{:?}", state.sweep)]);
+        dump.insert("duties", vec![format!("{:?}", state.duties)]);
         let (entries, rest) = state.audit.rows();
         dump.insert("audit_events", entries);
         dump.insert("audit_head", vec![rest]);

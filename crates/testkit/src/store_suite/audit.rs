@@ -7,7 +7,7 @@ use mintgate_domain::model::{
     Actor, AuditEntry, AuditEvent, AuditExtent, AuditHead, AuditKey, AuditKeys, AuditKind,
     AuditQuery, ChainReader, ExternalIdentity, ProviderId, SessionId, Timestamp, UserId,
 };
-use mintgate_domain::ports::Erasure;
+use mintgate_domain::ports::{Duty, Erasure};
 use uuid::Uuid;
 
 use super::{RACERS, at_once, count, known_user};
@@ -88,7 +88,7 @@ pub async fn an_audit_log_begins_empty(store: &dyn StoreUnderTest) {
     assert_eq!(store.store().audit.audit_extent().await, Ok(AuditExtent::default()));
     assert_eq!(store.store().audit.last_old_audit_entry(NOW, 10).await, Ok(None));
     assert_eq!(store.store().audit.prune_audit(10, 10).await, Ok(0));
-    assert_eq!(store.store().audit.last_audit_pruning().await, Ok(None));
+    assert_eq!(store.store().duties.duty_ended_at(Duty::AuditPruning).await, Ok(None));
     require_clean(store).await;
 }
 
@@ -264,17 +264,24 @@ pub async fn old_audit_entries_are_deleted_from_the_beginning_so_many_at_once(
 pub async fn the_duty_of_pruning_the_audit_log_is_claimed_by_one_of_many(
     store: &dyn StoreUnderTest,
 ) {
-    store.store().housekeeping.claim_sweep(NOW, MINUTE, MINUTE).await.expect("an answer");
+    store.store().duties.claim_duty(Duty::Sweep, NOW, MINUTE, MINUTE).await.expect("an answer");
     let claim = async |now| {
         at_once(store, vec![now; RACERS], |store, now| async move {
-            store.audit.claim_audit_pruning(now, MINUTE, MINUTE * 10).await.expect("an answer")
+            store
+                .duties
+                .claim_duty(Duty::AuditPruning, now, MINUTE, MINUTE * 10)
+                .await
+                .expect("an answer")
         })
         .await
     };
     assert_eq!(count(&claim(NOW).await, &true), 1);
     assert_eq!(count(&claim(NOW + MINUTE).await, &true), 1, "a lease ends");
-    store.store().audit.end_audit_pruning(NOW + MINUTE * 2).await.expect("an end");
-    assert_eq!(store.store().audit.last_audit_pruning().await, Ok(Some(NOW + MINUTE * 2)));
+    store.store().duties.end_duty(Duty::AuditPruning, NOW + MINUTE * 2).await.expect("an end");
+    assert_eq!(
+        store.store().duties.duty_ended_at(Duty::AuditPruning).await,
+        Ok(Some(NOW + MINUTE * 2))
+    );
     assert_eq!(count(&claim(NOW + MINUTE * 11).await, &true), 0, "too soon");
     assert_eq!(count(&claim(NOW + MINUTE * 12).await, &true), 1);
 }

@@ -6,7 +6,7 @@ use mintgate_domain::RotateOutcome;
 use mintgate_domain::model::{
     KeyId, RevokeReason, SealedToken, Session, SessionEnd, SessionId, Timestamp,
 };
-use mintgate_domain::ports::{SweepStep, Swept, UpstreamDue};
+use mintgate_domain::ports::{Duty, SweepStep, Swept, UpstreamDue};
 
 use super::{
     RACERS, again, at_once, count, ended, find_session, known_user, open, rotate_at_once, rotated,
@@ -23,7 +23,7 @@ const EVERY: Duration = Duration::from_mins(15);
 const KEEP: Duration = Duration::from_hours(24 * 10);
 
 async fn claim(store: &dyn StoreUnderTest, now: Timestamp) -> bool {
-    store.store().housekeeping.claim_sweep(now, LEASE, EVERY).await.expect("an answer")
+    store.store().duties.claim_duty(Duty::Sweep, now, LEASE, EVERY).await.expect("an answer")
 }
 
 async fn sweep(store: &dyn StoreUnderTest, step: SweepStep) -> Swept {
@@ -66,7 +66,7 @@ pub async fn the_duty_of_sweeping_is_claimed_by_one_of_many(store: &dyn StoreUnd
     for n in 0..3 {
         let now = NOW + LEASE * n;
         let claims = at_once(store, 0..RACERS, |store, _| async move {
-            store.housekeeping.claim_sweep(now, LEASE, EVERY).await.expect("an answer")
+            store.duties.claim_duty(Duty::Sweep, now, LEASE, EVERY).await.expect("an answer")
         })
         .await;
         assert_eq!(count(&claims, &true), 1, "{claims:?}");
@@ -88,7 +88,7 @@ pub async fn a_claim_ends_with_its_lease(store: &dyn StoreUnderTest) {
 pub async fn a_round_that_was_ended_is_not_begun_again_too_soon(store: &dyn StoreUnderTest) {
     assert!(claim(store, NOW).await);
     let done = NOW + SECOND * 7;
-    assert_eq!(store.store().housekeeping.end_sweep(done).await, Ok(()));
+    assert_eq!(store.store().duties.end_duty(Duty::Sweep, done).await, Ok(()));
     assert!(!claim(store, done).await);
     assert!(!claim(store, done + LEASE).await);
     assert!(!claim(store, done + EVERY - SECOND).await);

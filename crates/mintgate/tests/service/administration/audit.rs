@@ -7,7 +7,7 @@ use std::time::Duration;
 use mintgate_audit::{AuditTrail, AuditTrailPorts};
 use mintgate_domain::SecretText;
 use mintgate_domain::model::{Actor, AuditEvent, AuditKey, AuditKeys, AuditKind, Timestamp};
-use mintgate_domain::ports::{AuditLog as _, AuditStore, Clock as _, NoMetrics};
+use mintgate_domain::ports::{AuditLog as _, AuditStore, Clock as _, Duties, NoMetrics};
 use mintgate_store_postgres::{PgConfig, PgStore, Pooling};
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
 use mintgate_testkit::{ManualClock, SeededEntropy};
@@ -78,10 +78,10 @@ impl TestService {
     /// The audit log of another process on this store, at another time.
     fn other_process(&self, clock: &Arc<ManualClock>) -> AuditTrail {
         let url = self.store_url();
-        let store: Arc<dyn AuditStore> = if let Some(path) = url.strip_prefix("sqlite://") {
+        if let Some(path) = url.strip_prefix("sqlite://") {
             let busy_timeout = Duration::from_secs(10);
             let config = SqliteConfig { path: path.into(), busy_timeout };
-            Arc::new(SqliteStore::open(&config, Arc::new(NoMetrics), clock.clone()).unwrap())
+            trail(SqliteStore::open(&config, Arc::new(NoMetrics), clock.clone()).unwrap(), clock)
         } else {
             let config = PgConfig {
                 url: SecretText::new(url),
@@ -90,17 +90,22 @@ impl TestService {
                 statement_timeout: Duration::from_secs(10),
                 pooling: Pooling::Session,
             };
-            Arc::new(PgStore::connect(&config, Arc::new(NoMetrics), clock.clone()).unwrap())
-        };
-        let current = AuditKey::derived(&SecretText::new(KEY));
-        AuditTrail::new(AuditTrailPorts {
-            store,
-            keys: AuditKeys { current, former: vec![] },
-            clock: clock.clone(),
-            entropy: Arc::new(SeededEntropy::new(7)),
-            metrics: Arc::new(NoMetrics),
-        })
+            trail(PgStore::connect(&config, Arc::new(NoMetrics), clock.clone()).unwrap(), clock)
+        }
     }
+}
+
+fn trail<S: AuditStore + Duties + 'static>(store: S, clock: &Arc<ManualClock>) -> AuditTrail {
+    let store = Arc::new(store);
+    let current = AuditKey::derived(&SecretText::new(KEY));
+    AuditTrail::new(AuditTrailPorts {
+        store: store.clone(),
+        duties: store,
+        keys: AuditKeys { current, former: vec![] },
+        clock: clock.clone(),
+        entropy: Arc::new(SeededEntropy::new(7)),
+        metrics: Arc::new(NoMetrics),
+    })
 }
 
 fn now() -> Timestamp {
