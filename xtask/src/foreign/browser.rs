@@ -86,14 +86,14 @@ impl Browser {
         bail!("no end after {MOST_STEPS} pages and redirects, the last of them {at}")
     }
 
-    /// Whether a password is asked for where this address leads.
-    pub(super) async fn asks_for_password(&mut self, address: &Url) -> Result<bool> {
+    /// Whether the person must sign in where this address leads.
+    pub(super) async fn asks_who_it_is(&mut self, address: &Url) -> Result<bool> {
         let mut at = address.clone();
         for _ in 0..MOST_STEPS {
             let answer = self.navigate(self.client.get(at.clone())).await?;
             match answer.header("location") {
                 Some(location) => at = at.join(location)?,
-                None => return Ok(answer.body.contains("type=\"password\"")),
+                None => return Ok(asks_who_it_is(&answer.body)),
             }
             if at.origin() != address.origin() {
                 return Ok(false);
@@ -101,6 +101,14 @@ impl Browser {
         }
         bail!("no end after {MOST_STEPS} redirects")
     }
+}
+
+/// Whether a page asks for a name or a password; some providers ask for one after the other.
+fn asks_who_it_is(page: &str) -> bool {
+    elements(page, "input").any(|(field, _)| {
+        attribute(field, "type").as_deref() == Some("password")
+            || matches!(attribute(field, "name").as_deref(), Some("username" | "login"))
+    })
 }
 
 /// A form of a page with its fields filled in, ready to be sent.
@@ -150,13 +158,16 @@ impl Form {
         let buttons = elements(inside, "button").map(|(button, _)| button);
         for element in elements(inside, "input").map(|it| it.0).chain(buttons).chain(outside) {
             let Some(name) = attribute(element, "name") else { continue };
-            let value = match (answer_to(&name, person), attribute(element, "type").as_deref()) {
-                (Some(answer), _) => {
+            let value = attribute(element, "value").unwrap_or_default();
+            // Of several buttons with one name, somebody who agrees presses this one.
+            let agrees = (value == "accept").then_some("accept");
+            let value = match answer_to(&name, person).or(agrees) {
+                Some(answer) => {
                     concerns = true;
                     answer.to_owned()
                 }
-                (None, Some("hidden")) => attribute(element, "value").unwrap_or_default(),
-                (None, _) => continue,
+                None if attribute(element, "type").as_deref() == Some("hidden") => value,
+                None => continue,
             };
             fields.push((name, value));
         }
@@ -238,6 +249,23 @@ mod tests {
         let fields = [("x", "1"), ("logout", "yes")];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         assert_eq!(found(page), ("/end".to_owned(), true, fields));
+    }
+
+    #[test]
+    fn of_buttons_with_one_name_the_one_that_agrees_is_pressed() {
+        let page = "<form method=\"post\" action=\"/consent\"><button name=\"answer\" value=\"deny\">No</button>
+            <button name=\"answer\" value=\"accept\">Yes</button></form>";
+        let fields = vec![("answer".to_owned(), "accept".to_owned())];
+        assert_eq!(found(page), ("/consent".to_owned(), true, fields));
+    }
+
+    #[test]
+    fn a_page_asks_who_it_is_for_a_name_or_a_password_alone() {
+        assert!(asks_who_it_is("<input name=\"login\" type=\"text\">"));
+        assert!(asks_who_it_is("<input id=\"p\" type=\"password\" name=\"p\">"));
+        assert!(!asks_who_it_is(
+            "<input type=\"hidden\" name=\"login_challenge\"><button>Yes</button>"
+        ));
     }
 
     #[test]

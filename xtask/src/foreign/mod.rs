@@ -2,11 +2,13 @@
 //! run. They need the network, and each its own language, so `cargo xtask test` does not run them.
 
 mod browser;
+mod canaille;
 mod django_oauth_toolkit;
 mod fetch;
 mod idpyoidc;
 mod keycloak;
 mod oidc_provider;
+mod pyop;
 mod sample;
 mod site;
 mod spring;
@@ -54,6 +56,10 @@ enum Name {
     DjangoOauthToolkit,
     /// idpyoidc: needs Python
     Idpyoidc,
+    /// Canaille: needs Python
+    Canaille,
+    /// pyop: needs Python
+    Pyop,
 }
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
@@ -70,6 +76,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             Name::Zitadel => zitadel::SAMPLE.run(&binaries).await,
             Name::DjangoOauthToolkit => django_oauth_toolkit::SAMPLE.run(&binaries).await,
             Name::Idpyoidc => idpyoidc::SAMPLE.run(&binaries).await,
+            Name::Canaille => canaille::SAMPLE.run(&binaries).await,
+            Name::Pyop => pyop::SAMPLE.run(&binaries).await,
         };
         if let Err(error) = ran {
             say::error(&format!("{called}: {error:#}"));

@@ -137,7 +137,7 @@ impl Site<'_> {
         };
         ensure!(back.as_str() == format!("{AFTER_LOGOUT}?state=x1"), "it leads to {back}");
         let again = self.begin(&mut Browser::new()?).await?;
-        let asked = session.browser.asks_for_password(&again).await?;
+        let asked = session.browser.asks_who_it_is(&again).await?;
         ensure!(asked, "somebody is still signed in there");
         Ok(())
     }
