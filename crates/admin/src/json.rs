@@ -11,6 +11,7 @@ use mintgate_domain::{AdministrationError, DeletedUser, Page, PersonRecord, Sess
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
 
 pub use audit::{
     AuditEntryBody, AuditHeadBody, AuditVerdictBody, EntriesBody, PersonExplanationBody,
@@ -39,7 +40,7 @@ fn roles(roles: &[Role]) -> Vec<String> {
 }
 
 /// A user with the names that are kept, as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UserBody {
     /// The user's id, the `sub` of access tokens.
@@ -47,23 +48,28 @@ pub struct UserBody {
     /// When the user was created.
     pub created_at: String,
     /// Since when the user is disabled; null if not.
+    #[schema(required)]
     pub disabled_at: Option<String>,
     /// The roles that were granted in the store.
     pub granted_roles: Vec<String>,
     /// The claim `name` of the last sign-in, if it is kept.
+    #[schema(required)]
     pub name: Option<String>,
     /// The claim `preferred_username`, if it is kept.
+    #[schema(required)]
     pub preferred_username: Option<String>,
     /// The claim `email`, if it is kept.
+    #[schema(required)]
     pub email: Option<String>,
     /// The claim `picture`, if it is kept.
+    #[schema(required)]
     pub picture: Option<String>,
     /// The identities that the person signs in with, the oldest first.
     pub identities: Vec<IdentityBody>,
 }
 
 /// An identity at a provider.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityBody {
     /// The provider's issuer identifier.
@@ -106,18 +112,21 @@ impl From<&Account> for UserBody {
 }
 
 /// A session: everything that is stored about it but digests and encrypted tokens.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionBody {
     /// The session's id, the `sid` of its tokens.
     pub sid: String,
     /// The user's id; null for a session that was deleted with its user.
+    #[schema(required)]
     pub user: Option<String>,
     /// Whether the session is `live`, has `ended`, or is `gone`: known to the audit log alone.
     pub state: &'static str,
     /// Since when nothing of it works; null while it is live, or where no time is known.
+    #[schema(required)]
     pub ended_at: Option<String>,
     /// Why it ended; null while it is live.
+    #[schema(required)]
     pub end_reason: Option<&'static str>,
     /// Until when the id of a deleted session is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,7 +137,7 @@ pub struct SessionBody {
 }
 
 /// How a session was opened, what it may do, and until when.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionDetails {
     /// The id of the configured provider.
@@ -138,6 +147,7 @@ pub struct SessionDetails {
     /// The subject of the identity it was opened with.
     pub subject: String,
     /// The session at the provider, if the provider named it.
+    #[schema(required)]
     pub provider_sid: Option<String>,
     /// When it was opened.
     pub created_at: String,
@@ -150,8 +160,10 @@ pub struct SessionDetails {
     /// The number of its current refresh token, from 0.
     pub generation: u64,
     /// The user agent that opened it.
+    #[schema(required)]
     pub user_agent: Option<String>,
     /// The network that it was opened from: an IPv4 /24 or an IPv6 /48.
+    #[schema(required)]
     pub ip: Option<String>,
     /// The roles in its access tokens.
     pub roles: Vec<String>,
@@ -160,6 +172,7 @@ pub struct SessionDetails {
     /// When the person authenticated at the provider.
     pub auth_time: String,
     /// The authentication context class.
+    #[schema(required)]
     pub acr: Option<String>,
     /// The authentication methods.
     pub amr: Vec<String>,
@@ -253,11 +266,12 @@ fn claim(value: &ClaimValue) -> Value {
 }
 
 /// One page of a list of people, as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct UsersBody {
     /// The people, in the order in which they came.
     pub users: Vec<UserBody>,
     /// What to give as `after` for the next page; null on the last.
+    #[schema(required)]
     pub next: Option<String>,
 }
 
@@ -271,11 +285,12 @@ impl From<&Page<Account, UserId>> for UsersBody {
 }
 
 /// One page of a list of sessions, as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct SessionsBody {
     /// The sessions, the last opened first.
     pub sessions: Vec<SessionBody>,
     /// What to give as `after` for the next page; null on the last.
+    #[schema(required)]
     pub next: Option<String>,
 }
 
@@ -289,7 +304,7 @@ impl From<&Page<SessionRecord, SessionId>> for SessionsBody {
 }
 
 /// A person with their live sessions.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct PersonBody {
     /// The user, whose members stand beside the others.
     #[serde(flatten)]
@@ -308,7 +323,7 @@ impl From<&PersonRecord> for PersonBody {
 }
 
 /// Everything that is stored about a person.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportBody {
     /// The user whose data these are.
@@ -327,7 +342,7 @@ impl From<&PersonRecord> for ExportBody {
 }
 
 /// What a change has done.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeBody {
     /// The user that it was about.

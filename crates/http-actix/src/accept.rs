@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{self, HeaderMap};
 
-use crate::{backchannel, introspection, jwks};
+use crate::{backchannel, introspection, jwks, public_api};
 
 /// The media type of answers.
 pub(crate) const JSON: &str = "application/json";
@@ -13,6 +13,7 @@ pub(crate) const JSON: &str = "application/json";
 pub(crate) fn accepts_answer(path: &str, headers: &HeaderMap) -> bool {
     accepts(headers, JSON)
         || path.ends_with(jwks::PATH) && accepts(headers, jwks::MEDIA_TYPE)
+        || path.ends_with(public_api::DOCS) && accepts(headers, "text/html")
         || path.contains(backchannel::PATH)
         || path.ends_with(introspection::REVOKE)
 }

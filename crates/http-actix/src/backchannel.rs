@@ -3,21 +3,51 @@
 
 use std::sync::Arc;
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use garde::Validate;
 use mintgate_domain::{ErrorCode, FieldRule, LogoutTokenText};
 use tracing::debug_span;
 use url::form_urlencoded;
+use utoipa::ToSchema;
 
 use crate::AppState;
 use crate::body::read_form;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, ErrorKind};
 use crate::limits::Limit;
+use crate::openapi::Operation;
 use crate::sessions::uncached;
 use crate::validation::Characters::Visible;
-use crate::validation::{Broken, BrokenField, BrokenRule, broken_fields, text};
+use crate::validation::{Broken, BrokenField, BrokenRule, broken_fields, text, text_rules};
+
+pub(crate) fn operation() -> Operation {
+    use ErrorCode::{
+        InvalidLogoutToken, Overloaded, ProviderError, ProviderTimeout, ProviderUnavailable,
+        RateLimited, StoreUnavailable, UnknownProvider,
+    };
+    let rules = text_rules(&LogoutTokenBody { logout_token: String::new() });
+    Operation::new(
+        "Providers",
+        "backchannelLogout",
+        "End the sessions that a provider's logout token is about",
+    )
+    .about("OpenID Connect Back-Channel Logout 1.0; for providers alone.")
+    .path_parameter("provider", "The id of the configured provider.")
+    .takes_form::<LogoutTokenBody>(&rules)
+    .answers_nothing(StatusCode::OK, "Its sessions have ended, if there were any.")
+    .refuses([
+        InvalidLogoutToken,
+        Overloaded,
+        ProviderError,
+        ProviderTimeout,
+        ProviderUnavailable,
+        RateLimited,
+        StoreUnavailable,
+        UnknownProvider,
+    ])
+}
 
 /// Ends the sessions that a logout token is about. The provider itself calls this, so neither a cookie
 /// nor an origin counts here, only the provider's signature.
@@ -49,9 +79,11 @@ pub(crate) async fn log_out(
 /// The path of logout tokens, up to the provider.
 pub(crate) const PATH: &str = "/api/v1/auth/backchannel-logout/";
 
-#[derive(Validate)]
+/// A logout token.
+#[derive(Validate, ToSchema)]
 #[garde(context(Broken))]
 struct LogoutTokenBody {
+    /// The token, which the provider has signed.
     // As long as an ID token may be.
     #[garde(custom(text("logout_token", 1..=16384, Visible)))]
     logout_token: String,

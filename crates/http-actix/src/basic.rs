@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::AppState;
 use crate::error::{ApiError, HttpErrorCode};
+use crate::openapi::Operation;
 
 /// The longest `Authorization` header that is read, in bytes.
 const MAX_HEADER: usize = 1024;
@@ -32,6 +33,13 @@ pub(crate) fn client(headers: &HeaderMap, state: &AppState) -> Result<Client, Ap
     };
     let client = state.clients.authenticate(&id, &secret);
     client.cloned().ok_or_else(|| refused("no client has this id and this secret"))
+}
+
+impl Operation {
+    /// Needs a [`client`].
+    pub(crate) fn needs_client(self) -> Self {
+        self.secured_by(&["client"]).refuses([HttpErrorCode::InvalidClient])
+    }
 }
 
 /// The id and the secret that a back end shows; `None` if there is not exactly one proper header.

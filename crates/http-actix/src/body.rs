@@ -13,12 +13,22 @@ use mintgate_domain::ErrorCode;
 use crate::AppState;
 use crate::admission::Place;
 use crate::connections::Link;
-use crate::error::{ApiError, HttpErrorCode};
+use crate::error::{ApiError, ErrorKind, HttpErrorCode};
 
 /// The longest request body that is read, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 32 * 1024;
 
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Why a body is refused, whatever it should say.
+pub(crate) const REFUSALS: [ErrorKind; 5] = [
+    ErrorKind::Core(ErrorCode::InvalidRequest),
+    ErrorKind::Core(ErrorCode::Overloaded),
+    ErrorKind::Http(HttpErrorCode::PayloadTooLarge),
+    ErrorKind::Http(HttpErrorCode::RequestTimeout),
+    ErrorKind::Http(HttpErrorCode::UnsupportedMediaType),
+];
 
 /// Reads a whole JSON body. Never more than [`MAX_BODY_BYTES`] of it are held.
 ///
@@ -64,7 +74,7 @@ pub(crate) async fn read_form(
     state: &AppState,
     payload: Payload,
 ) -> Result<Vec<u8>, ApiError> {
-    if !is_plain(request, "application/x-www-form-urlencoded") {
+    if !is_plain(request, FORM) {
         return Err(ApiError::new(HttpErrorCode::UnsupportedMediaType));
     }
     read(request, state, payload).await

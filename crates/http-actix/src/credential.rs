@@ -5,12 +5,14 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::web::Payload;
 use garde::Validate;
 use mintgate_domain::{ErrorCode, PresentedToken};
+use utoipa::ToSchema;
 
 use crate::AppState;
 use crate::body::read_optional_json;
 use crate::envelope::refuse_duplicate_cookies;
-use crate::error::ApiError;
-use crate::json::Members;
+use crate::error::{ApiError, HttpErrorCode};
+use crate::json::{Fields, Members};
+use crate::openapi::Operation;
 use crate::validation::Characters::Printable;
 use crate::validation::{Broken, text};
 
@@ -85,6 +87,18 @@ pub(crate) fn access_token(
     bearer.or_else(|| state.ports.cookies.access_token(headers)).ok_or_else(no_credential)
 }
 
+impl Operation {
+    /// Needs an [`access_token`].
+    pub(crate) fn needs_access_token(self, changes: bool) -> Self {
+        use ErrorCode::{InvalidAccessToken, Overloaded, SessionRevoked, StoreUnavailable};
+        let secured = self
+            .secured_by(&["accessToken", "accessCookie"])
+            .refuses([InvalidAccessToken, Overloaded, SessionRevoked, StoreUnavailable])
+            .refuses([HttpErrorCode::DuplicateCookie]);
+        if changes { secured.refuses([HttpErrorCode::CsrfRejected]) } else { secured }
+    }
+}
+
 /// The refusal of a request that presents no token.
 pub(crate) fn no_credential() -> ApiError {
     ApiError::new(ErrorCode::InvalidAccessToken).because("no credential was shown")
@@ -124,17 +138,25 @@ pub(crate) async fn refresh_token_in_body(
 /// Far longer than any refresh token of ours, in bytes.
 pub(crate) const MAX_REFRESH_TOKEN: usize = 4096;
 
-#[derive(Validate)]
+/// A refresh token, where it does not come in a cookie.
+#[derive(Validate, ToSchema)]
 #[garde(context(Broken))]
-struct RefreshTokenBody {
+#[schema(rename_all = "camelCase")]
+pub(crate) struct RefreshTokenBody {
+    /// The refresh token.
     #[garde(inner(custom(text("refreshToken", 1..=MAX_REFRESH_TOKEN, Printable))))]
     refresh_token: Option<String>,
 }
 
+impl Fields for RefreshTokenBody {
+    fn take(members: &mut Members) -> Self {
+        Self { refresh_token: members.take_text("refreshToken") }
+    }
+}
+
 fn refresh_token_member(body: &[u8]) -> Result<Option<PresentedToken>, ApiError> {
     let mut members = Members::parse(body)?;
-    let body = RefreshTokenBody { refresh_token: members.take_text("refreshToken") };
-    members.check(&body);
+    let body: RefreshTokenBody = members.take();
     members.end(Some(body.refresh_token.map(PresentedToken::new)))
 }
 

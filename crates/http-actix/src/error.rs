@@ -10,6 +10,7 @@ use mintgate_domain::{AuthError, Cause, ErrorCode, SetCookie, chain};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use utoipa::ToSchema;
 
 use crate::RequestId;
 use crate::limits::Exceeded;
@@ -104,7 +105,7 @@ macro_rules! error_table {
             }
 
             #[cfg(test)]
-            const ALL: &[Self] = &[$(Self::$from($from::$code)),*];
+            pub(crate) const ALL: &[Self] = &[$(Self::$from($from::$code)),*];
         }
     };
 }
@@ -153,6 +154,11 @@ impl ErrorKind {
     /// The HTTP status of the answer.
     pub(crate) const fn status(self) -> StatusCode {
         self.row().0
+    }
+
+    /// What the answer says to people.
+    pub(crate) const fn message(self) -> &'static str {
+        self.row().1
     }
 
     /// The `errorCode` of the answer.
@@ -210,7 +216,7 @@ struct Refusal {
     /// Cookies that are cleared along with the refusal.
     clear: Vec<SetCookie>,
     /// The methods that the path has, for `Allow`.
-    allow: Option<&'static str>,
+    allow: Option<String>,
     /// When the client may try again, for `Retry-After`; answers 429 and 503 have it.
     retry_after: Duration,
     /// The limit that is used up, if one is.
@@ -239,7 +245,7 @@ impl ApiError {
 
     /// Makes the refusal `METHOD_NOT_ALLOWED`, which names the path's methods in `Allow` (RFC 9110
     /// §15.5.6).
-    pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
+    pub(crate) fn method_not_allowed(allow: String) -> Self {
         let mut refusal = Self::new(HttpErrorCode::MethodNotAllowed);
         refusal.0.allow = Some(allow);
         refusal
@@ -341,8 +347,8 @@ impl ApiError {
             }
             _ => {}
         }
-        if let Some(methods) = self.0.allow {
-            response.insert_header((header::ALLOW, methods));
+        if let Some(methods) = &self.0.allow {
+            response.insert_header((header::ALLOW, methods.as_str()));
         }
         append_cookies(&mut response, &self.0.clear);
         response.json(ErrorBody {
@@ -373,20 +379,30 @@ pub(crate) fn rfc3339_seconds(now: OffsetDateTime) -> String {
     whole.format(&Rfc3339).unwrap_or_default()
 }
 
-#[derive(Serialize)]
+/// The one shape of refusals.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ErrorBody<'a> {
+pub(crate) struct ErrorBody<'a> {
+    /// What happened; stable, to decide by.
     error_code: &'a str,
+    /// The same for people; may change.
     message: &'a str,
+    /// When it happened.
+    #[schema(format = DateTime)]
     timestamp: String,
+    /// The id of the request, which its log line has too.
     request_id: &'a str,
+    /// The fields that break a rule; left out where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     details: Vec<FieldBody>,
 }
 
-#[derive(Serialize)]
-struct FieldBody {
+/// A field that breaks a rule.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FieldBody {
+    /// The name of the field.
     field: &'static str,
+    /// The rule that it breaks; never its value.
     message: String,
 }
 

@@ -5,9 +5,13 @@ use mintgate_domain::TokenHash;
 use mintgate_domain::model::IdempotencyKey;
 
 use crate::error::ApiError;
-use crate::validation::{BrokenField, BrokenRule, Characters, check};
+use crate::validation::{BrokenField, BrokenRule, Characters, TextRule, check};
 
 const HEADER: &str = "Idempotency-Key";
+
+/// What a key may be.
+pub(crate) const RULE: TextRule =
+    TextRule { name: HEADER, bytes: 16..=255, characters: Characters::Visible };
 
 /// The key of a request that has one: the hashes of the header's value as it is, quotes included, and
 /// of the body as it is.
@@ -20,7 +24,7 @@ pub(crate) fn key(headers: &HeaderMap, body: &[u8]) -> Result<Option<Idempotency
     let value = value.as_bytes();
     let checked = match values.next() {
         Some(_) => Err(BrokenRule::Twice),
-        None => check(value, 16..=255, Characters::Visible),
+        None => check(value, RULE.bytes, RULE.characters),
     };
     checked.map_err(|rule| ApiError::invalid(vec![BrokenField::new(HEADER, rule)]))?;
     Ok(Some(IdempotencyKey { key: TokenHash::of_bytes(value), body: TokenHash::of_bytes(body) }))

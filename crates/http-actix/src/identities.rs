@@ -2,33 +2,45 @@
 
 use std::sync::Arc;
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::AuthError;
 use mintgate_domain::model::LinkedIdentity;
+use mintgate_domain::{AuthError, ErrorCode};
 use serde::Serialize;
 use tracing::debug_span;
+use utoipa::ToSchema;
 
 use crate::AppState;
 use crate::body::read_json;
 use crate::credential::access_token;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, rfc3339_seconds};
+use crate::openapi::Operation;
 use crate::sessions::{refused_caller, uncached};
 use crate::sign_in::SignInBody;
 
-#[derive(Serialize)]
+/// The caller's identities.
+#[derive(Serialize, ToSchema)]
 struct IdentitiesBody<'a> {
+    /// The identities, the oldest first.
     identities: Vec<IdentityBody<'a>>,
 }
 
-#[derive(Serialize)]
+/// An identity that the caller signs in with.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct IdentityBody<'a> {
+    /// The id of the identity: 32 hexadecimal digits.
     id: String,
+    /// The id of the provider that it was first used with.
     provider: &'a str,
+    /// The provider's issuer identifier.
     issuer: &'a str,
+    /// The subject at that issuer.
     subject: &'a str,
+    /// When it was linked.
+    #[schema(required, format = DateTime)]
     linked_at: Option<String>,
 }
 
@@ -42,6 +54,36 @@ impl<'a> From<&'a LinkedIdentity> for IdentityBody<'a> {
             linked_at: linked.linked_at.to_datetime().map(rfc3339_seconds),
         }
     }
+}
+
+pub(crate) fn list_operation() -> Operation {
+    Operation::new(
+        "Identities",
+        "listIdentities",
+        "List the identities that the caller signs in with",
+    )
+    .answers::<IdentitiesBody<'_>>(StatusCode::OK, "The identities.")
+    .needs_access_token(false)
+}
+
+pub(crate) fn link_operation() -> Operation {
+    Operation::new(
+        "Identities",
+        "linkIdentity",
+        "Link the identity of a fresh sign-in to the caller's user",
+    )
+    .answers::<IdentityBody<'_>>(StatusCode::OK, "The identity is linked.")
+    .takes_sign_in()
+    .needs_access_token(true)
+    .refuses([ErrorCode::IdentityTaken])
+}
+
+pub(crate) fn unlink_operation() -> Operation {
+    Operation::new("Identities", "unlinkIdentity", "Unlink one of the caller's identities")
+        .path_parameter("id", "The id of the identity.")
+        .answers_nothing(StatusCode::NO_CONTENT, "The identity is unlinked.")
+        .needs_access_token(true)
+        .refuses([ErrorCode::LastIdentity, ErrorCode::NotFound])
 }
 
 /// Lists the caller's identities, the oldest first.

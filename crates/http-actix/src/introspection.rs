@@ -3,17 +3,20 @@
 
 use std::sync::Arc;
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::model::{Role, SessionId, UserId};
-use mintgate_domain::{ActiveToken, Client, FieldRule, PresentedToken};
+use mintgate_domain::{ActiveToken, Client, ErrorCode, FieldRule, PresentedToken};
 use serde::Serialize;
 use tracing::debug_span;
 use url::form_urlencoded;
+use utoipa::ToSchema;
 
 use crate::body::read_form;
 use crate::envelope::LogFields;
 use crate::error::ApiError;
+use crate::openapi::Operation;
 use crate::sessions::uncached;
 use crate::validation::{BrokenField, BrokenRule};
 use crate::{AppState, basic};
@@ -24,8 +27,9 @@ pub(crate) const INTROSPECT: &str = "/oauth2/introspect";
 pub(crate) const REVOKE: &str = "/oauth2/revoke";
 
 /// The answer about a token that is good (RFC 7662 §2.2): what the token says, in the words of its claims.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct TokenBody<'a> {
+    /// Whether the token is good, for this client; nothing else is said where it is not.
     active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
@@ -95,6 +99,35 @@ impl<'a> TokenBody<'a> {
             },
         }
     }
+}
+
+/// A token that a back end asks about.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the form, which is read by `token`")]
+struct TokenForm {
+    /// An access token, or a refresh token.
+    #[schema(min_length = 1)]
+    token: String,
+    /// Which of them it is; not needed.
+    #[schema(nullable = false)]
+    token_type_hint: Option<String>,
+}
+
+pub(crate) fn introspect_operation() -> Operation {
+    of_back_ends("introspect", "Ask whether a token is good (RFC 7662)")
+        .answers::<TokenBody<'_>>(StatusCode::OK, "What the token says, if it is good.")
+}
+
+pub(crate) fn revoke_operation() -> Operation {
+    of_back_ends("revoke", "End the session of a token (RFC 7009)")
+        .answers_nothing(StatusCode::OK, "The session has ended, if there was one.")
+}
+
+fn of_back_ends(id: &'static str, summary: &'static str) -> Operation {
+    Operation::new("Back ends", id, summary)
+        .takes_form::<TokenForm>(&[])
+        .needs_client()
+        .refuses([ErrorCode::Overloaded, ErrorCode::StoreUnavailable])
 }
 
 /// Says whether a token is good, and what it says if it is.

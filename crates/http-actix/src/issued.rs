@@ -1,23 +1,42 @@
 //! The answer that delivers tokens, after a sign-in and after a refresh.
 
 use actix_web::HttpResponse;
-use actix_web::http::header;
-use mintgate_domain::IssuedTokens;
+use actix_web::http::{StatusCode, header};
+use mintgate_domain::{ErrorCode, IssuedTokens};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::error::append_cookies;
+use crate::openapi::Operation;
 
-#[derive(Serialize)]
+/// Tokens of a session.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct TokenResponseBody<'a> {
+pub(crate) struct TokenResponseBody<'a> {
+    /// What was done, for people.
     message: &'static str,
+    /// The access token, a JWT.
     access_token: &'a str,
+    /// How long the access token is good, in seconds.
     expires_in: u64,
+    /// `Bearer`.
     token_type: &'static str,
+    /// The refresh token, if it is delivered in the body and not in a cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
+    /// How long the refresh token is good, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_expires_in: Option<u64>,
+}
+
+impl Operation {
+    /// Succeeds with tokens, unless they cannot be made.
+    pub(crate) fn answers_tokens(self, description: &str) -> Self {
+        use ErrorCode::{RolesUnavailable, TokenGenerationFailed, TokenTooLarge};
+        self.answers::<TokenResponseBody<'_>>(StatusCode::OK, description)
+            .sends("Set-Cookie")
+            .refuses([RolesUnavailable, TokenGenerationFailed, TokenTooLarge])
+    }
 }
 
 /// Delivers the tokens. The refresh token is either in a cookie or in the body.

@@ -2,10 +2,11 @@
 
 use garde::Validate;
 use mintgate_strict_json::{Limits, MAX_DEPTH, Map, Value, parse_object};
+use utoipa::ToSchema;
 
 use crate::body::MAX_BODY_BYTES;
 use crate::error::ApiError;
-use crate::validation::{Broken, BrokenField, BrokenRule, broken_fields};
+use crate::validation::{Broken, BrokenField, BrokenRule, TextRule, broken_fields, text_rules};
 
 const LIMITS: Limits = Limits { bytes: MAX_BODY_BYTES, depth: MAX_DEPTH };
 
@@ -15,6 +16,23 @@ const LIMITS: Limits = Limits { bytes: MAX_BODY_BYTES, depth: MAX_DEPTH };
 pub(crate) struct Members {
     left: Map<String, Value>,
     broken: Vec<BrokenField>,
+    /// Whether every member that is asked for is there, with whatever value: of a body that describes others.
+    has_all: bool,
+}
+
+/// The members that a route reads from a body, with the rules for them.
+pub(crate) trait Fields: Validate<Context = Broken> + ToSchema {
+    /// Takes out the members.
+    fn take(members: &mut Members) -> Self;
+
+    /// The rules for the members that are texts.
+    fn text_rules() -> Vec<TextRule>
+    where
+        Self: Sized,
+    {
+        let mut members = Members { left: Map::new(), broken: Vec::new(), has_all: true };
+        text_rules(&Self::take(&mut members))
+    }
 }
 
 impl Members {
@@ -25,7 +43,7 @@ impl Members {
     /// quotes nothing of the body.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
         match parse_object(body, LIMITS) {
-            Ok(left) => Ok(Self { left, broken: Vec::new() }),
+            Ok(left) => Ok(Self { left, broken: Vec::new(), has_all: false }),
             Err(error) => Err(ApiError::invalid(vec![BrokenField::new("body", error)])),
         }
     }
@@ -33,6 +51,7 @@ impl Members {
     /// Takes out a text. `null` is the same as no member; any other value is at fault.
     pub(crate) fn take_text(&mut self, name: &'static str) -> Option<String> {
         match self.left.remove(name) {
+            None if self.has_all => Some(String::new()),
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text),
             Some(_) => {
@@ -61,11 +80,13 @@ impl Members {
         value
     }
 
-    /// Checks what was taken by the rules of a body.
-    pub(crate) fn check(&mut self, body: &impl Validate<Context = Broken>) {
-        for BrokenField { field, rule } in broken_fields(body) {
+    /// Takes out the members of a body, and checks them.
+    pub(crate) fn take<T: Fields>(&mut self) -> T {
+        let body = T::take(self);
+        for BrokenField { field, rule } in broken_fields(&body) {
             self.refuse(field, rule);
         }
+        body
     }
 
     /// Notes that a member breaks a rule, unless it is known to break another.

@@ -2,19 +2,43 @@
 
 use std::sync::Arc;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
+use mintgate_domain::ErrorCode;
 use mintgate_domain::ports::JwksDocument;
+use serde_json::json;
 
 use crate::accept::{JSON, accepts};
 use crate::error::ApiError;
+use crate::openapi::Operation;
 use crate::{AppState, public_document};
-use mintgate_domain::ErrorCode;
 
 /// The path of the JWKS.
 pub(crate) const PATH: &str = "/.well-known/jwks.json";
 /// The media type that is registered for a JWKS (RFC 7517 §8.5).
 pub(crate) const MEDIA_TYPE: &str = "application/jwk-set+json";
+
+pub(crate) fn operation() -> Operation {
+    let keys = json!({
+        "type": "object",
+        "required": ["keys"],
+        "properties": { "keys": { "type": "array", "items": {
+            "type": "object",
+            "description": "A public key (RFC 7517 §4).",
+            "required": ["kty", "kid", "use", "alg"],
+            "additionalProperties": { "type": "string" },
+        } } },
+    });
+    Operation::new(
+        "Verifiers",
+        "showKeys",
+        "Get the public keys that verify access tokens (RFC 7517)",
+    )
+    .answers_as(StatusCode::OK, "The keys.", &[JSON, MEDIA_TYPE], &keys)
+    .can_be_cached()
+    .refuses([ErrorCode::StoreUnavailable])
+}
 
 /// Answers the JWKS, as `application/json`, or as
 /// `application/jwk-set+json` for a client that accepts that alone; or 304 if the caller has it.
@@ -23,7 +47,7 @@ pub(crate) async fn show(
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let document = published_keys(&state)?;
-    let mut answer = public_document::answer(&request, &document.json, &document.etag);
+    let mut answer = public_document::answer(&request, JSON, &document.json, &document.etag);
     answer.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
     if answer.headers().contains_key(header::CONTENT_TYPE) && !accepts(request.headers(), JSON) {
         let registered = HeaderValue::from_static(MEDIA_TYPE);

@@ -30,10 +30,12 @@ mod login_cookies;
 mod logout;
 mod metadata;
 mod metrics;
+mod openapi;
 mod operations;
 mod origin;
 mod planted_cookies;
 mod provider_token;
+mod public_api;
 mod public_document;
 mod refresh;
 mod runtime;
@@ -48,8 +50,7 @@ mod validation;
 use std::future::Future;
 use std::sync::Arc;
 
-use actix_web::web;
-use actix_web::{FromRequest, Handler, HttpResponse, Resource, Responder};
+use actix_web::HttpResponse;
 use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
 use mintgate_domain::{
     AppAccess, BeginLogin, Clients, ErrorCode, Identities, Introspection, IssueTokens, OwnSessions,
@@ -74,6 +75,7 @@ use keyed_mutex::KeyedMutex;
 use limits::CallerLimits;
 use login_cookies::LoginCookies;
 use metadata::Metadata;
+use openapi::{Document, Page};
 use origin::OriginPolicy;
 
 /// The id of a request, which its answer, its error body and its log line name.
@@ -135,6 +137,8 @@ pub struct AppState {
     origins: OriginPolicy,
     logins: LoginCookies,
     metadata: Metadata,
+    openapi: Document,
+    docs: Page,
     /// The path of the public URL, which requests have unless a proxy has removed it.
     path_prefix: String,
     /// Held by requests with an `Idempotency-Key` while they are worked on; the value is the hash of the
@@ -151,10 +155,15 @@ pub struct AppState {
 impl AppState {
     /// Makes the state from the configuration, the use cases and the ports.
     pub fn new(config: HttpConfig, use_cases: UseCases, ports: HttpPorts) -> Self {
+        let has_clients = !config.clients.is_empty();
+        let metadata = Metadata::new(&config.issuer, &config.public_url, has_clients);
+        let document = public_api::document(&metadata, &config);
         Self {
             use_cases,
             logins: LoginCookies::new(&config.cookies),
-            metadata: Metadata::new(&config.issuer, &config.public_url, !config.clients.is_empty()),
+            openapi: Document::new(&document),
+            docs: Page::new(&document),
+            metadata,
             path_prefix: metadata::path_of(&config.public_url).to_owned(),
             origins: OriginPolicy::new(&config.public_url, config.allowed_origins),
             idempotency_keys: KeyedMutex::default(),
@@ -197,60 +206,6 @@ async fn holding<T>(place: Place, work: impl Future<Output = T>) -> T {
     output
 }
 
-/// Adds the routes of the public listener.
-fn routes(config: &mut ServiceConfig) {
-    let auth = |path: &str| web::resource(format!("/api/v1/auth/{path}"));
-    config
-        .service(methods(auth("login").post(login::begin), "POST"))
-        .service(readable("/api/v1/auth/providers", login::providers))
-        .service(methods(auth("token").post(token::issue), "POST"))
-        .service(methods(auth("refresh").post(refresh::refresh), "POST"))
-        .service(methods(auth("logout").post(logout::log_out), "POST"))
-        // Below the path of the refresh cookie, which a browser does not send to `/logout`.
-        .service(methods(auth("refresh/logout").post(logout::log_out), "POST"))
-        .service(methods(auth("logout-all").post(logout::log_out_everywhere), "POST"))
-        .service(readable("/api/v1/auth/me", sessions::me))
-        .service(readable("/api/v1/auth/sessions", sessions::list))
-        .service(methods(
-            web::resource("/api/v1/auth/sessions/{sid}").delete(sessions::end),
-            "DELETE",
-        ))
-        .service(methods(
-            auth("identities").get(identities::list).head(identities::list).post(identities::link),
-            "GET, HEAD, POST",
-        ))
-        .service(methods(auth("identities/{id}").delete(identities::unlink), "DELETE"))
-        .service(methods(auth("provider-token").post(provider_token::show), "POST"))
-        .service(methods(auth("backchannel-logout/{provider}").post(backchannel::log_out), "POST"))
-        .service(methods(
-            web::resource(introspection::INTROSPECT).post(introspection::introspect),
-            "POST",
-        ))
-        .service(methods(web::resource(introspection::REVOKE).post(introspection::revoke), "POST"))
-        .service(readable(jwks::PATH, jwks::show));
-    for path in metadata::ROUTES {
-        config.service(readable(path, metadata::show));
-    }
-    config.default_service(web::to(not_found));
-}
-
-/// A resource that answers GET and HEAD (RFC 9110 §9.3.2).
-fn readable<H, Args>(path: &str, handler: H) -> Resource
-where
-    H: Handler<Args> + Clone,
-    Args: FromRequest + 'static,
-    H::Output: Responder + 'static,
-{
-    methods(web::resource(path).get(handler.clone()).head(handler), "GET, HEAD")
-}
-
 async fn not_found() -> Result<HttpResponse, ApiError> {
     Err(ApiError::new(ErrorCode::NotFound))
-}
-
-/// Refuses every other method of a resource, and names in `Allow` the ones it has.
-fn methods(resource: Resource, allow: &'static str) -> Resource {
-    resource.default_service(web::to(move || async move {
-        Err::<HttpResponse, _>(ApiError::method_not_allowed(allow))
-    }))
 }

@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::join_all;
 use garde::Validate;
-use mintgate_domain::{FieldRule, LoginParameter, RegisteredProvider};
+use mintgate_domain::{ErrorCode, FieldRule, LoginParameter, RegisteredProvider};
 use serde::Serialize;
 use tracing::{Instrument as _, debug_span};
+use utoipa::ToSchema;
 
 use crate::body::read_json;
 use crate::envelope::LogFields;
-use crate::error::{ApiError, append_cookies};
-use crate::json::Members;
+use crate::error::{ApiError, HttpErrorCode, append_cookies};
+use crate::json::{Fields, Members};
 use crate::limits::Limit;
+use crate::openapi::Operation;
 use crate::sessions::uncached;
 use crate::validation::Characters::{Printable, Readable, Visible, Words};
 use crate::validation::{Broken, BrokenRule, note, text};
@@ -34,30 +37,43 @@ struct LoginBody {
 
 const TEN_YEARS_SECS: u64 = 10 * 365 * 24 * 3600;
 
-#[derive(Serialize)]
+/// A login that has begun.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct BegunBody<'a> {
+    /// Where the browser goes to sign in.
     authorization_url: &'a str,
+    /// The `state` that comes back with the browser, to be posted with the code.
     state: &'a str,
     /// How long the login can be finished, in seconds.
     expires_in: u64,
 }
 
-#[derive(Serialize)]
+/// The providers.
+#[derive(Serialize, ToSchema)]
 struct ProvidersBody {
+    /// The configured providers, in order.
     providers: Vec<ProviderBody>,
 }
 
-#[derive(Serialize)]
+/// What a login page needs to know of a provider.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ProviderBody {
+    /// The id, as requests name it.
     id: String,
+    /// What Mintgate knows of providers like it.
     preset: String,
+    /// What people call it.
     display_name: String,
     /// The authorization endpoint; `null` if the provider cannot be asked for it at present.
+    #[schema(required)]
     authorization_endpoint: Option<String>,
+    /// The client id of Mintgate there.
     client_id: String,
+    /// The scopes that an authorization request asks for.
     scopes: Vec<String>,
+    /// Where the provider may send the browser back to.
     redirect_uris: Vec<String>,
     /// More parameters that an authorization request needs.
     authorization_params: BTreeMap<String, String>,
@@ -66,17 +82,7 @@ struct ProviderBody {
 impl LoginBody {
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut members = Members::parse(body)?;
-        let given = Given {
-            provider: members.take_text("provider"),
-            redirect_uri: members.take_text("redirectUri"),
-            login_hint: members.take_text("loginHint"),
-            prompt: members.take_text("prompt"),
-            ui_locales: members.take_text("uiLocales"),
-            domain_hint: members.take_text("domainHint"),
-            acr_values: members.take_text("acrValues"),
-            max_age: members.take_number("maxAge"),
-        };
-        members.check(&given);
+        let given: Given = members.take();
         if given.provider.is_none() {
             members.refuse("provider", FieldRule::Required);
         }
@@ -94,27 +100,85 @@ impl LoginBody {
     }
 }
 
-/// The members of the body.
-#[derive(Validate)]
+/// Which login begins. What goes on to the provider must be in its `login_params`.
+#[derive(Validate, ToSchema)]
 #[garde(context(Broken))]
+#[schema(as = LoginBody, rename_all = "camelCase", example = json!({ "provider": "corp" }))]
 struct Given {
+    /// The id of the configured provider.
     #[garde(inner(custom(text("provider", 1..=64, Visible))))]
+    #[schema(required, nullable = false)]
     provider: Option<String>,
+    /// Where the provider sends the browser back to; may be left out where the provider has exactly one.
     #[garde(inner(custom(text("redirectUri", 1..=2048, Visible))))]
     redirect_uri: Option<String>,
+    /// Who is to sign in (OIDC Core §3.1.2.1).
     #[garde(inner(custom(text("loginHint", 1..=256, Readable))))]
     login_hint: Option<String>,
+    /// Which questions the provider asks (OIDC Core §3.1.2.1).
     #[garde(inner(custom(text("prompt", 1..=128, Words)), custom(none_stands_alone)))]
     prompt: Option<String>,
+    /// In which languages (OIDC Core §3.1.2.1).
     #[garde(inner(custom(text("uiLocales", 1..=256, Words))))]
     ui_locales: Option<String>,
+    /// At which organisation of the provider the person has an account.
     #[garde(inner(custom(text("domainHint", 1..=253, Visible))))]
     domain_hint: Option<String>,
+    /// How the person is to authenticate (OIDC Core §3.1.2.1).
     // The login's cookie keeps it.
     #[garde(inner(custom(text("acrValues", 1..=512, Printable)), custom(not_blank)))]
     acr_values: Option<String>,
+    /// How long ago the person may have authenticated, in seconds (OIDC Core §3.1.2.1).
     #[garde(inner(custom(at_most_ten_years)))]
+    #[schema(maximum = 315_360_000)]
     max_age: Option<u64>,
+}
+
+impl Fields for Given {
+    fn take(members: &mut Members) -> Self {
+        Self {
+            provider: members.take_text("provider"),
+            redirect_uri: members.take_text("redirectUri"),
+            login_hint: members.take_text("loginHint"),
+            prompt: members.take_text("prompt"),
+            ui_locales: members.take_text("uiLocales"),
+            domain_hint: members.take_text("domainHint"),
+            acr_values: members.take_text("acrValues"),
+            max_age: members.take_number("maxAge"),
+        }
+    }
+}
+
+pub(crate) fn begin_operation() -> Operation {
+    use ErrorCode::{
+        Overloaded, ProviderError, ProviderTimeout, ProviderUnavailable, RateLimited,
+        RedirectUriNotAllowed, StoreUnavailable, UnknownProvider,
+    };
+    Operation::new("Logins", "beginLogin", "Begin a login")
+        .about(
+            "Mintgate makes state, nonce and the challenge of PKCE, and keeps them in a cookie until the code \
+            comes to `/api/v1/auth/token`.",
+        )
+        .takes_json::<Given>(true)
+        .answers::<BegunBody<'_>>(StatusCode::OK, "Where the browser goes.")
+        .sends("Set-Cookie")
+        .refuses([
+            Overloaded,
+            ProviderError,
+            ProviderTimeout,
+            ProviderUnavailable,
+            RateLimited,
+            RedirectUriNotAllowed,
+            StoreUnavailable,
+            UnknownProvider,
+        ])
+        .refuses([HttpErrorCode::CsrfRejected])
+}
+
+pub(crate) fn providers_operation() -> Operation {
+    Operation::new("Logins", "listProviders", "List the providers, for a login page")
+        .answers::<ProvidersBody>(StatusCode::OK, "The providers.")
+        .refuses([ErrorCode::Overloaded])
 }
 
 /// `none` is the only prompt if it is one (OIDC Core §3.1.2.1).

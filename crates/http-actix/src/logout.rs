@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use garde::Validate;
@@ -12,12 +12,14 @@ use mintgate_domain::ports::CookiePolicy as _;
 use mintgate_domain::{ErrorCode, PresentedToken, SessionProof, SignOutRequest, chain};
 use serde::Serialize;
 use tracing::{Instrument as _, debug_span};
+use utoipa::ToSchema;
 
 use crate::body::read_optional_json;
 use crate::credential::{MAX_REFRESH_TOKEN, access_token, bearer, guard_cookies, no_credential};
 use crate::envelope::LogFields;
-use crate::error::{ApiError, ErrorKind, append_cookies};
-use crate::json::Members;
+use crate::error::{ApiError, ErrorKind, HttpErrorCode, append_cookies};
+use crate::json::{Fields, Members};
+use crate::openapi::Operation;
 use crate::sessions::refused_caller;
 use crate::validation::Characters::{Printable, Visible};
 use crate::validation::{Broken, text};
@@ -26,10 +28,13 @@ use crate::{AppState, runtime};
 /// How long a sign-out waits for a provider that has to be asked where people sign out.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-#[derive(Serialize)]
+/// What was ended.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct EndedBody {
+    /// What was done, for people.
     message: &'static str,
+    /// How many sessions were live and are not any more; where all are ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     sessions_ended: Option<u64>,
     /// Where the browser signs out at the provider.
@@ -37,15 +42,23 @@ struct EndedBody {
     logout_url: Option<String>,
 }
 
-#[derive(Default, Validate)]
+/// Which session is ended, and whether its provider is left too.
+#[derive(Default, Validate, ToSchema)]
 #[garde(context(Broken))]
+#[schema(rename_all = "camelCase")]
 struct LogoutBody {
+    /// The refresh token of the session, where no cookie or access token names it.
     #[garde(inner(custom(text("refreshToken", 1..=MAX_REFRESH_TOKEN, Printable))))]
     refresh_token: Option<String>,
+    /// Whether the browser is to sign out at the provider too: `logoutUrl` says where.
     #[garde(skip)]
+    #[schema(required = false)]
     provider: bool,
+    /// Where the provider sends the browser afterwards: one of its `post_logout_redirect_uris`.
     #[garde(inner(custom(text("postLogoutRedirectUri", 1..=2048, Visible))))]
+    #[schema(rename = "postLogoutRedirectUri")]
     redirect_uri: Option<String>,
+    /// Comes back with the browser.
     #[garde(inner(custom(text("state", 1..=1024, Printable))))]
     state: Option<String>,
 }
@@ -53,15 +66,65 @@ struct LogoutBody {
 impl LogoutBody {
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut members = Members::parse(body)?;
-        let body = Self {
+        let body = members.take();
+        members.end(Some(body))
+    }
+}
+
+impl Fields for LogoutBody {
+    fn take(members: &mut Members) -> Self {
+        Self {
             refresh_token: members.take_text("refreshToken"),
             provider: members.take_flag("provider").unwrap_or(false),
             redirect_uri: members.take_text("postLogoutRedirectUri"),
             state: members.take_text("state"),
-        };
-        members.check(&body);
-        members.end(Some(body))
+        }
     }
+}
+
+pub(crate) fn log_out_operation() -> Operation {
+    log_out_as("logOut", "End the caller's session").secured_by(&["accessToken", "accessCookie"])
+}
+
+pub(crate) fn log_out_by_refresh_cookie_operation() -> Operation {
+    log_out_as(
+        "logOutByRefreshCookie",
+        "End the session of a browser whose access cookie has run out",
+    )
+    .secured_by(&["accessToken", "accessCookie", "refreshCookie"])
+}
+
+fn log_out_as(id: &'static str, summary: &'static str) -> Operation {
+    use ErrorCode::{
+        InvalidAccessToken, InvalidRefreshToken, Overloaded, RedirectUriNotAllowed,
+        StoreUnavailable,
+    };
+    Operation::new("Sessions", id, summary)
+        .about(
+            "A session that has ended before is ended just as well, and an expired access token still says \
+            which session it is.",
+        )
+        .takes_json::<LogoutBody>(false)
+        .answers::<EndedBody>(StatusCode::OK, "The session has ended, and the cookies are cleared.")
+        .sends("Set-Cookie")
+        .refuses([
+            InvalidAccessToken,
+            InvalidRefreshToken,
+            Overloaded,
+            RedirectUriNotAllowed,
+            StoreUnavailable,
+        ])
+        .refuses([HttpErrorCode::CsrfRejected, HttpErrorCode::DuplicateCookie])
+}
+
+pub(crate) fn log_out_everywhere_operation() -> Operation {
+    Operation::new("Sessions", "logOutEverywhere", "End all sessions of the caller's user")
+        .answers::<EndedBody>(
+            StatusCode::OK,
+            "All sessions have ended, and the cookies are cleared.",
+        )
+        .sends("Set-Cookie")
+        .needs_access_token(true)
 }
 
 /// Ends the session whose token the request shows; the token may have expired. Repeating the request

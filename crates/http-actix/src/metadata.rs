@@ -1,51 +1,59 @@
 //! `/.well-known/openid-configuration` and `/.well-known/oauth-authorization-server`: the metadata with
 //! which a verifier of tokens configures itself from the issuer alone.
 
+use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::{ErrorCode, TokenHash};
+use mintgate_domain::ErrorCode;
 use serde::Serialize;
 use url::Url;
+use utoipa::ToSchema;
 
+use crate::body::JSON;
 use crate::error::ApiError;
 use crate::introspection::{INTROSPECT, REVOKE};
 use crate::jwks::published_keys;
+use crate::openapi::{Endpoint, Operation};
 use crate::{AppState, public_document};
-
-/// Every path that the document can have for some issuer; [`show`] answers at those of ours.
-pub(crate) const ROUTES: [&str; 5] = [
-    "/.well-known/openid-configuration",
-    "/.well-known/oauth-authorization-server",
-    "/.well-known/openid-configuration/{path:.+}",
-    "/.well-known/oauth-authorization-server/{path:.+}",
-    "/{path:.+}/.well-known/openid-configuration",
-];
 
 /// The metadata of OIDC Discovery 1.0 §3 and RFC 8414 §2, as far as it applies.
 ///
 /// Mintgate is not an authorization server: people sign in at their provider, and
 /// `/api/v1/auth/token` is not a token endpoint of RFC 6749. So no endpoint is named but those of back ends,
 /// where there are any.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = MetadataBody)]
 struct Document<'a> {
+    /// The issuer of access tokens.
     issuer: &'a str,
+    /// Where the public keys are.
     jwks_uri: &'a str,
     /// Empty; both standards require the member.
+    #[schema(value_type = Vec<String>)]
     response_types_supported: [&'a str; 0],
+    /// `public`: everybody sees the same subject.
+    #[schema(value_type = Vec<String>)]
     subject_types_supported: [&'a str; 1],
     /// The algorithms that sign access tokens, including those of former keys. Some verifiers accept
     /// no others.
+    #[schema(value_type = Vec<String>)]
     id_token_signing_alg_values_supported: &'a [&'a str],
     #[serde(flatten)]
     back_ends: Option<&'a BackEnds>,
 }
 
 /// The endpoints of back ends, and how they authenticate there.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct BackEnds {
+    /// Where back ends ask about tokens.
     introspection_endpoint: String,
+    /// `client_secret_basic`.
+    #[schema(value_type = Vec<String>)]
     introspection_endpoint_auth_methods_supported: [&'static str; 1],
+    /// Where back ends have tokens revoked.
     revocation_endpoint: String,
+    /// `client_secret_basic`.
+    #[schema(value_type = Vec<String>)]
     revocation_endpoint_auth_methods_supported: [&'static str; 1],
 }
 
@@ -87,6 +95,20 @@ impl Metadata {
         &self.issuer
     }
 
+    /// The paths at which the document is answered.
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
+        let describe: [fn() -> Operation; 3] = [
+            || operation("showOpenidConfiguration"),
+            || operation("showOpenidConfigurationByHost"),
+            || operation("showServerMetadata"),
+        ];
+        let [below, by_host, _] = &self.paths;
+        let again = below == by_host;
+        let all = self.paths.iter().zip(describe).enumerate();
+        let each = all.filter(|(index, _)| !(again && *index == 1));
+        each.map(|(_, (path, describe))| Endpoint::at(path).get(show, describe)).collect()
+    }
+
     fn document(&self, algorithms: &[&str]) -> String {
         let document = Document {
             issuer: &self.issuer,
@@ -99,13 +121,6 @@ impl Metadata {
         // Texts and arrays of texts can always be written as JSON.
         serde_json::to_string(&document).unwrap_or_default()
     }
-}
-
-/// The strong entity tag of a document (RFC 9110 §8.8.3).
-fn etag(json: &str) -> String {
-    let digest = TokenHash::of(json);
-    let tag = u128::from_be_bytes(std::array::from_fn(|i| digest.as_bytes()[i]));
-    format!("\"{tag:032x}\"")
 }
 
 /// The path of a URL, empty where it is `/`.
@@ -127,17 +142,25 @@ fn paths(issuer: &str, prefix: &str) -> [String; 3] {
     ]
 }
 
+fn operation(id: &'static str) -> Operation {
+    Operation::new(
+        "Verifiers",
+        id,
+        "Get what a verifier of access tokens needs to configure itself",
+    )
+    .about("OpenID Connect Discovery 1.0 and RFC 8414, as far as they apply.")
+    .answers::<Document<'_>>(StatusCode::OK, "The metadata.")
+    .can_be_cached()
+    .refuses([ErrorCode::StoreUnavailable])
+}
+
 /// Answers the document, or 304 if the caller has it.
 pub(crate) async fn show(
     request: HttpRequest,
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
-    let metadata = &state.metadata;
-    if !metadata.paths.iter().any(|path| path == request.path()) {
-        return Err(ApiError::new(ErrorCode::NotFound));
-    }
-    let json = metadata.document(&published_keys(&state)?.algorithms);
-    Ok(public_document::answer(&request, &json, &etag(&json)))
+    let json = state.metadata.document(&published_keys(&state)?.algorithms);
+    Ok(public_document::answer(&request, JSON, &json, &public_document::etag(&json)))
 }
 
 #[cfg(test)]
@@ -153,8 +176,6 @@ mod tests {
             json,
             r#"{"issuer":"https://id.example.com/","jwks_uri":"https://auth.example.com/.well-known/jwks.json","response_types_supported":[],"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["ES256","EdDSA"]}"#
         );
-        assert_eq!(etag(&json).len(), 34);
-        assert_ne!(etag(&json), etag(""));
     }
 
     #[test]

@@ -3,33 +3,89 @@
 
 use std::sync::Arc;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::FieldRule;
+use garde::Validate;
 use mintgate_domain::model::SessionId;
+use mintgate_domain::{ErrorCode, FieldRule};
 use serde::Serialize;
 use tracing::debug_span;
+use utoipa::ToSchema;
 
 use crate::body::read_json;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, HttpErrorCode};
-use crate::json::Members;
+use crate::json::{Fields, Members};
+use crate::openapi::Operation;
 use crate::sessions::{date, uncached};
-use crate::validation::BrokenRule;
+use crate::validation::{Broken, BrokenRule};
 use crate::{AppState, basic};
 
-#[derive(Serialize)]
+/// The provider's own access token of a session.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ProviderTokenBody<'a> {
+    /// The token, as the provider issued it.
     access_token: &'a str,
+    /// `Bearer`.
     token_type: &'static str,
+    /// How long it is good, in seconds, if the provider said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<u64>,
+    /// Until when it is good, if the provider said so.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     expires_at: Option<String>,
+    /// What it is good for, if the provider said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
+}
+
+/// Whose token is wanted.
+#[derive(Validate, ToSchema)]
+#[garde(context(Broken))]
+struct ProviderTokenRequest {
+    /// The id of the session.
+    #[garde(skip)]
+    #[schema(required, nullable = false, format = "uuid")]
+    sid: Option<String>,
+}
+
+impl Fields for ProviderTokenRequest {
+    fn take(members: &mut Members) -> Self {
+        Self { sid: members.take_text("sid") }
+    }
+}
+
+pub(crate) fn operation() -> Operation {
+    use ErrorCode::{
+        NoProviderToken, NotFound, Overloaded, ProviderError, ProviderTimeout, ProviderUnavailable,
+        StoreUnavailable,
+    };
+    Operation::new(
+        "Back ends",
+        "showProviderToken",
+        "Get the provider's own access token of a session",
+    )
+    .about("For servers alone: a request that a browser can have made is refused.")
+    .takes_json::<ProviderTokenRequest>(true)
+    .answers::<ProviderTokenBody<'_>>(
+        StatusCode::OK,
+        "The token, renewed if it was about to expire.",
+    )
+    .needs_client()
+    .refuses([
+        NoProviderToken,
+        NotFound,
+        Overloaded,
+        ProviderError,
+        ProviderTimeout,
+        ProviderUnavailable,
+        StoreUnavailable,
+    ])
+    .refuses([HttpErrorCode::CsrfRejected])
 }
 
 /// Answers the provider's access token of a session, renewed where it is about to expire.
@@ -85,7 +141,7 @@ fn refuse_browsers(headers: &HeaderMap) -> Result<(), ApiError> {
 /// `INVALID_REQUEST`
 fn session_of(body: &[u8]) -> Result<SessionId, ApiError> {
     let mut members = Members::parse(body)?;
-    let sid = members.take_text("sid");
+    let ProviderTokenRequest { sid } = members.take();
     let session = sid.as_deref().and_then(SessionId::parse);
     match (&sid, session) {
         (_, Some(_)) => {}

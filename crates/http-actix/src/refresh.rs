@@ -7,11 +7,37 @@ use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::{AuthError, ErrorCode, PresentedToken, TokenDelivery};
 use tracing::debug_span;
 
-use crate::credential::{guard_cookies, refresh_token_in_body};
+use crate::credential::{RefreshTokenBody, guard_cookies, refresh_token_in_body};
 use crate::envelope::LogFields;
-use crate::error::ApiError;
+use crate::error::{ApiError, HttpErrorCode};
 use crate::limits::Limit;
+use crate::openapi::Operation;
 use crate::{AppState, issued};
+
+pub(crate) fn operation() -> Operation {
+    use ErrorCode::{
+        AccessDenied, InvalidRefreshToken, RateLimited, RefreshTokenExpired, RefreshTokenReused,
+        SessionRevoked, StoreUnavailable,
+    };
+    Operation::new("Sessions", "refresh", "Exchange a refresh token for its successor and an access token")
+        .about(
+            "Takes the refresh token from the body, or else from the cookie, and delivers its successor the \
+            same way. The token before, presented again within the grace period, gets the same successor.",
+        )
+        .secured_by(&["refreshCookie"])
+        .takes_json::<RefreshTokenBody>(false)
+        .answers_tokens("The successor and a new access token.")
+        .refuses([
+            AccessDenied,
+            InvalidRefreshToken,
+            RateLimited,
+            RefreshTokenExpired,
+            RefreshTokenReused,
+            SessionRevoked,
+            StoreUnavailable,
+        ])
+        .refuses([HttpErrorCode::CsrfRejected, HttpErrorCode::DuplicateCookie])
+}
 
 /// Refreshes a session. The successor is delivered the way the token came: in the body or in a cookie.
 /// No refusal of a token clears a cookie: a request that lost a race would delete the cookies of the

@@ -19,7 +19,7 @@ use crate::admin::{AdminApi, admin_routes};
 use crate::connections::Connections;
 use crate::operations::{Operations, operations_routes};
 use crate::stream::Connection;
-use crate::{AppState, envelope, routes};
+use crate::{AppState, envelope, public_api};
 
 /// How long requests in flight may take to finish once the server is asked to stop, in seconds. Less than
 /// a body may take to arrive, so that clients that send none do not hold up the end beyond ten seconds.
@@ -63,12 +63,12 @@ pub fn serve_public(
     let server = server.listen("public", listener, move || {
         let connections = Rc::new(Connections::new(Arc::clone(&state), Arc::clone(&open)));
         actix_web::rt::spawn(end_unfinished_heads(Rc::clone(&connections)));
-        let (state, more_routes) = (Data::from(Arc::clone(&state)), Arc::clone(&more_routes));
+        let (data, more_routes) = (Data::from(Arc::clone(&state)), Arc::clone(&more_routes));
         let app = App::new()
-            .app_data(state)
+            .app_data(data)
             .wrap(middleware::from_fn(envelope::envelope))
             .configure(|config| more_routes(config))
-            .configure(routes);
+            .configure(|config| public_api::routes(&state, config));
         let app = app.into_factory().map_err(|error: Error| error.error_response());
         let stopping = stopping.clone();
         let http = HttpService::build()

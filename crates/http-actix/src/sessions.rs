@@ -2,25 +2,32 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use mintgate_domain::AuthError;
 use mintgate_domain::model::{Role, Session, SessionId, Timestamp};
 use mintgate_domain::ports::CookiePolicy as _;
+use mintgate_domain::{AuthError, ErrorCode};
 use serde::Serialize;
 use tracing::debug_span;
+use utoipa::ToSchema;
 
 use crate::AppState;
 use crate::credential::access_token;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, append_cookies, rfc3339_seconds};
+use crate::openapi::Operation;
 
-#[derive(Serialize)]
+/// The caller.
+#[derive(Serialize, ToSchema)]
 struct MeBody<'a> {
+    /// The id of the caller's user.
     sub: String,
+    /// The roles in the access token.
     roles: Vec<&'a str>,
+    /// The id of the session.
     sid: String,
+    /// The id of the provider that the caller signed in at.
     provider: &'a str,
     /// When the access token expires, in seconds since 1970 (RFC 7519 §2, NumericDate).
     exp: i64,
@@ -29,36 +36,55 @@ struct MeBody<'a> {
 }
 
 /// What is kept of the caller and shown, as far as it is known.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ProfileBody {
+    /// The claim `name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// The claim `preferred_username`.
     #[serde(skip_serializing_if = "Option::is_none")]
     preferred_username: Option<String>,
+    /// The claim `email`.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<String>,
+    /// The claim `picture`.
     #[serde(skip_serializing_if = "Option::is_none")]
     picture: Option<String>,
 }
 
-#[derive(Serialize)]
+/// The caller's sessions.
+#[derive(Serialize, ToSchema)]
 struct SessionsBody<'a> {
+    /// The live sessions, the last used first.
     sessions: Vec<SessionBody<'a>>,
 }
 
-#[derive(Serialize)]
+/// A live session of the caller.
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SessionBody<'a> {
+    /// The id of the session.
     sid: String,
+    /// When it was opened.
+    #[schema(required, format = DateTime)]
     created_at: Option<String>,
+    /// When it was last refreshed.
+    #[schema(required, format = DateTime)]
     last_used_at: Option<String>,
     /// The time at which the session ends if it is not refreshed: its idle limit or, if sooner, its
     /// absolute limit.
+    #[schema(required, format = DateTime)]
     expires_at: Option<String>,
+    /// The id of the provider that it was opened by.
     provider: &'a str,
+    /// The user agent that opened it.
+    #[schema(required)]
     user_agent: Option<&'a str>,
+    /// The network that it was opened from: an IPv4 /24 or an IPv6 /48.
+    #[schema(required)]
     ip: Option<&'a str>,
+    /// Whether it is the session of this request.
     current: bool,
 }
 
@@ -79,6 +105,12 @@ impl<'a> SessionBody<'a> {
 
 pub(crate) fn date(at: Timestamp) -> Option<String> {
     at.to_datetime().map(rfc3339_seconds)
+}
+
+pub(crate) fn me_operation() -> Operation {
+    Operation::new("Sessions", "me", "Show who the caller is")
+        .answers::<MeBody<'_>>(StatusCode::OK, "The claims of the caller's access token.")
+        .needs_access_token(false)
 }
 
 /// Answers the claims of the caller's access token, which a page cannot read from an HttpOnly cookie.
@@ -108,6 +140,12 @@ pub(crate) async fn me(
     }))
 }
 
+pub(crate) fn list_operation() -> Operation {
+    Operation::new("Sessions", "listSessions", "List the caller's live sessions")
+        .answers::<SessionsBody<'_>>(StatusCode::OK, "The live sessions.")
+        .needs_access_token(false)
+}
+
 /// Lists the caller's live sessions, the last used first.
 pub(crate) async fn list(
     request: HttpRequest,
@@ -122,6 +160,15 @@ pub(crate) async fn list(
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     let sessions = sessions.iter().map(|each| SessionBody::new(each, caller.session)).collect();
     Ok(uncached(HttpResponse::Ok()).json(SessionsBody { sessions }))
+}
+
+pub(crate) fn end_operation() -> Operation {
+    Operation::new("Sessions", "endSession", "End one of the caller's sessions")
+        .path_parameter("sid", "The id of the session.")
+        .answers_nothing(StatusCode::NO_CONTENT, "The session has ended.")
+        .sends("Set-Cookie")
+        .needs_access_token(true)
+        .refuses([ErrorCode::NotFound])
 }
 
 /// Ends one of the caller's sessions. If it is the current one, its cookies are cleared.

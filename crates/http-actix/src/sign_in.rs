@@ -3,12 +3,14 @@
 use garde::Validate;
 use mintgate_domain::model::LoginTransaction;
 use mintgate_domain::{
-    AuthorizationCode, CodeVerifier, Credential, FieldRule, IdTokenText, Nonce, SignInRequest,
-    TokenDelivery,
+    AuthorizationCode, CodeVerifier, Credential, ErrorCode, FieldRule, IdTokenText, Nonce,
+    SignInRequest, TokenDelivery,
 };
+use utoipa::ToSchema;
 
 use crate::error::ApiError;
-use crate::json::Members;
+use crate::json::{Fields, Members};
+use crate::openapi::Operation;
 use crate::validation::Characters::{Printable, Unreserved, Visible};
 use crate::validation::{Broken, BrokenRule, text};
 
@@ -19,26 +21,85 @@ pub(crate) struct SignInBody {
     pub(crate) delivery: TokenDelivery,
 }
 
-/// The members of the body that are texts.
-#[derive(Validate)]
+/// A sign-in: exactly one of `authCode` and `idToken`.
+#[derive(Validate, ToSchema)]
 #[garde(context(Broken))]
-struct Texts {
+#[schema(as = SignInBody, rename_all = "camelCase", example = json!({
+    "authCode": "SplxlOBeZQQYbYS6WxSbIA",
+    "provider": "corp",
+    "redirectUri": "https://app.example.com/callback",
+}))]
+pub(crate) struct Texts {
+    /// The authorization code of the provider.
     #[garde(inner(custom(text("authCode", 1..=8192, Printable))))]
+    #[schema(rename = "authCode")]
     code: Option<String>,
+    /// The ID token of the provider, in place of a code.
     #[garde(inner(custom(text("idToken", 1..=16384, Visible))))]
     id_token: Option<String>,
+    /// The id of the configured provider; may be left out where `state` is that of a begun login.
     #[garde(inner(custom(text("provider", 1..=64, Visible))))]
     provider: Option<String>,
+    /// The redirect URI of the authorization request; may be left out where the provider has exactly one.
     #[garde(inner(custom(text("redirectUri", 1..=2048, Visible))))]
     redirect_uri: Option<String>,
+    /// The verifier of PKCE (RFC 7636), if the authorization request had a challenge.
     #[garde(inner(custom(text("codeVerifier", 43..=128, Unreserved))))]
     code_verifier: Option<String>,
+    /// The nonce of the authorization request.
     #[garde(inner(custom(text("nonce", 1..=512, Printable))))]
     nonce: Option<String>,
+    /// The state of the authorization response, if the login was begun here.
     #[garde(inner(custom(text("state", 1..=1024, Printable))))]
     state: Option<String>,
+    /// The issuer of the authorization response (RFC 9207).
     #[garde(inner(custom(text("iss", 1..=2048, Visible))))]
+    #[schema(rename = "iss")]
     issuer: Option<String>,
+    /// `cookie`, or `body` for an app that is no browser. Of no meaning where an identity is linked.
+    #[garde(skip)]
+    #[schema(rename = "tokenDelivery", pattern = "^(cookie|body)$")]
+    delivery: Option<String>,
+}
+
+impl Fields for Texts {
+    fn take(members: &mut Members) -> Self {
+        Self {
+            code: members.take_text("authCode"),
+            id_token: members.take_text("idToken"),
+            provider: members.take_text("provider"),
+            redirect_uri: members.take_text("redirectUri"),
+            code_verifier: members.take_text("codeVerifier"),
+            nonce: members.take_text("nonce"),
+            state: members.take_text("state"),
+            issuer: members.take_text("iss"),
+            delivery: members.take_text("tokenDelivery"),
+        }
+    }
+}
+
+impl Operation {
+    /// Takes a sign-in, and is refused where that is.
+    pub(crate) fn takes_sign_in(self) -> Self {
+        use ErrorCode::{
+            AccessDenied, InvalidAuthCode, InvalidIdToken, InvalidState, ProviderError,
+            ProviderTimeout, ProviderUnavailable, RateLimited, RedirectUriNotAllowed,
+            StoreUnavailable, UnknownProvider,
+        };
+        self.takes_json::<Texts>(true).sends("Set-Cookie").refuses([
+            AccessDenied,
+            InvalidAuthCode,
+            InvalidIdToken,
+            InvalidState,
+            ProviderError,
+            ProviderTimeout,
+            ProviderUnavailable,
+            RateLimited,
+            RedirectUriNotAllowed,
+            StoreUnavailable,
+            UnknownProvider,
+        ])
+    }
 }
 
 impl SignInBody {
@@ -48,20 +109,19 @@ impl SignInBody {
     /// `INVALID_REQUEST` with every field at fault.
     pub(crate) fn parse(body: &[u8], logins: Vec<LoginTransaction>) -> Result<Self, ApiError> {
         let mut members = Members::parse(body)?;
-        let texts = Texts {
-            code: members.take_text("authCode"),
-            id_token: members.take_text("idToken"),
-            provider: members.take_text("provider"),
-            redirect_uri: members.take_text("redirectUri"),
-            code_verifier: members.take_text("codeVerifier"),
-            nonce: members.take_text("nonce"),
-            state: members.take_text("state"),
-            issuer: members.take_text("iss"),
-        };
-        members.check(&texts);
-        let Texts { code, id_token, provider, redirect_uri, code_verifier, nonce, state, issuer } =
-            texts;
-        let delivery = match members.take_text("tokenDelivery").as_deref() {
+        let texts: Texts = members.take();
+        let Texts {
+            code,
+            id_token,
+            provider,
+            redirect_uri,
+            code_verifier,
+            nonce,
+            state,
+            issuer,
+            ..
+        } = texts;
+        let delivery = match texts.delivery.as_deref() {
             None | Some("cookie") => TokenDelivery::Cookie,
             Some("body") => TokenDelivery::Body,
             Some(_) => {

@@ -13,14 +13,29 @@ use tracing::debug_span;
 use crate::body::read_json;
 use crate::client::client_info;
 use crate::envelope::LogFields;
-use crate::error::ApiError;
+use crate::error::{ApiError, HttpErrorCode};
 use crate::keyed_mutex::KeyedGuard;
+use crate::openapi::Operation;
 use crate::sign_in::SignInBody;
 use crate::{AppState, envelope, idempotency, issued};
 
 /// How soon a request whose idempotency key another replica holds asks again: at first, and at most.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 const ASK_AGAIN_AFTER_AT_MOST: Duration = Duration::from_millis(250);
+
+pub(crate) fn operation() -> Operation {
+    Operation::new("Sessions", "signIn", "Exchange an authorization code or an ID token for a session")
+        .about(
+            "The refresh token comes in a cookie, or in the body with `\"tokenDelivery\": \"body\"`. The same \
+            request with the same `Idempotency-Key` within 60 seconds is answered by the same session.",
+        )
+        .header(&idempotency::RULE, "Names the request, so that it can be repeated.")
+        .answers_tokens("The tokens of a new session.")
+        .takes_sign_in()
+        // A session that has ended before its request was repeated.
+        .refuses([ErrorCode::IdempotencyKeyReused, ErrorCode::SessionRevoked])
+        .refuses([HttpErrorCode::CsrfRejected, HttpErrorCode::DuplicateCookie])
+}
 
 /// Issues tokens for a sign-in. If it finishes a begun login, the login's cookie is cleared.
 pub(crate) async fn issue(

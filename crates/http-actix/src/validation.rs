@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use garde::Validate;
 use mintgate_domain::{FieldError, FieldRule};
+use serde_json::Value;
 
 /// A field of a request that breaks a rule; never holds the field's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +110,17 @@ impl Characters {
         }
     }
 
+    /// The same as a regular expression of JSON Schema.
+    const fn pattern(self) -> &'static str {
+        match self {
+            Self::Printable => "^[ -~]*$",
+            Self::Visible => "^[!-~]*$",
+            Self::Unreserved => "^[A-Za-z0-9._~-]*$",
+            Self::Readable => "^[^\\u0000-\\u001f\\u007f]*$",
+            Self::Words => "^[A-Za-z0-9 _-]*$",
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Printable => "printable ASCII",
@@ -121,14 +133,44 @@ impl Characters {
 }
 
 /// Where the rules below note what is broken: garde itself hands on texts alone.
-pub(crate) type Broken = RefCell<Vec<BrokenField>>;
+#[derive(Debug, Default)]
+pub(crate) struct Broken {
+    fields: RefCell<Vec<BrokenField>>,
+    /// The rules that were applied, if somebody wants to know them.
+    rules: Option<RefCell<Vec<TextRule>>>,
+}
 
 /// The fields that break the rules of a body.
 pub(crate) fn broken_fields(body: &impl Validate<Context = Broken>) -> Vec<BrokenField> {
     let broken = Broken::default();
     // Its report says in words what is noted.
     let _ = body.validate_with(&broken);
-    broken.into_inner()
+    broken.fields.into_inner()
+}
+
+/// The rules for the texts of a body that has every member.
+pub(crate) fn text_rules(body: &impl Validate<Context = Broken>) -> Vec<TextRule> {
+    let broken = Broken { rules: Some(RefCell::default()), ..Broken::default() };
+    let _ = body.validate_with(&broken);
+    broken.rules.map(RefCell::into_inner).unwrap_or_default()
+}
+
+/// What a text may be: a length in `bytes`, and these characters alone.
+#[derive(Debug, Clone)]
+pub(crate) struct TextRule {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: RangeInclusive<usize>,
+    pub(crate) characters: Characters,
+}
+
+impl TextRule {
+    /// Adds the rule to a JSON schema, which counts characters: where a character can have several bytes, it
+    /// is not as strict as the rule.
+    pub(crate) fn apply(&self, schema: &mut Value) {
+        schema["minLength"] = (*self.bytes.start()).into();
+        schema["maxLength"] = (*self.bytes.end()).into();
+        schema["pattern"] = self.characters.pattern().into();
+    }
 }
 
 /// A rule for garde: field `name` has a length in `bytes`, and these characters alone.
@@ -137,7 +179,12 @@ pub(crate) fn text(
     bytes: RangeInclusive<usize>,
     characters: Characters,
 ) -> impl FnOnce(&str, &Broken) -> garde::Result {
-    move |text, broken| note(check(text.as_bytes(), bytes, characters), name, broken)
+    move |text, broken| {
+        if let Some(rules) = &broken.rules {
+            rules.borrow_mut().push(TextRule { name, bytes: bytes.clone(), characters });
+        }
+        note(check(text.as_bytes(), bytes, characters), name, broken)
+    }
 }
 
 /// Notes the rule that a field breaks, and says so to garde.
@@ -147,7 +194,7 @@ pub(crate) fn note(
     broken: &Broken,
 ) -> garde::Result {
     checked.map_err(|rule| {
-        broken.borrow_mut().push(BrokenField::new(name, rule));
+        broken.fields.borrow_mut().push(BrokenField::new(name, rule));
         garde::Error::new(rule)
     })
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use mintgate_domain::model::{AuditEntry, ExportedHead, SessionId};
 use mintgate_domain::{AuditVerdict, PersonExplanation, RoleOrigin, SessionExplanation};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{SessionBody, UserBody, date};
 
 /// An entry of the audit log.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditEntryBody {
     /// The place in the log: 1, 2, 3 and so on.
@@ -21,20 +22,28 @@ pub struct AuditEntryBody {
     /// Who did it: `user`, `provider:ID`, `client:ID`, `token:NAME`, `operator:ACCOUNT` or `service`.
     pub actor: String,
     /// The user whom it is about.
+    #[schema(required)]
     pub user: Option<String>,
     /// The session that it is about.
+    #[schema(required)]
     pub session: Option<String>,
     /// The id of the request, which its caller may have chosen.
+    #[schema(required)]
     pub request_id: Option<String>,
     /// Our own id of the request's trace.
+    #[schema(required)]
     pub trace_id: Option<String>,
     /// The issuer of the identity that it is about.
+    #[schema(required)]
     pub issuer: Option<String>,
     /// The subject at that issuer.
+    #[schema(required)]
     pub subject: Option<String>,
     /// The network of whoever asked: an IPv4 /24 or an IPv6 /48.
+    #[schema(required)]
     pub network: Option<String>,
     /// The user agent of whoever asked.
+    #[schema(required)]
     pub user_agent: Option<String>,
     /// What else there is to know.
     pub details: BTreeMap<String, String>,
@@ -117,7 +126,7 @@ impl From<&AuditVerdict> for AuditVerdictBody {
 }
 
 /// Entries of the audit log that explain something.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct EntriesBody {
     /// The entries, in order; at most 200.
     pub entries: Vec<AuditEntryBody>,
@@ -130,13 +139,14 @@ impl From<&[AuditEntry]> for EntriesBody {
 }
 
 /// Why a session ended, or that it lives.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionExplanationBody {
     /// The session, as far as it is known.
     #[serde(flatten)]
     pub session: SessionBody,
     /// The entry of the audit log that ended it; null if there is none.
+    #[schema(required)]
     pub ended_by: Option<AuditEntryBody>,
     /// What the audit log knows of the session, in order; at most 200 entries.
     pub entries: Vec<AuditEntryBody>,
@@ -165,7 +175,7 @@ impl From<&SessionExplanation> for SessionExplanationBody {
 }
 
 /// Why a person has a role.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoleOriginBody {
     /// The role's name.
@@ -173,6 +183,7 @@ pub struct RoleOriginBody {
     /// Whether it was granted in the store.
     pub granted: bool,
     /// The entry by which it was granted; null if there is none.
+    #[schema(required)]
     pub granted_by: Option<AuditEntryBody>,
     /// The live sessions to which the rules gave it.
     pub by_rules: Vec<String>,
@@ -194,7 +205,7 @@ impl From<&RoleOrigin> for RoleOriginBody {
 }
 
 /// Why a person can do what they can, and why not.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PersonExplanationBody {
     /// The user, whose members stand beside the others.
@@ -205,6 +216,7 @@ pub struct PersonExplanationBody {
     /// The entries by which the person was denied a login; the last 200.
     pub denied: Vec<AuditEntryBody>,
     /// The entry by which the person was disabled; null if they are not.
+    #[schema(required)]
     pub disabled_by: Option<AuditEntryBody>,
 }
 

@@ -1,6 +1,7 @@
 //! `/admin/v1` of the operations listener: operators look at people and sessions and change them.
 
 mod gate;
+mod operations;
 mod people;
 
 use std::future::{Ready, ready};
@@ -14,12 +15,16 @@ use mintgate_domain::ports::{Clock, Entropy, StoreError};
 use mintgate_domain::{
     Administration, AdministrationError, AuthError, ErrorCode, Explain, TokenHash,
 };
+pub(crate) use operations::document;
+use operations::document_operation;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
+use utoipa::IntoParams;
 
 use crate::error::ApiError;
+use crate::openapi::{Document, Endpoint};
 use crate::sessions::uncached;
-use crate::{methods, not_found, readable, runtime};
+use crate::{not_found, runtime};
 
 /// What the admin API is built from.
 pub struct AdminApi {
@@ -48,48 +53,61 @@ pub struct AdminToken {
     pub may_write: bool,
 }
 
+const PREFIX: &str = "/admin/v1";
+
 /// Adds the routes of the admin API.
 pub(crate) fn admin_routes(api: Arc<AdminApi>, config: &mut ServiceConfig) {
-    let user = |path: &str| web::resource(format!("/users/{{id}}{path}"));
     // Of the whole listener, as the middleware of a scope does not see the data of the scope.
-    config.app_data(Data::from(api));
-    let scope = web::scope("/admin/v1")
-        .wrap(middleware::from_fn(gate::gate))
-        .service(readable("/users", people::find))
-        .service(methods(
-            user("").get(people::show).head(people::show).delete(people::delete),
-            "GET, HEAD, DELETE",
-        ))
-        .service(methods(user("/disable").post(people::disable), "POST"))
-        .service(methods(user("/enable").post(people::enable), "POST"))
-        .service(methods(
-            user("/roles/{role}").put(people::grant_role).delete(people::revoke_role),
-            "PUT, DELETE",
-        ))
-        .service(readable("/users/{id}/export", people::export))
-        .service(readable("/users/{id}/explain", people::explain))
-        .service(readable("/sessions/{sid}/explain", people::explain_session))
-        .service(readable("/requests/{id}/explain", people::explain_request))
-        .service(methods(
-            user("/sessions").get(people::sessions).head(people::sessions).delete(people::end_all),
-            "GET, HEAD, DELETE",
-        ))
-        .service(methods(
-            web::resource("/sessions/{sid}")
-                .get(people::session)
-                .head(people::session)
-                .delete(people::end_session),
-            "GET, HEAD, DELETE",
-        ))
-        .default_service(web::to(not_found));
-    config.service(scope);
+    config.app_data(Data::from(api)).app_data(Data::new(Document::new(&document())));
+    let scope = web::scope(PREFIX).wrap(middleware::from_fn(gate::gate)).configure(|config| {
+        for endpoint in endpoints() {
+            endpoint.register(config);
+        }
+    });
+    config.service(scope.default_service(web::to(not_found)));
+}
+
+fn endpoints() -> Vec<Endpoint> {
+    let at = |path: &str| Endpoint::at(path);
+    vec![
+        at("/openapi.json").get(show_document, document_operation),
+        at("/users").get(people::find, operations::find),
+        at("/users/{id}")
+            .get(people::show, operations::show)
+            .delete(people::delete, operations::delete),
+        at("/users/{id}/disable").post(people::disable, operations::disable),
+        at("/users/{id}/enable").post(people::enable, operations::enable),
+        at("/users/{id}/roles/{role}")
+            .put(people::grant_role, operations::grant_role)
+            .delete(people::revoke_role, operations::revoke_role),
+        at("/users/{id}/export").get(people::export, operations::export),
+        at("/users/{id}/explain").get(people::explain, operations::explain),
+        at("/sessions/{sid}/explain").get(people::explain_session, operations::explain_session),
+        at("/requests/{id}/explain").get(people::explain_request, operations::explain_request),
+        at("/users/{id}/sessions")
+            .get(people::sessions, operations::sessions)
+            .delete(people::end_all, operations::end_all),
+        at("/sessions/{sid}")
+            .get(people::session, operations::session)
+            .delete(people::end_session, operations::end_session),
+    ]
+}
+
+async fn show_document(request: HttpRequest, document: Data<Document>) -> HttpResponse {
+    document.answer(&request)
 }
 
 /// The page of a list.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 struct Paging {
+    /// Any part of the id, name, email address, subject or user name; of people alone.
+    #[param(nullable = false)]
     search: Option<String>,
+    /// The `next` of the page before.
+    #[param(nullable = false)]
     after: Option<String>,
+    /// How many entries the page has, 50 by default.
+    #[param(nullable = false)]
     limit: Option<u32>,
 }
 
