@@ -14,6 +14,8 @@ pub mod cookie_suite;
 mod entropy;
 pub mod fault_proxy;
 pub mod forward_proxy;
+#[cfg(feature = "http")]
+pub mod http;
 mod interposed;
 mod memory_store;
 mod metrics;

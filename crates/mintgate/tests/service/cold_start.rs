@@ -6,7 +6,7 @@ use crate::common::{Options, Store, TestService};
 use crate::on_both_stores;
 use futures_util::future::join_all;
 use mintgate_mock_idp::{IdTokenAlg, MockConfig};
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use serde_json::json;
 
 /// Patient beyond the slowest machine: here it is counted how often the provider is asked.
@@ -19,7 +19,8 @@ async fn cold(store: Store) -> TestService {
         ..Options::default()
     };
     let mut service = TestService::start_with(store, options).await;
-    service.client = Client::builder().timeout(Duration::from_mins(2)).build().unwrap();
+    let client = reqwest::Client::builder().timeout(Duration::from_mins(2)).build().unwrap();
+    service.client = client.into();
     service
 }
 

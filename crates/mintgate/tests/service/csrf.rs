@@ -5,7 +5,8 @@ use crate::common::session::{
 };
 use crate::common::{Options, Store, TestService, Tokens};
 use crate::on_both_stores;
-use reqwest::{Method, RequestBuilder, StatusCode};
+use mintgate_testkit::http::RequestBuilder;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 const ORIGIN: &str = "https://app.example.com";

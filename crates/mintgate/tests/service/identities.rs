@@ -16,7 +16,7 @@ impl TestService {
         body["identities"].as_array_mut().map(std::mem::take).unwrap()
     }
 
-    fn unlink(&self, access: &str, id: &str) -> reqwest::RequestBuilder {
+    fn unlink(&self, access: &str, id: &str) -> mintgate_testkit::http::RequestBuilder {
         self.client.delete(self.url(&format!("{IDENTITIES}/{id}"))).bearer_auth(access)
     }
 }

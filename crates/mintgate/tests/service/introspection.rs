@@ -7,7 +7,8 @@ use mintgate::system::SystemClock;
 use mintgate_domain::TokenHash;
 use mintgate_domain::ports::Clock as _;
 use mintgate_testkit::ManualClock;
-use reqwest::{RequestBuilder, StatusCode};
+use mintgate_testkit::http::RequestBuilder;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::common::{Options, Store, TestService, Tokens, assert_error, claims};

@@ -8,7 +8,8 @@ use crate::common::{Options, Store, TestService, assert_error, bare};
 use mintgate::system::SystemClock;
 use mintgate_domain::ports::Clock as _;
 use mintgate_testkit::ManualClock;
-use reqwest::{RequestBuilder, Response, StatusCode};
+use mintgate_testkit::http::RequestBuilder;
+use reqwest::{Response, StatusCode};
 use serde_json::json;
 
 const LIMIT: &str = "[limits]\nrefused_sign_ins_per_minute = 2";

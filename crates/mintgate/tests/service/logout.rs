@@ -5,7 +5,8 @@ use crate::common::session::{
 };
 use crate::common::{Options, Store, TestService, Tokens, assert_error, claims};
 use crate::on_both_stores;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use mintgate_testkit::http::RequestBuilder;
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;

@@ -3,6 +3,7 @@
 
 mod administration;
 mod admission;
+mod api_documents;
 mod begun_login;
 mod begun_refusals;
 mod cold_start;

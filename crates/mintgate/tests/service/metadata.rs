@@ -2,7 +2,8 @@
 
 use crate::common::{Options, Store, TestService, assert_error, header};
 use mintgate_testkit::ResourceServer;
-use reqwest::{Client, Method, StatusCode};
+use mintgate_testkit::http::Client;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 const DOCUMENTS: [&str; 2] =

@@ -3,7 +3,8 @@
 use crate::common::{Store, TestService, claims, sign_in};
 use crate::on_both_stores;
 use mintgate_mock_idp::{LogoutOrder, LogoutTokenFault, SignIn};
-use reqwest::{RequestBuilder, StatusCode};
+use mintgate_testkit::http::RequestBuilder;
+use reqwest::StatusCode;
 
 impl TestService {
     fn provider_says(&self, provider: &str, token: &str) -> RequestBuilder {

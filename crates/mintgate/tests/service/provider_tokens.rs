@@ -9,7 +9,8 @@ use mintgate_domain::TokenHash;
 use mintgate_domain::ports::Clock as _;
 use mintgate_mock_idp::{FaultKind, Faults, SignIn};
 use mintgate_testkit::ManualClock;
-use reqwest::{RequestBuilder, StatusCode};
+use mintgate_testkit::http::RequestBuilder;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::common::{Options, Store, TestService, Tokens, assert_error, sign_in};

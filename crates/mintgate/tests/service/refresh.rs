@@ -397,7 +397,7 @@ async fn the_log_line_says_whose_session_it_is_and_warns_of_reuse_and_of_a_store
     let first = service.signed_in().await;
     let second = service.refreshed(&first.refresh).await;
     let said = claims(&first.access);
-    let line = async |request: reqwest::RequestBuilder| {
+    let line = async |request: mintgate_testkit::http::RequestBuilder| {
         let answer = request.send().await.unwrap();
         log::line(answer.headers()["x-request-id"].to_str().unwrap())
     };

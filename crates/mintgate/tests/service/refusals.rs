@@ -3,7 +3,8 @@
 use crate::common::{Options, REDIRECT_URI, Store, TestService, assert_error, bare, sign_in};
 use crate::on_both_stores;
 use mintgate_mock_idp::{Fault, FaultKind, Faults, IdTokenRecipe, SignIn};
-use reqwest::{RequestBuilder, StatusCode};
+use mintgate_testkit::http::RequestBuilder;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 /// Requests the provider has seen: discovery, JWKS, token, userinfo.

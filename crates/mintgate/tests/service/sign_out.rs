@@ -13,7 +13,8 @@ use mintgate::system::SystemClock;
 use mintgate_domain::ports::Clock as _;
 use mintgate_mock_idp::{FaultKind, Faults, SignIn};
 use mintgate_testkit::ManualClock;
-use reqwest::{RequestBuilder, StatusCode};
+use mintgate_testkit::http::RequestBuilder;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use url::Url;
 

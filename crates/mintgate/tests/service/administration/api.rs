@@ -1,6 +1,7 @@
 //! The admin API on the operations listener.
 
-use reqwest::{Method, RequestBuilder, StatusCode};
+use mintgate_testkit::http::RequestBuilder;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::options;
@@ -146,4 +147,14 @@ async fn without_tokens_there_is_no_admin_api() {
     let service = TestService::start(Store::Sqlite).await;
     let answer = service.admin(Method::GET, "/users", "writer").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_document_of_the_admin_api_is_shown_to_whoever_may_look() {
+    let service = TestService::start_with(Store::Sqlite, options()).await;
+    let document = service.admin(Method::GET, "/openapi.json", "reader").send().await.unwrap();
+    let document: Value = document.json().await.unwrap();
+    assert!(document["paths"]["/admin/v1/users/{id}"]["delete"].is_object(), "{document}");
+    let nobody = service.client.get(service.ops_url("/admin/v1/openapi.json"));
+    service.refused(nobody, StatusCode::UNAUTHORIZED, "INVALID_ACCESS_TOKEN").await;
 }

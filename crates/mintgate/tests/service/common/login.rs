@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use reqwest::{RequestBuilder, StatusCode};
+use mintgate_testkit::http::RequestBuilder;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 use url::Url;
 

@@ -17,9 +17,10 @@ use mintgate::settings::Settings;
 use mintgate_domain::ports::Clock;
 use mintgate_mock_idp::{MockConfig, MockIdp, SignIn};
 use mintgate_testkit::fault_proxy::FaultProxy;
+use mintgate_testkit::http::{Client, RequestBuilder};
 use mintgate_testkit::postgres::TestDatabase;
 use mintgate_testkit::{Dump, free_addresses};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -209,14 +210,14 @@ impl TestService {
             app::migrate(&settings(&text).store).await.expect("the schema is made");
         }
         let (public, ops, stop, thread) = run(settings(&text), options.clock.clone());
-        let client = Client::builder()
+        let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_secs(30))
             .build()
             .expect("a client");
         Self {
             idp: Some(idp),
-            client,
+            client: client.into(),
             public,
             ops,
             dir,

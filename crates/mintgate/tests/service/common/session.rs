@@ -1,6 +1,7 @@
 //! A session as its client has it: its tokens, and the requests it makes with them.
 
-use reqwest::{RequestBuilder, Response, StatusCode};
+use mintgate_testkit::http::RequestBuilder;
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{TestService, claims};
