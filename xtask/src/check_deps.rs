@@ -21,6 +21,8 @@ enum Role {
     Adapter,
     /// Reads the configuration, with the adapters' own configuration types.
     Settings,
+    /// Looks at what the configuration and the adapters know of an installation.
+    Diagnosis,
     /// The identity provider for development and tests.
     MockProvider,
     Testkit,
@@ -35,6 +37,7 @@ const CRATES: &[(&str, Role)] = &[
     ("mintgate-admin", Role::Presentation),
     ("mintgate-audit", Role::Adapter),
     ("mintgate-config-reader", Role::Library),
+    ("mintgate-doctor", Role::Diagnosis),
     ("mintgate-domain", Role::Domain),
     ("mintgate-http-actix", Role::Adapter),
     ("mintgate-identity-openid", Role::Adapter),
@@ -60,6 +63,9 @@ impl Role {
             Self::DeveloperCommands => other == Self::Testkit,
             Self::Adapter => matches!(other, Self::Domain | Self::Library | Self::Presentation),
             Self::Settings => matches!(other, Self::Domain | Self::Library | Self::Adapter),
+            Self::Diagnosis => {
+                matches!(other, Self::Domain | Self::Library | Self::Adapter | Self::Settings)
+            }
             Self::Service => !matches!(other, Self::Testkit | Self::DeveloperCommands),
         }
     }
@@ -68,7 +74,9 @@ impl Role {
     fn may_test_with(self, other: Self) -> bool {
         match other {
             Self::Testkit => !matches!(self, Self::Library | Self::MockProvider),
-            Self::MockProvider => matches!(self, Self::Adapter | Self::Settings | Self::Service),
+            Self::MockProvider => {
+                matches!(self, Self::Adapter | Self::Settings | Self::Diagnosis | Self::Service)
+            }
             _ => self.may_link(other),
         }
     }

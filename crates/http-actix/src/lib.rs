@@ -15,6 +15,7 @@ mod config;
 mod connections;
 mod cookies;
 mod credential;
+pub mod descriptors;
 mod envelope;
 mod error;
 mod idempotency;

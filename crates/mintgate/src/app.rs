@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use mintgate_audit::AuditTrail;
+use mintgate_doctor::{Installation, Opened};
 use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo, StoreError};
 use mintgate_domain::{CleanUp, CleanUpPorts, Explain};
-use mintgate_http_actix::{MoreRoutes, Server, ServiceConfig, serve_operations, serve_public};
+use mintgate_http_actix::{
+    MoreRoutes, Server, ServiceConfig, descriptors, serve_operations, serve_public,
+};
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_signer_jose::KeyRingStatus;
 use tokio::net::TcpSocket;
@@ -26,7 +29,6 @@ use crate::settings::{AdministrationSettings, Settings, StoreSettings};
 use crate::store::Store;
 use crate::system::{OsEntropy, SystemClock};
 use crate::wiring::{self, Adapters};
-use crate::{descriptors, exposed_files};
 
 /// How many connections may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4096;
@@ -101,7 +103,7 @@ impl ApplicationBuilder {
         for provider in &settings.providers {
             metrics.expect_provider(&provider.policy.id);
         }
-        for warning in warnings(&settings) {
+        for warning in mintgate_doctor::warnings(&settings) {
             tracing::warn!("{warning}");
         }
 
@@ -202,10 +204,17 @@ pub fn warn_if_unwritten(written: Result<(), StoreError>) {
     }
 }
 
-/// What is allowed in a configuration but rarely intended, as sentences.
-pub fn warnings(settings: &Settings) -> Vec<String> {
-    let warnings = settings.warnings().into_iter().map(|warning| warning.to_string());
-    warnings.chain(exposed_files::warning(settings)).collect()
+/// An installation for `mintgate doctor`, which leaves it as it is.
+pub async fn installation(settings: Settings, clock: Arc<dyn Clock>) -> Installation {
+    let (store, keys, tokens) = (&settings.store, &settings.keys, &settings.tokens);
+    let opened = async {
+        anyhow::ensure!(mintgate_doctor::is_there(store), "it is not there");
+        let opened = Store::open(store, Arc::new(NoMetrics), Arc::clone(&clock))?;
+        let ring = keys::open_existing(keys, tokens, &opened, Arc::clone(&clock)).await;
+        Ok(Opened { store: opened.examination, keys: ring })
+    };
+    let opened = opened.await;
+    Installation { settings, opened, clock }
 }
 
 impl Application {

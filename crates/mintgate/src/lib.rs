@@ -2,10 +2,8 @@
 
 pub mod app;
 mod background;
-mod descriptors;
 #[cfg(feature = "dev")]
 pub mod dev;
-mod exposed_files;
 pub mod keys;
 pub mod logging;
 mod operations;

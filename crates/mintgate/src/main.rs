@@ -3,16 +3,18 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
 use mintgate::keys::KeysCommand;
 use mintgate::roles_command::RolesCommand;
 use mintgate::settings::{self, ConfigError, Configuration};
-use mintgate::system::OsEntropy;
+use mintgate::system::{OsEntropy, SystemClock};
 use mintgate_admin::{
     AdminCommand, AuditCommand, ClientsCommand, ExplainCommand, SessionsCommand, UsersCommand,
 };
+use mintgate_doctor::DoctorCommand;
 use mintgate_domain::KeyConflict;
 use mintgate_store_postgres::InvalidPgConfig;
 
@@ -61,6 +63,8 @@ enum Command {
     /// Make a token of the admin API.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Look at the installation as it is, and say what is wrong with it.
+    Doctor(DoctorCommand),
     /// Check or print the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -161,10 +165,16 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Admin(command) => {
             return Ok(command.run(&OsEntropy).print(&mut out, &mut std::io::stderr())?);
         }
+        Command::Doctor(command) => {
+            let installation = app::installation(load()?, Arc::new(SystemClock::new())).await;
+            let report = command.run(&installation).await;
+            write!(out, "{report}")?;
+            return Ok(ExitCode::from(u8::from(!report.is_healthy())));
+        }
         Command::Config(ConfigCommand::Check) => {
             let settings = load()?;
             app::check_store(&settings.store)?;
-            for warning in app::warnings(&settings) {
+            for warning in mintgate_doctor::warnings(&settings) {
                 writeln!(out, "Warning: {warning}.")?;
             }
             writeln!(out, "The configuration is valid.")?;

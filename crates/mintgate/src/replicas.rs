@@ -6,17 +6,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mintgate_domain::model::{KeyDispute, KeySet, KeyUse, Replica, ReplicaId};
+use mintgate_domain::model::{KeyDispute, KeyUse, REPLICA_PATIENCE, Replica, ReplicaId};
 use mintgate_domain::ports::{Entropy, Replicas, StoreError};
 use mintgate_domain::{AgreementChange, KeyAgreement, KeyConflict, KeyDoubt, chain};
-use mintgate_signer_jose::{KeyRing, KeyState};
+use mintgate_signer_jose::KeyRing;
 
 use crate::settings::Settings;
 
 /// How often a process says that it lives.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
-/// How long a process may be silent. One that was killed counts as alive for so long.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a process that starts looks whether another one lives.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The longest that the end of a process waits for the store.
@@ -31,8 +29,6 @@ pub(crate) struct Presence {
     id: ReplicaId,
     name: String,
     issuer: String,
-    /// The uses whose keys are in the store itself.
-    of_store: Vec<KeyUse>,
     agreement: Mutex<KeyAgreement>,
 }
 
@@ -45,14 +41,12 @@ impl Presence {
     ) -> Self {
         let mut id = ReplicaId::default();
         entropy.fill(&mut id);
-        let of_store = KeyUse::ALL.into_iter();
         Self {
             replicas,
             ring,
             id,
             name: process_name(),
             issuer: settings.tokens.issuer.clone(),
-            of_store: of_store.filter(|one| settings.keys.are_in_store(*one)).collect(),
             agreement: Mutex::default(),
         }
     }
@@ -70,12 +64,13 @@ impl Presence {
                 return Ok(());
             };
             // A second for clocks that count whole ones.
-            if other.silent_for + LOOK_AGAIN < waited || waited > PATIENCE * 2 {
+            if other.silent_for + LOOK_AGAIN < waited || waited > REPLICA_PATIENCE * 2 {
                 self.withdraw().await;
                 return Err((&other).into());
             }
             if waited.is_zero() {
-                let (seconds, name) = (PATIENCE.saturating_sub(other.silent_for), &other.name);
+                let (seconds, name) =
+                    (REPLICA_PATIENCE.saturating_sub(other.silent_for), &other.name);
                 tracing::warn!(
                     other = name,
                     at_most_secs = seconds.as_secs(),
@@ -96,10 +91,10 @@ impl Presence {
             id: self.id,
             name: self.name.clone(),
             issuer: self.issuer.clone(),
-            access: self.keys(KeyUse::Access),
-            refresh: self.keys(KeyUse::Refresh),
+            access: self.ring.key_set(KeyUse::Access),
+            refresh: self.ring.key_set(KeyUse::Refresh),
         };
-        let answer = self.replicas.announce(&replica, PATIENCE).await;
+        let answer = self.replicas.announce(&replica, REPLICA_PATIENCE).await;
         let mut agreement = self.agreement();
         let changes = agreement.note(&self.id, answer.as_deref());
         let dispute = agreement.dispute().cloned();
@@ -112,7 +107,7 @@ impl Presence {
     pub(crate) async fn withdraw(&self) {
         let done = tokio::time::timeout(FAREWELL, self.replicas.withdraw(&self.id)).await;
         if !matches!(done, Ok(Ok(()))) {
-            let secs = PATIENCE.as_secs();
+            let secs = REPLICA_PATIENCE.as_secs();
             tracing::warn!(secs, "the store was not told that this process ends; it will notice");
         }
     }
@@ -125,16 +120,6 @@ impl Presence {
     /// Why the process must not be sent requests, if it must not.
     pub(crate) fn doubt(&self) -> Option<KeyDoubt> {
         self.agreement().doubt()
-    }
-
-    fn keys(&self, key_use: KeyUse) -> KeySet {
-        if self.of_store.contains(&key_use) {
-            return KeySet::OfStore;
-        }
-        let verifies = self.ring.keys().into_iter();
-        let verifies =
-            verifies.filter(|key| key.key_use == key_use && key.state != KeyState::Unusable);
-        KeySet::Own(verifies.map(|key| key.id).collect())
     }
 
     fn agreement(&self) -> MutexGuard<'_, KeyAgreement> {

@@ -8,8 +8,8 @@ use mintgate_audit::{AuditTrail, AuditTrailPorts};
 use mintgate_domain::model::{Actor, AuditKeys};
 use mintgate_domain::ports::{
     AuditLog, AuditStore, Clock, Duties, Housekeeping, IdempotencyRecords, KeyRepo, Metrics,
-    OnceMarks, RefreshTokenRepo, Replicas, SessionAdministration, StoreError, StoreHealth,
-    UpstreamTokenRepo, UserAdministration, UserDirectory,
+    OnceMarks, RefreshTokenRepo, Replicas, SessionAdministration, StoreError, StoreExamination,
+    StoreHealth, UpstreamTokenRepo, UserAdministration, UserDirectory,
 };
 use mintgate_domain::{Administration, AuditReview, SecretText, Sessions};
 use mintgate_store_postgres::{PgConfig, PgStore};
@@ -35,6 +35,7 @@ pub(crate) struct Store {
     pub(crate) housekeeping: Arc<dyn Housekeeping>,
     pub(crate) duties: Arc<dyn Duties>,
     pub(crate) health: Arc<dyn StoreHealth>,
+    pub(crate) examination: Arc<dyn StoreExamination>,
     pub(crate) migrations: Arc<dyn Migrations>,
 }
 
@@ -72,6 +73,7 @@ impl Store {
             + Housekeeping
             + Duties
             + StoreHealth
+            + StoreExamination
             + Migrations
             + 'static,
     {
@@ -92,6 +94,7 @@ impl Store {
             housekeeping: store.clone(),
             duties: store.clone(),
             health: store.clone(),
+            examination: store.clone(),
             migrations: store,
         }
     }

@@ -18,6 +18,7 @@ use mintgate_domain::{
 use mintgate_http_actix::{
     AdminApi, AdminToken, AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy,
     HttpMetrics, HttpPorts, Limit, LimitResult, Limits, RateLimits, SameSite, UseCases,
+    descriptors,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
@@ -25,7 +26,6 @@ use mintgate_signer_jose::{JoseTokens, KeyRing, KeyRingStatus, TokensConfig};
 use tokio::runtime::Handle;
 
 use crate::background::Lingering;
-use crate::descriptors;
 use crate::keys;
 use crate::operations::ServiceOperations;
 use crate::providers::providers;

@@ -16,8 +16,9 @@ use std::path::Path;
 
 pub use mintgate_config_reader::{ConfigError, nearest};
 pub use reference::reference;
+pub use rules::is_loopback;
 pub use types::*;
-pub use warnings::Warning;
+pub use warnings::{Warning, site};
 
 use mintgate_config_reader::{Conventions, NamedList, Section, Source};
 use mintgate_identity_openid::Proxies;

@@ -45,7 +45,7 @@ pub(crate) fn guid(text: &str) -> Result<String, Invalid> {
 }
 
 /// Whether a host is this machine: `localhost`, 127.0.0.0/8, `::1`.
-pub(crate) fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(ip)) => ip.is_loopback(),

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mintgate_domain::model::{
-    AllowedUri, AuditKey, AuditKeys, KeyUse, LostAnswer, ProfileClaims, Role,
-};
+use mintgate_domain::model::{AllowedUri, AuditKey, AuditKeys, LostAnswer, ProfileClaims, Role};
 use mintgate_domain::{
     Admission, Clients, OnLookupFailure, ProviderPolicy, RoleRule, SecretText, TokenHash,
 };
@@ -236,15 +234,6 @@ impl KeySettings {
         }
         let in_store = self.encryption_key.as_ref().map(KeyLocation::Store);
         Some(in_store.unwrap_or(KeyLocation::Directory(&self.dir)))
-    }
-
-    /// Whether the keys of this use are kept in the store, so that every process on it has the same ones.
-    pub fn are_in_store(&self, key_use: KeyUse) -> bool {
-        let configured = match key_use {
-            KeyUse::Access => &self.access_key,
-            KeyUse::Refresh => &self.refresh_key,
-        };
-        configured.is_none() && matches!(self.location(), Some(KeyLocation::Store(_)))
     }
 }
 

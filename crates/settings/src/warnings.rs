@@ -1,20 +1,46 @@
 //! What is allowed in a configuration but rarely intended: keys that a second replica would not have,
-//! pages whose cookies browsers do not send, an admin API that is read on the way.
+//! pages whose cookies browsers do not send, an admin API that is read on the way, answers that are too
+//! large for a proxy's buffers.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mintgate_domain::model::AllowedUri;
+use mintgate_domain::model::{AllowedUri, Role};
 use url::{Host, Url};
 
 use crate::rules;
-use crate::types::{KeyLocation, SameSite, Settings, StoreUrl};
+use crate::types::{Algorithm, KeyLocation, SameSite, Settings, StoreUrl};
 
 /// The shortest `keys.publish_ahead_secs` without a warning: verifiers may cache the JWKS for 300
 /// seconds, and clocks may differ by a minute.
 const LEAST_PUBLISH_AHEAD: Duration = Duration::from_mins(6);
+
+/// nginx's `proxy_buffer_size`, in bytes: one page of memory.
+const PROXY_BUFFER: usize = 4096;
+/// What the claims of a token have besides what is configured, in bytes: names, ids and times.
+const FIXED_CLAIMS: usize = 330;
+/// The header of a token, in bytes.
+const FIXED_HEADER: usize = 90;
+/// What a copied claim counts for, in bytes: a name, an address, a few groups.
+const COPIED_CLAIM: usize = 256;
+/// The attributes of a cookie without its `Domain`, with the name of the header, in bytes.
+const ATTRIBUTES: usize = 130;
+/// All other headers, in bytes.
+const OTHER_HEADERS: usize = 600;
+
+/// The length of a signature, in bytes.
+fn signature(algorithm: Algorithm) -> usize {
+    match algorithm {
+        Algorithm::Hs256 => 32,
+        Algorithm::Es256 | Algorithm::EdDsa => 64,
+        Algorithm::Es384 => 96,
+        // With the usual 2048 bits.
+        Algorithm::Rs256 | Algorithm::Ps256 => 256,
+    }
+}
 
 /// Something that is allowed but rarely intended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,51 +79,87 @@ pub enum Warning {
         /// The address of the operations listener.
         listen: SocketAddr,
     },
+    /// The headers of an answer with cookies can be larger than a proxy buffers by default.
+    LargeAnswers {
+        /// The length of the headers, if somebody has every role and claim that is configured.
+        bytes: usize,
+    },
+}
+
+impl Warning {
+    /// What is so, what comes of it, and what to do about it.
+    pub fn parts(&self) -> (String, String, String) {
+        let (what, why, fix) = match self {
+            Self::KeysInDirectory { dir } => (
+                format!(
+                    "the signing keys are in the directory {} (keys.dir) and not in the store",
+                    dir.display()
+                ),
+                "a second process with a directory of its own is refused at its start, since each would \
+                 refuse what the other has signed"
+                    .to_owned(),
+                "set keys.encryption_key before there is a second replica".to_owned(),
+            ),
+            Self::ShortPublication { publish_ahead } => (
+                format!("keys.publish_ahead_secs = {} is short", publish_ahead.as_secs()),
+                "verifiers may cache the JWKS for 300 seconds, and after a rotation refuse tokens until \
+                 they fetch it again"
+                    .to_owned(),
+                format!("{} or more is safe", LEAST_PUBLISH_AHEAD.as_secs()),
+            ),
+            Self::OtherSite { origin, same_site } => (
+                format!(
+                    "pages of {origin} (cors.allowed_origins) are on another site than server.public_url"
+                ),
+                format!(
+                    "browsers do not send them the cookies, as cookies.same_site is {same_site:?}"
+                ),
+                "serve both below one domain, or set cookies.same_site = \"None\" and \
+                 cookies.partitioned = true, or let the app use tokenDelivery \"body\""
+                    .to_owned(),
+            ),
+            Self::NotPartitioned { origin } => (
+                format!(
+                    "pages of {origin} (cors.allowed_origins) are on another site than server.public_url"
+                ),
+                "many browsers drop their cookies although cookies.same_site is None".to_owned(),
+                "set cookies.partitioned = true, or serve both below one domain".to_owned(),
+            ),
+            Self::AdminWithoutTls { listen } => (
+                format!("the admin API (admin.tokens) listens on {listen} (ops.listen) without TLS"),
+                "whoever can read the traffic can use its tokens".to_owned(),
+                "listen on 127.0.0.1, or put a proxy with TLS and a private network before it"
+                    .to_owned(),
+            ),
+            Self::LoopbackNames { origin, host } => (
+                format!(
+                    "pages of {origin} (cors.allowed_origins) and server.public_url name this machine \
+                     differently"
+                ),
+                "that makes them two sites for browsers, and the cookies are not sent".to_owned(),
+                format!("write {host} in both"),
+            ),
+            Self::LargeAnswers { bytes } => (
+                format!(
+                    "the headers of an answer with cookies can have {bytes} bytes, if somebody has \
+                     every role of roles.default and roles.rules and every claim of tokens.extra_claims"
+                ),
+                format!(
+                    "a proxy with the buffers that nginx has by default, {PROXY_BUFFER} bytes, answers \
+                     such a sign-in with 502"
+                ),
+                "set proxy_buffer_size 16k and proxy_buffers 8 16k there, or issue fewer roles and claims"
+                    .to_owned(),
+            ),
+        };
+        (what, why, fix)
+    }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::KeysInDirectory { dir } => write!(
-                f,
-                "the signing keys are in the directory {} (keys.dir) and not in the store: a second \
-                 process with a directory of its own is refused at its start, since each would refuse what \
-                 the other has signed; set keys.encryption_key before there is a second replica",
-                dir.display()
-            ),
-            Self::ShortPublication { publish_ahead } => write!(
-                f,
-                "keys.publish_ahead_secs = {} is short: verifiers may cache the JWKS for 300 seconds, \
-                 and after a rotation refuse tokens until they fetch it again; {} or more is safe",
-                publish_ahead.as_secs(),
-                LEAST_PUBLISH_AHEAD.as_secs()
-            ),
-            Self::OtherSite { origin, same_site } => write!(
-                f,
-                "pages of {origin} (cors.allowed_origins) are on another site than \
-                 server.public_url: browsers do not send them the cookies, as cookies.same_site is \
-                 {same_site:?}; serve both below one domain, or set cookies.same_site = \"None\" and \
-                 cookies.partitioned = true, or let the app use tokenDelivery \"body\""
-            ),
-            Self::NotPartitioned { origin } => write!(
-                f,
-                "pages of {origin} (cors.allowed_origins) are on another site than \
-                 server.public_url: many browsers drop their cookies although cookies.same_site is \
-                 None; set cookies.partitioned = true, or serve both below one domain"
-            ),
-            Self::AdminWithoutTls { listen } => write!(
-                f,
-                "the admin API (admin.tokens) listens on {listen} (ops.listen) without TLS: whoever can \
-                 read the traffic can use its tokens; listen on 127.0.0.1, or put a proxy with TLS and a \
-                 private network before it"
-            ),
-            Self::LoopbackNames { origin, host } => write!(
-                f,
-                "pages of {origin} (cors.allowed_origins) and server.public_url name this machine \
-                 differently, which makes them two sites for browsers, and the cookies are not sent; \
-                 write {host} in both"
-            ),
-        }
+        let (what, why, fix) = self.parts();
+        write!(f, "{what}: {why}; {fix}")
     }
 }
 
@@ -111,7 +173,36 @@ impl Settings {
         let listen = self.ops.listen;
         let is_exposed = !self.admin.tokens.is_empty() && !listen.ip().is_loopback();
         let exposed = is_exposed.then_some(Warning::AdminWithoutTls { listen });
-        keys.chain(pages).chain(exposed).collect()
+        let bytes = self.largest_headers();
+        let is_large = bytes > PROXY_BUFFER && !rules::is_loopback(own);
+        let large = is_large.then_some(Warning::LargeAnswers { bytes });
+        keys.chain(pages).chain(exposed).chain(large).collect()
+    }
+
+    /// The length of the headers of an answer with both cookies, for somebody who has every role that a
+    /// rule grants, and copied claims of [`COPIED_CLAIM`] bytes.
+    fn largest_headers(&self) -> usize {
+        let Self { tokens, roles, cookies, .. } = self;
+        let granted = roles.rules.iter().flat_map(|rule| &rule.grant);
+        let granted: BTreeSet<_> = granted.chain(&roles.default).map(Role::as_str).collect();
+        let of_roles: usize = granted.iter().map(|role| role.len() + 3).sum();
+        let audience: usize = tokens.audience.iter().map(|one| one.len() + 3).sum();
+        let copied: usize =
+            tokens.extra_claims.iter().map(|(name, _)| name.len() + COPIED_CLAIM).sum();
+        let claims =
+            [FIXED_CLAIMS, tokens.issuer.len(), tokens.client_id.len(), audience, of_roles];
+        let access = claims.into_iter().sum::<usize>() + copied;
+        let refresh = FIXED_CLAIMS + tokens.issuer.len();
+        let text = |claims: usize, algorithm: Algorithm| {
+            (FIXED_HEADER + claims + signature(algorithm)) * 4 / 3
+        };
+        let attributes = cookies.domain.as_ref().map_or(0, String::len) + ATTRIBUTES;
+        let names = cookies.access_name.len() + cookies.refresh_name.len();
+        text(access, tokens.algorithm)
+            + text(refresh, tokens.refresh_algorithm)
+            + names
+            + 2 * attributes
+            + OTHER_HEADERS
     }
 
     fn key_warnings(&self) -> impl Iterator<Item = Warning> {
@@ -149,7 +240,7 @@ impl Settings {
 
 /// The site of an address as browsers judge it (RFC 6265bis §5.2): the scheme with the domain that
 /// somebody can register, or with the host where there is none.
-fn site(url: &Url) -> (&str, &str) {
+pub fn site(url: &Url) -> (&str, &str) {
     let host = url.host_str().unwrap_or_default();
     let domain = match url.host() {
         Some(Host::Domain(name)) => psl::domain_str(name),

@@ -10,6 +10,7 @@ mod config;
 mod connector;
 mod duties;
 mod error;
+mod examination;
 mod housekeeping;
 mod idempotency_records;
 mod json;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Binary, Double, Nullable, Text};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use mintgate_domain::model::{KeyId, KeySet, LiveReplica, Replica, ReplicaId};
 use mintgate_domain::ports::{Replicas, StoreError, StoreOperation};
 
-use crate::error::RowName;
+use crate::error::{Failure, RowName};
 use crate::schema::replicas;
 use crate::sql::{Sql, SqlText, Value};
 use crate::store::PgStore;
@@ -49,6 +49,17 @@ static ANNOUNCE: SqlText = SqlText::new(
     ORDER BY known_since, id",
 );
 
+static LIVING: SqlText = SqlText::new(
+    "SELECT id, name, access_kids, refresh_kids,
+        extract(epoch FROM clock_timestamp() - seen_at)::float8 AS silent
+    FROM replicas
+    WHERE issuer = $issuer
+        AND seen_at > clock_timestamp() - $patience * interval '1 microsecond'
+        AND seen_at < clock_timestamp() + $patience * interval '1 microsecond'
+    ORDER BY known_since, id",
+);
+
+type Columns = (Binary, Text, Nullable<Array<Text>>, Nullable<Array<Text>>, Double);
 /// The id, the name, the ids of both kinds of keys, and for how many seconds it has been silent.
 type Row = (Vec<u8>, String, Option<Vec<String>>, Option<Vec<String>>, f64);
 
@@ -69,11 +80,8 @@ impl Replicas for PgStore {
                 ("refresh_kids", Value::MaybeTexts(ids(&replica.refresh))),
                 ("patience", Value::BigInt(patience)),
             ];
-            let sql =
-                Sql::<(Binary, Text, Nullable<Array<Text>>, Nullable<Array<Text>>, Double)>::new(
-                    &ANNOUNCE, values,
-                );
-            let rows: Vec<Row> = sql.get_results(connection).await?;
+            let rows: Vec<Row> =
+                Sql::<Columns>::new(&ANNOUNCE, values).get_results(connection).await?;
             Ok(rows.into_iter().map(live).collect::<Result<_, _>>()?)
         })
         .await
@@ -87,6 +95,18 @@ impl Replicas for PgStore {
         })
         .await
     }
+}
+
+/// The processes of this issuer that said less than `patience` ago that they live.
+pub(crate) async fn living(
+    connection: &mut AsyncPgConnection,
+    issuer: &str,
+    patience: Duration,
+) -> Result<Vec<LiveReplica>, Failure> {
+    let patience = i64::try_from(patience.as_micros()).unwrap_or(i64::MAX);
+    let values = [("issuer", Value::Text(issuer)), ("patience", Value::BigInt(patience))];
+    let rows: Vec<Row> = Sql::<Columns>::new(&LIVING, values).get_results(connection).await?;
+    Ok(rows.into_iter().map(live).collect::<Result<_, _>>()?)
 }
 
 fn ids(keys: &KeySet) -> Option<Vec<&str>> {

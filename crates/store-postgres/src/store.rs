@@ -19,14 +19,14 @@ const SEARCH_TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Users, sessions and signing keys in Postgres.
 pub struct PgStore {
-    connector: Connector,
+    pub(crate) connector: Connector,
     pool: Pool,
     /// One connection for searches, which read everything, with a shorter time limit.
     search: Pool,
     /// One connection for those who ask whether the store can be used.
-    health: Pool,
+    pub(crate) health: Pool,
     metrics: Arc<dyn Metrics>,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl PgStore {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use mintgate_domain::Cause;
-use mintgate_domain::ports::StoreError;
+use mintgate_domain::ports::{DiskSpace, StoreError};
 use rustix::fs::{Access, access, statvfs};
 
 use crate::config::CannotOpen;
@@ -84,13 +84,20 @@ impl OpenedFile {
         Err(StoreError::Unavailable("the database file was deleted or replaced; restart".into()))
     }
 
+    /// The room on the file's disk.
+    pub(crate) fn disk(&self) -> std::io::Result<DiskSpace> {
+        let disk = statvfs(&self.path)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok(DiskSpace { free: bytes(disk.f_bavail), size: bytes(disk.f_blocks) })
+    }
+
     /// Requires that the file may be written, and that there is room on its disk.
     pub(crate) fn require_writable(&self) -> Result<(), StoreError> {
-        let unknown =
-            |e| StoreError::Unavailable(Cause::from_error("its file cannot be written", e));
-        access(&self.path, Access::WRITE_OK).map_err(unknown)?;
-        let disk = statvfs(&self.path).map_err(unknown)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < LEAST_ROOM {
+        let unknown = |e: std::io::Error| {
+            StoreError::Unavailable(Cause::from_error("its file cannot be written", e))
+        };
+        access(&self.path, Access::WRITE_OK).map_err(|e| unknown(e.into()))?;
+        if self.disk().map_err(unknown)?.free < LEAST_ROOM {
             return Err(StoreError::Unavailable("the disk under its file is full".into()));
         }
         Ok(())

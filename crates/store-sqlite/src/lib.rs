@@ -14,6 +14,7 @@ mod blocking;
 mod config;
 mod duties;
 mod error;
+mod examination;
 mod file;
 mod housekeeping;
 mod idempotency_records;

@@ -73,8 +73,21 @@ fn announce(
         seen_at: now.as_unix(),
     };
     diesel::replace_into(replicas::table).values(row).execute(connection)?;
+    living(connection, &replica.issuer, patience, now)
+}
+
+/// The processes of this issuer that said less than `patience` ago that they live; `now` is the store's
+/// time.
+pub(crate) fn living(
+    connection: &mut SqliteConnection,
+    issuer: &str,
+    patience: Duration,
+    now: Timestamp,
+) -> Result<Vec<LiveReplica>, Failure> {
     let rows: Vec<ReplicaRow> = replicas::table
-        .filter(replicas::issuer.eq(&replica.issuer))
+        .filter(replicas::issuer.eq(issuer))
+        .filter(replicas::seen_at.gt((now - patience).as_unix()))
+        .filter(replicas::seen_at.lt((now + patience).as_unix()))
         .order((replicas::known_since, replicas::id))
         .select(ReplicaRow::as_select())
         .load(connection)?;

@@ -25,8 +25,8 @@ pub struct SqliteStore {
     /// One connection for searches, which read everything.
     pub(crate) search: Pool,
     /// One connection for those who ask whether the store can be used.
-    health: Pool,
-    file: Arc<OpenedFile>,
+    pub(crate) health: Pool,
+    pub(crate) file: Arc<OpenedFile>,
     pub(crate) clock: Arc<dyn Clock>,
     metrics: Arc<dyn Metrics>,
 }

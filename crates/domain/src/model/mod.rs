@@ -33,7 +33,9 @@ pub use ids::{KeyId, ProviderId, Role, SessionId, UserId};
 pub use key_record::{KeyRecord, KeyUse};
 pub use login::LoginTransaction;
 pub use profile::{Profile, ProfileClaim, ProfileClaims};
-pub use replica::{KeyDispute, KeySet, LiveReplica, Replica, ReplicaId, key_dispute};
+pub use replica::{
+    KeyDispute, KeySet, LiveReplica, REPLICA_PATIENCE, Replica, ReplicaId, key_dispute,
+};
 pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
 pub use search_text::{NotSearchable, SearchText, searched};
 pub use session::{

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use super::KeyId;
 
+/// How long a process may be silent until it counts as gone. One that was killed counts as alive for so
+/// long.
+pub const REPLICA_PATIENCE: Duration = Duration::from_secs(30);
+
 /// A process: 128 random bits, drawn when it starts.
 pub type ReplicaId = [u8; 16];
 

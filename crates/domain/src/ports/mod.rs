@@ -22,6 +22,7 @@ mod refresh_token_repo;
 mod replicas;
 mod role_directory;
 mod session_administration;
+mod store_examination;
 mod store_health;
 mod token_signer;
 mod token_verifier;
@@ -57,6 +58,7 @@ pub use refresh_token_repo::{
 pub use replicas::Replicas;
 pub use role_directory::{RoleDirectory, RoleLookupError, RoleQuestion};
 pub use session_administration::SessionAdministration;
+pub use store_examination::{DiskSpace, ServerFacts, StoreExamination, StoreFacts};
 pub use store_health::{PoolState, StoreError, StoreHealth};
 pub use token_signer::{SigningError, TokenSigner};
 pub use token_verifier::{TokenVerifier, VerifiedAccess, VerifiedRefresh, VerifyError};

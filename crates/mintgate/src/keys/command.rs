@@ -11,9 +11,9 @@ use mintgate_domain::model::{KeyId, KeyUse};
 use mintgate_domain::ports::{AuditLog as _, Clock, NoMetrics};
 use mintgate_signer_jose::{KeyOrder, KeyOrderError, KeyReport};
 
-use super::explained;
+use super::{explained, open_existing};
 use crate::app;
-use crate::settings::{KeyLocation, KeyRingSettings};
+use crate::settings::KeyRingSettings;
 use crate::store::Store;
 use crate::system::SystemClock;
 
@@ -60,7 +60,7 @@ impl From<RotatedUse> for KeyUse {
 /// The key directory does not exist. The service makes it, so the command runs with another
 /// configuration or working directory than the service, which would not use its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoKeyDirectory(PathBuf);
+pub struct NoKeyDirectory(pub(super) PathBuf);
 
 impl std::error::Error for NoKeyDirectory {}
 
@@ -91,16 +91,10 @@ impl KeysCommand {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<KeyReport> {
         let keys = &settings.keys;
-        if let Some(KeyLocation::Directory(path)) = keys.location()
-            && !path.is_dir()
-        {
-            return Err(NoKeyDirectory(path.to_owned()).into());
-        }
         let store = Store::open(&settings.store, Arc::new(NoMetrics), Arc::clone(&clock))?;
         let audit_keys = settings.audit.keys(keys);
         let audit = store.audit_trail(audit_keys, Arc::clone(&clock), Arc::new(NoMetrics));
-        let ring = super::open(keys, &settings.tokens, &store, Arc::clone(&clock))?;
-        ring.load().await.map_err(|error| explained(error, keys))?;
+        let ring = open_existing(keys, &settings.tokens, &store, Arc::clone(&clock)).await?;
         let order = match self {
             Self::List => KeyOrder::List,
             Self::Rotate { key_use } => KeyOrder::Rotate((*key_use).into()),

@@ -58,6 +58,26 @@ pub(crate) fn open(
     ring.map(Arc::new).map_err(|error| explained(error, keys))
 }
 
+/// Opens the ring of a service that has run, and loads its keys; makes nothing.
+///
+/// # Errors
+/// [`NoKeyDirectory`], those of [`open`], or if the keys cannot be read.
+pub(crate) async fn open_existing(
+    keys: &KeySettings,
+    tokens: &TokenSettings,
+    store: &Store,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<KeyRing>> {
+    if let Some(KeyLocation::Directory(path)) = keys.location()
+        && !path.is_dir()
+    {
+        return Err(NoKeyDirectory(path.to_owned()).into());
+    }
+    let ring = open(keys, tokens, store, clock)?;
+    ring.load().await.map_err(|error| explained(error, keys))?;
+    Ok(ring)
+}
+
 /// The encryption of providers' tokens, under the same key as that of the signing keys in the
 /// store.
 ///

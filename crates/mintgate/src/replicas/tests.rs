@@ -1,7 +1,7 @@
 //! A process and what the store tells it of others.
 
 use async_trait::async_trait;
-use mintgate_domain::model::{KeyId, LiveReplica};
+use mintgate_domain::model::{KeyId, KeySet, LiveReplica};
 use mintgate_testkit::{ManualClock, SeededEntropy};
 
 use super::*;
@@ -105,7 +105,7 @@ async fn who_is_alone_or_came_first_starts_at_once() {
 async fn a_killed_process_with_other_keys_is_waited_for_until_it_counts_as_dead() {
     let told = Told::of(|call| {
         let silent_for = SECOND * (4 + call);
-        let lives = silent_for < PATIENCE;
+        let lives = silent_for < REPLICA_PATIENCE;
         Ok(if lives { vec![Other { silent_for, ..STRANGER }] } else { vec![] })
     })
     .await;
@@ -173,7 +173,7 @@ async fn keys_in_the_store_are_told_as_such_and_others_by_their_ids() {
         let presence =
             Presence::new(&settings, store.replicas.clone(), ring, &SeededEntropy::new(1));
         for key_use in KeyUse::ALL {
-            match presence.keys(key_use) {
+            match presence.ring.key_set(key_use) {
                 KeySet::OfStore => assert!(in_store),
                 KeySet::Own(ids) => assert!(!in_store && ids.len() == 2, "{ids:?}"),
             }

@@ -1,6 +1,7 @@
 //! What the configuration promises, tested through its own front door.
 
 mod admin;
+mod answers;
 mod back_ends;
 mod bounds;
 mod clients;

@@ -36,7 +36,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use mintgate_domain::model::{KeyRecord, KeyUse, Timestamp};
+use mintgate_domain::model::{KeyRecord, KeySet, KeyUse, Timestamp};
 use mintgate_domain::ports::{Clock, KeyRepo, VerifyError};
 use mintgate_domain::{Cause, TokenHash};
 use tokio::sync::Mutex;
@@ -206,6 +206,18 @@ impl KeyRing {
     /// Every key at this moment, by use and number.
     pub fn keys(&self) -> Vec<KeyInfo> {
         self.snapshot().infos(self.now())
+    }
+
+    /// The keys with which a process on this ring verifies tokens of a use, as other processes know them.
+    pub fn key_set(&self, key_use: KeyUse) -> KeySet {
+        let seal = self.stored.as_ref().map(|stored| &stored.seal);
+        if self.is_stored(key_use) && matches!(seal, Some(KeySeal::Sealed(_))) {
+            return KeySet::OfStore;
+        }
+        let verifies = self.keys().into_iter();
+        let verifies =
+            verifies.filter(|key| key.key_use == key_use && key.state != KeyState::Unusable);
+        KeySet::Own(verifies.map(|key| key.id).collect())
     }
 
     /// How long a key is published before it may sign.

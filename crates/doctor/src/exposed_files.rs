@@ -3,15 +3,15 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::settings::{Settings, StoreUrl};
+use mintgate_settings::{Settings, StoreUrl};
 
 /// The right to read of those who are neither the owner nor in the file's group. The group may read: that is
 /// how Kubernetes gives secrets to a process.
 const OTHERS_MAY_READ: u32 = 0o004;
 
-/// Warns of the configuration file if it holds a secret, of files of secrets and of SQLite's file, as far
-/// as everybody may read them.
-pub(crate) fn warning(settings: &Settings) -> Option<String> {
+/// The configuration file if it holds a secret, files of secrets and SQLite's file, as far as everybody may
+/// read them: what is so, and what to do about it.
+pub(crate) fn found(settings: &Settings) -> Option<(&'static str, String)> {
     let mut files: Vec<&Path> = settings.secret_files.iter().map(AsRef::as_ref).collect();
     if let StoreUrl::Sqlite(path) = &settings.store.url {
         files.push(path.as_ref());
@@ -21,6 +21,6 @@ pub(crate) fn warning(settings: &Settings) -> Option<String> {
         return None;
     }
     let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-    let names = names.join(" ");
-    Some(format!("every user of this machine can read secrets or people's data; chmod o-r {names}"))
+    let what = "every user of this machine can read secrets or people's data";
+    Some((what, format!("chmod o-r {}", names.join(" "))))
 }

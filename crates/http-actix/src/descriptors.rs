@@ -8,7 +8,7 @@ const RESERVE: u64 = 128;
 
 /// Raises the limit of open files to the highest that the process may choose itself. What it is
 /// commonly (1024) is for programs that use `select`.
-pub(crate) fn raise_limit() {
+pub fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
@@ -19,7 +19,7 @@ pub(crate) fn raise_limit() {
 
 /// How many connections the public listener can have, if it is to have so many at most. Says so in the
 /// log if they are fewer.
-pub(crate) fn affordable(most: usize) -> usize {
+pub fn affordable(most: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current;
     let affordable = of_limit(limit.unwrap_or(u64::MAX));
     if affordable < most {
@@ -32,7 +32,8 @@ pub(crate) fn affordable(most: usize) -> usize {
     affordable.min(most)
 }
 
-fn of_limit(limit: u64) -> usize {
+/// How many connections are left to the public listener where a process may have so many descriptors.
+pub fn of_limit(limit: u64) -> usize {
     let left = limit.saturating_sub(RESERVE.max(limit / 4));
     usize::try_from(left).unwrap_or(usize::MAX).max(1)
 }

@@ -1,0 +1,93 @@
+//! `mintgate doctor`: looks at everything that an installation depends on, and says what is wrong, why it
+//! matters and what to do about it.
+//!
+//! What is found is data ([`Finding`]); each file of this crate judges one area. It reads, and leaves nothing
+//! behind: it makes no file and no key, and other processes on the store do not notice it.
+
+mod configuration;
+mod exposed_files;
+mod finding;
+mod keys;
+mod report;
+mod store;
+
+use std::sync::Arc;
+
+use mintgate_domain::chain;
+use mintgate_domain::model::REPLICA_PATIENCE;
+use mintgate_domain::ports::{Clock, StoreExamination};
+use mintgate_settings::{Settings, StoreSettings, StoreUrl};
+use mintgate_signer_jose::KeyRing;
+
+pub use configuration::warnings;
+pub use finding::{Finding, Verdict};
+pub use report::Report;
+
+/// What is looked at, and how the findings are shown.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct DoctorCommand {
+    /// Print the findings as JSON: a list of check, verdict, what, why and fix.
+    #[arg(long)]
+    json: bool,
+}
+
+/// An installation, as far as it could be opened.
+pub struct Installation {
+    /// Its whole configuration.
+    pub settings: Settings,
+    /// Its store and its signing keys; an error if the store cannot be opened.
+    pub opened: anyhow::Result<Opened>,
+    /// The machine's clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What is in the store of an installation, or beside it.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn StoreExamination>,
+    /// The ring of keys as it was loaded; an error if it cannot be.
+    pub keys: anyhow::Result<Arc<KeyRing>>,
+}
+
+/// Whether the store of a configuration is there to be opened: to open one makes an SQLite file.
+pub fn is_there(settings: &StoreSettings) -> bool {
+    match &settings.url {
+        StoreUrl::Sqlite(path) => path.is_file(),
+        StoreUrl::Postgres(_) => true,
+    }
+}
+
+impl DoctorCommand {
+    /// Looks at an installation.
+    pub async fn run(&self, installation: &Installation) -> Report {
+        let mut findings = store_and_keys(installation).await;
+        findings.extend(configuration::judge(&installation.settings));
+        Report { findings, json: self.json }
+    }
+}
+
+async fn store_and_keys(installation: &Installation) -> Vec<Finding> {
+    let Installation { settings, opened, clock } = installation;
+    let opened = match (opened, &settings.store.url) {
+        (Ok(opened), _) => opened,
+        (Err(_), StoreUrl::Sqlite(path)) if !path.exists() => return vec![store::missing(path)],
+        (Err(error), _) => return vec![store::unreachable(&format!("{error:#}"))],
+    };
+    let examined = opened.store.examine(&settings.tokens.issuer, REPLICA_PATIENCE).await;
+    let mut findings = store::judge(&settings.store, &examined);
+    match &examined {
+        Ok(facts) if facts.pending.is_empty() => {
+            let now = clock.now().into();
+            findings.extend(keys::judge(settings, &opened.keys, &facts.replicas, now));
+        }
+        // Without a store or its schema nothing is known of keys in it, nor of other processes.
+        Ok(_) => {}
+        Err(error) => findings.push(Finding::cannot_be_told(
+            "keys.shared",
+            format!("the store does not say which processes run: {}", chain(error)),
+            "whether they have the same signing keys is not known",
+            "run this again when the store answers",
+        )),
+    }
+    findings
+}
