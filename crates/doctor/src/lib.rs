@@ -8,16 +8,21 @@ mod configuration;
 mod exposed_files;
 mod finding;
 mod keys;
+mod limits;
+mod origins;
+mod providers;
 mod report;
+mod service;
 mod store;
 
 use std::sync::Arc;
 
 use mintgate_domain::chain;
 use mintgate_domain::model::REPLICA_PATIENCE;
-use mintgate_domain::ports::{Clock, StoreExamination};
+use mintgate_domain::ports::{Clock, Entropy, StoreExamination};
 use mintgate_settings::{Settings, StoreSettings, StoreUrl};
 use mintgate_signer_jose::KeyRing;
+use url::Url;
 
 pub use configuration::warnings;
 pub use finding::{Finding, Verdict};
@@ -26,6 +31,13 @@ pub use report::Report;
 /// What is looked at, and how the findings are shown.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct DoctorCommand {
+    /// Look at the pages of this origin, such as https://app.example.com; at those of cors.allowed_origins if
+    /// it is not given.
+    #[arg(long, value_name = "URL")]
+    origin: Option<Url>,
+    /// Send providers no code to see whether they accept the client's credentials.
+    #[arg(long)]
+    no_codes: bool,
     /// Print the findings as JSON: a list of check, verdict, what, why and fix.
     #[arg(long)]
     json: bool,
@@ -39,6 +51,8 @@ pub struct Installation {
     pub opened: anyhow::Result<Opened>,
     /// The machine's clock.
     pub clock: Arc<dyn Clock>,
+    /// The machine's randomness.
+    pub entropy: Arc<dyn Entropy>,
 }
 
 /// What is in the store of an installation, or beside it.
@@ -60,14 +74,32 @@ pub fn is_there(settings: &StoreSettings) -> bool {
 impl DoctorCommand {
     /// Looks at an installation.
     pub async fn run(&self, installation: &Installation) -> Report {
+        let Installation { settings, clock, entropy, .. } = installation;
         let mut findings = store_and_keys(installation).await;
-        findings.extend(configuration::judge(&installation.settings));
+        findings.extend(configuration::judge(settings));
+        findings.extend(limits::judge(settings));
+        for provider in &settings.providers {
+            let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
+            let found = providers::examine(provider, clock, entropy, !self.no_codes).await;
+            findings.extend(found);
+        }
+        findings.extend(origins::judge(settings, self.origin.as_ref()));
+        let origin = self.origin.as_ref().map(origins::origin_of);
+        findings.extend(service::examine(settings, origin.as_deref()).await);
+        // Each area in one place, in the order in which they were begun.
+        let areas: Vec<_> = findings.iter().map(|finding| area(finding.check)).collect();
+        findings.sort_by_key(|finding| areas.iter().position(|of| *of == area(finding.check)));
         Report { findings, json: self.json }
     }
 }
 
+/// The area of a check: its name up to the first dot.
+pub(crate) fn area(check: &str) -> &str {
+    check.split('.').next().unwrap_or_default()
+}
+
 async fn store_and_keys(installation: &Installation) -> Vec<Finding> {
-    let Installation { settings, opened, clock } = installation;
+    let Installation { settings, opened, clock, .. } = installation;
     let opened = match (opened, &settings.store.url) {
         (Ok(opened), _) => opened,
         (Err(_), StoreUrl::Sqlite(path)) if !path.exists() => return vec![store::missing(path)],

@@ -33,7 +33,7 @@ impl fmt::Display for Report {
         }
         let mut area = "";
         for finding in &self.findings {
-            let of = finding.check.split('.').next().unwrap_or_default();
+            let of = crate::area(finding.check);
             if of != area {
                 writeln!(f, "{of}")?;
                 area = of;

@@ -48,14 +48,32 @@ pub(crate) struct Endpoints {
 /// # Errors
 /// If it is not a JSON object, or is that of another issuer.
 pub(crate) fn read(document: &[u8], checked: &Checked) -> Result<Endpoints, Cause> {
+    let Described { endpoints, other_issuer } = describe(document, checked)?;
+    match other_issuer {
+        Some((_, named)) => Err(format!("it names the issuer {named}").into()),
+        None => Ok(endpoints),
+    }
+}
+
+/// A discovery document, whosever it is.
+pub(crate) struct Described {
+    pub(crate) endpoints: Endpoints,
+    /// The issuer that it must name, and an excerpt of the one that it names, if that is another.
+    pub(crate) other_issuer: Option<(String, String)>,
+}
+
+/// Reads a discovery document, and compares its issuer with the configured one.
+///
+/// # Errors
+/// If it is not a JSON object.
+pub(crate) fn describe(document: &[u8], checked: &Checked) -> Result<Described, Cause> {
     let Checked { config, dialect, .. } = checked;
     let document = select(document, &USED)
         .map_err(|error| Cause::from_error("it is not a discovery document", error))?;
     // Compared as texts: a slash more is another issuer (OIDC Discovery §4.3).
     let issuer = text(&document, "issuer").unwrap_or_default();
-    if issuer != entra::discovered_issuer(&dialect.issuer, &config.issuer) {
-        return Err(format!("it names the issuer {}", excerpt(issuer)).into());
-    }
+    let expected = entra::discovered_issuer(&dialect.issuer, &config.issuer);
+    let other_issuer = (issuer != expected).then(|| (expected.to_owned(), excerpt(issuer)));
     let url = |name| text(&document, name).and_then(|url| Url::parse(url).ok());
     let authentication = &dialect.client_authentication;
     let token = url(TOKEN).map(|url| {
@@ -63,7 +81,7 @@ pub(crate) fn read(document: &[u8], checked: &Checked) -> Result<Endpoints, Caus
             .set_token_uri(TokenUrl::from_url(url))
             .set_auth_type(authentication.auth_type(|| auth_type(&document)))
     });
-    Ok(Endpoints {
+    let endpoints = Endpoints {
         token,
         authorization: url(AUTHORIZATION),
         end_session: url(END_SESSION),
@@ -73,7 +91,8 @@ pub(crate) fn read(document: &[u8], checked: &Checked) -> Result<Endpoints, Caus
         scopes: scopes(&document),
         userinfo: url(USERINFO).filter(|_| config.userinfo),
         jwks: url(JWKS),
-    })
+    };
+    Ok(Described { endpoints, other_issuer })
 }
 
 impl Endpoints {
@@ -84,6 +103,16 @@ impl Endpoints {
             http.check_url(url)?;
         }
         Ok(self)
+    }
+
+    /// The members that a login needs and that are not there, by name.
+    pub(crate) fn missing(&self, needs_keys: bool) -> Vec<&'static str> {
+        let needed = [
+            (AUTHORIZATION, self.authorization.is_none()),
+            (TOKEN, self.token.is_none()),
+            (JWKS, needs_keys && self.jwks.is_none()),
+        ];
+        needed.into_iter().filter(|(_, is_missing)| *is_missing).map(|(name, _)| name).collect()
     }
 
     /// The token endpoint.

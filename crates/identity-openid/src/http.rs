@@ -12,6 +12,7 @@ use mintgate_domain::Cause;
 use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{Clock, Metrics, Misbehaviour, ProviderEndpoint, ProviderError};
 use oauth2::{HttpRequest, HttpResponse};
+use openssl::error::ErrorStack;
 use reqwest::StatusCode;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue,
@@ -53,6 +54,8 @@ pub(crate) enum HttpError {
     Broken(#[source] TransportError),
     #[error("no connection")]
     Unreachable(#[source] TransportError),
+    #[error("no TLS connection")]
+    Untrusted(#[source] TransportError),
     #[error("no connection by way of the proxy {0}")]
     NotByProxy(ProxyUrl, #[source] TransportError),
     #[error("no complete answer in time")]
@@ -79,7 +82,7 @@ impl HttpError {
             Self::TooLarge => "too_large",
             Self::Status(_) | Self::Broken(_) => "http_error",
             Self::Malformed(_) => "malformed",
-            Self::Unreachable(_) | Self::NotByProxy(..) => "unreachable",
+            Self::Unreachable(_) | Self::Untrusted(_) | Self::NotByProxy(..) => "unreachable",
             Self::TimedOut => "timeout",
         }
     }
@@ -92,7 +95,7 @@ impl HttpError {
     /// The error of the port for a request to an endpoint that has no name in metrics.
     pub(crate) fn at_endpoint_named(self, name: &'static str) -> ProviderError {
         let misbehaviour = match &self {
-            Self::Unreachable(_) | Self::NotByProxy(..) => {
+            Self::Unreachable(_) | Self::Untrusted(_) | Self::NotByProxy(..) => {
                 return ProviderError::Unreachable(Cause::from_error(name, self));
             }
             Self::TimedOut => return ProviderError::TimedOut(Cause::from_error(name, self)),
@@ -150,6 +153,7 @@ impl BoundedClient {
                 .retry(reqwest::retry::never())
                 .referer(false)
                 .tls_version_min(reqwest::tls::Version::TLS_1_2)
+                .tls_info(true)
                 .tls_certs_merge(network.authorities.for_client())
                 .pool_idle_timeout(KEEP_IDLE)
                 .pool_max_idle_per_host(MAX_IDLE)
@@ -179,8 +183,8 @@ impl BoundedClient {
     /// The span has the names of the OpenTelemetry conventions for HTTP clients, and nothing of the
     /// path, the query, the headers or the body.
     pub(crate) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let classify = |error| classify(error, None);
-        let mut request = reqwest::Request::try_from(request).map_err(classify)?;
+        let mut request =
+            reqwest::Request::try_from(request).map_err(|error| classify(error, None))?;
         if let Some(internal) = self.policy.internal(request.url()) {
             *request.url_mut() = internal;
         }
@@ -203,6 +207,22 @@ impl BoundedClient {
     }
 
     async fn send_bounded(&self, request: reqwest::Request) -> Result<HttpResponse, HttpError> {
+        let (mut answer, proxy) = self.execute(request).await?;
+        if answer.status().is_redirection() {
+            return Err(HttpError::Redirect(answer.status().as_u16()));
+        }
+        let body = read_body(&mut answer, proxy).await?;
+        let mut response = HttpResponse::new(decoded(answer.headers(), body)?);
+        *response.status_mut() = answer.status();
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        Ok(response)
+    }
+
+    /// Sends one request, once; the answer, and the proxy that it came through.
+    async fn execute(
+        &self,
+        request: reqwest::Request,
+    ) -> Result<(reqwest::Response, Option<&ProxyUrl>), HttpError> {
         let url = request.url();
         self.check_url(url)?;
         let (client, proxy) = match (&self.by_proxy, self.proxies.proxy_for(url)) {
@@ -212,29 +232,31 @@ impl BoundedClient {
             }
             _ => (&self.direct, None),
         };
-        let classify = |error| classify(error, proxy);
-        let mut answer = client.execute(request).await.map_err(classify)?;
+        let answer = client.execute(request).await.map_err(|error| classify(error, proxy))?;
         if let (Some(proxy), StatusCode::PROXY_AUTHENTICATION_REQUIRED) = (proxy, answer.status()) {
             let reason = "it wants other credentials, or some at all (status 407)".to_owned();
             return Err(HttpError::NotByProxy(proxy.clone(), TransportError(reason)));
         }
-        if answer.status().is_redirection() {
-            return Err(HttpError::Redirect(answer.status().as_u16()));
+        Ok((answer, proxy))
+    }
+
+    /// Sends one request for an operator, once, and shows what came back; a redirect is an answer too.
+    pub(crate) async fn look(&self, request: HttpRequest) -> Result<Look, HttpError> {
+        let mut request =
+            reqwest::Request::try_from(request).map_err(|error| classify(error, None))?;
+        if let Some(internal) = self.policy.internal(request.url()) {
+            *request.url_mut() = internal;
         }
-        if answer.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
-            return Err(HttpError::TooLarge);
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(classify)? {
-            if body.len() + chunk.len() > MAX_BODY_BYTES {
-                return Err(HttpError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let mut response = HttpResponse::new(decoded(answer.headers(), body)?);
-        *response.status_mut() = answer.status();
-        *response.headers_mut() = std::mem::take(answer.headers_mut());
-        Ok(response)
+        let (mut answer, proxy) = self.execute(request).await?;
+        let tls = answer.extensions().get::<reqwest::tls::TlsInfo>();
+        let certificate = tls.and_then(|tls| tls.peer_certificate()).map(<[u8]>::to_vec);
+        let body = read_body(&mut answer, proxy).await?;
+        Ok(Look {
+            status: answer.status().as_u16(),
+            body: decoded(answer.headers(), body)?,
+            headers: std::mem::take(answer.headers_mut()),
+            certificate,
+        })
     }
 
     /// Sends a request for a document, whose media type does not matter: it is judged by its content.
@@ -262,6 +284,32 @@ impl BoundedClient {
     pub(crate) fn observe(&self, endpoint: ProviderEndpoint) -> Observation<'_> {
         Observation { client: self, endpoint, started: self.clock.monotonic(), outcome: "timeout" }
     }
+}
+
+/// What came back for an operator.
+pub(crate) struct Look {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+    /// The server's certificate in DER; `None` without TLS.
+    pub(crate) certificate: Option<Vec<u8>>,
+}
+
+async fn read_body(
+    answer: &mut reqwest::Response,
+    proxy: Option<&ProxyUrl>,
+) -> Result<Vec<u8>, HttpError> {
+    if answer.content_length().is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+        return Err(HttpError::TooLarge);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| classify(error, proxy))? {
+        if body.len() + chunk.len() > MAX_BODY_BYTES {
+            return Err(HttpError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// Measures a request and reports it to the metrics when it is dropped; as a timeout unless `outcome`
@@ -338,6 +386,8 @@ fn classify(error: reqwest::Error, proxy: Option<&ProxyUrl>) -> HttpError {
         HttpError::NotByProxy(proxy.clone(), innermost(&error))
     } else if error.is_timeout() {
         HttpError::TimedOut
+    } else if error.is_connect() && causes(&error).any(<dyn Error>::is::<ErrorStack>) {
+        HttpError::Untrusted(innermost(&error))
     } else if error.is_connect() {
         HttpError::Unreachable(innermost(&error))
     } else {

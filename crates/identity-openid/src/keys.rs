@@ -69,6 +69,17 @@ impl Keys {
         Ok(Self(keys))
     }
 
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many keys can verify a token that is signed with one of these algorithms.
+    pub(crate) fn fitting(&self, algorithms: &[String]) -> usize {
+        let algorithms: Vec<_> = algorithms.iter().filter_map(|name| algorithm(name)).collect();
+        self.0.iter().filter(|key| algorithms.iter().any(|algorithm| key.fits(algorithm))).count()
+    }
+
     /// The client secret as the key of symmetric algorithms (OIDC Core §10.1).
     pub(crate) fn of_secret(secret: &SecretText) -> Self {
         let jwk = CoreJsonWebKey::new_symmetric(secret.expose().as_bytes().to_vec());

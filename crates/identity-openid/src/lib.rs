@@ -8,7 +8,7 @@
 //! (`oauth2_provider`). Both kinds renew claims later (`renewal`).
 //!
 //! How a provider differs from the standard is data in a [`Dialect`] and in the table of [`Preset`]s;
-//! differences that need code are in `quirks`. [`GuardedProvider`] keeps a provider that is down from
+//! differences that need code are in `quirks`. An operator looks at a provider through [`ExaminedProvider`]. [`GuardedProvider`] keeps a provider that is down from
 //! harming the others.
 
 mod address;
@@ -23,6 +23,7 @@ mod deadline;
 mod dialect;
 mod discovery;
 mod email;
+mod examination;
 mod exchange;
 mod guard;
 mod http;
@@ -53,6 +54,10 @@ pub use client_auth::{AssertionAudience, AssertionKey, ClientAuthentication};
 pub use client_key::{AssertionAlgorithm, ClientKeyError};
 pub use config::{OpenIdConfig, OpenIdConfigError};
 pub use dialect::{Dialect, EmailRule, GraphGroups, GroupOverage, IssuerRule};
+pub use examination::{
+    Contact, Discovered, ExaminedProvider, PROBE_CODE, PublishedKeys, RedirectAnswer, Unseen,
+    UnseenReason,
+};
 pub use guard::{GuardConfig, GuardedProvider, NotAsked};
 pub use network::{Authorities, AuthoritiesError, Network};
 pub use oauth2_config::{OAuth2Config, OAuth2ConfigError, OAuth2Endpoints};

@@ -36,8 +36,8 @@ use crate::renewal::{self, Renew, Unrenewed};
 /// The user endpoint says who signed in, given the access token that the provider issued for the code. A
 /// nonce is refused, because nothing can prove it, and so is an ID token.
 pub struct OAuth2Provider {
-    checked: CheckedOAuth2,
-    client: ProviderClient,
+    pub(crate) checked: CheckedOAuth2,
+    pub(crate) client: ProviderClient,
 }
 
 impl OAuth2Provider {

@@ -54,6 +54,9 @@ pub struct Preset {
     pub group_endpoint: Option<&'static str>,
     /// The scope that a request to the group endpoint needs.
     pub group_scope: Option<&'static str>,
+    /// Why the provider is not sent a code that it has never issued, to see whether it knows the client;
+    /// `None` if that does no harm.
+    pub no_probe: Option<&'static str>,
     /// The address of the provider's own documentation.
     pub documentation: &'static str,
 }

@@ -62,6 +62,7 @@ const PLAIN: Preset = Preset {
     tenant_template: None,
     group_endpoint: None,
     group_scope: None,
+    no_probe: None,
     documentation: "https://openid.net/specs/openid-connect-core-1_0.html",
 };
 
@@ -239,6 +240,7 @@ const APPLE: Preset = Preset {
     email: EmailRule::Text,
     authorization_parameters: &[("response_mode", "form_post")],
     offline: Offline::Nothing,
+    no_probe: Some("Apple may throttle a server that asks it needlessly"),
     documentation: "https://developer.apple.com/documentation/signinwithapplerestapi",
     ..PLAIN
 };

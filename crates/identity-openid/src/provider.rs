@@ -33,8 +33,8 @@ use crate::userinfo;
 /// [`IdentityProvider::verify`] identifies a token by the hash of its signed part, not of its whole
 /// text, so that an altered but still valid signature does not make it another token.
 pub struct OpenIdProvider {
-    checked: Arc<Checked>,
-    client: ProviderClient,
+    pub(crate) checked: Arc<Checked>,
+    pub(crate) client: ProviderClient,
     metadata: Arc<MetadataCache>,
 }
 

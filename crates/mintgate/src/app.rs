@@ -214,7 +214,7 @@ pub async fn installation(settings: Settings, clock: Arc<dyn Clock>) -> Installa
         Ok(Opened { store: opened.examination, keys: ring })
     };
     let opened = opened.await;
-    Installation { settings, opened, clock }
+    Installation { settings, opened, clock, entropy: Arc::new(OsEntropy) }
 }
 
 impl Application {

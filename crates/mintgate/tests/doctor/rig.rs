@@ -5,9 +5,25 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use mintgate_domain::ports::Clock;
 use mintgate_mock_idp::{MockConfig, MockIdp};
 use mintgate_testkit::postgres::TestDatabase;
 use serde_json::Value;
+use time::OffsetDateTime;
+
+/// The clock of a machine that is two minutes late.
+pub(crate) struct Late;
+
+impl Clock for Late {
+    #[expect(clippy::disallowed_methods, reason = "everybody else has the machine's clock")]
+    fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() - Duration::from_mins(2)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
 
 /// An installation that runs.
 pub(crate) struct Rig {
@@ -208,7 +224,8 @@ id_token_algs = ["RS256"]
     }
 }
 
-fn said(output: std::process::Output) -> Said {
+/// What a run of `mintgate doctor --json` said.
+pub(crate) fn said(output: std::process::Output) -> Said {
     let out = String::from_utf8(output.stdout).unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     let code = output.status.code().unwrap();

@@ -2,21 +2,19 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 use mintgate::app;
 use mintgate::settings::Settings;
 use mintgate_doctor::{DoctorCommand, Verdict};
-use mintgate_domain::ports::Clock;
 use mintgate_mock_idp::MockConfig;
 use mintgate_testkit::pgbouncer::PgBouncer;
-use time::OffsetDateTime;
 
-use crate::rig::{Rig, database, free_addresses};
+use crate::rig::{Late, Rig, database, free_addresses};
 
-fn sqlite(rig: &Rig, statements: &str) {
+/// Changes the database past the service.
+pub(crate) fn sqlite(rig: &Rig, statements: &str) {
     let mut connection = SqliteConnection::establish(rig.database().to_str().unwrap()).unwrap();
     connection.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
     connection.batch_execute(statements).unwrap();
@@ -75,7 +73,8 @@ async fn a_postgres_that_does_not_listen_is_found() {
 
 #[tokio::test]
 async fn a_schema_that_lacks_migrations_is_found() {
-    let rig = Rig::start().await;
+    let mut rig = Rig::start().await;
+    rig.stop();
     sqlite(&rig, "DELETE FROM __diesel_schema_migrations WHERE version = '0001'");
     rig.doctor().await.must_only_find("store.schema");
 }
@@ -83,7 +82,8 @@ async fn a_schema_that_lacks_migrations_is_found() {
 #[tokio::test]
 async fn a_database_that_cannot_be_written_is_found() {
     let Some(database) = database().await else { return };
-    let rig = Rig::start_on(&database).await;
+    let mut rig = Rig::start_on(&database).await;
+    rig.stop();
     let name = database.url().rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
     let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
     database.client().await.batch_execute(&read_only).await.unwrap();
@@ -98,19 +98,6 @@ async fn a_file_that_another_program_holds_locked_is_found() {
     other.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
     let text = rig.text.replace("[keys]", "statement_timeout_ms = 300\n[keys]");
     rig.doctor_of(&text, &[]).await.must_only_find("store.writable");
-}
-
-struct Late;
-
-impl Clock for Late {
-    #[expect(clippy::disallowed_methods, reason = "the database has the machine's clock")]
-    fn now(&self) -> OffsetDateTime {
-        OffsetDateTime::now_utc() - Duration::from_mins(2)
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::ZERO
-    }
 }
 
 #[tokio::test]
