@@ -26,7 +26,7 @@ const NOT_EXPORTED: [&str; 3] = [
 ];
 
 /// A time as RFC 3339 in UTC, to the second; seconds since 1970 for one beyond the calendar.
-pub(crate) fn date(at: Timestamp) -> String {
+pub fn date(at: Timestamp) -> String {
     let text = at.to_datetime().and_then(|at| at.format(&Rfc3339).ok());
     text.unwrap_or_else(|| at.as_unix().to_string())
 }

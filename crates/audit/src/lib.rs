@@ -5,7 +5,6 @@
 //! one log: who finds its end moved on begins again behind it, so that no lock is held between two round
 //! trips, and the log never forks.
 
-mod configuration;
 mod pruning;
 mod queue;
 mod trail;

@@ -5,11 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::Origin;
 use mintgate_domain::model::{
     Actor, AuditEvent, AuditHead, AuditKeys, AuditKind, ExternalIdentity,
 };
 use mintgate_domain::ports::{AuditLog, AuditStore, Clock, Duties, Entropy, Metrics, StoreError};
+use mintgate_domain::{ConfigurationDigests, Origin};
 use tokio::sync::{Mutex, Notify, oneshot};
 
 use crate::queue::{Kind, Queue, Waiting};
@@ -116,12 +116,16 @@ impl AuditTrail {
     /// # Errors
     /// [`StoreError`]: it could not be compared.
     pub async fn note_configuration(&self, lines: &[String]) -> Result<(), StoreError> {
-        let now = crate::configuration::Digests::of(lines);
+        let now = ConfigurationDigests::of(lines);
         let before = self.ports.store.swap_audit_configuration(&now.to_string()).await?;
-        let Some(changed) = now.changed_since(before.as_deref()) else { return Ok(()) };
+        let before = before.as_deref().map(ConfigurationDigests::parse);
+        let changed = before.map(|before| now.differing(&before)).unwrap_or_default();
+        if changed.is_empty() {
+            return Ok(());
+        }
         let at = self.ports.clock.now().into();
         let event = AuditEvent::new(AuditKind::ConfigChanged, at, Actor::Service);
-        self.record(event.with("hash", now.hash()).with("changed", changed));
+        self.record(event.with("hash", now.hash()).with("changed", changed.join(", ")));
         Ok(())
     }
 

@@ -11,6 +11,7 @@
 //! [`CleanUp`] deletes what nobody needs any more.
 //! Each reads top to bottom like what it performs.
 
+mod admin_token;
 mod administration;
 mod admission;
 mod app_access;
@@ -20,6 +21,7 @@ mod cause;
 mod clean_up;
 mod clients;
 mod concurrent_refreshes;
+mod configuration_digests;
 mod error;
 mod explain;
 mod field_error;
@@ -47,6 +49,7 @@ mod sessions;
 mod sign_in;
 mod sign_out;
 
+pub use admin_token::AdminToken;
 pub use administration::{
     Administration, AdministrationError, DeletedUser, Page, PersonRecord, SessionRecord,
 };
@@ -57,6 +60,7 @@ pub use begin_login::{BeginLogin, BegunLogin};
 pub use cause::{Cause, chain};
 pub use clean_up::{CleanUp, CleanUpPorts};
 pub use clients::{Client, Clients};
+pub use configuration_digests::ConfigurationDigests;
 pub use error::{AuthError, ErrorCode};
 pub use explain::{Explain, PersonExplanation, RoleOrigin, SessionExplanation};
 pub use field_error::{FieldError, FieldRule};

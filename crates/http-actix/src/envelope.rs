@@ -17,7 +17,7 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
-use mintgate_domain::model::{ProviderId, SessionId, UserId};
+use mintgate_domain::model::{ClientInfo, ProviderId, SessionId, UserId};
 use mintgate_domain::ports::{Entropy, VerifiedAccess};
 use mintgate_domain::{ErrorCode, IssuedTokens, Origin};
 use tracing::{Instrument as _, Span};
@@ -28,6 +28,7 @@ use crate::connections::Link;
 use crate::error::{ApiError, ErrorKind, HttpErrorCode};
 use crate::metrics::method_label;
 use crate::origin::OriginPolicy;
+use crate::refusals::Refusal;
 use crate::trace::{TraceParent, new_trace_id, record_answer, request_span};
 use crate::{AppState, RequestId};
 
@@ -273,7 +274,34 @@ impl Call {
         let error_code = error.map(|error| error.kind().code());
         record_answer(&self.span, &self.method, route.pattern(), status, error_code);
         self.log_line(route.label(), status, took, error);
+        if let Some(error) = error {
+            state.refusals.keep(self.refusal(state, route.label(), status, error));
+        }
         response
+    }
+
+    /// What operators see of a refusal.
+    fn refusal(
+        &self,
+        state: &AppState,
+        route: &str,
+        status: StatusCode,
+        error: &ApiError,
+    ) -> Refusal {
+        let client = self.origin_of_work.as_ref().map(|origin| origin.client.clone());
+        let ClientInfo { user_agent, ip_prefix } = client.unwrap_or_default();
+        Refusal {
+            at: state.ports.clock.now().into(),
+            method: method_label(&self.method).to_owned(),
+            route: route.to_owned(),
+            status: status.as_u16(),
+            error_code: error.kind().code(),
+            reason: error.cause().map(|cause| cause.to_string()),
+            request_id: self.id.as_str().to_owned(),
+            provider: self.log.borrow().provider.as_ref().map(|it| it.as_str().to_owned()),
+            network: ip_prefix,
+            user_agent,
+        }
     }
 
     fn log_line(&self, route: &str, status: StatusCode, took: Duration, error: Option<&ApiError>) {

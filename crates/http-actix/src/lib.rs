@@ -13,6 +13,7 @@ mod body;
 mod client;
 mod config;
 mod connections;
+mod console;
 mod cookies;
 mod credential;
 pub mod descriptors;
@@ -39,6 +40,7 @@ mod provider_token;
 mod public_api;
 mod public_document;
 mod refresh;
+mod refusals;
 mod runtime;
 mod server;
 mod sessions;
@@ -62,12 +64,13 @@ use tracing::{Instrument as _, Span};
 
 pub use actix_web::dev::Server;
 pub use actix_web::web::ServiceConfig;
-pub use admin::{AdminApi, AdminToken};
+pub use admin::AdminApi;
 pub use config::{CookieConfig, HttpConfig, Limits, RateLimits, SameSite};
 pub use cookies::HttpCookiePolicy;
 pub use limits::Limit;
 pub use metrics::{ConnectionChange, HttpMetrics, LimitResult};
 pub use operations::Operations;
+pub use refusals::RecentRefusals;
 pub use server::{MoreRoutes, serve_operations, serve_public};
 
 use admission::{Admission, Place};
@@ -150,6 +153,7 @@ pub struct AppState {
     trusted_proxies: Vec<ipnet::IpNet>,
     limits: Limits,
     admission: Admission,
+    refusals: Arc<RecentRefusals>,
     workers: usize,
 }
 
@@ -173,9 +177,15 @@ impl AppState {
             trusted_proxies: config.trusted_proxies,
             limits: config.limits,
             admission: Admission::new(&config.limits),
+            refusals: Arc::default(),
             workers: config.workers,
             ports,
         }
+    }
+
+    /// The last refusals, which the admin API shows.
+    pub fn refusals(&self) -> Arc<RecentRefusals> {
+        Arc::clone(&self.refusals)
     }
 
     /// Runs a use case in a place and a span of its own. It is cancelled if the client goes away.

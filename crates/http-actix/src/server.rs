@@ -15,8 +15,9 @@ use actix_web::rt::net::TcpStream;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, Error, HttpServer, middleware};
 
-use crate::admin::{AdminApi, admin_routes};
+use crate::admin::{AdminApi, History, admin_routes};
 use crate::connections::Connections;
+use crate::console::console_routes;
 use crate::operations::{Operations, operations_routes};
 use crate::stream::Connection;
 use crate::{AppState, envelope, public_api};
@@ -113,12 +114,18 @@ pub fn serve_operations(
     admin: Option<Arc<AdminApi>>,
     listener: TcpListener,
 ) -> io::Result<Server> {
+    // Called once, as there is one worker.
     let app = move || {
         let (operations, admin) = (Arc::clone(&operations), admin.clone());
         App::new().configure(|config| {
             operations_routes(operations, config);
             if let Some(admin) = admin {
-                admin_routes(admin, config);
+                let history = Arc::<History>::default();
+                let (clock, counts) = (Arc::clone(&admin.clock), Arc::clone(&admin.counts));
+                let kept = Arc::clone(&history);
+                actix_web::rt::spawn(async move { kept.run(clock, counts).await });
+                admin_routes(admin, history, config);
+                console_routes(config);
             }
         })
     };

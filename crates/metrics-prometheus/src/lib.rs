@@ -1,6 +1,7 @@
 //! The Metrics port on Prometheus, and the series about HTTP requests.
 
 mod audit;
+mod counts;
 mod http;
 
 use std::sync::{Mutex, PoisonError};

@@ -139,7 +139,7 @@ impl ApplicationBuilder {
             draining,
         };
         let state = wiring::app_state(&settings, &adapters)?;
-        let admin = wiring::admin_api(&settings, &adapters);
+        let admin = wiring::admin_api(&settings, &adapters, state.refusals());
 
         let (public, public_address) = listen(settings.server.listen, "server.listen")?;
         let (operations, operations_address) = listen(settings.ops.listen, "ops.listen")?;

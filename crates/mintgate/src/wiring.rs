@@ -16,8 +16,8 @@ use mintgate_domain::{
     SignIn, SignOut,
 };
 use mintgate_http_actix::{
-    AdminApi, AdminToken, AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy,
-    HttpMetrics, HttpPorts, Limit, LimitResult, Limits, RateLimits, SameSite, UseCases,
+    AdminApi, AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics,
+    HttpPorts, Limit, LimitResult, Limits, RateLimits, RecentRefusals, SameSite, UseCases,
     descriptors,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
@@ -94,13 +94,12 @@ pub(crate) fn app_state(settings: &Settings, adapters: &Adapters) -> anyhow::Res
 }
 
 /// The admin API of the operations listener; `None` if nobody may use it.
-pub(crate) fn admin_api(settings: &Settings, adapters: &Adapters) -> Option<Arc<AdminApi>> {
-    let tokens = settings.admin.tokens.iter().map(|token| AdminToken {
-        name: token.name.clone(),
-        hash: token.hash,
-        may_write: token.scope == settings::AdminScope::Write,
-    });
-    let tokens: Vec<_> = tokens.collect();
+pub(crate) fn admin_api(
+    settings: &Settings,
+    adapters: &Adapters,
+    refusals: Arc<RecentRefusals>,
+) -> Option<Arc<AdminApi>> {
+    let tokens = settings.admin.tokens.clone();
     if tokens.is_empty() {
         return None;
     }
@@ -122,6 +121,10 @@ pub(crate) fn admin_api(settings: &Settings, adapters: &Adapters) -> Option<Arc<
         runtime: Handle::current(),
         clock,
         entropy: Arc::new(OsEntropy),
+        counts: adapters.metrics.clone(),
+        keys: adapters.keys.clone(),
+        configuration: Arc::new(settings.clone()),
+        refusals,
     }))
 }
 

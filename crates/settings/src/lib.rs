@@ -5,6 +5,7 @@
 
 mod reference;
 mod rules;
+mod running;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use warnings::{Warning, site};
 use mintgate_config_reader::{Conventions, NamedList, Section, Source};
 use mintgate_identity_openid::Proxies;
 use sections::EnvironmentProxies;
+use types::Origin;
 
 const CONVENTIONS: Conventions = Conventions {
     default_file: "mintgate.toml",
@@ -65,6 +67,7 @@ const FIRST_PROVIDER: &str = "add at least this\n\
 pub struct Configuration {
     source: Source,
     proxies: EnvironmentProxies,
+    origin: Option<Origin>,
 }
 
 /// The sections about the signing keys and the store that may hold them.
@@ -110,7 +113,8 @@ impl Configuration {
             value.to_str().map(ToOwned::to_owned)
         };
         let proxies = Proxies::from_environment(variable);
-        Ok(Self { source: CONVENTIONS.load(path, env)?, proxies })
+        let origin = Origin { path: path.map(Path::to_path_buf), env: env.clone() };
+        Ok(Self { source: CONVENTIONS.load(path, env)?, proxies, origin: Some(origin) })
     }
 
     /// Reads a configuration from a text, without an environment.
@@ -118,7 +122,7 @@ impl Configuration {
     /// # Errors
     /// If the text is not TOML.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
-        Ok(Self { source: CONVENTIONS.parse(text)?, proxies: Ok(Proxies::default()) })
+        Ok(Self { source: CONVENTIONS.parse(text)?, proxies: Ok(Proxies::default()), origin: None })
     }
 
     /// Validates the whole configuration.
@@ -127,10 +131,10 @@ impl Configuration {
     /// Every mistake.
     pub fn settings(self) -> Result<Settings, ConfigError> {
         let provider_ids = self.provider_ids();
-        let Self { source, proxies } = self;
+        let Self { source, proxies, origin } = self;
         let loaded = source.read(|root| settings(root, &provider_ids, &proxies))?;
         let (effective, secret_files) = (loaded.effective, loaded.secret_files);
-        Ok(Settings { effective, secret_files, ..loaded.value })
+        Ok(Settings { effective, secret_files, origin, ..loaded.value })
     }
 
     /// Validates the section `[store]` alone.
@@ -288,7 +292,7 @@ fn settings(
     let url = server.as_ref().map(|server| &server.public_url);
     let ops_doc = "The operations listener, which serves metrics and health.";
     let ops = root.section("ops", ops_doc, |s| sections::ops(s, public_listen));
-    let admin_doc = "The admin API, which the operations listener serves below `/admin/v1`.";
+    let admin_doc = "The console and the admin API, which the operations listener serves at `/` and `/admin/v1`.";
     let admin = root.section("admin", admin_doc, sections::admin);
     let audit = audit(root);
     let store = store(root);
@@ -343,5 +347,6 @@ fn settings(
         clients: clients?.into_iter().collect(),
         effective: String::new(),
         secret_files: Vec::new(),
+        origin: None,
     })
 }

@@ -1,5 +1,7 @@
 //! The typed settings. Every value in here has been validated.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,13 +9,27 @@ use std::time::Duration;
 use ipnet::IpNet;
 use mintgate_domain::model::{AllowedUri, AuditKey, AuditKeys, LostAnswer, ProfileClaims, Role};
 use mintgate_domain::{
-    Admission, Clients, OnLookupFailure, ProviderPolicy, RoleRule, SecretText, TokenHash,
+    AdminToken, Admission, Clients, OnLookupFailure, ProviderPolicy, RoleRule, SecretText,
 };
 use mintgate_identity_openid::{Dialect, GuardConfig, OAuth2Config, OpenIdConfig, Preset};
 use mintgate_signer_jose::AccessTokenType;
 use url::Url;
 
 pub use mintgate_signer_jose::Algorithm;
+
+/// Where a configuration was read, so that it can be read again.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    pub(crate) path: Option<PathBuf>,
+    /// The environment, which holds secrets.
+    pub(crate) env: Vec<(OsString, OsString)>,
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").field("path", &self.path).finish_non_exhaustive()
+    }
+}
 
 /// Mintgate's whole configuration, validated.
 #[derive(Debug, Clone)]
@@ -56,6 +72,8 @@ pub struct Settings {
     pub(crate) effective: String,
     /// The files that secrets were read from, the configuration file among them if it holds one.
     pub secret_files: Vec<PathBuf>,
+    /// Where it was read; `None` for a text.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// The settings of the public listener.
@@ -108,26 +126,6 @@ pub struct AdminSettings {
     pub hosts: Vec<String>,
     /// Who may use it; without any there is none.
     pub tokens: Vec<AdminToken>,
-}
-
-/// A bearer token of the admin API.
-#[derive(Debug, Clone)]
-pub struct AdminToken {
-    /// What the log calls whoever uses it.
-    pub name: String,
-    /// The SHA-256 of its text.
-    pub hash: TokenHash,
-    /// What it is good for.
-    pub scope: AdminScope,
-}
-
-/// What a token of the admin API is good for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AdminScope {
-    /// To look at people and sessions.
-    Read,
-    /// To change and delete them too.
-    Write,
 }
 
 /// The store of users and sessions.

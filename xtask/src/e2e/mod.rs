@@ -4,6 +4,7 @@
 mod back_ends;
 mod basics;
 mod browser;
+mod console;
 mod cross_site;
 mod dev;
 mod faults;
@@ -100,6 +101,9 @@ async fn sections(
 
     Steps::section("a page of another site than the service");
     cross_site::walk(steps, binaries, &dir.join("cross-site"), !options.no_browser).await?;
+
+    Steps::section("the console");
+    console::walk(steps, binaries, &dir.join("console"), !options.no_browser).await?;
 
     Steps::section("mintgate dev");
     dev::walk(steps, binaries, &dir.join("dev"), !options.no_browser).await

@@ -8,11 +8,13 @@ mod audit_store;
 mod background;
 mod clock;
 mod cookie_policy;
+mod counts;
 mod duties;
 mod entropy;
 mod housekeeping;
 mod idempotency_records;
 mod identity_provider;
+mod key_list;
 mod key_repo;
 mod metrics;
 mod once_marks;
@@ -21,6 +23,7 @@ mod refresh_limit;
 mod refresh_token_repo;
 mod replicas;
 mod role_directory;
+mod running_configuration;
 mod session_administration;
 mod store_examination;
 mod store_health;
@@ -35,6 +38,7 @@ pub use audit_store::{AuditStore, Erasure};
 pub use background::Background;
 pub use clock::Clock;
 pub use cookie_policy::{CookiePolicy, CookieTooLarge, SessionTokens};
+pub use counts::{CountReader, Counts};
 pub use duties::{Duties, Duty};
 pub use entropy::Entropy;
 pub use housekeeping::{Housekeeping, SweepStep, Swept};
@@ -43,6 +47,7 @@ pub use identity_provider::{
     AuthorizationEndpoint, CodeGrant, ID_TOKEN_MAX_AGE, IdentityProvider, LogoutOrder,
     Misbehaviour, ProviderAccess, ProviderError, ProviderTokens, Renewal, TokenSource,
 };
+pub use key_list::{KeyList, ListedKey};
 pub use key_repo::KeyRepo;
 pub use metrics::{
     AuditState, CircuitState, IntrospectionResult, Metrics, NoMetrics, Phase, ProviderEndpoint,
@@ -57,6 +62,7 @@ pub use refresh_token_repo::{
 };
 pub use replicas::Replicas;
 pub use role_directory::{RoleDirectory, RoleLookupError, RoleQuestion};
+pub use running_configuration::{ConfigurationFile, RunningConfiguration};
 pub use session_administration::SessionAdministration;
 pub use store_examination::{DiskSpace, ServerFacts, StoreExamination, StoreFacts};
 pub use store_health::{PoolState, StoreError, StoreHealth};

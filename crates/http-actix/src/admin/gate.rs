@@ -12,12 +12,11 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage as _, HttpResponse};
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 use futures_util::FutureExt as _;
-use mintgate_domain::model::Actor;
-use mintgate_domain::{ErrorCode, Origin, TokenHash};
+use mintgate_domain::{AdminToken, ErrorCode, Origin, TokenHash};
 
-use super::{AdminApi, AdminToken};
+use super::AdminApi;
 use crate::body::MAX_BODY_BYTES;
 use crate::client::client_info;
 use crate::envelope::{X_REQUEST_ID, request_id, with_refusal};
@@ -34,7 +33,7 @@ pub(super) async fn gate<B: MessageBody + 'static>(
     };
     let id = request_id(request.headers(), &*api.entropy);
     let (method, path) = (request.method().clone(), request.path().to_owned());
-    let admitted = api.admit(&request).map(|token| token.name.clone());
+    let admitted = api.admit(&request).cloned();
     let finish = |response: HttpResponse, name: Option<&str>| {
         let shaped = with_refusal(&response, |error| {
             let reason = error.cause().map(|cause| cause.to_string());
@@ -63,14 +62,15 @@ pub(super) async fn gate<B: MessageBody + 'static>(
         }
         response
     };
-    let name = match admitted {
-        Ok(name) => name,
+    let token = match admitted {
+        Ok(token) => token,
         Err(refusal) => {
             let response = finish(HttpResponse::from_error(refusal), None);
             return Ok(request.into_response(response));
         }
     };
-    request.extensions_mut().insert(Actor::AdminToken(name.clone()));
+    let name = token.name.clone();
+    request.extensions_mut().insert(token);
     // Of those that look too: that everything about somebody was shown is noted.
     let origin = Origin {
         request_id: Some(id.as_str().into()),
@@ -102,10 +102,7 @@ impl AdminApi {
     /// Whose token it is that lets the request in.
     fn admit(&self, request: &ServiceRequest) -> Result<&AdminToken, ApiError> {
         let headers = request.headers();
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let named = [host, request.uri().host()];
-        if host.is_none() || !named.into_iter().flatten().all(|host| answers_to(host, &self.hosts))
-        {
+        if !self.is_called_by_its_own_name(request.request()) {
             let reason = "the request is for a host that is neither an address nor localhost nor in \
                 admin.hosts";
             return Err(ApiError::new(HttpErrorCode::CsrfRejected).because(reason));
@@ -122,6 +119,13 @@ impl AdminApi {
             return Err(ApiError::new(HttpErrorCode::PayloadTooLarge));
         }
         Ok(token)
+    }
+
+    /// Whether the request is for a host that nobody else can make lead here (DNS rebinding).
+    pub(crate) fn is_called_by_its_own_name(&self, request: &HttpRequest) -> bool {
+        let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let named = [host, request.uri().host()];
+        host.is_some() && named.into_iter().flatten().all(|host| answers_to(host, &self.hosts))
     }
 
     /// Compares with every token, each in constant time.

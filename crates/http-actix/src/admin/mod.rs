@@ -1,7 +1,9 @@
 //! `/admin/v1` of the operations listener: operators look at people and sessions and change them.
 
 mod gate;
+mod history;
 mod operations;
+mod overview;
 mod people;
 
 use std::future::{Ready, ready};
@@ -11,9 +13,11 @@ use actix_web::dev::Payload;
 use actix_web::web::{self, Data, Query, ServiceConfig};
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, HttpResponse, middleware};
 use mintgate_domain::model::Actor;
-use mintgate_domain::ports::{Clock, Entropy, StoreError};
+use mintgate_domain::ports::{
+    Clock, CountReader, Entropy, KeyList, RunningConfiguration, StoreError,
+};
 use mintgate_domain::{
-    Administration, AdministrationError, AuthError, ErrorCode, Explain, TokenHash,
+    AdminToken, Administration, AdministrationError, AuthError, ErrorCode, Explain,
 };
 pub(crate) use operations::document;
 use operations::document_operation;
@@ -23,8 +27,11 @@ use utoipa::IntoParams;
 
 use crate::error::ApiError;
 use crate::openapi::{Document, Endpoint};
+use crate::refusals::RecentRefusals;
 use crate::sessions::uncached;
 use crate::{not_found, runtime};
+
+pub(crate) use history::History;
 
 /// What the admin API is built from.
 pub struct AdminApi {
@@ -40,25 +47,23 @@ pub struct AdminApi {
     pub clock: Arc<dyn Clock>,
     /// The source of request ids.
     pub entropy: Arc<dyn Entropy>,
-}
-
-/// A bearer token of the admin API.
-#[derive(Debug, Clone)]
-pub struct AdminToken {
-    /// What the log calls whoever uses it.
-    pub name: String,
-    /// The SHA-256 of its text.
-    pub hash: TokenHash,
-    /// Whether it is good for changes, and not for looking alone.
-    pub may_write: bool,
+    /// What the process has counted.
+    pub counts: Arc<dyn CountReader>,
+    /// The signing keys.
+    pub keys: Arc<dyn KeyList>,
+    /// What runs, beside its file.
+    pub configuration: Arc<dyn RunningConfiguration>,
+    /// The last refusals of the public listener.
+    pub refusals: Arc<RecentRefusals>,
 }
 
 const PREFIX: &str = "/admin/v1";
 
 /// Adds the routes of the admin API.
-pub(crate) fn admin_routes(api: Arc<AdminApi>, config: &mut ServiceConfig) {
+pub(crate) fn admin_routes(api: Arc<AdminApi>, history: Arc<History>, config: &mut ServiceConfig) {
     // Of the whole listener, as the middleware of a scope does not see the data of the scope.
-    config.app_data(Data::from(api)).app_data(Data::new(Document::new(&document())));
+    config.app_data(Data::from(api)).app_data(Data::from(history));
+    config.app_data(Data::new(Document::new(&document())));
     let scope = web::scope(PREFIX).wrap(middleware::from_fn(gate::gate)).configure(|config| {
         for endpoint in endpoints() {
             endpoint.register(config);
@@ -71,6 +76,7 @@ fn endpoints() -> Vec<Endpoint> {
     let at = |path: &str| Endpoint::at(path);
     vec![
         at("/openapi.json").get(show_document, document_operation),
+        at("/overview").get(overview::show, operations::overview),
         at("/users").get(people::find, operations::find),
         at("/users/{id}")
             .get(people::show, operations::show)
@@ -134,6 +140,7 @@ type Page = Query<Paging>;
 /// The admin API as whoever uses it has it: what they do is noted by the name of their token.
 struct Desk {
     api: Data<AdminApi>,
+    token: AdminToken,
     administration: Administration,
     explain: Explain,
 }
@@ -144,11 +151,12 @@ impl FromRequest for Desk {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let api = request.app_data::<Data<AdminApi>>().cloned();
-        let actor = request.extensions().get::<Actor>().cloned();
-        ready(match api.zip(actor) {
-            Some((api, actor)) => {
-                let explain = api.explain.clone();
-                Ok(Self { administration: explain.administration.by(actor), explain, api })
+        let token = request.extensions().get::<AdminToken>().cloned();
+        ready(match api.zip(token) {
+            Some((api, token)) => {
+                let (explain, actor) = (api.explain.clone(), Actor::AdminToken(token.name.clone()));
+                let administration = explain.administration.by(actor);
+                Ok(Self { administration, explain, api, token })
             }
             None => {
                 Err(ApiError::new(ErrorCode::InternalError).because("no admin token was shown"))

@@ -9,6 +9,7 @@ use mintgate_domain::ErrorCode;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::overview::OverviewBody;
 use super::{PREFIX, Paging, endpoints};
 use crate::error::HttpErrorCode;
 use crate::openapi::{Api, Operation};
@@ -46,6 +47,12 @@ fn common(method: &Method, operation: Operation) -> Operation {
 
 pub(super) fn document_operation() -> Operation {
     Operation::of_document("showOpenapi")
+}
+
+pub(super) fn overview() -> Operation {
+    Operation::new("Process", "showOverview", "Show how the process is that answers")
+        .answers::<OverviewBody>(StatusCode::OK, "Numbers, states and the last refusals.")
+        .sends("Cache-Control")
 }
 
 fn answers<T: ToSchema>(

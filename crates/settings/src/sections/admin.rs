@@ -1,12 +1,12 @@
 //! `[admin]` and `[[admin.tokens]]`: the admin API of the operations listener.
 
 use mintgate_config_reader::{Invalid, Section, invalid, key};
-use mintgate_domain::TokenHash;
+use mintgate_domain::{AdminToken, TokenHash};
 
 use crate::rules;
-use crate::types::{AdminScope, AdminSettings, AdminToken};
+use crate::types::AdminSettings;
 
-const TOKENS_DOC: &str = "Who may use the admin API. Without any, there is no admin API. \
+const TOKENS_DOC: &str = "Who may use the console and the admin API. Without any, there are none. \
     `mintgate admin new-token NAME` makes a token and these lines.";
 
 /// Reads the section `[admin]`.
@@ -14,7 +14,7 @@ pub(crate) fn admin(s: &mut Section<'_>) -> Option<AdminSettings> {
     let hosts = s.list(
         key(
             "hosts",
-            "The names, besides `localhost` and IP addresses, by which the admin API may be called. A \
+            "The names, besides `localhost` and IP addresses, by which the console and the admin API may be called. A \
              request for another name is refused: a page could have been made to call this machine by it \
              (DNS rebinding).",
         )
@@ -55,12 +55,12 @@ fn token(s: &mut Section<'_>) -> Option<AdminToken> {
         "64 hexadecimal digits",
         |text| rules::token_hash(text, "mintgate admin new-token NAME"),
     );
-    let scope = s.choice(
+    let may_write = s.choice(
         key("scope", "`read`: look at people and sessions. `write`: change and delete them too.")
             .default("read"),
-        &[("read", AdminScope::Read), ("write", AdminScope::Write)],
+        &[("read", false), ("write", true)],
     );
-    Some(AdminToken { name: name?, hash: hash?, scope: scope? })
+    Some(AdminToken { name: name?, hash: hash?, may_write: may_write? })
 }
 
 fn name(text: &str) -> Result<String, Invalid> {

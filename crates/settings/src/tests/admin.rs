@@ -3,7 +3,7 @@
 use mintgate_domain::TokenHash;
 
 use super::{good, refusal, refused_for, with_provider};
-use crate::{AdminScope, Warning};
+use crate::Warning;
 
 fn hash(token: &str) -> String {
     TokenHash::of(token).to_hex()
@@ -21,11 +21,10 @@ fn without_tokens_nobody_may_and_each_token_has_a_name_a_hash_and_a_scope() {
     let writer = token(&format!("name = \"on call\"\nhash = \"{upper}\"\nscope = \"write\""));
     let admin = good(&format!("[admin]\nhosts = [\"Ops.example.com\"]\n{reader}{writer}")).admin;
     assert_eq!(admin.hosts, ["ops.example.com"]);
-    let tokens: Vec<_> = admin.tokens.iter().map(|t| (t.name.as_str(), t.hash, t.scope)).collect();
-    let expected = [
-        ("dashboard", TokenHash::of("a"), AdminScope::Read),
-        ("on call", TokenHash::of("b"), AdminScope::Write),
-    ];
+    let tokens: Vec<_> =
+        admin.tokens.iter().map(|t| (t.name.as_str(), t.hash, t.may_write)).collect();
+    let expected =
+        [("dashboard", TokenHash::of("a"), false), ("on call", TokenHash::of("b"), true)];
     assert_eq!(tokens, expected);
 }
 

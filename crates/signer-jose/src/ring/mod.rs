@@ -37,7 +37,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use mintgate_domain::model::{KeyRecord, KeySet, KeyUse, Timestamp};
-use mintgate_domain::ports::{Clock, KeyRepo, VerifyError};
+use mintgate_domain::ports::{Clock, KeyList, KeyRepo, ListedKey, VerifyError};
 use mintgate_domain::{Cause, TokenHash};
 use tokio::sync::Mutex;
 
@@ -341,6 +341,12 @@ fn open(
         Err(KeyError::Damaged("its \"kid\" is not the one it is stored under".into()))
     });
     key.map_err(|source| KeyRingError::BadKey { key_use, number, id: id(), source })
+}
+
+impl KeyList for KeyRing {
+    fn list(&self) -> Vec<ListedKey> {
+        self.keys().into_iter().map(ListedKey::from).collect()
+    }
 }
 
 impl fmt::Debug for KeyRing {

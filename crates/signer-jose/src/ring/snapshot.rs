@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
-use mintgate_domain::ports::JwksDocument;
+use mintgate_domain::ports::{JwksDocument, ListedKey};
 
 use super::prepared::PreparedKey;
 use super::{KeyRingError, jwks};
@@ -54,6 +54,18 @@ pub struct KeyInfo {
     pub created_at: Timestamp,
     /// When the key begins or began to sign; `None` if that is not set yet.
     pub activates_at: Option<Timestamp>,
+}
+
+impl From<KeyInfo> for ListedKey {
+    fn from(key: KeyInfo) -> Self {
+        Self {
+            id: key.id,
+            key_use: key.key_use,
+            algorithm: key.algorithm.map(Algorithm::name),
+            state: key.state.name(),
+            created_at: key.created_at,
+        }
+    }
 }
 
 impl KeyInfo {

@@ -3,6 +3,7 @@
 mod api;
 mod audit;
 mod commands;
+mod console;
 mod effect;
 mod people;
 
