@@ -90,6 +90,8 @@ async function act(context, method, address, done, again) {
     await again();
     const ended = change.sessionsEnded === undefined ? "" : ` Sessions ended: ${change.sessionsEnded}.`;
     say(change.changed ? `${done}${ended}` : "Nothing was different: it was so already.");
+    // The audit log is written a moment after the answer.
+    setTimeout(() => again().catch(() => {}), 1_500);
   } catch (error) {
     await again().catch(() => {});
     say(error.status === 0 || error.status >= 500 ? `${error.message}. It is not known whether anything was changed: try again, twice does no harm.` : `${error.message}.`, true);

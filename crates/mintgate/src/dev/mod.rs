@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use mintgate_domain::TokenHash;
 use mintgate_mock_idp::{MockClient, MockConfig, MockIdp};
 
 use crate::app::{self, Application};
@@ -15,6 +16,8 @@ use page::DevPage;
 
 /// The id of the mock provider in the configuration.
 const PROVIDER: &str = "mock";
+/// The token of the console, which everybody may know: it is served on loopback alone.
+const CONSOLE_TOKEN: &str = "dev";
 
 /// The addresses and the directory of the development setup.
 #[derive(Debug, Clone, clap::Args)]
@@ -95,6 +98,12 @@ fn settings(
         [tokens.extra_claims]
         email = "email"
         name = "name"
+        [users]
+        profile = ["name", "preferred_username", "email"]
+        [[admin.tokens]]
+        name = "{CONSOLE_TOKEN}"
+        hash = "{hash}"
+        scope = "write"
         [log]
         format = "pretty"
         filter = "warn,mintgate=info"
@@ -110,6 +119,7 @@ fn settings(
         client_secret = {client_secret}
         redirect_uris = [{redirect_uri}]
         "#,
+        hash = TokenHash::of(CONSOLE_TOKEN).to_hex(),
         listen = quoted(&options.listen.to_string()),
         ops = quoted(&options.ops_listen.to_string()),
         store = quoted(&format!("sqlite://{}", path("mintgate.db"))),
@@ -139,6 +149,7 @@ fn banner(options: &DevOptions, idp: &MockIdp, client_id: &str, redirect_uri: &s
   Mintgate, for development: a built-in provider without passwords, loopback only, not for production.
 
   Sign in with a browser:   http://{page}/
+  Console, token `{CONSOLE_TOKEN}`:     http://{ops}/
   Metrics and health:       http://{ops}/metrics  http://{ops}/health/ready
   Keys and database:        {dir}
 
