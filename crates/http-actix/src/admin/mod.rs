@@ -156,7 +156,7 @@ impl FromRequest for Desk {
             Some((api, token)) => {
                 let (explain, actor) = (api.explain.clone(), Actor::AdminToken(token.name.clone()));
                 let administration = explain.administration.by(actor);
-                Ok(Self { administration, explain, api, token })
+                Ok(Self { api, token, administration, explain })
             }
             None => {
                 Err(ApiError::new(ErrorCode::InternalError).because("no admin token was shown"))
