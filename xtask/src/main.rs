@@ -16,6 +16,7 @@ mod proc;
 mod process;
 mod rig;
 mod say;
+mod schemathesis;
 mod test;
 mod workspace;
 
@@ -40,6 +41,8 @@ enum Command {
     Isolation,
     /// The service with providers that are not written here: needs the network
     Foreign(foreign::Options),
+    /// Requests made from the OpenAPI documents: every answer must be one that they have
+    Schemathesis(schemathesis::Options),
     /// What a change must pass: fmt, clippy, docs, test (with e2e and chaos), deny
     Ci(ci::Options),
     /// The arrows between the crates, and what the domain may not reach
@@ -74,6 +77,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Bench(options) => bench::run(&options).await,
         Command::Isolation => chaos::run(&chaos::Options::only("one-provider-paused")).await,
         Command::Foreign(options) => foreign::run(&options).await,
+        Command::Schemathesis(options) => schemathesis::run(&options).await,
         Command::Ci(options) => ci::run(&options).await,
         Command::CheckDeps => check_deps::run().await,
         Command::Db(action) => db::run(action).await,
