@@ -213,6 +213,9 @@ async fn running_processes_with_different_keys_are_found() {
     let said = rig.doctor().await;
     said.must_only_find("keys.shared");
     assert!(said.out.contains("host-2 (process 7)"), "{said:#?}");
+    // Also to somebody whose own keys cannot be read.
+    let said = rig.doctor_with("MDEyMzQ1", "AAEyMzQ1").await;
+    assert_eq!(said.wrong(), ["keys.readable", "keys.shared"], "{said:#?}");
 }
 
 #[tokio::test]
