@@ -85,6 +85,25 @@ fn the_documented_table_has_exactly_these_series_and_labels() {
     assert_eq!(documented, known, "docs/operations.md and the series here differ");
 }
 
+#[test]
+fn the_dashboard_shows_no_series_that_does_not_exist() {
+    let metrics = PrometheusMetrics::new("", "").unwrap();
+    let of_fields = series(&metrics);
+    let mut known: BTreeSet<&str> =
+        of_fields.iter().filter_map(|it| it.split('{').next()).collect();
+    known.insert("mintgate_build_info");
+    let dashboard = include_str!("../../../deploy/grafana/mintgate.json");
+    let words = dashboard.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let shown: BTreeSet<&str> = words
+        .filter(|word| word.starts_with("mintgate_"))
+        .map(|word| word.strip_suffix("_bucket").unwrap_or(word))
+        .collect();
+    let unknown: Vec<_> = shown.difference(&known).collect();
+    assert_eq!(unknown, [&""; 0]);
+    let missing: Vec<_> = known.difference(&shown).collect();
+    assert_eq!(missing, [&""; 0], "series that no panel shows");
+}
+
 /// The series of every field, as `name{labels}`.
 fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
     let PrometheusMetrics {

@@ -11,6 +11,7 @@ mod commands;
 mod common;
 mod connections;
 mod csrf;
+mod dashboards;
 mod forgeries;
 mod http;
 mod idempotency;

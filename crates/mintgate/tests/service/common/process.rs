@@ -21,9 +21,19 @@ impl Process {
     /// Starts it on SQLite with these sections of the file besides, and waits until it is ready. `shell` is
     /// run by `sh` before it, in the same process, and `prepare` may change the command.
     pub(crate) async fn start(more: &str, shell: &str, prepare: impl FnOnce(&mut Command)) -> Self {
+        Self::start_with_keys("", more, shell, prepare).await
+    }
+
+    /// The same with these lines of the section `[keys]` besides.
+    pub(crate) async fn start_with_keys(
+        keys: &str,
+        more: &str,
+        shell: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let store_url = format!("sqlite://{}/mintgate.db", dir.path().display());
-        let keys = format!("dir = \"{}/keys\"", dir.path().display());
+        let keys = format!("dir = \"{}/keys\"\n{keys}", dir.path().display());
         let process = Self::begin(dir, &store_url, &keys, more, shell, prepare).await;
         process.until_ready().await;
         process
