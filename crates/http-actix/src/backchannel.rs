@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use garde::Validate;
 use mintgate_domain::{ErrorCode, FieldRule, LogoutTokenText};
@@ -12,8 +12,8 @@ use tracing::debug_span;
 use url::form_urlencoded;
 use utoipa::ToSchema;
 
-use crate::AppState;
 use crate::body::read_form;
+use crate::current::State;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, ErrorKind};
 use crate::limits::Limit;
@@ -53,7 +53,7 @@ pub(crate) fn operation() -> Operation {
 /// nor an origin counts here, only the provider's signature.
 pub(crate) async fn log_out(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
     provider: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {

@@ -55,7 +55,7 @@ pub struct Limits {
 
 /// How often one caller, an IPv4 address or an IPv6 /64, or one session may ask in a minute; 0 for any
 /// number. Beyond, requests are refused with `RATE_LIMITED`. An IPv6 /48 may ask 16 times as often.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RateLimits {
     /// The logins that a caller may begin.
     pub logins_per_minute: u32,

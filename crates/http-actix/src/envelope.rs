@@ -25,6 +25,7 @@ use tracing::{Instrument as _, Span};
 use crate::accept::accepts_answer;
 use crate::client::client_info;
 use crate::connections::Link;
+use crate::current::{CurrentState, State};
 use crate::error::{ApiError, ErrorKind, HttpErrorCode};
 use crate::metrics::method_label;
 use crate::origin::OriginPolicy;
@@ -87,9 +88,10 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Some(state) = request.app_data::<Data<AppState>>().cloned().map(Data::into_inner) else {
+    let Some(state) = request.app_data::<Data<CurrentState>>().map(|current| current.load()) else {
         return Err(actix_web::error::ErrorInternalServerError("no state"));
     };
+    request.extensions_mut().insert(State(Arc::clone(&state)));
     let call = Call::begin(&mut request, &state);
     remove_prefix(&mut request, &state.path_prefix);
 

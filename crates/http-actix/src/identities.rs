@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::model::LinkedIdentity;
 use mintgate_domain::{AuthError, ErrorCode};
@@ -11,9 +11,9 @@ use serde::Serialize;
 use tracing::debug_span;
 use utoipa::ToSchema;
 
-use crate::AppState;
 use crate::body::read_json;
 use crate::credential::access_token;
+use crate::current::State;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, rfc3339_seconds};
 use crate::openapi::Operation;
@@ -87,10 +87,7 @@ pub(crate) fn unlink_operation() -> Operation {
 }
 
 /// Lists the caller's identities, the oldest first.
-pub(crate) async fn list(
-    request: HttpRequest,
-    state: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn list(request: HttpRequest, state: State) -> Result<HttpResponse, ApiError> {
     let token = access_token(&request, &state, false)?;
     let identities = Arc::clone(&state.use_cases.identities);
     let asking = async move { identities.list(&token).await };
@@ -105,7 +102,7 @@ pub(crate) async fn list(
 /// Links the identity of a fresh sign-in to the caller's user.
 pub(crate) async fn link(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let token = access_token(&request, &state, true)?;
@@ -133,7 +130,7 @@ pub(crate) async fn link(
 /// Unlinks one of the caller's identities.
 pub(crate) async fn unlink(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let token = access_token(&request, &state, true)?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::model::{Role, SessionId, UserId};
 use mintgate_domain::{ActiveToken, Client, ErrorCode, FieldRule, PresentedToken};
@@ -14,6 +14,7 @@ use url::form_urlencoded;
 use utoipa::ToSchema;
 
 use crate::body::read_form;
+use crate::current::State;
 use crate::envelope::LogFields;
 use crate::error::ApiError;
 use crate::openapi::Operation;
@@ -133,7 +134,7 @@ fn of_back_ends(id: &'static str, summary: &'static str) -> Operation {
 /// Says whether a token is good, and what it says if it is.
 pub(crate) async fn introspect(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let (client, token) = read(&request, &state, payload).await?;
@@ -154,7 +155,7 @@ pub(crate) async fn introspect(
 /// Ends the session of a token. Whatever there is to end or not, the answer is the same (RFC 7009 §2.2).
 pub(crate) async fn revoke(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let (client, token) = read(&request, &state, payload).await?;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::ErrorCode;
 use mintgate_domain::ports::JwksDocument;
 use serde_json::json;
 
 use crate::accept::{JSON, accepts};
+use crate::current::State;
 use crate::error::ApiError;
 use crate::openapi::Operation;
 use crate::{AppState, public_document};
@@ -42,10 +43,7 @@ pub(crate) fn operation() -> Operation {
 
 /// Answers the JWKS, as `application/json`, or as
 /// `application/jwk-set+json` for a client that accepts that alone; or 304 if the caller has it.
-pub(crate) async fn show(
-    request: HttpRequest,
-    state: web::Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn show(request: HttpRequest, state: State) -> Result<HttpResponse, ApiError> {
     let document = published_keys(&state)?;
     let mut answer = public_document::answer(&request, JSON, &document.json, &document.etag);
     answer.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));

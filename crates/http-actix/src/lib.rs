@@ -16,6 +16,7 @@ mod connections;
 mod console;
 mod cookies;
 mod credential;
+mod current;
 pub mod descriptors;
 mod envelope;
 mod error;
@@ -67,9 +68,10 @@ pub use actix_web::web::ServiceConfig;
 pub use admin::AdminApi;
 pub use config::{CookieConfig, HttpConfig, Limits, RateLimits, SameSite};
 pub use cookies::HttpCookiePolicy;
+pub use current::CurrentState;
 pub use limits::Limit;
 pub use metrics::{ConnectionChange, HttpMetrics, LimitResult};
-pub use operations::Operations;
+pub use operations::{Operations, RELOAD_HEADER};
 pub use refusals::RecentRefusals;
 pub use server::{MoreRoutes, serve_operations, serve_public};
 
@@ -147,12 +149,13 @@ pub struct AppState {
     path_prefix: String,
     /// Held by requests with an `Idempotency-Key` while they are worked on; the value is the hash of the
     /// body.
-    idempotency_keys: KeyedMutex<TokenHash, TokenHash>,
-    caller_limits: CallerLimits,
+    idempotency_keys: Arc<KeyedMutex<TokenHash, TokenHash>>,
+    rate_limits: RateLimits,
+    caller_limits: Arc<CallerLimits>,
     clients: Clients,
     trusted_proxies: Vec<ipnet::IpNet>,
     limits: Limits,
-    admission: Admission,
+    admission: Arc<Admission>,
     refusals: Arc<RecentRefusals>,
     workers: usize,
 }
@@ -171,12 +174,13 @@ impl AppState {
             metadata,
             path_prefix: metadata::path_of(&config.public_url).to_owned(),
             origins: OriginPolicy::new(&config.public_url, config.allowed_origins),
-            idempotency_keys: KeyedMutex::default(),
-            caller_limits: CallerLimits::new(config.rate_limits, &ports.clock),
+            idempotency_keys: Arc::default(),
+            caller_limits: Arc::new(CallerLimits::new(config.rate_limits.clone(), &ports.clock)),
+            rate_limits: config.rate_limits,
             clients: config.clients,
             trusted_proxies: config.trusted_proxies,
             limits: config.limits,
-            admission: Admission::new(&config.limits),
+            admission: Arc::new(Admission::new(&config.limits)),
             refusals: Arc::default(),
             workers: config.workers,
             ports,
@@ -186,6 +190,17 @@ impl AppState {
     /// The last refusals, which the admin API shows.
     pub fn refusals(&self) -> Arc<RecentRefusals> {
         Arc::clone(&self.refusals)
+    }
+
+    /// This state with what the one `before` it has counted, and with what requests under way hold there.
+    fn after(mut self, before: &Self) -> Self {
+        self.idempotency_keys = Arc::clone(&before.idempotency_keys);
+        self.admission = Arc::clone(&before.admission);
+        self.refusals = Arc::clone(&before.refusals);
+        if self.rate_limits == before.rate_limits {
+            self.caller_limits = Arc::clone(&before.caller_limits);
+        }
+        self
     }
 
     /// Runs a use case in a place and a span of its own. It is cancelled if the client goes away.

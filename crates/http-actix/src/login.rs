@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::join_all;
 use garde::Validate;
@@ -15,6 +15,7 @@ use tracing::{Instrument as _, debug_span};
 use utoipa::ToSchema;
 
 use crate::body::read_json;
+use crate::current::State;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, HttpErrorCode, append_cookies};
 use crate::json::{Fields, Members};
@@ -202,7 +203,7 @@ fn at_most_ten_years(secs: &u64, broken: &Broken) -> garde::Result {
 /// Begins a login. What protects it (state, nonce, code verifier) goes into a cookie.
 pub(crate) async fn begin(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     state.origins.guard(request.headers())?;
@@ -230,7 +231,7 @@ pub(crate) async fn begin(
 }
 
 /// Lists the providers, with what a login page needs to know; never a secret.
-pub(crate) async fn providers(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn providers(state: State) -> Result<HttpResponse, ApiError> {
     let _place = state.admission.sign_ins.take()?;
     let providers = state.use_cases.begin_login.providers();
     let providers = join_all(providers.map(|provider| describe(&state, provider))).await;

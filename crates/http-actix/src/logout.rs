@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use garde::Validate;
 use mintgate_domain::model::{SessionId, UserId};
@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use crate::body::read_optional_json;
 use crate::credential::{MAX_REFRESH_TOKEN, access_token, bearer, guard_cookies, no_credential};
+use crate::current::State;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, ErrorKind, HttpErrorCode, append_cookies};
 use crate::json::{Fields, Members};
@@ -134,7 +135,7 @@ pub(crate) fn log_out_everywhere_operation() -> Operation {
 /// but not if the store cannot be reached, for then the session lives on.
 pub(crate) async fn log_out(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let logout_url = end_shown(&request, &state, payload).await.map_err(|refusal| {
@@ -230,7 +231,7 @@ async fn proof(
 /// Ends all sessions of the caller, including the one that the request presents.
 pub(crate) async fn log_out_everywhere(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
 ) -> Result<HttpResponse, ApiError> {
     let token = access_token(&request, &state, true)?;
     let own = Arc::clone(&state.use_cases.own_sessions);

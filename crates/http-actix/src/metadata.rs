@@ -2,7 +2,6 @@
 //! which a verifier of tokens configures itself from the issuer alone.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::ErrorCode;
 use serde::Serialize;
@@ -10,11 +9,12 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::body::JSON;
+use crate::current::State;
 use crate::error::ApiError;
 use crate::introspection::{INTROSPECT, REVOKE};
 use crate::jwks::published_keys;
 use crate::openapi::{Endpoint, Operation};
-use crate::{AppState, public_document};
+use crate::public_document;
 
 /// The metadata of OIDC Discovery 1.0 §3 and RFC 8414 §2, as far as it applies.
 ///
@@ -155,10 +155,7 @@ fn operation(id: &'static str) -> Operation {
 }
 
 /// Answers the document, or 304 if the caller has it.
-pub(crate) async fn show(
-    request: HttpRequest,
-    state: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn show(request: HttpRequest, state: State) -> Result<HttpResponse, ApiError> {
     let json = state.metadata.document(&published_keys(&state)?.algorithms);
     Ok(public_document::answer(&request, JSON, &json, &public_document::etag(&json)))
 }

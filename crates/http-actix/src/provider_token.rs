@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use garde::Validate;
 use mintgate_domain::model::SessionId;
@@ -14,14 +14,15 @@ use serde::Serialize;
 use tracing::debug_span;
 use utoipa::ToSchema;
 
+use crate::basic;
 use crate::body::read_json;
+use crate::current::State;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, HttpErrorCode};
 use crate::json::{Fields, Members};
 use crate::openapi::Operation;
 use crate::sessions::{date, uncached};
 use crate::validation::{Broken, BrokenRule};
-use crate::{AppState, basic};
 
 /// The provider's own access token of a session.
 #[derive(Serialize, ToSchema)]
@@ -94,7 +95,7 @@ pub(crate) fn operation() -> Operation {
 /// it. A request that a browser can have made is refused before anything else.
 pub(crate) async fn show(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     refuse_browsers(request.headers())?;

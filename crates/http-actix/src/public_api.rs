@@ -1,12 +1,13 @@
 //! The routes of the public listener, and the document about them.
 
 use actix_web::http::{Method, StatusCode};
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::ErrorCode;
 use serde_json::{Value, json};
 
 use crate::config::HttpConfig;
+use crate::current::State;
 use crate::error::HttpErrorCode;
 use crate::metadata::{Metadata, path_of};
 use crate::openapi::{Api, Endpoint, Operation};
@@ -68,11 +69,11 @@ fn page_operation() -> Operation {
         .can_be_cached()
 }
 
-async fn show_page(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
+async fn show_page(request: HttpRequest, state: State) -> HttpResponse {
     state.docs.answer(&request)
 }
 
-async fn show_document(request: HttpRequest, state: Data<AppState>) -> HttpResponse {
+async fn show_document(request: HttpRequest, state: State) -> HttpResponse {
     state.openapi.answer(&request)
 }
 

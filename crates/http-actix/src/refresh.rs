@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::{AuthError, ErrorCode, PresentedToken, TokenDelivery};
 use tracing::debug_span;
 
 use crate::credential::{RefreshTokenBody, guard_cookies, refresh_token_in_body};
+use crate::current::State;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, HttpErrorCode};
 use crate::limits::Limit;
@@ -44,7 +45,7 @@ pub(crate) fn operation() -> Operation {
 /// request that won it.
 pub(crate) async fn refresh(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let in_body = refresh_token_in_body(&request, &state, payload).await;

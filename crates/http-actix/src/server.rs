@@ -18,9 +18,10 @@ use actix_web::{App, Error, HttpServer, middleware};
 use crate::admin::{AdminApi, History, admin_routes};
 use crate::connections::Connections;
 use crate::console::console_routes;
+use crate::current::CurrentState;
 use crate::operations::{Operations, operations_routes};
 use crate::stream::Connection;
-use crate::{AppState, envelope, public_api};
+use crate::{envelope, public_api};
 
 /// How long requests in flight may take to finish once the server is asked to stop, in seconds. Less than
 /// a body may take to arrive, so that clients that send none do not hold up the end beyond ten seconds.
@@ -39,20 +40,22 @@ const OPERATIONS_CONNECTIONS: usize = 64;
 /// A function that adds routes to the public listener, besides its own.
 pub type MoreRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
-/// Serves the public routes, and `more_routes` before them.
+/// Serves the public routes, and `more_routes` before them. The number of workers and the limits on
+/// connections are those of the first state.
 ///
 /// # Errors
 /// If the socket cannot be used.
 pub fn serve_public(
-    state: AppState,
+    current: Arc<CurrentState>,
     more_routes: MoreRoutes,
     listener: TcpListener,
 ) -> io::Result<Server> {
+    let state = current.load();
     let workers = match state.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
     };
-    let (state, open) = (Arc::new(state), Arc::default());
+    let open = Arc::default();
     let accepted = state.limits.max_connections.saturating_add(SPARE_CONNECTIONS);
     let server = Server::build()
         .workers(workers)
@@ -64,9 +67,9 @@ pub fn serve_public(
     let server = server.listen("public", listener, move || {
         let connections = Rc::new(Connections::new(Arc::clone(&state), Arc::clone(&open)));
         actix_web::rt::spawn(end_unfinished_heads(Rc::clone(&connections)));
-        let (data, more_routes) = (Data::from(Arc::clone(&state)), Arc::clone(&more_routes));
+        let (current, more_routes) = (Data::from(Arc::clone(&current)), Arc::clone(&more_routes));
         let app = App::new()
-            .app_data(data)
+            .app_data(current)
             .wrap(middleware::from_fn(envelope::envelope))
             .configure(|config| more_routes(config))
             .configure(|config| public_api::routes(&state, config));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::{StatusCode, header};
-use actix_web::web::{Data, Path};
+use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use mintgate_domain::model::{Role, Session, SessionId, Timestamp};
 use mintgate_domain::ports::CookiePolicy as _;
@@ -12,8 +12,8 @@ use serde::Serialize;
 use tracing::debug_span;
 use utoipa::ToSchema;
 
-use crate::AppState;
 use crate::credential::access_token;
+use crate::current::State;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, append_cookies, rfc3339_seconds};
 use crate::openapi::Operation;
@@ -114,10 +114,7 @@ pub(crate) fn me_operation() -> Operation {
 }
 
 /// Answers the claims of the caller's access token, which a page cannot read from an HttpOnly cookie.
-pub(crate) async fn me(
-    request: HttpRequest,
-    state: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn me(request: HttpRequest, state: State) -> Result<HttpResponse, ApiError> {
     let token = access_token(&request, &state, false)?;
     let own = Arc::clone(&state.use_cases.own_sessions);
     let asking = async move { own.me(&token).await };
@@ -147,10 +144,7 @@ pub(crate) fn list_operation() -> Operation {
 }
 
 /// Lists the caller's live sessions, the last used first.
-pub(crate) async fn list(
-    request: HttpRequest,
-    state: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn list(request: HttpRequest, state: State) -> Result<HttpResponse, ApiError> {
     let token = access_token(&request, &state, false)?;
     let own = Arc::clone(&state.use_cases.own_sessions);
     let asking = async move { own.list(&token).await };
@@ -174,7 +168,7 @@ pub(crate) fn end_operation() -> Operation {
 /// Ends one of the caller's sessions. If it is the current one, its cookies are cleared.
 pub(crate) async fn end(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
     sid: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let token = access_token(&request, &state, true)?;

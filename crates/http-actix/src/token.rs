@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::model::IdempotencyKey;
 use mintgate_domain::ports::Clock;
@@ -12,6 +12,7 @@ use tracing::debug_span;
 
 use crate::body::read_json;
 use crate::client::client_info;
+use crate::current::State;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, HttpErrorCode};
 use crate::keyed_mutex::KeyedGuard;
@@ -40,7 +41,7 @@ pub(crate) fn operation() -> Operation {
 /// Issues tokens for a sign-in. If it finishes a begun login, the login's cookie is cleared.
 pub(crate) async fn issue(
     request: HttpRequest,
-    state: Data<AppState>,
+    state: State,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     state.origins.guard(request.headers())?;

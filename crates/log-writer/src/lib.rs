@@ -4,12 +4,16 @@
 //! `tracing-appender` does the same but at its end: if its queue is full then, it prints to standard
 //! output, which is what nobody reads, and the process never ends.
 
+mod process;
+
 use std::io::{self, Write};
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+pub use process::{LogError, LogFormat, dropped_lines, set_filter, start};
 
 /// The most bytes that wait to be written, besides as many that are being written.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;

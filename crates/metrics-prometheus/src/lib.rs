@@ -1,6 +1,7 @@
 //! The Metrics port on Prometheus, and the series about HTTP requests.
 
 mod audit;
+mod config;
 mod counts;
 mod http;
 
@@ -8,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mintgate_domain::ErrorCode;
-use mintgate_domain::model::{KeyId, ProviderId, RevokeReason};
+use mintgate_domain::model::{KeyId, ProviderId, RevokeReason, Timestamp};
 use mintgate_domain::ports::{
     AuditState, CircuitState, IntrospectionResult, Metrics, Phase, PoolState, ProviderEndpoint,
     ProviderTokenResult, RecheckResult, RefreshResult, RevocationResult, StoreOperation,
@@ -20,6 +21,7 @@ use prometheus::{
 };
 
 use audit::AuditSeries;
+use config::ConfigSeries;
 use http::HttpSeries;
 
 /// Histogram bounds in seconds: from the time one signature takes to the time after which a call to
@@ -67,6 +69,7 @@ pub struct PrometheusMetrics {
     store_pool_connections: IntGaugeVec,
     signing_key_age: IntGaugeVec,
     log_lines_dropped: IntCounter,
+    config: ConfigSeries,
     audit: AuditSeries,
     /// Held while `render` resets the series of the signing keys and reads them back.
     rendering: Mutex<()>,
@@ -170,6 +173,7 @@ impl PrometheusMetrics {
                     "Lines of the log that could not be written.",
                 )?,
             )?,
+            config: ConfigSeries::new(&registry)?,
             audit: AuditSeries::new(&registry)?,
             rendering: Mutex::default(),
             http: HttpSeries::new(&registry)?,
@@ -226,6 +230,18 @@ impl PrometheusMetrics {
         let known = self.log_lines_dropped.get();
         self.log_lines_dropped.inc_by(dropped_lines.saturating_sub(known));
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+impl PrometheusMetrics {
+    /// The configuration with this digest runs since `at`.
+    pub fn configuration_taken_over(&self, hash: &str, at: Timestamp) {
+        self.config.taken_over(hash, at.as_unix());
+    }
+
+    /// A configuration was not taken over.
+    pub fn configuration_refused(&self) {
+        self.config.refused();
     }
 }
 

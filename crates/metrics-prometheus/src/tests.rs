@@ -24,6 +24,9 @@ fn series_have_the_documented_names_and_labels() {
     metrics.store_query(StoreOperation::Upstream, Duration::ZERO);
     let oldest = Some(Timestamp::from_unix(1_800_000_000));
     metrics.audit_state(AuditState { entries: 12, oldest, pruned_at: None });
+    metrics.configuration_taken_over("0a", Timestamp::from_unix(7));
+    metrics.configuration_taken_over("0b", Timestamp::from_unix(9));
+    metrics.configuration_refused();
     metrics.audit_queued(3);
     metrics.audit_dropped(2);
     metrics.store_query(StoreOperation::LinkIdentity, Duration::ZERO);
@@ -34,12 +37,16 @@ fn series_have_the_documented_names_and_labels() {
     metrics.token_revocation(RevocationResult::Ended);
     let keys = [(KeyId::new("kid-1"), Duration::from_mins(2))];
     let text = metrics.render(PoolState { idle: 3, in_use: 1 }, &keys, 4).unwrap();
+    assert!(!text.contains("hash=\"0a\""), "one configuration runs");
     for line in [
         r#"mintgate_token_generation_total{outcome="invalid_auth_code",provider="corp"} 1"#,
         r#"mintgate_token_generation_total{outcome="unknown_provider",provider="unknown"} 1"#,
         r#"mintgate_token_generation_duration_seconds_count{phase="sign",provider="corp"} 1"#,
         r#"mintgate_http_requests_total{method="other",route="unmatched",status="404"} 1"#,
         "mintgate_log_lines_dropped_total 4",
+        "mintgate_config_last_reload_successful 0",
+        "mintgate_config_last_reload_success_timestamp_seconds 9",
+        r#"mintgate_config_info{hash="0b"} 1"#,
         "mintgate_audit_entries 12",
         "mintgate_audit_oldest_timestamp_seconds 1800000000",
         "mintgate_audit_last_pruned_timestamp_seconds 0",
@@ -126,10 +133,11 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         store_pool_connections,
         signing_key_age,
         log_lines_dropped,
+        config: ConfigSeries { is_current, taken_over, info },
         audit: AuditSeries { entries, oldest, pruned, queued, dropped },
         http: HttpSeries { requests, request_duration, connections, connections_shed, rate_limit },
     } = metrics;
-    let collectors: [&dyn Collector; 27] = [
+    let collectors: [&dyn Collector; 30] = [
         token_generation,
         token_generation_duration,
         refresh,
@@ -147,6 +155,9 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         store_pool_connections,
         signing_key_age,
         log_lines_dropped,
+        is_current,
+        taken_over,
+        info,
         entries,
         oldest,
         pruned,

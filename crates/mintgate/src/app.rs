@@ -13,10 +13,10 @@ use mintgate_doctor::{Installation, Opened};
 use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo, StoreError};
 use mintgate_domain::{CleanUp, CleanUpPorts, Explain};
 use mintgate_http_actix::{
-    MoreRoutes, Server, ServiceConfig, descriptors, serve_operations, serve_public,
+    CurrentState, MoreRoutes, Server, ServiceConfig, descriptors, serve_operations, serve_public,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
-use mintgate_signer_jose::KeyRingStatus;
+use mintgate_signer_jose::{KeyRingStatus, Presence};
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
@@ -24,10 +24,10 @@ use crate::background::{
     AuditCare, AuditWriter, BackgroundTasks, KeyCare, Lingering, SignOfLife, StoreCleanUp,
 };
 use crate::keys;
-use crate::replicas::Presence;
+use crate::reload::{self, Reload};
 use crate::settings::{AdministrationSettings, Settings, StoreSettings};
 use crate::store::Store;
-use crate::system::{OsEntropy, SystemClock};
+use crate::system::{OsEntropy, SystemClock, process_name};
 use crate::wiring::{self, Adapters};
 
 /// How many connections may wait to be accepted; the system may allow fewer.
@@ -40,6 +40,7 @@ pub struct Application {
     operations: Server,
     operations_address: SocketAddr,
     draining: Arc<AtomicBool>,
+    reload: Arc<Reload>,
     key_care: KeyCare,
     clean_up: StoreCleanUp,
     presence: Arc<Presence>,
@@ -118,7 +119,9 @@ impl ApplicationBuilder {
         let key_status = Arc::new(KeyRingStatus::default());
         keys::start(&settings.keys, &ring, &*store.housekeeping, &key_status).await?;
         let replicas = Arc::clone(&store.replicas);
-        let presence = Arc::new(Presence::new(&settings, replicas, Arc::clone(&ring), &OsEntropy));
+        let (name, issuer) = (process_name(), settings.tokens.issuer.clone());
+        let presence = Presence::new(name, issuer, replicas, Arc::clone(&ring), &OsEntropy);
+        let presence = Arc::new(presence);
         presence.start().await?;
         let draining = Arc::default();
         let lingering = Arc::new(Lingering::new());
@@ -138,37 +141,49 @@ impl ApplicationBuilder {
             lingering,
             draining,
         };
+        let adapters = Arc::new(adapters);
         let state = wiring::app_state(&settings, &adapters)?;
-        let admin = wiring::admin_api(&settings, &adapters, state.refusals());
+        let refusals = state.refusals();
+        let state = Arc::new(CurrentState::new(state));
+        let reload = Reload::new(Arc::clone(&adapters), Arc::clone(&state), settings.clone());
+        let reload = Arc::new(reload);
+        let admin = wiring::admin_api(&settings, &adapters, refusals, reload.clone());
 
         let (public, public_address) = listen(settings.server.listen, "server.listen")?;
         let (operations, operations_address) = listen(settings.ops.listen, "ops.listen")?;
         Ok(Application {
             public: serve_public(state, more_routes, public)?,
             public_address,
-            operations: serve_operations(adapters.operations(), admin, operations)?,
+            operations: serve_operations(adapters.operations(reload.clone()), admin, operations)?,
             operations_address,
             key_care: KeyCare {
-                care: mintgate_signer_jose::KeyCare::new(adapters.keys, adapters.key_status)
-                    .noting_in(adapters.audit.clone(), Arc::clone(&adapters.clock)),
+                care: mintgate_signer_jose::KeyCare::new(
+                    adapters.keys.clone(),
+                    adapters.key_status.clone(),
+                )
+                .noting_in(adapters.audit.clone(), Arc::clone(&adapters.clock)),
                 housekeeping: Arc::clone(&adapters.store.housekeeping),
                 every: settings.keys.reload,
             },
             clean_up: StoreCleanUp::new(CleanUp::new(
                 CleanUpPorts {
-                    housekeeping: adapters.store.housekeeping,
-                    duties: adapters.store.duties,
-                    metrics: adapters.metrics,
-                    clock: adapters.clock,
+                    housekeeping: Arc::clone(&adapters.store.housekeeping),
+                    duties: Arc::clone(&adapters.store.duties),
+                    metrics: adapters.metrics.clone(),
+                    clock: Arc::clone(&adapters.clock),
                 },
                 settings.store.cleanup_interval,
                 settings.store.keep_ended,
             )),
             audit_writer: AuditWriter(Arc::clone(&adapters.audit)),
-            audit_care: AuditCare { trail: adapters.audit, retention: settings.audit.retention },
-            presence: adapters.presence,
-            lingering: adapters.lingering,
-            draining: adapters.draining,
+            audit_care: AuditCare {
+                trail: adapters.audit.clone(),
+                retention: settings.audit.retention,
+            },
+            presence: adapters.presence.clone(),
+            lingering: adapters.lingering.clone(),
+            draining: adapters.draining.clone(),
+            reload,
             runtime: Handle::current(),
         })
     }
@@ -250,6 +265,7 @@ impl Application {
         tracing::info!(public = %public_address, ops = %operations_address, "listening");
         let (public, operations) = (self.public.handle(), self.operations.handle());
         let operations_task = tokio::spawn(self.operations);
+        let reloading = tokio::spawn(reload::on_hang_up(self.reload)?);
         let mut serving = pin!(self.public);
         let mut background = BackgroundTasks::new();
         background.add(self.key_care, &self.runtime);
@@ -269,6 +285,7 @@ impl Application {
                 ended?;
             }
         }
+        reloading.abort();
         background.end().await;
         self.presence.withdraw().await;
         self.lingering.end().await;
@@ -280,8 +297,8 @@ impl Application {
     }
 }
 
-/// Completes when the process gets SIGTERM, SIGINT or SIGQUIT. Until then SIGHUP, SIGUSR1 and SIGUSR2,
-/// which end a process that does not expect them, are logged and ignored.
+/// Completes when the process gets SIGTERM, SIGINT or SIGQUIT. Until then SIGUSR1 and SIGUSR2, which end a
+/// process that does not expect them, are logged and ignored.
 ///
 /// # Errors
 /// If signals cannot be listened to.
@@ -290,7 +307,6 @@ pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
     let mut user_1 = signal(SignalKind::user_defined1())?;
     let mut user_2 = signal(SignalKind::user_defined2())?;
     Ok(async move {
@@ -299,9 +315,6 @@ pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
                 _ = quit.recv() => return,
-                _ = hang_up.recv() => tracing::warn!(
-                    signal = "SIGHUP", "ignored: reload is not supported yet; restart"
-                ),
                 _ = user_1.recv() => tracing::warn!(signal = "SIGUSR1", "ignored"),
                 _ = user_2.recv() => tracing::warn!(signal = "SIGUSR2", "ignored"),
             }

@@ -5,10 +5,9 @@ mod background;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod keys;
-pub mod logging;
 mod operations;
 mod providers;
-mod replicas;
+pub mod reload;
 pub mod roles_command;
 mod store;
 pub mod system;

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
 use mintgate::keys::KeysCommand;
 use mintgate::roles_command::RolesCommand;
-use mintgate::settings::{self, ConfigError, Configuration};
+use mintgate::settings::{self, ConfigError, Configuration, StoreSettings};
 use mintgate::system::{OsEntropy, SystemClock};
 use mintgate_admin::{
     AdminCommand, AuditCommand, ClientsCommand, ExplainCommand, SessionsCommand, UsersCommand,
@@ -36,6 +36,8 @@ enum Command {
     /// Run everything on this machine, with a built-in provider and nothing to set up.
     #[cfg(feature = "dev")]
     Dev(mintgate::dev::DevOptions),
+    /// Have the running service take over the configuration that is written now.
+    Reload,
     /// Bring the store's schema up to date.
     Migrate {
         /// Only show which migrations would run.
@@ -102,32 +104,22 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Serve => {
             let settings = load()?;
-            let _last_lines = mintgate::logging::start(&settings.log)?;
+            let _last_lines =
+                mintgate_log_writer::start(&settings.log.filter, settings.log.format)?;
             let application = Application::builder(settings).build().await?;
             application.run_until(app::stop_signal()?).await?;
         }
         #[cfg(feature = "dev")]
         Command::Dev(options) => mintgate::dev::run(options).await?,
-        Command::Migrate { plan } => {
-            let store = read()?.store()?;
-            if *plan {
-                let pending = app::pending_migrations(&store).await?;
-                if pending.is_empty() {
-                    writeln!(out, "The schema is up to date.")?;
-                }
-                for name in pending {
-                    writeln!(out, "would run {name}")?;
-                }
-                return Ok(ExitCode::SUCCESS);
+        Command::Reload => {
+            let (reloaded, text) = mintgate::reload::order(&read()?.ops()?).await?;
+            if !reloaded {
+                write!(std::io::stderr(), "mintgate: {text}")?;
+                return Ok(ExitCode::from(2));
             }
-            let done = app::migrate(&store).await?;
-            if done.is_empty() {
-                writeln!(out, "The schema is up to date; nothing to do.")?;
-            }
-            for name in done {
-                writeln!(out, "ran {name}")?;
-            }
+            write!(out, "{text}")?;
         }
+        Command::Migrate { plan } => migrate(&read()?.store()?, *plan, &mut out).await?,
         Command::Keys(command) => {
             write!(out, "{}", command.run(&read()?.key_ring()?).await?)?;
         }
@@ -187,4 +179,25 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(
+    store: &StoreSettings,
+    plan: bool,
+    out: &mut impl std::io::Write,
+) -> anyhow::Result<()> {
+    let (names, verb) = if plan {
+        (app::pending_migrations(store).await?, "would run")
+    } else {
+        (app::migrate(store).await?, "ran")
+    };
+    for name in &names {
+        writeln!(out, "{verb} {name}")?;
+    }
+    match (names.is_empty(), plan) {
+        (true, true) => writeln!(out, "The schema is up to date.")?,
+        (true, false) => writeln!(out, "The schema is up to date; nothing to do.")?,
+        (false, _) => {}
+    }
+    Ok(())
 }

@@ -11,13 +11,14 @@ use mintgate_domain::ports::{Clock, StoreError, StoreHealth};
 use mintgate_domain::{KeyDoubt, chain};
 use mintgate_http_actix::Operations;
 use mintgate_metrics_prometheus::PrometheusMetrics;
-use mintgate_signer_jose::{KeyRing, KeyRingError, KeyRingStatus};
+use mintgate_signer_jose::{KeyRing, KeyRingError, KeyRingStatus, Presence};
 
-use crate::logging;
-use crate::replicas::Presence;
+use crate::reload::Reload;
 
 /// The parts of the running service that an operator looks at.
 pub(crate) struct ServiceOperations {
+    /// How a changed configuration is taken over; none in tests of the rest.
+    pub(crate) reload: Option<Arc<Reload>>,
     pub(crate) store: Arc<dyn StoreHealth>,
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) key_status: Arc<KeyRingStatus>,
@@ -85,13 +86,20 @@ impl fmt::Display for NotReady {
 #[async_trait]
 impl Operations for ServiceOperations {
     fn metrics(&self) -> Result<String, String> {
-        let (pool, dropped) = (self.store.pool_state(), logging::dropped_lines());
+        let (pool, dropped) = (self.store.pool_state(), mintgate_log_writer::dropped_lines());
         let text = self.metrics.render(pool, &self.key_ages(), dropped);
         text.map_err(|error| error.to_string())
     }
 
     async fn not_ready(&self) -> Option<String> {
         self.readiness().await.err().map(|reason| reason.to_string())
+    }
+
+    async fn reload(&self) -> Result<String, String> {
+        match &self.reload {
+            Some(reload) => reload.reload().await,
+            None => Err("there is no configuration".to_owned()),
+        }
     }
 }
 
@@ -122,9 +130,11 @@ mod tests {
             let key_status = Arc::new(KeyRingStatus::default());
             keys::start(&settings.keys, &ring, &*store.housekeeping, &key_status).await.unwrap();
             let (replicas, entropy) = (store.replicas.clone(), SeededEntropy::new(1));
-            let presence = Arc::new(Presence::new(&settings, replicas, ring.clone(), &entropy));
+            let (name, issuer) = ("this one".to_owned(), settings.tokens.issuer.clone());
+            let presence = Arc::new(Presence::new(name, issuer, replicas, ring.clone(), &entropy));
             presence.start().await.unwrap();
             let operations = ServiceOperations {
+                reload: None,
                 presence,
                 store: store.health.clone(),
                 keys: ring,

@@ -49,3 +49,14 @@ impl Entropy for OsEntropy {
         }
     }
 }
+
+/// The longest name of a host that is kept, in bytes; with the process id it fits the store's 255.
+const MAX_HOST_BYTES: usize = 200;
+
+/// The host and the id of this process.
+pub(crate) fn process_name() -> String {
+    let system = rustix::system::uname();
+    let mut host = system.nodename().to_string_lossy().into_owned();
+    host.truncate(host.floor_char_boundary(MAX_HOST_BYTES));
+    format!("{host} (process {})", std::process::id())
+}

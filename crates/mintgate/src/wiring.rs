@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use mintgate_audit::AuditTrail;
 use mintgate_domain::model::Actor;
-use mintgate_domain::ports::{Clock, Metrics};
+use mintgate_domain::ports::{Clock, Metrics, RunningConfiguration};
 use mintgate_domain::{
     AppAccess, BeginLogin, Explain, Identities, Introspection, IssueTokens, IssueTokensConfig,
     IssueTokensPorts, KeptTokens, OwnSessions, ProviderLogout, Recheck, RefreshConfig,
@@ -22,14 +22,14 @@ use mintgate_http_actix::{
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
-use mintgate_signer_jose::{JoseTokens, KeyRing, KeyRingStatus, TokensConfig};
+use mintgate_signer_jose::{JoseTokens, KeyRing, KeyRingStatus, Presence, TokensConfig};
 use tokio::runtime::Handle;
 
 use crate::background::Lingering;
 use crate::keys;
 use crate::operations::ServiceOperations;
 use crate::providers::providers;
-use crate::replicas::Presence;
+use crate::reload::Reload;
 use crate::settings::{self, Settings};
 use crate::store::Store;
 use crate::system::OsEntropy;
@@ -55,8 +55,9 @@ impl Adapters {
     }
 
     /// What the operations listener answers from.
-    pub(crate) fn operations(&self) -> Arc<ServiceOperations> {
+    pub(crate) fn operations(&self, reload: Arc<Reload>) -> Arc<ServiceOperations> {
         Arc::new(ServiceOperations {
+            reload: Some(reload),
             store: self.store.health.clone(),
             keys: Arc::clone(&self.keys),
             key_status: Arc::clone(&self.key_status),
@@ -98,6 +99,7 @@ pub(crate) fn admin_api(
     settings: &Settings,
     adapters: &Adapters,
     refusals: Arc<RecentRefusals>,
+    configuration: Arc<dyn RunningConfiguration>,
 ) -> Option<Arc<AdminApi>> {
     let tokens = settings.admin.tokens.clone();
     if tokens.is_empty() {
@@ -123,7 +125,7 @@ pub(crate) fn admin_api(
         entropy: Arc::new(OsEntropy),
         counts: adapters.metrics.clone(),
         keys: adapters.keys.clone(),
-        configuration: Arc::new(settings.clone()),
+        configuration,
         refusals,
     }))
 }

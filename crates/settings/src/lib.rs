@@ -3,6 +3,7 @@
 //! `sections` declares each key where it is read, `types` is what comes of it, `rules` are the rules
 //! that texts must satisfy. A command that needs a part of the configuration loads that part alone.
 
+mod changes;
 mod reference;
 mod rules;
 mod running;
@@ -13,8 +14,10 @@ mod types;
 mod warnings;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::Path;
 
+pub use changes::Changes;
 pub use mintgate_config_reader::{ConfigError, nearest};
 pub use reference::reference;
 pub use rules::is_loopback;
@@ -143,6 +146,14 @@ impl Configuration {
     /// Every mistake in that section, and every section that does not exist.
     pub fn store(self) -> Result<StoreSettings, ConfigError> {
         Ok(self.only(&["store"]).read(store)?.value)
+    }
+
+    /// Validates the section `[ops]` alone.
+    ///
+    /// # Errors
+    /// Every mistake in that section, and every section that does not exist.
+    pub fn ops(self) -> Result<OpsSettings, ConfigError> {
+        Ok(self.only(&["ops"]).read(|root| ops(root, None))?.value)
     }
 
     /// Validates the sections about the signing keys and the store alone.
@@ -282,6 +293,11 @@ fn users(root: &mut Section<'_>) -> Option<UserSettings> {
     root.section("users", "The people who sign in.", sections::users)
 }
 
+fn ops(root: &mut Section<'_>, public_listen: Option<SocketAddr>) -> Option<OpsSettings> {
+    let doc = "The operations listener, which serves metrics and health.";
+    root.section("ops", doc, |s| sections::ops(s, public_listen))
+}
+
 fn settings(
     root: &mut Section<'_>,
     provider_ids: &[String],
@@ -290,8 +306,7 @@ fn settings(
     let (server, public_url) = server(root).unzip();
     let public_listen = server.as_ref().map(|server| server.listen);
     let url = server.as_ref().map(|server| &server.public_url);
-    let ops_doc = "The operations listener, which serves metrics and health.";
-    let ops = root.section("ops", ops_doc, |s| sections::ops(s, public_listen));
+    let ops = ops(root, public_listen);
     let admin_doc = "The console and the admin API, which the operations listener serves at `/` and `/admin/v1`.";
     let admin = root.section("admin", admin_doc, sections::admin);
     let audit = audit(root);

@@ -3,9 +3,15 @@
 use mintgate_domain::ConfigurationDigests;
 use mintgate_domain::ports::{ConfigurationFile, RunningConfiguration};
 
-use crate::Settings;
+use crate::{ConfigError, Settings};
 
 impl Settings {
+    /// Reads the same file again, under the same environment; `None` if they were not read from one.
+    pub fn again(&self) -> Option<Result<Self, ConfigError>> {
+        let origin = self.origin.as_ref()?;
+        Some(Self::load(origin.path.as_deref(), origin.env.clone()))
+    }
+
     fn digests(&self) -> ConfigurationDigests {
         ConfigurationDigests::of(&self.lines())
     }
@@ -17,12 +23,12 @@ impl RunningConfiguration for Settings {
     }
 
     fn file(&self) -> ConfigurationFile {
-        let Some(origin) = &self.origin else { return ConfigurationFile::None };
-        match Self::load(origin.path.as_deref(), origin.env.clone()) {
-            Ok(now) => {
+        match self.again() {
+            None => ConfigurationFile::None,
+            Some(Ok(now)) => {
                 ConfigurationFile::Read { differing: now.digests().differing(&self.digests()) }
             }
-            Err(mistakes) => ConfigurationFile::Unusable(mistakes.to_string()),
+            Some(Err(mistakes)) => ConfigurationFile::Unusable(mistakes.to_string()),
         }
     }
 }

@@ -12,6 +12,7 @@ use mintgate_domain::{
     AdminToken, Admission, Clients, OnLookupFailure, ProviderPolicy, RoleRule, SecretText,
 };
 use mintgate_identity_openid::{Dialect, GuardConfig, OAuth2Config, OpenIdConfig, Preset};
+pub use mintgate_log_writer::LogFormat;
 use mintgate_signer_jose::AccessTokenType;
 use url::Url;
 
@@ -97,7 +98,7 @@ pub struct OpsSettings {
 }
 
 /// The audit log.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditSettings {
     /// How long an entry is kept.
     pub retention: Duration,
@@ -120,7 +121,7 @@ impl AuditSettings {
 }
 
 /// The admin API of the operations listener.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminSettings {
     /// The names, besides `localhost` and IP addresses, by which it may be called.
     pub hosts: Vec<String>,
@@ -129,7 +130,7 @@ pub struct AdminSettings {
 }
 
 /// The store of users and sessions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
     /// The address of the store, which also says which engine it is.
     pub url: StoreUrl,
@@ -160,7 +161,7 @@ pub enum Pooling {
 }
 
 /// The address of a store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// `sqlite://PATH`: the path of the database file.
     Sqlite(PathBuf),
@@ -196,7 +197,7 @@ pub struct TokenSettings {
 }
 
 /// The settings of the signing keys.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySettings {
     /// The directory of the key ring.
     pub dir: PathBuf,
@@ -362,15 +363,6 @@ pub struct RateLimitSettings {
     pub session_refreshes_per_minute: u32,
     /// The networks whose callers are not limited by any of these.
     pub exempt: Vec<IpNet>,
-}
-
-/// The format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Each line is a JSON object.
-    Json,
-    /// Each line is a text for people.
-    Pretty,
 }
 
 /// The settings of the log.

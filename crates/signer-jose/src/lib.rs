@@ -7,7 +7,8 @@
 //! [`KeyRing`] makes, rotates and removes the signing keys. All replicas share the keys through a
 //! [`KeyRepo`](mintgate_domain::ports::KeyRepo): a database, where the keys are encrypted
 //! ([`KeySeal`]), or a [`KeyDirectory`]. [`JoseTokens`] signs and verifies with the keys that the ring
-//! has at the moment. [`SealedTokens`] encrypts providers' tokens.
+//! has at the moment. [`SealedTokens`] encrypts providers' tokens. By [`Presence`] processes on one store
+//! notice that they have different keys.
 //!
 //! New keys come from OpenSSL's random generator, which the operating system seeds, and not from the
 //! `Entropy` port, so that a test's fake can never make a real key.
@@ -19,6 +20,7 @@ mod jwks;
 mod key;
 mod operator;
 mod payload;
+mod presence;
 mod ring;
 mod seal;
 mod sealed_tokens;
@@ -30,6 +32,7 @@ pub use directory::{KeyDirectory, KeyDirectoryError};
 pub use key::{KeyError, SigningKey};
 pub use operator::{KeyOrder, KeyOrderError, KeyRefusal, KeyReport, Signs};
 pub use payload::STANDARD_CLAIMS;
+pub use presence::Presence;
 pub use ring::{
     AccessTokenType, FixedKeys, KeyChange, KeyInfo, KeyRing, KeyRingConfig, KeyRingError, KeyState,
     RetireOutcome, StoredKeys,

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BackgroundTask, StopSignal};
-use crate::replicas::{INTERVAL, Presence};
+use mintgate_signer_jose::Presence;
 
-/// The pause as long as the store has never said who else lives.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+use super::{BackgroundTask, StopSignal};
 
 /// Says again and again that the process lives.
 pub(crate) struct SignOfLife(pub(crate) Arc<Presence>);
@@ -21,6 +19,6 @@ impl BackgroundTask for SignOfLife {
     }
 
     fn pause(&self) -> Duration {
-        if self.0.is_known() { INTERVAL } else { RETRY_PAUSE }
+        self.0.pause()
     }
 }

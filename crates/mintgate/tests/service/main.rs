@@ -37,6 +37,7 @@ mod reaching_providers;
 mod rechecks;
 mod refresh;
 mod refusals;
+mod reload;
 mod replicas;
 mod roles;
 mod secrets;

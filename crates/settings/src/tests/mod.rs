@@ -4,6 +4,7 @@ mod admin;
 mod answers;
 mod back_ends;
 mod bounds;
+mod changes;
 mod clients;
 mod conflicts;
 mod defaults;

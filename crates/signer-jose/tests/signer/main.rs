@@ -8,6 +8,7 @@ mod directory;
 mod forged;
 mod keys;
 mod looking_up;
+mod presence;
 mod replicas;
 mod ring;
 mod sealing;

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::common::{Replica, World, made_jwk, ring_config};
 
-fn key(byte: u8) -> KeyEncryptionKey {
+pub(crate) fn key(byte: u8) -> KeyEncryptionKey {
     KeyEncryptionKey::from_text(&SecretText::new(STANDARD.encode([byte; 32]))).unwrap()
 }
 

@@ -9,21 +9,20 @@ use std::time::Duration;
 use mintgate_domain::model::{KeyDispute, KeyUse, REPLICA_PATIENCE, Replica, ReplicaId};
 use mintgate_domain::ports::{Entropy, Replicas, StoreError};
 use mintgate_domain::{AgreementChange, KeyAgreement, KeyConflict, KeyDoubt, chain};
-use mintgate_signer_jose::KeyRing;
 
-use crate::settings::Settings;
+use crate::ring::KeyRing;
 
 /// How often a process says that it lives.
-pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(10);
 /// How often a process that starts looks whether another one lives.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The longest that the end of a process waits for the store.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// The longest name of a host that is kept, in bytes; with the process id it fits the store's 255.
-const MAX_HOST_BYTES: usize = 200;
+/// The time to the next attempt as long as the store has never said who else lives.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// This process among those on its store.
-pub(crate) struct Presence {
+pub struct Presence {
     replicas: Arc<dyn Replicas>,
     ring: Arc<KeyRing>,
     id: ReplicaId,
@@ -33,22 +32,18 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    pub(crate) fn new(
-        settings: &Settings,
+    /// A process that has not said yet that it lives. People know it by `name`, of at most 255 bytes; its
+    /// tokens are of `issuer`; it draws its id from `entropy`.
+    pub fn new(
+        name: String,
+        issuer: String,
         replicas: Arc<dyn Replicas>,
         ring: Arc<KeyRing>,
         entropy: &dyn Entropy,
     ) -> Self {
         let mut id = ReplicaId::default();
         entropy.fill(&mut id);
-        Self {
-            replicas,
-            ring,
-            id,
-            name: process_name(),
-            issuer: settings.tokens.issuer.clone(),
-            agreement: Mutex::default(),
-        }
+        Self { replicas, ring, id, name, issuer, agreement: Mutex::default() }
     }
 
     /// What a process does before it serves: it says that it lives, and waits while another process that
@@ -56,7 +51,7 @@ impl Presence {
     ///
     /// # Errors
     /// If the other process says again that it lives. A store that is down is no error.
-    pub(crate) async fn start(&self) -> Result<(), KeyConflict> {
+    pub async fn start(&self) -> Result<(), KeyConflict> {
         let mut waited = Duration::ZERO;
         loop {
             let Ok(Some(KeyDispute { with: other, gives_way: true })) = self.announce().await
@@ -86,7 +81,7 @@ impl Presence {
     ///
     /// # Errors
     /// If the store does not answer; what it said before still counts.
-    pub(crate) async fn announce(&self) -> Result<Option<KeyDispute>, StoreError> {
+    pub async fn announce(&self) -> Result<Option<KeyDispute>, StoreError> {
         let replica = Replica {
             id: self.id,
             name: self.name.clone(),
@@ -104,7 +99,7 @@ impl Presence {
     }
 
     /// Takes the process out of the store, if that can be done soon.
-    pub(crate) async fn withdraw(&self) {
+    pub async fn withdraw(&self) {
         let done = tokio::time::timeout(FAREWELL, self.replicas.withdraw(&self.id)).await;
         if !matches!(done, Ok(Ok(()))) {
             let secs = REPLICA_PATIENCE.as_secs();
@@ -112,13 +107,13 @@ impl Presence {
         }
     }
 
-    /// Whether the store has ever said who else lives.
-    pub(crate) fn is_known(&self) -> bool {
-        self.agreement().is_known()
+    /// When the process is to say again that it lives, counted from the last time.
+    pub fn pause(&self) -> Duration {
+        if self.agreement().is_known() { INTERVAL } else { RETRY }
     }
 
     /// Why the process must not be sent requests, if it must not.
-    pub(crate) fn doubt(&self) -> Option<KeyDoubt> {
+    pub fn doubt(&self) -> Option<KeyDoubt> {
         self.agreement().doubt()
     }
 
@@ -147,14 +142,3 @@ fn log(change: &AgreementChange) {
         }
     }
 }
-
-/// The host and the id of this process.
-fn process_name() -> String {
-    let system = rustix::system::uname();
-    let mut host = system.nodename().to_string_lossy().into_owned();
-    host.truncate(host.floor_char_boundary(MAX_HOST_BYTES));
-    format!("{host} (process {})", std::process::id())
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,13 +1,20 @@
 //! A process and what the store tells it of others.
 
-use async_trait::async_trait;
-use mintgate_domain::model::{KeyId, KeySet, LiveReplica};
-use mintgate_testkit::{ManualClock, SeededEntropy};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use super::*;
-use crate::keys::test_keys::TestKeys;
+use async_trait::async_trait;
+use mintgate_domain::KeyDoubt;
+use mintgate_domain::model::{KeyId, KeySet, LiveReplica, Replica, ReplicaId};
+use mintgate_domain::ports::{Replicas, StoreError};
+use mintgate_signer_jose::{FixedKeys, KeyRing, KeySeal, Presence};
+use mintgate_testkit::SeededEntropy;
+
+use crate::common::{World, ring_config};
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How long a process may be silent.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Another process, and how long it has been silent.
 #[derive(Clone)]
@@ -25,6 +32,8 @@ type Story = Box<dyn Fn(u32) -> Result<Vec<Other>, StoreError> + Send + Sync>;
 struct Scripted {
     says: Story,
     calls: Mutex<(u32, u32)>,
+    /// The keys that the process last said it had, for each use.
+    said: Mutex<Vec<KeySet>>,
 }
 
 #[async_trait]
@@ -39,6 +48,7 @@ impl Replicas for Scripted {
             calls.0 += 1;
             calls.0
         };
+        *self.said.lock().unwrap() = vec![replica.access.clone(), replica.refresh.clone()];
         let live = |id, name: &str, keys: &KeySet, silent_for| LiveReplica {
             id,
             name: name.to_owned(),
@@ -71,11 +81,18 @@ impl Told {
     async fn of(
         says: impl Fn(u32) -> Result<Vec<Other>, StoreError> + Send + Sync + 'static,
     ) -> Self {
-        let keys = TestKeys::in_directory().await;
-        let settings = keys.settings("");
-        let ring = keys.started_ring(&settings, &Arc::new(ManualClock::default())).await;
-        let store = Arc::new(Scripted { says: Box::new(says), calls: Mutex::default() });
-        let presence = Presence::new(&settings, store.clone(), ring, &SeededEntropy::new(1));
+        let ring = World::default().started(ring_config()).await.ring;
+        Self::with(ring, says)
+    }
+
+    fn with(
+        ring: Arc<KeyRing>,
+        says: impl Fn(u32) -> Result<Vec<Other>, StoreError> + Send + Sync + 'static,
+    ) -> Self {
+        let says = Box::new(says);
+        let store = Arc::new(Scripted { says, calls: Mutex::default(), said: Mutex::default() });
+        let presence =
+            Presence::new("me".into(), "us".into(), store.clone(), ring, &SeededEntropy::new(1));
         tokio::time::pause();
         Self { presence, store }
     }
@@ -105,7 +122,7 @@ async fn who_is_alone_or_came_first_starts_at_once() {
 async fn a_killed_process_with_other_keys_is_waited_for_until_it_counts_as_dead() {
     let told = Told::of(|call| {
         let silent_for = SECOND * (4 + call);
-        let lives = silent_for < REPLICA_PATIENCE;
+        let lives = silent_for < PATIENCE;
         Ok(if lives { vec![Other { silent_for, ..STRANGER }] } else { vec![] })
     })
     .await;
@@ -138,9 +155,9 @@ async fn a_store_that_is_down_stops_no_start_but_nothing_is_ready_before_it_has_
         matches!(&doubt, Some(KeyDoubt::Unknown(Some(error))) if *error == down()),
         "{doubt:?}"
     );
-    assert!(!told.presence.is_known());
+    assert_eq!(told.presence.pause(), SECOND, "it is tried again soon");
     told.presence.announce().await.unwrap();
-    assert!(told.presence.doubt().is_none() && told.presence.is_known());
+    assert!(told.presence.doubt().is_none() && told.presence.pause() > SECOND);
 }
 
 #[tokio::test]
@@ -163,21 +180,19 @@ async fn who_meets_an_older_process_with_other_keys_is_not_ready_until_that_is_g
 
 #[tokio::test]
 async fn keys_in_the_store_are_told_as_such_and_others_by_their_ids() {
-    let clock = Arc::new(ManualClock::default());
-    for (keys, in_store) in
-        [(TestKeys::in_directory().await, false), (TestKeys::in_store().await, true)]
-    {
-        let settings = keys.settings("");
-        let ring = keys.started_ring(&settings, &clock).await;
-        let store = TestKeys::store_of(&settings);
-        let presence =
-            Presence::new(&settings, store.replicas.clone(), ring, &SeededEntropy::new(1));
-        for key_use in KeyUse::ALL {
-            match presence.ring.key_set(key_use) {
+    for in_store in [false, true] {
+        let key = crate::sealing::key(7);
+        let seal = if in_store { KeySeal::Sealed(key) } else { KeySeal::Plain };
+        let replica = World::default().replica_with(ring_config(), seal, FixedKeys::default());
+        replica.apply_due_changes().await;
+        let told = Told::with(replica.ring, |_| Ok(vec![]));
+        assert_eq!(told.presence.announce().await, Ok(None));
+        for keys in &*told.store.said.lock().unwrap() {
+            match keys {
                 KeySet::OfStore => assert!(in_store),
                 KeySet::Own(ids) => assert!(!in_store && ids.len() == 2, "{ids:?}"),
             }
         }
-        assert_eq!(presence.announce().await, Ok(None));
+        tokio::time::resume();
     }
 }
