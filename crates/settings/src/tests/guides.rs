@@ -35,6 +35,14 @@ fn with_files(block: &str, dir: &Path) -> String {
 }
 
 #[test]
+fn the_sample_of_the_page_about_deployment_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = sample(include_str!("../../../../docs/deploy.md")).expect("a sample");
+    let settings = Settings::from_toml(&with_files(sample, dir.path()));
+    assert_eq!(settings.unwrap_or_else(|error| panic!("{error}")).warnings(), []);
+}
+
+#[test]
 fn the_sample_of_every_preset_in_the_docs_is_accepted() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/providers");
     let dir = tempfile::tempdir().unwrap();
