@@ -6,7 +6,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It works.
+    /// What was examined works as configured.
     Good,
     /// It does not work, or will not once it matters.
     Wrong,
@@ -24,7 +24,7 @@ pub struct Finding {
     pub subject: Option<String>,
     /// Whether it is as it should be.
     pub verdict: Verdict,
-    /// What was found.
+    /// What was found, as a sentence for people.
     pub what: String,
     /// What comes of it; empty if all is good.
     pub why: String,

@@ -45,7 +45,7 @@ pub struct DoctorCommand {
 
 /// An installation, as far as it could be opened.
 pub struct Installation {
-    /// Its whole configuration.
+    /// The whole configuration of the installation.
     pub settings: Settings,
     /// Its store and its signing keys; an error if the store cannot be opened.
     pub opened: anyhow::Result<Opened>,
@@ -57,7 +57,7 @@ pub struct Installation {
 
 /// What is in the store of an installation, or beside it.
 pub struct Opened {
-    /// The store.
+    /// The store that the configuration names.
     pub store: Arc<dyn StoreExamination>,
     /// The ring of keys as it was loaded; an error if it cannot be.
     pub keys: anyhow::Result<Arc<KeyRing>>,

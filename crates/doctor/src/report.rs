@@ -7,7 +7,7 @@ use crate::finding::{Finding, Verdict};
 /// Everything that was found, in the order in which it was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Each finding.
+    /// Every finding, in the order of the examination.
     pub findings: Vec<Finding>,
     /// Whether it is printed as JSON.
     pub json: bool,

@@ -13,13 +13,13 @@ const LEASE: Duration = Duration::from_mins(5);
 /// The longest round, well below the lease; the next round goes on where this one stopped.
 const MAX_ROUND: Duration = Duration::from_mins(4);
 
-/// What [`CleanUp`] uses.
+/// The ports that [`CleanUp`] calls.
 pub struct CleanUpPorts {
     /// The clean-up of the sessions and of what is kept with them.
     pub housekeeping: Arc<dyn Housekeeping>,
     /// Which process cleans up.
     pub duties: Arc<dyn Duties>,
-    /// The counters.
+    /// The counters of sessions that ended.
     pub metrics: Arc<dyn Metrics>,
     /// The source of the current time.
     pub clock: Arc<dyn Clock>,

@@ -19,7 +19,7 @@ use crate::{
 /// The path of the page.
 pub(crate) const DOCS: &str = "/api/docs";
 
-/// Adds the routes.
+/// Adds the routes of the public listener.
 pub(crate) fn routes(state: &AppState, config: &mut ServiceConfig) {
     for endpoint in endpoints(&state.metadata) {
         endpoint.register(config);

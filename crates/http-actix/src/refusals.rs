@@ -40,7 +40,7 @@ struct OfCode {
 }
 
 impl RecentRefusals {
-    /// Keeps a refusal.
+    /// Keeps a refusal, and forgets the oldest of its error code if there are too many.
     pub(crate) fn keep(&self, mut refusal: Refusal) {
         if let Some(reason) = &mut refusal.reason {
             reason.truncate(reason.floor_char_boundary(MAX_REASON));

@@ -1,8 +1,6 @@
 //! What differs between the configuration that runs and a later one, and what of that a running service
 //! takes over.
 
-use std::collections::BTreeMap;
-
 use crate::types::Settings;
 
 /// The sections and keys that a running service takes over. All else is used at the start alone.
@@ -36,10 +34,7 @@ pub struct Changes {
 impl Settings {
     /// What differs in `next`.
     pub fn changes(&self, next: &Self) -> Changes {
-        let (before, after) = (self.values(), next.values());
-        let names = before.keys().chain(after.keys());
-        let mut changed: Vec<_> =
-            names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect();
+        let mut changed = next.digests().differing(&self.digests());
         // Secrets are masked in the lines.
         for (is_same, section) in [
             (self.store == next.store, "store"),
@@ -52,15 +47,9 @@ impl Settings {
             }
         }
         changed.sort_unstable();
-        changed.dedup();
         let (taken_over, need_restart) =
             changed.into_iter().partition(|name| TAKEN_OVER.iter().any(|it| is_in(name, it)));
         Changes { taken_over, need_restart }
-    }
-
-    fn values(&self) -> BTreeMap<String, String> {
-        let lines = self.lines().into_iter();
-        lines.filter_map(|line| line.split_once(" = ").map(own)).collect()
     }
 
     /// The keys whose values come from an environment variable, as `key (VARIABLE)`. A file that changes
@@ -79,10 +68,6 @@ impl Settings {
         }
         names
     }
-}
-
-fn own((key, value): (&str, &str)) -> (String, String) {
-    (key.to_owned(), value.to_owned())
 }
 
 /// Whether a key is this one or in this section; the tables of a list are numbered.

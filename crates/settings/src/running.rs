@@ -12,7 +12,7 @@ impl Settings {
         Some(Self::load(origin.path.as_deref(), origin.env.clone()))
     }
 
-    fn digests(&self) -> ConfigurationDigests {
+    pub(crate) fn digests(&self) -> ConfigurationDigests {
         ConfigurationDigests::of(&self.lines())
     }
 }

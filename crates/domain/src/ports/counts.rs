@@ -10,7 +10,7 @@ pub struct Counts {
     /// Requests for tokens by provider and outcome: `success`, or an error code in small letters. The
     /// provider is `unknown` where the request named none that is configured.
     pub sign_ins: BTreeMap<(String, String), u64>,
-    /// Refreshes by outcome.
+    /// How many refreshes had each outcome since the start.
     pub refreshes: BTreeMap<String, u64>,
     /// The circuit breaker of each configured provider.
     pub circuits: BTreeMap<String, CircuitState>,

@@ -18,7 +18,7 @@ type Refreshes = BTreeMap<String, u64>;
 /// What happened in one minute; what did not happen is not in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Minute {
-    /// Its beginning.
+    /// When the minute began; it ends 60 s later.
     pub(super) from: Timestamp,
     /// Requests for tokens by provider and outcome.
     pub(super) sign_ins: SignIns,

@@ -68,7 +68,7 @@ impl Operation {
         self.parameter("header", rule.name, description, &schema)
     }
 
-    /// Reads a query.
+    /// Documents the parameters of the query string.
     pub(crate) fn query<T: IntoParams>(mut self) -> Self {
         let parameters: Vec<Parameter> =
             T::into_params(|| Some(utoipa::openapi::path::ParameterIn::Query));
