@@ -25,7 +25,7 @@ pub(crate) struct Waiting {
 /// What is to be done with an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Has happened: is written sooner or later.
+    /// The event has happened; it is written as soon as possible.
     Past,
     /// Is about to happen: is written now or never.
     Coming,
@@ -55,7 +55,7 @@ struct State {
     lost: u64,
 }
 
-/// The queue.
+/// The bounded queue of events that wait to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Queue(Mutex<State>);
 

@@ -27,15 +27,15 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct AuditTrailPorts {
     /// Where the log is kept.
     pub store: Arc<dyn AuditStore>,
-    /// Which process deletes old entries.
+    /// The duties, which tell which process deletes old entries.
     pub duties: Arc<dyn Duties>,
     /// The keys that the entries are proven with.
     pub keys: AuditKeys,
     /// The source of the current time.
     pub clock: Arc<dyn Clock>,
-    /// The source of salts.
+    /// The source of random salts.
     pub entropy: Arc<dyn Entropy>,
-    /// The counters and gauges.
+    /// The metrics of the audit log.
     pub metrics: Arc<dyn Metrics>,
 }
 

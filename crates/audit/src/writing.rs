@@ -21,7 +21,7 @@ const PAGE: u32 = 500;
 
 /// A batch that may have been written.
 pub(crate) struct InDoubt {
-    /// The end that it was put behind.
+    /// The head of the log that the batch was appended to.
     after: AuditHead,
     /// The proof of its first entry.
     first: [u8; 32],

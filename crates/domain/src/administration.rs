@@ -17,20 +17,20 @@ use crate::ports::{
     UserChange,
 };
 
-/// The most people or sessions of one page.
+/// The most users or sessions of one page.
 const PAGE: u32 = 200;
-/// The most people who are told where a name stands for several.
+/// The most users that are listed if a name matches several.
 const CANDIDATES: u32 = 10;
 /// How much longer than they are valid the ids of deleted sessions are kept: verifiers' clocks differ.
 const CLOCK_DIFFERENCE: Duration = Duration::from_mins(1);
 
-/// What operators do with people and sessions.
+/// The use cases of operators about users and sessions.
 ///
 /// Once a call has returned that disables or deletes a person or ends sessions, nothing of those
 /// sessions works: no refresh, on whichever replica it began, no repeat of a sign-in, no `/me`.
 #[derive(Clone)]
 pub struct Administration {
-    /// The stores of sessions and of the people they belong to.
+    /// The stores of sessions and of their users.
     pub sessions: Sessions,
     /// The operator's view of the users.
     pub users: Arc<dyn UserAdministration>,
@@ -81,7 +81,7 @@ impl Administration {
         Ok(page(found, limit, |account| account.user.id))
     }
 
-    /// The one person of this name.
+    /// The only user with this name.
     ///
     /// # Errors
     /// [`AdministrationError::Nobody`], [`AdministrationError::Ambiguous`],
@@ -122,7 +122,7 @@ impl Administration {
         })
     }
 
-    /// The person of this id.
+    /// The user with this id.
     ///
     /// # Errors
     /// [`AdministrationError::Nobody`], [`AdministrationError::Store`].
@@ -130,7 +130,7 @@ impl Administration {
         self.users.account(user).await?.ok_or(AdministrationError::Nobody)
     }
 
-    /// A person with the live sessions, the last used first, at most 200.
+    /// A user with at most 200 live sessions, the last used first.
     ///
     /// # Errors
     /// As [`account`](Self::account).
@@ -141,7 +141,7 @@ impl Administration {
         Ok(PersonRecord { account, sessions: sessions.filter(|s| s.end.is_none()).collect() })
     }
 
-    /// The same, done by somebody else.
+    /// The same use cases, for another actor.
     #[must_use]
     pub fn by(&self, actor: Actor) -> Self {
         Self { actor, ..self.clone() }
@@ -158,7 +158,7 @@ impl Administration {
         Ok(person)
     }
 
-    /// A person with all sessions, ended ones included.
+    /// A user with all sessions, including ended ones.
     ///
     /// # Errors
     /// As [`account`](Self::account).
@@ -195,7 +195,7 @@ impl Administration {
         Ok((change, ended))
     }
 
-    /// Lets a disabled person sign in again, if that can be noted.
+    /// Enables a disabled user, if the audit log can be written.
     ///
     /// # Errors
     /// [`AdministrationError::Nobody`], [`AdministrationError::NotNoted`],
@@ -329,7 +329,7 @@ impl Administration {
         }
     }
 
-    /// Ends all sessions of a person; returns how many were live.
+    /// Ends all sessions of a user; returns how many were live.
     ///
     /// # Errors
     /// As [`account`](Self::account), and [`AdministrationError::InDoubt`].
@@ -392,7 +392,7 @@ impl Administration {
     }
 }
 
-/// The end of a session: as its row says, because of a limit, or because of its person.
+/// The end of a session: from its row, by a limit, or because of its user.
 fn known_end(session: &Session, person: Option<&Person>, now: Timestamp) -> Option<KnownEnd> {
     if let Some(end) = session.end.or_else(|| session.expiry(now)) {
         return Some(KnownEnd { at: Some(end.at), reason: end.reason });

@@ -4,7 +4,7 @@ use crate::AuthError;
 use crate::model::{ClaimSet, ExternalIdentity};
 use crate::roles::is_at_domain;
 
-/// An entry of the list of people who are let in.
+/// An entry of the lists of users who may sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Invitation {
     /// Whoever has this verified email address; ASCII case does not matter.
@@ -13,27 +13,27 @@ pub enum Invitation {
     Domain(String),
     /// Whoever is in this group.
     Group(String),
-    /// This person at one provider.
+    /// One identity: an issuer with a subject.
     Subject(ExternalIdentity),
 }
 
 /// Whom sign-ins are open to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Admission {
-    /// Everybody whom a provider vouches for.
+    /// Every user whom a provider authenticates.
     #[default]
     Open,
     /// Whoever is invited by one of the entries.
     Listed {
         /// The entries.
         invitations: Vec<Invitation>,
-        /// The paths of the claims that hold a person's groups.
+        /// The paths of the claims that contain a user's groups.
         group_claims: Vec<String>,
     },
 }
 
 impl Admission {
-    /// The entry that lets a person in; `None` if sign-ins are open to everybody.
+    /// The entry that admits a user; `None` if everybody may sign in.
     ///
     /// # Errors
     /// [`AuthError::AccessDenied`] if no entry does.

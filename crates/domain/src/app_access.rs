@@ -30,7 +30,7 @@ const ATTEMPTS: usize = 3;
 /// nobody has to keep it elsewhere: an app that refreshed by itself, from two requests at once, would have
 /// the provider take the refresh token for stolen.
 pub struct AppAccess {
-    /// The stores of sessions and of the people they belong to.
+    /// The stores of sessions and of their users.
     pub sessions: Sessions,
     /// The configured providers.
     pub sign_in: Arc<SignIn>,

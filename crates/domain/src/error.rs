@@ -33,7 +33,7 @@ pub enum AuthError {
     /// The authorization response belongs to another provider or login (RFC 9207 §2.4).
     #[error("the authorization response is refused")]
     InvalidState(#[source] Cause),
-    /// The person is identified and is not admitted.
+    /// The provider has authenticated the user, but Mintgate does not admit the user.
     #[error("access denied")]
     AccessDenied(#[source] Cause),
     /// The access token was not issued by Mintgate, or has expired.
@@ -78,7 +78,7 @@ pub enum AuthError {
     /// Mintgate itself refused the logout token, for example because it was used before.
     #[error("the logout token is refused")]
     InvalidLogoutToken(#[source] Cause),
-    /// The roles could not be decided.
+    /// The roles could not be looked up.
     #[error(transparent)]
     RolesUnavailable(RoleLookupError),
     /// A provider's token could not be encrypted or decrypted.
@@ -108,7 +108,7 @@ pub enum AuthError {
     /// The provider refused, or gave no usable answer.
     #[error(transparent)]
     Provider(#[from] ProviderError),
-    /// The store gave no usable answer.
+    /// The store failed; see [`StoreError`].
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -129,7 +129,7 @@ pub enum ErrorCode {
     InvalidIdToken,
     /// The authorization response belongs to another login.
     InvalidState,
-    /// The person is identified, but disabled, or not on the list, or no role rule admits them.
+    /// The user is authenticated, but is disabled, not on the list, or without a role.
     AccessDenied,
     /// The access token is invalid or expired.
     InvalidAccessToken,
@@ -155,7 +155,7 @@ pub enum ErrorCode {
     RolesUnavailable,
     /// The idempotency key was used with another body.
     IdempotencyKeyReused,
-    /// The caller, or a session, asked too often.
+    /// The caller or the session has exceeded a rate limit.
     RateLimited,
     /// A token could not be signed.
     TokenGenerationFailed,
@@ -169,9 +169,9 @@ pub enum ErrorCode {
     ProviderTimeout,
     /// The store, or the signing keys in it, cannot be reached.
     StoreUnavailable,
-    /// Too many requests are in flight, or wait for each other.
+    /// Too many requests are in progress, or wait for each other.
     Overloaded,
-    /// Something is broken that no client can mend.
+    /// A fault in Mintgate; the client cannot do anything about it.
     InternalError,
 }
 
@@ -262,7 +262,7 @@ impl AuthError {
         }
     }
 
-    /// Whether an operator should look into it: a token was stolen, or the store was set back.
+    /// Whether an operator should investigate: a token was stolen, or an old backup was restored.
     pub fn is_alarming(&self) -> bool {
         matches!(self, Self::RefreshTokenReused | Self::RefreshTokenAhead)
     }

@@ -40,10 +40,10 @@ pub struct SessionExplanation {
     pub entries: Vec<AuditEntry>,
 }
 
-/// Why a person has a role.
+/// Why a user has a role.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RoleOrigin {
-    /// The role that the person has.
+    /// The role that the user has.
     pub role: Role,
     /// Whether it was granted in the store.
     pub is_granted: bool,
@@ -56,16 +56,16 @@ pub struct RoleOrigin {
     pub otherwise: Vec<SessionId>,
 }
 
-/// Why a person can do what they can, and why not.
+/// Why a user has which roles, was refused at sign-ins, or is disabled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PersonExplanation {
-    /// The person who was asked about.
+    /// The user whom the explanation is about.
     pub account: Account,
-    /// Each role that the person has, by name.
+    /// Each role of the user, sorted by name.
     pub roles: Vec<RoleOrigin>,
-    /// The entries by which the person was denied a login, in order; the last 200.
+    /// The audit log's entries about refused sign-ins of the user, in order; the last 200.
     pub denied: Vec<AuditEntry>,
-    /// The entry by which the person was disabled, if they are.
+    /// The audit log's entry about the disabling of the user, if the user is disabled.
     pub disabled_by: Option<AuditEntry>,
 }
 
@@ -152,7 +152,7 @@ impl Explain {
         self.first(&AuditQuery::OfIdentity(identity.clone())).await
     }
 
-    /// Why a person has which roles, was denied a login, or is disabled.
+    /// Explains why a user has which roles, was refused at sign-ins, or is disabled.
     ///
     /// # Errors
     /// [`AdministrationError::Nobody`], [`AdministrationError::Store`].

@@ -64,11 +64,11 @@ pub struct IssueTokensConfig {
 pub struct IssueTokensPorts {
     /// Proves sign-ins at the configured providers.
     pub sign_in: Arc<SignIn>,
-    /// Decides the roles of the person who signs in.
+    /// Determines the roles of the user who signs in.
     pub roles: RoleDecider,
     /// Encrypts the providers' tokens that are kept; `None` if those of no provider are.
     pub kept: Option<KeptTokens>,
-    /// The stores of sessions and of the people they belong to.
+    /// The stores of sessions and of their users.
     pub sessions: Sessions,
     /// The signer of access and refresh tokens.
     pub signer: Arc<dyn TokenSigner>,
@@ -84,7 +84,7 @@ pub struct IssueTokensPorts {
     pub audit: Arc<dyn AuditLog>,
 }
 
-/// Issues tokens to people who have signed in at a provider.
+/// The use case of a sign-in: issues tokens to a user whom a provider has authenticated.
 pub struct IssueTokens {
     ports: IssueTokensPorts,
     config: IssueTokensConfig,
@@ -165,7 +165,7 @@ impl IssueTokens {
         self.store(provider, request, &proven).await
     }
 
-    /// Opens a session for somebody who has been vouched for, and notes if they are denied one.
+    /// Opens a session for an authenticated user; records in the audit log if the user is refused.
     async fn store(
         &self,
         provider: &RegisteredProvider,
@@ -269,7 +269,7 @@ impl IssueTokens {
         Ok(Some(self.ports.sessions.open(&minted.opening).await?))
     }
 
-    /// Why a session may not be opened for a person who was changed while signing in.
+    /// Why a user who was changed during the sign-in gets no session.
     async fn changed(&self, session: &NewSession) -> Result<AuthError, AuthError> {
         let found = self.ports.sessions.users.find_person(session.user, &session.identity).await?;
         let is_disabled = found.is_some_and(|person| person.user.disabled_at.is_some());

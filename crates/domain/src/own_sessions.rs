@@ -24,7 +24,7 @@ pub enum SessionProof {
 
 /// The use cases of callers who list and end their own sessions.
 pub struct OwnSessions {
-    /// The stores of sessions and of the people they belong to.
+    /// The stores of sessions and of their users.
     pub sessions: Sessions,
     /// Verifies access and refresh tokens of ours.
     pub verifier: Arc<dyn TokenVerifier>,

@@ -10,7 +10,7 @@ use crate::{AuthError, LogoutScope, LogoutTokenText, Sessions, SignIn};
 pub struct ProviderLogout {
     /// The configured providers, which verify logout tokens.
     pub sign_in: Arc<SignIn>,
-    /// The stores of sessions and of the people they belong to.
+    /// The stores of sessions and of their users.
     pub sessions: Sessions,
     /// The source of the current time.
     pub clock: Arc<dyn Clock>,

@@ -27,7 +27,7 @@ pub(crate) enum Rechecked {
     AsBefore,
     /// The provider sent claims again; these roles follow from them.
     Claimed(Vec<Role>),
-    /// The provider refused the person, and the session has ended.
+    /// The provider refused the user, and the session has ended.
     Refused,
     /// Something is down or broken on our side.
     Failed(AuthError),

@@ -43,14 +43,14 @@ pub struct RefreshConfig {
     pub lost_answer: LostAnswer,
     /// Whether tokens may be delivered in the body.
     pub body_delivery: bool,
-    /// Whether the roles are decided again at each refresh.
+    /// Whether the roles are determined again at each refresh.
     pub decides_roles: bool,
 }
 
 /// The ports and parts that [`RefreshSession`] uses.
 #[derive(Clone)]
 pub struct RefreshPorts {
-    /// The stores of sessions and of the people they belong to.
+    /// The stores of sessions and of their users.
     pub sessions: Sessions,
     /// Decides the roles again, if the configuration wants that.
     pub roles: RoleDecider,
@@ -69,7 +69,7 @@ pub struct RefreshPorts {
     pub entropy: Arc<dyn Entropy>,
     /// The counters and timers of events.
     pub metrics: Arc<dyn Metrics>,
-    /// Where the use of superseded tokens is noted.
+    /// The audit log of reused tokens.
     pub audit: Arc<dyn AuditLog>,
 }
 
@@ -81,7 +81,7 @@ pub struct RefreshSession {
     concurrent: ConcurrentRefreshes,
 }
 
-/// An exchange that is about to be asked of the store.
+/// A rotation that the store is about to make.
 struct Exchange {
     rotation: Rotation,
     /// The successor's token.

@@ -38,7 +38,7 @@ pub enum LogoutScope {
     /// The sessions that were opened in that session at the provider.
     #[default]
     Session,
-    /// All sessions of the person, if the token names the person too.
+    /// All sessions of the subject, if the logout token also names the subject.
     Person,
 }
 
@@ -107,7 +107,7 @@ fn add_consent(parameters: &mut Vec<(String, String)>) {
     }
 }
 
-/// How somebody signs out at the provider too (OIDC RP-Initiated Logout §2).
+/// How users sign out at the provider too (OIDC RP-Initiated Logout §2).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogoutRequest {
     /// The addresses that the provider may send the browser to afterwards, compared character for
@@ -120,7 +120,7 @@ pub struct LogoutRequest {
     pub keeps_id_token: bool,
 }
 
-/// The rule by which a provider is asked again about somebody who has signed in there.
+/// When a provider is called again about a user who has signed in there (`recheck_secs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecheckRule {
     /// The longest time between two questions to the provider about one session.

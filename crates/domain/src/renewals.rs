@@ -35,7 +35,7 @@ pub struct RenewalPorts {
     pub background: Arc<dyn Background>,
     /// The counters of events.
     pub metrics: Arc<dyn Metrics>,
-    /// Where refused people are noted.
+    /// The audit log of refused rechecks.
     pub audit: Arc<dyn AuditLog>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) enum Answered {
     Slowly,
     /// An answer that could not be stored before is stored now.
     StoredLate(Option<Vec<Role>>),
-    /// The provider confirmed the person, and that is stored.
+    /// The provider confirmed the user, and this is stored.
     Renewed {
         /// The roles that follow from the claims; `None` if it sent none.
         claimed_roles: Option<Vec<Role>>,

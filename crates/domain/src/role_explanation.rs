@@ -6,21 +6,21 @@ use crate::admission::{Admission, Invitation};
 use crate::model::{ClaimSet, ClaimValue, ExternalIdentity, ProviderId, Role};
 use crate::roles::{RolePolicy, RoleRule, RuleVerdict};
 
-/// Whether the person may sign in at all, and why.
+/// Whether a user may sign in, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admitted {
     /// Sign-ins are open to everybody.
     Everybody,
-    /// This entry of the lists admits the person.
+    /// This entry of the lists admits the user.
     By(Invitation),
-    /// No entry of the list names the person.
+    /// No entry of the lists matches the user.
     NotListed,
 }
 
-/// The roles that a person with certain claims gets at a sign-in, and why.
+/// The roles that a user with certain claims gets at a sign-in, and why.
 #[derive(Debug, Clone)]
 pub struct RoleExplanation {
-    /// Whether the person may sign in at all.
+    /// Whether the user may sign in.
     pub admitted: Admitted,
     /// The roles of everybody.
     pub default: Vec<Role>,

@@ -63,7 +63,7 @@ pub struct RoleRule {
     pub grant: Vec<Role>,
 }
 
-/// The result of judging a rule by somebody's claims.
+/// Whether a rule applies to a user's claims, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RuleVerdict<'a> {
     /// The rule applies, because the claim has this text.

@@ -56,7 +56,8 @@ pub enum RotateOutcome {
     Revoked(RevokeReason),
     /// The session is past a limit; nothing was written.
     Expired,
-    /// The token is newer than its session: the store has been set back. Nothing was written.
+    /// The token is newer than its session: an old backup of the store was restored. Nothing was
+    /// written.
     Ahead,
     /// There is no such session of this user; nothing was written.
     Unknown,
@@ -109,7 +110,7 @@ impl Sessions {
         Ok(self.find(id).await?.map(|found| (request, found)))
     }
 
-    /// Stores a session, unless its person has changed since the sign-in was decided.
+    /// Stores a session, unless its user has changed since the sign-in read the user.
     ///
     /// # Errors
     /// [`StoreError`]; whether anything was written is unknown then.
@@ -213,7 +214,7 @@ impl Sessions {
         Err(StoreError::Unavailable("the session changes faster than it can be read".into()).into())
     }
 
-    /// A session that was just written, if its person still lets it go on.
+    /// A session that was just written, if its user may still use it.
     async fn if_in_good_standing(
         &self,
         written: Option<Box<Session>>,

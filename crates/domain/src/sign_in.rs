@@ -79,7 +79,7 @@ impl Admitted<'_> {
     }
 }
 
-/// A sign-in that a provider has vouched for.
+/// A sign-in that a provider has authenticated.
 #[derive(Debug, Clone)]
 pub(crate) struct ProvenSignIn {
     pub(crate) identity: VerifiedIdentity,
@@ -203,10 +203,10 @@ impl SignIn {
         now < login.expires_at && login.expires_at <= now + self.login_ttl + CLOCKS_DIFFER_BY
     }
 
-    /// Has the provider vouch for the sign-in.
+    /// Redeems the code, if the sign-in has one, and verifies the ID token.
     ///
     /// # Errors
-    /// That it did not, or that the code has been here before.
+    /// If the provider fails or refuses, or if the code was used before.
     pub(crate) async fn prove(&self, admitted: &Admitted<'_>) -> Result<ProvenSignIn, AuthError> {
         let Admitted { provider, request, redirect_uri, login } = admitted;
         let id = &provider.policy.id;

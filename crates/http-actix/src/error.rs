@@ -156,7 +156,7 @@ impl ErrorKind {
         self.row().0
     }
 
-    /// What the answer says to people.
+    /// The `message` of the response, for humans.
     pub(crate) const fn message(self) -> &'static str {
         self.row().1
     }
@@ -223,7 +223,7 @@ struct Refusal {
     exceeded: Option<Exceeded>,
     /// Whether an access token was shown that is not accepted (RFC 6750 §3.1).
     token_refused: bool,
-    /// Whether an operator should look into it.
+    /// Whether an operator should investigate; the log line then has the level WARN.
     alarming: bool,
 }
 
@@ -292,7 +292,7 @@ impl ApiError {
         self
     }
 
-    /// Whether an operator should look into it.
+    /// Whether an operator should investigate; the log line then has the level WARN.
     pub(crate) fn is_alarming(&self) -> bool {
         self.0.alarming
     }

@@ -20,7 +20,7 @@ pub trait HttpMetrics: Send + Sync {
     fn rate_limit(&self, limit: Limit, result: LimitResult);
 }
 
-/// What a limit meant for a request.
+/// The effect of a rate limit on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitResult {
     /// The request was refused with `RATE_LIMITED`.
@@ -42,12 +42,12 @@ impl LimitResult {
     }
 }
 
-/// What happened to a connection.
+/// A change of a connection of the public listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionChange {
     /// It was accepted; [`Closed`](Self::Closed) follows in any case.
     Opened,
-    /// It is gone.
+    /// It was closed, by whichever side.
     Closed,
     /// There were too many, and none that waited for its client: it was closed again at once.
     Refused,

@@ -44,7 +44,7 @@ pub enum ClaimsFileError {
         /// What the operating system says.
         source: std::io::Error,
     },
-    /// What the file holds is no person's claims.
+    /// The content of the file is not a set of claims.
     #[error("the claims in {name}")]
     NoClaims {
         /// The file's name, or `standard input`.
@@ -60,7 +60,7 @@ fn read_bounded(source: impl Read) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Why a text is no person's claims; none of it is told.
+/// Why a text is not a set of claims; the message contains nothing of the text.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoClaims {
     /// The text is longer than 1 MiB.

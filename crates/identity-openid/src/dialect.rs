@@ -28,7 +28,7 @@ pub struct Dialect {
     /// The longest time since the person authenticated, as the authorization request asks for it
     /// (`max_age`, OIDC Core §3.1.2.1).
     pub max_age: Option<Duration>,
-    /// What vouches for an email address.
+    /// When an email address counts as verified.
     pub email: EmailRule,
     /// The rule for people who have more groups than the ID token can hold (Entra's group overage).
     pub group_overage: GroupOverage,
@@ -49,7 +49,8 @@ impl Dialect {
     }
 }
 
-/// What vouches for an email address, besides `email_verified` with the value true (OIDC Core §5.1).
+/// When an email address counts as verified, besides `email_verified` with the value true
+/// (OIDC Core §5.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EmailRule {
     /// No deviation from the standard.
@@ -59,7 +60,7 @@ pub enum EmailRule {
     Text,
     /// Entra's claim `xms_edov`: the tenant owns the domain of the address.
     DomainOwner,
-    /// The provider itself, whose people are all of one tenant that the operator trusts.
+    /// Always: all users of the provider belong to one tenant that the operator trusts.
     Tenant,
 }
 
@@ -86,9 +87,9 @@ pub enum GroupOverage {
     /// Such people sign in without groups, so role rules over groups do not apply to them.
     #[default]
     Ignore,
-    /// Such people cannot sign in.
+    /// Users with too many groups cannot sign in.
     Refuse,
-    /// The groups of such people are read from this endpoint.
+    /// The groups of users with too many groups are read from this endpoint.
     Follow(GraphGroups),
 }
 

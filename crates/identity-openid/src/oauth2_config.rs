@@ -11,7 +11,7 @@ use crate::client_auth::ClientAuthentication;
 use crate::exchange::TokenClient;
 use crate::network::Network;
 
-/// One OAuth 2.0 provider that says at an endpoint of its own who somebody is.
+/// One OAuth 2.0 provider that has a user endpoint instead of ID tokens.
 #[derive(Debug, Clone)]
 pub struct OAuth2Config {
     /// The provider's configured name.
@@ -57,11 +57,11 @@ impl OAuth2Config {
 /// The URLs of an OAuth 2.0 provider's endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OAuth2Endpoints {
-    /// The authorization endpoint, where people sign in (RFC 6749 §3.1).
+    /// The authorization endpoint, where users sign in (RFC 6749 §3.1).
     pub authorization: String,
     /// The token endpoint, where codes are exchanged (RFC 6749 §3.2).
     pub token: String,
-    /// The user endpoint, which tells who has signed in.
+    /// The user endpoint, which returns the claims of the signed-in user.
     pub user: String,
     /// The endpoint that lists a person's email addresses, as objects with `email`, `primary` and
     /// `verified`. If it is set, the address in the user endpoint's answer is ignored.

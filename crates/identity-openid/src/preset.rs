@@ -44,7 +44,7 @@ pub struct Preset {
     pub token_parameters: &'static [(&'static str, &'static str)],
     /// Claims that an ID token must carry with exactly this text, as names and values.
     pub required_claims: &'static [(&'static str, &'static str)],
-    /// What vouches for an email address, besides `email_verified` with the value true.
+    /// When an email address counts as verified, besides `email_verified` with the value true.
     pub email: EmailRule,
     /// The pattern of the `issuer` in a discovery document that several tenants share. It contains
     /// `{tenantid}`, which is not a parameter: each tenant's id takes its place.
@@ -77,7 +77,7 @@ pub struct UserEndpoint {
     pub authorization: &'static str,
     /// The pattern of the token endpoint.
     pub token: &'static str,
-    /// The pattern of the user endpoint, which says who has signed in.
+    /// The pattern of the user endpoint, which returns the claims of the signed-in user.
     pub user: &'static str,
     /// The pattern of the emails endpoint, if the provider has one.
     pub emails: Option<&'static str>,
@@ -152,7 +152,7 @@ pub enum Offline {
     ConsentedScope(&'static str),
     /// Additional parameters of the authorization request, as names and values.
     Parameters(&'static [(&'static str, &'static str)]),
-    /// Nothing in the request: the provider issues one in any case, or by a setting of its own, or
+    /// Nothing in the request: the provider issues one in any case, or by its own setting, or
     /// never.
     Nothing,
 }
@@ -173,7 +173,7 @@ pub struct FilledPreset {
     pub token_parameters: Vec<(String, String)>,
     /// The `issuer` in a shared discovery document, with `{tenantid}` in it.
     pub tenant_template: Option<String>,
-    /// The endpoint that lists a person's groups.
+    /// The URL of the endpoint that lists a user's groups.
     pub group_endpoint: Option<String>,
 }
 
@@ -250,7 +250,7 @@ impl Offline {
 }
 
 impl Parameter {
-    /// How the parameter stands in a pattern: `{name}`.
+    /// The placeholder of the parameter in a pattern: `{name}`.
     pub fn placeholder(&self) -> String {
         format!("{{{}}}", self.name)
     }

@@ -8,7 +8,7 @@ use mintgate_domain::{ProviderRefreshToken, chain};
 use crate::deadline::Deadline;
 use crate::provider_client::ProviderClient;
 
-/// Why an answer about another person is refused.
+/// Why a response about another user is refused.
 pub(crate) const OTHER_PERSON: &str = "it is about another person than before";
 
 /// The error for an identity of another issuer, whose refresh token must not be sent to this provider.

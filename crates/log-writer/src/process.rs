@@ -19,7 +19,7 @@ use crate::{LastLines, LogWriter};
 pub enum LogFormat {
     /// Each line is a JSON object.
     Json,
-    /// Each line is a text for people.
+    /// Each line is a text for humans.
     Pretty,
 }
 

@@ -22,15 +22,15 @@ use crate::system::OsEntropy;
 pub(crate) struct Store {
     /// Sessions and users, and what is stored with sessions.
     pub(crate) sessions: Sessions,
-    /// What operators see and change.
+    /// The port of the operators' searches and changes.
     pub(crate) users: Arc<dyn UserAdministration>,
     pub(crate) session_records: Arc<dyn SessionAdministration>,
     pub(crate) upstream_tokens: Arc<dyn UpstreamTokenRepo>,
     /// The signing keys that are kept in the store.
     pub(crate) keys: Arc<dyn KeyRepo>,
-    /// The processes that run on the store of the signing keys and the people.
+    /// The processes that run on the store of the signing keys and the users.
     pub(crate) replicas: Arc<dyn Replicas>,
-    /// The audit log, on the store of the people.
+    /// The audit log, in the store of the users.
     pub(crate) audit: Arc<dyn AuditStore>,
     pub(crate) housekeeping: Arc<dyn Housekeeping>,
     pub(crate) duties: Arc<dyn Duties>,
@@ -99,7 +99,7 @@ impl Store {
         }
     }
 
-    /// What operators do, on this store.
+    /// The operators' use cases, on this store.
     pub(crate) fn administration(
         &self,
         access_ttl: Duration,

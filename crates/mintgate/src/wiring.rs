@@ -54,7 +54,7 @@ impl Adapters {
         self.metrics.clone()
     }
 
-    /// What the operations listener answers from.
+    /// The implementation of the operations listener's port.
     pub(crate) fn operations(&self, reload: Arc<Reload>) -> Arc<ServiceOperations> {
         Arc::new(ServiceOperations {
             reload: Some(reload),
@@ -69,7 +69,7 @@ impl Adapters {
     }
 }
 
-/// What the public listener answers from.
+/// The state of the public listener's handlers: configuration, use cases and ports.
 ///
 /// # Errors
 /// If a provider, the role lookup or the encryption of providers' tokens cannot work as configured.

@@ -7,7 +7,7 @@ use mintgate_strict_json::{Error, Limits, MAX_DEPTH, Value, parse_object};
 
 use crate::lookup::MAX_BODY_BYTES;
 
-/// The largest number of roles of a person; every token holds all of them.
+/// The most roles of one user; every token contains all of them.
 const MAX_ROLES: usize = 100;
 
 /// Whether this is the media type of JSON (RFC 8259 §11, RFC 6839 §3.1), whatever its parameters.

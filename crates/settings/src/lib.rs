@@ -86,7 +86,7 @@ pub struct KeyRingSettings {
     pub audit: AuditSettings,
 }
 
-/// The sections that operators' commands about people and sessions need.
+/// The sections that operators' commands about users and sessions need.
 #[derive(Debug, Clone)]
 pub struct AdministrationSettings {
     /// The section `[store]`.

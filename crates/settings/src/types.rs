@@ -290,7 +290,7 @@ pub struct LoginSettings {
     pub ttl: Duration,
 }
 
-/// The settings about the people who sign in.
+/// The settings about users: who may sign in, and which claims are stored.
 #[derive(Debug, Clone)]
 pub struct UserSettings {
     /// Whom sign-ins are open to.
@@ -299,7 +299,7 @@ pub struct UserSettings {
     pub profile: ProfileClaims,
 }
 
-/// The settings that decide which roles people get.
+/// The settings about roles: the default, the rules and the lookup.
 #[derive(Debug, Clone)]
 pub struct RoleSettings {
     /// The roles of everybody who signs in.
@@ -315,7 +315,7 @@ pub struct RoleSettings {
 /// The operator's user system, which is asked for roles over HTTP.
 #[derive(Debug, Clone)]
 pub struct RoleLookupSettings {
-    /// The address that is asked for a person's roles.
+    /// The URL that returns a user's roles.
     pub url: Url,
     /// The bearer token of the requests, if any.
     pub token: Option<SecretText>,

@@ -81,7 +81,7 @@ pub enum Warning {
     },
     /// The headers of an answer with cookies can be larger than a proxy buffers by default.
     LargeAnswers {
-        /// The length of the headers, if somebody has every role and claim that is configured.
+        /// The length of the headers for a user with every configured role and claim, in bytes.
         bytes: usize,
     },
 }

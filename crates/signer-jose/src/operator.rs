@@ -10,10 +10,10 @@ use crate::ring::{KeyInfo, KeyRing, KeyRingError, KeyState, RetireOutcome};
 
 pub use words::Signs;
 
-/// What an operator asks of the ring.
+/// A command of an operator about the signing keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyOrder {
-    /// Every key there is.
+    /// Lists every key.
     List,
     /// The next key of this use takes over.
     Rotate(KeyUse),
@@ -60,7 +60,7 @@ pub enum KeyRefusal {
     NoSuchKey {
         /// The `kid` that was asked for.
         id: KeyId,
-        /// The keys there are.
+        /// The keys of the ring.
         keys: Vec<KeyInfo>,
     },
     /// The key would be removed at once, and nobody has said that this is an emergency.

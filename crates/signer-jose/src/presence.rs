@@ -12,7 +12,7 @@ use mintgate_domain::{AgreementChange, KeyAgreement, KeyConflict, KeyDoubt, chai
 
 use crate::ring::KeyRing;
 
-/// How often a process says that it lives.
+/// The time between two reports of a process to the store that it is alive.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// How often a process that starts looks whether another one lives.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

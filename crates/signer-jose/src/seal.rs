@@ -76,7 +76,7 @@ pub enum SealError {
     /// The secret was sealed for another row or purpose.
     #[error("it belongs to another row; somebody has changed the store")]
     OtherRow,
-    /// The text is not what was sealed.
+    /// The text was not sealed with this key, or was changed afterwards.
     #[error("it is not what was sealed here: {0}; somebody has changed the store")]
     Changed(&'static str),
     /// The key is in plain text where only sealed keys are allowed.

@@ -7,16 +7,16 @@ use crate::ports::StoreError;
 /// Why an operator's request was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdministrationError {
-    /// There is no such person; nothing was changed.
+    /// There is no such user; nothing was changed.
     #[error("there is no such person")]
     Nobody,
     /// There is no such session; nothing was changed.
     #[error("there is no such session")]
     NoSuchSession,
-    /// The name is not the whole name of exactly one person; nothing was changed.
+    /// The name does not select exactly one user; nothing was changed.
     #[error("the name stands for no person alone")]
     Ambiguous {
-        /// The people of whom it is the whole name, or else a part; at most ten.
+        /// At most ten users that match the complete name, or otherwise a part of it.
         candidates: Vec<Account>,
     },
     /// The text has more than 320 bytes or a control character.
@@ -54,16 +54,16 @@ pub struct SessionRecord {
     pub end: Option<KnownEnd>,
 }
 
-/// A person with sessions.
+/// A user with sessions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PersonRecord {
     /// The user that was found.
     pub account: Account,
-    /// Sessions of the person.
+    /// Sessions of the user.
     pub sessions: Vec<SessionRecord>,
 }
 
-/// What the deletion of a person has ended.
+/// The result of deleting a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeletedUser {
     /// How many live sessions were ended.

@@ -96,7 +96,7 @@ impl IssueTokens {
         }
     }
 
-    /// Has the provider vouch for the sign-in, unless it has and the request comes again.
+    /// Authenticates the sign-in at the provider, unless an earlier request with the same key has.
     async fn prove(
         &self,
         admitted: &Admitted<'_>,

@@ -13,7 +13,7 @@ pub struct Account {
     pub identities: Vec<LinkedIdentity>,
 }
 
-/// How an operator names one person.
+/// The name by which an operator selects one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PersonName {
     /// By the user's id.

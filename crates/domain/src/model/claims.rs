@@ -57,7 +57,7 @@ impl ClaimValue {
 
 /// The verified claims of a sign-in.
 ///
-/// An email address that the provider does not vouch for is not in here:
+/// An email address that the provider has not verified is not in here:
 /// the constructor drops `email` unless `email_verified` is the boolean `true`,
 /// so no role rule and no token can ever rest on it.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -43,7 +43,7 @@ pub struct Profile {
     pub name: Option<String>,
     /// The claim `preferred_username`.
     pub preferred_username: Option<String>,
-    /// The claim `email`, if the provider vouches for it.
+    /// The claim `email`, if the provider has verified it.
     pub email: Option<String>,
     /// The claim `picture`, an `https` URL.
     pub picture: Option<String>,

@@ -87,7 +87,7 @@ pub enum Verdict {
     Revoked(RevokeReason),
     /// The session has idled too long, or reached its absolute limit.
     Expired,
-    /// A token newer than the session: the store has been set back.
+    /// The token is newer than the session: an old backup of the store was restored.
     Ahead,
     /// The session belongs to another user than the token's `sub`.
     Unknown,

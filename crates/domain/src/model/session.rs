@@ -79,9 +79,9 @@ pub struct NewSession {
     pub user: UserId,
     /// The epochs that were read before the sign-in was decided.
     pub epochs: SessionEpochs,
-    /// The provider the person signed in with.
+    /// The provider of the sign-in.
     pub provider: ProviderId,
-    /// The person's identity at the provider.
+    /// The user's identity at the provider.
     pub identity: ExternalIdentity,
     /// The session at the provider, which the provider may end: the `sid` of the ID token, if it
     /// has one; at most 255 bytes (OIDC Back-Channel Logout §2.1).
@@ -110,9 +110,9 @@ pub struct Session {
     pub user: UserId,
     /// The epochs of the user and the identity when it was opened.
     pub epochs: SessionEpochs,
-    /// The provider the person signed in with.
+    /// The provider of the sign-in.
     pub provider: ProviderId,
-    /// The person's identity at the provider.
+    /// The user's identity at the provider.
     pub identity: ExternalIdentity,
     /// The session at the provider, which the provider may end; `None` if the provider named none.
     pub upstream_sid: Option<String>,
@@ -169,7 +169,7 @@ pub struct SessionEnd {
 pub enum RevokeReason {
     /// The user signed out of this session or of all.
     Logout,
-    /// A refresh token was used that had been superseded: somebody else has it.
+    /// A superseded refresh token was used: somebody else may have it.
     Reuse,
     /// An operator ended the session.
     Admin,
@@ -297,7 +297,7 @@ pub struct SessionOpening {
     /// The tokens of the provider that are kept. The provider counts as asked when the session is
     /// created.
     pub upstream: UpstreamTokens,
-    /// What is kept of the person from now on; `None` if that has not changed.
+    /// The profile to store from now on; `None` if it has not changed.
     pub profile: Option<Profile>,
     /// The record by which a repetition of the request is recognised, where the client sent an
     /// `Idempotency-Key`.

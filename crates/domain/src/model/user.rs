@@ -17,7 +17,7 @@ pub struct User {
     pub granted_roles: Vec<Role>,
     /// How often all sessions of the user have been ended. A session with an older epoch has ended.
     pub session_epoch: u64,
-    /// What the last sign-in said about the person, as far as it is kept.
+    /// The claims of the last sign-in that `users.profile` has stored.
     pub profile: Profile,
 }
 
@@ -28,7 +28,7 @@ pub struct NewUser {
     pub id: UserId,
     /// The identity the user will be known by.
     pub identity: ExternalIdentity,
-    /// The configured provider that proved the identity; for people to read.
+    /// The id of the configured provider of the identity; for display only.
     pub provider: ProviderId,
     /// The time of the sign-in that creates the user.
     pub now: Timestamp,
@@ -44,7 +44,7 @@ pub struct Person {
     pub identity_epoch: Option<u64>,
 }
 
-/// The judgement of a session by its person: whether it may go on.
+/// Whether a session may continue, judged by its user and its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// The session may be used.
@@ -69,7 +69,7 @@ impl Person {
             && self.epochs() == session.epochs
     }
 
-    /// Whether this person, who is `None` if the user does not exist, lets a session go on.
+    /// Whether a session of this person may continue; `None` means that the user does not exist.
     pub fn standing(person: Option<&Self>, session: &Session) -> Standing {
         let Some(person) = person else { return Standing::Ended };
         if person.user.id != session.user {

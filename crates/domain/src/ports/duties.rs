@@ -26,7 +26,7 @@ impl Duty {
     }
 }
 
-/// Who does which duty. It is kept with the people, for which all processes use one store.
+/// Which process holds which duty. The users' store keeps this, which all processes share.
 ///
 /// Every method returns [`StoreError::Unavailable`] when the store cannot be asked, or did not say
 /// whether the call took effect.

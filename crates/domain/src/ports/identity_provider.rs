@@ -84,7 +84,7 @@ pub struct AuthorizationEndpoint {
     pub scopes: Option<Vec<String>>,
 }
 
-/// A provider's answer when it is asked again about somebody.
+/// A provider's answer to a renewal.
 #[derive(Debug)]
 pub struct Renewal {
     /// Why the answer confirms nothing, if it does not: its ID token is broken or cannot be verified
@@ -118,7 +118,7 @@ pub struct LogoutOrder {
     pub expires_at: Timestamp,
 }
 
-/// Why a provider did not vouch for a sign-in.
+/// Why a call of a provider failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
     /// The provider refused the code: unknown, used, expired, or issued to another client.
@@ -203,7 +203,7 @@ pub trait IdentityProvider: Send + Sync {
         nonce: Option<&Nonce>,
     ) -> Result<VerifiedIdentity, ProviderError>;
 
-    /// Where somebody is sent to sign in.
+    /// The address to which a browser is sent for a sign-in.
     ///
     /// # Errors
     /// If the provider has to be asked for that and does not answer properly.

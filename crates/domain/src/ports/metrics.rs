@@ -116,12 +116,12 @@ impl StoreOperation {
     }
 }
 
-/// The result of asking a provider again about somebody.
+/// The result of a recheck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecheckResult {
-    /// The person may still sign in there.
+    /// The user may still sign in at the provider.
     Confirmed,
-    /// The person may no longer sign in there; the session ends.
+    /// The user may no longer sign in at the provider; the session ends.
     Refused,
     /// The provider could not be asked, or gave no proper answer; the session goes on.
     Failed,
@@ -169,14 +169,14 @@ impl ProviderTokenResult {
     }
 }
 
-/// The answer to a back end that asked about a token of ours (RFC 7662).
+/// The result of a token introspection by a back end (RFC 7662).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IntrospectionResult {
-    /// The token is good.
+    /// The token is active.
     Active,
-    /// The token is not good, or not the client's to see.
+    /// The token is not active, or the client may not see it.
     Inactive,
-    /// The store or the keys could not say.
+    /// The store or the signing keys were not available.
     Failed,
 }
 
@@ -191,14 +191,14 @@ impl IntrospectionResult {
     }
 }
 
-/// What came of a back end's order to revoke a token of ours (RFC 7009).
+/// The result of a token revocation by a back end (RFC 7009).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationResult {
     /// The token's session has ended.
     Ended,
     /// There was no such session, or it had ended, or the token is not the client's to see.
     Nothing,
-    /// The store or the keys could not say.
+    /// The store or the signing keys were not available.
     Failed,
 }
 
@@ -239,9 +239,9 @@ pub enum RefreshResult {
     Revoked,
     /// The token is not a refresh token of ours, or its session does not exist.
     Invalid,
-    /// The session was refreshed too often; the token is as good as before.
+    /// The session was refreshed too often; the token stays valid.
     Limited,
-    /// Something is down or broken on our side; the token is as good as before.
+    /// The store or the keys failed; the token stays valid.
     Failed,
 }
 
@@ -273,14 +273,14 @@ impl RefreshResult {
     }
 }
 
-/// What is to be known of the audit log from outside.
+/// The size and age of the audit log, for its metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AuditState {
     /// How many entries there are.
     pub entries: u64,
     /// The time of the oldest entry; `None` if there is none.
     pub oldest: Option<Timestamp>,
-    /// When the last round of deleting old entries ended well, whichever process did it.
+    /// When a process last deleted old entries successfully; `None` if never.
     pub pruned_at: Option<Timestamp>,
 }
 
@@ -312,16 +312,16 @@ pub trait Metrics: Send + Sync {
     /// Counts a fetch of a provider's JWKS; `outcome` MUST be from a fixed, small set.
     fn jwks_refresh(&self, provider: &ProviderId, outcome: &'static str);
 
-    /// Counts the result of asking a provider again about somebody.
+    /// Counts the result of a recheck.
     fn provider_recheck(&self, _provider: &ProviderId, _result: RecheckResult) {}
 
     /// Counts a request for a provider's access token; `provider` is `None` if it is not known which.
     fn provider_token(&self, _provider: Option<&ProviderId>, _result: ProviderTokenResult) {}
 
-    /// Counts a question of a back end about a token of ours.
+    /// Counts a token introspection.
     fn introspection(&self, _result: IntrospectionResult) {}
 
-    /// Counts an order of a back end to revoke a token of ours.
+    /// Counts a token revocation.
     fn token_revocation(&self, _result: RevocationResult) {}
 
     /// Records the state of a provider's circuit breaker, which begins closed.

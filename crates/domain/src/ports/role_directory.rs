@@ -5,18 +5,18 @@ use async_trait::async_trait;
 use crate::Cause;
 use crate::model::{ExternalIdentity, ProviderId, Role, UserId};
 
-/// The person whose roles are asked for.
+/// The user whose roles are looked up.
 #[derive(Debug, Clone, Copy)]
 pub struct RoleQuestion<'a> {
     /// The user, the `sub` of our tokens.
     pub user: UserId,
-    /// The provider the person signed in with.
+    /// The provider of the sign-in.
     pub provider: &'a ProviderId,
-    /// The person's identity at the provider.
+    /// The user's identity at the provider.
     pub identity: &'a ExternalIdentity,
 }
 
-/// The roles of a person could not be looked up.
+/// The roles of a user could not be looked up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the roles could not be looked up")]
 pub struct RoleLookupError(#[source] pub Cause);

@@ -16,7 +16,7 @@ pub enum UserChange {
     Unknown,
 }
 
-/// Finds people, and changes what an operator decides about them.
+/// The store of users, as operators use it: searches and changes.
 ///
 /// Where the sessions are kept in the same engine
 /// ([`RefreshTokenRepo::shares_engine_with_users`](super::RefreshTokenRepo::shares_engine_with_users)),

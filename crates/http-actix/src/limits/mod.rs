@@ -29,7 +29,7 @@ use network::NetworkAllowance;
 use refused_sign_ins::RefusedSignIns;
 use sessions::SessionAllowance;
 
-/// A limit, as its setting and its series are called.
+/// A rate limit; its setting and its metric have its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// Logins that begin at `/login`.
@@ -70,7 +70,7 @@ impl Limit {
     }
 }
 
-/// What a refusal says of the limit (draft-ietf-httpapi-ratelimit-headers).
+/// The exceeded limit, for the headers of a refusal (draft-ietf-httpapi-ratelimit-headers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exceeded {
     pub(crate) limit: Limit,
@@ -78,7 +78,7 @@ pub(crate) struct Exceeded {
     pub(crate) wait: Duration,
 }
 
-/// The limits on callers.
+/// The rate limits of callers and sessions.
 #[derive(Debug)]
 pub(crate) struct CallerLimits {
     logins: NetworkAllowance,

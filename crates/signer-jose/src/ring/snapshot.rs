@@ -87,7 +87,7 @@ impl KeyInfo {
 #[derive(Clone)]
 pub(super) struct Entry {
     pub(super) key_use: KeyUse,
-    /// From 1; 0 for a configured key.
+    /// The number of the key within its use, from 1; 0 for a configured key.
     pub(super) number: u32,
     pub(super) created_at: Timestamp,
     pub(super) activates_at: Option<Timestamp>,

@@ -30,7 +30,7 @@ macro_rules! kinds {
 kinds! {
     /// A session was opened.
     Login = "login",
-    /// A provider has vouched for somebody who was not let in.
+    /// A provider has authenticated a user whom Mintgate refused.
     LoginDenied = "login_denied",
     /// A superseded refresh token was used, and its session has ended.
     RefreshReused = "refresh_reused",
@@ -44,7 +44,7 @@ kinds! {
     SessionsEnded = "sessions_ended",
     /// A provider ended sessions (OIDC Back-Channel Logout).
     ProviderLogout = "provider_logout",
-    /// A provider was asked again about somebody and refused; the session has ended.
+    /// A provider refused a user at a recheck; the session has ended.
     ProviderRefused = "provider_refused",
     /// A user may not sign in any more, and the sessions have ended.
     UserDisabled = "user_disabled",
@@ -62,7 +62,7 @@ kinds! {
     UserDeleted = "user_deleted",
     /// Everything that is stored about a user was shown to an operator.
     UserExported = "user_exported",
-    /// A signing key took over.
+    /// Another signing key of one use began to sign.
     KeyRotated = "key_rotated",
     /// A signing key was removed before its time.
     KeyRetired = "key_retired",
@@ -72,7 +72,7 @@ kinds! {
     EntriesPruned = "entries_pruned",
     /// Events were lost because the audit log could not be written for too long.
     EventsDropped = "events_dropped",
-    /// What an entry just before announced was not carried out after all, or that is unknown.
+    /// The action that the entry before announced was not carried out, or its result is unknown.
     ActFailed = "act_failed",
 }
 
@@ -99,7 +99,7 @@ pub enum Actor {
     Client(String),
     /// Whoever ran a command, by the name of their account on that machine.
     Operator(String),
-    /// The service itself, without anybody asking.
+    /// The service itself, without a request.
     Service,
 }
 

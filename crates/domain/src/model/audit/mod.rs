@@ -14,7 +14,7 @@ const MAX_DETAIL: usize = 512;
 /// The most details of one event.
 const MAX_DETAILS: usize = 8;
 
-/// Something that has happened. Nothing in it but [`personal`](Self::personal) says who somebody is.
+/// An event of the audit log. Only [`personal`](Self::personal) contains personal data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEvent {
     /// The kind of event.
@@ -35,7 +35,7 @@ pub struct AuditEvent {
     pub issuer: Option<String>,
     /// What else there is to know, by name: at most 8 values of at most 512 bytes.
     pub details: BTreeMap<String, String>,
-    /// What says who somebody is, and can be erased.
+    /// The personal data, which can be erased.
     pub personal: PersonalData,
 }
 
