@@ -250,7 +250,9 @@ impl AuthError {
                 ProviderError::RefreshRefused(_) => ErrorCode::SessionRevoked,
                 ProviderError::LogoutTokenRefused(_) => ErrorCode::InvalidLogoutToken,
                 ProviderError::Misbehaved(..) => ErrorCode::ProviderError,
-                ProviderError::Unreachable(_) => ErrorCode::ProviderUnavailable,
+                ProviderError::Unreachable(_) | ProviderError::Busy(_) => {
+                    ErrorCode::ProviderUnavailable
+                }
                 ProviderError::TimedOut(_) => ErrorCode::ProviderTimeout,
             },
             Self::Store(error) => match error {

@@ -164,8 +164,7 @@ impl Shared {
             }
             Err(error) => {
                 // Not shown, so it can be shown at once. A recheck is not repeated at once, though.
-                let may_release = matches!(due, UpstreamDue::Access(_))
-                    && matches!(error, ProviderError::Unreachable(_));
+                let may_release = matches!(due, UpstreamDue::Access(_)) && error.was_not_asked();
                 if may_release {
                     let _ = self.kept.repo.release_upstream(session.id, &claimed.refresh).await;
                 }

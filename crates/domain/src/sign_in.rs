@@ -231,7 +231,7 @@ impl SignIn {
                 let grant = CodeGrant { code, redirect_uri, code_verifier };
                 let redeemed = provider.adapter.redeem(&grant).await;
                 self.observe(id, Phase::Exchange, started);
-                if let Err(ProviderError::Unreachable(_)) = redeemed {
+                if redeemed.as_ref().is_err_and(ProviderError::was_not_asked) {
                     self.used_codes.remove(&mark, started);
                 }
                 redeemed.map_err(AuthError::Provider)?
@@ -245,7 +245,7 @@ impl SignIn {
         self.observe(id, Phase::Verify, started);
         let identity = verified.map_err(|error| match (error, &request.credential) {
             // The code is spent: whoever is told so would send it again.
-            (ProviderError::Unreachable(text), Credential::Code(_)) => {
+            (ProviderError::Unreachable(text) | ProviderError::Busy(text), Credential::Code(_)) => {
                 AuthError::Provider(ProviderError::TimedOut(text))
             }
             (error, _) => AuthError::Provider(error),

@@ -12,10 +12,10 @@ use mintgate_domain::ports::{
     Misbehaviour, ProviderError, ProviderTokens, Renewal, TokenSource,
 };
 use mintgate_domain::{Cause, LogoutTokenText, Nonce, ProviderRefreshToken, chain};
-use tokio::sync::{Notify, SemaphorePermit};
+use tokio::sync::Notify;
 
 use crate::breaker::{Admission, Breaker, CallOutcome, CircuitOpen};
-use crate::bulkhead::{Bulkhead, QueueError};
+use crate::bulkhead::{Bulkhead, Permit, QueueError};
 
 /// The limits of a [`GuardedProvider`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +45,9 @@ impl Default for GuardConfig {
 
 /// A provider with a limit on concurrent calls and a circuit breaker.
 ///
-/// A call beyond the limit waits, up to [`GuardConfig::max_wait`]. A call that has waited for so long,
-/// finds the queue full, or comes while the circuit is open, fails as [`ProviderError::Unreachable`]:
-/// a code was not sent. When the circuit opens, every waiting call that the circuit would have to
+/// A call beyond the limit waits, up to [`GuardConfig::max_wait`]; the networks of callers take turns. A call that has waited for so long, or finds
+/// the queue full, fails as [`ProviderError::Busy`], and one that comes while the circuit is open as
+/// [`ProviderError::Unreachable`]: a code was not sent. When the circuit opens, every waiting call that the circuit would have to
 /// admit fails at once. So a call takes no longer than `max_wait` and the time limit of the adapter
 /// together, and much less once a provider is known to hang.
 ///
@@ -108,10 +108,7 @@ impl GuardedProvider {
     }
 
     /// Waits for a permit, whatever the circuit says.
-    async fn permit<'a>(
-        &self,
-        bulkhead: &'a Bulkhead,
-    ) -> Result<SemaphorePermit<'a>, ProviderError> {
+    async fn permit<'a>(&self, bulkhead: &'a Bulkhead) -> Result<Permit<'a>, ProviderError> {
         bulkhead.acquire(self.config.max_wait).await.map_err(|error| {
             let limit = self.config.max_concurrent.max(1);
             not_asked(match error {
@@ -178,7 +175,7 @@ impl GuardedProvider {
 }
 
 /// Why a [`GuardedProvider`] did not call its provider: the source of the cause in its
-/// [`ProviderError::Unreachable`].
+/// [`ProviderError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAsked {
     /// The provider has failed too often just now.
@@ -199,7 +196,12 @@ impl From<CircuitOpen> for NotAsked {
 }
 
 fn not_asked(reason: impl Into<NotAsked>) -> ProviderError {
-    ProviderError::Unreachable(Cause::from_error("it was not asked", reason.into()))
+    let reason = reason.into();
+    let error = match reason {
+        NotAsked::CircuitOpen => ProviderError::Unreachable,
+        NotAsked::QueueFull(_) | NotAsked::QueueTimedOut(_) => ProviderError::Busy,
+    };
+    error(Cause::from_error("it was not asked", reason))
 }
 
 /// The conclusion from a result about the provider, for the circuit breaker.
@@ -209,6 +211,7 @@ fn outcome<T>(result: &Result<T, ProviderError>) -> CallOutcome {
         Err(
             ProviderError::IdTokenRefused(_)
             | ProviderError::LogoutTokenRefused(_)
+            | ProviderError::Busy(_)
             | ProviderError::Misbehaved(Misbehaviour::FailedRequest, _),
         ) => CallOutcome::Unknown,
         Ok(_) | Err(_) => CallOutcome::Success,
@@ -221,7 +224,7 @@ struct Call<'a> {
     guard: &'a GuardedProvider,
     admission: Admission,
     outcome: CallOutcome,
-    _permit: SemaphorePermit<'a>,
+    _permit: Permit<'a>,
 }
 
 impl Call<'_> {

@@ -140,6 +140,9 @@ pub enum ProviderError {
     /// The provider cannot be reached; a code was certainly not sent.
     #[error("the provider cannot be reached")]
     Unreachable(#[source] Cause),
+    /// As many calls of the provider are under way, and wait, as may; a code was certainly not sent.
+    #[error("too many calls of the provider are under way")]
+    Busy(#[source] Cause),
     /// The provider did not answer in time; whether it received the code is unknown.
     #[error("the provider did not answer in time")]
     TimedOut(#[source] Cause),
@@ -171,8 +174,14 @@ impl ProviderError {
             Self::CodeRefused(_)
             | Self::IdTokenRefused(_)
             | Self::RefreshRefused(_)
-            | Self::LogoutTokenRefused(_) => false,
+            | Self::LogoutTokenRefused(_)
+            | Self::Busy(_) => false,
         }
+    }
+
+    /// Whether the provider was certainly not asked, so that a code or a refresh token can be used again.
+    pub fn was_not_asked(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Busy(_))
     }
 }
 
@@ -186,7 +195,7 @@ pub trait IdentityProvider: Send + Sync {
     ///
     /// # Errors
     /// [`ProviderError::CodeRefused`] MUST mean that the provider itself said no, under whatever
-    /// HTTP status; [`ProviderError::Unreachable`] that the code was not sent.
+    /// HTTP status; [`ProviderError::Unreachable`] and [`ProviderError::Busy`] that the code was not sent.
     async fn redeem(&self, grant: &CodeGrant<'_>) -> Result<ProviderTokens, ProviderError>;
 
     /// Verifies an ID token as OIDC Core §3.1.3.7 says, with the algorithms pinned for this provider.
