@@ -9,12 +9,13 @@ use crate::secret::NewSecret;
 /// The subcommands of `mintgate clients`.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum ClientsCommand {
-    /// Make a secret for a back end. Mintgate keeps its hash alone: the secret is shown this once.
+    /// Make a secret and an address key for a back end. Mintgate keeps the hash of the secret alone, which is
+    /// shown this once.
     New {
         /// The client's id: 1 to 64 of a-z, 0-9, - and _.
         #[arg(value_name = "ID", default_value = "app", value_parser = client_id)]
         id: String,
-        /// Print the secret and its hash as JSON.
+        /// Print them and the secret's hash as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -25,6 +26,7 @@ struct NewClientBody<'a> {
     id: &'a str,
     secret: &'a str,
     secret_hash: &'a str,
+    address_key: &'a str,
 }
 
 impl ClientsCommand {
@@ -32,14 +34,17 @@ impl ClientsCommand {
     pub fn run(&self, entropy: &(dyn Entropy + 'static)) -> Reply {
         let Self::New { id, json } = self;
         let NewSecret { text: secret, hash } = NewSecret::draw(entropy);
-        let body = NewClientBody { id, secret: &secret, secret_hash: &hash };
+        let NewSecret { text: address_key, .. } = NewSecret::draw(entropy);
+        let body =
+            NewClientBody { id, secret: &secret, secret_hash: &hash, address_key: &address_key };
         Reply::done(*json, &body, || {
             format!(
                 "The secret, which is shown this once:\n\n    {secret}\n\nThe lines for the configuration:\n\n\
                  [[clients]]\nid = \"{id}\"\nsecret_hash = \"{hash}\"\n\
                  provider_tokens = []    # ids of providers that have keep_access_token = true\n\
                  # audience = \"https://api.example.com\"    # one of tokens.audience, for /oauth2/introspect\n\
-                 refresh_tokens = false\n"
+                 refresh_tokens = false\n\
+                 # address_key = \"{address_key}\"    # signs X-Auth-Client-Address\n"
             )
         })
     }

@@ -2,17 +2,22 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use actix_web::HttpRequest;
 use actix_web::http::header;
+use actix_web::{HttpMessage as _, HttpRequest};
 use ipnet::IpNet;
 use mintgate_domain::model::ClientInfo;
+
+use crate::client_address::StatedCaller;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const MAX_USER_AGENT_BYTES: usize = 256;
 
-/// The caller's address: that of the peer or, if the peer is a trusted proxy, the last address in
+/// The caller's address: that which a client has signed; else that of the peer or, if the peer is a trusted proxy, the last address in
 /// `X-Forwarded-For` or else in `Forwarded` (RFC 7239) that is not a trusted proxy's.
 pub(crate) fn caller_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
+    if let Some(stated) = request.extensions().get::<StatedCaller>() {
+        return Some(stated.address);
+    }
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
     let mut address = request.peer_addr()?.ip().to_canonical();
     if !is_trusted(address) {
@@ -39,10 +44,11 @@ pub(crate) fn caller_address(request: &HttpRequest, trusted: &[IpNet]) -> Option
 }
 
 /// Whether the peer seems to be a proxy that nobody has named in `server.trusted_proxies`: it is on this
-/// machine or in a private network, and says for whom it asks.
+/// machine or in a private network, and says for whom it asks, unsigned.
 pub(crate) fn is_unknown_proxy(request: &HttpRequest, trusted: &[IpNet]) -> bool {
     let headers = request.headers();
-    if !headers.contains_key(FORWARDED_FOR) && !headers.contains_key(header::FORWARDED) {
+    let forwards = headers.contains_key(FORWARDED_FOR) || headers.contains_key(header::FORWARDED);
+    if !forwards || request.extensions().contains::<StatedCaller>() {
         return false;
     }
     let Some(peer) = request.peer_addr().map(|peer| peer.ip().to_canonical()) else { return false };
@@ -54,7 +60,7 @@ pub(crate) fn is_unknown_proxy(request: &HttpRequest, trusted: &[IpNet]) -> bool
 }
 
 /// Reads an address with or without a port and brackets; none in `unknown` and what hides it.
-fn address_of(text: &str) -> Option<IpAddr> {
+pub(crate) fn address_of(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
     let without_port = || Some(text.parse::<SocketAddr>().ok()?.ip());
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();

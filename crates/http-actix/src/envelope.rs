@@ -24,6 +24,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::accept::accepts_answer;
 use crate::client::client_info;
+use crate::client_address::StatedCaller;
 use crate::connections::Link;
 use crate::current::{CurrentState, State};
 use crate::error::{ApiError, ErrorKind, HttpErrorCode};
@@ -41,7 +42,7 @@ pub(crate) struct LogFields {
     pub(crate) provider: Option<ProviderId>,
     pub(crate) user: Option<UserId>,
     pub(crate) session: Option<SessionId>,
-    /// The id of the back end that has authenticated.
+    /// The id of the back end that has authenticated, or has signed for whom it asks.
     pub(crate) client: Option<String>,
 }
 
@@ -92,6 +93,10 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
         return Err(actix_web::error::ErrorInternalServerError("no state"));
     };
     request.extensions_mut().insert(State(Arc::clone(&state)));
+    let stated = state.stated_caller(request.headers());
+    if let Ok(Some(caller)) = &stated {
+        request.extensions_mut().insert(caller.clone());
+    }
     let call = Call::begin(&mut request, &state);
     remove_prefix(&mut request, &state.path_prefix);
 
@@ -100,6 +105,8 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
         Some((Route::Label("refused"), HttpResponse::from_error(refusal)))
     } else if OriginPolicy::is_preflight(request.method(), request.headers()) {
         Some((Route::Label("preflight"), state.origins.preflight(request.headers())))
+    } else if let Err(refusal) = stated {
+        Some((Route::Label("refused"), HttpResponse::from_error(refusal)))
     } else if !accepts_answer(request.path(), request.headers()) {
         let refusal = ApiError::new(HttpErrorCode::NotAcceptable);
         Some((Route::Label("refused"), HttpResponse::from_error(refusal)))
@@ -209,7 +216,8 @@ impl Call {
         let own = origin.as_ref().and_then(|origin| origin.trace_id.as_deref());
         let span = request_span(request, &id, caller.as_ref(), own, &*state.ports.entropy);
         let trace_id = caller.map(|caller| caller.trace_id.to_owned());
-        let log = SharedLogFields::default();
+        let client = request.extensions().get::<StatedCaller>().map(|it| it.client.clone());
+        let log = SharedLogFields::new(LogFields { client, ..LogFields::default() }.into());
         request.extensions_mut().insert(Rc::clone(&log));
         let link = request.conn_data::<Rc<Link>>().cloned();
         if let Some(link) = &link {

@@ -11,6 +11,7 @@ mod backchannel;
 mod basic;
 mod body;
 mod client;
+mod client_address;
 mod config;
 mod connections;
 mod console;

@@ -107,11 +107,14 @@ const DESCRIPTION: &str = "\
 Turns a sign-in at an identity provider into a session, and keeps it alive until it ends.
 
 Every path that answers GET answers HEAD as well. Another method is refused with 405, `METHOD_NOT_ALLOWED` and \
-`Allow`; another path with 404 and `NOT_FOUND`. A browser's preflight (CORS) is answered with 204.";
+`Allow`; another path with 404 and `NOT_FOUND`. A browser's preflight (CORS) is answered with 204.
+
+A server that asks for somebody else may say so in the header `X-Auth-Client-Address`, signed; if it is not as it must be, the \
+request is refused with 400 and `INVALID_REQUEST`.";
 
 /// Adds why the envelope refuses, whatever the request is.
 fn common(_: &Method, operation: Operation) -> Operation {
     operation
-        .refuses([ErrorCode::InternalError])
+        .refuses([ErrorCode::InternalError, ErrorCode::InvalidRequest])
         .refuses([HttpErrorCode::HeadersTooLarge, HttpErrorCode::NotAcceptable])
 }

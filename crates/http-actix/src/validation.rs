@@ -67,6 +67,11 @@ pub(crate) enum BrokenRule {
     /// The text is neither `cookie` nor `body`.
     #[error("must be \"cookie\" or \"body\"")]
     NotADelivery,
+    /// The header is not what a client with an address key has signed for us, for now.
+    #[error(
+        "must be a JWS by the address_key of a client: iss, aud, address, and exp at most 30 seconds ahead"
+    )]
+    NotAClientAddress,
 }
 
 impl BrokenField {

@@ -48,7 +48,8 @@ preset does not have.";
 const CLIENTS: &str = "clients";
 
 const CLIENTS_DOC: &str =
-    "The back ends that may ask about sessions. `mintgate clients new` makes such a table.";
+    "The back ends that may ask about sessions, and say for whom they ask. `mintgate clients new` makes such a \
+     table.";
 
 /// Every section at the top level.
 const SECTIONS: [&str; 17] = [

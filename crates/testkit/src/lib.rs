@@ -17,6 +17,7 @@ pub mod forward_proxy;
 #[cfg(feature = "http")]
 pub mod http;
 mod interposed;
+mod jws;
 mod memory_store;
 mod metrics;
 pub mod openings;
@@ -36,6 +37,7 @@ pub use audit::RecordingAuditLog;
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
 pub use interposed::{Interposed, InterposedRepo};
+pub use jws::hs256;
 pub use memory_store::MemoryStore;
 pub use metrics::{MetricEvent, RecordingMetrics};
 pub use mintgate_domain::ports::NoMetrics;

@@ -37,6 +37,7 @@ fn client(providers: &[&str]) -> Client {
         provider_tokens,
         audience: None,
         refresh_tokens: false,
+        address_key: None,
     }
 }
 

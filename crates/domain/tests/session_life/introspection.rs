@@ -17,6 +17,7 @@ fn client(audience: &str, refresh_tokens: bool) -> Client {
         provider_tokens: vec![],
         audience: Some(audience.to_owned()),
         refresh_tokens,
+        address_key: None,
     }
 }
 

@@ -6,6 +6,7 @@ mod admission;
 mod api_documents;
 mod begun_login;
 mod begun_refusals;
+mod client_address;
 mod cold_start;
 mod commands;
 mod common;

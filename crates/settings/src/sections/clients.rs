@@ -1,8 +1,8 @@
-//! `[[clients]]`: back ends that may ask about sessions.
+//! `[[clients]]`: back ends that may ask about sessions, and say for whom they ask.
 
 use mintgate_config_reader::{Invalid, Section, invalid, key, unknown_name};
-use mintgate_domain::Client;
 use mintgate_domain::model::ProviderId;
+use mintgate_domain::{Client, SecretText};
 
 use crate::rules;
 
@@ -61,13 +61,33 @@ pub(crate) fn client(s: &mut Section<'_>, known: &mut KnownNames<'_>) -> Option<
     let refresh_tokens = s.flag(
         key("refresh_tokens", "Whether the client sees refresh tokens there too.").default(false),
     );
+    let address_key = s.text_or_file(
+        key(
+            "address_key",
+            "The key by which the client signs for whom it asks, in the header `X-Auth-Client-Address` of its \
+             requests. `mintgate clients new` makes one.",
+        )
+        .optional("it cannot say so")
+        .secret(),
+        "43 to 128 of `A`–`Z`, `a`–`z`, `0`–`9`, `-`, `_`",
+        address_key,
+    );
     Some(Client {
         id: id?,
         secret_hash: secret_hash?,
         provider_tokens: provider_tokens?,
         audience,
         refresh_tokens: refresh_tokens?,
+        address_key,
     })
+}
+
+fn address_key(text: &str) -> Result<SecretText, Invalid> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    if (43..=128).contains(&text.len()) && text.bytes().all(allowed) {
+        return Ok(SecretText::new(text));
+    }
+    Err(invalid("This is not a key.", "write the line that `mintgate clients new` prints"))
 }
 
 fn client_id(id: &str, known: &mut Vec<String>) -> Result<String, Invalid> {

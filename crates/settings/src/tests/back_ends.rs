@@ -48,6 +48,21 @@ fn a_client_sees_tokens_of_one_audience_of_ours() {
 }
 
 #[test]
+fn a_client_with_an_address_key_can_sign() {
+    let key = "k".repeat(43);
+    let with_key = |key: &str| {
+        format!("{PROVIDER}{}", client("web", &hash("s"), &format!("address_key = \"{key}\"")))
+    };
+    let settings = Settings::from_toml(&with_key(&key)).unwrap();
+    let web = settings.clients.authenticate("web", &SecretText::new("s")).unwrap();
+    assert_eq!(web.address_key, Some(SecretText::new(&key)));
+    assert!(!settings.print().contains(&key));
+    for bad in ["k".repeat(42), "k".repeat(129), format!("{} ", "k".repeat(43))] {
+        refused_for([(with_key(&bad), "clients[0].address_key: This is not a key.")]);
+    }
+}
+
+#[test]
 fn a_kept_access_token_needs_a_key_that_encrypts_it() {
     let text = format!("{PROVIDER}keep_access_token = true\n");
     let reason = "providers[0].keep_access_token: The providers' tokens are kept encrypted alone";

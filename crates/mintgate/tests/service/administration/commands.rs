@@ -149,6 +149,8 @@ async fn a_secret_of_a_client_is_made_with_its_hash_and_the_lines_to_configure()
     let secret = made["secret"].as_str().unwrap();
     assert_eq!(made["secret_hash"], mintgate_domain::TokenHash::of(secret).to_hex());
     assert_eq!((secret.len(), &made["id"]), (43, &json!("jobs")));
+    let address_key = made["address_key"].as_str().unwrap();
+    assert!(address_key.len() == 43 && address_key != secret);
 
     let text = mintgate(&file, &["clients", "new"]).await.done();
     let (shown, lines) = text.split_once("The lines for the configuration:").unwrap();
@@ -156,7 +158,8 @@ async fn a_secret_of_a_client_is_made_with_its_hash_and_the_lines_to_configure()
     let provider = "[[providers]]\nid = \"corp\"\nissuer = \"https://idp.example.com\"\n\
                     client_id = \"mintgate\"\nclient_secret = \"x\"\n\
                     redirect_uris = [\"https://app.example.com/callback\"]\n";
+    let lines = lines.replace("# address_key", "address_key");
     let settings = mintgate::settings::Settings::from_toml(&format!("{lines}{provider}")).unwrap();
     let client = settings.clients.authenticate("app", &SecretText::new(secret));
-    assert!(client.is_some(), "{text}");
+    assert!(client.is_some_and(|client| client.address_key.is_some()), "{text}");
 }
