@@ -39,6 +39,7 @@ fn rates(rate: &RateLimitSettings) -> Finding {
         ("logins_per_minute", rate.logins_per_minute),
         ("sign_ins_per_minute", rate.sign_ins_per_minute),
         ("refused_sign_ins_per_minute", rate.refused_sign_ins_per_minute),
+        ("provider_sign_ins_per_minute", rate.provider_sign_ins_per_minute),
         ("refused_refreshes_per_minute", rate.refused_refreshes_per_minute),
         ("refused_logout_tokens_per_minute", rate.refused_logout_tokens_per_minute),
         ("session_refreshes_per_minute", rate.session_refreshes_per_minute),

@@ -117,8 +117,8 @@ impl IssueTokens {
 
     /// The provider that a request names, or whose begun login it finishes; `None` if there is
     /// none.
-    pub fn provider_id(&self, request: &TokenRequest) -> Option<ProviderId> {
-        let provider = self.ports.sign_in.provider_of(&request.sign_in);
+    pub fn provider_id(&self, request: &SignInRequest) -> Option<ProviderId> {
+        let provider = self.ports.sign_in.provider_of(request);
         provider.ok().map(|provider| provider.policy.id.clone())
     }
 

@@ -63,6 +63,8 @@ pub struct RateLimits {
     pub sign_ins_per_minute: u32,
     /// The sign-ins of a caller whose code or ID token may be refused.
     pub refused_sign_ins_per_minute: u32,
+    /// The sign-ins at one provider, of all callers together.
+    pub provider_sign_ins_per_minute: u32,
     /// The refresh tokens of a caller that may be refused.
     pub refused_refreshes_per_minute: u32,
     /// The logout tokens of a caller that may be refused.

@@ -110,7 +110,8 @@ pub(crate) async fn link(
     let logins = state.logins.begun(request.headers());
     let SignInBody { sign_in, .. } = SignInBody::parse(&body, logins)?;
     let finished_login = state.logins.finished_by(&sign_in);
-    let caller_address = state.admit_sign_in(&request)?;
+    let provider = state.use_cases.issue_tokens.provider_id(&sign_in);
+    let admitted = state.admit_sign_in(&request, provider)?;
     let identities = Arc::clone(&state.use_cases.identities);
     let linking = async move { identities.link(&token, &sign_in).await };
     let place = state.admission.sign_ins.take()?;
@@ -118,9 +119,8 @@ pub(crate) async fn link(
     let (caller, linked) = match linked {
         Ok(linked) => linked,
         Err(error) => {
-            let refusal = refused_caller(error);
-            state.count_refused_sign_in(caller_address, &refusal);
-            return Err(finished_login.clear_if_final(refusal));
+            state.settle_sign_in(&admitted, &error);
+            return Err(finished_login.clear_if_final(refused_caller(error)));
         }
     };
     LogFields::update(&request, |fields| fields.of_caller(&caller));

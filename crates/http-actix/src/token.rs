@@ -54,9 +54,9 @@ pub(crate) async fn issue(
     let client = client_info(&request, &state.trusted_proxies);
     let sign_in = TokenRequest { sign_in, delivery, client, idempotency };
 
-    let known = state.use_cases.issue_tokens.provider_id(&sign_in);
-    LogFields::update(&request, |fields| fields.provider = known);
-    let caller = state.admit_sign_in(&request)?;
+    let known = state.use_cases.issue_tokens.provider_id(&sign_in.sign_in);
+    LogFields::update(&request, |fields| fields.provider.clone_from(&known));
+    let admitted = state.admit_sign_in(&request, known)?;
     let place = state.admission.sign_ins.take()?;
     let issue = Arc::clone(&state.use_cases.issue_tokens);
     let issued = match idempotency {
@@ -79,9 +79,8 @@ pub(crate) async fn issue(
     let tokens = match issued {
         Ok(tokens) => tokens,
         Err(error) => {
-            let refusal = error.into();
-            state.count_refused_sign_in(caller, &refusal);
-            return Err(finished_login.clear_if_final(refusal));
+            state.settle_sign_in(&admitted, &error);
+            return Err(finished_login.clear_if_final(error.into()));
         }
     };
     LogFields::update(&request, |fields| fields.of_tokens(&tokens));

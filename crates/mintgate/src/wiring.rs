@@ -366,6 +366,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
             logins_per_minute: limits.rate.logins_per_minute,
             sign_ins_per_minute: limits.rate.sign_ins_per_minute,
             refused_sign_ins_per_minute: limits.rate.refused_sign_ins_per_minute,
+            provider_sign_ins_per_minute: limits.rate.provider_sign_ins_per_minute,
             refused_refreshes_per_minute: limits.rate.refused_refreshes_per_minute,
             refused_logout_tokens_per_minute: limits.rate.refused_logout_tokens_per_minute,
             session_refreshes_per_minute: limits.rate.session_refreshes_per_minute,

@@ -4,7 +4,7 @@
 use crate::types::Settings;
 
 /// The sections and keys that a running service takes over. All else is used at the start alone.
-const TAKEN_OVER: [&str; 14] = [
+const TAKEN_OVER: [&str; 15] = [
     "providers",
     "clients",
     "roles",
@@ -15,6 +15,7 @@ const TAKEN_OVER: [&str; 14] = [
     "limits.logins_per_minute",
     "limits.sign_ins_per_minute",
     "limits.refused_sign_ins_per_minute",
+    "limits.provider_sign_ins_per_minute",
     "limits.refused_refreshes_per_minute",
     "limits.refused_logout_tokens_per_minute",
     "limits.session_refreshes_per_minute",

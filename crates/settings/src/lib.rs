@@ -47,8 +47,7 @@ preset does not have.";
 
 const CLIENTS: &str = "clients";
 
-const CLIENTS_DOC: &str =
-    "The back ends that may ask about sessions, and say for whom they ask. `mintgate clients new` makes such a \
+const CLIENTS_DOC: &str = "The back ends that may ask about sessions, and say for whom they ask. `mintgate clients new` makes such a \
      table.";
 
 /// Every section at the top level.

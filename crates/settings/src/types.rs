@@ -355,6 +355,8 @@ pub struct RateLimitSettings {
     pub sign_ins_per_minute: u32,
     /// The most sign-ins of one caller that may be refused in a minute.
     pub refused_sign_ins_per_minute: u32,
+    /// The most sign-ins at one provider in a minute, shared out among the callers.
+    pub provider_sign_ins_per_minute: u32,
     /// The most refresh tokens of one caller that may be refused in a minute.
     pub refused_refreshes_per_minute: u32,
     /// The most logout tokens of one caller that may be refused in a minute.

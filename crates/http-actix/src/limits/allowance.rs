@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use governor::clock::Clock as GovernorClock;
@@ -27,7 +28,11 @@ pub(crate) struct Allowance<K> {
     clock: Monotonic,
 }
 
-type Bucket = RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>;
+struct Bucket {
+    limiter: RateLimiter<NotKeyed, InMemoryState, Monotonic, NoOpMiddleware<Duration>>,
+    /// The requests that were given back and not taken again.
+    given_back: AtomicU32,
+}
 
 /// The service's monotonic clock.
 #[derive(Clone)]
@@ -59,13 +64,28 @@ impl<K: Hash + Eq + Clone> Allowance<K> {
         let Some(quota) = self.quota else { return Ok(()) };
         let now = self.clock.now();
         let bucket = self.buckets.get(key, now).unwrap_or_else(|| {
-            let new = Arc::new(RateLimiter::direct_with_clock(quota, self.clock.clone()));
+            let limiter = RateLimiter::direct_with_clock(quota, self.clock.clone());
+            let new = Arc::new(Bucket { limiter, given_back: AtomicU32::new(0) });
             if self.buckets.insert_new(key.clone(), Arc::clone(&new), now) {
                 return new;
             }
             self.buckets.get(key, now).unwrap_or(new)
         });
-        bucket.check().map_err(|none_left| none_left.wait_time_from(now))
+        let one_less = |given_back: u32| given_back.checked_sub(1);
+        bucket.limiter.check().or_else(|none_left| {
+            let taken = bucket.given_back.fetch_update(Relaxed, Relaxed, one_less);
+            taken.map(drop).map_err(|_| none_left.wait_time_from(now))
+        })
+    }
+
+    /// Gives back one of a key's requests, which it can take again at any time.
+    pub(crate) fn give_back(&self, key: &K) {
+        let Some(quota) = self.quota else { return };
+        if let Some(bucket) = self.buckets.get(key, self.clock.now()) {
+            let one_more =
+                |given_back: u32| (given_back < quota.burst_size().get()).then_some(given_back + 1);
+            let _ = bucket.given_back.fetch_update(Relaxed, Relaxed, one_more);
+        }
     }
 }
 
@@ -103,6 +123,20 @@ mod tests {
         assert_eq!(allowance.take(&"ada"), Err(SECOND * 10));
         clock.advance(SECOND * 60);
         assert_eq!((0..9).filter(|_| allowance.take(&"ada").is_ok()).count(), 6);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_at_any_time() {
+        let allowance = Allowance::new(2, clock());
+        for _ in 0..10 {
+            assert_eq!(allowance.take(&"ada"), Ok(()));
+            allowance.give_back(&"ada");
+        }
+        assert_eq!((0..9).filter(|_| allowance.take(&"ada").is_ok()).count(), 2);
+        (0..9).for_each(|_| allowance.give_back(&"ada"));
+        assert_eq!((0..9).filter(|_| allowance.take(&"ada").is_ok()).count(), 2);
+        allowance.give_back(&"bob");
+        assert_eq!((0..9).filter(|_| allowance.take(&"bob").is_ok()).count(), 2);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod allowance;
 mod network;
+mod provider_shares;
 mod refused_sign_ins;
 mod sessions;
 
@@ -15,17 +16,19 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use ipnet::IpNet;
-use mintgate_domain::ErrorCode;
+use mintgate_domain::model::ProviderId;
 use mintgate_domain::ports::{Clock, RefreshLimit};
+use mintgate_domain::{AuthError, ErrorCode};
 
 use crate::AppState;
 use crate::client::{caller_address, is_unknown_proxy};
 use crate::config::RateLimits;
-use crate::error::{ApiError, ErrorKind};
+use crate::error::ApiError;
 use crate::metrics::LimitResult;
 
 pub(crate) use network::Caller;
 use network::NetworkAllowance;
+use provider_shares::ProviderShares;
 use refused_sign_ins::RefusedSignIns;
 use sessions::SessionAllowance;
 
@@ -38,6 +41,8 @@ pub enum Limit {
     SignIns,
     /// Sign-ins whose code or ID token was refused.
     RefusedSignIns,
+    /// Sign-ins of all callers at one provider.
+    ProviderSignIns,
     /// Refresh tokens that were refused.
     RefusedRefreshes,
     /// Logout tokens that were refused.
@@ -48,10 +53,11 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Logins,
         Self::SignIns,
         Self::RefusedSignIns,
+        Self::ProviderSignIns,
         Self::RefusedRefreshes,
         Self::RefusedLogoutTokens,
         Self::SessionRefreshes,
@@ -63,6 +69,7 @@ impl Limit {
             Self::Logins => "logins",
             Self::SignIns => "sign_ins",
             Self::RefusedSignIns => "refused_sign_ins",
+            Self::ProviderSignIns => "provider_sign_ins",
             Self::RefusedRefreshes => "refused_refreshes",
             Self::RefusedLogoutTokens => "refused_logout_tokens",
             Self::SessionRefreshes => "session_refreshes",
@@ -84,6 +91,7 @@ pub(crate) struct CallerLimits {
     logins: NetworkAllowance,
     sign_ins: NetworkAllowance,
     refused_sign_ins: RefusedSignIns,
+    provider_sign_ins: ProviderShares,
     refused_refreshes: NetworkAllowance,
     refused_logout_tokens: NetworkAllowance,
     session_refreshes: Arc<SessionAllowance>,
@@ -98,6 +106,7 @@ impl CallerLimits {
             logins: NetworkAllowance::new(config.logins_per_minute, clock),
             sign_ins: NetworkAllowance::new(config.sign_ins_per_minute, clock),
             refused_sign_ins: RefusedSignIns::new(config.refused_sign_ins_per_minute),
+            provider_sign_ins: ProviderShares::new(config.provider_sign_ins_per_minute),
             refused_refreshes: NetworkAllowance::new(config.refused_refreshes_per_minute, clock),
             refused_logout_tokens: NetworkAllowance::new(
                 config.refused_logout_tokens_per_minute,
@@ -118,7 +127,7 @@ impl CallerLimits {
             Limit::SignIns => Some(&self.sign_ins),
             Limit::RefusedRefreshes => Some(&self.refused_refreshes),
             Limit::RefusedLogoutTokens => Some(&self.refused_logout_tokens),
-            Limit::RefusedSignIns | Limit::SessionRefreshes => None,
+            Limit::RefusedSignIns | Limit::ProviderSignIns | Limit::SessionRefreshes => None,
         }
     }
 }
@@ -151,44 +160,74 @@ impl AppState {
     /// # Errors
     /// `RATE_LIMITED` if none is left.
     pub(crate) fn admit(&self, request: &HttpRequest, limit: Limit) -> Result<(), ApiError> {
-        let Some(allowance) = self.caller_limits.allowance(limit) else { return Ok(()) };
-        if allowance.per_minute() == 0 {
-            return Ok(());
-        }
-        let caller = self.limited_caller(request, limit).filter(|caller| !caller.is_loopback);
-        let Some(LimitedCaller { caller, .. }) = caller else { return Ok(()) };
-        allowance.take(caller).map_err(|wait| {
-            self.exceeded(Exceeded { limit, per_minute: allowance.per_minute(), wait })
-        })
+        self.take(request, limit).map(drop)
     }
 
-    /// Takes one of the sign-ins of the caller, and returns the caller that a refusal of it counts for;
-    /// none if refusals are not limited.
+    /// The same; returns the caller whose request it took, or none if the caller is not limited.
+    fn take(&self, request: &HttpRequest, limit: Limit) -> Result<Option<Caller>, ApiError> {
+        let Some(allowance) = self.caller_limits.allowance(limit) else { return Ok(None) };
+        let per_minute = allowance.per_minute();
+        let Some(caller) = self.remote_caller(request, limit, per_minute) else { return Ok(None) };
+        match allowance.take(caller) {
+            Ok(()) => Ok(Some(caller)),
+            Err(wait) => Err(self.exceeded(Exceeded { limit, per_minute, wait })),
+        }
+    }
+
+    /// Whoever the request counts for under a limit of so many a minute, unless it is on this machine.
+    fn remote_caller(
+        &self,
+        request: &HttpRequest,
+        limit: Limit,
+        per_minute: u32,
+    ) -> Option<Caller> {
+        (per_minute > 0).then_some(())?;
+        let caller = self.limited_caller(request, limit).filter(|caller| !caller.is_loopback)?;
+        Some(caller.caller)
+    }
+
+    /// Takes one of the sign-ins of the caller, and one at this provider, if it is known.
     ///
     /// # Errors
     /// `RATE_LIMITED` if none is left, or if too many of the caller's sign-ins have been refused.
-    pub(crate) fn admit_sign_in(&self, request: &HttpRequest) -> Result<Option<Caller>, ApiError> {
-        self.admit(request, Limit::SignIns)?;
-        let (limit, refused) = (Limit::RefusedSignIns, &self.caller_limits.refused_sign_ins);
-        let per_minute = refused.per_minute();
-        if per_minute == 0 {
-            return Ok(None);
+    pub(crate) fn admit_sign_in(
+        &self,
+        request: &HttpRequest,
+        provider: Option<ProviderId>,
+    ) -> Result<AdmittedSignIn, ApiError> {
+        let CallerLimits { refused_sign_ins, provider_sign_ins, .. } = &*self.caller_limits;
+        let now = self.ports.clock.monotonic();
+        let taken = self.take(request, Limit::SignIns)?;
+
+        let (limit, per_minute) = (Limit::RefusedSignIns, refused_sign_ins.per_minute());
+        let limited = if per_minute > 0 { self.limited_caller(request, limit) } else { None };
+        let refused_for = limited.map(|limited| limited.caller);
+        if let Some(wait) = refused_for.and_then(|caller| refused_sign_ins.wait(caller, now)) {
+            return Err(self.exceeded(Exceeded { limit, per_minute, wait }));
         }
-        let caller = self.limited_caller(request, limit).map(|limited| limited.caller);
-        let wait = caller.and_then(|caller| refused.wait(caller, self.ports.clock.monotonic()));
-        match wait {
-            Some(wait) => Err(self.exceeded(Exceeded { limit, per_minute, wait })),
-            None => Ok(caller),
+
+        let (limit, per_minute) = (Limit::ProviderSignIns, provider_sign_ins.per_minute());
+        let share = provider.zip(self.remote_caller(request, limit, per_minute));
+        if let Some((provider, caller)) = &share {
+            let taken = provider_sign_ins.take(provider, *caller, now);
+            taken.map_err(|wait| self.exceeded(Exceeded { limit, per_minute, wait }))?;
         }
+        Ok(AdmittedSignIn { taken, refused_for, share })
     }
 
-    /// Counts a refused sign-in, if its code or its ID token was refused.
-    pub(crate) fn count_refused_sign_in(&self, caller: Option<Caller>, refusal: &ApiError) {
+    /// Counts a sign-in as refused, if its code or ID token was; gives it back, if its provider was down.
+    pub(crate) fn settle_sign_in(&self, admitted: &AdmittedSignIn, refusal: &AuthError) {
         use ErrorCode::{InvalidAuthCode, InvalidIdToken};
-        if let Some(caller) = caller
-            && let ErrorKind::Core(InvalidAuthCode | InvalidIdToken) = refusal.kind()
+        let limits = &self.caller_limits;
+        if matches!(refusal, AuthError::Provider(error) if error.is_outage()) {
+            admitted.taken.inspect(|caller| limits.sign_ins.give_back(*caller));
+            if let Some((provider, caller)) = &admitted.share {
+                limits.provider_sign_ins.give_back(provider, *caller);
+            }
+        } else if let Some(caller) = admitted.refused_for
+            && matches!(refusal.code(), InvalidAuthCode | InvalidIdToken)
         {
-            self.caller_limits.refused_sign_ins.count(caller, self.ports.clock.monotonic());
+            limits.refused_sign_ins.count(caller, self.ports.clock.monotonic());
         }
     }
 
@@ -206,9 +245,7 @@ impl AppState {
     /// not limited.
     pub(crate) fn refresh_limit(&self, request: &HttpRequest) -> Option<Arc<dyn RefreshLimit>> {
         let limit = &self.caller_limits.session_refreshes;
-        (limit.per_minute > 0).then_some(())?;
-        let caller = self.limited_caller(request, Limit::SessionRefreshes);
-        caller.filter(|caller| !caller.is_loopback)?;
+        self.remote_caller(request, Limit::SessionRefreshes, limit.per_minute)?;
         Some(Arc::clone(limit) as _)
     }
 
@@ -227,4 +264,14 @@ impl AppState {
 struct LimitedCaller {
     caller: Caller,
     is_loopback: bool,
+}
+
+/// A sign-in that was let in, and for whom it counts; for nobody where its caller is not limited.
+pub(crate) struct AdmittedSignIn {
+    /// Whose sign-in was taken.
+    taken: Option<Caller>,
+    /// Whom a refusal of its code or ID token counts for.
+    refused_for: Option<Caller>,
+    /// At which provider one was taken, and whose.
+    share: Option<(ProviderId, Caller)>,
 }

@@ -75,6 +75,12 @@ impl NetworkAllowance {
         self.networks.take(&caller.network)?;
         caller.site.map_or(Ok(()), |site| self.sites.take(&site))
     }
+
+    /// Gives back one of the caller's requests.
+    pub(crate) fn give_back(&self, caller: Caller) {
+        self.networks.give_back(&caller.network);
+        caller.site.inspect(|site| self.sites.give_back(site));
+    }
 }
 
 #[cfg(test)]

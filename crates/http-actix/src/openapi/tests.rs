@@ -42,6 +42,7 @@ fn public_at(public_url: &str, issuer: &str) -> Value {
             logins_per_minute: 0,
             sign_ins_per_minute: 0,
             refused_sign_ins_per_minute: 0,
+            provider_sign_ins_per_minute: 0,
             refused_refreshes_per_minute: 0,
             refused_logout_tokens_per_minute: 0,
             session_refreshes_per_minute: 0,

@@ -7,6 +7,7 @@ use crate::common::session::cookies;
 use crate::common::{Options, Store, TestService, assert_error, bare};
 use mintgate::system::SystemClock;
 use mintgate_domain::ports::Clock as _;
+use mintgate_mock_idp::{FaultKind, Faults};
 use mintgate_testkit::ManualClock;
 use mintgate_testkit::http::RequestBuilder;
 use reqwest::{Response, StatusCode};
@@ -221,6 +222,52 @@ async fn sign_ins_and_refused_logout_tokens_have_limits_of_their_own() {
     };
     expect(from(caller, logout()).await, (StatusCode::BAD_REQUEST, "INVALID_LOGOUT_TOKEN")).await;
     expect(from(caller, logout()).await, LIMITED).await;
+}
+
+#[tokio::test]
+async fn a_provider_is_shared_out_among_the_networks_that_sign_in_there() {
+    let limits = "provider_sign_ins_per_minute = 4\nrefused_sign_ins_per_minute = 0";
+    let (service, clock) = behind_a_proxy(limits).await;
+    let (fuzzer, guess) = ("192.0.2.1", || service.post(&bare("a guess")));
+    for _ in 0..4 {
+        expect(from(fuzzer, guess()).await, REFUSED).await;
+    }
+    clock.advance(Duration::from_secs(20));
+    for _ in 0..10 {
+        let limited = from(fuzzer, guess()).await;
+        assert_eq!(limited.headers()["ratelimit"], "\"provider_sign_ins\";r=0;t=40");
+        expect(limited, LIMITED).await;
+    }
+    assert_counted(&service, "provider_sign_ins", "refused", 10).await;
+    for other in ["192.0.2.2", "192.0.2.3", "2001:db8::1", "192.0.2.4", "192.0.2.5"] {
+        let signed_in = from(other, service.post(&bare(&service.code()))).await;
+        assert_eq!(signed_in.status(), StatusCode::OK, "{other}");
+    }
+    let body = json!({"authCode": "x", "provider": "nobody"});
+    let unknown = from(fuzzer, service.post(&body)).await;
+    expect(unknown, (StatusCode::BAD_REQUEST, "UNKNOWN_PROVIDER")).await;
+    clock.advance(Duration::from_secs(40));
+    let signed_in = from(fuzzer, service.post(&bare(&service.code()))).await;
+    assert_eq!(signed_in.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_costs_nobody_a_sign_in() {
+    let limits = "sign_ins_per_minute = 3\nprovider_sign_ins_per_minute = 3\nrefused_sign_ins_per_minute = 3";
+    let (service, clock) = behind_a_proxy(limits).await;
+    let down = FaultKind::Status { status: 503, body: String::new() };
+    service.idp().control().set_faults(Faults { token: Some(down.into()), ..Faults::default() });
+    // Five that the provider answers, and others that are not sent.
+    for _ in 0..20 {
+        let failed = from("192.0.2.1", service.post(&bare(&service.code()))).await;
+        assert!(failed.status().is_server_error(), "{}", failed.status());
+    }
+    service.idp().control().set_faults(Faults::default());
+    clock.advance(Duration::from_secs(10));
+    for _ in 0..3 {
+        let signed_in = from("192.0.2.1", service.post(&bare(&service.code()))).await;
+        assert_eq!(signed_in.status(), StatusCode::OK);
+    }
 }
 
 #[tokio::test]

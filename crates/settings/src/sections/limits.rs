@@ -104,6 +104,16 @@ fn rate_limits(s: &mut Section<'_>) -> Option<RateLimitSettings> {
          `server.trusted_proxies` is not.",
         60,
     );
+    let provider_sign_ins = per_minute(
+        s,
+        "provider_sign_ins_per_minute",
+        "The most sign-ins of all callers at one provider in a minute, shared out: when the number is \
+         reached, Mintgate still lets in whoever has had less than an equal share of it, among the IPv4 \
+         addresses and IPv6 /48 that sign in there, and at least one sign-in of each. 0: any number. Only \
+         sign-ins count that `sign_ins_per_minute` would limit, and none that fails because the \
+         provider is down.",
+        6000,
+    );
     let refused_refreshes = per_minute(
         s,
         "refused_refreshes_per_minute",
@@ -138,6 +148,7 @@ fn rate_limits(s: &mut Section<'_>) -> Option<RateLimitSettings> {
         logins_per_minute: logins?,
         sign_ins_per_minute: sign_ins?,
         refused_sign_ins_per_minute: refused_sign_ins?,
+        provider_sign_ins_per_minute: provider_sign_ins?,
         refused_refreshes_per_minute: refused_refreshes?,
         refused_logout_tokens_per_minute: refused_logout_tokens?,
         session_refreshes_per_minute: session_refreshes?,
