@@ -43,6 +43,7 @@ fn rates(rate: &RateLimitSettings) -> Finding {
         ("refused_refreshes_per_minute", rate.refused_refreshes_per_minute),
         ("refused_logout_tokens_per_minute", rate.refused_logout_tokens_per_minute),
         ("session_refreshes_per_minute", rate.session_refreshes_per_minute),
+        ("refused_admin_tokens_per_minute", rate.refused_admin_tokens_per_minute),
     ];
     let off = limits.iter().filter(|(_, most)| *most == 0).map(|(name, _)| *name);
     let off: Vec<_> = off.collect();

@@ -15,13 +15,27 @@ const MAX_USER_AGENT_BYTES: usize = 256;
 /// The caller's address: that which a client has signed; else that of the peer or, if the peer is a trusted proxy, the last address in
 /// `X-Forwarded-For` or else in `Forwarded` (RFC 7239) that is not a trusted proxy's.
 pub(crate) fn caller_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
+    found_caller(request, trusted).map(|found| found.address)
+}
+
+/// The caller's address, as [`caller_address`].
+pub(crate) struct FoundCaller {
+    pub(crate) address: IpAddr,
+    /// Whether a trusted proxy has named the caller in a way that cannot be read: the address is the
+    /// proxy's.
+    pub(crate) is_unreadable: bool,
+}
+
+/// The caller's address, and whether it is the caller's.
+pub(crate) fn found_caller(request: &HttpRequest, trusted: &[IpNet]) -> Option<FoundCaller> {
+    let found = |address| Some(FoundCaller { address, is_unreadable: false });
     if let Some(stated) = request.extensions().get::<StatedCaller>() {
-        return Some(stated.address);
+        return found(stated.address);
     }
     let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
     let mut address = request.peer_addr()?.ip().to_canonical();
     if !is_trusted(address) {
-        return Some(address);
+        return found(address);
     }
     let headers = request.headers();
     let (name, node): (_, fn(&str) -> Option<IpAddr>) = if headers.contains_key(FORWARDED_FOR) {
@@ -34,13 +48,15 @@ pub(crate) fn caller_address(request: &HttpRequest, trusted: &[IpNet]) -> Option
     let hops: Vec<&[u8]> =
         headers.get_all(name).flat_map(|value| value.as_bytes().split(|b| *b == b',')).collect();
     for hop in hops.iter().rev() {
-        let Some(hop) = str::from_utf8(hop).ok().and_then(node) else { break };
+        let Some(hop) = str::from_utf8(hop).ok().and_then(node) else {
+            return Some(FoundCaller { address, is_unreadable: true });
+        };
         address = hop.to_canonical();
         if !is_trusted(address) {
             break;
         }
     }
-    Some(address)
+    found(address)
 }
 
 /// Whether the peer seems to be a proxy that nobody has named in `server.trusted_proxies`: it is on this

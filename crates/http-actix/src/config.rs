@@ -71,6 +71,8 @@ pub struct RateLimits {
     pub refused_logout_tokens_per_minute: u32,
     /// The refreshes of a session.
     pub session_refreshes_per_minute: u32,
+    /// The tokens of the admin API of a network that may be refused.
+    pub refused_admin_tokens_per_minute: u32,
     /// The networks whose callers are not limited.
     pub exempt: Vec<IpNet>,
 }

@@ -73,7 +73,6 @@ pub use current::CurrentState;
 pub use limits::Limit;
 pub use metrics::{ConnectionChange, HttpMetrics, LimitResult};
 pub use operations::{Operations, RELOAD_HEADER};
-pub use refusals::RecentRefusals;
 pub use server::{MoreRoutes, serve_operations, serve_public};
 
 use admission::{Admission, Place};
@@ -84,6 +83,7 @@ use login_cookies::LoginCookies;
 use metadata::Metadata;
 use openapi::{Document, Page};
 use origin::OriginPolicy;
+use refusals::RecentRefusals;
 
 /// The id of a request, which its answer, its error body and its log line name.
 #[derive(Debug, Clone)]
@@ -186,11 +186,6 @@ impl AppState {
             workers: config.workers,
             ports,
         }
-    }
-
-    /// The last refusals, which the admin API shows.
-    pub fn refusals(&self) -> Arc<RecentRefusals> {
-        Arc::clone(&self.refusals)
     }
 
     /// This state with what the one `before` it has counted, and with what requests under way hold there.

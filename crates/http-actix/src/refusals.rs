@@ -31,7 +31,7 @@ pub(crate) struct Refusal {
 
 /// Keeps the last refusals in memory, in bounded space.
 #[derive(Debug, Default)]
-pub struct RecentRefusals(Mutex<BTreeMap<&'static str, OfCode>>);
+pub(crate) struct RecentRefusals(Mutex<BTreeMap<&'static str, OfCode>>);
 
 #[derive(Debug, Default)]
 struct OfCode {

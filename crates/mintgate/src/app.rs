@@ -143,11 +143,10 @@ impl ApplicationBuilder {
         };
         let adapters = Arc::new(adapters);
         let state = wiring::app_state(&settings, &adapters)?;
-        let refusals = state.refusals();
         let state = Arc::new(CurrentState::new(state));
         let reload = Reload::new(Arc::clone(&adapters), Arc::clone(&state), settings.clone());
         let reload = Arc::new(reload);
-        let admin = wiring::admin_api(&settings, &adapters, refusals, reload.clone());
+        let admin = wiring::admin_api(&settings, &adapters, state.clone(), reload.clone());
 
         let (public, public_address) = listen(settings.server.listen, "server.listen")?;
         let (operations, operations_address) = listen(settings.ops.listen, "ops.listen")?;

@@ -16,8 +16,8 @@ use mintgate_domain::{
     SignIn, SignOut,
 };
 use mintgate_http_actix::{
-    AdminApi, AppState, ConnectionChange, CookieConfig, HttpConfig, HttpCookiePolicy, HttpMetrics,
-    HttpPorts, Limit, LimitResult, Limits, RateLimits, RecentRefusals, SameSite, UseCases,
+    AdminApi, AppState, ConnectionChange, CookieConfig, CurrentState, HttpConfig, HttpCookiePolicy,
+    HttpMetrics, HttpPorts, Limit, LimitResult, Limits, RateLimits, SameSite, UseCases,
     descriptors,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
@@ -98,7 +98,7 @@ pub(crate) fn app_state(settings: &Settings, adapters: &Adapters) -> anyhow::Res
 pub(crate) fn admin_api(
     settings: &Settings,
     adapters: &Adapters,
-    refusals: Arc<RecentRefusals>,
+    public: Arc<CurrentState>,
     configuration: Arc<dyn RunningConfiguration>,
 ) -> Option<Arc<AdminApi>> {
     let tokens = settings.admin.tokens.clone();
@@ -126,7 +126,7 @@ pub(crate) fn admin_api(
         counts: adapters.metrics.clone(),
         keys: adapters.keys.clone(),
         configuration,
-        refusals,
+        public,
     }))
 }
 
@@ -370,6 +370,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
             refused_refreshes_per_minute: limits.rate.refused_refreshes_per_minute,
             refused_logout_tokens_per_minute: limits.rate.refused_logout_tokens_per_minute,
             session_refreshes_per_minute: limits.rate.session_refreshes_per_minute,
+            refused_admin_tokens_per_minute: limits.rate.refused_admin_tokens_per_minute,
             exempt: limits.rate.exempt.clone(),
         },
         clients: settings.clients.clone(),

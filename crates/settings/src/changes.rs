@@ -4,7 +4,7 @@
 use crate::types::Settings;
 
 /// The sections and keys that a running service takes over. All else is used at the start alone.
-const TAKEN_OVER: [&str; 15] = [
+const TAKEN_OVER: [&str; 16] = [
     "providers",
     "clients",
     "roles",
@@ -19,6 +19,7 @@ const TAKEN_OVER: [&str; 15] = [
     "limits.refused_refreshes_per_minute",
     "limits.refused_logout_tokens_per_minute",
     "limits.session_refreshes_per_minute",
+    "limits.refused_admin_tokens_per_minute",
     "limits.exempt",
 ];
 

@@ -363,6 +363,8 @@ pub struct RateLimitSettings {
     pub refused_logout_tokens_per_minute: u32,
     /// The most refreshes of one session in a minute.
     pub session_refreshes_per_minute: u32,
+    /// The most tokens of the admin API of one network that may be refused in a minute.
+    pub refused_admin_tokens_per_minute: u32,
     /// The networks whose callers are not limited by any of these.
     pub exempt: Vec<IpNet>,
 }

@@ -34,6 +34,8 @@ pub(super) async fn gate<B: MessageBody + 'static>(
     let id = request_id(request.headers(), &*api.entropy);
     let (method, path) = (request.method().clone(), request.path().to_owned());
     let admitted = api.admit(&request).cloned();
+    let client = client_info(request.request(), &[]);
+    let network = client.ip_prefix.clone();
     let finish = |response: HttpResponse, name: Option<&str>| {
         let shaped = with_refusal(&response, |error| {
             let reason = error.cause().map(|cause| cause.to_string());
@@ -51,7 +53,7 @@ pub(super) async fn gate<B: MessageBody + 'static>(
             ($level:expr) => {
                 tracing::event!(
                     target: "mintgate::admin", $level, request_id, token = name, method, path, status,
-                    error_code, reason, "admin request"
+                    network, error_code, reason, "admin request"
                 )
             };
         }
@@ -75,7 +77,7 @@ pub(super) async fn gate<B: MessageBody + 'static>(
     let origin = Origin {
         request_id: Some(id.as_str().into()),
         trace_id: Some(new_trace_id(&*api.entropy).into()),
-        client: client_info(request.request(), &[]),
+        client,
     };
     // A clone of the request that is held across the call would break routing.
     match AssertUnwindSafe(Origin::scope(Some(Arc::new(origin)), next.call(request)))
@@ -107,7 +109,9 @@ impl AdminApi {
                 admin.hosts";
             return Err(ApiError::new(HttpErrorCode::CsrfRejected).because(reason));
         }
-        let token = self.token(headers)?;
+        let refused =
+            |refusal| self.public.load().refused_admin_token(request.peer_addr(), refusal);
+        let token = self.token(headers, refused)?;
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         if !reads && !token.may_write {
             let reason = format!("the token {} has the scope read", token.name);
@@ -128,8 +132,12 @@ impl AdminApi {
         host.is_some() && named.into_iter().flatten().all(|host| answers_to(host, &self.hosts))
     }
 
-    /// Compares with every token, each in constant time.
-    fn token(&self, headers: &HeaderMap) -> Result<&AdminToken, ApiError> {
+    /// Compares with every token, each in constant time. A token that is none of them counts as `wrong`.
+    fn token(
+        &self,
+        headers: &HeaderMap,
+        wrong: impl FnOnce(ApiError) -> ApiError,
+    ) -> Result<&AdminToken, ApiError> {
         let refused = || ApiError::new(ErrorCode::InvalidAccessToken);
         let mut values = headers.get_all(header::AUTHORIZATION);
         let (Some(value), None) = (values.next(), values.next()) else { return Err(refused()) };
@@ -145,7 +153,9 @@ impl AdminApi {
                 found = Some(token);
             }
         }
-        found.ok_or_else(|| refused().because("no token of admin.tokens").about_access_token())
+        found.ok_or_else(|| {
+            wrong(refused().because("no token of admin.tokens").about_access_token())
+        })
     }
 }
 

@@ -27,9 +27,8 @@ use utoipa::IntoParams;
 
 use crate::error::ApiError;
 use crate::openapi::{Document, Endpoint};
-use crate::refusals::RecentRefusals;
 use crate::sessions::uncached;
-use crate::{not_found, runtime};
+use crate::{CurrentState, not_found, runtime};
 
 pub(crate) use history::History;
 
@@ -53,8 +52,8 @@ pub struct AdminApi {
     pub keys: Arc<dyn KeyList>,
     /// What runs, beside its file.
     pub configuration: Arc<dyn RunningConfiguration>,
-    /// The last refusals of the public listener.
-    pub refusals: Arc<RecentRefusals>,
+    /// What the public listener answers from: the limits on callers, and its last refusals.
+    pub public: Arc<CurrentState>,
 }
 
 const PREFIX: &str = "/admin/v1";

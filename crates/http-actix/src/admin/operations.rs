@@ -40,7 +40,7 @@ Every path that answers GET answers HEAD as well. Another method is refused with
 fn common(method: &Method, operation: Operation) -> Operation {
     let operation = operation
         .secured_by(&["adminToken"])
-        .refuses([ErrorCode::InternalError, ErrorCode::InvalidAccessToken])
+        .refuses([ErrorCode::InternalError, ErrorCode::InvalidAccessToken, ErrorCode::RateLimited])
         .refuses([HttpErrorCode::CsrfRejected, HttpErrorCode::PayloadTooLarge]);
     if *method == Method::GET { operation } else { operation.refuses([ErrorCode::AccessDenied]) }
 }

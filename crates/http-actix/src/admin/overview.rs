@@ -1,6 +1,7 @@
 //! `GET /admin/v1/overview`: how this process is, for the console.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
@@ -30,6 +31,7 @@ pub(super) async fn show(
         file.map_err(|error| ApiError::new(ErrorCode::InternalError).because(error.to_string()))?;
     let counts = api.counts.counts();
     let minutes = history.until_now(&counts);
+    let refusals = Arc::clone(&api.public.load().refusals);
     let body = OverviewBody {
         at: date(api.clock.now().into()),
         token: OverviewTokenBody {
@@ -43,8 +45,8 @@ pub(super) async fn show(
         configuration: ConfigurationBody::new(api.configuration.hash(), file),
         audit_log: AuditLogBody::from(&counts),
         minutes: minutes.iter().map(MinuteBody::from).collect(),
-        refusal_counts: api.refusals.counts(),
-        refusals: api.refusals.last().into_iter().map(SeenRefusalBody::from).collect(),
+        refusal_counts: refusals.counts(),
+        refusals: refusals.last().into_iter().map(SeenRefusalBody::from).collect(),
     };
     Ok(answer(&body))
 }

@@ -11,6 +11,7 @@ mod provider_shares;
 mod refused_sign_ins;
 mod sessions;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use mintgate_domain::ports::{Clock, RefreshLimit};
 use mintgate_domain::{AuthError, ErrorCode};
 
 use crate::AppState;
-use crate::client::{caller_address, is_unknown_proxy};
+use crate::client::{FoundCaller, found_caller, is_unknown_proxy};
 use crate::config::RateLimits;
 use crate::error::ApiError;
 use crate::metrics::LimitResult;
@@ -49,11 +50,13 @@ pub enum Limit {
     RefusedLogoutTokens,
     /// Refreshes of one session.
     SessionRefreshes,
+    /// Tokens of the admin API that were refused.
+    RefusedAdminTokens,
 }
 
 impl Limit {
     /// Every limit.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Logins,
         Self::SignIns,
         Self::RefusedSignIns,
@@ -61,6 +64,7 @@ impl Limit {
         Self::RefusedRefreshes,
         Self::RefusedLogoutTokens,
         Self::SessionRefreshes,
+        Self::RefusedAdminTokens,
     ];
 
     /// The name, as the setting `limits.{name}_per_minute` and the series have it.
@@ -73,6 +77,7 @@ impl Limit {
             Self::RefusedRefreshes => "refused_refreshes",
             Self::RefusedLogoutTokens => "refused_logout_tokens",
             Self::SessionRefreshes => "session_refreshes",
+            Self::RefusedAdminTokens => "refused_admin_tokens",
         }
     }
 }
@@ -95,6 +100,7 @@ pub(crate) struct CallerLimits {
     refused_refreshes: NetworkAllowance,
     refused_logout_tokens: NetworkAllowance,
     session_refreshes: Arc<SessionAllowance>,
+    refused_admin_tokens: NetworkAllowance,
     /// The networks whose callers are not limited.
     exempt: Vec<IpNet>,
     warned: Once,
@@ -116,9 +122,18 @@ impl CallerLimits {
                 config.session_refreshes_per_minute,
                 clock,
             )),
+            refused_admin_tokens: NetworkAllowance::new(
+                config.refused_admin_tokens_per_minute,
+                clock,
+            ),
             exempt: config.exempt,
             warned: Once::new(),
         }
+    }
+
+    /// Whether callers at this address are never limited.
+    fn is_exempt(&self, address: IpAddr) -> bool {
+        self.exempt.iter().any(|network| network.contains(&address))
     }
 
     fn allowance(&self, limit: Limit) -> Option<&NetworkAllowance> {
@@ -127,6 +142,7 @@ impl CallerLimits {
             Limit::SignIns => Some(&self.sign_ins),
             Limit::RefusedRefreshes => Some(&self.refused_refreshes),
             Limit::RefusedLogoutTokens => Some(&self.refused_logout_tokens),
+            Limit::RefusedAdminTokens => Some(&self.refused_admin_tokens),
             Limit::RefusedSignIns | Limit::ProviderSignIns | Limit::SessionRefreshes => None,
         }
     }
@@ -136,8 +152,9 @@ impl AppState {
     /// Whoever the request counts for; none if its caller is not limited: it is exempt, or unknown as
     /// it comes through a proxy that nobody has named, behind which all would be one caller.
     fn limited_caller(&self, request: &HttpRequest, limit: Limit) -> Option<LimitedCaller> {
-        let address = caller_address(request, &self.trusted_proxies)?.to_canonical();
-        if self.caller_limits.exempt.iter().any(|network| network.contains(&address)) {
+        let FoundCaller { address, is_unreadable } = found_caller(request, &self.trusted_proxies)?;
+        // What cannot be read is no way around a limit.
+        if !is_unreadable && self.caller_limits.is_exempt(address) {
             return None;
         }
         if is_unknown_proxy(request, &self.trusted_proxies) {
@@ -151,7 +168,8 @@ impl AppState {
             });
             return None;
         }
-        Some(LimitedCaller { caller: address.into(), is_loopback: address.is_loopback() })
+        let is_loopback = !is_unreadable && address.is_loopback();
+        Some(LimitedCaller { caller: address.into(), is_loopback })
     }
 
     /// Takes one of the caller's requests under a limit. A caller on this machine is not limited: it is
@@ -239,6 +257,25 @@ impl AppState {
         refusal: ApiError,
     ) -> ApiError {
         self.admit(request, limit).err().unwrap_or(refusal)
+    }
+
+    /// The refusal of a token of the admin API, or `RATE_LIMITED` in its place if too many of the peer's
+    /// network were refused. A peer on this machine counts too: nobody is kept from showing a good token.
+    pub(crate) fn refused_admin_token(
+        &self,
+        peer: Option<SocketAddr>,
+        refusal: ApiError,
+    ) -> ApiError {
+        let allowance = &self.caller_limits.refused_admin_tokens;
+        let peer = peer.map(|peer| peer.ip().to_canonical());
+        let Some(peer) = peer.filter(|peer| !self.caller_limits.is_exempt(*peer)) else {
+            return refusal;
+        };
+        let (limit, per_minute) = (Limit::RefusedAdminTokens, allowance.per_minute());
+        match allowance.take(peer.into()) {
+            Ok(()) => refusal,
+            Err(wait) => self.exceeded(Exceeded { limit, per_minute, wait }),
+        }
     }
 
     /// The limit on the refreshes of the session whose token the caller shows; none where the caller is

@@ -46,6 +46,7 @@ fn public_at(public_url: &str, issuer: &str) -> Value {
             refused_refreshes_per_minute: 0,
             refused_logout_tokens_per_minute: 0,
             session_refreshes_per_minute: 0,
+            refused_admin_tokens_per_minute: 0,
             exempt: Vec::new(),
         },
         clients: Clients::default(),

@@ -161,6 +161,18 @@ async fn callers_on_this_machine_and_of_exempt_networks_are_not_limited() {
 }
 
 #[tokio::test]
+async fn a_caller_whose_address_cannot_be_read_counts_for_the_proxy_and_is_not_exempt() {
+    let limits = "logins_per_minute = 1\nexempt = [\"127.0.0.0/8\"]";
+    let (service, _clock) = behind_a_proxy(limits).await;
+    let login = || service.login_request(&json!({"provider": "corp"}));
+    assert_eq!(from("a", login()).await.status(), StatusCode::OK);
+    for unreadable in ["b", "", "192.0.2.1, unknown"] {
+        expect(from(unreadable, login()).await, LIMITED).await;
+    }
+    assert_eq!(from("192.0.2.1", login()).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn who_shows_garbage_stops_no_genuine_refresh_of_the_same_network() {
     let (service, _clock) = behind_a_proxy("refused_refreshes_per_minute = 2").await;
     let tokens = service.signed_in().await;

@@ -134,6 +134,15 @@ fn rate_limits(s: &mut Section<'_>) -> Option<RateLimitSettings> {
          count, and only from callers that `logins_per_minute` would limit. 0: any number.",
         600,
     );
+    let refused_admin_tokens = per_minute(
+        s,
+        "refused_admin_tokens_per_minute",
+        "The most tokens of one IPv4 address or IPv6 /64 that the admin API may refuse in a minute, 16 times as \
+         many of an IPv6 /48. Beyond, Mintgate answers wrong tokens with 429 `RATE_LIMITED`. A right one is \
+         accepted whatever else its network sends. 0: any number. Callers on this machine are limited \
+         too.",
+        60,
+    );
     let exempt = s.list(
         key(
             "exempt",
@@ -152,6 +161,7 @@ fn rate_limits(s: &mut Section<'_>) -> Option<RateLimitSettings> {
         refused_refreshes_per_minute: refused_refreshes?,
         refused_logout_tokens_per_minute: refused_logout_tokens?,
         session_refreshes_per_minute: session_refreshes?,
+        refused_admin_tokens_per_minute: refused_admin_tokens?,
         exempt: exempt?,
     })
 }

@@ -24,6 +24,41 @@ impl TestService {
     }
 }
 
+#[tokio::test]
+async fn who_guesses_admin_tokens_has_to_wait_and_keeps_nobody_with_a_good_one_out() {
+    let mut options = options();
+    options.more.push_str("[limits]\nrefused_admin_tokens_per_minute = 2\n");
+    let service = TestService::start_with(Store::Sqlite, options).await;
+    let users = |token: &'static str| service.admin(Method::GET, "/users", token).send();
+    for _ in 0..2 {
+        let refused = users("a guess").await.unwrap();
+        assert_error(refused, StatusCode::UNAUTHORIZED, "INVALID_ACCESS_TOKEN").await;
+    }
+    let limited = users("a guess").await.unwrap();
+    assert_eq!(limited.headers()["ratelimit-policy"], "\"refused_admin_tokens\";q=2;w=60");
+    let wait: u64 = limited.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=30).contains(&wait), "{wait}");
+    assert_error(limited, StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED").await;
+    assert_eq!(users("reader").await.unwrap().status(), StatusCode::OK);
+    // Nothing was guessed.
+    let without = service.client.get(service.ops_url("/admin/v1/users")).send().await.unwrap();
+    assert_error(without, StatusCode::UNAUTHORIZED, "INVALID_ACCESS_TOKEN").await;
+    let line = "mintgate_rate_limit_total{limit=\"refused_admin_tokens\",outcome=\"refused\"} 1";
+    assert!(service.metrics().await.lines().any(|it| it == line));
+}
+
+#[tokio::test]
+async fn who_guesses_admin_tokens_in_an_exempt_network_is_not_limited() {
+    let mut options = options();
+    let limits = "[limits]\nrefused_admin_tokens_per_minute = 1\nexempt = [\"127.0.0.0/8\"]\n";
+    options.more.push_str(limits);
+    let service = TestService::start_with(Store::Sqlite, options).await;
+    for _ in 0..4 {
+        let refused = service.admin(Method::GET, "/users", "a guess").send().await.unwrap();
+        assert_error(refused, StatusCode::UNAUTHORIZED, "INVALID_ACCESS_TOKEN").await;
+    }
+}
+
 on_both_stores! {
     async fn the_admin_api_answers_what_the_commands_print(store: Store) {
         let service = TestService::start_with(store, options()).await;
