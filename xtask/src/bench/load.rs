@@ -7,10 +7,13 @@ use anyhow::{Context, Result, ensure};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::http::{client, send};
 use crate::rig::{REDIRECT_URI, code};
+
+/// Names the caller to a service that trusts its peer.
+pub(super) const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// How many clients send requests at the same time.
 pub(super) const CLIENTS: usize = 32;
@@ -33,17 +36,66 @@ struct Target {
     base: String,
     issuer: String,
     provider: &'static str,
+    /// Whether each client has an address of its own, as behind a proxy.
+    names_callers: bool,
 }
 
 impl Clients {
     pub(super) async fn sign_in(base: &str, issuer: &str, provider: &'static str) -> Result<Self> {
-        let target =
-            Target { http: client()?, base: base.to_owned(), issuer: issuer.to_owned(), provider };
+        let target = Target {
+            http: client()?,
+            base: base.to_owned(),
+            issuer: issuer.to_owned(),
+            provider,
+            names_callers: false,
+        };
         let mut tokens = Vec::new();
         for number in 0..CLIENTS {
             tokens.push(target.log_in(number).await?);
         }
         Ok(Self { service: Arc::new(target), tokens })
+    }
+
+    /// The same clients, each from an address of its own from now on.
+    pub(super) fn naming_callers(self) -> Self {
+        let Target { http, base, issuer, provider, .. } = &*self.service;
+        let (http, base, issuer) = (http.clone(), base.clone(), issuer.clone());
+        let target = Target { http, base, issuer, provider, names_callers: true };
+        Self { service: Arc::new(target), ..self }
+    }
+
+    /// Has each client refresh its session at this pace for this long; returns how long each refresh took.
+    pub(super) async fn refresh_times(
+        &mut self,
+        span: Duration,
+        pace: Duration,
+    ) -> Result<Vec<Duration>> {
+        let end = Instant::now() + span;
+        let mut clients = JoinSet::new();
+        for (number, token) in self.tokens.drain(..).enumerate() {
+            let service = Arc::clone(&self.service);
+            clients.spawn(async move {
+                let (mut token, mut times) = (token, Vec::new());
+                // Not all at the same moment.
+                let first = pace * u32::try_from(number)? / u32::try_from(CLIENTS)?;
+                let mut due = Instant::now() + first;
+                while due < end {
+                    sleep_until(due).await;
+                    let started = Instant::now();
+                    token = service.refresh(number, &token).await?;
+                    times.push(started.elapsed());
+                    due = (due + pace).max(Instant::now());
+                }
+                anyhow::Ok((token, times))
+            });
+        }
+        let mut all = Vec::new();
+        while let Some(client) = clients.join_next().await {
+            let (token, times) = client??;
+            self.tokens.push(token);
+            all.extend(times);
+        }
+        Ok(all)
     }
 
     /// Has all clients send requests for this long; returns how many were answered, each with 200.
@@ -56,7 +108,7 @@ impl Clients {
                 let (mut token, mut requests) = (token, 0);
                 while Instant::now() < end {
                     match operation {
-                        Operation::Refresh => token = service.refresh(&token).await?,
+                        Operation::Refresh => token = service.refresh(number, &token).await?,
                         Operation::Login => drop(service.log_in(number).await?),
                     }
                     requests += 1;
@@ -81,17 +133,21 @@ impl Target {
             "provider": self.provider, "authCode": code, "redirectUri": REDIRECT_URI,
             "tokenDelivery": "body",
         });
-        self.tokens("token", &body).await
+        self.tokens(number, "token", &body).await
     }
 
-    async fn refresh(&self, token: &str) -> Result<String> {
-        self.tokens("refresh", &json!({ "refreshToken": token })).await
+    async fn refresh(&self, number: usize, token: &str) -> Result<String> {
+        self.tokens(number, "refresh", &json!({ "refreshToken": token })).await
     }
 
     /// Sends a request that is answered with tokens; returns the refresh token.
-    async fn tokens(&self, endpoint: &str, body: &Value) -> Result<String> {
+    async fn tokens(&self, number: usize, endpoint: &str, body: &Value) -> Result<String> {
         let url = format!("{}/api/v1/auth/{endpoint}", self.base);
-        let answer = send(self.http.post(url).json(body)).await?;
+        let mut request = self.http.post(url).json(body);
+        if self.names_callers {
+            request = request.header(FORWARDED_FOR, format!("198.51.100.{number}"));
+        }
+        let answer = send(request).await?;
         ensure!(answer.status == 200, "{endpoint}: {} with {}", answer.status, answer.body);
         let token = answer.json()?["refreshToken"].as_str().map(str::to_owned);
         token.context("the answer has no refresh token")

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: refreshes and logins under load, of the working tree and of another revision
 //! in turn. docs/benchmarks.md says how to read what it prints.
 
+mod flood;
 mod load;
 mod report;
 
@@ -40,6 +41,9 @@ pub(crate) struct Options {
     /// Measure only one operation, or only one store
     #[arg(long)]
     only: Option<Only>,
+    /// Measure refreshes beside 10,000 made-up codes of one network instead, on SQLite
+    #[arg(long, conflicts_with_all = ["compare", "only"])]
+    flood: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,6 +95,11 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     }
     let dir = tempfile::Builder::new().prefix("mintgate-bench-").tempdir()?;
     let (programs, mock) = programs(options, dir.path()).await?;
+    if options.flood {
+        let program = &programs.first().context("there is no program")?.path;
+        let form = (options.rounds, options.seconds);
+        return flood::run(program, &mock, dir.path(), form).await;
+    }
     let mut postgres = match options.only {
         Some(Only::Sqlite) => None,
         _ => Some(Postgres::start_on_this_machine().await?),
