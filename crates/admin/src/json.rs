@@ -1,6 +1,7 @@
 //! People and sessions as JSON: what `--json` prints and what the admin API answers.
 
 mod audit;
+mod restore;
 
 use mintgate_domain::model::{
     Account, ClaimValue, DeletedSession, LinkedIdentity, Role, Session, SessionId, Timestamp,
@@ -17,6 +18,7 @@ pub use audit::{
     AuditEntryBody, AuditHeadBody, AuditVerdictBody, EntriesBody, PersonExplanationBody,
     RoleOriginBody, SessionExplanationBody,
 };
+pub use restore::{LastKeptBody, RestoreDoneBody, UndoneBody};
 
 /// What an export does not hold, and why.
 const NOT_EXPORTED: [&str; 3] = [

@@ -1,5 +1,5 @@
 //! What operators type and read about people and sessions: the commands `mintgate users`,
-//! `mintgate sessions`, `mintgate audit` and `mintgate explain`, their words, the JSON that these commands and
+//! `mintgate sessions`, `mintgate audit`, `mintgate explain` and `mintgate restore-done`, their words, the JSON that these commands and
 //! the admin API share, the words of `mintgate roles`, and the commands that make credentials:
 //! `mintgate admin new-token` and `mintgate clients new`.
 
@@ -7,6 +7,7 @@ mod audit;
 mod clients;
 pub mod json;
 mod reply;
+mod restore;
 mod roles;
 mod secret;
 mod sessions;
@@ -19,6 +20,7 @@ use mintgate_domain::model::Actor;
 pub use audit::{AuditCommand, ExplainCommand, ExportError};
 pub use clients::ClientsCommand;
 pub use reply::Reply;
+pub use restore::RestoreDoneCommand;
 pub use roles::{NoSuchProvider, RolesAnswer};
 pub use sessions::SessionsCommand;
 pub use token::AdminCommand;

@@ -1,6 +1,7 @@
 //! What the commands print. Texts of strangers are shown without what would act on a terminal.
 
 mod audit;
+mod restore;
 
 use std::fmt::Write as _;
 
@@ -13,6 +14,7 @@ use crate::json::date;
 pub(crate) use audit::{
     entries, person as person_explained, session as session_explained, verdict,
 };
+pub(crate) use restore::restore_done;
 
 /// A text without control characters, and without those that change the direction of what follows.
 fn shown(text: &str) -> String {
@@ -306,6 +308,7 @@ fn why(reason: RevokeReason) -> &'static str {
             "the provider was asked again and no longer lets the person sign in"
         }
         RevokeReason::UserDeleted => "an operator deleted the person",
+        RevokeReason::Restored => "a backup of the store was restored after it was opened",
         RevokeReason::Other => {
             "all sessions of the person or of the identity were ended, or the store has a reason that \
              this version does not know"

@@ -1,12 +1,14 @@
 //! The use case: operators look at people and their sessions, and decide about them.
 
 mod outcome;
+mod restore;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::outcome::{AdministrationError, DeletedUser, Page, PersonRecord, SessionRecord};
+pub use self::restore::RestoreDone;
 use crate::Sessions;
 use crate::model::{
     Account, Actor, AuditEvent, AuditKind, DeletedSession, ExternalIdentity, KnownEnd, Person,
@@ -400,6 +402,12 @@ fn known_end(session: &Session, person: Option<&Person>, now: Timestamp) -> Opti
     match Person::standing(person, session) {
         Standing::Good => None,
         Standing::Ended => Some(KnownEnd { at: None, reason: RevokeReason::Other }),
+        Standing::Restored => {
+            // An epoch is the time at which it was raised.
+            let raised = person.and_then(|person| person.restore_epoch.try_into().ok());
+            let at = raised.map(Timestamp::from_unix);
+            Some(KnownEnd { at, reason: RevokeReason::Restored })
+        }
         Standing::Disabled => {
             let at = person.and_then(|person| person.user.disabled_at);
             Some(KnownEnd { at, reason: RevokeReason::UserDisabled })

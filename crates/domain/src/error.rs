@@ -43,7 +43,10 @@ pub enum AuthError {
     #[error("the refresh token is refused")]
     InvalidRefreshToken(#[source] Cause),
     /// The refresh token is genuine and newer than its session's row.
-    #[error("the refresh token is newer than its session: has the store been set back?")]
+    #[error(
+        "the refresh token is newer than its session, so the store was set back; if a backup was restored, \
+         run `mintgate restore-done`"
+    )]
     RefreshTokenAhead,
     /// The refresh token has expired, or its session has.
     #[error("the refresh token has expired")]

@@ -5,7 +5,7 @@ use crate::model::{
     RevokeReason, Role, Session, SessionId, Timestamp, UserId,
 };
 use crate::ports::StoreError;
-use crate::{Administration, AdministrationError, AuditReview, SessionRecord};
+use crate::{Administration, AdministrationError, AuditReview, RestoreDone, SessionRecord};
 
 /// The most entries of the audit log that an explanation shows.
 const SHOWN: usize = 200;
@@ -107,6 +107,12 @@ impl Explain {
             let orders = self.first(&AuditQuery::OfIdentity(identity)).await?;
             let is_order = |entry: &AuditEntry| entry.event.kind == AuditKind::ProviderLogout;
             entries.extend(orders.into_iter().filter(|entry| is_order(entry) && is_after(entry)));
+        }
+        let restored = record.as_ref().and_then(|record| record.end);
+        if let Some(KnownEnd { at: Some(at), reason: RevokeReason::Restored }) = restored {
+            let noted = self.first(&AuditQuery::OfRequest(RestoreDone::request_id(at))).await?;
+            let is_it = |entry: &AuditEntry| entry.event.kind == AuditKind::StoreRestored;
+            entries.extend(noted.into_iter().filter(is_it));
         }
         entries.sort_by_key(|entry| entry.sequence);
         entries.dedup_by_key(|entry| entry.sequence);
@@ -248,6 +254,7 @@ fn reason_of(entry: &AuditEntry) -> Option<RevokeReason> {
         AuditKind::ProviderRefused => RevokeReason::ProviderRefused,
         AuditKind::UserDisabled => RevokeReason::UserDisabled,
         AuditKind::UserDeleted => RevokeReason::UserDeleted,
+        AuditKind::StoreRestored => RevokeReason::Restored,
         _ => return None,
     })
 }

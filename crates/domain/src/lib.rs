@@ -7,7 +7,7 @@
 //! [`OwnSessions`] its user looks at it and ends it, with [`SignOut`] they leave the provider too, with [`Identities`] they say by which identities
 //! they are known, by [`ProviderLogout`] a provider ends it, by [`AppAccess`] the back end of an app gets the provider's own access
 //! token, by [`Introspection`] it asks about tokens of ours and has them revoked, by [`Administration`] an operator looks at people and
-//! sessions and changes them, by [`AuditReview`] reads what was noted of all this, and by [`Explain`] asks why.
+//! sessions and changes them, by [`AuditReview`] reads what was noted of all this, and by [`Explain`] asks why; from [`UndoneActs`] it learns what a restored backup has undone.
 //! [`CleanUp`] deletes what nobody needs any more.
 //! Each reads top to bottom like what it performs.
 
@@ -48,10 +48,12 @@ mod secret;
 mod sessions;
 mod sign_in;
 mod sign_out;
+mod undone;
 
 pub use admin_token::AdminToken;
 pub use administration::{
-    Administration, AdministrationError, DeletedUser, Page, PersonRecord, SessionRecord,
+    Administration, AdministrationError, DeletedUser, Page, PersonRecord, RestoreDone,
+    SessionRecord,
 };
 pub use admission::{Admission, Invitation};
 pub use app_access::{AppAccess, AppToken};
@@ -91,3 +93,4 @@ pub use secret::{
 pub use sessions::{RotateOutcome, Sessions};
 pub use sign_in::{Credential, SignIn, SignInRequest};
 pub use sign_out::{SignOut, SignOutRequest, SignedOut};
+pub use undone::{Undone, UndoneAct, UndoneActs};

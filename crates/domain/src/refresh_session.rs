@@ -393,6 +393,7 @@ fn revoked(reason: RevokeReason) -> AuthError {
         | RevokeReason::ProviderLogout
         | RevokeReason::ProviderRefused
         | RevokeReason::UserDeleted
+        | RevokeReason::Restored
         | RevokeReason::Other => AuthError::SessionRevoked(reason),
     }
 }

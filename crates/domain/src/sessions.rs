@@ -79,6 +79,7 @@ impl FoundSession {
             (Some(end), _) => Err(AuthError::SessionRevoked(end.reason)),
             (None, Standing::Disabled) => Err(AuthError::user_disabled()),
             (None, Standing::Ended) => Err(AuthError::SessionRevoked(RevokeReason::Other)),
+            (None, Standing::Restored) => Err(AuthError::SessionRevoked(RevokeReason::Restored)),
             (None, Standing::Good) => Ok(()),
         }
     }

@@ -12,7 +12,8 @@ use mintgate::roles_command::RolesCommand;
 use mintgate::settings::{self, ConfigError, Configuration, StoreSettings};
 use mintgate::system::{OsEntropy, SystemClock};
 use mintgate_admin::{
-    AdminCommand, AuditCommand, ClientsCommand, ExplainCommand, SessionsCommand, UsersCommand,
+    AdminCommand, AuditCommand, ClientsCommand, ExplainCommand, RestoreDoneCommand,
+    SessionsCommand, UsersCommand,
 };
 use mintgate_doctor::DoctorCommand;
 use mintgate_domain::KeyConflict;
@@ -60,6 +61,8 @@ enum Command {
     /// Export the audit log, or check that it is as it was written.
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// End every session because a backup of the store was restored; say what that has undone.
+    RestoreDone(RestoreDoneCommand),
     /// Say what happened in a request, and why.
     Explain(ExplainCommand),
     /// Make a token of the admin API.
@@ -148,6 +151,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(command) => {
             let (explain, _) = app::administration(&read()?.administration()?)?;
             let reply = command.run(&explain.review, &mut out).await?;
+            return Ok(reply.print(&mut out, &mut std::io::stderr())?);
+        }
+        Command::RestoreDone(command) => {
+            let (explain, audit) = app::administration(&read()?.administration()?)?;
+            let reply = command.run(&explain).await;
+            app::warn_if_unwritten(audit.flush().await);
             return Ok(reply.print(&mut out, &mut std::io::stderr())?);
         }
         Command::Explain(command) => {

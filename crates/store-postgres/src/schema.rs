@@ -58,6 +58,14 @@ diesel::table! {
         claimed_roles -> Array<Nullable<Text>>,
         user_epoch -> BigInt,
         identity_epoch -> Nullable<BigInt>,
+        restore_epoch -> BigInt,
+    }
+}
+
+diesel::table! {
+    restores (id) {
+        id -> SmallInt,
+        epoch -> BigInt,
     }
 }
 
@@ -175,7 +183,7 @@ diesel::table! {
 
 diesel::joinable!(external_identities -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
-diesel::allow_tables_to_appear_in_same_query!(external_identities, sessions, users);
+diesel::allow_tables_to_appear_in_same_query!(external_identities, restores, sessions, users);
 
 use diesel::sql_types::{Array, Nullable, Text};
 
@@ -190,3 +198,14 @@ extern "SQL" {
         b: Array<Nullable<Text>>,
     ) -> Array<Nullable<Text>>;
 }
+
+/// The restore epoch, as a subquery: null if the table has lost its row.
+macro_rules! restore_epoch {
+    () => {
+        diesel::query_dsl::methods::SingleValueDsl::single_value(diesel::QueryDsl::select(
+            $crate::schema::restores::table,
+            $crate::schema::restores::epoch,
+        ))
+    };
+}
+pub(crate) use restore_epoch;

@@ -56,7 +56,7 @@ pub(crate) async fn accounts(
     use external_identities as linked;
     let mut accounts = vec![];
     for (row, created_at) in rows {
-        let user = row.person(None)?.user;
+        let user = row.user()?;
         let name = RowName { table: "users", id: user.id.as_uuid() };
         let created_at = name.time("created_at", created_at)?;
         accounts.push(Account { user, created_at, identities: vec![] });

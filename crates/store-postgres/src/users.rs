@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use diesel::data_types::PgTimestamp;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Nullable, Uuid};
+use diesel::sql_types::{BigInt, Bool, Nullable, Uuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use mintgate_domain::model::{
     ExternalIdentity, LinkedIdentity, NewIdentity, NewUser, Person, Profile, ProviderId,
@@ -18,7 +18,7 @@ use mintgate_domain::ports::{
 
 use crate::error::{Failure, RowName, violated_index};
 use crate::pool::Attempt;
-use crate::schema::{external_identities, users};
+use crate::schema::{external_identities, restore_epoch, users};
 use crate::sessions::ending::{self, ended_by};
 use crate::sql::{Sql, SqlText, Value, prepared};
 use crate::store::PgStore;
@@ -38,13 +38,9 @@ pub(crate) struct UserRow {
 }
 
 impl UserRow {
-    /// The user with the epoch of one identity, `None` where the user does not have the identity.
-    pub(crate) fn person(self, identity_epoch: Option<i64>) -> Result<Person, StoreError> {
+    pub(crate) fn user(self) -> Result<User, StoreError> {
         let row = RowName { table: "users", id: &self.id };
-        let identities = RowName { table: "external_identities", id: &self.id };
-        let identity_epoch =
-            identity_epoch.map(|epoch| identities.number("session_epoch", epoch)).transpose()?;
-        let user = User {
+        Ok(User {
             id: UserId::from_uuid(self.id),
             disabled_at: row.maybe_time("disabled_at", self.disabled_at)?,
             granted_roles: row.roles("granted_roles", self.granted_roles)?,
@@ -55,9 +51,27 @@ impl UserRow {
                 email: self.email,
                 picture: self.picture,
             },
-        };
-        Ok(Person { user, identity_epoch })
+        })
     }
+
+    /// The user with the epoch of one identity, `None` where the user does not have the identity, and
+    /// with the restore epoch as it was read.
+    pub(crate) fn person(
+        self,
+        identity_epoch: Option<i64>,
+        restore_epoch: Option<i64>,
+    ) -> Result<Person, StoreError> {
+        let user = self.user()?;
+        let row = RowName { table: "external_identities", id: &user.id };
+        let identity_epoch =
+            identity_epoch.map(|epoch| row.number("session_epoch", epoch)).transpose()?;
+        Ok(Person { user, identity_epoch, restore_epoch: read_restore_epoch(restore_epoch)? })
+    }
+}
+
+fn read_restore_epoch(epoch: Option<i64>) -> Result<u64, StoreError> {
+    let row = RowName { table: "restores", id: &1 };
+    row.number("epoch", epoch.ok_or_else(|| row.corrupt("epoch"))?)
 }
 
 /// Creates the user and the identity, or neither: where the identity exists, its primary key refuses
@@ -68,8 +82,13 @@ static CREATE: SqlText = SqlText::new(
         RETURNING id, identity_epoch_floor
     )
     INSERT INTO external_identities (issuer, subject, provider, user_id, created_at, session_epoch)
-    SELECT $issuer, $subject, $provider, id, $now, identity_epoch_floor FROM person",
+    SELECT $issuer, $subject, $provider, id, $now, identity_epoch_floor FROM person
+    RETURNING (SELECT epoch FROM restores)",
 );
+
+/// The time, or one more than before: an epoch that was undone by a restore never comes again.
+static RAISE_RESTORE_EPOCH: SqlText =
+    SqlText::new("UPDATE restores SET epoch = GREATEST(epoch + 1, $now) RETURNING epoch");
 
 /// - `person` locks the user's row against being disabled until the link is committed.
 /// - `found` is what was there before. Several links at once may all find nothing; then the primary
@@ -108,9 +127,10 @@ async fn find_user(
         .inner_join(users::table)
         .filter(external_identities::issuer.eq(&identity.issuer))
         .filter(external_identities::subject.eq(&identity.subject))
-        .select((UserRow::as_select(), external_identities::session_epoch));
-    let found: Option<(UserRow, i64)> = prepared!(query).get_result(connection).await.optional()?;
-    Ok(found.map(|(user, epoch)| user.person(Some(epoch))).transpose()?)
+        .select((UserRow::as_select(), external_identities::session_epoch, restore_epoch!()));
+    let found: Option<(UserRow, i64, Option<i64>)> =
+        prepared!(query).get_result(connection).await.optional()?;
+    Ok(found.map(|(user, epoch, restore)| user.person(Some(epoch), restore)).transpose()?)
 }
 
 /// The values of a new identity.
@@ -148,8 +168,8 @@ impl UserDirectory for PgStore {
                 return Ok(person);
             }
             let values = identity_values(*id, identity, provider, *now)?;
-            match Sql::<()>::new(&CREATE, values).execute(connection).await {
-                Ok(_) => {
+            match Sql::<Nullable<BigInt>>::new(&CREATE, values).answer(connection).await {
+                Ok(restore) => {
                     let (disabled_at, granted_roles) = (None, vec![]);
                     let user = User {
                         id: *id,
@@ -158,7 +178,8 @@ impl UserDirectory for PgStore {
                         session_epoch: 0,
                         profile: Profile::default(),
                     };
-                    Ok(Person { user, identity_epoch: Some(0) })
+                    let restore_epoch = read_restore_epoch(restore)?;
+                    Ok(Person { user, identity_epoch: Some(0), restore_epoch })
                 }
                 Err(error) if violated_index(&error).is_some() => {
                     overtaken.get_or_init(|| ());
@@ -182,13 +203,17 @@ impl UserDirectory for PgStore {
         let query = users::table
             .left_join(external_identities::table.on(linked))
             .filter(users::id.eq(user.as_uuid()))
-            .select((UserRow::as_select(), external_identities::session_epoch.nullable()));
+            .select((
+                UserRow::as_select(),
+                external_identities::session_epoch.nullable(),
+                restore_epoch!(),
+            ));
         self.run(StoreOperation::FindUser, async |connection, _| {
             let found = prepared!(&query)
-                .get_result::<(UserRow, Option<i64>)>(connection)
+                .get_result::<(UserRow, Option<i64>, Option<i64>)>(connection)
                 .await
                 .optional()?;
-            Ok(found.map(|(user, epoch)| user.person(epoch)).transpose()?)
+            Ok(found.map(|(user, epoch, restore)| user.person(epoch, restore)).transpose()?)
         })
         .await
     }
@@ -359,6 +384,16 @@ impl UserDirectory for PgStore {
                     ending::of_user(connection, user, SessionEnd { at: now, reason }).await
                 })
                 .await
+        })
+        .await
+    }
+
+    /// A call that is repeated because its answer was lost raises the epoch again.
+    async fn raise_restore_epoch(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.run(StoreOperation::EndUserSessions, async |connection, _| {
+            let values = [("now", Value::BigInt(now.as_unix()))];
+            let raised = Sql::<BigInt>::new(&RAISE_RESTORE_EPOCH, values);
+            Ok(read_restore_epoch(Some(raised.answer(connection).await?))?)
         })
         .await
     }

@@ -66,6 +66,14 @@ diesel::table! {
         claimed_roles -> Text,
         user_epoch -> BigInt,
         identity_epoch -> Nullable<BigInt>,
+        restore_epoch -> BigInt,
+    }
+}
+
+diesel::table! {
+    restores (id) {
+        id -> BigInt,
+        epoch -> BigInt,
     }
 }
 
@@ -191,7 +199,19 @@ diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(upstream_tokens -> sessions (session_id));
 diesel::allow_tables_to_appear_in_same_query!(
     external_identities,
+    restores,
     sessions,
     upstream_tokens,
     users,
 );
+
+/// The restore epoch, as a subquery: null if the table has lost its row.
+macro_rules! restore_epoch {
+    () => {
+        diesel::query_dsl::methods::SingleValueDsl::single_value(diesel::QueryDsl::select(
+            $crate::schema::restores::table,
+            $crate::schema::restores::epoch,
+        ))
+    };
+}
+pub(crate) use restore_epoch;

@@ -13,7 +13,7 @@ use mintgate_domain::ports::StoreError;
 
 use crate::error::Failure;
 use crate::schema::{external_identities, users};
-use crate::users::{IdentityRow, UserRow, person};
+use crate::users::{IdentityRow, UserRow};
 
 /// The longest that a search may take.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ pub(crate) fn accounts(
 ) -> Result<Vec<Account>, Failure> {
     let mut accounts = vec![];
     for (row, created_at) in rows {
-        let user = person((row, None))?.user;
+        let user = row.user()?;
         let created_at = Timestamp::from_unix(created_at);
         accounts.push(Account { user, created_at, identities: vec![] });
     }

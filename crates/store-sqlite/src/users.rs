@@ -14,8 +14,8 @@ use mintgate_domain::ports::{
 use crate::error::Failure;
 use crate::once_marks;
 use crate::row::{Hex, Row};
-use crate::schema::{external_identities, sessions, users};
-use crate::sessions::{Condition, end_live, of_identity};
+use crate::schema::{external_identities, restore_epoch, restores, sessions, users};
+use crate::sessions::{Condition, end_live, of_identity, signed};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -41,7 +41,9 @@ impl UserDirectory for SqliteStore {
             insert_identity(connection, id, &NewIdentity { identity, provider, now }, epoch)?;
             let (granted_roles, profile) = (vec![], Profile::default());
             let user = User { id, disabled_at: None, granted_roles, session_epoch: 0, profile };
-            Ok(Person { user, identity_epoch: Some(0) })
+            let restore = diesel::select(restore_epoch!()).get_result(connection)?;
+            let (identity_epoch, restore_epoch) = (Some(0), read_restore_epoch(restore)?);
+            Ok(Person { user, identity_epoch, restore_epoch })
         };
         self.write(StoreOperation::CreateUser, work).await
     }
@@ -135,6 +137,19 @@ impl UserDirectory for SqliteStore {
         };
         self.write(StoreOperation::EndIdentitySessions, work).await
     }
+
+    async fn raise_restore_epoch(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let work = move |connection: &mut _| raise_restore_epoch(connection, now);
+        self.write(StoreOperation::EndUserSessions, work).await
+    }
+}
+
+/// The time, or one more than before: an epoch that was undone by a restore never comes again.
+fn raise_restore_epoch(connection: &mut SqliteConnection, now: Timestamp) -> Result<u64, Failure> {
+    let before = diesel::select(restore_epoch!()).get_result(connection)?;
+    let raised = signed(read_restore_epoch(before)?).saturating_add(1).max(now.as_unix());
+    diesel::update(restores::table).set(restores::epoch.eq(raised)).execute(connection)?;
+    Ok(read_restore_epoch(Some(raised))?)
 }
 
 /// Replaces what is kept of a user; a user that does not exist is no error.
@@ -169,30 +184,40 @@ pub(crate) struct UserRow {
     picture: Option<String>,
 }
 
-/// A user, and the epoch of one identity if it is the user's.
-pub(crate) type PersonRow = (UserRow, Option<i64>);
+/// A user, the epoch of one identity if it is the user's, and the restore epoch.
+pub(crate) type PersonRow = (UserRow, Option<i64>, Option<i64>);
 
-pub(crate) fn person((user, identity_epoch): PersonRow) -> Result<Person, StoreError> {
-    let row = Row { table: "users", id: &Hex(&user.id) };
+fn read_restore_epoch(epoch: Option<i64>) -> Result<u64, StoreError> {
+    let row = Row { table: "restores", id: &1 };
+    row.number("epoch", epoch.ok_or_else(|| row.corrupt("epoch"))?)
+}
+
+impl UserRow {
+    pub(crate) fn user(self) -> Result<User, StoreError> {
+        let row = Row { table: "users", id: &Hex(&self.id) };
+        Ok(User {
+            id: UserId::from_uuid(row.uuid("id", &self.id)?),
+            disabled_at: self.disabled_at.map(Timestamp::from_unix),
+            granted_roles: row.roles("granted_roles", &self.granted_roles)?,
+            session_epoch: row.number("session_epoch", self.session_epoch)?,
+            profile: Profile {
+                name: self.name,
+                preferred_username: self.preferred_username,
+                email: self.email,
+                picture: self.picture,
+            },
+        })
+    }
+}
+
+pub(crate) fn person((user, identity_epoch, restore): PersonRow) -> Result<Person, StoreError> {
+    let user = user.user()?;
     let epoch = |number| {
-        let id = &format_args!("of user {}", Hex(&user.id));
+        let id = &format_args!("of user {}", user.id);
         Row { table: "external_identities", id }.number("session_epoch", number)
     };
-    Ok(Person {
-        user: User {
-            id: UserId::from_uuid(row.uuid("id", &user.id)?),
-            disabled_at: user.disabled_at.map(Timestamp::from_unix),
-            granted_roles: row.roles("granted_roles", &user.granted_roles)?,
-            session_epoch: row.number("session_epoch", user.session_epoch)?,
-            profile: Profile {
-                name: user.name,
-                preferred_username: user.preferred_username,
-                email: user.email,
-                picture: user.picture,
-            },
-        },
-        identity_epoch: identity_epoch.map(epoch).transpose()?,
-    })
+    let identity_epoch = identity_epoch.map(epoch).transpose()?;
+    Ok(Person { user, identity_epoch, restore_epoch: read_restore_epoch(restore)? })
 }
 
 #[derive(Queryable, Selectable)]
@@ -221,7 +246,11 @@ fn find_user(
     let found: Option<PersonRow> = external_identities::table
         .find((&identity.issuer, &identity.subject))
         .inner_join(users::table)
-        .select((UserRow::as_select(), external_identities::session_epoch.nullable()))
+        .select((
+            UserRow::as_select(),
+            external_identities::session_epoch.nullable(),
+            restore_epoch!(),
+        ))
         .first(connection)
         .optional()?;
     Ok(found.map(person).transpose()?)
@@ -239,7 +268,11 @@ pub(crate) fn find_person(
     let found: Option<PersonRow> = users::table
         .find(user.as_uuid().as_bytes().as_slice())
         .left_join(external_identities::table.on(linked))
-        .select((UserRow::as_select(), external_identities::session_epoch.nullable()))
+        .select((
+            UserRow::as_select(),
+            external_identities::session_epoch.nullable(),
+            restore_epoch!(),
+        ))
         .first(connection)
         .optional()?;
     Ok(found.map(person).transpose()?)

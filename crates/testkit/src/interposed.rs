@@ -6,8 +6,8 @@ use mintgate_domain::model::{
     Timestamp, UserId,
 };
 use mintgate_domain::ports::{
-    EndOutcome, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo,
-    SessionChange, StoreError,
+    EndOutcome, EndedStep, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome,
+    RefreshTokenRepo, SessionChange, StoreError,
 };
 
 /// The calls that may be changed; by default each is passed on.
@@ -117,6 +117,16 @@ impl<T: Interposed> RefreshTokenRepo for InterposedRepo<T> {
         end: SessionEnd,
     ) -> Result<u64, StoreError> {
         self.0.end_sessions(user, identity, keep, end).await
+    }
+
+    async fn end_restored(
+        &self,
+        epoch: u64,
+        after: Option<SessionId>,
+        limit: u32,
+        end: SessionEnd,
+    ) -> Result<EndedStep, StoreError> {
+        self.0.store().end_restored(epoch, after, limit, end).await
     }
 
     async fn end_provider_sessions(

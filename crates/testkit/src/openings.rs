@@ -114,7 +114,7 @@ impl Openings {
         let session = NewSession {
             id,
             user,
-            epochs: SessionEpochs { user: 0, identity: Some(0) },
+            epochs: SessionEpochs { user: 0, identity: Some(0), restore: 0 },
             provider: ProviderId::new("corp"),
             identity,
             upstream_sid: None,

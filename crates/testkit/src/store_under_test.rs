@@ -241,7 +241,7 @@ pub struct Dump(BTreeMap<String, Vec<String>>);
 
 impl Dump {
     /// The tables that a dump has to have.
-    pub const TABLES: [&'static str; 13] = [
+    pub const TABLES: [&'static str; 14] = [
         "users",
         "external_identities",
         "single_use_marks",
@@ -250,6 +250,7 @@ impl Dump {
         "idempotency_reservations",
         "signing_keys",
         "duties",
+        "restores",
         "replicas",
         "upstream_tokens",
         "deleted_sessions",

@@ -60,6 +60,7 @@ impl<S: StoreUnderTest, P: StoreUnderTest> StoreUnderTest for TwoEngines<S, P> {
             "users",
             "external_identities",
             "duties",
+            "restores",
             "signing_keys",
             "replicas",
             "audit_events",

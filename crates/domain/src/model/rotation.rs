@@ -107,6 +107,7 @@ impl Rotation {
             Standing::Good => {}
             Standing::Disabled => return Verdict::UserDisabled,
             Standing::Ended => return Verdict::Revoked(RevokeReason::Other),
+            Standing::Restored => return Verdict::Revoked(RevokeReason::Restored),
         }
         if session.refresh.expires_at <= self.now {
             return Verdict::Expired;
@@ -321,6 +322,8 @@ mod tests {
             judge(&rotation(3, "older"), &session(), Standing::Disabled),
             Verdict::UserDisabled
         );
+        let restored = judge(&rotation(4, "previous"), &session(), Standing::Restored);
+        assert_eq!(restored, Verdict::Revoked(RevokeReason::Restored));
         let older_and_ended = verdict(|r, s| {
             r.presented = PresentedRefresh { generation: 3, hash: TokenHash::of("older") };
             s.end = end;

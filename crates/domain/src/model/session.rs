@@ -59,8 +59,8 @@ impl RefreshState {
     }
 }
 
-/// The epochs of its user and its identity when a session was opened. Where one has been raised
-/// since, the session has ended.
+/// The epochs of its user, its identity and the store when a session was opened. Where one has been
+/// raised since, the session has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SessionEpochs {
     /// The user's [`session_epoch`](super::User::session_epoch) when the session was opened.
@@ -68,6 +68,8 @@ pub struct SessionEpochs {
     /// The identity's epoch; `None` for a session that outlives the unlinking of its identity,
     /// because it asked for the unlinking.
     pub identity: Option<u64>,
+    /// The store's [`restore_epoch`](super::Person::restore_epoch) when the session was opened.
+    pub restore: u64,
 }
 
 /// A session about to be stored.
@@ -108,7 +110,7 @@ pub struct Session {
     pub id: SessionId,
     /// The user that the session belongs to.
     pub user: UserId,
-    /// The epochs of the user and the identity when it was opened.
+    /// The epochs of the user, the identity and the store when it was opened.
     pub epochs: SessionEpochs,
     /// The provider of the sign-in.
     pub provider: ProviderId,
@@ -185,6 +187,8 @@ pub enum RevokeReason {
     ProviderRefused,
     /// An operator deleted the user.
     UserDeleted,
+    /// A backup of the store was restored after the session was opened.
+    Restored,
     /// The session's epoch is older than its user's or its identity's, or the stored reason is one
     /// that this version does not know.
     Other,
@@ -192,7 +196,7 @@ pub enum RevokeReason {
 
 impl RevokeReason {
     /// Every reason, in no particular order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Logout,
         Self::Reuse,
         Self::Admin,
@@ -202,6 +206,7 @@ impl RevokeReason {
         Self::ProviderLogout,
         Self::ProviderRefused,
         Self::UserDeleted,
+        Self::Restored,
         Self::Other,
     ];
 
@@ -217,6 +222,7 @@ impl RevokeReason {
             Self::ProviderLogout => "provider_logout",
             Self::ProviderRefused => "provider_refused",
             Self::UserDeleted => "user_deleted",
+            Self::Restored => "restored",
             Self::Other => "other",
         }
     }

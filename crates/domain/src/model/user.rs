@@ -42,6 +42,9 @@ pub struct Person {
     /// How often all sessions of the identity have been ended; `None` if the identity is not, or no
     /// longer, linked to the user.
     pub identity_epoch: Option<u64>,
+    /// The store's restore epoch: larger since each time that a backup was restored. A session with
+    /// another one has ended.
+    pub restore_epoch: u64,
 }
 
 /// Whether a session may continue, judged by its user and its identity.
@@ -54,12 +57,18 @@ pub enum Standing {
     /// All sessions of the user, or of the identity, were ended after this one was opened; or the
     /// identity was unlinked, or the user deleted.
     Ended,
+    /// A backup was restored after the session was opened.
+    Restored,
 }
 
 impl Person {
     /// The epochs that a session opened now is to keep.
     pub fn epochs(&self) -> SessionEpochs {
-        SessionEpochs { user: self.user.session_epoch, identity: self.identity_epoch }
+        SessionEpochs {
+            user: self.user.session_epoch,
+            identity: self.identity_epoch,
+            restore: self.restore_epoch,
+        }
     }
 
     /// Whether a session may be opened: nothing has changed since its epochs were read.
@@ -74,6 +83,9 @@ impl Person {
         let Some(person) = person else { return Standing::Ended };
         if person.user.id != session.user {
             return Standing::Ended;
+        }
+        if person.restore_epoch != session.epochs.restore {
+            return Standing::Restored;
         }
         if person.user.disabled_at.is_some() {
             return Standing::Disabled;

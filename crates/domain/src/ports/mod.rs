@@ -57,8 +57,8 @@ pub use once_marks::OnceMarks;
 pub use public_keys::{JwksDocument, PublicKeys};
 pub use refresh_limit::RefreshLimit;
 pub use refresh_token_repo::{
-    EndOutcome, LoadedSession, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, SessionChange,
-    SessionOwner,
+    EndOutcome, EndedStep, LoadedSession, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo,
+    SessionChange, SessionOwner,
 };
 pub use replicas::Replicas;
 pub use role_directory::{RoleDirectory, RoleLookupError, RoleQuestion};

@@ -46,6 +46,15 @@ pub enum ProviderLogoutOutcome {
     Replayed,
 }
 
+/// The result of a step of [`RefreshTokenRepo::end_restored`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedStep {
+    /// How many live sessions this step has ended.
+    pub ended: u64,
+    /// The session after which the next step begins; `None` if this was the last step.
+    pub next: Option<SessionId>,
+}
+
 /// A session as [`RefreshTokenRepo::load`] found it, with what is needed to judge it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadedSession {
@@ -89,7 +98,7 @@ pub enum SessionChange<'a> {
 /// A store that keeps the users too ([`shares_engine_with_users`](Self::shares_engine_with_users))
 /// MUST, in the same atomic step as [`open`](Self::open), [`exchange`](Self::exchange) and
 /// [`SessionChange::Rotate`], require that the user is not disabled and that the session's user
-/// epoch is current; `open` also requires the identity's epoch. With another store, the use cases ask
+/// epoch and restore epoch are current; `open` also requires the identity's epoch. With another store, the use cases ask
 /// the [`UserDirectory`](super::UserDirectory) before a rotation, and again after each of these writes
 /// and before they answer.
 ///
@@ -166,6 +175,17 @@ pub trait RefreshTokenRepo: Send + Sync {
         order: &LogoutOrder,
         now: Timestamp,
     ) -> Result<ProviderLogoutOutcome, StoreError>;
+
+    /// Looks at the `limit` sessions behind `after`, in the order of their ids, and ends those that are live
+    /// at `end.at` and have another restore epoch than `epoch`. They have ended before, by the epoch
+    /// that was raised; this marks their rows. MUST wait for a write to such a row that is under way.
+    async fn end_restored(
+        &self,
+        epoch: u64,
+        after: Option<SessionId>,
+        limit: u32,
+        end: SessionEnd,
+    ) -> Result<EndedStep, StoreError>;
 
     /// Ends all sessions of a user, or only those opened with one identity, that are live at `now`;
     /// returns how many. The session `keep` goes on; if it was opened with that identity, it loses its

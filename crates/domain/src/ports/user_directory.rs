@@ -46,6 +46,9 @@ pub enum UnlinkOutcome {
 /// older than the current one. An identity that is unlinked and linked again MUST NOT get an epoch it
 /// has had before.
 ///
+/// The store as a whole has a *restore epoch*, which is raised when a backup was restored, and ends every
+/// session that was opened before in the same way.
+///
 /// Where the sessions are kept in the same engine
 /// ([`RefreshTokenRepo::shares_engine_with_users`](super::RefreshTokenRepo::shares_engine_with_users)),
 /// the methods that end sessions MUST end them in the same transaction that raises the epoch, so that
@@ -118,4 +121,10 @@ pub trait UserDirectory: Send + Sync {
         reason: RevokeReason,
         now: Timestamp,
     ) -> Result<u64, StoreError>;
+
+    /// Raises the restore epoch, durably, and returns it: `now` in seconds since 1970, or one more than
+    /// before if that is larger. So an epoch of a part of the past that a restore has undone never comes
+    /// again. Leaves the rows of sessions alone in every store
+    /// ([`RefreshTokenRepo::end_restored`](super::RefreshTokenRepo::end_restored)).
+    async fn raise_restore_epoch(&self, now: Timestamp) -> Result<u64, StoreError>;
 }

@@ -10,7 +10,7 @@ use mintgate_testkit::{MetricEvent, StoreUnderTest as _};
 
 use crate::rig::{AUDIENCE, DAY, GRACE, Rig, Setup, presented, refresh_config};
 
-fn client(audience: &str, refresh_tokens: bool) -> Client {
+pub(crate) fn client(audience: &str, refresh_tokens: bool) -> Client {
     Client {
         id: "api".to_owned(),
         secret_hash: TokenHash::of("secret"),

@@ -15,6 +15,7 @@ mod profile;
 mod provider_logout;
 mod refresh;
 mod repeats;
+mod restore;
 mod rig;
 mod roles;
 mod sign_out;

@@ -161,6 +161,7 @@ const REASONS = {
   logout: "the person signed out", reuse: "a refresh token that had been replaced long before was shown: somebody may have a copy of it",
   admin: "an operator ended it", user_disabled: "an operator disabled the person", user_deleted: "an operator deleted the person",
   expired_idle: "it was not used for too long", expired_absolute: "its time was over", provider_logout: "the provider ended it", provider_refused: "the provider, asked again, refused",
+  restored: "a backup of the store was restored after it was opened",
 };
 
 export async function session(view, context, _now, sid, isNew) {

@@ -5,10 +5,10 @@
 //! was opened with the old one.
 
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Nullable, Uuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use mintgate_domain::model::{ExternalIdentity, SessionEnd, SessionId, UserId};
-use mintgate_domain::ports::LogoutOrder;
+use mintgate_domain::ports::{EndedStep, LogoutOrder};
 
 use crate::error::Failure;
 use crate::schema::sessions;
@@ -130,6 +130,45 @@ pub(crate) async fn of_order(
         ("sid", Value::MaybeText(order.session.as_deref())),
     ];
     end(connection, text, at, named).await
+}
+
+/// The page's last row is there only if the page is full.
+static OF_OTHER_RESTORE_EPOCHS: SqlText = SqlText::new(
+    "WITH page AS MATERIALIZED (
+        SELECT id FROM sessions WHERE id > $after ORDER BY id LIMIT $limit
+    ), live AS MATERIALIZED (
+        SELECT s.id FROM sessions AS s JOIN page ON page.id = s.id
+        WHERE s.restore_epoch <> $epoch AND s.revoked_at IS NULL AND s.cur_exp > $now
+        ORDER BY s.id FOR NO KEY UPDATE OF s
+    ), ended AS (
+        UPDATE sessions AS s SET revoked_at = $now, revoke_reason = $reason
+        FROM live WHERE s.id = live.id RETURNING s.id
+    )
+    SELECT (SELECT id FROM page ORDER BY id OFFSET $before_last LIMIT 1),
+        (SELECT count(*) FROM ended)",
+);
+
+/// Ends those of the next sessions that are live and have another restore epoch.
+pub(super) async fn of_other_restore_epochs(
+    connection: &mut AsyncPgConnection,
+    epoch: u64,
+    after: Option<SessionId>,
+    limit: u32,
+    end: SessionEnd,
+) -> Result<EndedStep, Failure> {
+    // The nil id sorts before every session's id.
+    let after = after.map(|id| *id.as_uuid()).unwrap_or_default();
+    let values = [
+        ("after", Value::Uuid(after)),
+        ("limit", Value::BigInt(limit.into())),
+        ("before_last", Value::BigInt(limit.saturating_sub(1).into())),
+        ("epoch", Value::BigInt(epoch.try_into().unwrap_or(i64::MAX))),
+        ("now", Value::at(end.at)?),
+        ("reason", Value::Text(end.reason.name())),
+    ];
+    let sql = Sql::<(Nullable<Uuid>, BigInt)>::new(&OF_OTHER_RESTORE_EPOCHS, values);
+    let (next, ended): (Option<uuid::Uuid>, i64) = sql.answer(connection).await?;
+    Ok(EndedStep { ended: ended.unsigned_abs(), next: next.map(SessionId::from_uuid) })
 }
 
 /// How many of the sessions named were ended at this very time for this reason: what a call has ended

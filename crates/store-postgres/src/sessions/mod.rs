@@ -16,14 +16,16 @@ use mintgate_domain::model::{
     SingleUse, Timestamp, UserId,
 };
 use mintgate_domain::ports::{
-    EndOutcome, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo,
-    SessionChange, SessionOwner, StoreError, StoreOperation,
+    EndOutcome, EndedStep, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome,
+    RefreshTokenRepo, SessionChange, SessionOwner, StoreError, StoreOperation,
 };
 
 use self::row::{LastingColumns, LastingRow, SessionRow, lasting_columns};
 use crate::once_marks::claim;
 use crate::pool::Attempt;
-use crate::schema::{clock_timestamp, coalesce, external_identities, sessions, users};
+use crate::schema::{
+    clock_timestamp, coalesce, external_identities, restore_epoch, sessions, users,
+};
 use crate::sql::{Sql, SqlText, Value, prepared};
 use crate::store::PgStore;
 use crate::time::{between, bound, to_postgres};
@@ -46,8 +48,8 @@ static END: SqlText = SqlText::new(
 /// Text, because every refresh runs it: the query builder makes a statement of twice the length, with
 /// half as many values again. No column that is assigned is in an index, so that Postgres leaves the
 /// indexes alone (a HOT update). `IS NOT DISTINCT FROM` keeps the planner from the index on the user.
-/// The user's row is found by a subquery that does not depend on the session, which costs less than a
-/// join of the two.
+/// The user's row and the restore epoch are found by subqueries that do not depend on the session, which
+/// cost less than a join.
 static EXCHANGE: SqlText = SqlText::new(concat!(
     "UPDATE sessions SET gen = $generation, cur_hash = $successor, cur_kid = $key_id,
         cur_iat = $issued_at, cur_exp = $expires_at, prev_hash = cur_hash, prev_replays = 0,
@@ -59,6 +61,7 @@ static EXCHANGE: SqlText = SqlText::new(concat!(
         AND octet_length(concat(roles, amr, acr, extra_claims)) <= $grant_limit
         AND user_epoch =
             (SELECT session_epoch FROM users WHERE users.id = $user AND disabled_at IS NULL)
+        AND restore_epoch = (SELECT epoch FROM restores)
     RETURNING rotated_at, ",
     lasting_columns!()
 ));
@@ -104,14 +107,16 @@ fn names(roles: Option<&[Role]>) -> Option<Vec<&str>> {
     roles.map(|roles| roles.iter().map(Role::as_str).collect())
 }
 
-/// Whether the user of a session that is being updated lets it go on.
+/// Whether the user of a session that is being updated lets it go on, and no backup was restored since it
+/// was opened.
 macro_rules! user_is_in_good_standing {
     ($user:expr) => {
         exists(
             users::table
                 .filter(users::id.eq($user))
                 .filter(users::session_epoch.eq(sessions::user_epoch))
-                .filter(users::disabled_at.is_null()),
+                .filter(users::disabled_at.is_null())
+                .filter(restore_epoch!().eq(sessions::restore_epoch.nullable())),
         )
     };
 }
@@ -122,6 +127,9 @@ macro_rules! user_is_in_good_standing {
 fn written(rows: Vec<SessionRow>) -> Result<Option<Box<Session>>, StoreError> {
     rows.into_iter().next().map(|row| row.try_into().map(Box::new)).transpose()
 }
+
+/// A session with its user, the epoch of its identity, the restore epoch, and the time.
+type Found = (SessionRow, Option<UserRow>, Option<i64>, Option<i64>, PgTimestamp);
 
 #[async_trait]
 impl RefreshTokenRepo for PgStore {
@@ -149,13 +157,13 @@ impl RefreshTokenRepo for PgStore {
                 SessionRow::as_select(),
                 Option::<UserRow>::as_select(),
                 external_identities::session_epoch.nullable(),
+                restore_epoch!(),
                 clock_timestamp(),
             ));
         self.run(StoreOperation::FindSession, async |connection, _| {
-            let found: Option<(SessionRow, Option<UserRow>, Option<i64>, PgTimestamp)> =
-                prepared!(&query).get_result(connection).await.optional()?;
-            let Some((session, user, identity_epoch, now)) = found else { return Ok(None) };
-            let person = user.map(|user| user.person(identity_epoch)).transpose()?;
+            let found: Option<Found> = prepared!(&query).get_result(connection).await.optional()?;
+            let Some((session, user, identity, restore, now)) = found else { return Ok(None) };
+            let person = user.map(|user| user.person(identity, restore)).transpose()?;
             let rotated_ago = session.rotated_at().map(|at| between(at, now)).unwrap_or_default();
             let (session, owner) = (session.try_into()?, SessionOwner::Loaded(person));
             Ok(Some(LoadedSession { session, rotated_ago, owner }))
@@ -299,6 +307,19 @@ impl RefreshTokenRepo for PgStore {
                 (false, true) => EndOutcome::EndedBefore,
                 (false, false) => EndOutcome::Unknown,
             })
+        })
+        .await
+    }
+
+    async fn end_restored(
+        &self,
+        epoch: u64,
+        after: Option<SessionId>,
+        limit: u32,
+        end: SessionEnd,
+    ) -> Result<EndedStep, StoreError> {
+        self.run(StoreOperation::EndUserSessions, async |connection, _| {
+            ending::of_other_restore_epochs(connection, epoch, after, limit, end).await
         })
         .await
     }

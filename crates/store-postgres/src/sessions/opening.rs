@@ -29,6 +29,7 @@ macro_rules! text {
         WHERE u.id = $user AND e.issuer = $issuer AND e.subject = $subject
             AND u.disabled_at IS NULL AND u.session_epoch = $user_epoch
             AND e.session_epoch = $identity_epoch
+            AND $restore_epoch = (SELECT epoch FROM restores)
         ",
             $lock,
             "
@@ -36,11 +37,11 @@ macro_rules! text {
         INSERT INTO sessions (id, user_id, user_epoch, identity_epoch, provider, issuer, subject,
             upstream_sid, claimed_roles, gen, cur_hash, cur_kid, cur_iat, cur_exp,
             absolute_expires_at, created_at, last_used_at, user_agent, ip_prefix, roles, auth_time,
-            acr, amr, extra_claims)
+            acr, amr, extra_claims, restore_epoch)
         SELECT $session, id, $user_epoch, $identity_epoch, $provider, $issuer, $subject,
             $upstream_sid, $claimed_roles, $generation, $hash, $key, $issued_at, $expires_at,
             $absolute_expires_at, $now, $now, $user_agent, $ip_prefix, $roles, $auth_time,
-            $acr, $amr, $extra_claims
+            $acr, $amr, $extra_claims, $restore_epoch
         FROM person
         RETURNING id
     ), forgotten AS (
@@ -115,6 +116,7 @@ fn values(opening: &SessionOpening) -> Result<Vec<(&'static str, Value<'_>)>, St
             "identity_epoch",
             Value::MaybeBigInt(session.epochs.identity.and_then(|epoch| epoch.try_into().ok())),
         ),
+        ("restore_epoch", Value::MaybeBigInt(session.epochs.restore.try_into().ok())),
         ("provider", Value::Text(session.provider.as_str())),
         ("issuer", Value::Text(&session.identity.issuer)),
         ("subject", Value::Text(&session.identity.subject)),

@@ -64,6 +64,7 @@ pub(crate) struct LastingRow {
     claimed_roles: Vec<Option<String>>,
     user_epoch: i64,
     identity_epoch: Option<i64>,
+    restore_epoch: i64,
 }
 
 /// The types of the columns of [`LastingRow`].
@@ -73,7 +74,8 @@ pub(crate) type LastingColumns = SqlTypeOf<AsSelect<LastingRow, Pg>>;
 macro_rules! lasting_columns {
     () => {
         "provider, absolute_expires_at, created_at, user_agent, ip_prefix, roles, auth_time, acr, \
-        amr, extra_claims, issuer, subject, upstream_sid, claimed_roles, user_epoch, identity_epoch"
+        amr, extra_claims, issuer, subject, upstream_sid, claimed_roles, user_epoch, identity_epoch, \
+        restore_epoch"
     };
 }
 pub(crate) use lasting_columns;
@@ -174,6 +176,7 @@ impl LastingRow {
             epochs: SessionEpochs {
                 user: name.number("user_epoch", self.user_epoch)?,
                 identity: identity_epoch.transpose()?,
+                restore: name.number("restore_epoch", self.restore_epoch)?,
             },
             provider: ProviderId::new(self.provider),
             identity: ExternalIdentity { issuer: self.issuer, subject: self.subject },

@@ -12,7 +12,7 @@ use super::ending::Ended;
 use super::row::{SessionRow, signed};
 use crate::error::Failure;
 use crate::json;
-use crate::schema::{sessions, users};
+use crate::schema::{restore_epoch, sessions, users};
 
 #[diesel::declare_sql_function]
 extern "SQL" {
@@ -94,13 +94,15 @@ fn grant_takes_at_most(limit: Option<u32>) -> Condition<'static> {
     Box::new(sql::<Bool>(sum).bind::<BigInt, _>(limit.map_or(i64::MAX, i64::from)))
 }
 
-/// The user is not disabled, and has not ended all sessions since the session was opened.
+/// The user is not disabled, and has not ended all sessions since the session was opened; nor was a backup
+/// restored since.
 fn user_is_in_good_standing(user: UserId) -> Condition<'static> {
     let id = user.as_uuid().as_bytes().to_vec();
     let user = users::table
         .filter(users::id.eq(id))
         .filter(users::disabled_at.is_null())
-        .filter(users::session_epoch.eq(sessions::user_epoch));
+        .filter(users::session_epoch.eq(sessions::user_epoch))
+        .filter(restore_epoch!().eq(sessions::restore_epoch.nullable()));
     Box::new(exists(user))
 }
 

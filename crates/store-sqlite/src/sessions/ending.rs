@@ -1,12 +1,14 @@
 //! Ends sessions.
 
 use diesel::prelude::*;
-use mintgate_domain::model::{RevokeReason, SessionEnd, SingleUse, Timestamp};
-use mintgate_domain::ports::{LogoutOrder, ProviderLogoutOutcome};
+use mintgate_domain::model::{RevokeReason, SessionEnd, SessionId, SingleUse, Timestamp};
+use mintgate_domain::ports::{EndedStep, LogoutOrder, ProviderLogoutOutcome};
 
+use super::row::signed;
 use super::{Condition, is_live, of_identity};
 use crate::error::Failure;
 use crate::once_marks;
+use crate::row::{Hex, Row};
 use crate::schema::sessions;
 use crate::users::raise_identity_epoch;
 
@@ -32,6 +34,34 @@ pub(crate) fn end_live(
     let live = sessions::table.filter(which).filter(is_live(end.at));
     let ended = diesel::update(live).set(Ended::from(end)).execute(connection)?;
     Ok(ended as u64)
+}
+
+/// Ends those of the next sessions that are live and have another restore epoch.
+pub(super) fn end_restored(
+    connection: &mut SqliteConnection,
+    epoch: u64,
+    after: Option<SessionId>,
+    limit: u32,
+    end: SessionEnd,
+) -> Result<EndedStep, Failure> {
+    // The nil id sorts before every session's id.
+    let after = after.map(|id| *id.as_uuid()).unwrap_or_default();
+    let page: Vec<Vec<u8>> = sessions::table
+        .filter(sessions::id.gt(after.as_bytes().as_slice()))
+        .order(sessions::id)
+        .limit(limit.into())
+        .select(sessions::id)
+        .load(connection)?;
+    let is_last = page.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+    let Some(last) = page.last() else { return Ok(EndedStep { ended: 0, next: None }) };
+    let row = Row { table: "sessions", id: &Hex(last) };
+    let next = SessionId::from_uuid(row.uuid("id", last)?);
+    let which = sessions::id
+        .gt(after.as_bytes().as_slice())
+        .and(sessions::id.le(last))
+        .and(sessions::restore_epoch.ne(signed(epoch)));
+    let ended = end_live(connection, Box::new(which), end)?;
+    Ok(EndedStep { ended, next: Some(next).filter(|_| !is_last) })
 }
 
 /// Carries out a provider's order, unless it has been carried out before.

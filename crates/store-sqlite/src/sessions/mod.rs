@@ -17,20 +17,23 @@ use mintgate_domain::model::{
     RevokeReason, Rotation, Session, SessionEnd, SessionId, SessionOpening, Timestamp, UserId,
 };
 use mintgate_domain::ports::{
-    EndOutcome, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo,
-    SessionChange, SessionOwner, StoreError, StoreOperation,
+    EndOutcome, EndedStep, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome,
+    RefreshTokenRepo, SessionChange, SessionOwner, StoreError, StoreOperation,
 };
 
 use changing::{count_replay, end_unchanged, exchange, rotate};
-use ending::{Ended, carry_out};
+use ending::{Ended, carry_out, end_restored};
 use opening::open;
 
 pub(crate) use ending::end_live;
-pub(crate) use row::SessionRow;
+pub(crate) use row::{SessionRow, signed};
 
-use crate::schema::{external_identities, sessions, users};
+use crate::schema::{external_identities, restore_epoch, sessions, users};
 use crate::store::SqliteStore;
 use crate::users::{UserRow, person};
+
+/// A session with its user, the epoch of its identity, and the restore epoch.
+type Found = (SessionRow, Option<UserRow>, Option<i64>, Option<i64>);
 
 #[async_trait]
 impl RefreshTokenRepo for SqliteStore {
@@ -50,7 +53,7 @@ impl RefreshTokenRepo for SqliteStore {
                 .eq(sessions::user_id)
                 .and(external_identities::issuer.eq(sessions::issuer))
                 .and(external_identities::subject.eq(sessions::subject));
-            let found: Option<(SessionRow, Option<UserRow>, Option<i64>)> = sessions::table
+            let found: Option<Found> = sessions::table
                 .left_join(users::table)
                 .left_join(external_identities::table.on(identity))
                 .filter(sessions::id.eq(id.as_uuid().as_bytes().as_slice()))
@@ -58,11 +61,12 @@ impl RefreshTokenRepo for SqliteStore {
                     SessionRow::as_select(),
                     Option::<UserRow>::as_select(),
                     external_identities::session_epoch.nullable(),
+                    restore_epoch!(),
                 ))
                 .first(connection)
                 .optional()?;
-            let Some((session, user, identity_epoch)) = found else { return Ok(None) };
-            let owner = user.map(|user| person((user, identity_epoch))).transpose()?;
+            let Some((session, user, identity, restore)) = found else { return Ok(None) };
+            let owner = user.map(|user| person((user, identity, restore))).transpose()?;
             Ok(Some((Session::try_from(session)?, owner)))
         };
         let found = self.read(StoreOperation::FindSession, work).await?;
@@ -120,6 +124,7 @@ impl RefreshTokenRepo for SqliteStore {
             let rows = sessions::table
                 .filter(sessions::user_id.eq(user.as_uuid().as_bytes().as_slice()))
                 .filter(is_live(now))
+                .filter(restore_epoch!().eq(sessions::restore_epoch.nullable()))
                 .order((sessions::last_used_at.desc(), sessions::id.desc()))
                 .limit(limit.into())
                 .select(SessionRow::as_select())
@@ -150,6 +155,17 @@ impl RefreshTokenRepo for SqliteStore {
             Ok(if is_there { EndOutcome::EndedBefore } else { EndOutcome::Unknown })
         };
         self.write(StoreOperation::EndSession, work).await
+    }
+
+    async fn end_restored(
+        &self,
+        epoch: u64,
+        after: Option<SessionId>,
+        limit: u32,
+        end: SessionEnd,
+    ) -> Result<EndedStep, StoreError> {
+        let work = move |connection: &mut _| end_restored(connection, epoch, after, limit, end);
+        self.write(StoreOperation::EndUserSessions, work).await
     }
 
     async fn end_provider_sessions(

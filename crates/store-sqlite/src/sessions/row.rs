@@ -44,6 +44,7 @@ pub(crate) struct SessionRow {
     claimed_roles: String,
     user_epoch: i64,
     identity_epoch: Option<i64>,
+    restore_epoch: i64,
 }
 
 impl From<NewSession> for SessionRow {
@@ -79,6 +80,7 @@ impl From<NewSession> for SessionRow {
             claimed_roles: json::roles(&new.claimed_roles),
             user_epoch: signed(new.epochs.user),
             identity_epoch: new.epochs.identity.map(signed),
+            restore_epoch: signed(new.epochs.restore),
         }
     }
 }
@@ -92,6 +94,7 @@ impl TryFrom<SessionRow> for Session {
         let epochs = SessionEpochs {
             user: row.number("user_epoch", columns.user_epoch)?,
             identity: identity_epoch.map(|n| row.number("identity_epoch", n)).transpose()?,
+            restore: row.number("restore_epoch", columns.restore_epoch)?,
         };
         let refresh = RefreshState {
             generation: row.number("gen", columns.generation)?,

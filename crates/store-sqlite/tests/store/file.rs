@@ -25,7 +25,7 @@ use mintgate_testkit::{
     ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreCalls, StoreUnderTest,
 };
 
-const ALL: [&str; 11] = [
+const ALL: [&str; 12] = [
     "0001_users_and_sessions",
     "0002_session_life",
     "0003_identities_and_providers",
@@ -37,6 +37,7 @@ const ALL: [&str; 11] = [
     "0010_administration",
     "0011_kept_access_tokens",
     "0012_audit_log",
+    "0014_restore_epoch",
 ];
 
 fn cannot_open(path: &std::path::Path) -> String {

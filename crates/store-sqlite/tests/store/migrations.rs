@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const SINCE_THIRD: [&str; 9] = [
+const SINCE_THIRD: [&str; 10] = [
     "0003_identities_and_providers",
     "0004_session_epochs",
     "0005_profiles",
@@ -38,6 +38,7 @@ const SINCE_THIRD: [&str; 9] = [
     "0010_administration",
     "0011_kept_access_tokens",
     "0012_audit_log",
+    "0014_restore_epoch",
 ];
 
 /// A file as the release before left it, and rows that it wrote.
@@ -294,6 +295,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
         let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{number}'");
         test.execute(&forget);
     };
+    undo("0014", migration!("0014_restore_epoch/down.sql"));
     undo("0012", migration!("0012_audit_log/down.sql"));
     undo("0011", migration!("0011_kept_access_tokens/down.sql"));
     undo("0010", migration!("0010_administration/down.sql"));
@@ -315,6 +317,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     let claimed_roles = session.grant.roles.clone();
     assert_eq!(again, Session { claimed_roles, ..session });
 
+    undo("0014", migration!("0014_restore_epoch/down.sql"));
     undo("0012", migration!("0012_audit_log/down.sql"));
     undo("0011", migration!("0011_kept_access_tokens/down.sql"));
     undo("0010", migration!("0010_administration/down.sql"));

@@ -45,6 +45,7 @@ struct State {
     keys: BTreeMap<(KeyUse, u32), KeyRecord>,
     upstream: HashMap<SessionId, KeptUpstream>,
     replicas: BTreeMap<ReplicaId, Announced>,
+    restore_epoch: u64,
     deleted: BTreeMap<SessionId, DeletedSession>,
     duties: BTreeMap<Duty, DutyRecord>,
     audit: audit::AuditState,

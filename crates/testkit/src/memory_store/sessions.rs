@@ -1,5 +1,6 @@
 //! Sessions, as values.
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,8 +9,8 @@ use mintgate_domain::model::{
     SessionOpening, SingleUse, Standing, Timestamp, UserId,
 };
 use mintgate_domain::ports::{
-    EndOutcome, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo,
-    SessionChange, SessionOwner, StoreError,
+    EndOutcome, EndedStep, LoadedSession, LogoutOrder, OpenOutcome, ProviderLogoutOutcome,
+    RefreshTokenRepo, SessionChange, SessionOwner, StoreError,
 };
 
 use super::{MemoryStore, State};
@@ -128,6 +129,28 @@ impl State {
         ended
     }
 
+    fn end_restored(
+        &mut self,
+        epoch: u64,
+        after: Option<SessionId>,
+        limit: u32,
+        end: SessionEnd,
+    ) -> EndedStep {
+        let limit = usize::try_from(limit).expect("a small limit");
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = self.sessions.range_mut((begin, Bound::Unbounded)).take(limit);
+        let (mut step, mut looked_at) = (EndedStep { ended: 0, next: None }, 0);
+        for (id, session) in page {
+            looked_at += 1;
+            step.next = Some(*id).filter(|_| looked_at == limit);
+            if session.is_live(end.at) && session.epochs.restore != epoch {
+                session.end = Some(end);
+                step.ended += 1;
+            }
+        }
+        step
+    }
+
     fn carry_out(&mut self, order: &LogoutOrder, now: Timestamp) -> ProviderLogoutOutcome {
         let mark = Some(SingleUse { hash: order.id, expires_at: order.expires_at });
         if self.is_used_up(mark) {
@@ -193,6 +216,8 @@ impl RefreshTokenRepo for MemoryStore {
     ) -> Result<Vec<Session>, StoreError> {
         self.with(|state| {
             let own = state.sessions.values().filter(|session| session.user == user);
+            let own =
+                own.filter(|it| state.has_no_users || it.epochs.restore == state.restore_epoch);
             let mut live: Vec<_> = own.filter(|session| session.is_live(now)).cloned().collect();
             live.sort_by_key(|session| std::cmp::Reverse((session.last_used_at, session.id)));
             live.truncate(limit.try_into().expect("a small limit"));
@@ -208,6 +233,16 @@ impl RefreshTokenRepo for MemoryStore {
         now: Timestamp,
     ) -> Result<EndOutcome, StoreError> {
         self.with(|state| state.end(id, user, reason, now))
+    }
+
+    async fn end_restored(
+        &self,
+        epoch: u64,
+        after: Option<SessionId>,
+        limit: u32,
+        end: SessionEnd,
+    ) -> Result<EndedStep, StoreError> {
+        self.with(|state| state.end_restored(epoch, after, limit, end))
     }
 
     async fn end_provider_sessions(

@@ -69,6 +69,7 @@ impl StoreUnderTest for MemoryStore {
         dump.insert("signing_keys", keys.collect());
         let replicas = state.replicas.values().map(|row| format!("{row:?}"));
         dump.insert("replicas", replicas.collect());
+        dump.insert("restores", vec![state.restore_epoch.to_string()]);
         dump.insert("duties", vec![format!("{:?}", state.duties)]);
         let (entries, rest) = state.audit.rows();
         dump.insert("audit_events", entries);

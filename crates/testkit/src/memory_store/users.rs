@@ -14,7 +14,8 @@ impl State {
         let mut own = self.identities.iter().filter(|(owner, ..)| *owner == user);
         let identity_epoch =
             own.find(|(_, linked, _)| linked.identity == *identity).map(|(.., epoch)| *epoch);
-        Some(Person { user: self.users.get(&user)?.clone(), identity_epoch })
+        let (user, restore_epoch) = (self.users.get(&user)?.clone(), self.restore_epoch);
+        Some(Person { user, identity_epoch, restore_epoch })
     }
 
     pub(super) fn owner_of(&self, identity: &ExternalIdentity) -> Option<UserId> {
@@ -158,6 +159,14 @@ impl UserDirectory for MemoryStore {
             state.raise_identity_epoch(identity);
             let end = SessionEnd { at: now, reason };
             state.end_live(end, |session| session.identity == *identity)
+        })
+    }
+
+    async fn raise_restore_epoch(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.with(|state| {
+            let now = now.as_unix().try_into().unwrap_or(0);
+            state.restore_epoch = now.max(state.restore_epoch + 1);
+            state.restore_epoch
         })
     }
 

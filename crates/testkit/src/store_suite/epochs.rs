@@ -14,7 +14,11 @@ use crate::rotations::rotation;
 use crate::store_under_test::{StoreCalls as _, StoreUnderTest};
 
 /// The opening of a sign-in that has read the person, and has not stored its session yet.
-async fn under_way(store: &dyn StoreUnderTest, openings: &Openings, subject: &str) -> Opening {
+pub(super) async fn under_way(
+    store: &dyn StoreUnderTest,
+    openings: &Openings,
+    subject: &str,
+) -> Opening {
     let found =
         store.store().sessions.users.find_user(&identity(subject)).await.expect("an answer");
     let person = found.expect("a user");
@@ -24,7 +28,7 @@ async fn under_way(store: &dyn StoreUnderTest, openings: &Openings, subject: &st
 }
 
 /// Stores exactly this, with the epochs it has.
-async fn open_as_it_is(store: &dyn StoreUnderTest, opening: &Opening) -> OpenOutcome {
+pub(super) async fn open_as_it_is(store: &dyn StoreUnderTest, opening: &Opening) -> OpenOutcome {
     store.store().sessions.open(&opening.opening).await.expect("an outcome")
 }
 

@@ -16,6 +16,7 @@ mod profiles;
 mod provider_logout;
 mod replays;
 mod replicas;
+mod restore;
 mod roles;
 mod rotation;
 mod sign_in;
@@ -44,6 +45,7 @@ pub use profiles::*;
 pub use provider_logout::*;
 pub use replays::*;
 pub use replicas::*;
+pub use restore::*;
 pub use roles::*;
 pub use rotation::*;
 pub use sign_in::*;
@@ -185,6 +187,11 @@ macro_rules! store_suite {
             of_many_at_once_one_adds_the_next_key,
             activating_a_key_only_brings_it_forward,
             a_removed_key_is_gone_and_no_other,
+            a_restore_ends_every_session_that_was_opened_before,
+            sessions_opened_after_a_restore_go_on,
+            a_restore_epoch_is_the_time_and_always_larger,
+            the_rows_of_sessions_before_a_restore_are_ended_in_steps,
+            after_an_acknowledged_restore_no_refresh_works,
             a_linked_identity_finds_its_user,
             identities_are_listed_the_oldest_first,
             linking_what_is_the_users_own_changes_nothing,

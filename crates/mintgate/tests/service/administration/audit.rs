@@ -28,7 +28,7 @@ fn keyed() -> Options {
 
 impl TestService {
     /// The entries once there are as many of this kind as said, and the head.
-    async fn noted(&self, kind: &str, count: usize) -> Vec<Value> {
+    pub(super) async fn noted(&self, kind: &str, count: usize) -> Vec<Value> {
         for _ in 0..200 {
             let rows = self.dump_of(vec!["audit_events"]).await;
             let rows = rows.rows("audit_events");

@@ -6,6 +6,7 @@ mod commands;
 mod console;
 mod effect;
 mod people;
+mod restore;
 
 use std::path::Path;
 

@@ -1,0 +1,2 @@
+ALTER TABLE sessions DROP COLUMN restore_epoch;
+DROP TABLE restores;
