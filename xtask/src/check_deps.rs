@@ -51,6 +51,7 @@ const CRATES: &[(&str, Role)] = &[
     ("mintgate-store-sqlite", Role::Adapter),
     ("mintgate-strict-json", Role::Library),
     ("mintgate-testkit", Role::Testkit),
+    ("mintgate-tls", Role::Library),
     ("xtask", Role::DeveloperCommands),
 ];
 

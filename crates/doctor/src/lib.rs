@@ -4,6 +4,7 @@
 //! What is found is data ([`Finding`]); each file of this crate judges one area. It reads, and leaves nothing
 //! behind: it makes no file and no key, and other processes on the store do not notice it.
 
+mod certificate;
 mod configuration;
 mod exposed_files;
 mod finding;
@@ -18,7 +19,7 @@ mod store;
 use std::sync::Arc;
 
 use mintgate_domain::chain;
-use mintgate_domain::model::REPLICA_PATIENCE;
+use mintgate_domain::model::{REPLICA_PATIENCE, Timestamp};
 use mintgate_domain::ports::{Clock, Entropy, StoreExamination};
 use mintgate_settings::{Settings, StoreSettings, StoreUrl};
 use mintgate_signer_jose::KeyRing;
@@ -86,6 +87,7 @@ impl DoctorCommand {
         findings.extend(origins::judge(settings, self.origin.as_ref()));
         let origin = self.origin.as_ref().map(origins::origin_of);
         findings.extend(service::examine(settings, origin.as_deref()).await);
+        findings.extend(certificate::examine(settings, Timestamp::from(clock.now()).as_unix()));
         // Each area in one place, in the order in which they were begun.
         let areas: Vec<_> = findings.iter().map(|finding| area(finding.check)).collect();
         findings.sort_by_key(|finding| areas.iter().position(|of| *of == area(finding.check)));

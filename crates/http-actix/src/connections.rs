@@ -8,10 +8,11 @@
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap};
@@ -37,6 +38,20 @@ pub(crate) struct Connections {
     live: Cell<usize>,
 }
 
+/// A connection that was let in. When dropped, it is closed as far as its worker thread is concerned.
+pub(crate) struct Admitted {
+    pub(crate) link: Rc<Link>,
+    pub(crate) connections: Rc<Connections>,
+    /// Taken if the connection has to be read from after it is dropped.
+    pub(crate) open: Option<Open>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.connections.forget(&self.link);
+    }
+}
+
 /// One of the open connections of the process; when dropped, it no longer counts.
 pub(crate) struct Open(Arc<AppState>, Arc<AtomicUsize>);
 
@@ -56,7 +71,7 @@ impl Connections {
 
     /// Lets a new connection in. If there are as many as there may be, the one that has waited longest
     /// for its client is closed; `None` if none waits.
-    pub(crate) fn admit(&self) -> Option<(Rc<Link>, Open)> {
+    pub(crate) fn admit(self: &Rc<Self>) -> Option<Admitted> {
         let metrics = &self.state.ports.metrics;
         let before = self.open.fetch_add(1, Relaxed);
         metrics.connection(ConnectionChange::Opened);
@@ -77,11 +92,11 @@ impl Connections {
             waiting.retain(|each| each.link.is_open());
         }
         waiting.push(Waiting { since: now, link: Rc::clone(&link) });
-        Some((link, open))
+        Some(Admitted { link, connections: Rc::clone(self), open: Some(open) })
     }
 
     /// Forgets a connection that is closed.
-    pub(crate) fn forget(&self, link: &Link) {
+    fn forget(&self, link: &Link) {
         link.closed.set(true);
         self.live.set(self.live.get() - 1);
     }
@@ -232,6 +247,35 @@ impl Link {
         self.body.set(Body::announced_by(headers));
         self.received.set(0);
         self.seen_unfinished.set(0);
+    }
+
+    /// A request has arrived on a connection that can carry several at once.
+    pub(crate) fn begin_stream(&self) {
+        self.waiting_since.set(None);
+        self.head_since.set(None);
+        self.is_first.set(false);
+    }
+
+    /// Every request of a connection that can carry several at once has been answered.
+    pub(crate) fn end_streams(&self, now: Duration) {
+        self.waiting_since.set(Some(now));
+    }
+
+    /// How long the connection has waited for its client; `None` while the client waits.
+    pub(crate) fn idle_for(&self, now: Duration) -> Option<Duration> {
+        self.waiting_since.get().map(|since| now.saturating_sub(since))
+    }
+
+    /// Waits until the connection has to end.
+    pub(crate) async fn ended(&self) {
+        poll_fn(|context| {
+            if self.fate() != Fate::GoesOn {
+                return Poll::Ready(());
+            }
+            self.remember_reader(context.waker());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// The body is waited for since `now`.

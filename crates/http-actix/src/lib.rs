@@ -21,6 +21,7 @@ mod current;
 pub mod descriptors;
 mod envelope;
 mod error;
+mod http2;
 mod idempotency;
 mod identities;
 mod introspection;
@@ -50,6 +51,7 @@ mod sign_in;
 mod stream;
 mod token;
 mod trace;
+mod transport;
 mod validation;
 
 use std::future::Future;

@@ -1,19 +1,25 @@
 //! The two listeners, on sockets that are bound already.
 
-use std::future::ready;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::HttpService;
 use actix_http::error::DispatchError;
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
-use actix_web::dev::{AppConfig, Server};
+use actix_http::{HttpService, Request, Response};
+use actix_service::{
+    IntoServiceFactory as _, Service, ServiceFactory as _, ServiceFactoryExt as _, fn_factory,
+    fn_service, map_config,
+};
+use actix_web::body::BoxBody;
+use actix_web::dev::{AppConfig, Server, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, Error, HttpServer, middleware};
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use mintgate_tls::Served;
 
 use crate::admin::{AdminApi, History, admin_routes};
 use crate::connections::Connections;
@@ -21,15 +27,16 @@ use crate::console::console_routes;
 use crate::current::CurrentState;
 use crate::operations::{Operations, operations_routes};
 use crate::stream::Connection;
-use crate::{envelope, public_api};
+use crate::transport::{self, Protocol, Transport};
+use crate::{envelope, http2, public_api};
 
 /// How long requests in flight may take to finish once the server is asked to stop, in seconds. Less than
 /// a body may take to arrive, so that clients that send none do not hold up the end beyond ten seconds.
 const DRAIN_SECS: u64 = 9;
 /// Longer than the idle timeout of common load balancers (60 s), so that they close first.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a connection that ends may take to send the rest of its answer.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many more connections than allowed are accepted: one that is too many makes room for itself.
 const SPARE_CONNECTIONS: usize = 64;
 /// How often it is looked for heads that do not arrive, while one may take to do so.
@@ -40,8 +47,8 @@ const OPERATIONS_CONNECTIONS: usize = 64;
 /// A function that adds routes to the public listener, besides its own.
 pub type MoreRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
-/// Serves the public routes, and `more_routes` before them. The number of workers and the limits on
-/// connections are those of the first state.
+/// Serves the public routes, and `more_routes` before them, over TLS if there is a certificate. The number of
+/// workers and the limits on connections are those of the first state.
 ///
 /// # Errors
 /// If the socket cannot be used.
@@ -49,6 +56,7 @@ pub fn serve_public(
     current: Arc<CurrentState>,
     more_routes: MoreRoutes,
     listener: TcpListener,
+    certificate: Option<Arc<Served>>,
 ) -> io::Result<Server> {
     let state = current.load();
     let workers = match state.workers {
@@ -67,19 +75,24 @@ pub fn serve_public(
     let server = server.listen("public", listener, move || {
         let connections = Rc::new(Connections::new(Arc::clone(&state), Arc::clone(&open)));
         actix_web::rt::spawn(end_unfinished_heads(Rc::clone(&connections)));
-        let (current, more_routes) = (Data::from(Arc::clone(&current)), Arc::clone(&more_routes));
-        let app = App::new()
-            .app_data(current)
-            .wrap(middleware::from_fn(envelope::envelope))
-            .configure(|config| more_routes(config))
-            .configure(|config| public_api::routes(&state, config));
-        let app = app.into_factory().map_err(|error: Error| error.error_response());
+        // One for each version of HTTP.
+        let app = || {
+            let (current, more_routes) = (Data::from(Arc::clone(&current)), more_routes.clone());
+            let app = App::new()
+                .app_data(current)
+                .wrap(middleware::from_fn(envelope::envelope))
+                .configure(|config| more_routes(config))
+                .configure(|config| public_api::routes(&state, config));
+            let app = app.into_factory().map_err(|error: Error| error.error_response());
+            map_config(app, |()| AppConfig::default())
+        };
         let stopping = stopping.clone();
-        let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
+        let on_stop = move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        };
+        let http1 = HttpService::build()
+            .graceful_shutdown_signal(on_stop.clone())
             .keep_alive(KEEP_ALIVE)
             // `end_unfinished_heads` sees to all heads, and not to the first one alone.
             .client_request_timeout(Duration::ZERO)
@@ -87,15 +100,74 @@ pub fn serve_public(
             .on_connect_ext(|connection: &Connection, data| {
                 data.insert(Rc::clone(connection.link()));
             })
-            .h1(map_config(app, |()| AppConfig::default()));
-        fn_service(move |stream: TcpStream| {
-            let peer = stream.peer_addr().ok();
-            let connection = Connection::admit(stream, &connections).map_err(DispatchError::Io);
-            ready(connection.map(|connection| (connection, peer)))
+            .h1(app());
+        let http2 = certificate.clone().map(|certificate| (app(), certificate));
+        fn_factory(move || {
+            let (connections, on_stop) = (Rc::clone(&connections), on_stop.clone());
+            let http1 = http1.new_service(());
+            let http2 = http2
+                .as_ref()
+                .map(|(app, certificate)| (app.new_service(()), Arc::clone(certificate)));
+            async move {
+                let tls = match http2 {
+                    None => None,
+                    Some((http2, certificate)) => Some(Tls { certificate, http2: http2.await? }),
+                };
+                let http1 = http1.await?;
+                let on_stop = Box::new(move || on_stop().boxed_local());
+                let worker = Rc::new(Worker { connections, on_stop, http1, tls });
+                Ok::<_, ()>(fn_service(move |stream| {
+                    let worker = Rc::clone(&worker);
+                    async move { worker.serve(stream).await }
+                }))
+            }
         })
-        .and_then(http)
     })?;
     Ok(server.run())
+}
+
+/// What one thread serves connections with.
+struct Worker<H1, H2> {
+    connections: Rc<Connections>,
+    /// Completes when the service is asked to stop.
+    on_stop: Box<dyn Fn() -> LocalBoxFuture<'static, ()>>,
+    http1: H1,
+    tls: Option<Tls<H2>>,
+}
+
+struct Tls<H2> {
+    certificate: Arc<Served>,
+    http2: H2,
+}
+
+impl<H1, H2> Worker<H1, H2>
+where
+    H1: Service<(Connection, Option<SocketAddr>), Response = (), Error = DispatchError>,
+    H2: Service<Request, Response = ServiceResponse<BoxBody>>,
+    H2::Error: Into<Response<BoxBody>> + 'static,
+    H2::Future: 'static,
+{
+    /// Serves a connection to its end. What it waits for from the handshake of TLS to the end of the first
+    /// head comes within the time that one head may take.
+    async fn serve(&self, stream: TcpStream) -> Result<(), DispatchError> {
+        let peer = stream.peer_addr().ok();
+        let admitted = self.connections.admit().ok_or(io::ErrorKind::ConnectionRefused);
+        let admitted = admitted.map_err(|error| DispatchError::Io(error.into()))?;
+        let Some(tls) = &self.tls else {
+            let connection = Connection::new(Transport::Plain(stream), admitted);
+            return self.http1.call((connection, peer)).await;
+        };
+        let pair = tls.certificate.pair();
+        let shaken = transport::handshake(stream, &pair, &admitted.link).await;
+        match shaken.map_err(DispatchError::Io)? {
+            (transport, Protocol::Http1) => {
+                self.http1.call((Connection::new(transport, admitted), peer)).await
+            }
+            (transport, Protocol::Http2) => {
+                http2::serve(&tls.http2, transport, admitted, peer, (self.on_stop)()).await
+            }
+        }
+    }
 }
 
 /// Refuses the requests whose heads do not arrive in time.

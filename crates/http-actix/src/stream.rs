@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::runtime::Handle;
 
-use crate::connections::{Connections, Fate, Link, Open};
+use crate::connections::{Admitted, Fate, Link, Open};
 use crate::envelope;
 use crate::error::{ErrorKind, HttpErrorCode};
+use crate::transport::Transport;
 
 /// How many bytes are read before the HTTP library looks at what there is.
 const READ_AT_ONCE: usize = 8 * 1024;
@@ -27,11 +27,9 @@ const NUL: u8 = 0;
 /// something by itself, which it does without a body, the refusal becomes one of ours.
 pub(crate) struct Connection {
     /// Taken when this is dropped.
-    stream: Option<TcpStream>,
+    stream: Option<Transport>,
     link: Rc<Link>,
-    connections: Rc<Connections>,
-    /// Taken when this is dropped.
-    open: Option<Open>,
+    admitted: Admitted,
     /// How much was read since the HTTP library has looked.
     read: usize,
     /// Whether the client does not read what is written to it.
@@ -50,7 +48,7 @@ struct Refusal {
 impl Refusal {
     fn poll_write(
         &mut self,
-        mut stream: Pin<&mut TcpStream>,
+        mut stream: Pin<&mut Transport>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while self.written < self.bytes.len() {
@@ -62,19 +60,17 @@ impl Refusal {
 }
 
 impl Connection {
-    /// Takes a connection in; an error if there is no room for it.
-    pub(crate) fn admit(stream: TcpStream, connections: &Rc<Connections>) -> io::Result<Self> {
-        let (link, open) = connections.admit().ok_or(io::ErrorKind::ConnectionRefused)?;
-        Ok(Self {
+    /// A connection that has been admitted and is established.
+    pub(crate) fn new(stream: Transport, admitted: Admitted) -> Self {
+        Self {
             stream: Some(stream),
-            link,
-            connections: Rc::clone(connections),
-            open: Some(open),
+            link: Rc::clone(&admitted.link),
+            admitted,
             read: 0,
             is_blocked: false,
             is_spoilt: false,
             refusal: None,
-        })
+        }
     }
 
     /// What the connection and its requests tell each other.
@@ -82,7 +78,7 @@ impl Connection {
         &self.link
     }
 
-    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn stream(&mut self) -> io::Result<Pin<&mut Transport>> {
         self.stream.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
@@ -94,7 +90,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.link.fate() == Fate::GoesOn
-            && self.link.is_full(self.connections.state.limits.max_header_bytes)
+            && self.link.is_full(self.admitted.connections.state.limits.max_header_bytes)
         {
             if self.link.head_since().is_none() {
                 self.link.pause(context.waker());
@@ -155,7 +151,7 @@ impl AsyncWrite for Connection {
             };
             // A client that has sent nothing asked for nothing.
             let bytes = if self.link.has_received() {
-                envelope::refuse_unread(&self.connections.state, kind, since)
+                envelope::refuse_unread(&self.admitted.connections.state, kind, since)
             } else {
                 Vec::new()
             };
@@ -185,11 +181,10 @@ impl AsyncWrite for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.connections.forget(&self.link);
         let may_send_more =
             self.refusal.is_some() || matches!(self.link.fate(), Fate::Close | Fate::Refuse(_));
         if may_send_more
-            && let (Some(stream), Some(open)) = (self.stream.take(), self.open.take())
+            && let (Some(stream), Some(open)) = (self.stream.take(), self.admitted.open.take())
             && let Ok(runtime) = Handle::try_current()
         {
             runtime.spawn(linger(stream, open));
@@ -223,7 +218,7 @@ fn says_length(header: &str) -> bool {
 }
 
 /// Sends what is written, and reads for a moment what the client still sends.
-async fn linger(mut stream: TcpStream, _open: Open) {
+async fn linger(mut stream: Transport, _open: Open) {
     let _ = stream.shutdown().await;
     let rest = async {
         let mut buffer = [0; 1024];

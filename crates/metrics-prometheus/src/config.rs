@@ -43,3 +43,31 @@ impl ConfigSeries {
         self.is_current.set(0);
     }
 }
+
+/// The certificates that listeners present.
+pub(crate) struct CertificateSeries {
+    pub(crate) from: IntGaugeVec,
+    pub(crate) until: IntGaugeVec,
+    pub(crate) is_current: IntGaugeVec,
+}
+
+impl CertificateSeries {
+    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let by_listener = |name, help| gauge(registry, name, help, &["listener"]);
+        Ok(Self {
+            from: by_listener(
+                "mintgate_tls_certificate_not_before_timestamp_seconds",
+                "From when on the certificate that a listener presents is valid.",
+            )?,
+            until: by_listener(
+                "mintgate_tls_certificate_not_after_timestamp_seconds",
+                "Until when the certificate that a listener presents is valid.",
+            )?,
+            is_current: by_listener(
+                "mintgate_tls_certificate_last_reload_successful",
+                "Whether the certificate and key in a listener's files could be taken over when they were \
+                 last looked at.",
+            )?,
+        })
+    }
+}

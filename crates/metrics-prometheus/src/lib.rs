@@ -21,7 +21,7 @@ use prometheus::{
 };
 
 use audit::AuditSeries;
-use config::ConfigSeries;
+use config::{CertificateSeries, ConfigSeries};
 use http::HttpSeries;
 
 /// Histogram bounds in seconds: from the time one signature takes to the time after which a call to
@@ -70,6 +70,7 @@ pub struct PrometheusMetrics {
     signing_key_age: IntGaugeVec,
     log_lines_dropped: IntCounter,
     config: ConfigSeries,
+    certificates: CertificateSeries,
     audit: AuditSeries,
     /// Held while `render` resets the series of the signing keys and reads them back.
     rendering: Mutex<()>,
@@ -174,6 +175,7 @@ impl PrometheusMetrics {
                 )?,
             )?,
             config: ConfigSeries::new(&registry)?,
+            certificates: CertificateSeries::new(&registry)?,
             audit: AuditSeries::new(&registry)?,
             rendering: Mutex::default(),
             http: HttpSeries::new(&registry)?,
@@ -237,6 +239,14 @@ impl PrometheusMetrics {
     /// The configuration with this digest runs since `at`.
     pub fn configuration_taken_over(&self, hash: &str, at: Timestamp) {
         self.config.taken_over(hash, at.as_unix());
+    }
+
+    /// A listener presents a certificate that is valid from `from` until `until`. `is_current` says whether
+    /// what its files held when they were last looked at could be taken over.
+    pub fn certificate(&self, listener: &str, (from, until): (i64, i64), is_current: bool) {
+        self.certificates.from.with_label_values(&[listener]).set(from);
+        self.certificates.until.with_label_values(&[listener]).set(until);
+        self.certificates.is_current.with_label_values(&[listener]).set(is_current.into());
     }
 
     /// A configuration was not taken over.

@@ -134,10 +134,11 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         signing_key_age,
         log_lines_dropped,
         config: ConfigSeries { is_current, taken_over, info },
+        certificates: CertificateSeries { from, until, is_current: is_presented },
         audit: AuditSeries { entries, oldest, pruned, queued, dropped },
         http: HttpSeries { requests, request_duration, connections, connections_shed, rate_limit },
     } = metrics;
-    let collectors: [&dyn Collector; 30] = [
+    let collectors: [&dyn Collector; 33] = [
         token_generation,
         token_generation_duration,
         refresh,
@@ -158,6 +159,9 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         is_current,
         taken_over,
         info,
+        from,
+        until,
+        is_presented,
         entries,
         oldest,
         pruned,
@@ -191,6 +195,7 @@ fn alerts_are_about_series_that_are_there_before_anything_has_happened() {
     let metrics = PrometheusMetrics::new("1", "r").unwrap();
     metrics.expect_provider(&ProviderId::new("corp"));
     metrics.expect_rate_limit("logins", "refused");
+    metrics.certificate("public", (0, 1), true);
     let keys = [(KeyId::new("kid-1"), Duration::ZERO)];
     let text = metrics.render(PoolState { idle: 0, in_use: 0 }, &keys, 0).unwrap();
     assert!(alerts().len() > 5);

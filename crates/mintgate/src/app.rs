@@ -17,11 +17,13 @@ use mintgate_http_actix::{
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_signer_jose::{KeyRingStatus, Presence};
+use mintgate_tls::Served;
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 
 use crate::background::{
-    AuditCare, AuditWriter, BackgroundTasks, KeyCare, Lingering, SignOfLife, StoreCleanUp,
+    AuditCare, AuditWriter, BackgroundTasks, CertificateCare, KeyCare, Lingering, SignOfLife,
+    StoreCleanUp,
 };
 use crate::keys;
 use crate::reload::{self, Reload};
@@ -43,6 +45,7 @@ pub struct Application {
     reload: Arc<Reload>,
     key_care: KeyCare,
     clean_up: StoreCleanUp,
+    certificate_care: CertificateCare,
     presence: Arc<Presence>,
     audit_writer: AuditWriter,
     audit_care: AuditCare,
@@ -108,6 +111,9 @@ impl ApplicationBuilder {
             tracing::warn!("{warning}");
         }
 
+        let now = wiring::unix_time(&*clock);
+        let certificate = settings.server.tls.clone().map(|files| Served::open(files, now));
+        let certificate = certificate.transpose()?.map(Arc::new);
         let mut store = Store::open(&settings.store, metrics.clone(), Arc::clone(&clock))?;
         if let Some(wrap) = wrap_sessions {
             store.sessions.repo = wrap(store.sessions.repo);
@@ -138,6 +144,7 @@ impl ApplicationBuilder {
             keys: ring,
             key_status,
             presence,
+            certificate,
             lingering,
             draining,
         };
@@ -151,7 +158,7 @@ impl ApplicationBuilder {
         let (public, public_address) = listen(settings.server.listen, "server.listen")?;
         let (operations, operations_address) = listen(settings.ops.listen, "ops.listen")?;
         Ok(Application {
-            public: serve_public(state, more_routes, public)?,
+            public: serve_public(state, more_routes, public, adapters.certificate.clone())?,
             public_address,
             operations: serve_operations(adapters.operations(reload.clone()), admin, operations)?,
             operations_address,
@@ -179,6 +186,7 @@ impl ApplicationBuilder {
                 trail: adapters.audit.clone(),
                 retention: settings.audit.retention,
             },
+            certificate_care: CertificateCare(Arc::clone(&adapters)),
             presence: adapters.presence.clone(),
             lingering: adapters.lingering.clone(),
             draining: adapters.draining.clone(),
@@ -271,6 +279,7 @@ impl Application {
         background.add(self.clean_up, &self.runtime);
         background.add(SignOfLife(Arc::clone(&self.presence)), &self.runtime);
         background.add(self.audit_care, &self.runtime);
+        background.add(self.certificate_care, &self.runtime);
         // Ends after the requests, whose events it writes.
         let mut audit_writer = BackgroundTasks::new();
         audit_writer.add(self.audit_writer, &self.runtime);

@@ -103,11 +103,18 @@ impl Reload {
         if !changes.need_restart.is_empty() {
             return Err(NotReloaded::NeedsRestart(changes.need_restart));
         }
+        let certificate = self.adapters.certificate.as_ref();
+        let pair = certificate.map(|it| it.read(wiring::unix_time(&*self.adapters.clock)));
+        let pair = pair.transpose().map_err(|error| NotReloaded::Unusable(error.into()))?;
         let state = wiring::app_state(&next, &self.adapters).map_err(NotReloaded::Unusable)?;
         mintgate_log_writer::set_filter(&next.log.filter)
             .map_err(|error| NotReloaded::Unusable(error.into()))?;
         for provider in &next.providers {
             self.adapters.metrics.expect_provider(&provider.policy.id);
+        }
+        if let (Some(certificate), Some(pair)) = (certificate, pair) {
+            certificate.present(pair);
+            self.adapters.show_certificate();
         }
         self.state.replace(state);
         let now = self.adapters.clock.now().into();

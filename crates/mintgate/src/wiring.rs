@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use mintgate_audit::AuditTrail;
-use mintgate_domain::model::Actor;
+use mintgate_domain::model::{Actor, Timestamp};
 use mintgate_domain::ports::{Clock, Metrics, RunningConfiguration};
 use mintgate_domain::{
     AppAccess, BeginLogin, Explain, Identities, Introspection, IssueTokens, IssueTokensConfig,
@@ -23,6 +23,7 @@ use mintgate_http_actix::{
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
 use mintgate_signer_jose::{JoseTokens, KeyRing, KeyRingStatus, Presence, TokensConfig};
+use mintgate_tls::{Served, Status, Validity};
 use tokio::runtime::Handle;
 
 use crate::background::Lingering;
@@ -42,6 +43,8 @@ pub(crate) struct Adapters {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) key_status: Arc<KeyRingStatus>,
     pub(crate) presence: Arc<Presence>,
+    /// What the public listener presents, if it speaks TLS.
+    pub(crate) certificate: Option<Arc<Served>>,
     pub(crate) audit: Arc<AuditTrail>,
     /// Runs work that outlives its request.
     pub(crate) lingering: Arc<Lingering>,
@@ -52,6 +55,22 @@ pub(crate) struct Adapters {
 impl Adapters {
     fn counted(&self) -> Arc<dyn Metrics> {
         self.metrics.clone()
+    }
+
+    /// Takes another certificate over, if there is one and it fits.
+    pub(crate) fn look_at_certificate(&self) {
+        if let Some(certificate) = &self.certificate {
+            certificate.look(unix_time(&*self.clock));
+            self.show_certificate();
+        }
+    }
+
+    /// Shows in the metrics which certificate is presented.
+    pub(crate) fn show_certificate(&self) {
+        if let Some(certificate) = &self.certificate {
+            let Status { validity: Validity { from, until }, is_current } = certificate.status();
+            self.metrics.certificate("public", (from, until), is_current);
+        }
     }
 
     /// The implementation of the operations listener's port.
@@ -67,6 +86,11 @@ impl Adapters {
             draining: Arc::clone(&self.draining),
         })
     }
+}
+
+/// The time in Unix seconds.
+pub(crate) fn unix_time(clock: &dyn Clock) -> i64 {
+    Timestamp::from(clock.now()).as_unix()
 }
 
 /// The state of the public listener's handlers: configuration, use cases and ports.

@@ -136,7 +136,8 @@ impl Configuration {
         let provider_ids = self.provider_ids();
         let Self { source, proxies, origin } = self;
         let loaded = source.read(|root| settings(root, &provider_ids, &proxies))?;
-        let (effective, secret_files) = (loaded.effective, loaded.secret_files);
+        let (effective, mut secret_files) = (loaded.effective, loaded.secret_files);
+        secret_files.extend(loaded.value.server.tls.iter().map(|tls| tls.key.clone()));
         Ok(Settings { effective, secret_files, origin, ..loaded.value })
     }
 
@@ -162,7 +163,7 @@ impl Configuration {
     /// Every mistake in these sections, and every section that does not exist.
     pub fn key_ring(self) -> Result<KeyRingSettings, ConfigError> {
         let read = |root: &mut Section<'_>| {
-            let (_, public_url) = server(root).unzip();
+            let (_, public_url) = server(root, false).unzip();
             let (store, tokens) = (store(root), tokens(root, public_url.as_deref()));
             let (keys, audit) = (keys(root), audit(root));
             Some(KeyRingSettings { store: store?, tokens: tokens?, keys: keys?, audit: audit? })
@@ -176,7 +177,7 @@ impl Configuration {
     /// Every mistake in these sections, and every section that does not exist.
     pub fn administration(self) -> Result<AdministrationSettings, ConfigError> {
         let read = |root: &mut Section<'_>| {
-            let (_, public_url) = server(root).unzip();
+            let (_, public_url) = server(root, false).unzip();
             let (store, tokens) = (store(root), tokens(root, public_url.as_deref()));
             let (keys, audit) = (keys(root), audit(root));
             Some(AdministrationSettings {
@@ -264,8 +265,8 @@ impl Settings {
     }
 }
 
-fn server(root: &mut Section<'_>) -> Option<(ServerSettings, String)> {
-    root.section("server", "The public listener.", sections::server)
+fn server(root: &mut Section<'_>, reads_files: bool) -> Option<(ServerSettings, String)> {
+    root.section("server", "The public listener.", |s| sections::server(s, reads_files))
 }
 
 fn store(root: &mut Section<'_>) -> Option<StoreSettings> {
@@ -303,7 +304,7 @@ fn settings(
     provider_ids: &[String],
     proxies: &EnvironmentProxies,
 ) -> Option<Settings> {
-    let (server, public_url) = server(root).unzip();
+    let (server, public_url) = server(root, true).unzip();
     let public_listen = server.as_ref().map(|server| server.listen);
     let url = server.as_ref().map(|server| &server.public_url);
     let ops = ops(root, public_listen);

@@ -14,6 +14,7 @@ use mintgate_domain::{
 use mintgate_identity_openid::{Dialect, GuardConfig, OAuth2Config, OpenIdConfig, Preset};
 pub use mintgate_log_writer::LogFormat;
 use mintgate_signer_jose::AccessTokenType;
+use mintgate_tls::PairFiles;
 use url::Url;
 
 pub use mintgate_signer_jose::Algorithm;
@@ -88,6 +89,8 @@ pub struct ServerSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// The number of worker threads; 0 means one for each core.
     pub workers: usize,
+    /// The certificate and the private key, if the listener speaks TLS.
+    pub tls: Option<PairFiles>,
 }
 
 /// The operations listener, for metrics and health.

@@ -23,6 +23,10 @@ use crate::forward_proxy::forward;
 pub struct Certificates {
     /// The authority's certificate, in PEM form.
     pub authority: String,
+    /// The certificate for the name, in PEM form.
+    pub certificate: String,
+    /// The private key of the certificate for the name, in PEM form.
+    pub key: String,
     acceptor: SslAcceptor,
 }
 
@@ -41,11 +45,17 @@ impl Certificates {
             SubjectAlternativeName::new().dns(name).build(&own.x509v3_context(None, None)).unwrap();
         own.append_extension(names).unwrap();
         own.sign(&authority_key, MessageDigest::sha256()).unwrap();
+        let own = own.build();
         let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
-        acceptor.set_certificate(&own.build()).unwrap();
+        acceptor.set_certificate(&own).unwrap();
         acceptor.set_private_key(&key).unwrap();
-        let authority = String::from_utf8(authority.to_pem().unwrap()).unwrap();
-        Self { authority, acceptor: acceptor.build() }
+        let text = |pem: Vec<u8>| String::from_utf8(pem).unwrap();
+        Self {
+            authority: text(authority.to_pem().unwrap()),
+            certificate: text(own.to_pem().unwrap()),
+            key: text(key.private_key_to_pem_pkcs8().unwrap()),
+            acceptor: acceptor.build(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Background tasks: work beside the requests, each task in a loop of its own until the service ends.
 
 mod audit;
+mod certificate;
 mod clean_up;
 mod key_care;
 mod lingering;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub(crate) use audit::{AuditCare, AuditWriter};
+pub(crate) use certificate::CertificateCare;
 pub(crate) use clean_up::StoreCleanUp;
 pub(crate) use key_care::KeyCare;
 pub(crate) use lingering::Lingering;

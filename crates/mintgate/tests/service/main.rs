@@ -44,4 +44,5 @@ mod roles;
 mod secrets;
 mod sign_out;
 mod signals;
+mod tls;
 mod trouble;

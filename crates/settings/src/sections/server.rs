@@ -6,18 +6,28 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
+use mintgate_tls::PairFiles;
+
+use super::providers::sentence;
 use crate::rules;
 use crate::types::{LogFormat, LogSettings, OpsSettings, ServerSettings};
 
+const CERT_FILE: &str = "tls_cert_file";
+const KEY_FILE: &str = "tls_key_file";
+
 /// Reads the section `[server]`. The text is the public URL as it is configured, which our issuer keeps.
-pub(crate) fn server(s: &mut Section<'_>) -> Option<(ServerSettings, String)> {
+/// `reads_files` says whether the certificate is to be read: a command that starts no listener may lack the
+/// right to.
+pub(crate) fn server(s: &mut Section<'_>, reads_files: bool) -> Option<(ServerSettings, String)> {
     let listen = s.text(
         key("listen", "The IP address and port that the public listener binds.")
             .default("127.0.0.1:8080"),
         "IP address and port",
         rules::listen_address,
     );
-    let local = listen.filter(|l| l.ip().is_loopback()).map(|l| format!("http://{l}"));
+    let speaks_tls = s.is_given(CERT_FILE) || s.is_given(KEY_FILE);
+    let scheme = if speaks_tls { "https" } else { "http" };
+    let local = listen.filter(|l| l.ip().is_loopback()).map(|l| format!("{scheme}://{l}"));
     let given = s.is_given("public_url");
     if listen.is_some() && local.is_none() && !given {
         s.missing(
@@ -34,10 +44,19 @@ pub(crate) fn server(s: &mut Section<'_>) -> Option<(ServerSettings, String)> {
              answered with the path and without it. Pages of its origin need no entry in \
              `cors.allowed_origins`.",
         )
-        .default_from("`http://` and `listen`, if that is a loopback address", local),
+        .default_from(
+            "`http://`, or `https://` with TLS, and `listen`, if that is a loopback address",
+            local,
+        ),
         "URL",
         rules::server_url,
     );
+    if speaks_tls && public_url.as_ref().is_some_and(|(_, url)| url.scheme() == "http") {
+        let problem =
+            format!("This is http, and clients reach the listener by https ({CERT_FILE}).");
+        s.reject("public_url", invalid(problem, "write https:// instead"));
+    }
+    let tls = tls_files(s, reads_files);
     let trusted_proxies = s.list(
         key(
             "trusted_proxies",
@@ -62,8 +81,50 @@ pub(crate) fn server(s: &mut Section<'_>) -> Option<(ServerSettings, String)> {
         public_url,
         trusted_proxies: trusted_proxies?,
         workers: workers? as usize,
+        tls,
     };
     Some((settings, text))
+}
+
+/// Reads where the certificate and the private key of a listener are; `None` if it speaks no TLS, or if a
+/// mistake was reported.
+fn tls_files(s: &mut Section<'_>, reads_them: bool) -> Option<PairFiles> {
+    let given = (s.is_given(CERT_FILE), s.is_given(KEY_FILE));
+    let certificates = s.text(
+        key(
+            CERT_FILE,
+            "The path of a file with the listener's certificate in PEM form, and behind it those of the              authorities between it and the root. With it, the listener speaks TLS 1.2 and 1.3, HTTP/2              and HTTP/1.1. Both files are read again on `mintgate reload`, and when they change; a pair              that does not fit is not taken over.",
+        ),
+        "path",
+        rules::non_empty,
+    );
+    let key = s.text(
+        key(
+            KEY_FILE,
+            "The path of a file with the private key of the certificate in PEM form, not encrypted.",
+        ),
+        "path",
+        rules::non_empty,
+    );
+    let files = match given {
+        (false, false) => return None,
+        (true, false) => {
+            s.missing(KEY_FILE, "add the path of the certificate's private key");
+            return None;
+        }
+        (false, true) => {
+            s.missing(CERT_FILE, "add the path of the certificate of this private key");
+            return None;
+        }
+        (true, true) => PairFiles { certificates: certificates?.into(), key: key?.into() },
+    };
+    if reads_them && let Err(error) = files.read() {
+        let name = if error.is_about_key() { KEY_FILE } else { CERT_FILE };
+        let fix = "name files that this user may read, with a certificate and its private key in PEM form";
+        s.reject(name, invalid(sentence(&error), fix));
+        return None;
+    }
+    Some(files)
 }
 
 /// Reads the section `[ops]`.

@@ -20,6 +20,7 @@ mod presets;
 mod reaching;
 mod reference;
 mod secrets;
+mod tls;
 mod users;
 
 use std::collections::BTreeMap;

@@ -274,7 +274,7 @@ fn overlaid(known: Vec<(String, String)>, more: Vec<(String, String)>) -> Vec<(S
 }
 
 /// An error of a library as a sentence.
-fn sentence(error: &impl Display) -> String {
+pub(super) fn sentence(error: &impl Display) -> String {
     let text = error.to_string();
     let mut rest = text.chars();
     let first = rest.next().into_iter().flat_map(char::to_uppercase);

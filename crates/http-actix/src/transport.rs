@@ -1,0 +1,88 @@
+//! What a connection's bytes go over: TCP, or TLS over TCP.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::rt::net::TcpStream;
+use mintgate_tls::Pair;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_openssl::SslStream;
+
+use crate::connections::Link;
+
+/// An established connection.
+pub(crate) enum Transport {
+    /// Its bytes are read by everybody on the way.
+    Plain(TcpStream),
+    /// Its bytes are encrypted.
+    Tls(SslStream<TcpStream>),
+}
+
+/// The protocol in which a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Makes the handshake of TLS, with the client's choice of a protocol (RFC 7301). A connection that ends
+/// meanwhile, for example since the client takes too long, is an error.
+pub(crate) async fn handshake(
+    stream: TcpStream,
+    pair: &Pair,
+    link: &Link,
+) -> io::Result<(Transport, Protocol)> {
+    let connection = pair.connection().map_err(io::Error::other)?;
+    let mut stream = SslStream::new(connection, stream).map_err(io::Error::other)?;
+    tokio::select! {
+        biased;
+        () = link.ended() => return Err(io::ErrorKind::TimedOut.into()),
+        accepted = Pin::new(&mut stream).accept() => accepted.map_err(io::Error::other)?,
+    }
+    let protocol = match stream.ssl().selected_alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    Ok((Transport::Tls(stream), protocol))
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

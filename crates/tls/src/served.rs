@@ -1,0 +1,98 @@
+//! The pair that a listener presents, which may be replaced while it runs.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::files::{PairError, PairFiles};
+use crate::pair::{Pair, Validity};
+
+/// The pair that a listener presents to new connections.
+pub struct Served {
+    files: PairFiles,
+    pair: ArcSwap<Pair>,
+    /// Why what the files hold is not presented, as of the last look at them.
+    refused: Mutex<Option<PairError>>,
+}
+
+/// What a listener presents, and whether that is what its files hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// When the certificate that is presented is valid.
+    pub validity: Validity,
+    /// Whether the pair in the files was fit to be presented when they were last looked at.
+    pub is_current: bool,
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Served").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl Served {
+    /// Begins with what the files hold. A certificate that is not valid at `now`, in Unix seconds, is
+    /// presented as well: to present none would help nobody.
+    ///
+    /// # Errors
+    /// If a listener could not present it.
+    pub fn open(files: PairFiles, now: i64) -> Result<Self, PairError> {
+        let pair = files.read()?;
+        if let Some(problem) = pair.validity().problem(now) {
+            let error = PairError::OutOfDate(files.certificates.clone(), problem);
+            tracing::error!(%error, "it is presented nevertheless: replace it");
+        }
+        Ok(Self { files, pair: ArcSwap::from_pointee(pair), refused: Mutex::default() })
+    }
+
+    /// The pair that new connections are presented.
+    pub fn pair(&self) -> Arc<Pair> {
+        self.pair.load_full()
+    }
+
+    /// The pair that the files hold now.
+    ///
+    /// # Errors
+    /// If a listener could not present it, or if it is not valid at `now`, in Unix seconds, and another one
+    /// than is presented.
+    pub fn read(&self, now: i64) -> Result<Pair, PairError> {
+        let pair = self.files.read()?;
+        match pair.validity().problem(now).filter(|_| !pair.is_same_as(&self.pair())) {
+            Some(problem) => Err(PairError::OutOfDate(self.files.certificates.clone(), problem)),
+            None => Ok(pair),
+        }
+    }
+
+    /// Presents the pair to new connections, unless it is presented already. Those that there are go on.
+    pub fn present(&self, pair: Pair) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if !pair.is_same_as(&self.pair()) {
+            let Validity { until, .. } = pair.validity();
+            self.pair.store(Arc::new(pair));
+            let file = self.files.certificates.display();
+            tracing::info!(%file, valid_until = until, "another certificate is presented");
+        }
+    }
+
+    /// Looks whether the files hold another pair, and presents that if it can be presented at `now`, in Unix
+    /// seconds. Else the one that is presented stays, and the log has one line with the reason.
+    pub fn look(&self, now: i64) {
+        match self.read(now) {
+            Ok(pair) => self.present(pair),
+            Err(error) => {
+                let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+                if refused.as_ref() != Some(&error) {
+                    tracing::error!(%error, "the certificate is not replaced; the one before is presented on");
+                }
+                *refused = Some(error);
+            }
+        }
+    }
+
+    /// What is presented, and whether that is what the files hold.
+    pub fn status(&self) -> Status {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        Status { validity: self.pair().validity(), is_current: refused.is_none() }
+    }
+}
