@@ -25,7 +25,7 @@ const ASSERTION_SECS: i64 = 5 * 60;
 const BACKDATED_SECS: i64 = 10;
 
 /// How the client authenticates at the token endpoint (OIDC Core §9).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ClientAuthentication {
     /// With the configured secret by `client_secret_basic`, or by `client_secret_post` where the
     /// discovery document offers that alone; without a secret as a public client.
@@ -73,7 +73,7 @@ pub enum AssertionAudience {
 }
 
 /// The key that signs client assertions, and what the assertions say.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AssertionKey {
     key: Arc<ClientKey>,
     key_id: Option<String>,

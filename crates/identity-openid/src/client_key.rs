@@ -68,6 +68,14 @@ pub(crate) struct ClientKey {
     signer: Box<dyn JwsSigner>,
 }
 
+impl PartialEq for ClientKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.algorithm == other.algorithm && self.belongs_to(&other.key)
+    }
+}
+
+impl Eq for ClientKey {}
+
 impl ClientKey {
     /// Reads a private key in PEM: PKCS#8, SEC 1 or PKCS#1.
     pub(crate) fn from_pem(

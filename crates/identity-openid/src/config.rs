@@ -12,7 +12,7 @@ use crate::network::Network;
 use crate::quirks::entra;
 
 /// The configuration of one OpenID Connect provider.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenIdConfig {
     /// The provider's name in the configuration, in logs and in metrics.
     pub id: ProviderId,

@@ -8,7 +8,7 @@ use crate::client_auth::ClientAuthentication;
 
 /// The differences of a provider from OpenID Connect as the standard defines it. The default has
 /// none.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dialect {
     /// How the client authenticates at the token endpoint.
     pub client_authentication: ClientAuthentication,

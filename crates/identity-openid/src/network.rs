@@ -7,7 +7,7 @@ use url::Url;
 use crate::proxy::Proxies;
 
 /// How a provider's endpoints are reached, and the time that requests to them may take.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// Whether endpoints may resolve to private, link-local and loopback addresses although the
     /// configured issuer (for OAuth 2.0 the token endpoint) does not name such an address.
@@ -42,7 +42,19 @@ impl Default for Network {
 
 /// Certificates of certificate authorities; the default is none.
 #[derive(Debug, Clone, Default)]
-pub struct Authorities(Vec<reqwest::Certificate>);
+pub struct Authorities {
+    certificates: Vec<reqwest::Certificate>,
+    /// The same in DER form, by which they are compared.
+    der: Vec<Vec<u8>>,
+}
+
+impl PartialEq for Authorities {
+    fn eq(&self, other: &Self) -> bool {
+        self.der == other.der
+    }
+}
+
+impl Eq for Authorities {}
 
 /// The reason why a text holds no certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -66,15 +78,18 @@ impl Authorities {
         if certificates.is_empty() {
             return Err(AuthoritiesError::Empty);
         }
-        let read = |certificate: openssl::x509::X509| {
+        let mut authorities = Self::default();
+        for certificate in certificates {
             let der = certificate.to_der().map_err(damaged)?;
-            reqwest::Certificate::from_der(&der).map_err(|_| AuthoritiesError::Damaged)
-        };
-        certificates.into_iter().map(read).collect::<Result<_, _>>().map(Self)
+            let certificate = reqwest::Certificate::from_der(&der);
+            authorities.certificates.push(certificate.map_err(|_| AuthoritiesError::Damaged)?);
+            authorities.der.push(der);
+        }
+        Ok(authorities)
     }
 
     /// The certificates as the HTTP client takes them.
     pub(crate) fn for_client(&self) -> impl Iterator<Item = reqwest::Certificate> + '_ {
-        self.0.iter().cloned()
+        self.certificates.iter().cloned()
     }
 }

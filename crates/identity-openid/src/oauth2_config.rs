@@ -12,7 +12,7 @@ use crate::exchange::TokenClient;
 use crate::network::Network;
 
 /// One OAuth 2.0 provider that has a user endpoint instead of ID tokens.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OAuth2Config {
     /// The provider's configured name.
     pub id: ProviderId,

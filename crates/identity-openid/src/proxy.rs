@@ -9,7 +9,7 @@ use mintgate_domain::SecretText;
 use url::{Host, Url};
 
 /// The forward proxies of one provider; the default is none.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     http: Option<ProxyUrl>,
     https: Option<ProxyUrl>,
@@ -17,7 +17,7 @@ pub struct Proxies {
 }
 
 /// The address of a forward proxy. Its user and password are never printed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ProxyUrl {
     /// The whole URL, credentials included.
     text: SecretText,
@@ -31,7 +31,7 @@ pub struct ProxyUrl {
 pub struct ProxyUrlError;
 
 /// Hosts that are reached without a proxy, as an element of `NO_PROXY` names them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Exception {
     hosts: Hosts,
     /// The port that it is about; `None` for all.

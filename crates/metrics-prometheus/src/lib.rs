@@ -49,6 +49,18 @@ const SIGN_IN_REFUSALS: [ErrorCode; 15] = [
     ErrorCode::Overloaded,
 ];
 
+/// What can come of a fetch of a provider's keys.
+const JWKS_OUTCOMES: [&str; 8] = [
+    "success",
+    "blocked",
+    "redirect",
+    "too_large",
+    "http_error",
+    "malformed",
+    "unreachable",
+    "timeout",
+];
+
 /// All series of this process, in a registry of their own.
 pub struct PrometheusMetrics {
     registry: Registry,
@@ -206,7 +218,16 @@ impl PrometheusMetrics {
         for outcome in codes.iter().map(String::as_str).chain(["success"]) {
             self.token_generation.with_label_values(&[provider.as_str(), outcome]).inc_by(0);
         }
+        for outcome in JWKS_OUTCOMES {
+            self.jwks_refresh.with_label_values(&[provider.as_str(), outcome]).inc_by(0);
+        }
         self.provider_circuit(provider, CircuitState::Closed);
+    }
+
+    /// No longer shows the state of a provider that is not configured any more. Its counters stay.
+    pub fn forget_provider(&self, provider: &ProviderId) {
+        // There is nothing to remove if it was never shown.
+        let _ = self.provider_circuit.remove_label_values(&[provider.as_str()]);
     }
 
     /// Writes all series in the Prometheus text format 0.0.4, among them the store's connections

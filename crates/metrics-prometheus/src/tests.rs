@@ -212,6 +212,7 @@ fn alerts_are_about_series_that_are_there_before_anything_has_happened() {
         r#"mintgate_sessions_revoked_total{reason="reuse"} 0"#,
         r#"mintgate_token_generation_total{outcome="success",provider="corp"} 0"#,
         r#"mintgate_token_generation_total{outcome="store_unavailable",provider="corp"} 0"#,
+        r#"mintgate_jwks_refresh_total{outcome="unreachable",provider="corp"} 0"#,
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
     }

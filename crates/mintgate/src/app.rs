@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use mintgate_audit::AuditTrail;
 use mintgate_doctor::{Installation, Opened};
 use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo, StoreError};
-use mintgate_domain::{CleanUp, CleanUpPorts, Explain};
+use mintgate_domain::{CleanUp, CleanUpPorts, Explain, ProviderRegistry};
 use mintgate_http_actix::{
     CurrentState, MoreRoutes, Server, ServiceConfig, descriptors, serve_operations, serve_public,
 };
@@ -26,6 +26,7 @@ use crate::background::{
     StoreCleanUp,
 };
 use crate::keys;
+use crate::providers;
 use crate::reload::{self, Reload};
 use crate::settings::{AdministrationSettings, Settings, StoreSettings};
 use crate::store::Store;
@@ -104,9 +105,6 @@ impl ApplicationBuilder {
         descriptors::raise_limit();
         let revision = option_env!("MINTGATE_REVISION").unwrap_or("unknown");
         let metrics = Arc::new(PrometheusMetrics::new(env!("CARGO_PKG_VERSION"), revision)?);
-        for provider in &settings.providers {
-            metrics.expect_provider(&provider.policy.id);
-        }
         for warning in mintgate_doctor::warnings(&settings) {
             tracing::warn!("{warning}");
         }
@@ -149,9 +147,11 @@ impl ApplicationBuilder {
             draining,
         };
         let adapters = Arc::new(adapters);
-        let state = wiring::app_state(&settings, &adapters)?;
+        let registry = adapters.providers(&settings, None)?;
+        providers::show(&registry, &ProviderRegistry::default(), &adapters.metrics);
+        let state = wiring::app_state(&settings, registry.clone(), &adapters)?;
         let state = Arc::new(CurrentState::new(state));
-        let reload = Reload::new(Arc::clone(&adapters), Arc::clone(&state), settings.clone());
+        let reload = Reload::new(Arc::clone(&adapters), state.clone(), settings.clone(), registry);
         let reload = Arc::new(reload);
         let admin = wiring::admin_api(&settings, &adapters, state.clone(), reload.clone());
 

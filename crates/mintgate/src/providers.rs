@@ -3,33 +3,72 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mintgate_domain::ports::{CircuitState, Clock, IdentityProvider, Metrics};
+use mintgate_domain::ports::{Clock, IdentityProvider, Metrics};
 use mintgate_domain::{ProviderRegistry, RegisteredProvider};
 use mintgate_identity_openid::{GuardedProvider, OAuth2Provider, OpenIdProvider};
+use mintgate_metrics_prometheus::PrometheusMetrics;
 
 use crate::settings::{ProviderConfig, ProviderSettings, Settings};
 use crate::system::OsEntropy;
 
-/// Builds the configured providers; none is contacted yet.
+/// The providers of a configuration that runs.
+pub(crate) type Running<'a> = (&'a Settings, &'a ProviderRegistry);
+
+/// Builds the configured providers; none is contacted yet. One whose adapter is configured as in `running`
+/// keeps it, and with it what it has fetched and the state of its circuit.
 ///
 /// # Errors
 /// If a provider cannot work as configured; the text names it.
 pub(crate) fn providers(
     settings: &Settings,
+    running: Option<Running<'_>>,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<dyn Metrics>,
 ) -> anyhow::Result<ProviderRegistry> {
     let register = |provider: &ProviderSettings| -> anyhow::Result<RegisteredProvider> {
-        let id = &provider.policy.id;
+        let (id, policy) = (&provider.policy.id, provider.policy.clone());
+        if let Some(adapter) = running.and_then(|running| running_adapter(running, provider)) {
+            return Ok(RegisteredProvider { policy, adapter });
+        }
         let adapter = adapter(&provider.config, clock, metrics);
         let adapter = adapter.with_context(|| format!("provider {id}"))?;
         let (clock, metrics) = (Arc::clone(clock), Arc::clone(metrics));
-        // Every configured provider has a series from the start.
-        metrics.provider_circuit(id, CircuitState::Closed);
         let guarded = GuardedProvider::new(id.clone(), adapter, provider.guard, clock, metrics);
-        Ok(RegisteredProvider { policy: provider.policy.clone(), adapter: Arc::new(guarded) })
+        Ok(RegisteredProvider { policy, adapter: Arc::new(guarded) })
     };
     settings.providers.iter().map(register).collect()
+}
+
+/// The adapter that runs, if it is configured as this provider is.
+fn running_adapter(
+    (settings, registry): Running<'_>,
+    provider: &ProviderSettings,
+) -> Option<Arc<dyn IdentityProvider>> {
+    let id = &provider.policy.id;
+    let before = settings.providers.iter().find(|before| before.policy.id == *id)?;
+    let is_same = before.config == provider.config && before.guard == provider.guard;
+    is_same.then(|| registry.find(id.as_str()).map(|running| Arc::clone(&running.adapter)))?
+}
+
+/// Shows each provider that `before` has not, or has with another adapter, and no longer those that are gone.
+pub(crate) fn show(
+    registry: &ProviderRegistry,
+    before: &ProviderRegistry,
+    metrics: &PrometheusMetrics,
+) {
+    for provider in before.iter() {
+        let id = &provider.policy.id;
+        if registry.find(id.as_str()).is_none() {
+            metrics.forget_provider(id);
+        }
+    }
+    for provider in registry.iter() {
+        let id = &provider.policy.id;
+        let kept = before.find(id.as_str());
+        if kept.is_none_or(|kept| !Arc::ptr_eq(&kept.adapter, &provider.adapter)) {
+            metrics.expect_provider(id);
+        }
+    }
 }
 
 fn adapter(
@@ -50,9 +89,8 @@ fn adapter(
 
 #[cfg(test)]
 mod tests {
-    use mintgate_domain::ports::PoolState;
+    use mintgate_domain::ports::{CircuitState, PoolState};
     use mintgate_identity_openid::OpenIdConfigError;
-    use mintgate_metrics_prometheus::PrometheusMetrics;
     use mintgate_testkit::ManualClock;
 
     use super::*;
@@ -63,6 +101,7 @@ mod tests {
 id = "corp"
 issuer = "https://idp.example.com"
 client_id = "mintgate"
+client_secret = "one"
 redirect_uris = ["https://app.example.com/callback"]
 [[providers]]
 id = "hub"
@@ -72,37 +111,84 @@ client_secret = "x"
 redirect_uris = ["https://app.example.com/callback"]
 "#;
 
+    fn settings(text: &str) -> Settings {
+        Settings::from_toml(text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
     fn built(
-        change: impl FnOnce(&mut Settings),
-    ) -> (anyhow::Result<ProviderRegistry>, Arc<PrometheusMetrics>) {
-        let mut settings = Settings::from_toml(TEXT).unwrap_or_else(|error| panic!("{error}"));
-        change(&mut settings);
-        let metrics = Arc::new(PrometheusMetrics::new("", "").unwrap());
+        settings: &Settings,
+        running: Option<Running<'_>>,
+        metrics: &Arc<PrometheusMetrics>,
+    ) -> anyhow::Result<ProviderRegistry> {
         let counted: Arc<dyn Metrics> = metrics.clone();
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::default());
-        (providers(&settings, &clock, &counted), metrics)
+        providers(settings, running, &clock, &counted)
+    }
+
+    fn metrics() -> Arc<PrometheusMetrics> {
+        Arc::new(PrometheusMetrics::new("", "").unwrap())
+    }
+
+    /// The circuits that are shown.
+    fn circuits(metrics: &PrometheusMetrics) -> Vec<String> {
+        let text = metrics.render(PoolState { idle: 0, in_use: 0 }, &[], 0).unwrap();
+        let series = text.lines().filter_map(|line| {
+            line.strip_prefix("mintgate_provider_circuit_state{provider=\"").map(str::to_owned)
+        });
+        series.collect()
     }
 
     #[test]
-    fn every_provider_has_a_circuit_that_is_seen_from_the_start() {
-        let (registry, metrics) = built(|_| {});
-        assert_eq!(registry.unwrap().iter().count(), 2);
-        let metrics = metrics.render(PoolState { idle: 0, in_use: 0 }, &[], 0).unwrap();
-        for name in ["corp", "hub"] {
-            let series = format!("mintgate_provider_circuit_state{{provider=\"{name}\"}} 0");
-            assert!(metrics.lines().any(|line| line == series), "{series}\n{metrics}");
+    fn a_provider_keeps_its_adapter_as_long_as_the_adapter_is_configured_alike() {
+        let before = settings(TEXT);
+        let metrics = metrics();
+        let running = built(&before, None, &metrics).unwrap();
+        for (from, to, is_kept) in [
+            ("", "", true),
+            ("app.example.com", "other.example.com", true),
+            ("\"one\"", "\"two\"", false),
+            ("\"one\"", "\"one\"\ncircuit_failures = 9", false),
+            ("\"one\"", "\"one\"\ntimeout_ms = 4000", false),
+            ("\"one\"", "\"one\"\nproxy = \"http://proxy.example.com\"", false),
+            ("\"one\"", "\"one\"\nclient_auth = \"secret_post\"", false),
+            ("https://idp.example.com", "https://idp.example.org", false),
+        ] {
+            let after = settings(&TEXT.replace(from, to));
+            let registry = built(&after, Some((&before, &running)), &metrics).unwrap();
+            let is_same = |id| {
+                let [one, other] = [&running, &registry].map(|it| &it.find(id).unwrap().adapter);
+                Arc::ptr_eq(one, other)
+            };
+            assert_eq!(is_same("corp"), is_kept, "{to}");
+            assert!(is_same("hub"), "{to}");
         }
     }
 
     #[test]
+    fn providers_are_shown_once_they_run_and_an_open_circuit_stays_so() {
+        let before = settings(TEXT);
+        let metrics = metrics();
+        let running = built(&before, None, &metrics).unwrap();
+        assert_eq!(circuits(&metrics), [""; 0]);
+        show(&running, &ProviderRegistry::default(), &metrics);
+        assert_eq!(circuits(&metrics), ["corp\"} 0", "hub\"} 0"]);
+
+        metrics.provider_circuit(&before.providers[0].policy.id, CircuitState::Open);
+        let after = settings(&TEXT.replace("\"hub\"", "\"next\""));
+        let registry = built(&after, Some((&before, &running)), &metrics).unwrap();
+        assert_eq!(circuits(&metrics), ["corp\"} 2", "hub\"} 0"]);
+        show(&registry, &running, &metrics);
+        assert_eq!(circuits(&metrics), ["corp\"} 2", "next\"} 0"]);
+    }
+
+    #[test]
     fn a_provider_that_cannot_work_is_named() {
-        let (registry, _) = built(|settings| {
-            let ProviderConfig::OpenId(config, _) = &mut settings.providers[0].config else {
-                panic!("OpenID Connect")
-            };
-            config.issuer = "ftp://idp.example.com".to_owned();
-        });
-        let error = registry.err().unwrap();
+        let mut settings = settings(TEXT);
+        let ProviderConfig::OpenId(config, _) = &mut settings.providers[0].config else {
+            panic!("OpenID Connect")
+        };
+        config.issuer = "ftp://idp.example.com".to_owned();
+        let error = built(&settings, None, &metrics()).err().unwrap();
         assert!(matches!(error.downcast_ref(), Some(OpenIdConfigError::Issuer(_))), "{error:#}");
         assert!(error.to_string().contains("corp"), "{error}");
     }

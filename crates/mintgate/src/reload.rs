@@ -7,12 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mintgate_domain::chain;
 use mintgate_domain::ports::{ConfigurationFile, RunningConfiguration};
+use mintgate_domain::{ProviderRegistry, chain};
 use mintgate_http_actix::{CurrentState, RELOAD_HEADER};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
+use crate::providers;
 use crate::settings::{Changes, ConfigError, OpsSettings, Settings};
 use crate::wiring::{self, Adapters};
 
@@ -24,8 +25,8 @@ pub(crate) struct Reload {
     adapters: Arc<Adapters>,
     state: Arc<CurrentState>,
     running: RwLock<Settings>,
-    /// Held during a reload.
-    reloading: Mutex<()>,
+    /// The providers that run. Held during a reload.
+    providers: Mutex<ProviderRegistry>,
 }
 
 /// Why a configuration was not taken over.
@@ -61,11 +62,12 @@ impl Reload {
         adapters: Arc<Adapters>,
         state: Arc<CurrentState>,
         running: Settings,
+        providers: ProviderRegistry,
     ) -> Self {
         let now = adapters.clock.now().into();
         adapters.metrics.configuration_taken_over(&running.hash(), now);
-        let (running, reloading) = (RwLock::new(running), Mutex::default());
-        Self { adapters, state, running, reloading }
+        let (running, providers) = (RwLock::new(running), Mutex::new(providers));
+        Self { adapters, state, running, providers }
     }
 
     fn running(&self) -> Settings {
@@ -77,9 +79,9 @@ impl Reload {
     /// # Errors
     /// Why it was not, for people; then nothing has changed.
     pub(crate) async fn reload(&self) -> Result<String, String> {
-        let _reloading = self.reloading.lock().await;
+        let mut providers = self.providers.lock().await;
         let running = self.running();
-        match self.take_over(&running) {
+        match self.take_over(&running, &mut providers) {
             Ok((next, changes)) => {
                 *self.running.write().unwrap_or_else(PoisonError::into_inner) = next.clone();
                 let keys = changes.taken_over.join(", ");
@@ -97,7 +99,11 @@ impl Reload {
         }
     }
 
-    fn take_over(&self, running: &Settings) -> Result<(Settings, Changes), NotReloaded> {
+    fn take_over(
+        &self,
+        running: &Settings,
+        providers: &mut ProviderRegistry,
+    ) -> Result<(Settings, Changes), NotReloaded> {
         let next = running.again().ok_or(NotReloaded::NoFile)?.map_err(NotReloaded::Mistakes)?;
         let changes = running.changes(&next);
         if !changes.need_restart.is_empty() {
@@ -106,12 +112,14 @@ impl Reload {
         let certificate = self.adapters.certificate.as_ref();
         let pair = certificate.map(|it| it.read(wiring::unix_time(&*self.adapters.clock)));
         let pair = pair.transpose().map_err(|error| NotReloaded::Unusable(error.into()))?;
-        let state = wiring::app_state(&next, &self.adapters).map_err(NotReloaded::Unusable)?;
+        let registry = self.adapters.providers(&next, Some((running, providers)));
+        let registry = registry.map_err(NotReloaded::Unusable)?;
+        let state = wiring::app_state(&next, registry.clone(), &self.adapters)
+            .map_err(NotReloaded::Unusable)?;
         mintgate_log_writer::set_filter(&next.log.filter)
             .map_err(|error| NotReloaded::Unusable(error.into()))?;
-        for provider in &next.providers {
-            self.adapters.metrics.expect_provider(&provider.policy.id);
-        }
+        providers::show(&registry, providers, &self.adapters.metrics);
+        *providers = registry;
         if let (Some(certificate), Some(pair)) = (certificate, pair) {
             certificate.present(pair);
             self.adapters.show_certificate();

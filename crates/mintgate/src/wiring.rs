@@ -11,9 +11,9 @@ use mintgate_domain::model::{Actor, Timestamp};
 use mintgate_domain::ports::{Clock, Metrics, RunningConfiguration};
 use mintgate_domain::{
     AppAccess, BeginLogin, Explain, Identities, Introspection, IssueTokens, IssueTokensConfig,
-    IssueTokensPorts, KeptTokens, OwnSessions, ProviderLogout, Recheck, RefreshConfig,
-    RefreshPorts, RefreshSession, RenewalPorts, Renewals, RoleDecider, RoleLookup, RolePolicy,
-    SignIn, SignOut,
+    IssueTokensPorts, KeptTokens, OwnSessions, ProviderLogout, ProviderRegistry, Recheck,
+    RefreshConfig, RefreshPorts, RefreshSession, RenewalPorts, Renewals, RoleDecider, RoleLookup,
+    RolePolicy, SignIn, SignOut,
 };
 use mintgate_http_actix::{
     AdminApi, AppState, ConnectionChange, CookieConfig, CurrentState, HttpConfig, HttpCookiePolicy,
@@ -29,7 +29,7 @@ use tokio::runtime::Handle;
 use crate::background::Lingering;
 use crate::keys;
 use crate::operations::ServiceOperations;
-use crate::providers::providers;
+use crate::providers::{Running, providers};
 use crate::reload::Reload;
 use crate::settings::{self, Settings};
 use crate::store::Store;
@@ -55,6 +55,15 @@ pub(crate) struct Adapters {
 impl Adapters {
     fn counted(&self) -> Arc<dyn Metrics> {
         self.metrics.clone()
+    }
+
+    /// The configured providers, with the adapters of those that run as far as they can be kept.
+    pub(crate) fn providers(
+        &self,
+        settings: &Settings,
+        running: Option<Running<'_>>,
+    ) -> anyhow::Result<ProviderRegistry> {
+        providers(settings, running, &self.clock, &self.counted())
     }
 
     /// Takes another certificate over, if there is one and it fits.
@@ -96,8 +105,12 @@ pub(crate) fn unix_time(clock: &dyn Clock) -> i64 {
 /// The state of the public listener's handlers: configuration, use cases and ports.
 ///
 /// # Errors
-/// If a provider, the role lookup or the encryption of providers' tokens cannot work as configured.
-pub(crate) fn app_state(settings: &Settings, adapters: &Adapters) -> anyhow::Result<AppState> {
+/// If the role lookup or the encryption of providers' tokens cannot work as configured.
+pub(crate) fn app_state(
+    settings: &Settings,
+    registry: ProviderRegistry,
+    adapters: &Adapters,
+) -> anyhow::Result<AppState> {
     let config = TokensConfig {
         issuer: settings.tokens.issuer.clone(),
         audience: settings.tokens.audience.clone(),
@@ -106,7 +119,7 @@ pub(crate) fn app_state(settings: &Settings, adapters: &Adapters) -> anyhow::Res
     let tokens = Arc::new(JoseTokens::new(config, Arc::clone(&adapters.keys))?);
     let config = http_config(settings);
     let cookies = Arc::new(HttpCookiePolicy::new(&config.cookies, &config.public_url));
-    let use_cases = use_cases(settings, adapters, &tokens, &cookies)?;
+    let use_cases = use_cases(settings, registry, adapters, &tokens, &cookies)?;
     let ports = HttpPorts {
         runtime: Handle::current(),
         public_keys: tokens,
@@ -156,13 +169,13 @@ pub(crate) fn admin_api(
 
 fn use_cases(
     settings: &Settings,
+    registry: ProviderRegistry,
     adapters: &Adapters,
     tokens: &Arc<JoseTokens>,
     cookies: &Arc<HttpCookiePolicy>,
 ) -> anyhow::Result<UseCases> {
     let Adapters { store, clock, .. } = adapters;
     let metrics = adapters.counted();
-    let registry = providers(settings, clock, &metrics)?;
     let rechecks = registry.iter().any(|provider| provider.policy.recheck.is_some());
     let keeps_access = registry.iter().any(|provider| provider.policy.access.is_some());
     let keeps_id_tokens = registry.iter().any(|provider| provider.policy.logout.keeps_id_token);

@@ -396,7 +396,7 @@ pub struct ProviderSettings {
 }
 
 /// The configuration of a provider's adapter, by protocol.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProviderConfig {
     /// OpenID Connect with discovery, and how this provider differs from the standard.
     OpenId(OpenIdConfig, Dialect),

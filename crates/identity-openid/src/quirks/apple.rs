@@ -39,6 +39,17 @@ pub struct AppleSecret {
     minted: Arc<Mutex<Option<Minted>>>,
 }
 
+/// Whether they are configured in the same way; what has been minted does not count.
+impl PartialEq for AppleSecret {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { key, team_id, key_id, audience, lifetime, minted: _ } = self;
+        (key, team_id, key_id, audience, lifetime)
+            == (&other.key, &other.team_id, &other.key_id, &other.audience, &other.lifetime)
+    }
+}
+
+impl Eq for AppleSecret {}
+
 struct Minted {
     secret: SecretText,
     client_id: String,

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use mintgate_mock_idp::IdTokenRecipe;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::common::login::{LOGIN, posted};
 use crate::common::process::Process;
-use crate::common::{Options, REDIRECT_URI, Store, TestService, claims};
+use crate::common::{Options, REDIRECT_URI, Store, TestService, claims, sign_in};
 
 const GOOD: &str = "mintgate_config_last_reload_successful 1";
 const BAD: &str = "mintgate_config_last_reload_successful 0";
@@ -29,8 +30,13 @@ struct Printed {
 
 impl Scene {
     async fn set() -> Self {
+        Self::with("").await
+    }
+
+    /// With these lines about the provider.
+    async fn with(provider: &'static str) -> Self {
         let more = "[tokens]\nbody_delivery = true".to_owned();
-        let options = Options { more, ..Options::default() };
+        let options = Options { more, provider, ..Options::default() };
         let service = TestService::start_with(Store::Sqlite, options).await;
         let process = service.replica_process().await;
         let text = std::fs::read_to_string(process.config()).unwrap();
@@ -193,6 +199,50 @@ async fn what_was_begun_and_counted_before_a_reload_is_finished_and_counts_after
     let finish = scene.service.client.post(scene.url("/api/v1/auth/token"));
     let finish = finish.json(&posted(&response)).header("cookie", cookie).send().await.unwrap();
     assert_eq!(finish.status(), StatusCode::OK, "{}", finish.text().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_keeps_its_keys_and_its_open_circuit_over_a_reload() {
+    let mut scene = Scene::with("circuit_open_secs = 300").await;
+    assert_eq!(scene.sign_in("corp").await.0, StatusCode::OK, "its keys are fetched");
+    let [first, second] = [(); 2].map(|()| {
+        let idp = scene.service.idp().control();
+        idp.issue_id_token(&sign_in("alice"), &IdTokenRecipe::default())
+    });
+    let post = async |scene: &Scene, token: &str| {
+        let body = json!({ "idToken": token, "provider": "corp" });
+        let request = scene.service.client.post(scene.url("/api/v1/auth/token")).json(&body);
+        request.send().await.unwrap().status()
+    };
+    scene.service.stop_provider().await;
+    scene.write("[cors]\nallowed_origins = [\"https://new.example.com\"]\n", str::to_owned);
+    assert_eq!(scene.reload().await.code, Some(0));
+    assert_eq!(post(&scene, &first).await, StatusCode::OK, "by the keys from before");
+
+    let open = "mintgate_provider_circuit_state{provider=\"corp\"} 2";
+    for _ in 0..20 {
+        let body = json!({ "authCode": "x", "provider": "corp", "redirectUri": REDIRECT_URI });
+        let request = scene.service.client.post(scene.url("/api/v1/auth/token")).json(&body);
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+    scene.until(open).await;
+    // One that is refused, and one that is taken over.
+    scene.write("[cors]\nallowed_origins = 7\n", str::to_owned);
+    assert_eq!(scene.reload().await.code, Some(2));
+    assert!(scene.metrics().await.lines().any(|line| line == open), "after a refused reload");
+    scene.write("", |text| text.trim_start().to_owned());
+    assert_eq!(scene.reload().await.code, Some(0));
+    assert!(scene.metrics().await.lines().any(|line| line == open), "after a reload");
+    assert_eq!(post(&scene, &second).await, StatusCode::SERVICE_UNAVAILABLE, "it is open");
+
+    // Another secret is another client.
+    scene.write("", |text| {
+        let changed = text.replacen("client_secret = \"", "client_secret = \"other-", 1);
+        assert_ne!(changed, text);
+        changed
+    });
+    assert_eq!(scene.reload().await.code, Some(0));
+    scene.until("mintgate_provider_circuit_state{provider=\"corp\"} 0").await;
 }
 
 #[tokio::test]
