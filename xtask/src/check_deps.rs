@@ -45,6 +45,7 @@ const CRATES: &[(&str, Role)] = &[
     ("mintgate-metrics-prometheus", Role::Adapter),
     ("mintgate-mock-idp", Role::MockProvider),
     ("mintgate-role-directory-http", Role::Adapter),
+    ("mintgate-service-manager", Role::Library),
     ("mintgate-settings", Role::Settings),
     ("mintgate-signer-jose", Role::Adapter),
     ("mintgate-store-postgres", Role::Adapter),

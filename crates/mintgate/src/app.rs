@@ -16,6 +16,7 @@ use mintgate_http_actix::{
     CurrentState, MoreRoutes, Server, ServiceConfig, descriptors, serve_operations, serve_public,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
+use mintgate_service_manager::ServiceManager;
 use mintgate_signer_jose::{KeyRingStatus, Presence};
 use mintgate_tls::Served;
 use tokio::net::TcpSocket;
@@ -23,7 +24,7 @@ use tokio::runtime::Handle;
 
 use crate::background::{
     AuditCare, AuditWriter, BackgroundTasks, CertificateCare, KeyCare, Lingering, SignOfLife,
-    StoreCleanUp,
+    StoreCleanUp, Watchdog,
 };
 use crate::keys;
 use crate::providers;
@@ -43,6 +44,7 @@ pub struct Application {
     operations: Server,
     operations_address: SocketAddr,
     draining: Arc<AtomicBool>,
+    manager: Arc<ServiceManager>,
     reload: Arc<Reload>,
     key_care: KeyCare,
     clean_up: StoreCleanUp,
@@ -145,6 +147,7 @@ impl ApplicationBuilder {
             certificate,
             lingering,
             draining,
+            manager: Arc::new(ServiceManager::from_environment()),
         };
         let adapters = Arc::new(adapters);
         let registry = adapters.providers(&settings, None)?;
@@ -190,6 +193,7 @@ impl ApplicationBuilder {
             presence: adapters.presence.clone(),
             lingering: adapters.lingering.clone(),
             draining: adapters.draining.clone(),
+            manager: adapters.manager.clone(),
             reload,
             runtime: Handle::current(),
         })
@@ -283,10 +287,15 @@ impl Application {
         // Ends after the requests, whose events it writes.
         let mut audit_writer = BackgroundTasks::new();
         audit_writer.add(self.audit_writer, &self.runtime);
+        if let Some(every) = self.manager.watchdog_interval() {
+            background.add(Watchdog { manager: self.manager.clone(), every }, &self.runtime);
+        }
+        self.manager.ready();
         tokio::select! {
             ended = &mut serving => ended?,
             () = stop => {
                 tracing::info!("stopping: finishing the requests in flight");
+                self.manager.stopping();
                 self.draining.store(true, Ordering::Relaxed);
                 background.stop();
                 let (ended, ()) = tokio::join!(serving, public.stop(true));

@@ -81,7 +81,10 @@ impl Reload {
     pub(crate) async fn reload(&self) -> Result<String, String> {
         let mut providers = self.providers.lock().await;
         let running = self.running();
-        match self.take_over(&running, &mut providers) {
+        self.adapters.manager.reloading();
+        let taken_over = self.take_over(&running, &mut providers);
+        self.adapters.manager.ready();
+        match taken_over {
             Ok((next, changes)) => {
                 *self.running.write().unwrap_or_else(PoisonError::into_inner) = next.clone();
                 let keys = changes.taken_over.join(", ");

@@ -22,6 +22,7 @@ use mintgate_http_actix::{
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
+use mintgate_service_manager::ServiceManager;
 use mintgate_signer_jose::{JoseTokens, KeyRing, KeyRingStatus, Presence, TokensConfig};
 use mintgate_tls::{Served, Status, Validity};
 use tokio::runtime::Handle;
@@ -50,6 +51,7 @@ pub(crate) struct Adapters {
     pub(crate) lingering: Arc<Lingering>,
     /// Set when the process has been asked to stop.
     pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) manager: Arc<ServiceManager>,
 }
 
 impl Adapters {

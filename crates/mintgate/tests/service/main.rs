@@ -27,6 +27,7 @@ mod login_parameters;
 mod logout;
 mod many_connections;
 mod metadata;
+mod notify;
 mod other_keys;
 mod path_prefix;
 mod presets;
