@@ -293,6 +293,15 @@ impl ProviderRegistry {
         self.by_id.get(id)
     }
 
+    /// The providers that `other` has not, or has with another adapter.
+    pub fn not_in<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a ProviderId> {
+        let is_same = |provider: &&RegisteredProvider| {
+            let same = other.by_id.get(&provider.policy.id);
+            same.is_some_and(|same| Arc::ptr_eq(&same.adapter, &provider.adapter))
+        };
+        self.iter().filter(move |it| !is_same(it)).map(|it| &it.policy.id)
+    }
+
     /// Every provider, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &RegisteredProvider> {
         self.order.iter().filter_map(|id| self.by_id.get(id))

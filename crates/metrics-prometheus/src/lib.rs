@@ -8,12 +8,12 @@ mod http;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use mintgate_domain::ErrorCode;
 use mintgate_domain::model::{KeyId, ProviderId, RevokeReason, Timestamp};
 use mintgate_domain::ports::{
     AuditState, CircuitState, IntrospectionResult, Metrics, Phase, PoolState, ProviderEndpoint,
     ProviderTokenResult, RecheckResult, RefreshResult, RevocationResult, StoreOperation,
 };
+use mintgate_domain::{ErrorCode, ProviderRegistry};
 use prometheus::core::Collector;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
@@ -224,10 +224,14 @@ impl PrometheusMetrics {
         self.provider_circuit(provider, CircuitState::Closed);
     }
 
-    /// No longer shows the state of a provider that is not configured any more. Its counters stay.
-    pub fn forget_provider(&self, provider: &ProviderId) {
-        // There is nothing to remove if it was never shown.
-        let _ = self.provider_circuit.remove_label_values(&[provider.as_str()]);
+    /// Shows the providers that run now and did not run `before`, and no longer the circuits of those that
+    /// have ended. Their counters stay.
+    pub fn show_providers(&self, now: &ProviderRegistry, before: &ProviderRegistry) {
+        for ended in before.not_in(now) {
+            // There is nothing to remove if it was never shown.
+            let _ = self.provider_circuit.remove_label_values(&[ended.as_str()]);
+        }
+        now.not_in(before).for_each(|begun| self.expect_provider(begun));
     }
 
     /// Writes all series in the Prometheus text format 0.0.4, among them the store's connections

@@ -21,13 +21,12 @@ use mintgate_signer_jose::{KeyRingStatus, Presence};
 use mintgate_tls::Served;
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use crate::background::{
-    AuditCare, AuditWriter, BackgroundTasks, CertificateCare, KeyCare, Lingering, SignOfLife,
-    StoreCleanUp, Watchdog,
+    AuditCare, AuditWriter, BackgroundTasks, KeyCare, Lingering, SignOfLife, StoreCleanUp,
 };
 use crate::keys;
-use crate::providers;
 use crate::reload::{self, Reload};
 use crate::settings::{AdministrationSettings, Settings, StoreSettings};
 use crate::store::Store;
@@ -48,7 +47,7 @@ pub struct Application {
     reload: Arc<Reload>,
     key_care: KeyCare,
     clean_up: StoreCleanUp,
-    certificate_care: CertificateCare,
+    certificate: Option<Arc<Served>>,
     presence: Arc<Presence>,
     audit_writer: AuditWriter,
     audit_care: AuditCare,
@@ -111,9 +110,9 @@ impl ApplicationBuilder {
             tracing::warn!("{warning}");
         }
 
-        let now = wiring::unix_time(&*clock);
-        let certificate = settings.server.tls.clone().map(|files| Served::open(files, now));
-        let certificate = certificate.transpose()?.map(Arc::new);
+        let certificate = settings.server.tls.clone();
+        let open = |files| wiring::certificate(files, Arc::clone(&clock), metrics.clone());
+        let certificate = certificate.map(open).transpose()?;
         let mut store = Store::open(&settings.store, metrics.clone(), Arc::clone(&clock))?;
         if let Some(wrap) = wrap_sessions {
             store.sessions.repo = wrap(store.sessions.repo);
@@ -151,7 +150,7 @@ impl ApplicationBuilder {
         };
         let adapters = Arc::new(adapters);
         let registry = adapters.providers(&settings, None)?;
-        providers::show(&registry, &ProviderRegistry::default(), &adapters.metrics);
+        adapters.metrics.show_providers(&registry, &ProviderRegistry::default());
         let state = wiring::app_state(&settings, registry.clone(), &adapters)?;
         let state = Arc::new(CurrentState::new(state));
         let reload = Reload::new(Arc::clone(&adapters), state.clone(), settings.clone(), registry);
@@ -189,7 +188,7 @@ impl ApplicationBuilder {
                 trail: adapters.audit.clone(),
                 retention: settings.audit.retention,
             },
-            certificate_care: CertificateCare(Arc::clone(&adapters)),
+            certificate: adapters.certificate.clone(),
             presence: adapters.presence.clone(),
             lingering: adapters.lingering.clone(),
             draining: adapters.draining.clone(),
@@ -276,20 +275,21 @@ impl Application {
         tracing::info!(public = %public_address, ops = %operations_address, "listening");
         let (public, operations) = (self.public.handle(), self.operations.handle());
         let operations_task = tokio::spawn(self.operations);
-        let reloading = tokio::spawn(reload::on_hang_up(self.reload)?);
+        let mut watching = JoinSet::new();
+        watching.spawn(reload::on_hang_up(self.reload)?);
+        watching.spawn(Arc::clone(&self.manager).feed_watchdog());
+        if let Some(certificate) = self.certificate {
+            watching.spawn(certificate.watch());
+        }
         let mut serving = pin!(self.public);
         let mut background = BackgroundTasks::new();
         background.add(self.key_care, &self.runtime);
         background.add(self.clean_up, &self.runtime);
         background.add(SignOfLife(Arc::clone(&self.presence)), &self.runtime);
         background.add(self.audit_care, &self.runtime);
-        background.add(self.certificate_care, &self.runtime);
         // Ends after the requests, whose events it writes.
         let mut audit_writer = BackgroundTasks::new();
         audit_writer.add(self.audit_writer, &self.runtime);
-        if let Some(every) = self.manager.watchdog_interval() {
-            background.add(Watchdog { manager: self.manager.clone(), every }, &self.runtime);
-        }
         self.manager.ready();
         tokio::select! {
             ended = &mut serving => ended?,
@@ -302,7 +302,7 @@ impl Application {
                 ended?;
             }
         }
-        reloading.abort();
+        watching.abort_all();
         background.end().await;
         self.presence.withdraw().await;
         self.lingering.end().await;

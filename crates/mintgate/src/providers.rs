@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use mintgate_domain::ports::{Clock, IdentityProvider, Metrics};
 use mintgate_domain::{ProviderRegistry, RegisteredProvider};
 use mintgate_identity_openid::{GuardedProvider, OAuth2Provider, OpenIdProvider};
-use mintgate_metrics_prometheus::PrometheusMetrics;
 
 use crate::settings::{ProviderConfig, ProviderSettings, Settings};
 use crate::system::OsEntropy;
@@ -50,27 +49,6 @@ fn running_adapter(
     is_same.then(|| registry.find(id.as_str()).map(|running| Arc::clone(&running.adapter)))?
 }
 
-/// Shows each provider that `before` has not, or has with another adapter, and no longer those that are gone.
-pub(crate) fn show(
-    registry: &ProviderRegistry,
-    before: &ProviderRegistry,
-    metrics: &PrometheusMetrics,
-) {
-    for provider in before.iter() {
-        let id = &provider.policy.id;
-        if registry.find(id.as_str()).is_none() {
-            metrics.forget_provider(id);
-        }
-    }
-    for provider in registry.iter() {
-        let id = &provider.policy.id;
-        let kept = before.find(id.as_str());
-        if kept.is_none_or(|kept| !Arc::ptr_eq(&kept.adapter, &provider.adapter)) {
-            metrics.expect_provider(id);
-        }
-    }
-}
-
 fn adapter(
     config: &ProviderConfig,
     clock: &Arc<dyn Clock>,
@@ -91,6 +69,7 @@ fn adapter(
 mod tests {
     use mintgate_domain::ports::{CircuitState, PoolState};
     use mintgate_identity_openid::OpenIdConfigError;
+    use mintgate_metrics_prometheus::PrometheusMetrics;
     use mintgate_testkit::ManualClock;
 
     use super::*;
@@ -170,14 +149,14 @@ redirect_uris = ["https://app.example.com/callback"]
         let metrics = metrics();
         let running = built(&before, None, &metrics).unwrap();
         assert_eq!(circuits(&metrics), [""; 0]);
-        show(&running, &ProviderRegistry::default(), &metrics);
+        metrics.show_providers(&running, &ProviderRegistry::default());
         assert_eq!(circuits(&metrics), ["corp\"} 0", "hub\"} 0"]);
 
         metrics.provider_circuit(&before.providers[0].policy.id, CircuitState::Open);
         let after = settings(&TEXT.replace("\"hub\"", "\"next\""));
         let registry = built(&after, Some((&before, &running)), &metrics).unwrap();
         assert_eq!(circuits(&metrics), ["corp\"} 2", "hub\"} 0"]);
-        show(&registry, &running, &metrics);
+        metrics.show_providers(&registry, &running);
         assert_eq!(circuits(&metrics), ["corp\"} 2", "next\"} 0"]);
     }
 

@@ -13,7 +13,6 @@ use mintgate_http_actix::{CurrentState, RELOAD_HEADER};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
-use crate::providers;
 use crate::settings::{Changes, ConfigError, OpsSettings, Settings};
 use crate::wiring::{self, Adapters};
 
@@ -113,19 +112,18 @@ impl Reload {
             return Err(NotReloaded::NeedsRestart(changes.need_restart));
         }
         let certificate = self.adapters.certificate.as_ref();
-        let pair = certificate.map(|it| it.read(wiring::unix_time(&*self.adapters.clock)));
-        let pair = pair.transpose().map_err(|error| NotReloaded::Unusable(error.into()))?;
+        let pair = certificate.map(|it| it.read()).transpose();
+        let pair = pair.map_err(|error| NotReloaded::Unusable(error.into()))?;
         let registry = self.adapters.providers(&next, Some((running, providers)));
         let registry = registry.map_err(NotReloaded::Unusable)?;
         let state = wiring::app_state(&next, registry.clone(), &self.adapters)
             .map_err(NotReloaded::Unusable)?;
         mintgate_log_writer::set_filter(&next.log.filter)
             .map_err(|error| NotReloaded::Unusable(error.into()))?;
-        providers::show(&registry, providers, &self.adapters.metrics);
+        self.adapters.metrics.show_providers(&registry, providers);
         *providers = registry;
         if let (Some(certificate), Some(pair)) = (certificate, pair) {
             certificate.present(pair);
-            self.adapters.show_certificate();
         }
         self.state.replace(state);
         let now = self.adapters.clock.now().into();

@@ -24,7 +24,7 @@ use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
 use mintgate_service_manager::ServiceManager;
 use mintgate_signer_jose::{JoseTokens, KeyRing, KeyRingStatus, Presence, TokensConfig};
-use mintgate_tls::{Served, Status, Validity};
+use mintgate_tls::{PairError, PairFiles, Served, Status};
 use tokio::runtime::Handle;
 
 use crate::background::Lingering;
@@ -68,22 +68,6 @@ impl Adapters {
         providers(settings, running, &self.clock, &self.counted())
     }
 
-    /// Takes another certificate over, if there is one and it fits.
-    pub(crate) fn look_at_certificate(&self) {
-        if let Some(certificate) = &self.certificate {
-            certificate.look(unix_time(&*self.clock));
-            self.show_certificate();
-        }
-    }
-
-    /// Shows in the metrics which certificate is presented.
-    pub(crate) fn show_certificate(&self) {
-        if let Some(certificate) = &self.certificate {
-            let Status { validity: Validity { from, until }, is_current } = certificate.status();
-            self.metrics.certificate("public", (from, until), is_current);
-        }
-    }
-
     /// The implementation of the operations listener's port.
     pub(crate) fn operations(&self, reload: Arc<Reload>) -> Arc<ServiceOperations> {
         Arc::new(ServiceOperations {
@@ -99,9 +83,17 @@ impl Adapters {
     }
 }
 
-/// The time in Unix seconds.
-pub(crate) fn unix_time(clock: &dyn Clock) -> i64 {
-    Timestamp::from(clock.now()).as_unix()
+/// Presents the certificate of the public listener, and shows which one that is.
+pub(crate) fn certificate(
+    files: PairFiles,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<PrometheusMetrics>,
+) -> Result<Arc<Served>, PairError> {
+    let now = move || Timestamp::from(clock.now()).as_unix();
+    let served = Served::open(files, now, move |Status { validity, is_current }| {
+        metrics.certificate("public", (validity.from, validity.until), is_current);
+    });
+    served.map(Arc::new)
 }
 
 /// The state of the public listener's handlers: configuration, use cases and ports.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -60,14 +61,19 @@ impl ServiceManager {
         self.send("STOPPING=1");
     }
 
-    /// The service is alive: for a manager that ends it otherwise.
-    pub fn alive(&self) {
-        self.send("WATCHDOG=1");
+    /// Says again and again that the runtime which runs this makes progress, if the manager ends the service
+    /// otherwise. It ends when it is dropped, or at once if the manager does not want to hear it.
+    pub async fn feed_watchdog(self: Arc<Self>) {
+        let Some(every) = self.watchdog_interval() else { return };
+        loop {
+            self.send("WATCHDOG=1");
+            tokio::time::sleep(every).await;
+        }
     }
 
-    /// How often the manager wants to hear that the service is alive, by `WATCHDOG_USEC` and `WATCHDOG_PID` in
-    /// the environment: twice in the time after which it ends the service. `None` if it does not.
-    pub fn watchdog_interval(&self) -> Option<Duration> {
+    /// Half of the time after which the manager ends the service, by `WATCHDOG_USEC` and `WATCHDOG_PID` in the
+    /// environment; `None` if it does not.
+    fn watchdog_interval(&self) -> Option<Duration> {
         let number = |name| env::var(name).ok()?.parse::<u64>().ok();
         let is_ours = env::var_os("WATCHDOG_PID").is_none()
             || number("WATCHDOG_PID") == Some(std::process::id().into());
@@ -99,12 +105,11 @@ mod tests {
         manager.ready();
         manager.reloading();
         manager.stopping();
-        manager.alive();
         assert_eq!(received(socket), "READY=1");
         let reloading = received(socket);
         let micros = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         assert!(micros.parse::<u64>().unwrap() > 0, "{reloading}");
-        assert_eq!([received(socket), received(socket)], ["STOPPING=1", "WATCHDOG=1"]);
+        assert_eq!(received(socket), "STOPPING=1");
     }
 
     #[test]

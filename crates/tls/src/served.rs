@@ -2,15 +2,23 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::files::{PairError, PairFiles};
 use crate::pair::{Pair, Validity};
 
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// The pair that a listener presents to new connections.
 pub struct Served {
     files: PairFiles,
+    /// The time in Unix seconds.
+    now: Box<dyn Fn() -> i64 + Send + Sync>,
+    /// Is told what is presented, after each look.
+    observer: Box<dyn Fn(Status) + Send + Sync>,
     pair: ArcSwap<Pair>,
     /// Why what the files hold is not presented, as of the last look at them.
     refused: Mutex<Option<PairError>>,
@@ -32,18 +40,27 @@ impl fmt::Debug for Served {
 }
 
 impl Served {
-    /// Begins with what the files hold. A certificate that is not valid at `now`, in Unix seconds, is
-    /// presented as well: to present none would help nobody.
+    /// Begins with what the files hold. A certificate that is not valid now is presented as well: to present
+    /// none would help nobody. `now` tells the time in Unix seconds, and `observer` is told what is presented,
+    /// now and after each look at the files.
     ///
     /// # Errors
     /// If a listener could not present it.
-    pub fn open(files: PairFiles, now: i64) -> Result<Self, PairError> {
+    pub fn open(
+        files: PairFiles,
+        now: impl Fn() -> i64 + Send + Sync + 'static,
+        observer: impl Fn(Status) + Send + Sync + 'static,
+    ) -> Result<Self, PairError> {
         let pair = files.read()?;
-        if let Some(problem) = pair.validity().problem(now) {
+        if let Some(problem) = pair.validity().problem(now()) {
             let error = PairError::OutOfDate(files.certificates.clone(), problem);
             tracing::error!(%error, "it is presented nevertheless: replace it");
         }
-        Ok(Self { files, pair: ArcSwap::from_pointee(pair), refused: Mutex::default() })
+        let (pair, refused) = (ArcSwap::from_pointee(pair), Mutex::default());
+        let served =
+            Self { files, now: Box::new(now), observer: Box::new(observer), pair, refused };
+        (served.observer)(served.status());
+        Ok(served)
     }
 
     /// The pair that new connections are presented.
@@ -54,11 +71,10 @@ impl Served {
     /// The pair that the files hold now.
     ///
     /// # Errors
-    /// If a listener could not present it, or if it is not valid at `now`, in Unix seconds, and another one
-    /// than is presented.
-    pub fn read(&self, now: i64) -> Result<Pair, PairError> {
+    /// If a listener could not present it, or if it is not valid now and another one than is presented.
+    pub fn read(&self) -> Result<Pair, PairError> {
         let pair = self.files.read()?;
-        match pair.validity().problem(now).filter(|_| !pair.is_same_as(&self.pair())) {
+        match pair.validity().problem((self.now)()).filter(|_| !pair.is_same_as(&self.pair())) {
             Some(problem) => Err(PairError::OutOfDate(self.files.certificates.clone(), problem)),
             None => Ok(pair),
         }
@@ -73,12 +89,25 @@ impl Served {
             let file = self.files.certificates.display();
             tracing::info!(%file, valid_until = until, "another certificate is presented");
         }
+        (self.observer)(self.status());
     }
 
-    /// Looks whether the files hold another pair, and presents that if it can be presented at `now`, in Unix
-    /// seconds. Else the one that is presented stays, and the log has one line with the reason.
-    pub fn look(&self, now: i64) {
-        match self.read(now) {
+    /// Looks at the files again and again. It ends when it is dropped.
+    pub async fn watch(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let served = Arc::clone(&self);
+            // A file system can take its time.
+            if tokio::task::spawn_blocking(move || served.look()).await.is_err() {
+                tracing::error!("the certificate could not be looked at");
+            }
+        }
+    }
+
+    /// Looks whether the files hold another pair, and presents that if it can be presented. Else the one that
+    /// is presented stays, and the log has one line with the reason.
+    pub fn look(&self) {
+        match self.read() {
             Ok(pair) => self.present(pair),
             Err(error) => {
                 let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,6 +115,8 @@ impl Served {
                     tracing::error!(%error, "the certificate is not replaced; the one before is presented on");
                 }
                 *refused = Some(error);
+                drop(refused);
+                (self.observer)(self.status());
             }
         }
     }

@@ -79,6 +79,11 @@ impl Scene {
         self.write_key(&made.key_pem());
     }
 
+    /// Presents what the files hold, at this time.
+    fn open(&self, now: i64) -> Served {
+        Served::open(self.files.clone(), move || now, |_| ()).unwrap()
+    }
+
     fn error(&self) -> PairError {
         self.files.read().err().expect("nothing that can be presented")
     }
@@ -143,38 +148,38 @@ fn files_that_cannot_hold_a_certificate_are_not_read() {
 
 #[test]
 fn another_pair_is_presented_once_both_halves_are_there() {
-    let (scene, now) = (Scene::new(), DAY);
+    let scene = Scene::new();
     let [one, two] = ["a.example"; 2].map(|name| Made::new(name, (0, 100)));
     scene.write(&one);
-    let served = Served::open(scene.files.clone(), now).unwrap();
+    let served = scene.open(DAY);
     scene.write_certificate(&two.pem());
-    served.look(now);
+    served.look();
     assert!(is_presented(&served, &one) && !served.status().is_current);
     scene.write_key(&two.key_pem());
-    served.look(now);
+    served.look();
     assert!(is_presented(&served, &two) && served.status().is_current);
 
     fs::remove_file(&scene.files.key).unwrap();
-    served.look(now);
+    served.look();
     assert!(is_presented(&served, &two) && !served.status().is_current);
     scene.write_key(&two.key_pem());
-    served.look(now);
+    served.look();
     assert!(served.status().is_current, "what is presented is what the files hold again");
 }
 
 #[test]
 fn a_certificate_out_of_date_replaces_no_other_and_is_presented_where_there_is_none() {
-    let (scene, now) = (Scene::new(), 10 * DAY);
+    let scene = Scene::new();
     let [old, good, early] = [(0, 9), (0, 20), (11, 20)].map(|it| Made::new("a.example", it));
     scene.write(&old);
-    let served = Served::open(scene.files.clone(), now).unwrap();
-    assert!(served.read(now).is_ok(), "nothing else would be presented");
+    let served = scene.open(10 * DAY);
+    assert!(served.read().is_ok(), "nothing else would be presented");
     scene.write(&good);
-    served.look(now);
+    served.look();
     for other in [&old, &early] {
         scene.write(other);
-        served.look(now);
-        assert!(matches!(served.read(now), Err(PairError::OutOfDate(..))));
+        served.look();
+        assert!(matches!(served.read(), Err(PairError::OutOfDate(..))));
         assert!(is_presented(&served, &good) && !served.status().is_current);
     }
     assert_eq!(served.status().validity.until, 20 * DAY);

@@ -1,12 +1,10 @@
 //! Background tasks: work beside the requests, each task in a loop of its own until the service ends.
 
 mod audit;
-mod certificate;
 mod clean_up;
 mod key_care;
 mod lingering;
 mod presence;
-mod watchdog;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -18,12 +16,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub(crate) use audit::{AuditCare, AuditWriter};
-pub(crate) use certificate::CertificateCare;
 pub(crate) use clean_up::StoreCleanUp;
 pub(crate) use key_care::KeyCare;
 pub(crate) use lingering::Lingering;
 pub(crate) use presence::SignOfLife;
-pub(crate) use watchdog::Watchdog;
 
 /// How long rounds under way when the service ends may still take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);

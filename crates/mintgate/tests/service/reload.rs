@@ -36,7 +36,7 @@ impl Scene {
     /// With these lines about the provider.
     async fn with(provider: &'static str) -> Self {
         let more = "[tokens]\nbody_delivery = true".to_owned();
-        let options = Options { more, provider, ..Options::default() };
+        let options = Options { provider, more, ..Options::default() };
         let service = TestService::start_with(Store::Sqlite, options).await;
         let process = service.replica_process().await;
         let text = std::fs::read_to_string(process.config()).unwrap();

@@ -93,7 +93,10 @@ fn tls_files(s: &mut Section<'_>, reads_them: bool) -> Option<PairFiles> {
     let certificates = s.text(
         key(
             CERT_FILE,
-            "The path of a file with the listener's certificate in PEM form, and behind it those of the              authorities between it and the root. With it, the listener speaks TLS 1.2 and 1.3, HTTP/2              and HTTP/1.1. Both files are read again on `mintgate reload`, and when they change; a pair              that does not fit is not taken over.",
+            "The path of a file with the listener's certificate in PEM form, and behind it those of the \
+             authorities between it and the root. With it, the listener speaks TLS 1.2 and 1.3, HTTP/2 \
+             and HTTP/1.1. Both files are read again on `mintgate reload`, and when they change; a pair \
+             that does not fit is not taken over.",
         ),
         "path",
         rules::non_empty,

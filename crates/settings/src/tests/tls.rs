@@ -15,7 +15,7 @@ fn one_file_without_the_other_and_files_that_do_not_fit_are_mistakes() {
     let both = "tls_cert_file = \"/nowhere\"\ntls_key_file = \"/nowhere\"";
     assert_eq!(refused(both), ["server.tls_cert_file"]);
     let plain = format!("{both}\npublic_url = \"http://localhost:8080\"");
-    assert_eq!(refused(&plain), ["server.public_url", "server.tls_cert_file"]);
+    assert_eq!(refused(&plain), ["server.tls_cert_file", "server.public_url"]);
 }
 
 #[test]
