@@ -144,7 +144,8 @@ fn sharing(settings: &Settings, ring: &KeyRing, replicas: &[LiveReplica]) -> Fin
             CHECK,
             format!("the keys are in the directory {} (keys.dir)", settings.keys.dir.display()),
             "a second process on this store with a directory of its own is refused at its start",
-            "before there is a second one, set keys.encryption_key, which moves the keys into the store",
+            "before there is a second one, set keys.encryption_key and run `mintgate keys adopt`, which moves the \
+             keys into the store",
         );
     }
     Finding::good(

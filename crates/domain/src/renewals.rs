@@ -122,6 +122,12 @@ impl Renewals {
         };
         let token = match shared.kept.open_refresh(session, &claimed.refresh) {
             Ok(token) => token,
+            // As if the provider had given none: a key that is lost for good must not end refreshes.
+            Err(_) if matches!(question.due, UpstreamDue::Recheck(_)) => {
+                let provider = &question.provider.policy.id;
+                self.shared.metrics.provider_recheck(provider, RecheckResult::Impossible);
+                return Answered::NotAsked;
+            }
             Err(error) => return Answered::Failed(error.into()),
         };
         let slot = Arc::new(Mutex::new(None));

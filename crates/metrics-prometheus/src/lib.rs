@@ -16,7 +16,7 @@ use mintgate_domain::ports::{
 use mintgate_domain::{ErrorCode, ProviderRegistry};
 use prometheus::core::Collector;
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
 
@@ -84,6 +84,7 @@ pub struct PrometheusMetrics {
     config: ConfigSeries,
     certificates: CertificateSeries,
     audit: AuditSeries,
+    sealed_before: IntGauge,
     /// Held while `render` resets the series of the signing keys and reads them back.
     rendering: Mutex<()>,
     http: HttpSeries,
@@ -189,6 +190,13 @@ impl PrometheusMetrics {
             config: ConfigSeries::new(&registry)?,
             certificates: CertificateSeries::new(&registry)?,
             audit: AuditSeries::new(&registry)?,
+            sealed_before: register(
+                &registry,
+                IntGauge::new(
+                    "mintgate_sealed_under_former_keys",
+                    "Secrets in the store that are sealed under a former key-encryption key, by the last complete look of this process.",
+                )?,
+            )?,
             rendering: Mutex::default(),
             http: HttpSeries::new(&registry)?,
             registry: registry.clone(),
@@ -400,6 +408,10 @@ impl Metrics for PrometheusMetrics {
 
     fn audit_queued(&self, count: u64) {
         self.audit.queued.set(count.try_into().unwrap_or(i64::MAX));
+    }
+
+    fn sealed_under_former_keys(&self, count: u64) {
+        self.sealed_before.set(count.try_into().unwrap_or(i64::MAX));
     }
 
     fn audit_dropped(&self, count: u64) {

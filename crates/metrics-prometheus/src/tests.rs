@@ -133,12 +133,13 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         store_pool_connections,
         signing_key_age,
         log_lines_dropped,
+        sealed_before,
         config: ConfigSeries { is_current, taken_over, info },
         certificates: CertificateSeries { from, until, is_current: is_presented },
         audit: AuditSeries { entries, oldest, pruned, queued, dropped },
         http: HttpSeries { requests, request_duration, connections, connections_shed, rate_limit },
     } = metrics;
-    let collectors: [&dyn Collector; 33] = [
+    let collectors: [&dyn Collector; 34] = [
         token_generation,
         token_generation_duration,
         refresh,
@@ -156,6 +157,7 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         store_pool_connections,
         signing_key_age,
         log_lines_dropped,
+        sealed_before,
         is_current,
         taken_over,
         info,

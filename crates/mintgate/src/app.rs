@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::background::{
-    AuditCare, AuditWriter, BackgroundTasks, KeyCare, Lingering, SignOfLife, StoreCleanUp,
+    AuditCare, AuditWriter, BackgroundTasks, KeyCare, Lingering, Reseal, SignOfLife, StoreCleanUp,
 };
 use crate::keys;
 use crate::reload::{self, Reload};
@@ -51,6 +51,7 @@ pub struct Application {
     presence: Arc<Presence>,
     audit_writer: AuditWriter,
     audit_care: AuditCare,
+    reseal: Option<Reseal>,
     lingering: Arc<Lingering>,
     runtime: Handle,
 }
@@ -121,6 +122,8 @@ impl ApplicationBuilder {
             tracing::warn!(error = %mintgate_domain::chain(&error), "the store is not ready yet");
         }
         let ring = keys::open(&settings.keys, &settings.tokens, &store, Arc::clone(&clock))?;
+        let resealing =
+            keys::resealing(&settings.keys, &store, Arc::clone(&clock), metrics.clone()).await?;
         let key_status = Arc::new(KeyRingStatus::default());
         keys::start(&settings.keys, &ring, &*store.housekeeping, &key_status).await?;
         let replicas = Arc::clone(&store.replicas);
@@ -189,6 +192,7 @@ impl ApplicationBuilder {
                 retention: settings.audit.retention,
             },
             certificate: adapters.certificate.clone(),
+            reseal: resealing.map(|resealing| Reseal { resealing, failing: false }),
             presence: adapters.presence.clone(),
             lingering: adapters.lingering.clone(),
             draining: adapters.draining.clone(),
@@ -287,6 +291,9 @@ impl Application {
         background.add(self.clean_up, &self.runtime);
         background.add(SignOfLife(Arc::clone(&self.presence)), &self.runtime);
         background.add(self.audit_care, &self.runtime);
+        if let Some(reseal) = self.reseal {
+            background.add(reseal, &self.runtime);
+        }
         // Ends after the requests, whose events it writes.
         let mut audit_writer = BackgroundTasks::new();
         audit_writer.add(self.audit_writer, &self.runtime);

@@ -113,12 +113,13 @@ pub struct AuditSettings {
 
 impl AuditSettings {
     /// The keys of the audit log: of its own secret or else of the key-encryption key, and of the former
-    /// secret.
+    /// ones.
     pub fn keys(&self, keys: &KeySettings) -> AuditKeys {
         let secret = self.key.as_ref().or(keys.encryption_key.as_ref());
+        let former = self.former_key.iter().chain(&keys.former_encryption_keys);
         AuditKeys {
             current: secret.map_or_else(AuditKey::none, AuditKey::derived),
-            former: self.former_key.iter().map(AuditKey::derived).collect(),
+            former: former.map(AuditKey::derived).collect(),
         }
     }
 }
@@ -211,6 +212,8 @@ pub struct KeySettings {
     /// The text of a `KeyEncryptionKey`. With it the key ring is in the store, encrypted; without it
     /// the key ring is in the directory.
     pub encryption_key: Option<SecretText>,
+    /// Texts of `KeyEncryptionKey`s that open what is sealed, and seal nothing.
+    pub former_encryption_keys: Vec<SecretText>,
     /// How long a key is published before it signs.
     pub publish_ahead: Duration,
     /// How long a key signs before the next takes its place; `None` disables automatic rotation.

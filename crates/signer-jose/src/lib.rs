@@ -21,6 +21,7 @@ mod key;
 mod operator;
 mod payload;
 mod presence;
+mod resealing;
 mod ring;
 mod seal;
 mod sealed_tokens;
@@ -30,13 +31,14 @@ pub use algorithm::Algorithm;
 pub use care::{KeyCare, KeyEvent, KeyRingStatus, key_events};
 pub use directory::{KeyDirectory, KeyDirectoryError};
 pub use key::{KeyError, SigningKey};
-pub use operator::{KeyOrder, KeyOrderError, KeyRefusal, KeyReport, Signs};
+pub use operator::{KeyOrder, KeyOrderError, KeyRefusal, KeyReport, SealingKey, Signs};
 pub use payload::STANDARD_CLAIMS;
 pub use presence::Presence;
+pub use resealing::{Resealing, ResealingError, ResealingPorts, abandon};
 pub use ring::{
     AccessTokenType, FixedKeys, KeyChange, KeyInfo, KeyRing, KeyRingConfig, KeyRingError, KeyState,
     RetireOutcome, StoredKeys,
 };
-pub use seal::{KeyEncryptionKey, KeyEncryptionKeyError, KeySeal, SealError};
+pub use seal::{EncryptionKeys, KeyEncryptionKey, KeyEncryptionKeyError, KeySeal, SealError};
 pub use sealed_tokens::SealedTokens;
 pub use tokens::{JoseTokens, TokensConfig, TokensError};

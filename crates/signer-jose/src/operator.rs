@@ -29,8 +29,9 @@ pub enum KeyOrder {
 /// What the order has found or done. Its text never holds key material.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyReport {
-    /// Every key there is; none before the service has started for the first time.
-    Keys(Vec<KeyInfo>),
+    /// Every key there is, none before the service has started for the first time; and the
+    /// key-encryption keys.
+    Keys(Vec<KeyInfo>, Vec<SealingKey>),
     /// A key has taken over, or will at its activation time.
     Rotated {
         /// The key that takes over.
@@ -42,6 +43,13 @@ pub enum KeyReport {
         /// The time in which running services notice.
         reload: Duration,
     },
+    /// What was sealed under a key-encryption key was given up.
+    Abandoned {
+        /// The name of the key-encryption key.
+        name: String,
+        /// How many signing keys were removed.
+        removed: usize,
+    },
     /// A key was removed.
     Retired {
         /// The key that was removed from the ring.
@@ -51,6 +59,17 @@ pub enum KeyReport {
         /// The time in which running services notice.
         reload: Duration,
     },
+}
+
+/// A key-encryption key, as far as it can be told without the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealingKey {
+    /// The name of the key.
+    pub name: String,
+    /// Whether new secrets are sealed under it.
+    pub is_current: bool,
+    /// Whether anything may be sealed under it.
+    pub is_needed: bool,
 }
 
 /// Why an order changed nothing, though the ring would have obeyed.
@@ -82,7 +101,7 @@ impl KeyReport {
     /// The event to be noted; `None` if nothing was changed.
     pub fn event(&self, at: Timestamp, actor: Actor) -> Option<AuditEvent> {
         let (kind, key) = match self {
-            Self::Keys(_) => return None,
+            Self::Keys(..) | Self::Abandoned { .. } => return None,
             Self::Rotated { key, .. } => (AuditKind::KeyRotated, key),
             Self::Retired { key, .. } => (AuditKind::KeyRetired, key),
         };
@@ -103,10 +122,22 @@ impl KeyRing {
         reload: Duration,
     ) -> Result<KeyReport, KeyOrderError> {
         match order {
-            KeyOrder::List => Ok(KeyReport::Keys(self.keys())),
+            KeyOrder::List => Ok(KeyReport::Keys(self.keys(), self.sealing_keys().await?)),
             KeyOrder::Rotate(key_use) => self.order_rotation(key_use, reload).await,
             KeyOrder::Retire { id, emergency } => self.order_removal(id, emergency, reload).await,
         }
+    }
+
+    /// The key-encryption keys of the ring, the current one first; none for keys in a directory.
+    async fn sealing_keys(&self) -> Result<Vec<SealingKey>, KeyRingError> {
+        let Some((repo, keys)) = self.sealed() else { return Ok(vec![]) };
+        let noted = repo.sealing_keys().await?;
+        let keys = keys.names().enumerate().map(|(index, name)| SealingKey {
+            name: name.to_owned(),
+            is_current: index == 0,
+            is_needed: noted.iter().any(|noted| noted == name),
+        });
+        Ok(keys.collect())
     }
 
     async fn order_rotation(

@@ -2,6 +2,7 @@
 //! (RFC 7517 §7).
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -39,8 +40,8 @@ pub enum KeySeal {
     /// Plain private JWKs: only for a place that nobody else can read, such as a
     /// [`KeyDirectory`](crate::KeyDirectory).
     Plain,
-    /// Compact JWEs (RFC 7516) under this key.
-    Sealed(KeyEncryptionKey),
+    /// Compact JWEs (RFC 7516) under the current of these keys; the others open them too.
+    Sealed(Arc<EncryptionKeys>),
 }
 
 /// The key that encrypts signing keys and providers' tokens: 32 bytes, the same on every
@@ -51,6 +52,60 @@ pub enum KeySeal {
 pub struct KeyEncryptionKey {
     bytes: Zeroizing<[u8; KEY_BYTES]>,
     name: String,
+}
+
+/// The key-encryption keys of a store: the current one, which encrypts, and others that only decrypt what
+/// was encrypted under them before, or will be.
+#[derive(Debug)]
+pub struct EncryptionKeys {
+    current: KeyEncryptionKey,
+    former: Vec<KeyEncryptionKey>,
+}
+
+impl EncryptionKeys {
+    /// Keys of which `current` encrypts.
+    pub fn new(current: KeyEncryptionKey, mut former: Vec<KeyEncryptionKey>) -> Self {
+        former.retain(|key| key.name != current.name);
+        Self { current, former }
+    }
+
+    /// The key that encrypts.
+    pub fn current(&self) -> &KeyEncryptionKey {
+        &self.current
+    }
+
+    /// The names of all keys, that of the current one first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.current).chain(&self.former).map(KeyEncryptionKey::name)
+    }
+
+    /// Whether one of the keys has this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.names().any(|own| own == name)
+    }
+
+    /// Decrypts what was sealed with this label and one of these keys.
+    pub(crate) fn open(&self, label: &Label, sealed: &str) -> Result<SecretText, SealError> {
+        let name = name_of(sealed);
+        let named = self.former.iter().find(|key| Some(&key.name) == name.as_ref());
+        named.unwrap_or(&self.current).open(label, sealed)
+    }
+}
+
+impl From<KeyEncryptionKey> for EncryptionKeys {
+    /// One key for everything.
+    fn from(current: KeyEncryptionKey) -> Self {
+        Self { current, former: vec![] }
+    }
+}
+
+/// The name of the key that a secret says it is sealed under; `None` if it does not say.
+pub(crate) fn name_of(sealed: &str) -> Option<String> {
+    let (header, _) = sealed.split_once('.')?;
+    let header = URL_SAFE_NO_PAD.decode(header).ok()?;
+    let header: Map<String, Value> = serde_json::from_slice(&header).ok()?;
+    let name = header.get("kid")?.as_str()?;
+    crate::key::is_proper_key_id(name).then(|| name.to_owned())
 }
 
 /// The text is not a key-encryption key.
@@ -245,7 +300,7 @@ pub(crate) struct Slot<'a> {
 }
 
 impl Slot<'_> {
-    fn label(self) -> Label {
+    pub(crate) fn label(self) -> Label {
         Label::new([
             ("cty", "jwk+json".into()),
             ("key_use", self.key_use.name().into()),
@@ -259,7 +314,7 @@ impl KeySeal {
     /// Turns a private JWK into the form that is stored.
     pub(crate) fn seal(&self, slot: Slot<'_>, jwk: &[u8]) -> Result<SecretText, SealError> {
         match self {
-            Self::Sealed(key) => key.seal(slot.label(), jwk).map(SecretText::new),
+            Self::Sealed(keys) => keys.current.seal(slot.label(), jwk).map(SecretText::new),
             Self::Plain => match std::str::from_utf8(jwk) {
                 Ok(text) => Ok(SecretText::new(text)),
                 Err(_) => Err(SealError::Library("a JWK is not UTF-8".into())),
@@ -276,7 +331,7 @@ impl KeySeal {
         let is_plain = material.expose().trim_start().starts_with('{');
         match self {
             Self::Sealed(_) if is_plain => Err(SealError::NotSealed),
-            Self::Sealed(key) => key.open(&slot.label(), material.expose()),
+            Self::Sealed(keys) => keys.open(&slot.label(), material.expose()),
             Self::Plain if is_plain => Ok(material.clone()),
             Self::Plain => Err(SealError::NoKey),
         }

@@ -1,20 +1,24 @@
 //! Encryption of providers' tokens, each bound to its session and its kind.
 
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintgate_domain::model::{SealedToken, SessionId};
 use mintgate_domain::ports::{SealError as PortError, TokenSeal, UpstreamTokenKind};
 use mintgate_domain::{Cause, SecretText};
 
-use crate::seal::{KeyEncryptionKey, Label, SealError};
+use crate::seal::{EncryptionKeys, Label, SealError};
 
 /// Seals providers' tokens as compact JWEs (`dir`, A256GCM). The protected header names the purpose and
 /// the session, so that neither a signing key, nor a token of another kind or another session, opens instead.
 #[derive(Debug)]
-pub struct SealedTokens(KeyEncryptionKey);
+pub struct SealedTokens(Arc<EncryptionKeys>);
 
 impl SealedTokens {
-    /// Makes the seal from the key that encrypts tokens.
-    pub fn new(key: KeyEncryptionKey) -> Self {
-        Self(key)
+    /// Makes the seal from the keys that encrypt and decrypt tokens.
+    pub fn new(keys: Arc<EncryptionKeys>) -> Self {
+        Self(keys)
     }
 }
 
@@ -29,8 +33,16 @@ impl TokenSeal for SealedTokens {
         if token.len() > limit {
             return Err(failed(SealError::TooLong(limit)));
         }
-        let sealed = self.0.seal(label(session, kind), token.as_bytes()).map_err(failed)?;
+        let sealed =
+            self.0.current().seal(label(session, kind), token.as_bytes()).map_err(failed)?;
         Ok(SealedToken(sealed))
+    }
+
+    /// The members before and with the name of the key come first in the header, in alphabetical order.
+    fn mark(&self) -> String {
+        let name = self.0.current().name();
+        // 54 bytes, a multiple of three: what follows does not change their base64.
+        URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"dir","enc":"A256GCM","kid":"{name}","#))
     }
 
     fn open(

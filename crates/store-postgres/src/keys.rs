@@ -9,6 +9,7 @@ use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
 use mintgate_domain::ports::{KeyRepo, StoreError, StoreOperation};
 
 use crate::error::{RowName, violated_index};
+use crate::schema::sealing_keys;
 use crate::schema::signing_keys::{self, activates_at, key_use, kid};
 use crate::sql::{Sql, SqlText, Value};
 use crate::store::PgStore;
@@ -118,6 +119,51 @@ impl KeyRepo for PgStore {
                 .execute(connection)
                 .await?;
             Ok(removed == 1)
+        })
+        .await
+    }
+
+    /// A call that is repeated because its answer was lost finds the key sealed anew, and returns `false`.
+    async fn reseal_key(
+        &self,
+        record: &KeyRecord,
+        material: &SecretText,
+    ) -> Result<bool, StoreError> {
+        self.run(StoreOperation::Keys, async |connection, _| {
+            let resealed = diesel::update(signing_keys::table)
+                .filter(key_use.eq(record.key_use.name()))
+                .filter(kid.eq(record.id.as_str()))
+                .filter(signing_keys::material.eq(record.material.expose()))
+                .set(signing_keys::material.eq(material.expose()))
+                .execute(connection)
+                .await?;
+            Ok(resealed == 1)
+        })
+        .await
+    }
+
+    async fn sealing_keys(&self) -> Result<Vec<String>, StoreError> {
+        let names = sealing_keys::table.order(sealing_keys::name).select(sealing_keys::name);
+        self.run(StoreOperation::Keys, async |connection, _| Ok(names.load(connection).await?))
+            .await
+    }
+
+    async fn note_sealing_key(&self, name: &str) -> Result<(), StoreError> {
+        self.run(StoreOperation::Keys, async |connection, _| {
+            diesel::insert_into(sealing_keys::table)
+                .values(sealing_keys::name.eq(name))
+                .on_conflict_do_nothing()
+                .execute(connection)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn forget_sealing_key(&self, name: &str) -> Result<(), StoreError> {
+        self.run(StoreOperation::Keys, async |connection, _| {
+            diesel::delete(sealing_keys::table.find(name)).execute(connection).await?;
+            Ok(())
         })
         .await
     }

@@ -129,6 +129,12 @@ diesel::table! {
 }
 
 diesel::table! {
+    sealing_keys (name) {
+        name -> Text,
+    }
+}
+
+diesel::table! {
     duties (name) {
         name -> Text,
         held_until -> Nullable<Timestamptz>,

@@ -5,11 +5,12 @@ use diesel::data_types::PgTimestamp;
 use diesel::expression::BoxableExpression;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Nullable, Text, Uuid};
 use diesel_async::RunQueryDsl;
 use mintgate_domain::model::{KeptAccess, Role, SealedToken, SessionId, Timestamp, UpstreamTokens};
 use mintgate_domain::ports::{
-    ClaimedUpstream, StoreError, StoreOperation, UpstreamDue, UpstreamRenewal, UpstreamTokenRepo,
+    ClaimedUpstream, SealedBefore, SealedPage, StoreError, StoreOperation, UpstreamDue,
+    UpstreamRenewal, UpstreamTokenKind, UpstreamTokenRepo,
 };
 
 use crate::schema::upstream_tokens;
@@ -61,6 +62,29 @@ pub(crate) fn values(
         ("access_due_at", Value::maybe_at(access.and_then(|access| access.due_at))?),
     ])
 }
+
+/// The page's last session; a session, and its refresh, ID and access token.
+type SealedColumns =
+    (Nullable<Uuid>, Nullable<Uuid>, Nullable<Text>, Nullable<Text>, Nullable<Text>);
+type SealedRow =
+    (Option<uuid::Uuid>, Option<uuid::Uuid>, Option<String>, Option<String>, Option<String>);
+
+/// The rows of a page that have a token which does not begin with the mark; or one row of nothing else
+/// than the page's last session, which is there only if the page is full.
+static SEALED_BEFORE: SqlText = SqlText::new(
+    "WITH page AS MATERIALIZED (
+        SELECT session_id, sealed, id_token, access_token FROM upstream_tokens
+        WHERE session_id > $after ORDER BY session_id LIMIT $limit
+    ), found AS (
+        SELECT * FROM page WHERE NOT (COALESCE(starts_with(sealed, $mark), true)
+            AND COALESCE(starts_with(id_token, $mark), true)
+            AND COALESCE(starts_with(access_token, $mark), true))
+    )
+    SELECT last.session_id, found.session_id, found.sealed, found.id_token, found.access_token
+    FROM (SELECT (SELECT session_id FROM page ORDER BY session_id OFFSET $before_last LIMIT 1)) AS last
+        LEFT JOIN found ON true
+    ORDER BY found.session_id",
+);
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = upstream_tokens)]
@@ -200,6 +224,84 @@ impl UpstreamTokenRepo for PgStore {
             ]);
             Sql::<()>::new(&KEEP, values).execute(connection).await?;
             Ok(())
+        })
+        .await
+    }
+
+    async fn sealed_before(
+        &self,
+        mark: &str,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<SealedPage, StoreError> {
+        self.run(StoreOperation::Upstream, async |connection, _| {
+            // The nil id sorts before every session's id.
+            let after = after.map(|id| *id.as_uuid()).unwrap_or_default();
+            let values = [
+                ("after", Value::Uuid(after)),
+                ("limit", Value::BigInt(limit.into())),
+                ("before_last", Value::BigInt(limit.saturating_sub(1).into())),
+                ("mark", Value::Text(mark)),
+            ];
+            let rows: Vec<SealedRow> =
+                Sql::<SealedColumns>::new(&SEALED_BEFORE, values).get_results(connection).await?;
+            let mut page = SealedPage::default();
+            for (next, session, refresh, id, access) in rows {
+                page.next = next.map(SessionId::from_uuid);
+                let Some(session) = session.map(SessionId::from_uuid) else { continue };
+                for (kind, text) in [
+                    (UpstreamTokenKind::Refresh, refresh),
+                    (UpstreamTokenKind::Id, id),
+                    (UpstreamTokenKind::Access, access),
+                ] {
+                    let sealed = text.filter(|text| !text.starts_with(mark)).map(SealedToken);
+                    let token = sealed.map(|sealed| SealedBefore { session, kind, sealed });
+                    page.tokens.extend(token);
+                }
+            }
+            Ok(page)
+        })
+        .await
+    }
+
+    /// A call that is repeated because its answer was lost finds the token sealed anew, and returns
+    /// `false`.
+    async fn reseal_upstream(
+        &self,
+        token: &SealedBefore,
+        sealed: &SealedToken,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        use upstream_tokens::{access_token, claimed_until, id_token};
+        let (before, sealed) = (token.sealed.0.as_str(), sealed.0.as_str());
+        self.run(StoreOperation::Upstream, async |connection, _| {
+            let row = upstream_tokens::table.find(token.session.as_uuid());
+            let resealed = match token.kind {
+                UpstreamTokenKind::Refresh => {
+                    let is_free = claimed_until.is_null().or(claimed_until.le(bound(now)));
+                    diesel::update(row)
+                        .filter(upstream_tokens::sealed.eq(before))
+                        .filter(is_free.assume_not_null())
+                        .set(upstream_tokens::sealed.eq(sealed))
+                        .execute(connection)
+                        .await?
+                }
+                UpstreamTokenKind::Id => {
+                    diesel::update(row)
+                        .filter(id_token.eq(before))
+                        .set(id_token.eq(sealed))
+                        .execute(connection)
+                        .await?
+                }
+                UpstreamTokenKind::Access => {
+                    diesel::update(row)
+                        .filter(access_token.eq(before))
+                        .set(access_token.eq(sealed))
+                        .execute(connection)
+                        .await?
+                }
+            };
+            Ok(resealed == 1)
         })
         .await
     }

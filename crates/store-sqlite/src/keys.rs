@@ -9,7 +9,7 @@ use mintgate_domain::ports::{KeyRepo, StoreError, StoreOperation};
 
 use crate::error::Failure;
 use crate::row::Row;
-use crate::schema::signing_keys;
+use crate::schema::{sealing_keys, signing_keys};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -54,6 +54,55 @@ impl KeyRepo for SqliteStore {
                 .filter(signing_keys::key_use.eq(key_use.name()))
                 .filter(signing_keys::kid.eq(id.as_str()));
             Ok(diesel::delete(key).execute(connection)? == 1)
+        };
+        self.write(StoreOperation::Keys, work).await
+    }
+
+    async fn reseal_key(
+        &self,
+        record: &KeyRecord,
+        material: &SecretText,
+    ) -> Result<bool, StoreError> {
+        let (record, material) = (record.clone(), material.clone());
+        let work = move |connection: &mut _| {
+            let key = signing_keys::table
+                .filter(signing_keys::key_use.eq(record.key_use.name()))
+                .filter(signing_keys::kid.eq(record.id.as_str()))
+                .filter(signing_keys::number.eq(i64::from(record.number)))
+                .filter(signing_keys::material.eq(record.material.expose()));
+            let resealed = diesel::update(key)
+                .set(signing_keys::material.eq(material.expose()))
+                .execute(connection)?;
+            Ok(resealed == 1)
+        };
+        self.write(StoreOperation::Keys, work).await
+    }
+
+    async fn sealing_keys(&self) -> Result<Vec<String>, StoreError> {
+        let work = move |connection: &mut _| {
+            let names = sealing_keys::table.order(sealing_keys::name).select(sealing_keys::name);
+            Ok(names.load(connection)?)
+        };
+        self.read(StoreOperation::Keys, work).await
+    }
+
+    async fn note_sealing_key(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        let work = move |connection: &mut _| {
+            diesel::insert_into(sealing_keys::table)
+                .values(sealing_keys::name.eq(name))
+                .on_conflict_do_nothing()
+                .execute(connection)?;
+            Ok(())
+        };
+        self.write(StoreOperation::Keys, work).await
+    }
+
+    async fn forget_sealing_key(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        let work = move |connection: &mut _| {
+            diesel::delete(sealing_keys::table.find(name)).execute(connection)?;
+            Ok(())
         };
         self.write(StoreOperation::Keys, work).await
     }

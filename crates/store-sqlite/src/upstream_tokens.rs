@@ -8,10 +8,12 @@ use diesel::sql_types::{Bool, Nullable};
 use diesel::sqlite::Sqlite;
 use mintgate_domain::model::{KeptAccess, SealedToken, SessionId, Timestamp, UpstreamTokens};
 use mintgate_domain::ports::{
-    ClaimedUpstream, StoreError, StoreOperation, UpstreamDue, UpstreamRenewal, UpstreamTokenRepo,
+    ClaimedUpstream, SealedBefore, SealedPage, StoreError, StoreOperation, UpstreamDue,
+    UpstreamRenewal, UpstreamTokenKind, UpstreamTokenRepo,
 };
 
 use crate::json;
+use crate::row::{Hex, Row};
 use crate::schema::{sessions, upstream_tokens};
 use crate::store::SqliteStore;
 
@@ -166,7 +168,81 @@ impl UpstreamTokenRepo for SqliteStore {
         };
         self.write(StoreOperation::Upstream, work).await
     }
+
+    async fn sealed_before(
+        &self,
+        mark: &str,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<SealedPage, StoreError> {
+        use upstream_tokens::{access_token, id_token, sealed, session_id};
+        let mark = mark.to_owned();
+        let look = move |connection: &mut _| {
+            // The nil id sorts before every session's id.
+            let after = after.map(|id| *id.as_uuid()).unwrap_or_default();
+            let rows: Vec<SealedRow> = upstream_tokens::table
+                .filter(session_id.gt(after.as_bytes().as_slice()))
+                .order(session_id)
+                .limit(limit.into())
+                .select((session_id, sealed, id_token, access_token))
+                .load(connection)?;
+            let is_full = rows.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+            let mut page = SealedPage::default();
+            for (id, of_refresh, of_id, of_access) in rows {
+                let row = Row { table: "upstream_tokens", id: &Hex(&id) };
+                let session = SessionId::from_uuid(row.uuid("session_id", &id)?);
+                page.next = Some(session).filter(|_| is_full);
+                for (kind, text) in [
+                    (UpstreamTokenKind::Refresh, of_refresh),
+                    (UpstreamTokenKind::Id, of_id),
+                    (UpstreamTokenKind::Access, of_access),
+                ] {
+                    let before = text.filter(|text| !text.starts_with(&mark)).map(SealedToken);
+                    page.tokens.extend(before.map(|token| SealedBefore {
+                        session,
+                        kind,
+                        sealed: token,
+                    }));
+                }
+            }
+            Ok(page)
+        };
+        self.observed(StoreOperation::Upstream, self.readers.run(look)).await
+    }
+
+    async fn reseal_upstream(
+        &self,
+        token: &SealedBefore,
+        SealedToken(sealed): &SealedToken,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        use upstream_tokens::{access_token, claimed_until, id_token};
+        let (token, sealed) = (token.clone(), sealed.clone());
+        let work = move |connection: &mut _| {
+            let SealedBefore { session, kind, sealed: SealedToken(before) } = token;
+            let row = upstream_tokens::table.find(session.as_uuid().as_bytes().as_slice());
+            let resealed = match kind {
+                UpstreamTokenKind::Refresh => {
+                    let is_free = claimed_until.is_null().or(claimed_until.le(now.as_unix()));
+                    diesel::update(row.filter(upstream_tokens::sealed.eq(before)).filter(is_free))
+                        .set(upstream_tokens::sealed.eq(sealed))
+                        .execute(connection)?
+                }
+                UpstreamTokenKind::Id => diesel::update(row.filter(id_token.eq(before)))
+                    .set(id_token.eq(sealed))
+                    .execute(connection)?,
+                UpstreamTokenKind::Access => diesel::update(row.filter(access_token.eq(before)))
+                    .set(access_token.eq(sealed))
+                    .execute(connection)?,
+            };
+            Ok(resealed == 1)
+        };
+        self.write(StoreOperation::Upstream, work).await
+    }
 }
+
+/// A session, and its refresh, ID and access token.
+type SealedRow = (Vec<u8>, Option<String>, Option<String>, Option<String>);
 
 type Condition =
     Box<dyn BoxableExpression<upstream_tokens::table, Sqlite, SqlType = Nullable<Bool>>>;

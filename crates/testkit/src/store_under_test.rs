@@ -241,7 +241,7 @@ pub struct Dump(BTreeMap<String, Vec<String>>);
 
 impl Dump {
     /// The tables that a dump has to have.
-    pub const TABLES: [&'static str; 14] = [
+    pub const TABLES: [&'static str; 15] = [
         "users",
         "external_identities",
         "single_use_marks",
@@ -249,6 +249,7 @@ impl Dump {
         "idempotency_keys",
         "idempotency_reservations",
         "signing_keys",
+        "sealing_keys",
         "duties",
         "restores",
         "replicas",

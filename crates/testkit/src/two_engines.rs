@@ -62,6 +62,7 @@ impl<S: StoreUnderTest, P: StoreUnderTest> StoreUnderTest for TwoEngines<S, P> {
             "duties",
             "restores",
             "signing_keys",
+            "sealing_keys",
             "replicas",
             "audit_events",
             "audit_head",

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::{IdempotencyKey, SealedToken, Timestamp, UpstreamTokens};
-use crate::ports::{ClaimedUpstream, Holder, Reserved, UpstreamDue, UpstreamRenewal};
+use super::{IdempotencyKey, SealedToken, SessionId, Timestamp, UpstreamTokens};
+use crate::ports::{
+    ClaimedUpstream, Holder, Reserved, SealedBefore, UpstreamDue, UpstreamRenewal,
+    UpstreamTokenKind,
+};
 
 /// A provider's tokens as a store keeps them ([`UpstreamTokenRepo`](crate::ports::UpstreamTokenRepo)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +66,36 @@ impl KeptUpstream {
         kept.id = id.or(kept.id.take());
         kept.access = access.or(kept.access.take());
         (self.asked_at, self.claimed_until) = (renewal.at, None);
+    }
+
+    /// The tokens that do not begin with this mark
+    /// ([`sealed_before`](crate::ports::UpstreamTokenRepo::sealed_before)).
+    pub fn sealed_before(&self, session: SessionId, mark: &str) -> Vec<SealedBefore> {
+        let UpstreamTokens { refresh, id, access } = &self.tokens;
+        let kinds = [
+            (UpstreamTokenKind::Refresh, refresh.as_ref()),
+            (UpstreamTokenKind::Id, id.as_ref()),
+            (UpstreamTokenKind::Access, access.as_ref().map(|access| &access.sealed)),
+        ];
+        let tokens = kinds.into_iter().filter_map(|(kind, sealed)| {
+            let sealed = sealed.filter(|sealed| !sealed.0.starts_with(mark))?.clone();
+            Some(SealedBefore { session, kind, sealed })
+        });
+        tokens.collect()
+    }
+
+    /// Replaces a token by the same one, sealed anew, as
+    /// [`reseal_upstream`](crate::ports::UpstreamTokenRepo::reseal_upstream) says.
+    pub fn reseal(&mut self, token: &SealedBefore, sealed: &SealedToken, now: Timestamp) -> bool {
+        let is_claimed = self.claimed_until.is_some_and(|until| now < until);
+        let UpstreamTokens { refresh, id, access } = &mut self.tokens;
+        let kept = match token.kind {
+            UpstreamTokenKind::Refresh => refresh.as_mut().filter(|_| !is_claimed),
+            UpstreamTokenKind::Id => id.as_mut(),
+            UpstreamTokenKind::Access => access.as_mut().map(|access| &mut access.sealed),
+        };
+        let kept = kept.filter(|kept| **kept == token.sealed);
+        kept.map(|kept| kept.clone_from(sealed)).is_some()
     }
 }
 

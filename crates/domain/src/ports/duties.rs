@@ -14,6 +14,8 @@ pub enum Duty {
     Sweep,
     /// To delete old entries of the audit log ([`AuditStore`](super::AuditStore)).
     AuditPruning,
+    /// To seal anew, under the current key-encryption key, what is sealed under a former one.
+    Reseal,
 }
 
 impl Duty {
@@ -22,6 +24,7 @@ impl Duty {
         match self {
             Self::Sweep => "sweep",
             Self::AuditPruning => "audit",
+            Self::Reseal => "reseal",
         }
     }
 }

@@ -336,6 +336,9 @@ pub trait Metrics: Send + Sync {
     /// Counts events that were lost to the audit log.
     fn audit_dropped(&self, _count: u64) {}
 
+    /// So many secrets in the store are sealed under a former key-encryption key, by the last complete look.
+    fn sealed_under_former_keys(&self, _count: u64) {}
+
     /// Records how long a call of a store took.
     fn store_query(&self, operation: StoreOperation, took: Duration);
 }

@@ -69,8 +69,8 @@ pub use store_health::{PoolState, StoreError, StoreHealth};
 pub use token_signer::{SigningError, TokenSigner};
 pub use token_verifier::{TokenVerifier, VerifiedAccess, VerifiedRefresh, VerifyError};
 pub use upstream::{
-    ClaimedUpstream, SealError, TokenSeal, UpstreamDue, UpstreamRenewal, UpstreamTokenKind,
-    UpstreamTokenRepo,
+    ClaimedUpstream, SealError, SealedBefore, SealedPage, TokenSeal, UpstreamDue, UpstreamRenewal,
+    UpstreamTokenKind, UpstreamTokenRepo,
 };
 pub use user_administration::{UserAdministration, UserChange};
 pub use user_directory::{LinkOutcome, UnlinkOutcome, UserDirectory};

@@ -40,6 +40,26 @@ pub struct ClaimedUpstream {
     pub asked_at: Timestamp,
 }
 
+/// A token that is sealed under another key than the current one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedBefore {
+    /// The session that the token belongs to.
+    pub session: SessionId,
+    /// The kind of the token.
+    pub kind: UpstreamTokenKind,
+    /// The token as it is stored.
+    pub sealed: SealedToken,
+}
+
+/// A page of tokens that are sealed under other keys than the current one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SealedPage {
+    /// The tokens, in the order of their sessions' ids.
+    pub tokens: Vec<SealedBefore>,
+    /// The session after which the next page begins; `None` if this was the last page.
+    pub next: Option<SessionId>,
+}
+
 /// Encrypts the providers' tokens, each for its session and as its kind: moved to another session, or
 /// in the place of a token of another kind, it MUST NOT open.
 pub trait TokenSeal: Send + Sync {
@@ -53,6 +73,10 @@ pub trait TokenSeal: Send + Sync {
         kind: UpstreamTokenKind,
         token: &SecretText,
     ) -> Result<SealedToken, SealError>;
+
+    /// The characters with which everything begins that is sealed under the current key, and nothing that
+    /// is sealed under another one.
+    fn mark(&self) -> String;
 
     /// Decrypts what was sealed for this session and as this kind.
     ///
@@ -135,4 +159,28 @@ pub trait UpstreamTokenRepo: Send + Sync {
         session: SessionId,
         renewal: &UpstreamRenewal,
     ) -> Result<(), StoreError>;
+
+    /// Looks at the tokens of the `limit` sessions behind `after` that have any, in the order of their ids,
+    /// and returns those that do not begin with `mark`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]
+    async fn sealed_before(
+        &self,
+        mark: &str,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<SealedPage, StoreError>;
+
+    /// Replaces a token by the same one, sealed anew, if it is still as it is here; a refresh token only if
+    /// nobody has claimed it at `now`, who would no longer recognise it. `false` if it was not replaced.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]
+    async fn reseal_upstream(
+        &self,
+        token: &SealedBefore,
+        sealed: &SealedToken,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 }

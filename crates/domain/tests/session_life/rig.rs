@@ -16,9 +16,10 @@ use mintgate_domain::ports::{
     AuthorizationEndpoint, Background, ClaimedUpstream, Clock as _, CodeGrant, CookiePolicy,
     CookieTooLarge, Holder, IdempotencyRecords, IdentityProvider, LoadedSession, LogoutOrder,
     OpenOutcome, ProviderAccess, ProviderError, ProviderTokens, RefreshTokenRepo, Renewal,
-    Reserved, RoleDirectory, RoleLookupError, RoleQuestion, SealError, SessionTokens, SigningError,
-    StoreError, TokenSeal, TokenSigner, TokenSource, TokenVerifier, UpstreamDue, UpstreamRenewal,
-    UpstreamTokenKind, UpstreamTokenRepo, VerifiedAccess, VerifiedRefresh, VerifyError,
+    Reserved, RoleDirectory, RoleLookupError, RoleQuestion, SealError, SealedBefore, SealedPage,
+    SessionTokens, SigningError, StoreError, TokenSeal, TokenSigner, TokenSource, TokenVerifier,
+    UpstreamDue, UpstreamRenewal, UpstreamTokenKind, UpstreamTokenRepo, VerifiedAccess,
+    VerifiedRefresh, VerifyError,
 };
 use mintgate_domain::{
     AccessRule, Admission, AppAccess, AuthError, AuthorizationCode, BeginLogin, Credential,
@@ -313,6 +314,10 @@ pub(crate) const ACCESS_LIFE: Duration = Duration::from_mins(10);
 pub(crate) struct PlainSeal;
 
 impl TokenSeal for PlainSeal {
+    fn mark(&self) -> String {
+        String::new()
+    }
+
     fn seal(
         &self,
         session: SessionId,
@@ -381,6 +386,24 @@ impl UpstreamTokenRepo for RefusesToKeep {
             return Err(StoreError::Unavailable("down".into()));
         }
         self.store.keep_upstream(session, renewal).await
+    }
+
+    async fn sealed_before(
+        &self,
+        mark: &str,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<SealedPage, StoreError> {
+        self.store.sealed_before(mark, after, limit).await
+    }
+
+    async fn reseal_upstream(
+        &self,
+        token: &SealedBefore,
+        sealed: &SealedToken,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.store.reseal_upstream(token, sealed, now).await
     }
 }
 

@@ -5,6 +5,7 @@ mod clean_up;
 mod key_care;
 mod lingering;
 mod presence;
+mod reseal;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -20,6 +21,7 @@ pub(crate) use clean_up::StoreCleanUp;
 pub(crate) use key_care::KeyCare;
 pub(crate) use lingering::Lingering;
 pub(crate) use presence::SignOfLife;
+pub(crate) use reseal::Reseal;
 
 /// How long rounds under way when the service ends may still take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use mintgate_domain::model::{KeyId, KeyUse};
 use mintgate_domain::ports::{AuditLog as _, Clock, NoMetrics};
-use mintgate_signer_jose::{KeyOrder, KeyOrderError, KeyReport};
+use mintgate_signer_jose::{KeyOrder, KeyOrderError, KeyReport, abandon};
 
-use super::{explained, open_existing};
+use super::{explained, open_existing, required_encryption_keys};
 use crate::app;
 use crate::settings::KeyRingSettings;
 use crate::store::Store;
@@ -35,6 +35,16 @@ pub enum KeysCommand {
         kid: String,
         /// Remove the key, and not only say what that would do.
         #[arg(long)]
+        emergency: bool,
+    },
+    /// Give up what is sealed under a key-encryption key that is lost for good, so that the service starts.
+    /// Signing keys under it are removed, and what they signed is refused.
+    Abandon {
+        /// The name of the lost key, as the error at the start of the service says it.
+        #[arg(allow_hyphen_values = true)]
+        name: String,
+        /// The key is lost for good.
+        #[arg(long, required = true)]
         emergency: bool,
     },
 }
@@ -94,14 +104,19 @@ impl KeysCommand {
         let store = Store::open(&settings.store, Arc::new(NoMetrics), Arc::clone(&clock))?;
         let audit_keys = settings.audit.keys(keys);
         let audit = store.audit_trail(audit_keys, Arc::clone(&clock), Arc::new(NoMetrics));
-        let ring = open_existing(keys, &settings.tokens, &store, Arc::clone(&clock)).await?;
         let order = match self {
             Self::List => KeyOrder::List,
             Self::Rotate { key_use } => KeyOrder::Rotate((*key_use).into()),
+            Self::Abandon { name, .. } => {
+                let encryption = required_encryption_keys(keys)?;
+                let removed = abandon(&*store.keys, &encryption, name).await?;
+                return Ok(KeyReport::Abandoned { name: name.clone(), removed });
+            }
             Self::Retire { kid, emergency } => {
                 KeyOrder::Retire { id: KeyId::new(kid.as_str()), emergency: *emergency }
             }
         };
+        let ring = open_existing(keys, &settings.tokens, &store, Arc::clone(&clock)).await?;
         let report = ring.carry_out(order, keys.reload).await.map_err(|error| match error {
             KeyOrderError::Refused(refusal) => anyhow::Error::from(refusal),
             KeyOrderError::Failed(error) => explained(error, keys),

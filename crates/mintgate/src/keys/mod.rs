@@ -8,11 +8,12 @@ pub(crate) mod test_keys;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mintgate_domain::ports::{Clock, Housekeeping, StoreError, TokenSeal};
+use mintgate_domain::ports::{Clock, Housekeeping, Metrics, StoreError, TokenSeal};
 use mintgate_domain::{SecretText, chain};
 use mintgate_signer_jose::{
-    Algorithm, FixedKeys, KeyDirectory, KeyEncryptionKey, KeyRing, KeyRingConfig, KeyRingError,
-    KeyRingStatus, KeySeal, SealedTokens, SigningKey, StoredKeys,
+    Algorithm, EncryptionKeys, FixedKeys, KeyDirectory, KeyEncryptionKey, KeyRing, KeyRingConfig,
+    KeyRingError, KeyRingStatus, KeySeal, Resealing, ResealingError, ResealingPorts, SealedTokens,
+    SigningKey, StoredKeys,
 };
 
 pub use command::{KeysCommand, NoKeyDirectory, RotatedUse};
@@ -44,10 +45,10 @@ pub(crate) fn open(
         refresh: fixed("keys.refresh_key", keys.refresh_key.as_ref(), tokens.refresh_algorithm)?,
     };
     let stored = match keys.location() {
-        Some(KeyLocation::Store(text)) => Some(StoredKeys {
-            repo: Arc::clone(&store.keys),
-            seal: KeySeal::Sealed(encryption_key(text)?),
-        }),
+        Some(KeyLocation::Store(_)) => {
+            let seal = KeySeal::Sealed(required_encryption_keys(keys)?);
+            Some(StoredKeys { repo: Arc::clone(&store.keys), seal })
+        }
         Some(KeyLocation::Directory(path)) => {
             let directory = KeyDirectory::open_or_create(path).context("keys.dir")?;
             Some(StoredKeys { repo: Arc::new(directory), seal: KeySeal::Plain })
@@ -84,13 +85,53 @@ pub(crate) async fn open_existing(
 /// # Errors
 /// If no key-encryption key is configured, or it is not one.
 pub(crate) fn token_seal(settings: &Settings) -> anyhow::Result<Arc<dyn TokenSeal>> {
-    let text = settings.keys.encryption_key.as_ref();
-    let text = text.context("keys.encryption_key is needed to keep providers' tokens")?;
-    Ok(Arc::new(SealedTokens::new(encryption_key(text)?)))
+    Ok(Arc::new(SealedTokens::new(required_encryption_keys(&settings.keys)?)))
 }
 
-fn encryption_key(text: &SecretText) -> anyhow::Result<KeyEncryptionKey> {
-    KeyEncryptionKey::from_text(text).context("keys.encryption_key")
+fn required_encryption_keys(keys: &KeySettings) -> anyhow::Result<Arc<EncryptionKeys>> {
+    encryption_keys(keys)?.context("keys.encryption_key is needed to keep secrets in the store")
+}
+
+/// The keys that encrypt secrets in the store; `None` if none is configured.
+///
+/// # Errors
+/// If one is no key.
+pub(crate) fn encryption_keys(keys: &KeySettings) -> anyhow::Result<Option<Arc<EncryptionKeys>>> {
+    let Some(text) = &keys.encryption_key else { return Ok(None) };
+    let current = KeyEncryptionKey::from_text(text).context("keys.encryption_key")?;
+    let former = keys.former_encryption_keys.iter().map(KeyEncryptionKey::from_text);
+    let former = former.collect::<Result<_, _>>().context("keys.former_encryption_keys")?;
+    Ok(Some(Arc::new(EncryptionKeys::new(current, former))))
+}
+
+/// What seals anew, under the current key, what is sealed under a former one; `None` without a key. It has
+/// made sure that all there is can be opened, unless the store is down.
+///
+/// # Errors
+/// If something is sealed under a key that is not configured.
+pub(crate) async fn resealing(
+    keys: &KeySettings,
+    store: &Store,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<dyn Metrics>,
+) -> anyhow::Result<Option<Resealing>> {
+    let Some(encryption) = encryption_keys(keys)? else { return Ok(None) };
+    let ports = ResealingPorts {
+        keys: Arc::clone(&store.keys),
+        upstream: Arc::clone(&store.upstream_tokens),
+        duties: Arc::clone(&store.duties),
+        metrics,
+        clock,
+    };
+    let mut resealing = Resealing::new(ports, encryption);
+    match resealing.start().await {
+        Err(error @ ResealingError::MissingKeys(_)) => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "what is sealed in the store cannot be looked at yet");
+            Ok(Some(resealing))
+        }
+        Ok(()) => Ok(Some(resealing)),
+    }
 }
 
 fn fixed(

@@ -13,6 +13,7 @@ mod common;
 mod connections;
 mod csrf;
 mod dashboards;
+mod encryption_keys;
 mod forgeries;
 mod http;
 mod idempotency;

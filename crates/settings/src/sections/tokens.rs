@@ -185,7 +185,7 @@ pub(crate) fn keys(s: &mut Section<'_>) -> Option<KeySettings> {
         "path",
         rules::non_empty,
     );
-    let encryption_key = s.text_or_file(
+    let encryption_key_text = s.text_or_file(
         key(
             "encryption_key",
             "The key that encrypts the signing keys: 32 random bytes, for example what \
@@ -197,6 +197,21 @@ pub(crate) fn keys(s: &mut Section<'_>) -> Option<KeySettings> {
         "32 bytes in base64 or hex",
         encryption_key,
     );
+    let former_encryption_keys = s.text_or_file(
+        key(
+            "former_encryption_keys",
+            "Other values of `encryption_key`, separated by spaces or lines: they open what is sealed under \
+             them, and seal nothing. For the change from one key to another: the new one on every replica, \
+             then the old one.",
+        )
+        .secret(),
+        "keys as `encryption_key`",
+        |text| text.split_whitespace().map(encryption_key).collect::<Result<Vec<_>, _>>(),
+    );
+    if former_encryption_keys.is_some() && encryption_key_text.is_none() {
+        let problem = "Without `encryption_key` nothing is sealed.";
+        s.reject("former_encryption_keys", invalid(problem, "set encryption_key too"));
+    }
     let keep = |text: &str| Ok(SecretText::new(text));
     let access_key = s.text_or_file(
         key(
@@ -248,7 +263,8 @@ pub(crate) fn keys(s: &mut Section<'_>) -> Option<KeySettings> {
         dir: PathBuf::from(dir?),
         access_key,
         refresh_key,
-        encryption_key,
+        encryption_key: encryption_key_text,
+        former_encryption_keys: former_encryption_keys.unwrap_or_default(),
         publish_ahead: publish_ahead?,
         rotate_every: rotate_after.map(|span| (!span.is_zero()).then_some(span))?,
         reload: reload?,

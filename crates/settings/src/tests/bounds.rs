@@ -241,6 +241,20 @@ fn keys_refreshes_and_clean_up_keep_their_bounds() {
 }
 
 #[test]
+fn former_encryption_keys_are_each_a_key_and_go_with_a_current_one() {
+    let (a, b) = ("0f".repeat(32), "1f".repeat(32));
+    let former = |text: &str| format!("former_encryption_keys = \"{text}\"");
+    let current = format!("[keys]\nencryption_key = \"{a}\"\n");
+    assert_eq!(good(&current).keys.former_encryption_keys.len(), 0);
+    let settings = good(&format!("{current}{}", former(&format!("{b} {a}\\n"))));
+    assert_eq!(settings.keys.former_encryption_keys.len(), 2);
+    let mistake = refusal(&with_provider(&format!("{current}{}", former(&format!("{b} none")))));
+    assert_eq!(mistake.heading, "keys.former_encryption_keys = \"***\" (mintgate.toml:3)");
+    let mistake = refusal(&with_provider(&format!("[keys]\n{}", former(&b))));
+    assert_eq!(mistake.heading, "keys.former_encryption_keys = \"***\" (mintgate.toml:2)");
+}
+
+#[test]
 fn an_encryption_key_is_32_bytes_and_never_silently_none() {
     for text in ENCRYPTION_KEYS {
         let settings = good(&format!("[keys]\nencryption_key = \"{text}\""));

@@ -1,21 +1,29 @@
 //! What `mintgate keys` prints.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use mintgate_domain::model::{KeyUse, Timestamp};
 
-use super::{KeyRefusal, KeyReport};
+use super::{KeyRefusal, KeyReport, SealingKey};
 use crate::Algorithm;
 use crate::ring::{KeyInfo, KeyState};
 
 impl fmt::Display for KeyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Keys(keys) if keys.is_empty() => {
-                writeln!(f, "There are no keys yet; the service makes them when it starts.")
+            Self::Keys(keys, sealing) => {
+                if keys.is_empty() {
+                    writeln!(f, "There are no keys yet; the service makes them when it starts.")?;
+                }
+                f.write_str(&table(keys).unwrap_or_default())?;
+                f.write_str(&sealing_table(sealing))
             }
-            Self::Keys(keys) => f.write_str(&table(keys)),
+            Self::Abandoned { name, removed } => writeln!(
+                f,
+                "What was sealed under {name} is given up; signing keys removed: {removed}. The service makes \
+                 new ones when it starts. Providers' tokens under it stay unreadable until people sign in again."
+            ),
             Self::Rotated { key, before, publish_ahead, reload } => {
                 let (kid, name) = (&key.id, key.key_use.name());
                 match key.activates_at {
@@ -60,7 +68,11 @@ impl fmt::Display for KeyRefusal {
                 write!(f, "there is no key {id}, and no other either")
             }
             Self::NoSuchKey { id, keys } => {
-                write!(f, "there is no key {id}; there are\n{}", table(keys).trim_end())
+                write!(
+                    f,
+                    "there is no key {id}; there are\n{}",
+                    table(keys).unwrap_or_default().trim_end()
+                )
             }
             Self::NoEmergency(key) => write!(
                 f,
@@ -101,8 +113,11 @@ fn consequences(key: &KeyInfo) -> String {
     }
 }
 
-/// The keys as lines with aligned columns.
-fn table(keys: &[KeyInfo]) -> String {
+/// The keys as lines with aligned columns; `None` if there are none.
+fn table(keys: &[KeyInfo]) -> Option<String> {
+    if keys.is_empty() {
+        return None;
+    }
     let header = ["USE", "KID", "ALGORITHM", "STATE", "CREATED", "SIGNS"].map(str::to_owned);
     let rows: Vec<_> =
         std::iter::once(header).chain(keys.iter().map(|key| row(key, keys))).collect();
@@ -112,7 +127,26 @@ fn table(keys: &[KeyInfo]) -> String {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
-    rows.iter().map(line).collect()
+    Some(rows.iter().map(line).collect())
+}
+
+/// The key-encryption keys, if there are others than the current one.
+fn sealing_table(keys: &[SealingKey]) -> String {
+    if keys.len() < 2 {
+        return String::new();
+    }
+    let mut text = "\nENCRYPTION KEY    STATE    SEALS\n".to_owned();
+    for SealingKey { name, is_current, is_needed } in keys {
+        let (state, seals) = match (is_current, is_needed) {
+            (true, _) => ("current", "everything new"),
+            (false, true) => ("former", "something still: keep it in keys.former_encryption_keys"),
+            (false, false) => {
+                ("former", "nothing: take it out, unless it is to become the current one")
+            }
+        };
+        let _ = writeln!(text, "{name:16}  {state:7}  {seals}");
+    }
+    text
 }
 
 fn row(key: &KeyInfo, keys: &[KeyInfo]) -> [String; 6] {

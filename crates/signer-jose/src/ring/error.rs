@@ -69,8 +69,8 @@ pub enum KeyRingError {
 fn remedy(error: &SealError) -> &'static str {
     match error {
         SealError::OtherKey { .. } => {
-            "; configure the key-encryption key that it was sealed under, or retire the key (what it \
-             signed is then refused)"
+            "; put the key-encryption key that it was sealed under into keys.former_encryption_keys, or, if \
+             it is lost for good, run `mintgate keys abandon` (what the key signed is then refused)"
         }
         _ => "",
     }

@@ -50,7 +50,7 @@ pub(crate) use snapshot::Snapshot;
 pub use snapshot::{KeyInfo, KeyState};
 pub use upkeep::{KeyChange, RetireOutcome};
 
-use crate::seal::{KeySeal, Slot};
+use crate::seal::{EncryptionKeys, KeySeal, Slot};
 use crate::{Algorithm, KeyError, SigningKey, jwks};
 
 /// The repository is searched for an unknown `kid` at most this often.
@@ -218,6 +218,14 @@ impl KeyRing {
         let verifies =
             verifies.filter(|key| key.key_use == key_use && key.state != KeyState::Unusable);
         KeySet::Own(verifies.map(|key| key.id).collect())
+    }
+
+    /// The repository and the key-encryption keys of a ring whose keys are sealed.
+    pub(crate) fn sealed(&self) -> Option<(&dyn KeyRepo, &EncryptionKeys)> {
+        let StoredKeys { repo, seal: KeySeal::Sealed(keys) } = self.stored.as_ref()? else {
+            return None;
+        };
+        Some((&**repo, keys))
     }
 
     /// How long a key is published before it may sign.

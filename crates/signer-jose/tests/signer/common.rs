@@ -186,6 +186,26 @@ impl KeyRepo for FakeKeyRepo {
     async fn remove_key(&self, key_use: KeyUse, id: &KeyId) -> Result<bool, StoreError> {
         self.up()?.remove_key(key_use, id).await
     }
+
+    async fn reseal_key(
+        &self,
+        record: &KeyRecord,
+        material: &SecretText,
+    ) -> Result<bool, StoreError> {
+        self.up()?.reseal_key(record, material).await
+    }
+
+    async fn sealing_keys(&self) -> Result<Vec<String>, StoreError> {
+        self.up()?.sealing_keys().await
+    }
+
+    async fn note_sealing_key(&self, name: &str) -> Result<(), StoreError> {
+        self.up()?.note_sealing_key(name).await
+    }
+
+    async fn forget_sealing_key(&self, name: &str) -> Result<(), StoreError> {
+        self.up()?.forget_sealing_key(name).await
+    }
 }
 
 /// A store of sessions that knows only which refresh keys they depend on.

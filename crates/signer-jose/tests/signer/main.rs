@@ -10,6 +10,7 @@ mod keys;
 mod looking_up;
 mod presence;
 mod replicas;
+mod resealing;
 mod ring;
 mod sealing;
 mod tokens;

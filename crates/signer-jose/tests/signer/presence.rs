@@ -182,7 +182,7 @@ async fn who_meets_an_older_process_with_other_keys_is_not_ready_until_that_is_g
 async fn keys_in_the_store_are_told_as_such_and_others_by_their_ids() {
     for in_store in [false, true] {
         let key = crate::sealing::key(7);
-        let seal = if in_store { KeySeal::Sealed(key) } else { KeySeal::Plain };
+        let seal = if in_store { KeySeal::Sealed(Arc::new(key.into())) } else { KeySeal::Plain };
         let replica = World::default().replica_with(ring_config(), seal, FixedKeys::default());
         replica.apply_due_changes().await;
         let told = Told::with(replica.ring, |_| Ok(vec![]));

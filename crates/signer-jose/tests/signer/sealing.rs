@@ -1,6 +1,7 @@
 //! Encryption of stored keys and tokens: the store can neither read, change nor move them.
 
 use std::error::Error as _;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -21,7 +22,7 @@ pub(crate) fn key(byte: u8) -> KeyEncryptionKey {
 }
 
 fn sealed(world: &World, key: KeyEncryptionKey) -> Replica {
-    world.replica_with(ring_config(), KeySeal::Sealed(key), FixedKeys::default())
+    world.replica_with(ring_config(), KeySeal::Sealed(Arc::new(key.into())), FixedKeys::default())
 }
 
 /// A store with four sealed keys.
@@ -92,7 +93,7 @@ fn a_key_encryption_key_is_32_bytes_in_base64_base64url_or_hexadecimal() {
 fn the_debug_output_of_a_key_encryption_key_holds_its_name_only() {
     let text = STANDARD.encode([7; 32]);
     let key = KeyEncryptionKey::from_text(&SecretText::new(text.clone())).unwrap();
-    let shown = format!("{key:?} {:?}", KeySeal::Sealed(self::key(7)));
+    let shown = format!("{key:?} {:?}", KeySeal::Sealed(Arc::new(self::key(7).into())));
     assert!(shown.contains(key.name()) && !shown.contains(&text[..8]), "{shown}");
     assert!(!shown.contains("7, 7"), "{shown}");
     assert_eq!(key.name(), self::key(7).name());
@@ -277,7 +278,7 @@ fn session(number: u128) -> SessionId {
 }
 
 fn tokens(byte: u8) -> SealedTokens {
-    SealedTokens::new(key(byte))
+    SealedTokens::new(Arc::new(key(byte).into()))
 }
 
 fn sealed_token() -> SealedToken {

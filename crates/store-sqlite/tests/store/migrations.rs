@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const SINCE_THIRD: [&str; 10] = [
+const SINCE_THIRD: [&str; 11] = [
     "0003_identities_and_providers",
     "0004_session_epochs",
     "0005_profiles",
@@ -39,6 +39,7 @@ const SINCE_THIRD: [&str; 10] = [
     "0011_kept_access_tokens",
     "0012_audit_log",
     "0014_restore_epoch",
+    "0015_sealing_keys",
 ];
 
 /// A file as the release before left it, and rows that it wrote.
@@ -295,6 +296,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
         let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{number}'");
         test.execute(&forget);
     };
+    undo("0015", migration!("0015_sealing_keys/down.sql"));
     undo("0014", migration!("0014_restore_epoch/down.sql"));
     undo("0012", migration!("0012_audit_log/down.sql"));
     undo("0011", migration!("0011_kept_access_tokens/down.sql"));
@@ -317,6 +319,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     let claimed_roles = session.grant.roles.clone();
     assert_eq!(again, Session { claimed_roles, ..session });
 
+    undo("0015", migration!("0015_sealing_keys/down.sql"));
     undo("0014", migration!("0014_restore_epoch/down.sql"));
     undo("0012", migration!("0012_audit_log/down.sql"));
     undo("0011", migration!("0011_kept_access_tokens/down.sql"));

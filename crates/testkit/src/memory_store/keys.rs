@@ -1,6 +1,7 @@
 //! The records of signing keys.
 
 use async_trait::async_trait;
+use mintgate_domain::SecretText;
 use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
 use mintgate_domain::ports::{KeyRepo, StoreError};
 
@@ -54,6 +55,34 @@ impl KeyRepo for MemoryStore {
             let before = state.keys.len();
             state.keys.retain(|(its_use, _), key| *its_use != key_use || key.id != *id);
             state.keys.len() < before
+        })
+    }
+
+    async fn reseal_key(
+        &self,
+        record: &KeyRecord,
+        material: &SecretText,
+    ) -> Result<bool, StoreError> {
+        self.with(|state| {
+            let key = state.keys.get_mut(&(record.key_use, record.number));
+            let key = key.filter(|key| key.id == record.id && key.material == record.material);
+            key.map(|key| key.material = material.clone()).is_some()
+        })
+    }
+
+    async fn sealing_keys(&self) -> Result<Vec<String>, StoreError> {
+        self.with(|state| state.sealing_keys.iter().cloned().collect())
+    }
+
+    async fn note_sealing_key(&self, name: &str) -> Result<(), StoreError> {
+        self.with(|state| {
+            state.sealing_keys.insert(name.to_owned());
+        })
+    }
+
+    async fn forget_sealing_key(&self, name: &str) -> Result<(), StoreError> {
+        self.with(|state| {
+            state.sealing_keys.remove(name);
         })
     }
 }

@@ -12,7 +12,7 @@ mod sessions;
 mod under_test;
 mod users;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -43,6 +43,7 @@ struct State {
     openings: HashMap<TokenHash, (IdempotencyRecord, SessionId)>,
     reservations: HashMap<TokenHash, Reservation>,
     keys: BTreeMap<(KeyUse, u32), KeyRecord>,
+    sealing_keys: BTreeSet<String>,
     upstream: HashMap<SessionId, KeptUpstream>,
     replicas: BTreeMap<ReplicaId, Announced>,
     restore_epoch: u64,

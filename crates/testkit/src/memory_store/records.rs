@@ -8,8 +8,8 @@ use mintgate_domain::model::{
     IdempotencyKey, Reservation, SealedToken, SessionId, SingleUse, Timestamp, UpstreamTokens,
 };
 use mintgate_domain::ports::{
-    ClaimedUpstream, Holder, IdempotencyRecords, OnceMarks, Reserved, StoreError, UpstreamDue,
-    UpstreamRenewal, UpstreamTokenRepo,
+    ClaimedUpstream, Holder, IdempotencyRecords, OnceMarks, Reserved, SealedBefore, SealedPage,
+    StoreError, UpstreamDue, UpstreamRenewal, UpstreamTokenRepo,
 };
 
 use super::{MemoryStore, State};
@@ -150,5 +150,36 @@ impl UpstreamTokenRepo for MemoryStore {
         renewal: &UpstreamRenewal,
     ) -> Result<(), StoreError> {
         self.with(|state| state.keep_upstream(session, renewal))
+    }
+
+    async fn sealed_before(
+        &self,
+        mark: &str,
+        after: Option<SessionId>,
+        limit: u32,
+    ) -> Result<SealedPage, StoreError> {
+        self.with(|state| {
+            let limit = usize::try_from(limit).expect("a small limit");
+            let sessions =
+                state.upstream.keys().filter(|id| after.is_none_or(|after| **id > after));
+            let mut sessions: Vec<_> = sessions.copied().collect();
+            sessions.sort_unstable();
+            sessions.truncate(limit);
+            let next = sessions.last().copied().filter(|_| sessions.len() == limit);
+            let tokens = sessions.iter().flat_map(|id| state.upstream[id].sealed_before(*id, mark));
+            SealedPage { tokens: tokens.collect(), next }
+        })
+    }
+
+    async fn reseal_upstream(
+        &self,
+        token: &SealedBefore,
+        sealed: &SealedToken,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.with(|state| {
+            let row = state.upstream.get_mut(&token.session);
+            row.is_some_and(|row| row.reseal(token, sealed, now))
+        })
     }
 }

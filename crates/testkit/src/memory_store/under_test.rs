@@ -68,6 +68,7 @@ impl StoreUnderTest for MemoryStore {
         let keys = state.keys.values().map(|key| format!("{} {key:?}", key.material.expose()));
         dump.insert("signing_keys", keys.collect());
         let replicas = state.replicas.values().map(|row| format!("{row:?}"));
+        dump.insert("sealing_keys", state.sealing_keys.iter().cloned().collect());
         dump.insert("replicas", replicas.collect());
         dump.insert("restores", vec![state.restore_epoch.to_string()]);
         dump.insert("duties", vec![format!("{:?}", state.duties)]);

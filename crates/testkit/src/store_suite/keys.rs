@@ -162,3 +162,31 @@ pub async fn a_removed_key_is_gone_and_no_other(store: &dyn StoreUnderTest) {
     let dump = format!("{:?}", store.dump().await);
     assert!(!dump.contains("material of a1") && dump.contains("material of a2"), "{dump}");
 }
+
+/// A key that another process has sealed anew meanwhile, or removed, stays as it is.
+pub async fn a_key_is_resealed_while_it_is_the_same(store: &dyn StoreUnderTest) {
+    let (first, other) = (key(KeyUse::Access, 1, "first"), key(KeyUse::Refresh, 1, "other"));
+    for record in [&first, &other] {
+        assert!(add(store, record).await);
+    }
+    let repo = store.store().keys;
+    let anew = SecretText::new("sealed anew");
+    assert_eq!(repo.reseal_key(&first, &anew).await, Ok(true));
+    assert_eq!(repo.reseal_key(&first, &anew).await, Ok(false));
+    assert_eq!(repo.reseal_key(&key(KeyUse::Access, 1, "none"), &anew).await, Ok(false));
+    assert_eq!(list(store).await, [KeyRecord { material: anew, ..first }, other]);
+}
+
+/// A name is noted once, however often, and does not come back by itself.
+pub async fn sealing_keys_are_noted_until_they_are_forgotten(store: &dyn StoreUnderTest) {
+    let repo = store.store().keys;
+    assert_eq!(repo.sealing_keys().await, Ok(vec![]));
+    for name in ["b", "a", "b"] {
+        repo.note_sealing_key(name).await.expect("an answer");
+    }
+    assert_eq!(repo.sealing_keys().await, Ok(vec!["a".to_owned(), "b".to_owned()]));
+    for name in ["a", "a", "c"] {
+        repo.forget_sealing_key(name).await.expect("an answer");
+    }
+    assert_eq!(repo.sealing_keys().await, Ok(vec!["b".to_owned()]));
+}

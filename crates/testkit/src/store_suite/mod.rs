@@ -16,6 +16,7 @@ mod profiles;
 mod provider_logout;
 mod replays;
 mod replicas;
+mod resealing;
 mod restore;
 mod roles;
 mod rotation;
@@ -45,6 +46,7 @@ pub use profiles::*;
 pub use provider_logout::*;
 pub use replays::*;
 pub use replicas::*;
+pub use resealing::*;
 pub use restore::*;
 pub use roles::*;
 pub use rotation::*;
@@ -187,6 +189,10 @@ macro_rules! store_suite {
             of_many_at_once_one_adds_the_next_key,
             activating_a_key_only_brings_it_forward,
             a_removed_key_is_gone_and_no_other,
+            a_key_is_resealed_while_it_is_the_same,
+            sealing_keys_are_noted_until_they_are_forgotten,
+            tokens_without_the_mark_are_found_in_pages,
+            a_token_is_resealed_while_it_is_the_same,
             a_restore_ends_every_session_that_was_opened_before,
             sessions_opened_after_a_restore_go_on,
             a_restore_epoch_is_the_time_and_always_larger,

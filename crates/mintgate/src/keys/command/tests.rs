@@ -37,7 +37,7 @@ async fn refusal(
 
 async fn list(settings: &Settings, clock: &Arc<ManualClock>) -> Vec<KeyInfo> {
     match run(KeysCommand::List, settings, clock).await {
-        KeyReport::Keys(keys) => keys,
+        KeyReport::Keys(keys, _) => keys,
         other => panic!("{other:?}"),
     }
 }
@@ -81,7 +81,7 @@ async fn list_tells_every_key(keys: TestKeys) {
     }
 
     // Each is a line with all of this, below one line of headings.
-    let text = KeyReport::Keys(listed.clone()).to_string();
+    let text = KeyReport::Keys(listed.clone(), vec![]).to_string();
     assert_eq!(text.lines().count(), 5, "{text}");
     for (line, key) in text.lines().skip(1).zip(&listed) {
         let algorithm = key.algorithm.unwrap().name();

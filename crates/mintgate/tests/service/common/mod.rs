@@ -247,7 +247,12 @@ impl TestService {
 
     /// Another process of the same configuration, beside this one: the same store, the same keys.
     pub(crate) fn replica(&self) -> Replica {
-        let (public, _, stop, thread) = run(settings(&self.text), self.clock.clone());
+        self.replica_with(str::to_owned)
+    }
+
+    /// The same with the configuration that `change` makes of this one.
+    pub(crate) fn replica_with(&self, change: impl FnOnce(&str) -> String) -> Replica {
+        let (public, _, stop, thread) = run(settings(&change(&self.text)), self.clock.clone());
         Replica { public, stop: Some(stop), thread: Some(thread) }
     }
 
@@ -260,6 +265,13 @@ impl TestService {
     pub(crate) fn config_file(&self) -> std::path::PathBuf {
         let path = self.dir.path().join("mintgate.toml");
         std::fs::write(&path, &self.text).expect("a file");
+        path
+    }
+
+    /// Another configuration as a file: that which `change` makes of its own.
+    pub(crate) fn config_with(&self, change: impl FnOnce(&str) -> String) -> std::path::PathBuf {
+        let path = self.dir.path().join("changed.toml");
+        std::fs::write(&path, change(&self.text)).expect("a file");
         path
     }
 

@@ -1,0 +1,2 @@
+DELETE FROM duties WHERE name = 'reseal';
+DROP TABLE sealing_keys;
