@@ -13,6 +13,7 @@
 //! New keys come from OpenSSL's random generator, which the operating system seeds, and not from the
 //! `Entropy` port, so that a test's fake can never make a real key.
 
+mod adopt;
 mod algorithm;
 mod care;
 mod directory;
@@ -27,6 +28,7 @@ mod seal;
 mod sealed_tokens;
 mod tokens;
 
+pub use adopt::{AdoptError, Adopted, adopt};
 pub use algorithm::Algorithm;
 pub use care::{KeyCare, KeyEvent, KeyRingStatus, key_events};
 pub use directory::{KeyDirectory, KeyDirectoryError};

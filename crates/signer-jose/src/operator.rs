@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mintgate_domain::model::{Actor, AuditEvent, AuditKind, KeyId, KeyUse, Timestamp};
 
+use crate::Adopted;
 use crate::ring::{KeyInfo, KeyRing, KeyRingError, KeyState, RetireOutcome};
 
 pub use words::Signs;
@@ -43,6 +44,8 @@ pub enum KeyReport {
         /// The time in which running services notice.
         reload: Duration,
     },
+    /// The keys of a directory are in the store.
+    Adopted(Adopted),
     /// What was sealed under a key-encryption key was given up.
     Abandoned {
         /// The name of the key-encryption key.
@@ -101,7 +104,7 @@ impl KeyReport {
     /// The event to be noted; `None` if nothing was changed.
     pub fn event(&self, at: Timestamp, actor: Actor) -> Option<AuditEvent> {
         let (kind, key) = match self {
-            Self::Keys(..) | Self::Abandoned { .. } => return None,
+            Self::Keys(..) | Self::Abandoned { .. } | Self::Adopted(_) => return None,
             Self::Rotated { key, .. } => (AuditKind::KeyRotated, key),
             Self::Retired { key, .. } => (AuditKind::KeyRetired, key),
         };

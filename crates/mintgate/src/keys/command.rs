@@ -7,9 +7,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use mintgate_domain::model::{KeyId, KeyUse};
 use mintgate_domain::ports::{AuditLog as _, Clock, NoMetrics};
-use mintgate_signer_jose::{KeyOrder, KeyOrderError, KeyReport, abandon};
+use mintgate_signer_jose::{KeyDirectory, KeyOrder, KeyOrderError, KeyReport, abandon, adopt};
 
 use super::{explained, open_existing, required_encryption_keys};
 use crate::app;
@@ -37,6 +38,9 @@ pub enum KeysCommand {
         #[arg(long)]
         emergency: bool,
     },
+    /// Move the keys of the directory `keys.dir` into the store, for `keys.encryption_key`, so that nobody has to
+    /// sign in again. Run it before the service starts with that key.
+    Adopt,
     /// Give up what is sealed under a key-encryption key that is lost for good, so that the service starts.
     /// Signing keys under it are removed, and what they signed is refused.
     Abandon {
@@ -107,6 +111,16 @@ impl KeysCommand {
         let order = match self {
             Self::List => KeyOrder::List,
             Self::Rotate { key_use } => KeyOrder::Rotate((*key_use).into()),
+            Self::Adopt => {
+                let encryption = required_encryption_keys(keys)?;
+                if !keys.dir.is_dir() {
+                    return Err(NoKeyDirectory(keys.dir.clone()).into());
+                }
+                let directory = KeyDirectory::open_or_create(&keys.dir).context("keys.dir")?;
+                let adopted =
+                    adopt(&directory, &*store.keys, &encryption).await.context("keys.dir")?;
+                return Ok(KeyReport::Adopted(adopted));
+            }
             Self::Abandon { name, .. } => {
                 let encryption = required_encryption_keys(keys)?;
                 let removed = abandon(&*store.keys, &encryption, name).await?;

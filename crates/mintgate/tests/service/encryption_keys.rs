@@ -1,4 +1,5 @@
-//! The key-encryption key is replaced by another one while people are signed in.
+//! The key-encryption key is replaced by another one, and keys of a directory move into the store, while people
+//! are signed in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ fn lines(current: &str, former: &str) -> String {
 async fn service(store: Store, keys: &str) -> (TestService, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(SystemClock::new().now().into()));
     let options = Options {
-        provider: "recheck_secs = 60",
+        provider: if keys.contains("encryption_key") { "recheck_secs = 60" } else { "" },
         keys: keys.to_owned(),
         more: "[tokens]\nbody_delivery = true".to_owned(),
         clock: Some(clock.clone()),
@@ -69,6 +70,12 @@ impl TestService {
             "something is sealed under a former key still: {:?}",
             self.dump_of(SEALED.to_vec()).await
         );
+    }
+
+    async fn kids(&self) -> Value {
+        let jwks = self.client.get(self.url("/.well-known/jwks.json")).send().await.unwrap();
+        let jwks: Value = jwks.json().await.unwrap();
+        jwks["keys"].as_array().expect("keys").iter().map(|key| key["kid"].clone()).collect()
     }
 }
 
@@ -131,6 +138,26 @@ on_both_stores! {
         assert!(refused.err.contains(&name(OLD)), "{refused:?}");
         assert_eq!(service.dump_of(SEALED.to_vec()).await, before);
         service.restart();
+        service.refreshed(&alice.refresh).await;
+    }
+
+    async fn keys_of_a_directory_are_adopted_without_signing_anybody_out(store: Store) {
+        let (mut service, _) = service(store, "reload_secs = 1").await;
+        let alice = service.signed_in().await;
+        let kids = service.kids().await;
+        service.ask_to_stop();
+        service.wait_until_stopped();
+        let refused = service.operate(&["keys", "adopt"]).await;
+        assert_eq!(refused.code, 1, "without a key to seal them: {refused:?}");
+        let sealed = |text: &str| text.replace("reload_secs = 1", &lines(OLD, ""));
+        let config = service.config_with(sealed);
+        for added in ["added: 4", "added: 0"] {
+            let adopted = mintgate(&config, &["keys", "adopt"]).await.done();
+            assert!(adopted.contains(added), "{adopted}");
+        }
+        service.restart_with(sealed);
+        assert_eq!(service.kids().await, kids);
+        assert_eq!(service.me(&alice.access).send().await.unwrap().status(), StatusCode::OK);
         service.refreshed(&alice.refresh).await;
     }
 }

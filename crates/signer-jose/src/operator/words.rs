@@ -6,8 +6,8 @@ use std::time::Duration;
 use mintgate_domain::model::{KeyUse, Timestamp};
 
 use super::{KeyRefusal, KeyReport, SealingKey};
-use crate::Algorithm;
 use crate::ring::{KeyInfo, KeyState};
+use crate::{Adopted, Algorithm};
 
 impl fmt::Display for KeyReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,6 +19,14 @@ impl fmt::Display for KeyReport {
                 f.write_str(&table(keys).unwrap_or_default())?;
                 f.write_str(&sealing_table(sealing))
             }
+            Self::Adopted(Adopted { keys, added }) => writeln!(
+                f,
+                "All {} keys of keys.dir are in the store, sealed; added: {added}.\nNow start the service with \
+                 this keys.encryption_key, the same in every process: what these keys have signed stays \
+                 valid, and nobody has to sign in again. The directory is not used any more; delete it \
+                 when the service runs, because the keys in it are not sealed.",
+                keys.len()
+            ),
             Self::Abandoned { name, removed } => writeln!(
                 f,
                 "What was sealed under {name} is given up; signing keys removed: {removed}. The service makes \

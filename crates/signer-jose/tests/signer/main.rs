@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
+mod adopt;
 mod common;
 mod contract;
 mod directory;
