@@ -296,6 +296,7 @@ fn why(reason: RevokeReason) -> &'static str {
         RevokeReason::Logout => {
             "the person signed out of this session or of all, or unlinked the identity it was opened with"
         }
+        RevokeReason::RevokedByClient => "a back end revoked one of its tokens",
         RevokeReason::Reuse => {
             "a refresh token came that had been replaced long before: somebody may have stolen it"
         }

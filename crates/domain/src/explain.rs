@@ -245,10 +245,12 @@ fn reason_of(entry: &AuditEntry) -> Option<RevokeReason> {
         AuditKind::Logout | AuditKind::LogoutAll | AuditKind::IdentityUnlinked => {
             RevokeReason::Logout
         }
-        AuditKind::SessionEnded if matches!(entry.event.actor, Actor::User | Actor::Client(_)) => {
-            RevokeReason::Logout
-        }
-        AuditKind::SessionEnded | AuditKind::SessionsEnded => RevokeReason::Admin,
+        AuditKind::SessionEnded => match entry.event.actor {
+            Actor::User => RevokeReason::Logout,
+            Actor::Client(_) => RevokeReason::RevokedByClient,
+            _ => RevokeReason::Admin,
+        },
+        AuditKind::SessionsEnded => RevokeReason::Admin,
         AuditKind::RefreshReused => RevokeReason::Reuse,
         AuditKind::ProviderLogout => RevokeReason::ProviderLogout,
         AuditKind::ProviderRefused => RevokeReason::ProviderRefused,

@@ -161,7 +161,10 @@ impl OwnSessions {
         kind: AuditKind,
         actor: Actor,
     ) -> Result<EndOutcome, AuthError> {
-        let reason = RevokeReason::Logout;
+        let reason = match actor {
+            Actor::Client(_) => RevokeReason::RevokedByClient,
+            _ => RevokeReason::Logout,
+        };
         let outcome = self.sessions.repo.end_session(session, user, reason, self.now()).await?;
         if outcome == EndOutcome::Ended {
             self.metrics.sessions_revoked(reason, 1);

@@ -388,6 +388,7 @@ fn revoked(reason: RevokeReason) -> AuthError {
         RevokeReason::UserDisabled => AuthError::user_disabled(),
         RevokeReason::ExpiredIdle | RevokeReason::ExpiredAbsolute => AuthError::RefreshTokenExpired,
         RevokeReason::Logout
+        | RevokeReason::RevokedByClient
         | RevokeReason::Reuse
         | RevokeReason::Admin
         | RevokeReason::ProviderLogout

@@ -173,6 +173,8 @@ pub enum RevokeReason {
     Logout,
     /// A superseded refresh token was used: somebody else may have it.
     Reuse,
+    /// A back end revoked a token of the session (RFC 7009).
+    RevokedByClient,
     /// An operator ended the session.
     Admin,
     /// An operator disabled the user.
@@ -196,8 +198,9 @@ pub enum RevokeReason {
 
 impl RevokeReason {
     /// Every reason, in no particular order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Logout,
+        Self::RevokedByClient,
         Self::Reuse,
         Self::Admin,
         Self::UserDisabled,
@@ -214,6 +217,7 @@ impl RevokeReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Logout => "logout",
+            Self::RevokedByClient => "revoked_by_client",
             Self::Reuse => "reuse",
             Self::Admin => "admin",
             Self::UserDisabled => "user_disabled",

@@ -149,9 +149,9 @@ async fn a_client_ends_the_session_of_a_token_it_sees_and_no_other() {
     assert_eq!(revoke(client(AUDIENCE, true), &ada.refresh).await, None, "it has ended");
     let ended = revoke(client(AUDIENCE, true), &eve.refresh).await;
     assert_eq!(ended, Some((eve.user, eve.session)));
-    assert_eq!(rig.revocations(), [("logout", 1), ("logout", 1)]);
+    assert_eq!(rig.revocations(), [("revoked_by_client", 1), ("revoked_by_client", 1)]);
     let refused = rig.refresh(&ada.refresh).await.unwrap_err();
-    assert_eq!(refused, AuthError::SessionRevoked(RevokeReason::Logout));
+    assert_eq!(refused, AuthError::SessionRevoked(RevokeReason::RevokedByClient));
     assert_eq!(rig.outcomes(), ["nothing", "nothing", "active", "ended", "nothing", "ended"]);
 }
 

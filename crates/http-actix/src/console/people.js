@@ -158,7 +158,7 @@ function entries(list, empty) {
 }
 
 const REASONS = {
-  logout: "the person signed out", reuse: "a refresh token that had been replaced long before was shown: somebody may have a copy of it",
+  logout: "the person signed out", revoked_by_client: "a back end revoked one of its tokens", reuse: "a refresh token that had been replaced long before was shown: somebody may have a copy of it",
   admin: "an operator ended it", user_disabled: "an operator disabled the person", user_deleted: "an operator deleted the person",
   expired_idle: "it was not used for too long", expired_absolute: "its time was over", provider_logout: "the provider ended it", provider_refused: "the provider, asked again, refused",
   restored: "a backup of the store was restored after it was opened",
