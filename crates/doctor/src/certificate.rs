@@ -47,3 +47,46 @@ fn judge(settings: &Settings, files: &PairFiles, pair: &Pair, now: i64) -> Findi
     }
     Finding::good(CHECK, format!("the certificate is for {host}, and valid for {days} days"))
 }
+
+#[cfg(test)]
+mod tests {
+    use mintgate_testkit::tls::Certificates;
+
+    use super::*;
+    use crate::finding::Verdict;
+
+    const PROVIDER: &str = "[[providers]]\nid = \"corp\"\nissuer = \"https://idp.example.com\"\n\
+        client_id = \"mintgate\"\nredirect_uris = [\"https://app.example.com/callback\"]\n";
+
+    #[test]
+    fn a_certificate_of_another_host_or_not_renewed_in_time_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Certificates::made_for("auth.example.com");
+        let [certificate, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name));
+        std::fs::write(&certificate, &made.certificate).unwrap();
+        std::fs::write(&key, &made.key).unwrap();
+        let settings = |host: &str| {
+            let (certificate, key) = (certificate.display(), key.display());
+            let text = format!(
+                "[server]\npublic_url = \"https://{host}\"\ntls_cert_file = \"{certificate}\"\n\
+                 tls_key_file = \"{key}\"\n{PROVIDER}"
+            );
+            Settings::from_toml(&text).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let own = settings("auth.example.com");
+        let made_at = own.server.tls.as_ref().unwrap().read().unwrap().validity().from;
+        let hour = 3600;
+        for (settings, now, verdict) in [
+            (&own, made_at + hour, Verdict::Good),
+            (&own, made_at - hour, Verdict::Wrong),
+            (&own, made_at + 20 * hour, Verdict::Wrong),
+            (&own, made_at + 25 * hour, Verdict::Wrong),
+            (&settings("auth.example.org"), made_at + hour, Verdict::Wrong),
+        ] {
+            let finding = examine(settings, now).unwrap();
+            assert_eq!(finding.verdict, verdict, "{}", finding.what);
+        }
+        let plain = format!("[server]\npublic_url = \"https://a.example\"\n{PROVIDER}");
+        assert_eq!(examine(&Settings::from_toml(&plain).unwrap(), made_at), None);
+    }
+}

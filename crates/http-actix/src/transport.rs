@@ -38,7 +38,10 @@ pub(crate) async fn handshake(
     tokio::select! {
         biased;
         () = link.ended() => return Err(io::ErrorKind::TimedOut.into()),
-        accepted = Pin::new(&mut stream).accept() => accepted.map_err(io::Error::other)?,
+        accepted = Pin::new(&mut stream).accept() => if let Err(error) = accepted {
+            tracing::debug!(%error, "a handshake failed");
+            return Err(io::Error::other(error));
+        },
     }
     let protocol = match stream.ssl().selected_alpn_protocol() {
         Some(b"h2") => Protocol::Http2,

@@ -129,7 +129,7 @@ redirect_uris = ["https://app.example.com/callback"]
             ("\"one\"", "\"one\"\ncircuit_failures = 9", false),
             ("\"one\"", "\"one\"\ntimeout_ms = 4000", false),
             ("\"one\"", "\"one\"\nproxy = \"http://proxy.example.com\"", false),
-            ("\"one\"", "\"one\"\nclient_auth = \"secret_post\"", false),
+            ("\"one\"", "\"one\"\nclient_auth = \"client_secret_post\"", false),
             ("https://idp.example.com", "https://idp.example.org", false),
         ] {
             let after = settings(&TEXT.replace(from, to));

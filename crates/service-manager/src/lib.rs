@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::io;
+#[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -35,6 +36,7 @@ impl ServiceManager {
     /// If nobody listens there.
     pub fn at(name: &OsStr) -> io::Result<Self> {
         let address = match name.as_bytes() {
+            #[cfg(target_os = "linux")]
             [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
             _ => SocketAddr::from_pathname(name)?,
         };

@@ -28,6 +28,7 @@ mod login_parameters;
 mod logout;
 mod many_connections;
 mod metadata;
+#[cfg(target_os = "linux")]
 mod notify;
 mod other_keys;
 mod path_prefix;
