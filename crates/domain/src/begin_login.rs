@@ -49,7 +49,7 @@ impl BeginLogin {
         redirect_uri: Option<&str>,
         asked: &[(LoginParameter, String)],
     ) -> Result<BegunLogin, AuthError> {
-        let provider = self.sign_in.providers().find(provider).ok_or(AuthError::UnknownProvider)?;
+        let provider = self.sign_in.providers().named(provider)?;
         let policy = &provider.policy;
         let redirect_uri = match redirect_uri {
             Some(uri) => policy.allowing(uri).map(|_| uri)?,

@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::excerpt;
+
 /// The reason of an error: a sentence for the log, and the error it was made from, if there is one.
 ///
 /// Every error of a port carries one as its [`source`](Error::source). `Display` prints the sentence
@@ -34,6 +36,11 @@ impl Cause {
     /// A reason that no other error stands behind.
     pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
         Self { text: text.into(), source: None }
+    }
+
+    /// A reason that is a text from outside: an excerpt of it, in quotation marks.
+    pub fn quoting(text: &str) -> Self {
+        Self::new(format!("{:?}", excerpt(text)))
     }
 
     /// A reason with the error that it was made from.

@@ -18,10 +18,10 @@ pub enum AuthError {
     InvalidRequest(Vec<FieldError>),
     /// No provider of this name is configured.
     #[error("the request names a provider that is not configured")]
-    UnknownProvider,
+    UnknownProvider(#[source] Cause),
     /// The redirect URI is not one of the provider's configured URIs.
     #[error("the redirect URI is not one of the provider's configured URIs")]
-    RedirectUriNotAllowed,
+    RedirectUriNotAllowed(#[source] Cause),
     /// Mintgate refused the authorization code without asking the provider, for example because it
     /// was used before.
     #[error("the authorization code is refused")]
@@ -219,8 +219,8 @@ impl AuthError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::InvalidRequest(_) => ErrorCode::InvalidRequest,
-            Self::UnknownProvider => ErrorCode::UnknownProvider,
-            Self::RedirectUriNotAllowed => ErrorCode::RedirectUriNotAllowed,
+            Self::UnknownProvider(_) => ErrorCode::UnknownProvider,
+            Self::RedirectUriNotAllowed(_) => ErrorCode::RedirectUriNotAllowed,
             Self::InvalidAuthCode(_) => ErrorCode::InvalidAuthCode,
             Self::InvalidIdToken(_) => ErrorCode::InvalidIdToken,
             Self::InvalidState(_) => ErrorCode::InvalidState,

@@ -31,7 +31,7 @@ impl ProviderLogout {
         provider: &str,
         token: &LogoutTokenText,
     ) -> Result<(ProviderId, u64), AuthError> {
-        let provider = self.sign_in.providers().find(provider).ok_or(AuthError::UnknownProvider)?;
+        let provider = self.sign_in.providers().named(provider)?;
         let mut order = provider.adapter.verify_logout(token).await.map_err(AuthError::Provider)?;
         if provider.policy.logout_scope == LogoutScope::Person && order.subject.is_some() {
             order.session = None;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::model::{AllowedUri, LoginTransaction, ProviderId};
 use crate::ports::{AuthorizationEndpoint, IdentityProvider, ProviderError};
 use crate::sign_in::{Credential, SignInRequest};
-use crate::{AuthError, FieldError, FieldRule, LoginParameter};
+use crate::{AuthError, Cause, FieldError, FieldRule, LoginParameter, excerpt};
 
 /// Whether a request must bring something that protects a code or an ID token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +179,8 @@ impl ProviderPolicy {
         let (redirect_uri, needs_pkce) = self.redirect_uri(request, login)?;
         match (&request.issuer, login) {
             (Some(issuer), _) if !self.issuers.contains(issuer) => {
-                return Err(AuthError::InvalidState("iss is not this provider's issuer".into()));
+                let text = format!("iss is {:?}, not this provider's issuer", excerpt(issuer));
+                return Err(AuthError::InvalidState(text.into()));
             }
             (None, Some(login)) if login.names_issuer => {
                 let text = "iss is missing, which this provider sends along";
@@ -239,7 +240,7 @@ impl ProviderPolicy {
         let allowing = self.redirect_uris.iter().filter(|allowed| allowed.allows(uri));
         allowing
             .min_by_key(|allowed| allowed.has_free_label())
-            .ok_or(AuthError::RedirectUriNotAllowed)
+            .ok_or_else(|| AuthError::RedirectUriNotAllowed(Cause::quoting(uri)))
     }
 
     /// The redirect URI of requests that name none: the only one that is configured.
@@ -300,6 +301,14 @@ impl ProviderRegistry {
             same.is_some_and(|same| Arc::ptr_eq(&same.adapter, &provider.adapter))
         };
         self.iter().filter(move |it| !is_same(it)).map(|it| &it.policy.id)
+    }
+
+    /// The provider that a request names.
+    ///
+    /// # Errors
+    /// [`AuthError::UnknownProvider`] if none has exactly this configured name.
+    pub(crate) fn named(&self, id: &str) -> Result<&RegisteredProvider, AuthError> {
+        self.find(id).ok_or_else(|| AuthError::UnknownProvider(Cause::quoting(id)))
     }
 
     /// Every provider, in the order of the configuration.

@@ -140,7 +140,7 @@ impl SignIn {
             let error = FieldError::new("provider", FieldRule::RequiredWithoutLogin);
             return Err(AuthError::InvalidRequest(vec![error]));
         };
-        self.providers.find(name).ok_or(AuthError::UnknownProvider)
+        self.providers.named(name)
     }
 
     /// The login, begun in this browser and under way, whose `state` the request brings.

@@ -66,7 +66,7 @@ impl SignOut {
                     && policy.logout.redirect_uris.contains(uri)
             });
             if !is_allowed {
-                return Err(AuthError::RedirectUriNotAllowed);
+                return Err(AuthError::RedirectUriNotAllowed(Cause::quoting(uri)));
             }
         }
         let mut id_token = match &provider {

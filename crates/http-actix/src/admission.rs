@@ -99,7 +99,7 @@ mod tests {
         for _ in 0..3 {
             let error = places.take().unwrap_err();
             assert_eq!(error.kind(), ErrorCode::Overloaded.into());
-            let cause = error.cause().unwrap().to_string();
+            let cause = error.reason().unwrap().to_string();
             assert!(cause.contains("limits.some = 2"), "{cause}");
         }
         drop(first);

@@ -2,6 +2,7 @@
 //! limits and CORS, catches panics, gives errors their shape, counts the request and logs it.
 
 use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,13 +18,13 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
-use mintgate_domain::model::{ClientInfo, ProviderId, SessionId, UserId};
+use mintgate_domain::model::{ProviderId, SessionId, UserId};
 use mintgate_domain::ports::{Entropy, VerifiedAccess};
 use mintgate_domain::{ErrorCode, IssuedTokens, Origin};
 use tracing::{Instrument as _, Span};
 
 use crate::accept::accepts_answer;
-use crate::client::client_info;
+use crate::client::{caller_address, client_info, network_of};
 use crate::client_address::StatedCaller;
 use crate::connections::Link;
 use crate::current::{CurrentState, State};
@@ -76,6 +77,8 @@ struct Call {
     method: Method,
     origin: Option<HeaderValue>,
     trace_id: Option<String>,
+    /// The caller's address, as far as it can be believed.
+    address: Option<IpAddr>,
     /// What the audit log is to know of where the request came from.
     origin_of_work: Option<Arc<Origin>>,
     started: Duration,
@@ -145,8 +148,13 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
 
 /// Refuses a request whose head cannot be read: the whole answer as it is sent. `since` is when the
 /// head was expected.
-pub(crate) fn refuse_unread(state: &AppState, kind: ErrorKind, since: Duration) -> Vec<u8> {
-    let call = Call::unread(state, since);
+pub(crate) fn refuse_unread(
+    state: &AppState,
+    kind: ErrorKind,
+    since: Duration,
+    peer: Option<SocketAddr>,
+) -> Vec<u8> {
+    let call = Call::unread(state, since, peer.map(|peer| peer.ip().to_canonical()));
     let answer = HttpResponse::from_error(ApiError::new(kind).because("the head cannot be read"));
     let answer = call.shape(state, Route::Label("unreadable"), answer);
     let status = answer.status();
@@ -212,7 +220,8 @@ impl Call {
     fn begin(request: &mut ServiceRequest, state: &AppState) -> Self {
         let id = request_id(request.headers(), &*state.ports.entropy);
         let caller = TraceParent::of(request.headers());
-        let origin = origin_of(request, &id, &state.trusted_proxies, &*state.ports.entropy);
+        let address = caller_address(request.request(), &state.trusted_proxies);
+        let origin = origin_of(request, &id, address, &*state.ports.entropy);
         let own = origin.as_ref().and_then(|origin| origin.trace_id.as_deref());
         let span = request_span(request, &id, caller.as_ref(), own, &*state.ports.entropy);
         let trace_id = caller.map(|caller| caller.trace_id.to_owned());
@@ -228,6 +237,7 @@ impl Call {
             method: request.method().clone(),
             origin: request.headers().get(header::ORIGIN).cloned(),
             trace_id,
+            address,
             origin_of_work: origin,
             started: state.ports.clock.monotonic(),
             log,
@@ -237,12 +247,13 @@ impl Call {
     }
 
     /// A request of which nothing could be read, whose head began at this time.
-    fn unread(state: &AppState, started: Duration) -> Self {
+    fn unread(state: &AppState, started: Duration, address: Option<IpAddr>) -> Self {
         Self {
             id: RequestId::new(&*state.ports.entropy),
             method: Method::from_bytes(b"-").unwrap_or_default(),
             origin: None,
             trace_id: None,
+            address,
             origin_of_work: None,
             started,
             log: SharedLogFields::default(),
@@ -299,17 +310,17 @@ impl Call {
         error: &ApiError,
     ) -> Refusal {
         let client = self.origin_of_work.as_ref().map(|origin| origin.client.clone());
-        let ClientInfo { user_agent, ip_prefix } = client.unwrap_or_default();
+        let user_agent = client.and_then(|client| client.user_agent);
         Refusal {
             at: state.ports.clock.now().into(),
             method: method_label(&self.method).to_owned(),
             route: route.to_owned(),
             status: status.as_u16(),
             error_code: error.kind().code(),
-            reason: error.cause().map(|cause| cause.to_string()),
+            reason: error.reason().map(|reason| reason.to_string()),
             request_id: self.id.as_str().to_owned(),
             provider: self.log.borrow().provider.as_ref().map(|it| it.as_str().to_owned()),
-            network: ip_prefix,
+            network: self.address.map(network_of),
             user_agent,
         }
     }
@@ -321,7 +332,8 @@ impl Call {
         let session = fields.session.as_ref().map(tracing::field::display);
         let client = fields.client.as_deref();
         let error_code = error.map(|e| e.kind().code());
-        let reason = error.and_then(ApiError::cause).map(tracing::field::display);
+        let reason = error.and_then(ApiError::reason).map(tracing::field::display);
+        let network = self.address.map(network_of);
         // To the microsecond.
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         macro_rules! line {
@@ -330,7 +342,7 @@ impl Call {
                     target: "mintgate::request", parent: &self.span, $level,
                     request_id = self.id.as_str(), trace_id = self.trace_id,
                     method = self.method.as_str(), route, status = status.as_u16(), duration_ms,
-                    provider, user, session, client, error_code, reason, "request"
+                    network, provider, user, session, client, error_code, reason, "request"
                 )
             };
         }
@@ -366,7 +378,7 @@ pub(crate) fn with_refusal<T>(
 pub(crate) fn origin_of(
     request: &ServiceRequest,
     id: &RequestId,
-    trusted: &[ipnet::IpNet],
+    address: Option<IpAddr>,
     entropy: &(dyn Entropy + 'static),
 ) -> Option<Arc<Origin>> {
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -375,7 +387,7 @@ pub(crate) fn origin_of(
     Some(Arc::new(Origin {
         request_id: Some(Arc::clone(&id.0)),
         trace_id: Some(new_trace_id(entropy).into()),
-        client: client_info(request.request(), trusted),
+        client: client_info(request.request(), address),
     }))
 }
 

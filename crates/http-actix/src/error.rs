@@ -302,9 +302,20 @@ impl ApiError {
         self.0.kind
     }
 
-    /// The real reason with its chain of sources, for the log.
-    pub(crate) fn cause(&self) -> Option<impl fmt::Display> {
-        self.0.cause.as_deref().map(chain)
+    /// The real reason with its chain of sources, and the fields that break a rule, for the log.
+    pub(crate) fn reason(&self) -> Option<impl fmt::Display> {
+        let (cause, fields) = (self.0.cause.as_deref(), &self.0.fields);
+        let reason = fmt::from_fn(move |f| {
+            if let Some(cause) = cause {
+                write!(f, "{}", chain(cause))?;
+            }
+            for (index, BrokenField { field, rule }) in fields.iter().enumerate() {
+                let between = if index > 0 || cause.is_some() { "; " } else { "" };
+                write!(f, "{between}{field} {rule}")?;
+            }
+            Ok(())
+        });
+        (cause.is_some() || !fields.is_empty()).then_some(reason)
     }
 
     #[cfg(test)]
@@ -500,7 +511,7 @@ mod tests {
     fn the_log_shows_every_level_of_an_error_once() {
         let cause = Cause::from_error("the pool is empty", std::io::Error::other("reset"));
         let error = ApiError::from(AuthError::Store(StoreError::Unavailable(cause)));
-        let shown = error.cause().unwrap().to_string();
+        let shown = error.reason().unwrap().to_string();
         assert!(shown.ends_with(": the pool is empty: reset"), "{shown}");
         assert_eq!(shown.matches("the pool is empty").count(), 1, "{shown}");
     }

@@ -4,6 +4,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderValue};
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, HttpResponseBuilder};
+use mintgate_domain::excerpt;
 use mintgate_domain::model::AllowedUri;
 use url::Url;
 
@@ -77,13 +78,22 @@ impl OriginPolicy {
     /// `CSRF_REJECTED`
     pub(crate) fn guard(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let refuse =
-            |detail: &'static str| Err(ApiError::new(HttpErrorCode::CsrfRejected).because(detail));
+            |reason: String| Err(ApiError::new(HttpErrorCode::CsrfRejected).because(reason));
         let mut origins = headers.get_all(header::ORIGIN);
         match (origins.next(), origins.next()) {
             (Some(origin), None) if self.is_trusted(origin) => Ok(()),
-            (Some(_), _) => refuse("the Origin is neither our own nor in cors.allowed_origins"),
+            (Some(origin), None) => {
+                let origin = String::from_utf8_lossy(origin.as_bytes());
+                let origin = excerpt(&origin);
+                refuse(format!(
+                    "the Origin {origin:?} is neither our own nor in cors.allowed_origins"
+                ))
+            }
+            (Some(_), Some(_)) => refuse("there are several Origin headers".to_owned()),
             (None, _) => match headers.get("sec-fetch-site") {
-                Some(site) if site == "cross-site" => refuse("Sec-Fetch-Site is cross-site"),
+                Some(site) if site == "cross-site" => {
+                    refuse("Sec-Fetch-Site is cross-site, and there is no Origin".to_owned())
+                }
                 _ => Ok(()),
             },
         }

@@ -11,7 +11,7 @@ use mintgate_domain::{AuthError, ErrorCode, IssueTokens, IssuedTokens, TokenHash
 use tracing::debug_span;
 
 use crate::body::read_json;
-use crate::client::client_info;
+use crate::client::{caller_address, client_info};
 use crate::current::State;
 use crate::envelope::LogFields;
 use crate::error::{ApiError, HttpErrorCode};
@@ -51,7 +51,7 @@ pub(crate) async fn issue(
     let logins = state.logins.begun(request.headers());
     let SignInBody { sign_in, delivery } = SignInBody::parse(&body, logins)?;
     let finished_login = state.logins.finished_by(&sign_in);
-    let client = client_info(&request, &state.trusted_proxies);
+    let client = client_info(&request, caller_address(&request, &state.trusted_proxies));
     let sign_in = TokenRequest { sign_in, delivery, client, idempotency };
 
     let known = state.use_cases.issue_tokens.provider_id(&sign_in.sign_in);

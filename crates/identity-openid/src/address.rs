@@ -191,7 +191,7 @@ fn literal(url: &Url) -> Option<IpAddr> {
 }
 
 fn origin(url: &Url) -> String {
-    crate::text::excerpt(&format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()))
+    mintgate_domain::excerpt(&format!("{}://{}", url.scheme(), url.host_str().unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use mintgate_domain::model::{ClaimValue, Timestamp};
 use mintgate_domain::ports::ID_TOKEN_MAX_AGE;
-use mintgate_domain::{Cause, Nonce, TokenHash};
+use mintgate_domain::{Cause, Nonce, TokenHash, excerpt};
 
 use crate::config::Checked;
 use crate::json::Members;
@@ -96,7 +96,8 @@ pub(crate) fn check_age(
     let oldest = now.as_unix() - CLOCK_SKEW_SECS;
     let oldest = oldest.saturating_sub_unsigned(max_age.as_secs());
     if at.as_unix() < oldest {
-        return Err("the person authenticated longer ago than max_age".into());
+        let (ago, allowed) = (now.as_unix() - at.as_unix(), max_age.as_secs());
+        return Err(format!("the user authenticated {ago} s ago; max_age is {allowed} s").into());
     }
     Ok(())
 }
@@ -110,8 +111,8 @@ pub(crate) fn check_userinfo(
     now: Timestamp,
 ) -> Result<(), Cause> {
     check_kind(claims)?;
-    if claims.contains_key("iss") && text(claims, "iss") != Some(issuer) {
-        return Err("its issuer is not this provider".into());
+    if claims.contains_key("iss") {
+        check_issuer(claims, issuer)?;
     }
     if claims.contains_key("aud") {
         check_audience(claims, recipient)?;
@@ -126,10 +127,16 @@ pub(crate) fn check_addressee(
     issuer: &str,
     recipient: Recipient<'_>,
 ) -> Result<(), Cause> {
-    if text(claims, "iss") != Some(issuer) {
-        return Err("its issuer is not this provider".into());
-    }
+    check_issuer(claims, issuer)?;
     check_audience(claims, recipient)
+}
+
+fn check_issuer(claims: &Members, issuer: &str) -> Result<(), Cause> {
+    match text(claims, "iss") {
+        Some(named) if named == issuer => Ok(()),
+        Some(other) => Err(format!("its issuer is {:?}, not this provider", excerpt(other)).into()),
+        None => Err("it has no iss that is a text".into()),
+    }
 }
 
 /// Checks `iat`, and `exp` and `nbf` where they are, and that the token is no older than `max_age`
@@ -144,10 +151,12 @@ pub(crate) fn check_time(
     let now_secs = now.as_unix();
     let made = seconds(claims, "iat")?.ok_or("it has no iat")?;
     if made > now_secs + CLOCK_SKEW_SECS {
-        return Err("it was issued in the future".into());
+        let ahead = made - now_secs;
+        return Err(format!("it was issued {ahead} s in the future: do the clocks differ?").into());
     }
     if made < now_secs - max_age {
-        return Err("it was issued too long ago".into());
+        let age = now_secs - made;
+        return Err(format!("it was issued {age} s ago, and may be {max_age} s old").into());
     }
     check_beginning(claims, now)?;
     let too_old = made + max_age + 1;
@@ -156,18 +165,19 @@ pub(crate) fn check_time(
 
 fn check_expiry(claims: &Members, now: Timestamp) -> Result<Option<i64>, Cause> {
     let expires = seconds(claims, "exp")?;
-    if expires.is_some_and(|expires| expires <= now.as_unix()) {
-        return Err("it has expired".into());
+    match expires.map(|expires| now.as_unix() - expires) {
+        Some(ago @ 0..) => Err(format!("it expired {ago} s ago").into()),
+        _ => Ok(expires),
     }
-    Ok(expires)
 }
 
 fn check_beginning(claims: &Members, now: Timestamp) -> Result<(), Cause> {
-    let latest = now.as_unix() + CLOCK_SKEW_SECS;
-    if seconds(claims, "nbf")?.is_some_and(|not_before| not_before > latest) {
-        return Err("it is not valid yet".into());
+    match seconds(claims, "nbf")?.map(|not_before| not_before - now.as_unix()) {
+        Some(ahead) if ahead > CLOCK_SKEW_SECS => {
+            Err(format!("it is valid in {ahead} s only: do the clocks differ?").into())
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Checks that the nonce is that of the request, or absent if the request had none (OIDC Core §3.1.3.7
@@ -315,6 +325,20 @@ mod tests {
             r#"{"exp":"(absent)"}"#,
         ] {
             assert!(check_with(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_issuer_and_says_by_how_many_seconds_a_time_is_wrong() {
+        for (change, says) in [
+            (r#"{"iss":"https://other.example.com"}"#, "\"https://other.example.com\""),
+            (r#"{"exp":1699999993}"#, "expired 7 s ago"),
+            (r#"{"iat":1700000090}"#, "90 s in the future"),
+            (r#"{"iat":1699900000}"#, "100000 s ago"),
+            (r#"{"nbf":1700000061}"#, "in 61 s"),
+        ] {
+            let refusal = check_with(change).unwrap_err().to_string();
+            assert!(refusal.contains(says), "{refusal}");
         }
     }
 

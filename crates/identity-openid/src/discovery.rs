@@ -11,7 +11,7 @@ use crate::exchange::TokenClient;
 use crate::http::{BoundedClient, HttpError};
 use crate::json::select;
 use crate::quirks::entra;
-use crate::text::excerpt;
+use mintgate_domain::excerpt;
 
 const AUTHORIZATION: &str = "authorization_endpoint";
 const TOKEN: &str = "token_endpoint";

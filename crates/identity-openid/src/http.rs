@@ -25,7 +25,7 @@ use crate::address::{AddressPolicy, AddressRefused, PolicedResolver};
 use crate::lookups::Lookups;
 use crate::network::Network;
 use crate::proxy::{Proxies, ProxyUrl};
-use crate::text::excerpt;
+use mintgate_domain::excerpt;
 
 /// The longest answer that is read, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;

@@ -10,7 +10,7 @@ use mintgate_strict_json::{Error, Limits, Map, Value};
 use serde::Deserializer as _;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
-use crate::text::excerpt;
+use mintgate_domain::excerpt;
 
 /// The members of a JSON object.
 pub(crate) type Members = BTreeMap<String, ClaimValue>;

@@ -45,7 +45,6 @@ mod public_key;
 mod quirks;
 mod refusal;
 mod renewal;
-mod text;
 mod token;
 mod userinfo;
 

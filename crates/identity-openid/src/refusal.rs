@@ -7,7 +7,7 @@ use mintgate_domain::ports::{Misbehaviour, ProviderError};
 use serde_json::{Map, Value};
 
 use crate::http::HttpError;
-use crate::text::excerpt_without;
+use mintgate_domain::excerpt_without;
 
 /// An OAuth error answer (RFC 6749 §5.2).
 #[derive(Debug)]

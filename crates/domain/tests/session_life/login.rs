@@ -85,9 +85,9 @@ async fn a_scope_that_not_every_provider_knows_is_asked_for_where_it_is_announce
 async fn case_10_11_only_configured_providers_and_redirect_uris_begin_a_login() {
     let rig = Rig::new();
     let refused = async |provider, uri| rig.begin.begin(provider, uri, &[]).await.unwrap_err();
-    assert_eq!(refused("CORP", None).await, AuthError::UnknownProvider);
+    assert_eq!(refused("CORP", None).await, AuthError::UnknownProvider("CORP".into()));
     for uri in ["https://app.example.com/corp/", "https://app.example.com/other"] {
-        assert_eq!(refused("corp", Some(uri)).await, AuthError::RedirectUriNotAllowed);
+        assert_eq!(refused("corp", Some(uri)).await, AuthError::RedirectUriNotAllowed(uri.into()));
     }
 }
 

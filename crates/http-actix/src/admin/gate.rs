@@ -18,7 +18,7 @@ use mintgate_domain::{AdminToken, ErrorCode, Origin, TokenHash};
 
 use super::AdminApi;
 use crate::body::MAX_BODY_BYTES;
-use crate::client::client_info;
+use crate::client::{caller_address, client_info};
 use crate::envelope::{X_REQUEST_ID, request_id, with_refusal};
 use crate::error::{ApiError, HttpErrorCode};
 use crate::trace::new_trace_id;
@@ -34,11 +34,11 @@ pub(super) async fn gate<B: MessageBody + 'static>(
     let id = request_id(request.headers(), &*api.entropy);
     let (method, path) = (request.method().clone(), request.path().to_owned());
     let admitted = api.admit(&request).cloned();
-    let client = client_info(request.request(), &[]);
+    let client = client_info(request.request(), caller_address(request.request(), &[]));
     let network = client.ip_prefix.clone();
     let finish = |response: HttpResponse, name: Option<&str>| {
         let shaped = with_refusal(&response, |error| {
-            let reason = error.cause().map(|cause| cause.to_string());
+            let reason = error.reason().map(|reason| reason.to_string());
             (error.render(&id, api.clock.now()), Some(error.kind().code()), reason)
         });
         let (mut response, error_code, reason) = shaped.unwrap_or((response, None, None));

@@ -1,4 +1,5 @@
-//! What becomes of the service when its log cannot be written: nothing.
+//! What the line of a request says, and what becomes of the service when its log cannot be written:
+//! nothing.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -6,8 +7,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::common::process::Process;
+use crate::common::{Options, Store, TestService, bare, log};
+use mintgate_testkit::http::RequestBuilder;
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 /// Makes so many lines that all the buffers in between are full after a few thousand requests.
@@ -32,6 +35,44 @@ async fn until_lines_are_dropped(process: &Process) {
         }
     }
     panic!("no line has been dropped");
+}
+
+#[tokio::test]
+async fn the_line_of_a_refusal_names_the_callers_network_the_fields_at_fault_and_what_was_refused()
+{
+    log::keep();
+    let options = Options { server: "trusted_proxies = [\"127.0.0.0/8\"]", ..Options::default() };
+    let service = TestService::start_with(Store::Sqlite, options).await;
+    let with = |field: &str, value: &str| {
+        let mut body = bare("code");
+        body[field] = json!(value);
+        service.post(&body)
+    };
+    let foreign = || service.post(&bare("code")).header("origin", "https://page.example\t.com");
+    let cases: [(RequestBuilder, &[&str]); 6] = [
+        (with("authCode", ""), &["authCode must"]),
+        (with("codeVerifier", "short"), &["codeVerifier must"]),
+        (
+            with("redirectUri", "https://elsewhere.example/cb"),
+            &["\"https://elsewhere.example/cb\""],
+        ),
+        (with("provider", &"x".repeat(64)), &["not configured", "xxxx"]),
+        (with("iss", "https://another.example"), &["iss is \"https://another.example\""]),
+        (foreign(), &["\"https://page.example.com\""]),
+    ];
+    for (request, said) in cases {
+        let answer = request.header("x-forwarded-for", "198.51.100.7").send().await.unwrap();
+        assert!(answer.status().is_client_error());
+        let line = log::line(answer.headers()["x-request-id"].to_str().unwrap());
+        assert_eq!(line["network"], "198.51.100.0/24", "{line}");
+        let reason = line["reason"].as_str().unwrap();
+        assert!(said.iter().all(|part| reason.contains(part)), "{said:?} {line}");
+        assert!(!reason.contains(char::is_control), "{line}");
+    }
+    let keys = service.client.get(service.url("/.well-known/jwks.json"));
+    let answer = keys.header("x-forwarded-for", "2001:db8:1:2::3").send().await.unwrap();
+    let line = log::line(answer.headers()["x-request-id"].to_str().unwrap());
+    assert_eq!(line["network"], "2001:db8:1::/48", "{line}");
 }
 
 fn to_a_pipe(command: &mut Command) {

@@ -1,19 +1,19 @@
-//! Foreign text in log lines.
+//! Texts from outside in log lines.
 
-use mintgate_domain::SecretText;
+use crate::SecretText;
 
-/// The longest excerpt of a foreign text, in characters.
+/// The longest excerpt of a text, in characters.
 const MAX_CHARS: usize = 200;
 
-/// The first 200 characters of a foreign text without control characters, so that it can neither forge nor
-/// flood log lines.
-pub(crate) fn excerpt(text: &str) -> String {
+/// The first 200 characters of a text from outside, without control characters, so that it can neither
+/// forge nor flood log lines.
+pub fn excerpt(text: &str) -> String {
     excerpt_without(text, &[])
 }
 
 /// The same, with `[redacted]` in the place of each of these secrets. They are looked for in what is left
 /// without control characters, so that a secret cannot be put together again behind the search.
-pub(crate) fn excerpt_without(text: &str, secrets: &[SecretText]) -> String {
+pub fn excerpt_without(text: &str, secrets: &[SecretText]) -> String {
     let mut text: String = text.chars().filter(|c| !c.is_control()).collect();
     for secret in secrets.iter().map(SecretText::expose).filter(|secret| !secret.is_empty()) {
         text = text.replace(secret, "[redacted]");
