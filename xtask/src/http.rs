@@ -4,14 +4,20 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use mintgate_testkit::http::{Client, RequestBuilder};
 use reqwest::header::HeaderMap;
-use reqwest::{Client, RequestBuilder};
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// A client that follows no redirects, keeps no cookies and waits at most 20 s.
+/// A client that follows no redirects, keeps no cookies and waits at most 20 s. An answer of the service
+/// that its OpenAPI documents do not have is a panic.
 pub(crate) fn client() -> Result<Client> {
-    Ok(Client::builder()
+    Ok(plain_client()?.into())
+}
+
+/// The same without a look into the documents, for measurements.
+pub(crate) fn plain_client() -> Result<reqwest::Client> {
+    Ok(reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(Duration::from_secs(20))
@@ -30,7 +36,16 @@ pub(crate) struct Answer {
 /// Sends a request and takes the whole answer.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Answer> {
     let started = Instant::now();
-    let response = request.send().await?;
+    read(request.send().await?, started).await
+}
+
+/// The same for a request of [`plain_client`].
+pub(crate) async fn send_plain(request: reqwest::RequestBuilder) -> Result<Answer> {
+    let started = Instant::now();
+    read(request.send().await?, started).await
+}
+
+async fn read(response: reqwest::Response, started: Instant) -> Result<Answer> {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = response.text().await?;
     Ok(Answer { status, headers, body, took: started.elapsed() })

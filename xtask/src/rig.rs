@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use mintgate_testkit::free_addresses;
-use reqwest::{Client, RequestBuilder};
+use mintgate_testkit::http::{Client, RequestBuilder};
 use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::Value;

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::http::{client, send};
+use crate::http::{client, plain_client, send_plain};
 use crate::rig::{REDIRECT_URI, code};
 
 /// Names the caller to a service that trusts its peer.
@@ -31,8 +30,11 @@ pub(super) struct Clients {
     tokens: Vec<String>,
 }
 
+#[derive(Clone)]
 struct Target {
-    http: Client,
+    http: reqwest::Client,
+    /// For codes of the provider.
+    provider_http: mintgate_testkit::http::Client,
     base: String,
     issuer: String,
     provider: &'static str,
@@ -43,7 +45,8 @@ struct Target {
 impl Clients {
     pub(super) async fn sign_in(base: &str, issuer: &str, provider: &'static str) -> Result<Self> {
         let target = Target {
-            http: client()?,
+            http: plain_client()?,
+            provider_http: client()?,
             base: base.to_owned(),
             issuer: issuer.to_owned(),
             provider,
@@ -58,9 +61,7 @@ impl Clients {
 
     /// The same clients, each from an address of its own from now on.
     pub(super) fn naming_callers(self) -> Self {
-        let Target { http, base, issuer, provider, .. } = &*self.service;
-        let (http, base, issuer) = (http.clone(), base.clone(), issuer.clone());
-        let target = Target { http, base, issuer, provider, names_callers: true };
+        let target = Target { names_callers: true, ..Target::clone(&self.service) };
         Self { service: Arc::new(target), ..self }
     }
 
@@ -128,7 +129,7 @@ impl Clients {
 
 impl Target {
     async fn log_in(&self, number: usize) -> Result<String> {
-        let code = code(&self.http, &self.issuer, &format!("bench-{number}")).await?;
+        let code = code(&self.provider_http, &self.issuer, &format!("bench-{number}")).await?;
         let body = json!({
             "provider": self.provider, "authCode": code, "redirectUri": REDIRECT_URI,
             "tokenDelivery": "body",
@@ -147,7 +148,7 @@ impl Target {
         if self.names_callers {
             request = request.header(FORWARDED_FOR, format!("198.51.100.{number}"));
         }
-        let answer = send(request).await?;
+        let answer = send_plain(request).await?;
         ensure!(answer.status == 200, "{endpoint}: {} with {}", answer.status, answer.body);
         let token = answer.json()?["refreshToken"].as_str().map(str::to_owned);
         token.context("the answer has no refresh token")

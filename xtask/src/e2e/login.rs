@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use reqwest::{Client, RequestBuilder};
+use mintgate_testkit::http::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::recorder::Recorder;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use reqwest::{Client, RequestBuilder};
+use mintgate_testkit::http::{Client, RequestBuilder};
 use url::Url;
 
 use super::PASSWORD;
@@ -80,7 +80,8 @@ impl Browser {
             request = if form.posts {
                 self.client.post(at.clone()).form(&form.fields)
             } else {
-                self.client.get(at.clone()).query(&form.fields)
+                at.query_pairs_mut().extend_pairs(&form.fields);
+                self.client.get(at.clone())
             };
         }
         bail!("no end after {MOST_STEPS} pages and redirects, the last of them {at}")
