@@ -53,6 +53,7 @@ const CRATES: &[(&str, Role)] = &[
     ("mintgate-strict-json", Role::Library),
     ("mintgate-testkit", Role::Testkit),
     ("mintgate-tls", Role::Library),
+    ("mintgate-traces-otlp", Role::Adapter),
     ("xtask", Role::DeveloperCommands),
 ];
 

@@ -18,6 +18,8 @@ pub struct HttpConfig {
     pub allowed_origins: Vec<AllowedUri>,
     /// The networks of the proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The networks of the peers whose traces are continued.
+    pub trusted_callers: Vec<IpNet>,
     /// The names and attributes of all cookies.
     pub cookies: CookieConfig,
     /// What clients can use.

@@ -32,7 +32,7 @@ use crate::error::{ApiError, ErrorKind, HttpErrorCode};
 use crate::metrics::method_label;
 use crate::origin::OriginPolicy;
 use crate::refusals::Refusal;
-use crate::trace::{TraceParent, new_trace_id, record_answer, request_span};
+use crate::trace::{Trace, record_answer, request_span, spans_are_wanted};
 use crate::{AppState, RequestId};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -76,7 +76,10 @@ struct Call {
     id: RequestId,
     method: Method,
     origin: Option<HeaderValue>,
-    trace_id: Option<String>,
+    /// The id of the trace that is recorded; where none is, of the caller's.
+    trace_id: Option<Arc<str>>,
+    /// The id of the caller's trace, if it is another.
+    caller_trace_id: Option<Arc<str>>,
     /// The caller's address, as far as it can be believed.
     address: Option<IpAddr>,
     /// What the audit log is to know of where the request came from.
@@ -219,12 +222,16 @@ fn carrying(response: HttpResponse) -> Error {
 impl Call {
     fn begin(request: &mut ServiceRequest, state: &AppState) -> Self {
         let id = request_id(request.headers(), &*state.ports.entropy);
-        let caller = TraceParent::of(request.headers());
+        let trace = Trace::of(request, &state.trusted_callers);
+        let entropy = &*state.ports.entropy;
         let address = caller_address(request.request(), &state.trusted_proxies);
-        let origin = origin_of(request, &id, address, &*state.ports.entropy);
-        let own = origin.as_ref().and_then(|origin| origin.trace_id.as_deref());
-        let span = request_span(request, &id, caller.as_ref(), own, &*state.ports.entropy);
-        let trace_id = caller.map(|caller| caller.trace_id.to_owned());
+        let origin = origin_of(request, &id, address, || trace.new_id(entropy));
+        let own = origin.as_ref().and_then(|origin| origin.trace_id.clone());
+        let own = own.or_else(|| spans_are_wanted().then(|| trace.new_id(entropy)));
+        let span = request_span(request, &id, &trace, own.as_deref());
+        let callers = trace.callers_id().map(Arc::from);
+        let trace_id = if span.is_disabled() { callers.clone() } else { own };
+        let caller_trace_id = callers.filter(|id| Some(id) != trace_id.as_ref());
         let client = request.extensions().get::<StatedCaller>().map(|it| it.client.clone());
         let log = SharedLogFields::new(LogFields { client, ..LogFields::default() }.into());
         request.extensions_mut().insert(Rc::clone(&log));
@@ -237,6 +244,7 @@ impl Call {
             method: request.method().clone(),
             origin: request.headers().get(header::ORIGIN).cloned(),
             trace_id,
+            caller_trace_id,
             address,
             origin_of_work: origin,
             started: state.ports.clock.monotonic(),
@@ -253,6 +261,7 @@ impl Call {
             method: Method::from_bytes(b"-").unwrap_or_default(),
             origin: None,
             trace_id: None,
+            caller_trace_id: None,
             address,
             origin_of_work: None,
             started,
@@ -340,7 +349,8 @@ impl Call {
             ($level:expr) => {
                 tracing::event!(
                     target: "mintgate::request", parent: &self.span, $level,
-                    request_id = self.id.as_str(), trace_id = self.trace_id,
+                    request_id = self.id.as_str(), trace_id = self.trace_id.as_deref(),
+                    caller_trace_id = self.caller_trace_id.as_deref(),
                     method = self.method.as_str(), route, status = status.as_u16(), duration_ms,
                     network, provider, user, session, client, error_code, reason, "request"
                 )
@@ -379,14 +389,14 @@ pub(crate) fn origin_of(
     request: &ServiceRequest,
     id: &RequestId,
     address: Option<IpAddr>,
-    entropy: &(dyn Entropy + 'static),
+    trace_id: impl FnOnce() -> Arc<str>,
 ) -> Option<Arc<Origin>> {
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         return None;
     }
     Some(Arc::new(Origin {
         request_id: Some(Arc::clone(&id.0)),
-        trace_id: Some(new_trace_id(entropy).into()),
+        trace_id: Some(trace_id()),
         client: client_info(request.request(), address),
     }))
 }

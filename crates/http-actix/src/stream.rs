@@ -151,12 +151,8 @@ impl AsyncWrite for Connection {
             };
             // A client that has sent nothing asked for nothing.
             let bytes = if self.link.has_received() {
-<<<<<<< HEAD
-                envelope::refuse_unread(&self.admitted.connections.state, kind, since)
-=======
-                let peer = self.stream.as_ref().and_then(|stream| stream.peer_addr().ok());
-                envelope::refuse_unread(&self.connections.state, kind, since, peer)
->>>>>>> 5132322 (Name in each log line the caller's network, the fields at fault and what was refused)
+                let peer = self.stream.as_ref().and_then(Transport::peer);
+                envelope::refuse_unread(&self.admitted.connections.state, kind, since, peer)
             } else {
                 Vec::new()
             };

@@ -1,6 +1,7 @@
 //! What a connection's bytes go over: TCP, or TLS over TCP.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -48,6 +49,16 @@ pub(crate) async fn handshake(
         _ => Protocol::Http1,
     };
     Ok((Transport::Tls(stream), protocol))
+}
+
+impl Transport {
+    /// The address of the other side; `None` if the connection is gone.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Plain(stream) => stream.peer_addr().ok(),
+            Self::Tls(stream) => stream.get_ref().peer_addr().ok(),
+        }
+    }
 }
 
 impl AsyncRead for Transport {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-pub use process::{LogError, LogFormat, dropped_lines, set_filter, start};
+pub use process::{LogError, LogFormat, SpanLayer, dropped_lines, set_filter, start};
 
 /// The most bytes that wait to be written, besides as many that are being written.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::fmt::time::UtcTime;
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
@@ -42,12 +42,19 @@ static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
 /// What decides which lines are written.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
-/// Starts logging for the whole process; a second call changes nothing. When the value is dropped, the
-/// last lines are waited for, for a second at most.
+/// What takes the spans of the process, besides the log.
+pub type SpanLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Starts logging for the whole process, with `spans` for its spans; a second call changes nothing. When
+/// the value is dropped, the last lines are waited for, for a second at most.
 ///
 /// # Errors
 /// If the filter is not valid, or the thread that writes cannot be started.
-pub fn start(filter: &str, format: LogFormat) -> Result<LastLines, LogError> {
+pub fn start(
+    filter: &str,
+    format: LogFormat,
+    spans: Option<SpanLayer>,
+) -> Result<LastLines, LogError> {
     let filter = EnvFilter::try_new(filter)?;
     // A file is not buffered, so that nothing is left to be written when the process ends.
     let output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
@@ -67,7 +74,9 @@ pub fn start(filter: &str, format: LogFormat) -> Result<LastLines, LogError> {
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
         LogFormat::Pretty => lines.with_ansi(std::io::stdout().is_terminal()).boxed(),
     };
-    let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    // Spans are recorded or not whatever the log's filter says.
+    let layers: Vec<_> = [lines.with_filter(filter).boxed()].into_iter().chain(spans).collect();
+    let started = tracing_subscriber::registry().with(layers).try_init();
     // A second start (several services in one test process) keeps the first.
     if started.is_ok() {
         let _ = WRITER.set(writer);

@@ -81,6 +81,7 @@ pub struct PrometheusMetrics {
     store_pool_connections: IntGaugeVec,
     signing_key_age: IntGaugeVec,
     log_lines_dropped: IntCounter,
+    spans_dropped: IntCounter,
     config: ConfigSeries,
     certificates: CertificateSeries,
     audit: AuditSeries,
@@ -187,6 +188,13 @@ impl PrometheusMetrics {
                     "Lines of the log that could not be written.",
                 )?,
             )?,
+            spans_dropped: register(
+                &registry,
+                IntCounter::new(
+                    "mintgate_trace_spans_dropped_total",
+                    "Spans that the OpenTelemetry collector did not take.",
+                )?,
+            )?,
             config: ConfigSeries::new(&registry)?,
             certificates: CertificateSeries::new(&registry)?,
             audit: AuditSeries::new(&registry)?,
@@ -243,7 +251,7 @@ impl PrometheusMetrics {
     }
 
     /// Writes all series in the Prometheus text format 0.0.4, among them the store's connections
-    /// `pool`, the age of each signing key in `keys`, and how many log lines were dropped so far.
+    /// `pool`, the age of each signing key in `keys`, and what was `dropped` so far.
     ///
     /// # Errors
     /// If a series cannot be written as text.
@@ -251,7 +259,7 @@ impl PrometheusMetrics {
         &self,
         pool: PoolState,
         keys: &[(KeyId, Duration)],
-        dropped_lines: u64,
+        dropped: Dropped,
     ) -> prometheus::Result<String> {
         let _rendering = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         self.signing_key_age.reset();
@@ -262,10 +270,22 @@ impl PrometheusMetrics {
         let connections = |state| self.store_pool_connections.with_label_values(&[state]);
         connections("idle").set(pool.idle.into());
         connections("in_use").set(pool.in_use.into());
-        let known = self.log_lines_dropped.get();
-        self.log_lines_dropped.inc_by(dropped_lines.saturating_sub(known));
+        for (counter, now) in
+            [(&self.log_lines_dropped, dropped.log_lines), (&self.spans_dropped, dropped.spans)]
+        {
+            counter.inc_by(now.saturating_sub(counter.get()));
+        }
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// What could not be written or sent since the start of the process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dropped {
+    /// Lines of the log.
+    pub log_lines: u64,
+    /// Spans.
+    pub spans: u64,
 }
 
 impl PrometheusMetrics {

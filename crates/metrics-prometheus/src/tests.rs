@@ -36,7 +36,9 @@ fn series_have_the_documented_names_and_labels() {
     metrics.introspection(IntrospectionResult::Inactive);
     metrics.token_revocation(RevocationResult::Ended);
     let keys = [(KeyId::new("kid-1"), Duration::from_mins(2))];
-    let text = metrics.render(PoolState { idle: 3, in_use: 1 }, &keys, 4).unwrap();
+    let text = metrics
+        .render(PoolState { idle: 3, in_use: 1 }, &keys, Dropped { log_lines: 4, spans: 5 })
+        .unwrap();
     assert!(!text.contains("hash=\"0a\""), "one configuration runs");
     for line in [
         r#"mintgate_token_generation_total{outcome="invalid_auth_code",provider="corp"} 1"#,
@@ -44,6 +46,7 @@ fn series_have_the_documented_names_and_labels() {
         r#"mintgate_token_generation_duration_seconds_count{phase="sign",provider="corp"} 1"#,
         r#"mintgate_http_requests_total{method="other",route="unmatched",status="404"} 1"#,
         "mintgate_log_lines_dropped_total 4",
+        "mintgate_trace_spans_dropped_total 5",
         "mintgate_config_last_reload_successful 0",
         "mintgate_config_last_reload_success_timestamp_seconds 9",
         r#"mintgate_config_info{hash="0b"} 1"#,
@@ -134,12 +137,13 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         signing_key_age,
         log_lines_dropped,
         sealed_before,
+        spans_dropped,
         config: ConfigSeries { is_current, taken_over, info },
         certificates: CertificateSeries { from, until, is_current: is_presented },
         audit: AuditSeries { entries, oldest, pruned, queued, dropped },
         http: HttpSeries { requests, request_duration, connections, connections_shed, rate_limit },
     } = metrics;
-    let collectors: [&dyn Collector; 34] = [
+    let collectors: [&dyn Collector; 35] = [
         token_generation,
         token_generation_duration,
         refresh,
@@ -158,6 +162,7 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         signing_key_age,
         log_lines_dropped,
         sealed_before,
+        spans_dropped,
         is_current,
         taken_over,
         info,
@@ -199,7 +204,7 @@ fn alerts_are_about_series_that_are_there_before_anything_has_happened() {
     metrics.expect_rate_limit("logins", "refused");
     metrics.certificate("public", (0, 1), true);
     let keys = [(KeyId::new("kid-1"), Duration::ZERO)];
-    let text = metrics.render(PoolState { idle: 0, in_use: 0 }, &keys, 0).unwrap();
+    let text = metrics.render(PoolState { idle: 0, in_use: 0 }, &keys, Dropped::default()).unwrap();
     assert!(alerts().len() > 5);
     for (alert, series) in alerts() {
         for name in series {
@@ -237,7 +242,7 @@ fn a_removed_key_no_longer_has_a_series() {
     let pool = PoolState { idle: 0, in_use: 0 };
     let age = |id| (KeyId::new(id), Duration::from_secs(1));
     let series = |keys: &[_]| {
-        let text = metrics.render(pool, keys, 0).unwrap();
+        let text = metrics.render(pool, keys, Dropped::default()).unwrap();
         let of_keys = |line: &&str| line.starts_with("mintgate_signing_key_age_seconds{");
         text.lines().filter(of_keys).map(str::to_owned).collect::<Vec<_>>()
     };

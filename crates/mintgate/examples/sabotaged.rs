@@ -41,7 +41,7 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     let Command::Serve { config } = Cli::parse().command;
     let settings = Settings::load(Some(&config), std::env::vars_os())?;
-    let _last_lines = mintgate_log_writer::start(&settings.log.filter, settings.log.format)?;
+    let _last_lines = mintgate_log_writer::start(&settings.log.filter, settings.log.format, None)?;
     let StoreUrl::Postgres(url) = &settings.store.url else {
         anyhow::bail!("the sabotage is written for Postgres");
     };

@@ -15,10 +15,12 @@ use mintgate_domain::{CleanUp, CleanUpPorts, Explain, ProviderRegistry};
 use mintgate_http_actix::{
     CurrentState, MoreRoutes, Server, ServiceConfig, descriptors, serve_operations, serve_public,
 };
+use mintgate_log_writer::SpanLayer;
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_service_manager::ServiceManager;
 use mintgate_signer_jose::{KeyRingStatus, Presence};
 use mintgate_tls::Served;
+use mintgate_traces_otlp::Traces;
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -28,13 +30,29 @@ use crate::background::{
 };
 use crate::keys;
 use crate::reload::{self, Reload};
-use crate::settings::{AdministrationSettings, Settings, StoreSettings};
+use crate::settings::{AdministrationSettings, Settings, StoreSettings, TelemetrySettings};
 use crate::store::Store;
 use crate::system::{OsEntropy, SystemClock, process_name};
 use crate::wiring::{self, Adapters};
 
 /// How many connections may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4096;
+
+/// Starts sending spans to the collector, if there is one: what takes the spans, and what sends them.
+///
+/// # Errors
+/// If the sender cannot be set up.
+pub fn traces(settings: &TelemetrySettings) -> anyhow::Result<Option<(SpanLayer, Traces)>> {
+    let Some(endpoint) = settings.otlp_endpoint.clone() else { return Ok(None) };
+    let options = mintgate_traces_otlp::Options {
+        endpoint,
+        authorization: settings.otlp_authorization.clone(),
+        sample_percent: settings.sample_percent,
+        service_name: settings.service_name.clone(),
+        service_version: env!("CARGO_PKG_VERSION"),
+    };
+    Ok(Some(mintgate_traces_otlp::start(&options, Arc::new(SystemClock::new()))?))
+}
 
 /// A service that listens and is ready to run.
 pub struct Application {

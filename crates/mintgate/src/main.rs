@@ -107,10 +107,15 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Serve => {
             let settings = load()?;
+            let (spans, traces) = app::traces(&settings.telemetry)?.unzip();
             let _last_lines =
-                mintgate_log_writer::start(&settings.log.filter, settings.log.format)?;
+                mintgate_log_writer::start(&settings.log.filter, settings.log.format, spans)?;
             let application = Application::builder(settings).build().await?;
-            application.run_until(app::stop_signal()?).await?;
+            let ended = application.run_until(app::stop_signal()?).await;
+            if let Some(traces) = traces {
+                traces.stop().await;
+            }
+            ended?;
         }
         #[cfg(feature = "dev")]
         Command::Dev(options) => mintgate::dev::run(options).await?,

@@ -10,7 +10,7 @@ use mintgate_domain::model::{KeyId, Timestamp};
 use mintgate_domain::ports::{Clock, StoreError, StoreHealth};
 use mintgate_domain::{KeyDoubt, chain};
 use mintgate_http_actix::Operations;
-use mintgate_metrics_prometheus::PrometheusMetrics;
+use mintgate_metrics_prometheus::{Dropped, PrometheusMetrics};
 use mintgate_signer_jose::{KeyRing, KeyRingError, KeyRingStatus, Presence};
 
 use crate::reload::Reload;
@@ -86,8 +86,11 @@ impl fmt::Display for NotReady {
 #[async_trait]
 impl Operations for ServiceOperations {
     fn metrics(&self) -> Result<String, String> {
-        let (pool, dropped) = (self.store.pool_state(), mintgate_log_writer::dropped_lines());
-        let text = self.metrics.render(pool, &self.key_ages(), dropped);
+        let dropped = Dropped {
+            log_lines: mintgate_log_writer::dropped_lines(),
+            spans: mintgate_traces_otlp::dropped_spans(),
+        };
+        let text = self.metrics.render(self.store.pool_state(), &self.key_ages(), dropped);
         text.map_err(|error| error.to_string())
     }
 

@@ -69,6 +69,7 @@ fn adapter(
 mod tests {
     use mintgate_domain::ports::{CircuitState, PoolState};
     use mintgate_identity_openid::OpenIdConfigError;
+    use mintgate_metrics_prometheus::Dropped;
     use mintgate_metrics_prometheus::PrometheusMetrics;
     use mintgate_testkit::ManualClock;
 
@@ -110,7 +111,8 @@ redirect_uris = ["https://app.example.com/callback"]
 
     /// The circuits that are shown.
     fn circuits(metrics: &PrometheusMetrics) -> Vec<String> {
-        let text = metrics.render(PoolState { idle: 0, in_use: 0 }, &[], 0).unwrap();
+        let text =
+            metrics.render(PoolState { idle: 0, in_use: 0 }, &[], Dropped::default()).unwrap();
         let series = text.lines().filter_map(|line| {
             line.strip_prefix("mintgate_provider_circuit_state{provider=\"").map(str::to_owned)
         });

@@ -372,6 +372,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
         issuer: settings.tokens.issuer.clone(),
         allowed_origins: settings.cors.allowed_origins.clone(),
         trusted_proxies: server.trusted_proxies.clone(),
+        trusted_callers: settings.telemetry.trusted_callers.clone(),
         cookies: CookieConfig {
             access_name: cookies.access_name.clone(),
             refresh_name: cookies.refresh_name.clone(),

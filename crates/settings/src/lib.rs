@@ -51,9 +51,25 @@ const CLIENTS_DOC: &str = "The back ends that may ask about sessions, and say fo
      table.";
 
 /// Every section at the top level.
-const SECTIONS: [&str; 17] = [
-    "server", "ops", "admin", "audit", "store", "tokens", "keys", "refresh", "cookies", "cors",
-    "login", "users", "roles", "limits", "log", PROVIDERS, CLIENTS,
+const SECTIONS: [&str; 18] = [
+    "server",
+    "ops",
+    "admin",
+    "audit",
+    "store",
+    "tokens",
+    "keys",
+    "refresh",
+    "cookies",
+    "cors",
+    "login",
+    "users",
+    "roles",
+    "limits",
+    "log",
+    "telemetry",
+    PROVIDERS,
+    CLIENTS,
 ];
 
 /// The remedy for a configuration without a provider.
@@ -324,6 +340,7 @@ fn settings(
     let roles = roles(root, provider_ids);
     let limits = root.section("limits", "Limits on what clients can use.", sections::limits);
     let log = root.section("log", "The log, on standard output.", sections::log);
+    let telemetry = root.section("telemetry", "Traces.", sections::telemetry);
     let can_seal = keys.as_ref().map(|keys| keys.encryption_key.is_some());
     let mut conflicts = sections::IssuerConflicts::default();
     let providers = root.tables(PROVIDERS, PROVIDERS_DOC, |s| {
@@ -359,6 +376,7 @@ fn settings(
         roles: roles?,
         limits: limits?,
         log: log?,
+        telemetry: telemetry?,
         providers: providers?,
         clients: clients?.into_iter().collect(),
         effective: String::new(),

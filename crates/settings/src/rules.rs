@@ -56,7 +56,7 @@ pub fn is_loopback(url: &Url) -> bool {
 
 /// An absolute URI written in URI characters alone (RFC 3986 §2), for the parser would
 /// drop or replace others and so accept what nobody meant.
-fn absolute_uri(text: &str) -> Result<Url, Invalid> {
+pub(crate) fn absolute_uri(text: &str) -> Result<Url, Invalid> {
     let allowed = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c);
     if let Some(c) = text.chars().find(|c| !allowed(*c)) {
         let problem = format!("A URL cannot hold the character {c:?}.");

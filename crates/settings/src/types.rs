@@ -66,6 +66,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// The section `[log]`.
     pub log: LogSettings,
+    /// The section `[telemetry]`.
+    pub telemetry: TelemetrySettings,
     /// The tables `[[providers]]`.
     pub providers: Vec<ProviderSettings>,
     /// The tables `[[clients]]`.
@@ -382,6 +384,21 @@ pub struct LogSettings {
     pub format: LogFormat,
     /// Which lines are written: a `tracing` filter such as `info` or `mintgate=debug,info`.
     pub filter: String,
+}
+
+/// The settings of traces.
+#[derive(Debug, Clone)]
+pub struct TelemetrySettings {
+    /// The OpenTelemetry collector, if spans are sent to one.
+    pub otlp_endpoint: Option<Url>,
+    /// The header `Authorization` of what is sent to it.
+    pub otlp_authorization: Option<SecretText>,
+    /// Of a hundred traces, how many are recorded.
+    pub sample_percent: u32,
+    /// The name of the service in traces.
+    pub service_name: String,
+    /// The networks of peers whose traces are continued.
+    pub trusted_callers: Vec<IpNet>,
 }
 
 /// The settings of one identity provider.

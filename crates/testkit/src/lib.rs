@@ -10,6 +10,7 @@
 mod addresses;
 mod audit;
 mod clock;
+mod collector;
 pub mod cookie_suite;
 mod entropy;
 pub mod fault_proxy;
@@ -35,6 +36,7 @@ mod two_engines;
 pub use addresses::free_addresses;
 pub use audit::RecordingAuditLog;
 pub use clock::ManualClock;
+pub use collector::{Collector, Posted};
 pub use entropy::SeededEntropy;
 pub use interposed::{Interposed, InterposedRepo};
 pub use jws::hs256;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::load::{CLIENTS, Clients, FORWARDED_FOR};
 use super::{PROVIDER, WARM_UP};
-use crate::http::{client, send};
+use crate::http::{plain_client, send_plain};
 use crate::process::tail;
 use crate::rig::{Mock, REDIRECT_URI, Service, provider};
 use crate::say;
@@ -81,7 +81,7 @@ async fn measure(base: &str, mock: &Mock, rounds: u32, span: Duration) -> Result
 /// Tries codes that nobody has given, evenly over this time; returns how many were answered with which
 /// status.
 async fn try_codes(base: String, span: Duration) -> Result<BTreeMap<u16, u32>> {
-    let (http, started) = (client()?, Instant::now());
+    let (http, started) = (plain_client()?, Instant::now());
     let mut trying = JoinSet::new();
     for first in 0..AT_ONCE {
         let (http, base) = (http.clone(), base.clone());
@@ -108,7 +108,7 @@ async fn try_code(http: &Client, base: &str, number: u32) -> Result<u16> {
         "provider": PROVIDER, "authCode": format!("made-up-{number}"), "redirectUri": REDIRECT_URI,
     });
     let request = http.post(format!("{base}/api/v1/auth/token")).header(FORWARDED_FOR, "192.0.2.1");
-    Ok(send(request.json(&body)).await?.status)
+    Ok(send_plain(request.json(&body)).await?.status)
 }
 
 /// The middle and the 99th percentile of times, in milliseconds.

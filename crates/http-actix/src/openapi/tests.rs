@@ -21,6 +21,7 @@ fn public_at(public_url: &str, issuer: &str) -> Value {
         issuer: issuer.to_owned(),
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
+        trusted_callers: Vec::new(),
         cookies: CookieConfig {
             access_name: "Auth-Access-Token".to_owned(),
             refresh_name: "Auth-Refresh-Token".to_owned(),

@@ -66,7 +66,7 @@ pub async fn run(options: &DevOptions) -> anyhow::Result<()> {
     })?;
 
     let settings = settings(options, &idp, &client, &redirect_uri)?;
-    let _last_lines = mintgate_log_writer::start(&settings.log.filter, settings.log.format)?;
+    let _last_lines = mintgate_log_writer::start(&settings.log.filter, settings.log.format, None)?;
     app::migrate(&settings.store).await?;
     let page = DevPage::new(&settings);
     let application = Application::builder(settings).more_routes(move |config| page.routes(config));

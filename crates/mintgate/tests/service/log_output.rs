@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::common::process::Process;
 use crate::common::{Options, Store, TestService, bare, log};
+use mintgate_testkit::Collector;
 use mintgate_testkit::http::RequestBuilder;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -73,6 +74,63 @@ async fn the_line_of_a_refusal_names_the_callers_network_the_fields_at_fault_and
     let answer = keys.header("x-forwarded-for", "2001:db8:1:2::3").send().await.unwrap();
     let line = log::line(answer.headers()["x-request-id"].to_str().unwrap());
     assert_eq!(line["network"], "2001:db8:1::/48", "{line}");
+}
+
+#[tokio::test]
+async fn traces_arrive_at_the_collector_under_the_id_that_the_log_line_has() {
+    let collector = Collector::start(true).await;
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let output = Stdio::from(log.reopen().unwrap());
+    let more = format!("[telemetry]\notlp_endpoint = \"http://{}\"", collector.address);
+    let mut process = Process::start(&more, "", |command: &mut Command| {
+        command.stdout(output);
+    })
+    .await;
+    let strangers = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let url = format!("http://{}/api/v1/auth/refresh", process.public);
+    let request = reqwest::Client::new().post(url).header("x-request-id", "request-0001");
+    let traceparent = format!("00-{strangers}-00f067aa0ba902b7-01");
+    let answer = request.header("traceparent", traceparent).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    process.signal("TERM");
+    assert_eq!(process.exit_code(10).await, Some(0));
+
+    let text = std::fs::read_to_string(log.path()).unwrap();
+    let line = text.lines().find(|line| line.contains("request-0001")).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["caller_trace_id"], strangers);
+    let trace_id = line["trace_id"].as_str().unwrap();
+    assert_ne!(trace_id, strangers);
+    // The last spans are sent before the process ends.
+    let sent: Vec<u8> = collector.posted().into_iter().flat_map(|posted| posted.body).collect();
+    let has = |bytes: &[u8]| sent.windows(bytes.len()).any(|window| window == bytes);
+    let binary = |hex: &str| u128::from_str_radix(hex, 16).unwrap().to_be_bytes();
+    assert!(has(&binary(trace_id)) && has(&binary(strangers)));
+    assert!(has(b"POST /api/v1/auth/refresh"));
+}
+
+#[tokio::test]
+async fn a_collector_that_is_gone_or_never_answers_delays_nothing_and_its_spans_are_counted() {
+    let silent = Collector::start(false).await;
+    for address in [silent.address.to_string(), "127.0.0.1:9".to_owned()] {
+        let more = format!("[telemetry]\notlp_endpoint = \"http://{address}\"");
+        let mut process = Process::start(&more, "", |_| ()).await;
+        let url = format!("http://{}/.well-known/jwks.json", process.public);
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+        // More than what waits, so that some are dropped before the collector is given up.
+        for _ in 0..20 {
+            let all = (0..500).map(|_| client.get(&url).send());
+            for answer in futures_util::future::join_all(all).await {
+                assert_eq!(answer.unwrap().status(), StatusCode::OK);
+            }
+        }
+        let series = "mintgate_trace_spans_dropped_total ";
+        let metrics = process.ops("/metrics").await.unwrap().1;
+        let dropped = metrics.lines().find_map(|line| line.strip_prefix(series)).unwrap();
+        assert!(dropped.parse::<u64>().unwrap() > 0, "{dropped}");
+        process.signal("TERM");
+        assert_eq!(process.exit_code(10).await, Some(0));
+    }
 }
 
 fn to_a_pipe(command: &mut Command) {

@@ -10,6 +10,7 @@ mod providers;
 mod roles;
 mod server;
 mod store;
+mod telemetry;
 mod tokens;
 mod users;
 
@@ -23,5 +24,6 @@ pub(crate) use providers::{EnvironmentProxies, IssuerConflicts, provider};
 pub(crate) use roles::roles;
 pub(crate) use server::{log, ops, server};
 pub(crate) use store::store;
+pub(crate) use telemetry::telemetry;
 pub(crate) use tokens::{keys, refresh, tokens};
 pub(crate) use users::users;
