@@ -1,6 +1,7 @@
 //! A backup is restored, and `mintgate restore-done` ends what it has brought back.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -19,6 +20,23 @@ impl TestService {
         let text = self.operate(&["audit", "export"]).await.done();
         std::fs::write(&path, text).expect("a file");
         path
+    }
+
+    /// Waits until this process has closed the database. The connections of a service that has stopped are
+    /// closed on other threads, and the last one writes into the file.
+    async fn until_store_is_closed(&self) {
+        let file = self.sqlite_file();
+        let is_open = || {
+            let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+            open.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|path| path == file)
+        };
+        for _ in 0..500 {
+            if !is_open() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the database is open still");
     }
 
     async fn restore_done(&self, log: &Path) -> Value {
@@ -79,6 +97,7 @@ async fn what_a_restore_has_undone_is_listed_from_an_export() {
 
     service.ask_to_stop();
     service.wait_until_stopped();
+    service.until_store_is_closed().await;
     let file = service.sqlite_file();
     for suffix in ["-wal", "-shm"] {
         let _ = std::fs::remove_file(format!("{}{suffix}", file.display()));
