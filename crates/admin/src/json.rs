@@ -8,7 +8,9 @@ use mintgate_domain::model::{
     UserId,
 };
 use mintgate_domain::ports::UserChange;
-use mintgate_domain::{AdministrationError, DeletedUser, Page, PersonRecord, SessionRecord};
+use mintgate_domain::{
+    AdministrationError, DeletedUser, Page, PersonExport, PersonRecord, SessionRecord,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::format_description::well_known::Rfc3339;
@@ -253,7 +255,8 @@ impl SessionBody {
     }
 }
 
-fn claim(value: &ClaimValue) -> Value {
+/// A claim as JSON.
+pub fn claim(value: &ClaimValue) -> Value {
     match value {
         ClaimValue::Null => Value::Null,
         ClaimValue::Bool(value) => (*value).into(),
@@ -332,14 +335,17 @@ pub struct ExportBody {
     pub user: UserBody,
     /// All sessions, ended ones included, the last opened first.
     pub sessions: Vec<SessionBody>,
+    /// The audit log's entries about the user and the user's identities, in order.
+    pub audit_log: Vec<AuditEntryBody>,
     /// What is not in here, and why.
     pub not_exported: [&'static str; 3],
 }
 
-impl From<&PersonRecord> for ExportBody {
-    fn from(person: &PersonRecord) -> Self {
-        let PersonBody { user, sessions } = person.into();
-        Self { user, sessions, not_exported: NOT_EXPORTED }
+impl From<&PersonExport> for ExportBody {
+    fn from(export: &PersonExport) -> Self {
+        let PersonBody { user, sessions } = (&export.person).into();
+        let audit_log = export.entries.iter().map(AuditEntryBody::from).collect();
+        Self { user, sessions, audit_log, not_exported: NOT_EXPORTED }
     }
 }
 

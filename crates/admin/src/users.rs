@@ -152,8 +152,8 @@ impl UsersCommand {
             }
             Act::Export(person) => {
                 let user = administration.person(&person.name()).await?.user.id;
-                let person = administration.export(user).await?;
-                Ok(Reply::done(true, &ExportBody::from(&person), String::new))
+                let export = explain.export(user).await?;
+                Ok(Reply::done(true, &ExportBody::from(&export), String::new))
             }
             Act::Delete { person, yes } => self.delete(administration, &person.name(), *yes).await,
         }

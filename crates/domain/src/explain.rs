@@ -5,7 +5,9 @@ use crate::model::{
     RevokeReason, Role, Session, SessionId, Timestamp, UserId,
 };
 use crate::ports::StoreError;
-use crate::{Administration, AdministrationError, AuditReview, RestoreDone, SessionRecord};
+use crate::{
+    Administration, AdministrationError, AuditReview, PersonRecord, RestoreDone, SessionRecord,
+};
 
 /// The most entries of the audit log that an explanation shows.
 const SHOWN: usize = 200;
@@ -67,6 +69,15 @@ pub struct PersonExplanation {
     pub denied: Vec<AuditEntry>,
     /// The audit log's entry about the disabling of the user, if the user is disabled.
     pub disabled_by: Option<AuditEntry>,
+}
+
+/// Everything that is stored about a user.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PersonExport {
+    /// The user, with all sessions.
+    pub person: PersonRecord,
+    /// What the audit log knows of the user and of the user's identities, in order.
+    pub entries: Vec<AuditEntry>,
 }
 
 type Outcome<T> = Result<T, AdministrationError>;
@@ -170,18 +181,12 @@ impl Explain {
             let about = self.identity(&identity.identity).await?;
             denied.extend(about.into_iter().filter(is_denial));
         }
-        let mut after = 0;
-        loop {
-            let page = self.review.page(&AuditQuery::OfUser(user), after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = last.sequence;
-            for entry in page {
-                match entry.event.kind {
-                    AuditKind::RoleGranted => granted_by.push(entry),
-                    AuditKind::UserDisabled => disabled_by = Some(entry),
-                    AuditKind::LoginDenied => denied.push(entry),
-                    _ => {}
-                }
+        for entry in self.all(&AuditQuery::OfUser(user)).await? {
+            match entry.event.kind {
+                AuditKind::RoleGranted => granted_by.push(entry),
+                AuditKind::UserDisabled => disabled_by = Some(entry),
+                AuditKind::LoginDenied => denied.push(entry),
+                _ => {}
             }
         }
         denied.sort_by_key(|entry| entry.sequence);
@@ -214,6 +219,33 @@ impl Explain {
         let roles = roles.collect();
         let disabled_by = disabled_by.filter(|_| shown.account.user.disabled_at.is_some());
         Ok(PersonExplanation { account: shown.account, roles, denied, disabled_by })
+    }
+
+    /// Everything that is stored about a user; the export itself is noted in the audit log.
+    ///
+    /// # Errors
+    /// [`AdministrationError::Nobody`], [`AdministrationError::Store`].
+    pub async fn export(&self, user: UserId) -> Outcome<PersonExport> {
+        let person = self.administration.export(user).await?;
+        let mut entries = self.all(&AuditQuery::OfUser(user)).await?;
+        for identity in &person.account.identities {
+            entries.extend(self.all(&AuditQuery::OfIdentity(identity.identity.clone())).await?);
+        }
+        entries.sort_by_key(|entry| entry.sequence);
+        entries.dedup_by_key(|entry| entry.sequence);
+        Ok(PersonExport { person, entries })
+    }
+
+    async fn all(&self, query: &AuditQuery) -> Outcome<Vec<AuditEntry>> {
+        let mut entries: Vec<AuditEntry> = vec![];
+        loop {
+            let after = entries.last().map_or(0, |entry| entry.sequence);
+            let page = self.review.page(query, after, PAGE).await?;
+            if page.is_empty() {
+                return Ok(entries);
+            }
+            entries.extend(page);
+        }
     }
 
     async fn first(&self, query: &AuditQuery) -> Outcome<Vec<AuditEntry>> {

@@ -66,7 +66,7 @@ pub use clients::{Client, Clients};
 pub use configuration_digests::ConfigurationDigests;
 pub use error::{AuthError, ErrorCode};
 pub use excerpt::{excerpt, excerpt_without};
-pub use explain::{Explain, PersonExplanation, RoleOrigin, SessionExplanation};
+pub use explain::{Explain, PersonExplanation, PersonExport, RoleOrigin, SessionExplanation};
 pub use field_error::{FieldError, FieldRule};
 pub use identities::Identities;
 pub use introspection::{ActiveToken, Introspection};

@@ -1,14 +1,17 @@
 //! `POST /oauth2/introspect` (RFC 7662) and `POST /oauth2/revoke` (RFC 7009): a back end asks whether a token
 //! of ours is good, or has it revoked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::model::{Role, SessionId, UserId};
+use mintgate_admin::json::claim;
+use mintgate_domain::model::{ClaimValue, Role, SessionId, UserId};
 use mintgate_domain::{ActiveToken, Client, ErrorCode, FieldRule, PresentedToken};
 use serde::Serialize;
+use serde_json::Value;
 use tracing::debug_span;
 use url::form_urlencoded;
 use utoipa::ToSchema;
@@ -62,6 +65,9 @@ struct TokenBody<'a> {
     acr: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     amr: &'a [String],
+    /// The claims of `tokens.extra_claims`.
+    #[serde(flatten)]
+    extra: BTreeMap<String, Value>,
 }
 
 impl<'a> TokenBody<'a> {
@@ -88,6 +94,7 @@ impl<'a> TokenBody<'a> {
                 exp: Some(access.expires_at.as_unix()),
                 jti: Some(access.token_id.clone()),
                 roles: Some(access.roles.iter().map(Role::as_str).collect()),
+                extra: extra(&session.grant.extra),
                 ..common
             },
             // Neither an audience nor roles: nobody shall take it for an access token.
@@ -100,6 +107,12 @@ impl<'a> TokenBody<'a> {
             },
         }
     }
+}
+
+/// The extra claims of a token, but for those that have the name of a member of every answer.
+fn extra(claims: &BTreeMap<String, ClaimValue>) -> BTreeMap<String, Value> {
+    let kept = claims.iter().filter(|(name, _)| !matches!(name.as_str(), "active" | "token_type"));
+    kept.map(|(name, value)| (name.clone(), claim(value))).collect()
 }
 
 /// A token that a back end asks about.

@@ -62,9 +62,9 @@ pub(super) async fn explain_request(api: Api, id: Path<String>) -> Answer {
 
 /// Answers everything that is stored about a person.
 pub(super) async fn export(api: Api, id: Path<String>) -> Answer {
-    let (administration, user) = (api.administration.clone(), user_id(&id)?);
-    let person = api.read(async move { administration.export(user).await }).await?;
-    Ok(answer(&ExportBody::from(&person)))
+    let (explain, user) = (api.explain.clone(), user_id(&id)?);
+    let export = api.read(async move { explain.export(user).await }).await?;
+    Ok(answer(&ExportBody::from(&export)))
 }
 
 /// Disables a person and ends the sessions.

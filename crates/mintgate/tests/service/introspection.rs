@@ -93,7 +93,8 @@ impl TestService {
 
 on_both_stores! {
     async fn a_good_token_is_told_in_its_own_words_whatever_the_hint(store: Store) {
-        let service = service(store).await;
+        let extra = "[tokens.extra_claims]\nmail = \"email\"\nteams = \"groups\"\nactive = \"name\"";
+        let service = TestService::start_with(store, options(extra)).await;
         let alice = service.signed_in().await;
         let hints = [None, Some("access_token"), Some("refresh_token"), Some("banana"), Some("")];
         let before = service.dump().await;
@@ -103,9 +104,10 @@ on_both_stores! {
                 serde_json::from_str(&service.told("portal", &alice.access, &more).await).unwrap();
             let said = claims(&alice.access);
             assert_eq!((&told["active"], &told["token_type"]), (&json!(true), &json!("Bearer")));
-            for name in ["iss", "sub", "client_id", "exp", "iat", "nbf", "jti", "sid", "roles", "idp", "auth_time"] {
+            for name in ["iss", "sub", "client_id", "exp", "iat", "nbf", "jti", "sid", "roles", "idp", "auth_time", "mail", "teams"] {
                 assert_eq!(told[name], said[name], "{name}");
             }
+            assert_eq!((&said["mail"], &said["active"]), (&json!("alice@example.com"), &json!("Alice Admin")));
             assert_eq!(told["aud"], json!(["https://a.example"]));
 
             let told: Value =
@@ -116,7 +118,7 @@ on_both_stores! {
             for name in ["iss", "sub", "exp", "iat", "jti", "sid"] {
                 assert_eq!(told[name], said[name], "{name}");
             }
-            assert_eq!((told.get("aud"), told.get("roles")), (None, None), "no access token");
+            assert_eq!((told.get("aud"), told.get("roles"), told.get("mail")), (None, None, None), "no access token");
         }
         assert_eq!(service.dump().await, before, "a question changes nothing");
         let text = service.metrics().await;

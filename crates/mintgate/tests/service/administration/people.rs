@@ -87,7 +87,14 @@ on_both_stores! {
         let bob = service.signed_in_as("bob").await;
         service.operate(&["sessions", "end", &second.sid()]).await.done();
         service.operate(&["users", "grant", "alice", "auditor"]).await.done();
+        service.noted("login", 3).await;
         let export = service.operate(&["users", "export", "alice"]).await.json();
+        let log = export["auditLog"].as_array().unwrap();
+        let kinds: Vec<_> = log.iter().map(|entry| entry["kind"].as_str().unwrap()).collect();
+        for (kind, count) in [("login", 2), ("session_ended", 1), ("role_granted", 1)] {
+            assert_eq!(kinds.iter().filter(|it| **it == kind).count(), count, "{kinds:?}");
+        }
+        assert!(log.iter().all(|entry| entry["user"] == export["user"]["id"]), "{log:?}");
         assert_eq!(export["user"]["email"], "alice@example.com");
         assert_eq!(export["user"]["grantedRoles"], json!(["auditor"]));
         let sessions = export["sessions"].as_array().unwrap();
