@@ -20,6 +20,8 @@ pub(crate) fn plain_client() -> Result<reqwest::Client> {
     Ok(reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
+        // Less than servers keep idle connections for: a request must not meet the end of its connection.
+        .pool_idle_timeout(Duration::from_secs(2))
         .timeout(Duration::from_secs(20))
         .build()?)
 }

@@ -154,6 +154,12 @@ fn sealing_table(keys: &[SealingKey]) -> String {
         };
         let _ = writeln!(text, "{name:16}  {state:7}  {seals}");
     }
+    if keys.iter().any(|key| !key.is_current && !key.is_needed) {
+        text.push_str(
+            "Unless audit.key is set, a key that is taken out goes into audit.former_key: `mintgate audit verify` \
+             needs it for the entries of its time.\n",
+        );
+    }
     text
 }
 
