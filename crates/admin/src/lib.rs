@@ -1,6 +1,6 @@
-//! What operators type and read about people and sessions: the commands `mintgate users`,
-//! `mintgate sessions`, `mintgate audit`, `mintgate explain` and `mintgate restore-done`, their words, the JSON that these commands and
-//! the admin API share, the words of `mintgate roles`, and the commands that make credentials:
+//! What operators type and read about users and sessions: the commands `mintgate users`,
+//! `mintgate sessions`, `mintgate audit`, `mintgate explain` and `mintgate restore-done`, their words, the
+//! JSON that these commands and the admin API share, the words of `mintgate roles`, and the commands that make credentials:
 //! `mintgate admin new-token` and `mintgate clients new`.
 
 mod audit;

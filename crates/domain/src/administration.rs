@@ -210,7 +210,8 @@ impl Administration {
         self.noted_first(event, self.users.enable_user(user)).await
     }
 
-    /// Grants a person a role in the store, if that can be noted. Live sessions keep their roles, unless refreshes decide them.
+    /// Grants a user a role in the store, if that can be noted. Live sessions keep their roles, unless
+    /// refreshes decide them.
     ///
     /// # Errors
     /// [`AdministrationError::InvalidRole`], [`AdministrationError::Nobody`],

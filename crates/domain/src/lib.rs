@@ -2,14 +2,18 @@
 //!
 //! Nothing here does I/O, reads a clock or draws randomness by itself: whatever
 //! touches the world is a trait in [`ports`], implemented by an adapter crate.
-//! There is one use case for each part of a session's life: [`BeginLogin`] sends somebody to a
-//! provider, [`IssueTokens`] opens the session, [`RefreshSession`] keeps it alive, with
-//! [`OwnSessions`] its user looks at it and ends it, with [`SignOut`] they leave the provider too, with [`Identities`] they say by which identities
-//! they are known, by [`ProviderLogout`] a provider ends it, by [`AppAccess`] the back end of an app gets the provider's own access
-//! token, by [`Introspection`] it asks about tokens of ours and has them revoked, by [`Administration`] an operator looks at people and
-//! sessions and changes them, by [`AuditReview`] reads what was noted of all this, and by [`Explain`] asks why; from [`UndoneActs`] it learns what a restored backup has undone.
-//! [`CleanUp`] deletes what nobody needs any more.
-//! Each reads top to bottom like what it performs.
+//! There is one use case for each part of a session's life:
+//!
+//! - [`BeginLogin`] sends a user to a provider, and [`IssueTokens`] opens the session;
+//! - [`RefreshSession`] keeps it alive;
+//! - [`OwnSessions`] shows users their sessions and ends them, [`SignOut`] signs them out at the provider
+//!   too, and [`Identities`] links and unlinks the identities they sign in with;
+//! - [`ProviderLogout`] ends sessions when the provider says so;
+//! - [`AppAccess`] gives the back end of an app the provider's own access token;
+//! - [`Introspection`] tells back ends about our tokens, and revokes them;
+//! - [`Administration`] shows operators users and sessions, and changes them; [`AuditReview`] reads the
+//!   audit log, [`Explain`] says why, and [`UndoneActs`] what a restored backup has undone;
+//! - [`CleanUp`] deletes what is no longer needed.
 
 mod admin_token;
 mod administration;

@@ -136,8 +136,8 @@ impl Sessions {
     /// Exchanges the presented refresh token for the rotation's successor, or says why not.
     ///
     /// Nearly always one conditional update puts the successor in its place. Where that matches
-    /// nothing, or users are kept in another engine, the session is loaded and judged ([`Rotation::judge`]), and what was judged is written
-    /// only if the session is still the same; otherwise it is loaded and judged again. So a write that
+    /// nothing, or users are kept in another engine, the session is loaded and judged
+    /// ([`Rotation::judge`]), and what was judged is written only if the session is still the same; otherwise it is loaded and judged again. So a write that
     /// reaches the store late, when its caller has given up and gone on with a newer token, changes
     /// nothing.
     ///

@@ -12,8 +12,9 @@ use crate::client_address::StatedCaller;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const MAX_USER_AGENT_BYTES: usize = 256;
 
-/// The caller's address: that which a client has signed; else that of the peer or, if the peer is a trusted proxy, the last address in
-/// `X-Forwarded-For` or else in `Forwarded` (RFC 7239) that is not a trusted proxy's.
+/// The caller's address: the one that a client has signed, else that of the peer or, if the peer is a
+/// trusted proxy, the last address in `X-Forwarded-For` or else in `Forwarded` (RFC 7239) that is not a
+/// trusted proxy's.
 pub(crate) fn caller_address(request: &HttpRequest, trusted: &[IpNet]) -> Option<IpAddr> {
     found_caller(request, trusted).map(|found| found.address)
 }

@@ -282,9 +282,9 @@ impl PrometheusMetrics {
 /// What could not be written or sent since the start of the process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Dropped {
-    /// Lines of the log.
+    /// The lines of the log that could not be written.
     pub log_lines: u64,
-    /// Spans.
+    /// The spans that the OpenTelemetry collector did not take.
     pub spans: u64,
 }
 
