@@ -96,6 +96,15 @@ pub struct CookieConfig {
     pub refresh_path: String,
     /// Whether every cookie has the `Secure` attribute.
     pub secure: bool,
+    /// The readable cookie that says there is a session; none if there is no such cookie.
+    pub hint: Option<HintCookie>,
+}
+
+/// The cookie `Auth-Session`, by which the script of a page knows that there is a session.
+#[derive(Debug, Clone)]
+pub struct HintCookie {
+    /// Its `Domain` attribute; none if it is for this host alone.
+    pub domain: Option<String>,
 }
 
 /// The values of the `SameSite` attribute (RFC 6265bis §4.1.2.7).

@@ -1,4 +1,4 @@
-//! The two cookies of a session: the port `CookiePolicy` by RFC 6265bis.
+//! The cookies of a session: the port `CookiePolicy` by RFC 6265bis, and the readable cookie beside it.
 
 use std::time::Duration;
 
@@ -7,17 +7,21 @@ use mintgate_domain::ports::{CookiePolicy, CookieTooLarge, SessionTokens};
 use mintgate_domain::{PresentedToken, SetCookie};
 use url::Url;
 
-use crate::config::CookieConfig;
+use crate::config::{CookieConfig, SameSite};
 use crate::planted_cookies::PlantedCookies;
 
 /// Browsers drop a cookie whose name and value together are longer (RFC 6265 §6.1).
 const MAX_COOKIE_BYTES: usize = 4096;
+
+/// The name of the readable cookie that says there is a session.
+const HINT_NAME: &str = "Auth-Session";
 
 /// The cookies of a session, as the configuration says.
 #[derive(Debug)]
 pub struct HttpCookiePolicy {
     access: Template,
     refresh: Template,
+    hint: Option<Attributes>,
     planted: PlantedCookies,
 }
 
@@ -49,6 +53,17 @@ impl Attributes {
         }
     }
 
+    /// The attributes of a cookie that scripts can read.
+    fn readable(domain: Option<&str>, secure: bool) -> Self {
+        let domain = domain.map_or_else(String::new, |domain| format!("; Domain={domain}"));
+        let secure = if secure { "; Secure" } else { "" };
+        let same_site = SameSite::Lax.as_str();
+        Self {
+            before_max_age: format!("; Path=/{domain}{secure}; SameSite={same_site}; Max-Age="),
+            partitioned: "",
+        }
+    }
+
     /// A `Set-Cookie` value; an age of 0 seconds clears the cookie.
     pub(crate) fn set_cookie(&self, name: &str, value: &str, max_age_secs: u64) -> SetCookie {
         let Self { before_max_age, partitioned } = self;
@@ -63,8 +78,27 @@ impl HttpCookiePolicy {
         Self {
             access: Template::new(&config.access_name, "/", config),
             refresh: Template::new(&config.refresh_name, &config.refresh_path, config),
+            hint: config
+                .hint
+                .as_ref()
+                .map(|hint| Attributes::readable(hint.domain.as_deref(), config.secure)),
             planted: PlantedCookies::new(config, public_url),
         }
+    }
+
+    /// The readable cookie that says for `max_age` that there is a session, where it is configured.
+    pub(crate) fn hint(&self, max_age: Duration) -> Option<SetCookie> {
+        Some(self.hint.as_ref()?.set_cookie(HINT_NAME, "1", max_age.as_secs()))
+    }
+
+    /// The value that clears the readable cookie, where it is configured.
+    pub(crate) fn clearing_hint(&self) -> Option<SetCookie> {
+        Some(self.hint.as_ref()?.set_cookie(HINT_NAME, "", 0))
+    }
+
+    /// The values that clear the session cookies and the readable one.
+    pub(crate) fn clearing_all(&self) -> Vec<SetCookie> {
+        self.clearing_cookies().into_iter().chain(self.clearing_hint()).collect()
     }
 
     /// The name of a session cookie that the request brings twice, if there is one.
@@ -163,7 +197,7 @@ mod tests {
     use mintgate_domain::SignedToken;
 
     use super::*;
-    use crate::config::SameSite;
+    use crate::config::HintCookie;
 
     fn config() -> CookieConfig {
         CookieConfig {
@@ -174,6 +208,7 @@ mod tests {
             partitioned: false,
             refresh_path: "/api/v1/auth/refresh".to_owned(),
             secure: true,
+            hint: None,
         }
     }
 
@@ -234,6 +269,7 @@ mod tests {
             partitioned: true,
             refresh_path: "/api".to_owned(),
             secure: true,
+            hint: Some(HintCookie { domain: Some("example.com".to_owned()) }),
         };
         let policy = policy(&variant);
         assert_eq!(
@@ -249,6 +285,30 @@ mod tests {
                 "__Secure-at=; Path=/; Domain=example.com; HttpOnly; Secure; SameSite=None; Max-Age=0; Partitioned",
                 "__Secure-rt=; Path=/api; Domain=example.com; HttpOnly; Secure; SameSite=None; Max-Age=0; Partitioned",
             ]
+        );
+    }
+
+    #[test]
+    fn the_readable_cookie_holds_no_secret_and_only_where_it_is_configured() {
+        assert!(policy(&config()).hint(Duration::from_hours(1)).is_none());
+        assert_eq!(policy(&config()).clearing_all().len(), 2);
+        let text = |cookie: Option<SetCookie>| cookie.map(|cookie| cookie.expose().to_owned());
+        let with = |domain: Option<&str>, secure| {
+            let hint = Some(HintCookie { domain: domain.map(str::to_owned) });
+            policy(&CookieConfig { secure, hint, ..config() })
+        };
+        let plain = with(None, true);
+        assert_eq!(
+            text(plain.hint(Duration::from_hours(720))).as_deref(),
+            Some("Auth-Session=1; Path=/; Secure; SameSite=Lax; Max-Age=2592000")
+        );
+        assert_eq!(
+            text(plain.clearing_all().pop()).as_deref(),
+            Some("Auth-Session=; Path=/; Secure; SameSite=Lax; Max-Age=0")
+        );
+        assert_eq!(
+            text(with(Some("example.com"), false).hint(Duration::from_secs(5))).as_deref(),
+            Some("Auth-Session=1; Path=/; Domain=example.com; SameSite=Lax; Max-Age=5")
         );
     }
 

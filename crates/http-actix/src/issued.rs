@@ -1,11 +1,12 @@
 //! The answer that delivers tokens, after a sign-in and after a refresh.
 
-use actix_web::HttpResponse;
 use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use mintgate_domain::{ErrorCode, IssuedTokens};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::cookies::HttpCookiePolicy;
 use crate::error::append_cookies;
 use crate::openapi::Operation;
 
@@ -40,11 +41,15 @@ impl Operation {
 }
 
 /// Delivers the tokens. The refresh token is either in a cookie or in the body.
-pub(crate) fn answer(message: &'static str, tokens: &IssuedTokens) -> HttpResponse {
+pub(crate) fn answer(
+    message: &'static str,
+    tokens: &IssuedTokens,
+    policy: &HttpCookiePolicy,
+) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     let in_body = tokens.cookies.is_none();
-    append_cookies(&mut response, tokens.cookies.as_ref().map_or(&[], |pair| pair));
+    append_session_cookies(&mut response, tokens, policy);
     response.json(TokenResponseBody {
         message,
         access_token: tokens.access.expose(),
@@ -53,4 +58,16 @@ pub(crate) fn answer(message: &'static str, tokens: &IssuedTokens) -> HttpRespon
         refresh_token: in_body.then(|| tokens.refresh.expose()),
         refresh_expires_in: in_body.then_some(tokens.refresh_expires_in.as_secs()),
     })
+}
+
+/// Adds the cookies of the session, unless its tokens are delivered in the body.
+pub(crate) fn append_session_cookies(
+    response: &mut HttpResponseBuilder,
+    tokens: &IssuedTokens,
+    policy: &HttpCookiePolicy,
+) {
+    if let Some(pair) = &tokens.cookies {
+        append_cookies(response, pair);
+        append_cookies(response, policy.hint(tokens.refresh_expires_in).as_slice());
+    }
 }

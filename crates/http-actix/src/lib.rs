@@ -69,7 +69,7 @@ use tracing::{Instrument as _, Span};
 pub use actix_web::dev::Server;
 pub use actix_web::web::ServiceConfig;
 pub use admin::AdminApi;
-pub use config::{CookieConfig, HttpConfig, Limits, RateLimits, SameSite};
+pub use config::{CookieConfig, HintCookie, HttpConfig, Limits, RateLimits, SameSite};
 pub use cookies::HttpCookiePolicy;
 pub use current::CurrentState;
 pub use limits::Limit;

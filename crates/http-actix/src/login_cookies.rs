@@ -122,6 +122,7 @@ mod tests {
             partitioned: same_site == SameSite::None,
             refresh_path: "/".to_owned(),
             secure,
+            hint: None,
         })
     }
 

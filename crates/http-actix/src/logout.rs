@@ -8,7 +8,6 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use garde::Validate;
 use mintgate_domain::model::{SessionId, UserId};
-use mintgate_domain::ports::CookiePolicy as _;
 use mintgate_domain::{ErrorCode, PresentedToken, SessionProof, SignOutRequest, chain};
 use serde::Serialize;
 use tracing::{Instrument as _, debug_span};
@@ -144,7 +143,7 @@ pub(crate) async fn log_out(
             matches!(refusal.kind(), ErrorKind::Core(InvalidAccessToken | InvalidRefreshToken));
         // A foreign page must not be able to clear its visitor's cookies.
         if has_no_session && state.origins.guard(request.headers()).is_ok() {
-            refusal.clearing(state.ports.cookies.clearing_cookies().into())
+            refusal.clearing(state.ports.cookies.clearing_all())
         } else {
             refusal
         }
@@ -247,6 +246,6 @@ pub(crate) async fn log_out_everywhere(
 fn ended(state: &AppState, body: EndedBody) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
-    append_cookies(&mut response, &state.ports.cookies.clearing_cookies());
+    append_cookies(&mut response, &state.ports.cookies.clearing_all());
     response.json(body)
 }

@@ -141,6 +141,7 @@ mod tests {
             partitioned: false,
             refresh_path: REFRESH.to_owned(),
             secure: true,
+            hint: None,
         };
         PlantedCookies::new(&config, &Url::parse(public_url).unwrap())
     }

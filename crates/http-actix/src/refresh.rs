@@ -41,8 +41,9 @@ pub(crate) fn operation() -> Operation {
 }
 
 /// Refreshes a session. The successor is delivered the way the token came: in the body or in a cookie.
-/// No refusal of a token clears a cookie: a request that lost a race would delete the cookies of the
-/// request that won it.
+/// No refusal of a token clears its cookie: a request that lost a race would delete the cookies of the
+/// request that won it. The readable cookie is cleared with a session that has ended, or it would have
+/// every page ask again; if that was a lost race, the next refresh sets it anew.
 pub(crate) async fn refresh(
     request: HttpRequest,
     state: State,
@@ -56,7 +57,8 @@ pub(crate) async fn refresh(
             Some(token) => (token, TokenDelivery::Cookie),
             None => {
                 return Err(ApiError::new(ErrorCode::InvalidRefreshToken)
-                    .because("no refresh token was shown"));
+                    .because("no refresh token was shown")
+                    .clearing(state.ports.cookies.clearing_hint().into_iter().collect()));
             }
         },
     };
@@ -71,19 +73,34 @@ pub(crate) async fn refresh(
     match state.run_to_end(place, debug_span!("refresh_session"), refreshing).await {
         Ok(tokens) => {
             LogFields::update(&request, |fields| fields.of_tokens(&tokens));
-            Ok(issued::answer("Tokens refreshed successfully.", &tokens))
+            Ok(issued::answer("Tokens refreshed successfully.", &tokens, &state.ports.cookies))
         }
         Err(error) => {
             log_whose(&request, &state, &token, &error).await;
-            Err(match error {
+            let has_ended = has_no_session(&error);
+            let refusal = match error {
                 AuthError::RefreshedTooOften { wait } => state.refreshed_too_often(wait),
                 AuthError::InvalidRefreshToken(_) => {
                     state.refused(&request, Limit::RefusedRefreshes, error.into())
                 }
                 error => error.into(),
-            })
+            };
+            let hint = if has_ended { state.ports.cookies.clearing_hint() } else { None };
+            Err(refusal.clearing(hint.into_iter().collect()))
         }
     }
+}
+
+/// Whether a refusal says that no session can be refreshed by this token any more.
+fn has_no_session(error: &AuthError) -> bool {
+    matches!(
+        error,
+        AuthError::InvalidRefreshToken(_)
+            | AuthError::RefreshTokenExpired
+            | AuthError::RefreshTokenReused
+            | AuthError::SessionRevoked(_)
+            | AuthError::AccessDenied(_)
+    )
 }
 
 /// Adds the user and the session of a refused token to the log line, if the token is one of ours.

@@ -6,7 +6,6 @@ use actix_web::http::{StatusCode, header};
 use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use mintgate_domain::model::{Role, Session, SessionId, Timestamp};
-use mintgate_domain::ports::CookiePolicy as _;
 use mintgate_domain::{AuthError, ErrorCode};
 use serde::Serialize;
 use tracing::debug_span;
@@ -31,6 +30,9 @@ struct MeBody<'a> {
     provider: &'a str,
     /// When the access token expires, in seconds since 1970 (RFC 7519 §2, NumericDate).
     exp: i64,
+    /// How long the access token is still good, in seconds: for pages, whose clock may be wrong.
+    #[serde(rename = "expiresIn")]
+    expires_in: u64,
     #[serde(flatten)]
     profile: ProfileBody,
 }
@@ -122,12 +124,14 @@ pub(crate) async fn me(request: HttpRequest, state: State) -> Result<HttpRespons
     let asked = state.run(place, debug_span!("find_caller"), asking).await;
     let (caller, profile) = asked.map_err(refused_caller)?;
     LogFields::update(&request, |fields| fields.of_caller(&caller));
+    let now = Timestamp::from(state.ports.clock.now());
     Ok(uncached(HttpResponse::Ok()).json(MeBody {
         sub: caller.subject.to_string(),
         roles: caller.roles.iter().map(Role::as_str).collect(),
         sid: caller.session.to_string(),
         provider: caller.provider.as_str(),
         exp: caller.expires_at.as_unix(),
+        expires_in: caller.expires_at.as_unix().saturating_sub(now.as_unix()).max(0).unsigned_abs(),
         profile: ProfileBody {
             name: profile.name,
             preferred_username: profile.preferred_username,
@@ -187,7 +191,7 @@ pub(crate) async fn end(
     LogFields::update(&request, |fields| fields.of_caller(&caller));
     let mut response = uncached(HttpResponse::NoContent());
     if sid == Some(caller.session) {
-        append_cookies(&mut response, &state.ports.cookies.clearing_cookies());
+        append_cookies(&mut response, &state.ports.cookies.clearing_all());
     }
     Ok(response.finish())
 }

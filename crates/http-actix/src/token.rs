@@ -84,7 +84,7 @@ pub(crate) async fn issue(
         }
     };
     LogFields::update(&request, |fields| fields.of_tokens(&tokens));
-    let answer = issued::answer("Tokens generated successfully.", &tokens);
+    let answer = issued::answer("Tokens generated successfully.", &tokens, &state.ports.cookies);
     // With an Idempotency-Key the client may repeat the request, so its login cookie must stay; the
     // login is accepted only once all the same.
     Ok(if idempotency.is_some() { answer } else { finished_login.clear_with(answer) })

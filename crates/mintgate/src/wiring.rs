@@ -16,9 +16,9 @@ use mintgate_domain::{
     RolePolicy, SignIn, SignOut,
 };
 use mintgate_http_actix::{
-    AdminApi, AppState, ConnectionChange, CookieConfig, CurrentState, HttpConfig, HttpCookiePolicy,
-    HttpMetrics, HttpPorts, Limit, LimitResult, Limits, RateLimits, SameSite, UseCases,
-    descriptors,
+    AdminApi, AppState, ConnectionChange, CookieConfig, CurrentState, HintCookie, HttpConfig,
+    HttpCookiePolicy, HttpMetrics, HttpPorts, Limit, LimitResult, Limits, RateLimits, SameSite,
+    UseCases, descriptors,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
@@ -385,6 +385,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
             partitioned: cookies.partitioned,
             refresh_path: cookies.refresh_path.clone(),
             secure: cookies.secure,
+            hint: cookies.hint.then(|| HintCookie { domain: cookies.hint_domain.clone() }),
         },
         limits: Limits {
             request_timeout: limits.request_timeout,

@@ -281,6 +281,10 @@ pub struct CookieSettings {
     pub refresh_path: String,
     /// Whether both cookies have the attribute `Secure`.
     pub secure: bool,
+    /// Whether a cookie that scripts can read says that there is a session.
+    pub hint: bool,
+    /// The attribute `Domain` of that cookie; `None` leaves it out.
+    pub hint_domain: Option<String>,
 }
 
 /// The settings of cross-origin requests (CORS, Fetch standard).

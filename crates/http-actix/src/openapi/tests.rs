@@ -30,6 +30,7 @@ fn public_at(public_url: &str, issuer: &str) -> Value {
             partitioned: false,
             refresh_path: "/api/v1/auth/refresh".to_owned(),
             secure: true,
+            hint: None,
         },
         limits: Limits {
             request_timeout: std::time::Duration::from_secs(5),

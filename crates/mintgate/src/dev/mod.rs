@@ -95,6 +95,8 @@ fn settings(
         url = {store}
         [keys]
         dir = {keys}
+        [cookies]
+        hint = true
         [tokens.extra_claims]
         email = "email"
         name = "name"

@@ -38,6 +38,7 @@ mod provider_habits;
 mod provider_logout;
 mod provider_tokens;
 mod reaching_providers;
+mod readable_cookie;
 mod rechecks;
 mod refresh;
 mod refusals;

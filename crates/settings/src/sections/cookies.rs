@@ -9,6 +9,9 @@ use crate::types::{CookieSettings, CorsSettings, SameSite};
 /// The endpoint that needs the refresh cookie, below the path of the public URL.
 const REFRESH_ENDPOINT: &str = "/api/v1/auth/refresh";
 
+/// The name of the readable cookie.
+const HINT_NAME: &str = "Auth-Session";
+
 /// The attributes of a cookie that a prefix of its name restricts (RFC 6265bis §4.1.3).
 struct CookieShape<'a> {
     secure: bool,
@@ -88,13 +91,8 @@ pub(crate) fn cookies(s: &mut Section<'_>, public_url: Option<&Url>) -> Option<C
         )
         .default(true),
     );
-
-    if let (Some(access), Some(refresh)) = (&access_name, &refresh_name)
-        && access.eq_ignore_ascii_case(refresh)
-    {
-        let problem = "Both cookies have this name, as far as browsers care.";
-        s.reject("refresh_name", invalid(problem, "choose another name for one of them"));
-    }
+    let (hint, hint_domain) = hint(s, public_url).unzip();
+    check_names(s, [&access_name, &refresh_name], hint == Some(true));
     if secure == Some(false) {
         check_insecure(s, public_url, same_site, partitioned);
     }
@@ -118,7 +116,54 @@ pub(crate) fn cookies(s: &mut Section<'_>, public_url: Option<&Url>) -> Option<C
         partitioned: partitioned?,
         refresh_path: refresh_path?,
         secure: secure?,
+        hint: hint?,
+        hint_domain: hint_domain?,
     })
+}
+
+/// Reads the keys of the readable cookie.
+fn hint(s: &mut Section<'_>, public_url: Option<&Url>) -> Option<(bool, Option<String>)> {
+    let hint = s.flag(
+        key(
+            "hint",
+            "Whether a third cookie, `Auth-Session=1`, comes and goes with the refresh cookie. Scripts can read it: it tells \
+             a page that there is a session, without a request.",
+        )
+        .default(false),
+    );
+    let hint_domain = s.text(
+        key(
+            "hint_domain",
+            "The attribute `Domain` of the cookie `Auth-Session`: the host of `server.public_url`, or a parent domain of it, \
+             so that pages on other hosts of that domain can read it.",
+        )
+        .optional("none: this host alone"),
+        "domain name",
+        |text| cookie_domain(text, public_url),
+    );
+
+    Some((hint?, hint_domain))
+}
+
+/// Reports names that two cookies have, as far as browsers care.
+fn check_names(
+    s: &mut Section<'_>,
+    [access_name, refresh_name]: [&Option<String>; 2],
+    has_hint: bool,
+) {
+    if let (Some(access), Some(refresh)) = (access_name, refresh_name)
+        && access.eq_ignore_ascii_case(refresh)
+    {
+        let problem = "Both cookies have this name, as far as browsers care.";
+        s.reject("refresh_name", invalid(problem, "choose another name for one of them"));
+    }
+    for (key, name) in [("access_name", access_name), ("refresh_name", refresh_name)] {
+        let is_taken = name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(HINT_NAME));
+        if has_hint && is_taken {
+            let problem = "The readable cookie has this name.";
+            s.reject(key, invalid(problem, "choose another name, or write hint = false"));
+        }
+    }
 }
 
 /// Reports what browsers do not accept, or nobody should use, without `Secure`.

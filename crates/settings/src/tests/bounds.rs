@@ -298,6 +298,14 @@ fn cookies_that_browsers_would_drop_are_refused() {
             "[cookies]\nrefresh_name = \"auth-access-token\"",
             "cookies.refresh_name: Both cookies have this name",
         ),
+        (
+            "[cookies]\nhint = true\naccess_name = \"auth-session\"",
+            "cookies.access_name: The readable cookie has this name",
+        ),
+        (
+            "[cookies]\nhint = true\nhint_domain = \"other.example\"",
+            "cookies.hint_domain: Browsers refuse this domain",
+        ),
         ("[cookies]\naccess_name = \"a b\"", "cookies.access_name: cannot be a cookie's name"),
         ("[cookies]\naccess_name = \"\"", "cookies.access_name: cannot be a cookie's name"),
         ("[cookies]\nsecure = false", "cookies.secure: travel in clear"),
