@@ -1,0 +1,152 @@
+// The real service, behind a proxy that counts its requests and can lose its answers.
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { listen } from "./listen.js";
+
+export interface Seen {
+  method: string;
+  path: string;
+  status: number;
+  at: number;
+}
+/** What happens to a request instead of being passed on; `lose` passes it on and drops the answer. */
+export type Fault = (request: IncomingMessage, response: ServerResponse) => void | "lose" | { delay: number };
+
+/** Adds what a service without `cookies.hint` and `expiresIn` does not send yet. */
+function older(request: IncomingMessage, headers: IncomingHttpHeaders, body: Buffer): Buffer {
+  const cookies = headers["set-cookie"];
+  const set = cookies?.find(cookie => /^Auth-Refresh-Token=/.test(cookie));
+  if (set && !cookies?.some(cookie => cookie.startsWith("Auth-Session="))) {
+    const age = /Max-Age=(\d+)/.exec(set)?.[1];
+    cookies!.push(`Auth-Session=${age === "0" ? "" : "1"}; Path=/; SameSite=Lax; Max-Age=${age}`);
+  }
+  if (request.method !== "GET" || !request.url!.endsWith("/me") || body.includes("expiresIn") || !body.includes('"exp"')) return body;
+  const me = JSON.parse(body.toString());
+  const longer = Buffer.from(JSON.stringify({ ...me, expiresIn: me.exp - Math.floor(Date.now() / 1000) }));
+  headers["content-length"] = String(longer.length);
+  return longer;
+}
+
+export const binary = process.env["MINTGATE_BIN"];
+
+export async function startService(options: { pages: string[]; issuer: string; accessTtl: number; redirectUris: string[] }) {
+  const dir = mkdtempSync(join(tmpdir(), "mintgate-sdk-"));
+  const seen: Seen[] = [];
+  let fault: Fault | undefined;
+  let target = 0;
+  const proxy = createServer(async (request, response) => {
+    const verdict = fault?.(request, response);
+    if (response.writableEnded || response.destroyed) return;
+    const at = Date.now();
+    const passed = httpRequest(
+      { host: "127.0.0.1", port: target, method: request.method, path: request.url, headers: request.headers },
+      async answer => {
+        seen.push({ method: request.method!, path: request.url!.split("?")[0]!, status: answer.statusCode!, at });
+        const body: Buffer[] = [];
+        for await (const part of answer) body.push(part);
+        if (verdict === "lose") return void response.destroy();
+        if (verdict) await new Promise(resolve => setTimeout(resolve, verdict.delay));
+        const headers = { ...answer.headers };
+        const sent = older(request, headers, Buffer.concat(body));
+        response.writeHead(answer.statusCode!, headers).end(sent);
+      },
+    );
+    passed.on("error", () => response.destroy());
+    request.pipe(passed);
+  });
+  const port = await listen(proxy);
+  const url = `http://localhost:${port}`;
+
+  const free = async () => {
+    const server = createServer();
+    const found = await listen(server);
+    await new Promise(resolve => server.close(resolve));
+    return found;
+  };
+  target = await free();
+  const quoted = (list: string[]) => JSON.stringify(list);
+  const config = `
+[server]
+listen = "127.0.0.1:${target}"
+public_url = "${url}"
+[ops]
+listen = "127.0.0.1:${await free()}"
+[store]
+url = "sqlite://${dir}/mintgate.db"
+[keys]
+dir = "${dir}/keys"
+[tokens]
+access_ttl_secs = ${options.accessTtl}
+[cookies]
+secure = false
+hint = true
+[cors]
+allowed_origins = ${quoted(options.pages)}
+[users]
+profile = ["name"]
+[roles]
+default = ["user"]
+at_refresh = "evaluate"
+[[providers]]
+id = "corp"
+issuer = "${options.issuer}"
+client_id = "mintgate"
+client_secret = "secret"
+redirect_uris = ${quoted([...options.redirectUris])}
+login_params = ["prompt", "loginHint"]
+`;
+  const file = join(dir, "mintgate.toml");
+  const write = (text: string) => {
+    writeFileSync(file, text);
+    try {
+      execFileSync(binary!, ["--config", file, "config", "check"], { stdio: "pipe" });
+      return true;
+    } catch (error: any) {
+      return String(error.stdout) + String(error.stderr);
+    }
+  };
+  let hint = true;
+  let checked = write(config);
+  if (checked !== true) {
+    hint = false;
+    checked = write(config.replace("hint = true\n", ""));
+  }
+  if (checked !== true) throw new Error(checked);
+  const run = (...args: string[]) => execFileSync(binary!, ["--config", file, ...args], { encoding: "utf8" });
+  run("migrate");
+
+  let child: ChildProcess | undefined;
+  async function start() {
+    child = spawn(binary!, ["--config", file, "serve"], { stdio: process.env["MINTGATE_LOG"] ? "inherit" : "ignore" });
+    for (;;) {
+      try {
+        await fetch(`http://127.0.0.1:${target}/api/v1/auth/providers`);
+        return;
+      } catch {
+        await new Promise(resolve => setTimeout(resolve, 30));
+      }
+    }
+  }
+  async function kill() {
+    const gone = new Promise(resolve => child!.once("exit", resolve));
+    child!.kill("SIGKILL");
+    await gone;
+  }
+  await start();
+  return {
+    url, port, hint, seen, run, start, kill,
+    /** The requests with this path at the end of theirs. */
+    count: (path: string, status?: number) => seen.filter(one => one.path.endsWith(path) && (!status || one.status === status)).length,
+    fault: (next?: Fault) => (fault = next),
+    stop: async () => {
+      await kill();
+      proxy.closeAllConnections();
+      proxy.close();
+      rmSync(dir, { recursive: true });
+    },
+  };
+}
+export type Service = Awaited<ReturnType<typeof startService>>;
