@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config";
 const alias = {
   "@mintgate/client": new URL("client/src/index.ts", import.meta.url).pathname,
   "@mintgate/react": new URL("react/src/index.tsx", import.meta.url).pathname,
+  "@mintgate/server": new URL("server/src/index.ts", import.meta.url).pathname,
 };
 
 export default defineConfig({
