@@ -522,6 +522,11 @@ export interface components {
              * @description When the access token expires, in seconds since 1970 (RFC 7519 §2, NumericDate).
              */
             exp: number;
+            /**
+             * Format: int64
+             * @description How long the access token is still good, in seconds: for pages, whose clock may be wrong.
+             */
+            expiresIn: number;
             /** @description The id of the provider that the caller signed in at. */
             provider: string;
             /** @description The roles in the access token. */
