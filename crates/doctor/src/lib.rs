@@ -10,6 +10,7 @@ mod exposed_files;
 mod finding;
 mod keys;
 mod limits;
+mod operations_listener;
 mod origins;
 mod providers;
 mod report;
@@ -27,6 +28,7 @@ use url::Url;
 
 pub use configuration::warnings;
 pub use finding::{Finding, Verdict};
+pub use operations_listener::OperationsListener;
 pub use report::Report;
 
 /// What is looked at, and how the findings are shown.

@@ -1,7 +1,6 @@
 //! The service as it runs: what its operations listener says, and what comes of a request to its public
 //! address, through whatever is in front of it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use mintgate_settings::Settings;
@@ -9,12 +8,13 @@ use reqwest::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
     COOKIE, HeaderMap, ORIGIN,
 };
-use reqwest::{Client, Method, RequestBuilder, redirect};
+use reqwest::{Client, Method, RequestBuilder, Response, redirect};
 use serde_json::Value;
 use url::Url;
 
 use crate::finding::Finding;
 use crate::limits;
+use crate::operations_listener::OperationsListener;
 
 /// The longest that a request may take, and connecting for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,20 +51,25 @@ pub(crate) async fn examine(settings: &Settings, asked: Option<&str>) -> Vec<Fin
             return vec![Finding::cannot_be_told("service.ready", what, why, fix)];
         }
     };
-    let mut findings = operations(&client, settings).await;
+    let mut findings = operations(settings).await;
     findings.extend(public(&client, settings, asked).await);
     findings
 }
 
 async fn send(request: RequestBuilder) -> Result<Answer, String> {
-    let failed = |error: reqwest::Error| {
-        let error = error.without_url();
-        let first: &(dyn std::error::Error + 'static) = &error;
-        let innermost = std::iter::successors(Some(first), |error| (*error).source()).last();
-        let text = innermost.map_or_else(String::new, ToString::to_string);
-        text.chars().take(200).collect::<String>()
-    };
-    let mut answer = request.send().await.map_err(failed)?;
+    let answer = request.send().await.map_err(|error| in_short(&error.without_url()))?;
+    read(answer).await
+}
+
+/// The innermost reason of an error.
+fn in_short(error: &(dyn std::error::Error + 'static)) -> String {
+    let innermost = std::iter::successors(Some(error), |error| (*error).source()).last();
+    let text = innermost.map_or_else(String::new, ToString::to_string);
+    text.chars().take(300).collect()
+}
+
+async fn read(mut answer: Response) -> Result<Answer, String> {
+    let failed = |error: reqwest::Error| in_short(&error.without_url());
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(failed)? {
         body.extend_from_slice(&chunk);
@@ -75,26 +80,20 @@ async fn send(request: RequestBuilder) -> Result<Answer, String> {
     Ok(Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), body })
 }
 
-/// The address at which a listener that listens everywhere is reached on its own machine.
-fn reachable(mut listen: SocketAddr) -> SocketAddr {
-    match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => listen.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => listen.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    listen
-}
-
-async fn operations(client: &Client, settings: &Settings) -> Vec<Finding> {
+async fn operations(settings: &Settings) -> Vec<Finding> {
     const READY: &str = "service.ready";
-    let address = reachable(settings.ops.listen);
-    let get = |path: &str| client.get(format!("http://{address}{path}"));
-    let answer = match send(get("/health/ready")).await {
+    let listener = OperationsListener::of(&settings.ops, TIMEOUT);
+    let get = async |path: &str| {
+        let listener = listener.as_ref().map_err(ToString::to_string)?;
+        let asked = listener.ask(|client, origin| client.get(format!("{origin}{path}"))).await;
+        read(asked.map_err(|error| in_short(&*error))?).await
+    };
+    let answer = match get("/health/ready").await {
         Ok(answer) => answer,
         Err(error) => {
             let unknown = Finding::cannot_be_told(
                 READY,
-                format!("no service answers at {address} (ops.listen): {error}"),
+                format!("no service answers at {} (ops.listen): {error}", settings.ops.listen),
                 "what a running service knows of itself is not looked at",
                 "start it, or run this on its machine or in its container",
             );
@@ -102,7 +101,7 @@ async fn operations(client: &Client, settings: &Settings) -> Vec<Finding> {
         }
     };
     let mut findings = vec![readiness(&answer)];
-    let metrics = send(get("/metrics")).await.ok();
+    let metrics = get("/metrics").await.ok();
     let metrics = metrics.map(|metrics| String::from_utf8_lossy(&metrics.body).into_owned());
     let number = |name: &str| number(metrics.as_deref()?, name);
     let of_service = number("process_max_fds").zip(number("process_open_fds"));

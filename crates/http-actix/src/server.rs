@@ -16,12 +16,12 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{AppConfig, Server, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{Data, ServiceConfig};
-use actix_web::{App, Error, HttpServer, middleware};
+use actix_web::{App, Error, middleware};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use mintgate_tls::Served;
 
-use crate::admin::{AdminApi, History, admin_routes};
+use crate::admin::{AdminApi, History, ShownCertificate, admin_routes};
 use crate::connections::Connections;
 use crate::console::console_routes;
 use crate::current::CurrentState;
@@ -43,6 +43,8 @@ const SPARE_CONNECTIONS: usize = 64;
 const CHECKS_OF_HEADS: u32 = 8;
 /// How many connections the operations listener has.
 const OPERATIONS_CONNECTIONS: usize = 64;
+/// How long a handshake may take there.
+const OPERATIONS_HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// A function that adds routes to the public listener, besides its own.
 pub type MoreRoutes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
@@ -158,7 +160,7 @@ where
             return self.http1.call((connection, peer)).await;
         };
         let pair = tls.certificate.pair();
-        let shaken = transport::handshake(stream, &pair, &admitted.link).await;
+        let shaken = transport::handshake(stream, &pair, admitted.link.ended()).await;
         match shaken.map_err(DispatchError::Io)? {
             (transport, Protocol::Http1) => {
                 self.http1.call((Connection::new(transport, admitted), peer)).await
@@ -180,7 +182,8 @@ async fn end_unfinished_heads(connections: Rc<Connections>) {
     }
 }
 
-/// Serves the routes of the operations listener, on one thread, with the admin API if there is one.
+/// Serves the routes of the operations listener, on one thread, with the admin API if there is one, over TLS if
+/// there is a certificate.
 ///
 /// # Errors
 /// If the socket cannot be used.
@@ -188,11 +191,17 @@ pub fn serve_operations(
     operations: Arc<dyn Operations>,
     admin: Option<Arc<AdminApi>>,
     listener: TcpListener,
+    certificate: Option<Arc<Served>>,
 ) -> io::Result<Server> {
+    let server = Server::build()
+        .workers(1)
+        .max_concurrent_connections(OPERATIONS_CONNECTIONS)
+        .shutdown_timeout(1)
+        .disable_signals();
     // Called once, as there is one worker.
-    let app = move || {
+    let server = server.listen("operations", listener, move || {
         let (operations, admin) = (Arc::clone(&operations), admin.clone());
-        App::new().configure(|config| {
+        let app = App::new().configure(|config| {
             operations_routes(operations, config);
             if let Some(admin) = admin {
                 let history = Arc::<History>::default();
@@ -202,8 +211,41 @@ pub fn serve_operations(
                 admin_routes(admin, history, config);
                 console_routes(config);
             }
+        });
+        let app = app.into_factory().map_err(|error: Error| error.error_response());
+        let certificate = certificate.clone();
+        let of_connections = certificate.clone();
+        let http1 = HttpService::build()
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .on_connect_ext(move |transport: &Transport, data| {
+                let client = transport.client().cloned();
+                if let Some((client, served)) = client.zip(of_connections.clone()) {
+                    data.insert(ShownCertificate { client, served });
+                }
+            })
+            .h1(map_config(app, |()| AppConfig::default()));
+        fn_factory(move || {
+            let (http1, certificate) = (http1.new_service(()), certificate.clone());
+            async move {
+                let http1 = Rc::new(http1.await?);
+                Ok::<_, ()>(fn_service(move |stream: TcpStream| {
+                    let (http1, certificate) = (Rc::clone(&http1), certificate.clone());
+                    async move {
+                        let peer = stream.peer_addr().ok();
+                        let transport = match certificate {
+                            None => Transport::Plain(stream),
+                            Some(certificate) => {
+                                let late = tokio::time::sleep(OPERATIONS_HANDSHAKE);
+                                let pair = certificate.pair();
+                                let shaken = transport::handshake(stream, &pair, late).await;
+                                shaken.map_err(DispatchError::Io)?.0
+                            }
+                        };
+                        http1.call((transport, peer)).await
+                    }
+                }))
+            }
         })
-    };
-    let server = HttpServer::new(app).workers(1).shutdown_timeout(1).disable_signals();
-    Ok(server.max_connections(OPERATIONS_CONNECTIONS).listen(listener)?.run())
+    })?;
+    Ok(server.run())
 }

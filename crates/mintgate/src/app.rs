@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use crate::background::{
     AuditCare, AuditWriter, BackgroundTasks, KeyCare, Lingering, Reseal, SignOfLife, StoreCleanUp,
 };
+use crate::certificates::Certificates;
 use crate::keys;
 use crate::reload::{self, Reload};
 use crate::settings::{AdministrationSettings, Settings, StoreSettings, TelemetrySettings};
@@ -65,7 +66,7 @@ pub struct Application {
     reload: Arc<Reload>,
     key_care: KeyCare,
     clean_up: StoreCleanUp,
-    certificate: Option<Arc<Served>>,
+    certificates: Vec<Arc<Served>>,
     presence: Arc<Presence>,
     audit_writer: AuditWriter,
     audit_care: AuditCare,
@@ -129,9 +130,7 @@ impl ApplicationBuilder {
             tracing::warn!("{warning}");
         }
 
-        let certificate = settings.server.tls.clone();
-        let open = |files| wiring::certificate(files, Arc::clone(&clock), metrics.clone());
-        let certificate = certificate.map(open).transpose()?;
+        let certificates = Certificates::open(&settings, &clock, &metrics)?;
         let mut store = Store::open(&settings.store, metrics.clone(), Arc::clone(&clock))?;
         if let Some(wrap) = wrap_sessions {
             store.sessions.repo = wrap(store.sessions.repo);
@@ -164,7 +163,7 @@ impl ApplicationBuilder {
             keys: ring,
             key_status,
             presence,
-            certificate,
+            certificates,
             lingering,
             draining,
             manager: Arc::new(ServiceManager::from_environment()),
@@ -180,10 +179,12 @@ impl ApplicationBuilder {
 
         let (public, public_address) = listen(settings.server.listen, "server.listen")?;
         let (operations, operations_address) = listen(settings.ops.listen, "ops.listen")?;
+        let Certificates { public: public_tls, ops: ops_tls } = &adapters.certificates;
+        let asked = adapters.operations(reload.clone());
         Ok(Application {
-            public: serve_public(state, more_routes, public, adapters.certificate.clone())?,
+            public: serve_public(state, more_routes, public, public_tls.clone())?,
             public_address,
-            operations: serve_operations(adapters.operations(reload.clone()), admin, operations)?,
+            operations: serve_operations(asked, admin, operations, ops_tls.clone())?,
             operations_address,
             key_care: KeyCare {
                 care: mintgate_signer_jose::KeyCare::new(
@@ -209,7 +210,7 @@ impl ApplicationBuilder {
                 trail: adapters.audit.clone(),
                 retention: settings.audit.retention,
             },
-            certificate: adapters.certificate.clone(),
+            certificates: adapters.certificates.iter().cloned().collect(),
             reseal: resealing.map(|resealing| Reseal { resealing, failing: false }),
             presence: adapters.presence.clone(),
             lingering: adapters.lingering.clone(),
@@ -300,7 +301,7 @@ impl Application {
         let mut watching = JoinSet::new();
         watching.spawn(reload::on_hang_up(self.reload)?);
         watching.spawn(Arc::clone(&self.manager).feed_watchdog());
-        if let Some(certificate) = self.certificate {
+        for certificate in self.certificates {
             watching.spawn(certificate.watch());
         }
         let mut serving = pin!(self.public);

@@ -2,6 +2,7 @@
 
 pub mod app;
 mod background;
+mod certificates;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod keys;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use mintgate_doctor::OperationsListener;
 use mintgate_domain::ports::{ConfigurationFile, RunningConfiguration};
 use mintgate_domain::{ProviderRegistry, chain};
 use mintgate_http_actix::{CurrentState, RELOAD_HEADER};
@@ -111,9 +111,9 @@ impl Reload {
         if !changes.need_restart.is_empty() {
             return Err(NotReloaded::NeedsRestart(changes.need_restart));
         }
-        let certificate = self.adapters.certificate.as_ref();
-        let pair = certificate.map(|it| it.read()).transpose();
-        let pair = pair.map_err(|error| NotReloaded::Unusable(error.into()))?;
+        let certificates: Vec<_> = self.adapters.certificates.iter().collect();
+        let pairs: Result<Vec<_>, _> = certificates.iter().map(|it| it.read()).collect();
+        let pairs = pairs.map_err(|error| NotReloaded::Unusable(error.into()))?;
         let registry = self.adapters.providers(&next, Some((running, providers)));
         let registry = registry.map_err(NotReloaded::Unusable)?;
         let state = wiring::app_state(&next, registry.clone(), &self.adapters)
@@ -122,7 +122,7 @@ impl Reload {
             .map_err(|error| NotReloaded::Unusable(error.into()))?;
         self.adapters.metrics.show_providers(&registry, providers);
         *providers = registry;
-        if let (Some(certificate), Some(pair)) = (certificate, pair) {
+        for (certificate, pair) in certificates.into_iter().zip(pairs) {
             certificate.present(pair);
         }
         self.state.replace(state);
@@ -161,22 +161,19 @@ pub(crate) fn on_hang_up(reload: Arc<Reload>) -> std::io::Result<impl Future<Out
 /// # Errors
 /// If it cannot be asked.
 pub async fn order(ops: &OpsSettings) -> anyhow::Result<(bool, String)> {
-    let mut address = ops.listen;
-    if address.ip().is_unspecified() {
-        let ip: IpAddr =
-            if address.is_ipv4() { [127, 0, 0, 1].into() } else { Ipv6Addr::LOCALHOST.into() };
-        address.set_ip(ip);
-    }
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
-    let asked = client.post(format!("http://{address}/reload")).header(RELOAD_HEADER, "1").send();
+    let listener = OperationsListener::of(ops, PATIENCE)?;
+    let asked = listener.ask_patiently(|client, origin| {
+        client.post(format!("{origin}/reload")).header(RELOAD_HEADER, "1")
+    });
     let answer = asked.await.with_context(|| {
-        format!("no service answers at {address} (ops.listen), so none was asked to reload")
+        format!("no service could be asked to reload at {} (ops.listen)", listener.address())
     })?;
     let status = answer.status().as_u16();
     let text = answer.text().await?;
     anyhow::ensure!(
         matches!(status, 200 | 422),
-        "{address} (ops.listen) answered {status}: {text}"
+        "{} (ops.listen) answered {status}: {text}",
+        listener.address()
     );
     Ok((status == 200, text))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use mintgate_audit::AuditTrail;
-use mintgate_domain::model::{Actor, Timestamp};
+use mintgate_domain::model::Actor;
 use mintgate_domain::ports::{Clock, Metrics, RunningConfiguration};
 use mintgate_domain::{
     AppAccess, BeginLogin, Explain, Identities, Introspection, IssueTokens, IssueTokensConfig,
@@ -24,10 +24,10 @@ use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
 use mintgate_service_manager::ServiceManager;
 use mintgate_signer_jose::{JoseTokens, KeyRing, KeyRingStatus, Presence, TokensConfig};
-use mintgate_tls::{PairError, PairFiles, Served, Status};
 use tokio::runtime::Handle;
 
 use crate::background::Lingering;
+use crate::certificates::Certificates;
 use crate::keys;
 use crate::operations::ServiceOperations;
 use crate::providers::{Running, providers};
@@ -44,8 +44,8 @@ pub(crate) struct Adapters {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) key_status: Arc<KeyRingStatus>,
     pub(crate) presence: Arc<Presence>,
-    /// What the public listener presents, if it speaks TLS.
-    pub(crate) certificate: Option<Arc<Served>>,
+    /// What the listeners present, if they speak TLS.
+    pub(crate) certificates: Certificates,
     pub(crate) audit: Arc<AuditTrail>,
     /// Runs work that outlives its request.
     pub(crate) lingering: Arc<Lingering>,
@@ -81,19 +81,6 @@ impl Adapters {
             draining: Arc::clone(&self.draining),
         })
     }
-}
-
-/// Presents the certificate of the public listener, and shows which one that is.
-pub(crate) fn certificate(
-    files: PairFiles,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<PrometheusMetrics>,
-) -> Result<Arc<Served>, PairError> {
-    let now = move || Timestamp::from(clock.now()).as_unix();
-    let served = Served::open(files, now, move |Status { validity, is_current }| {
-        metrics.certificate("public", (validity.from, validity.until), is_current);
-    });
-    served.map(Arc::new)
 }
 
 /// The state of the public listener's handlers: configuration, use cases and ports.
@@ -133,7 +120,7 @@ pub(crate) fn admin_api(
     configuration: Arc<dyn RunningConfiguration>,
 ) -> Option<Arc<AdminApi>> {
     let tokens = settings.admin.tokens.clone();
-    if tokens.is_empty() {
+    if tokens.is_empty() && !settings.ops.takes_certificates() {
         return None;
     }
     let (clock, metrics) = (Arc::clone(&adapters.clock), adapters.counted());
@@ -150,6 +137,7 @@ pub(crate) fn admin_api(
             review: adapters.store.audit_review(settings.audit.keys(&settings.keys)),
         },
         tokens,
+        certificates_may_write: settings.ops.certificates_may_write,
         hosts: settings.admin.hosts.clone(),
         runtime: Handle::current(),
         clock,

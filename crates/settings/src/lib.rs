@@ -153,7 +153,8 @@ impl Configuration {
         let Self { source, proxies, origin } = self;
         let loaded = source.read(|root| settings(root, &provider_ids, &proxies))?;
         let (effective, mut secret_files) = (loaded.effective, loaded.secret_files);
-        secret_files.extend(loaded.value.server.tls.iter().map(|tls| tls.key.clone()));
+        let (public, ops) = (&loaded.value.server.tls, &loaded.value.ops.tls);
+        secret_files.extend(public.iter().chain(ops).map(|tls| tls.key.clone()));
         Ok(Settings { effective, secret_files, origin, ..loaded.value })
     }
 
@@ -170,7 +171,7 @@ impl Configuration {
     /// # Errors
     /// Every mistake in that section, and every section that does not exist.
     pub fn ops(self) -> Result<OpsSettings, ConfigError> {
-        Ok(self.only(&["ops"]).read(|root| ops(root, None))?.value)
+        Ok(self.only(&["ops"]).read(|root| ops(root, None, false))?.value)
     }
 
     /// Validates the sections about the signing keys and the store alone.
@@ -310,9 +311,14 @@ fn users(root: &mut Section<'_>) -> Option<UserSettings> {
     root.section("users", "The people who sign in.", sections::users)
 }
 
-fn ops(root: &mut Section<'_>, public_listen: Option<SocketAddr>) -> Option<OpsSettings> {
-    let doc = "The operations listener, which serves metrics and health.";
-    root.section("ops", doc, |s| sections::ops(s, public_listen))
+fn ops(
+    root: &mut Section<'_>,
+    public_listen: Option<SocketAddr>,
+    reads_files: bool,
+) -> Option<OpsSettings> {
+    let doc =
+        "The operations listener, which serves metrics and health, the console and the admin API.";
+    root.section("ops", doc, |s| sections::ops(s, public_listen, reads_files))
 }
 
 fn settings(
@@ -323,7 +329,7 @@ fn settings(
     let (server, public_url) = server(root, true).unzip();
     let public_listen = server.as_ref().map(|server| server.listen);
     let url = server.as_ref().map(|server| &server.public_url);
-    let ops = ops(root, public_listen);
+    let ops = ops(root, public_listen, true);
     let admin_doc = "The console and the admin API, which the operations listener serves at `/` and `/admin/v1`.";
     let admin = root.section("admin", admin_doc, sections::admin);
     let audit = audit(root);

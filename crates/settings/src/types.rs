@@ -95,11 +95,22 @@ pub struct ServerSettings {
     pub tls: Option<PairFiles>,
 }
 
-/// The operations listener, for metrics and health.
+/// The operations listener, for metrics and health, the console and the admin API.
 #[derive(Debug, Clone)]
 pub struct OpsSettings {
     /// The address that the operations listener binds.
     pub listen: SocketAddr,
+    /// The certificate, the private key and the authorities of clients, if the listener speaks TLS.
+    pub tls: Option<PairFiles>,
+    /// Whether client certificates are good for changes, and not for looking alone.
+    pub certificates_may_write: bool,
+}
+
+impl OpsSettings {
+    /// Whether operators are known by client certificates too.
+    pub fn takes_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.client_authorities.is_some())
+    }
 }
 
 /// The audit log.

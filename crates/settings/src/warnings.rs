@@ -128,7 +128,7 @@ impl Warning {
             Self::AdminWithoutTls { listen } => (
                 format!("the admin API (admin.tokens) listens on {listen} (ops.listen) without TLS"),
                 "whoever can read the traffic can use its tokens".to_owned(),
-                "listen on 127.0.0.1, or put a proxy with TLS and a private network before it"
+                "listen on 127.0.0.1, or set ops.tls_cert_file and ops.tls_key_file"
                     .to_owned(),
             ),
             Self::LoopbackNames { origin, host } => (
@@ -171,7 +171,8 @@ impl Settings {
         let pages = self.cors.allowed_origins.iter();
         let pages = pages.filter_map(|origin| self.warning(own, origin));
         let listen = self.ops.listen;
-        let is_exposed = !self.admin.tokens.is_empty() && !listen.ip().is_loopback();
+        let is_plain = self.ops.tls.is_none() && !listen.ip().is_loopback();
+        let is_exposed = is_plain && !self.admin.tokens.is_empty();
         let exposed = is_exposed.then_some(Warning::AdminWithoutTls { listen });
         let bytes = self.largest_headers();
         let is_large = bytes > PROXY_BUFFER && !rules::is_loopback(own);

@@ -19,6 +19,69 @@ use tokio_openssl::SslStream;
 
 use crate::forward_proxy::forward;
 
+/// A certificate authority.
+pub struct Authority {
+    certificate: X509,
+    key: PKey<Private>,
+}
+
+/// A certificate with its private key, both in PEM form.
+pub struct Issued {
+    /// The certificate.
+    pub certificate: String,
+    /// Its private key.
+    pub key: String,
+}
+
+impl Authority {
+    /// Makes one that is valid for a day.
+    pub fn make() -> Self {
+        let key = key();
+        let mut authority = unsigned("the authority", &key);
+        let is_authority = BasicConstraints::new().critical().ca().build().unwrap();
+        authority.append_extension(is_authority).unwrap();
+        authority.sign(&key, MessageDigest::sha256()).unwrap();
+        Self { certificate: authority.build(), key }
+    }
+
+    /// Its own certificate, in PEM form.
+    pub fn pem(&self) -> String {
+        text(self.certificate.to_pem().unwrap())
+    }
+
+    /// A certificate for a name, which is valid for a day.
+    pub fn issue(&self, name: &str) -> Issued {
+        Issued::new(self.signed(name, |_| ()))
+    }
+
+    /// A certificate for a name, which has expired.
+    pub fn issue_expired(&self, name: &str) -> Issued {
+        Issued::new(self.signed(name, |certificate| {
+            certificate.set_not_before(&Asn1Time::from_unix(0).unwrap()).unwrap();
+            certificate.set_not_after(&Asn1Time::from_unix(86_400).unwrap()).unwrap();
+        }))
+    }
+
+    fn signed(&self, name: &str, change: impl FnOnce(&mut X509Builder)) -> (X509, PKey<Private>) {
+        let key = key();
+        let mut own = unsigned(name, &key);
+        own.set_issuer_name(self.certificate.subject_name()).unwrap();
+        change(&mut own);
+        let mut names = SubjectAlternativeName::new();
+        let names = names.dns(name).build(&own.x509v3_context(None, None)).unwrap();
+        own.append_extension(names).unwrap();
+        own.sign(&self.key, MessageDigest::sha256()).unwrap();
+        (own.build(), key)
+    }
+}
+
+impl Issued {
+    fn new((certificate, key): (X509, PKey<Private>)) -> Self {
+        let key = text(key.private_key_to_pem_pkcs8().unwrap());
+        Self { certificate: text(certificate.to_pem().unwrap()), key }
+    }
+}
+
 /// A certificate authority, and a certificate of its for one name.
 pub struct Certificates {
     /// The authority's certificate, in PEM form.
@@ -33,30 +96,22 @@ pub struct Certificates {
 impl Certificates {
     /// Makes both; they are valid for a day.
     pub fn made_for(name: &str) -> Self {
-        let (authority_key, key) = (key(), key());
-        let mut authority = unsigned("the authority", &authority_key);
-        let is_authority = BasicConstraints::new().critical().ca().build().unwrap();
-        authority.append_extension(is_authority).unwrap();
-        authority.sign(&authority_key, MessageDigest::sha256()).unwrap();
-        let authority = authority.build();
-        let mut own = unsigned(name, &key);
-        own.set_issuer_name(authority.subject_name()).unwrap();
-        let names =
-            SubjectAlternativeName::new().dns(name).build(&own.x509v3_context(None, None)).unwrap();
-        own.append_extension(names).unwrap();
-        own.sign(&authority_key, MessageDigest::sha256()).unwrap();
-        let own = own.build();
+        let authority = Authority::make();
+        let (own, key) = authority.signed(name, |_| ());
         let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
         acceptor.set_certificate(&own).unwrap();
         acceptor.set_private_key(&key).unwrap();
-        let text = |pem: Vec<u8>| String::from_utf8(pem).unwrap();
         Self {
-            authority: text(authority.to_pem().unwrap()),
+            authority: authority.pem(),
             certificate: text(own.to_pem().unwrap()),
             key: text(key.private_key_to_pem_pkcs8().unwrap()),
             acceptor: acceptor.build(),
         }
     }
+}
+
+fn text(pem: Vec<u8>) -> String {
+    String::from_utf8(pem).unwrap()
 }
 
 fn key() -> PKey<Private> {

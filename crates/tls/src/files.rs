@@ -1,4 +1,4 @@
-//! The two files of a certificate and its private key.
+//! The files of a listener: its certificate, its private key, and the authorities of its clients.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -13,7 +13,7 @@ use crate::pair::Pair;
 /// The largest file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The paths of a certificate chain and of its private key.
+/// The paths of a certificate chain, of its private key, and of what clients' certificates are verified with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairFiles {
     /// The path of the certificates in PEM form: the listener's own first, then each that has signed the
@@ -21,6 +21,11 @@ pub struct PairFiles {
     pub certificates: PathBuf,
     /// The path of the private key in PEM form, not encrypted.
     pub key: PathBuf,
+    /// The path of the certificates, in PEM form, of the authorities that sign clients' certificates. A client
+    /// need not have one. Without a path, clients are asked for none.
+    pub client_authorities: Option<PathBuf>,
+    /// Whether the listener speaks HTTP/2 besides HTTP/1.1.
+    pub http2: bool,
 }
 
 /// Why the files hold no pair that a listener can present. Each text is a sentence for people, and holds
@@ -42,6 +47,12 @@ pub enum PairError {
     /// The private key is not that of the first certificate.
     #[error("the private key in {key} is not that of the first certificate in {file}", key = .1.display(), file = .0.display())]
     OtherKey(PathBuf, PathBuf),
+    /// The certificates of the clients' authorities cannot be read.
+    #[error("{file} cannot be read: {1}", file = .0.display())]
+    AuthoritiesUnreadable(PathBuf, String),
+    /// The file of the clients' authorities holds no certificates in PEM form.
+    #[error("{file} holds no certificate in PEM form", file = .0.display())]
+    NoAuthority(PathBuf),
     /// OpenSSL does not use the pair, for example since its key is too short.
     #[error("the certificate in {file} cannot be used: {1}", file = .0.display())]
     Unusable(PathBuf, String),
@@ -55,33 +66,62 @@ impl PairError {
     pub fn is_about_key(&self) -> bool {
         matches!(self, Self::KeyUnreadable(..) | Self::NoKey(_) | Self::OtherKey(..))
     }
+
+    /// Whether the error is about the file of the clients' authorities.
+    pub fn is_about_authorities(&self) -> bool {
+        matches!(self, Self::AuthoritiesUnreadable(..) | Self::NoAuthority(_))
+    }
 }
 
 impl PairFiles {
-    /// Reads both files, and checks that they hold one certificate with its key. Whether the certificate is
+    /// Reads the files, and checks that they hold one certificate with its key. Whether the certificate is
     /// valid at this time is not looked at.
     ///
     /// # Errors
-    /// If a listener could not present what is in them.
+    /// If a listener could not present what is in them, or not verify its clients.
     pub fn read(&self) -> Result<Pair, PairError> {
         let (certificates, key) = (&self.certificates, &self.key);
-        let chain = read(certificates).map_err(|error| {
-            PairError::CertificatesUnreadable(certificates.clone(), error.to_string())
-        })?;
+        let chain = self.chain()?;
         let key_pem =
             read(key).map_err(|error| PairError::KeyUnreadable(key.clone(), error.to_string()))?;
-        let mut chain = X509::stack_from_pem(&chain).unwrap_or_default();
-        if chain.is_empty() {
-            return Err(PairError::NoCertificate(certificates.clone()));
-        }
-        let own = chain.remove(0);
+        let (own, others) =
+            chain.split_first().ok_or_else(|| PairError::NoCertificate(certificates.clone()))?;
         let private = private_key(&key_pem).map_err(|_| PairError::NoKey(key.clone()))?;
         let unusable =
             |error: ErrorStack| PairError::Unusable(certificates.clone(), reason(&error));
         if !own.public_key().map_err(unusable)?.public_eq(&private) {
             return Err(PairError::OtherKey(certificates.clone(), key.clone()));
         }
-        Pair::new(own, &chain, &private).map_err(unusable)
+        let authorities = self.authorities()?;
+        Pair::new(own, others, &private, &authorities, self.http2).map_err(unusable)
+    }
+
+    /// The listener's own certificate, in DER form. The private key is not read.
+    ///
+    /// # Errors
+    /// If the file holds none.
+    pub fn certificate(&self) -> Result<Vec<u8>, PairError> {
+        let own = self.chain()?.into_iter().next().and_then(|own| own.to_der().ok());
+        own.ok_or_else(|| PairError::NoCertificate(self.certificates.clone()))
+    }
+
+    fn chain(&self) -> Result<Vec<X509>, PairError> {
+        let file = &self.certificates;
+        let pem = read(file)
+            .map_err(|error| PairError::CertificatesUnreadable(file.clone(), error.to_string()))?;
+        Ok(X509::stack_from_pem(&pem).unwrap_or_default())
+    }
+
+    fn authorities(&self) -> Result<Vec<X509>, PairError> {
+        let Some(file) = &self.client_authorities else { return Ok(Vec::new()) };
+        let pem = read(file)
+            .map_err(|error| PairError::AuthoritiesUnreadable(file.clone(), error.to_string()))?;
+        let authorities = X509::stack_from_pem(&pem).unwrap_or_default();
+        // Without any, every client would be without a certificate.
+        if authorities.is_empty() {
+            return Err(PairError::NoAuthority(file.clone()));
+        }
+        Ok(authorities)
     }
 }
 

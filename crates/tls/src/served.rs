@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::client::ClientCertificate;
 use crate::files::{PairError, PairFiles};
 use crate::pair::{Pair, Validity};
 
@@ -66,6 +67,12 @@ impl Served {
     /// The pair that new connections are presented.
     pub fn pair(&self) -> Arc<Pair> {
         self.pair.load_full()
+    }
+
+    /// Whether a client's certificate is still good: valid at this time, and verified with the authorities that
+    /// new connections are verified with.
+    pub fn accepts(&self, client: &ClientCertificate) -> bool {
+        (self.now)() <= client.valid_until && self.pair().authorities == client.authorities
     }
 
     /// The pair that the files hold now.

@@ -63,7 +63,8 @@ impl Scene {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (certificates, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-        Self { dir, files: PairFiles { certificates, key } }
+        let files = PairFiles { certificates, key, client_authorities: None, http2: true };
+        Self { dir, files }
     }
 
     fn write_certificate(&self, text: &str) {
@@ -103,7 +104,7 @@ fn a_certificate_and_its_key_are_read_also_from_one_file() {
     assert_eq!((validity.from, validity.until), (0, 100 * DAY));
     let one = scene.dir.path().join("both.pem");
     fs::write(&one, format!("{}{}", made.key_pem(), made.pem())).unwrap();
-    let files = PairFiles { certificates: one.clone(), key: one };
+    let files = PairFiles { certificates: one.clone(), key: one, ..scene.files.clone() };
     assert!(files.read().unwrap().is_same_as(&scene.files.read().unwrap()));
 }
 
@@ -113,7 +114,7 @@ fn what_cannot_be_presented_is_refused_with_the_file_at_fault_and_no_secret() {
     let [one, other] = ["a.example"; 2].map(|name| Made::new(name, (0, 100)));
     let encrypted = one.key.private_key_to_pem_pkcs8_passphrase(Cipher::aes_128_cbc(), b"secret");
     let encrypted = String::from_utf8(encrypted.unwrap()).unwrap();
-    let PairFiles { certificates, key } = scene.files.clone();
+    let PairFiles { certificates, key, .. } = scene.files.clone();
     assert!(matches!(scene.error(), PairError::CertificatesUnreadable(..)));
     scene.write_certificate("");
     assert!(matches!(scene.error(), PairError::KeyUnreadable(..)));
@@ -202,4 +203,34 @@ fn a_certificate_is_for_its_names_alone() {
     ] {
         assert_eq!(pair.is_for(host).unwrap(), expected, "{host}");
     }
+}
+
+#[test]
+fn authorities_of_clients_are_read_with_the_pair_and_replaced_with_it() {
+    let mut scene = Scene::new();
+    let [own, one, other] = ["a.example"; 3].map(|name| Made::new(name, (0, 100)));
+    scene.write(&own);
+    let plain = scene.files.read().unwrap();
+    let authorities = scene.dir.path().join("clients.pem");
+    scene.files.client_authorities = Some(authorities.clone());
+    assert!(matches!(scene.error(), PairError::AuthoritiesUnreadable(..)));
+    for nothing in ["", "no certificate"] {
+        fs::write(&authorities, nothing).unwrap();
+        assert_eq!(scene.error(), PairError::NoAuthority(authorities.clone()));
+    }
+    fs::write(&authorities, one.pem()).unwrap();
+    let served = scene.open(DAY);
+    assert!(!served.pair().is_same_as(&plain));
+    let client = |pair: &Pair| ClientCertificate {
+        name: "ops".to_owned(),
+        valid_until: 2 * DAY,
+        authorities: pair.authorities.clone(),
+    };
+    let shown = client(&served.pair());
+    assert!(served.accepts(&shown));
+    fs::write(&authorities, other.pem()).unwrap();
+    served.look();
+    assert!(!served.accepts(&shown), "its authority is gone");
+    let expired = ClientCertificate { valid_until: DAY - 1, ..client(&served.pair()) };
+    assert!(!served.accepts(&expired) && served.accepts(&client(&served.pair())));
 }

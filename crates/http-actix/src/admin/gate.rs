@@ -1,5 +1,5 @@
-//! What every request of the admin API passes through: the name it is called by, the token, the size,
-//! the shape of errors, and the log line.
+//! What every request of the admin API passes through: the name it is called by, the token or the client
+//! certificate, the size, the shape of errors, and the log line.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -8,15 +8,18 @@ use std::sync::Arc;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::http::ConnectionType;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
 use futures_util::FutureExt as _;
+use mintgate_domain::model::Actor;
 use mintgate_domain::{AdminToken, ErrorCode, Origin, TokenHash};
+use mintgate_tls::{ClientCertificate, Served};
 
-use super::AdminApi;
+use super::{AdminApi, Operator};
 use crate::body::MAX_BODY_BYTES;
 use crate::client::{caller_address, client_info};
 use crate::envelope::{X_REQUEST_ID, request_id, with_refusal};
@@ -33,10 +36,10 @@ pub(super) async fn gate<B: MessageBody + 'static>(
     };
     let id = request_id(request.headers(), &*api.entropy);
     let (method, path) = (request.method().clone(), request.path().to_owned());
-    let admitted = api.admit(&request).cloned();
+    let admitted = api.admit(&request);
     let client = client_info(request.request(), caller_address(request.request(), &[]));
     let network = client.ip_prefix.clone();
-    let finish = |response: HttpResponse, name: Option<&str>| {
+    let finish = |response: HttpResponse, operator: Option<&Operator>| {
         let shaped = with_refusal(&response, |error| {
             let reason = error.reason().map(|reason| reason.to_string());
             (error.render(&id, api.clock.now()), Some(error.kind().code()), reason)
@@ -47,32 +50,40 @@ pub(super) async fn gate<B: MessageBody + 'static>(
             headers.insert(X_REQUEST_ID, id);
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if error_code == Some("INVALID_ACCESS_TOKEN") {
+            // Another certificate is shown on another connection alone.
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
         let (status, method) = (response.status().as_u16(), method.as_str());
         let request_id = id.as_str();
+        let (token, certificate) = match operator.map(|operator| &operator.actor) {
+            Some(Actor::ClientCertificate(name)) => (None, Some(name.as_str())),
+            Some(_) => (operator.map(|operator| operator.name.as_str()), None),
+            None => (None, None),
+        };
         macro_rules! line {
             ($level:expr) => {
                 tracing::event!(
-                    target: "mintgate::admin", $level, request_id, token = name, method, path, status,
-                    network, error_code, reason, "admin request"
+                    target: "mintgate::admin", $level, request_id, token, certificate, method, path,
+                    status, network, error_code, reason, "admin request"
                 )
             };
         }
-        if name.is_some() && status < 500 {
+        if operator.is_some() && status < 500 {
             line!(tracing::Level::INFO);
         } else {
             line!(tracing::Level::WARN);
         }
         response
     };
-    let token = match admitted {
-        Ok(token) => token,
+    let operator = match admitted {
+        Ok(operator) => operator,
         Err(refusal) => {
             let response = finish(HttpResponse::from_error(refusal), None);
             return Ok(request.into_response(response));
         }
     };
-    let name = token.name.clone();
-    request.extensions_mut().insert(token);
+    request.extensions_mut().insert(operator.clone());
     // Of those that look too: that everything about somebody was shown is noted.
     let origin = Origin {
         request_id: Some(id.as_str().into()),
@@ -86,23 +97,24 @@ pub(super) async fn gate<B: MessageBody + 'static>(
     {
         Ok(Ok(response)) => {
             let (request, response) = response.map_into_boxed_body().into_parts();
-            Ok(ServiceResponse::new(request, finish(response, Some(&name))))
+            Ok(ServiceResponse::new(request, finish(response, Some(&operator))))
         }
         Ok(Err(error)) => {
-            let response = finish(HttpResponse::from_error(error), Some(&name));
+            let response = finish(HttpResponse::from_error(error), Some(&operator));
             Err(InternalError::from_response("answered", response).into())
         }
         Err(_) => {
             let panicked = ApiError::new(ErrorCode::InternalError).because("panic");
-            let response = finish(HttpResponse::from_error(panicked), Some(&name));
+            let response = finish(HttpResponse::from_error(panicked), Some(&operator));
             Err(InternalError::from_response("answered", response).into())
         }
     }
 }
 
 impl AdminApi {
-    /// Whose token it is that lets the request in.
-    fn admit(&self, request: &ServiceRequest) -> Result<&AdminToken, ApiError> {
+    /// Whose request it is, if they may make it. A token is judged whatever the certificate, so that nobody acts
+    /// under another name than the one that they give.
+    fn admit(&self, request: &ServiceRequest) -> Result<Operator, ApiError> {
         let headers = request.headers();
         if !self.is_called_by_its_own_name(request.request()) {
             let reason = "the request is for a host that is neither an address nor localhost nor in \
@@ -111,10 +123,21 @@ impl AdminApi {
         }
         let refused =
             |refusal| self.public.load().refused_admin_token(request.peer_addr(), refusal);
-        let token = self.token(headers, refused)?;
+        let certificate = request.request().conn_data::<ShownCertificate>();
+        let operator = match certificate.and_then(ShownCertificate::name) {
+            Some(name) if !headers.contains_key(header::AUTHORIZATION) => {
+                require_own_page(headers)?;
+                let (name, may_write) = (name.to_owned(), self.certificates_may_write);
+                Operator { actor: Actor::ClientCertificate(name.clone()), name, may_write }
+            }
+            _ => {
+                let AdminToken { name, may_write, .. } = self.token(headers, refused)?.clone();
+                Operator { actor: Actor::AdminToken(name.clone()), name, may_write }
+            }
+        };
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-        if !reads && !token.may_write {
-            let reason = format!("the token {} has the scope read", token.name);
+        if !reads && !operator.may_write {
+            let reason = format!("{} has the scope read", operator.actor);
             return Err(ApiError::new(ErrorCode::AccessDenied).because(reason));
         }
         let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
@@ -122,7 +145,7 @@ impl AdminApi {
         {
             return Err(ApiError::new(HttpErrorCode::PayloadTooLarge));
         }
-        Ok(token)
+        Ok(operator)
     }
 
     /// Whether the request is for a host that nobody else can make lead here (DNS rebinding).
@@ -159,6 +182,35 @@ impl AdminApi {
     }
 }
 
+/// The certificate that a client has shown on its connection, and the listener's side, which may have changed
+/// since.
+pub(crate) struct ShownCertificate {
+    pub(crate) client: ClientCertificate,
+    pub(crate) served: Arc<Served>,
+}
+
+impl ShownCertificate {
+    /// Whom it names, if it is still good.
+    fn name(&self) -> Option<&str> {
+        self.served.accepts(&self.client).then_some(&self.client.name)
+    }
+}
+
+/// Refuses what a page of another origin has sent: unlike a token, browsers show a certificate with the requests
+/// of any page.
+fn require_own_page(headers: &HeaderMap) -> Result<(), ApiError> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let is_own_site = text("sec-fetch-site").is_none_or(|it| matches!(it, "same-origin" | "none"));
+    let host = text("host").unwrap_or_default();
+    let is_own_origin = text("origin").is_none_or(|it| it.strip_prefix("https://") == Some(host));
+    if is_own_site && is_own_origin {
+        return Ok(());
+    }
+    let reason =
+        "a page of another origin has sent the request, with the browser's client certificate";
+    Err(ApiError::new(HttpErrorCode::CsrfRejected).because(reason))
+}
+
 /// Whether a `Host` is one that nobody else can make lead here: an IP address, `localhost`, or a
 /// configured name.
 fn answers_to(host: &str, configured: &[String]) -> bool {
@@ -176,7 +228,39 @@ fn answers_to(host: &str, configured: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::http::header::HeaderName;
+
     use super::*;
+
+    #[test]
+    fn a_certificate_counts_for_requests_of_the_own_page_and_of_programs_alone() {
+        let judged = |sent: &[(&str, &str)]| {
+            let sent = [("host", "10.0.0.5:9464")].iter().chain(sent).map(|(name, value)| {
+                (HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap())
+            });
+            require_own_page(&sent.collect()).is_ok()
+        };
+        for sent in [
+            &[][..],
+            &[("sec-fetch-site", "none")],
+            &[("sec-fetch-site", "same-origin"), ("origin", "https://10.0.0.5:9464")],
+        ] {
+            assert!(judged(sent), "{sent:?}");
+        }
+        for sent in [
+            &[("sec-fetch-site", "same-site")][..],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "cross-site"), ("origin", "https://10.0.0.5:9464")],
+            &[("sec-fetch-site", "")],
+            &[("origin", "https://evil.example")],
+            &[("origin", "http://10.0.0.5:9464")],
+            &[("origin", "https://10.0.0.5:9464.evil.example")],
+            &[("origin", "https://10.0.0.5:1")],
+            &[("origin", "null")],
+        ] {
+            assert!(!judged(sent), "{sent:?}");
+        }
+    }
 
     #[test]
     fn only_names_that_lead_here_for_certain_are_answered_to() {

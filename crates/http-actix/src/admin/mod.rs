@@ -30,6 +30,7 @@ use crate::openapi::{Document, Endpoint};
 use crate::sessions::uncached;
 use crate::{CurrentState, not_found, runtime};
 
+pub(crate) use gate::ShownCertificate;
 pub(crate) use history::History;
 
 /// What the admin API is built from.
@@ -38,6 +39,8 @@ pub struct AdminApi {
     pub explain: Explain,
     /// Who may use it.
     pub tokens: Vec<AdminToken>,
+    /// Whether a client certificate of the listener is good for changes, and not for looking alone.
+    pub certificates_may_write: bool,
     /// The names, besides `localhost` and IP addresses, by which it may be called, in small letters.
     pub hosts: Vec<String>,
     /// The runtime on which the use case runs; it MUST outlive the HTTP worker.
@@ -136,10 +139,21 @@ impl Paging {
 
 type Page = Query<Paging>;
 
-/// The admin API as whoever uses it has it: what they do is noted by the name of their token.
+/// Who uses the admin API.
+#[derive(Debug, Clone)]
+struct Operator {
+    /// How the audit log names them.
+    actor: Actor,
+    /// The name of their token or certificate.
+    name: String,
+    /// Whether they may change something.
+    may_write: bool,
+}
+
+/// The admin API as whoever uses it has it: what they do is noted by the name of their token or certificate.
 struct Desk {
     api: Data<AdminApi>,
-    token: AdminToken,
+    operator: Operator,
     administration: Administration,
     explain: Explain,
 }
@@ -150,16 +164,14 @@ impl FromRequest for Desk {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let api = request.app_data::<Data<AdminApi>>().cloned();
-        let token = request.extensions().get::<AdminToken>().cloned();
-        ready(match api.zip(token) {
-            Some((api, token)) => {
-                let (explain, actor) = (api.explain.clone(), Actor::AdminToken(token.name.clone()));
-                let administration = explain.administration.by(actor);
-                Ok(Self { api, token, administration, explain })
+        let operator = request.extensions().get::<Operator>().cloned();
+        ready(match api.zip(operator) {
+            Some((api, operator)) => {
+                let explain = api.explain.clone();
+                let administration = explain.administration.by(operator.actor.clone());
+                Ok(Self { api, operator, administration, explain })
             }
-            None => {
-                Err(ApiError::new(ErrorCode::InternalError).because("no admin token was shown"))
-            }
+            None => Err(ApiError::new(ErrorCode::InternalError).because("nobody was let in")),
         })
     }
 }

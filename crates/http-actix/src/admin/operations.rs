@@ -23,7 +23,8 @@ pub(crate) fn document() -> Value {
         server: "/",
         security_schemes: json!({ "adminToken": {
             "type": "http", "scheme": "bearer",
-            "description": "A token of `[[admin.tokens]]`; changes need one with `scope = \"write\"`.",
+            "description": "A token of `[[admin.tokens]]`; changes need one with `scope = \"write\"`. With \
+                `ops.client_ca_file`, a client certificate takes its place, and `ops.client_cert_scope` is its scope.",
         } }),
         common,
     };

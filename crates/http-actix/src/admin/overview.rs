@@ -7,6 +7,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
 use mintgate_admin::json::date;
 use mintgate_domain::ErrorCode;
+use mintgate_domain::model::Actor;
 use mintgate_domain::ports::{CircuitState, ConfigurationFile, Counts, ListedKey};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -35,8 +36,12 @@ pub(super) async fn show(
     let body = OverviewBody {
         at: date(api.clock.now().into()),
         token: OverviewTokenBody {
-            name: desk.token.name.clone(),
-            scope: if desk.token.may_write { "write" } else { "read" },
+            name: desk.operator.name.clone(),
+            kind: match desk.operator.actor {
+                Actor::ClientCertificate(_) => "certificate",
+                _ => "token",
+            },
+            scope: if desk.operator.may_write { "write" } else { "read" },
         },
         version: env!("CARGO_PKG_VERSION"),
         not_ready: operations.not_ready().await,
@@ -57,7 +62,7 @@ pub(super) async fn show(
 pub(super) struct OverviewBody {
     /// The time of this answer.
     at: String,
-    /// The token that asked.
+    /// The token, or the client certificate, that asked.
     token: OverviewTokenBody,
     /// What runs.
     version: &'static str,
@@ -79,6 +84,8 @@ pub(super) struct OverviewBody {
 #[derive(Debug, Serialize, ToSchema)]
 struct OverviewTokenBody {
     name: String,
+    /// `token` or `certificate`.
+    kind: &'static str,
     /// `read` or `write`.
     scope: &'static str,
 }

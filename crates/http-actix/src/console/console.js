@@ -10,7 +10,7 @@ const ANSWER_LIMIT_MS = 10_000;
 
 const $ = (id) => document.getElementById(id);
 
-// The only place where the token is.
+// The only place where the token is; empty while a client certificate stands for it.
 let token = null;
 let latest = null;
 let lastActivity = Date.now();
@@ -25,8 +25,9 @@ export class Refused extends Error {
 
 // Calls the admin API; the answer's JSON.
 async function call(method, path) {
-  const headers = { Authorization: `Bearer ${token}` };
-  const options = { method, headers, cache: "no-store", credentials: "omit", redirect: "error", signal: AbortSignal.timeout(ANSWER_LIMIT_MS) };
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  // The page has no cookies; without credentials a browser shows no client certificate.
+  const options = { method, headers, cache: "no-store", credentials: "same-origin", redirect: "error", signal: AbortSignal.timeout(ANSWER_LIMIT_MS) };
   let answer;
   try {
     answer = await fetch(`/admin/v1${path}`, options);
@@ -35,7 +36,7 @@ async function call(method, path) {
   }
   const body = await answer.json().catch(() => null);
   if (answer.ok) return body;
-  if (answer.status === 401) lock("Mintgate does not know this token.");
+  if (answer.status === 401) lock(token ? "Mintgate does not know this token." : "This browser has shown no client certificate that Mintgate accepts.");
   throw new Refused(answer.status, body?.errorCode, body?.message ?? `HTTP status ${answer.status}`);
 }
 
@@ -52,19 +53,19 @@ function trouble(text) {
 }
 
 async function poll() {
-  if (!token || document.hidden) return;
+  if (token === null || document.hidden) return;
   if (Date.now() - lastActivity > FORGET_MS) {
     lock("The token was forgotten: 15 minutes without a key or a click.");
     return;
   }
   try {
     const now = await context.get("/overview");
-    if (!token) return;
+    if (token === null) return;
     latest = now;
     document.body.classList.remove("stale");
     trouble(null);
   } catch (error) {
-    if (!token) return;
+    if (token === null) return;
     document.body.classList.add("stale");
     const since = latest ? ` What you see is of ${latest.at.slice(11, 19)} UTC.` : "";
     trouble(`${error.message}.${since}`);
@@ -83,7 +84,7 @@ function showState() {
     $("state").textContent = text;
   }
   $("state").hidden = false;
-  $("foot").replaceChildren(`Mintgate ${latest.version} · this process alone · token “`, el("bdi", null, latest.token.name),
+  $("foot").replaceChildren(`Mintgate ${latest.version} · this process alone · ${latest.token.kind} “`, el("bdi", null, latest.token.name),
     "” ", badge("plain", latest.token.scope));
 }
 
@@ -100,7 +101,7 @@ const VIEWS = { "": overview, refusals, people, person, sessions: session, reque
 let shown = null;
 
 function render() {
-  if (!token) return;
+  if (token === null) return;
   const [name, id] = route();
   const view = VIEWS[name] ?? overview;
   const key = `${name}/${id}`;
@@ -144,7 +145,7 @@ async function open(event) {
   try {
     latest = await context.get("/overview");
   } catch (error) {
-    if (token) lock(`${error.message}.`);
+    if (token !== null) lock(`${error.message}.`);
     return;
   }
   $("open").hidden = true;

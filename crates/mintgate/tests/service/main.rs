@@ -30,6 +30,7 @@ mod many_connections;
 mod metadata;
 #[cfg(target_os = "linux")]
 mod notify;
+mod ops_tls;
 mod other_keys;
 mod path_prefix;
 mod presets;

@@ -6,7 +6,7 @@ use mintgate_domain::{AdminToken, TokenHash};
 use crate::rules;
 use crate::types::AdminSettings;
 
-const TOKENS_DOC: &str = "Who may use the console and the admin API. Without any, there are none. \
+const TOKENS_DOC: &str = "Who may use the console and the admin API. Without any, and without `ops.client_ca_file`, there is neither. \
     `mintgate admin new-token NAME` makes a token and these lines.";
 
 /// Reads the section `[admin]`.

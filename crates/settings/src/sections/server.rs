@@ -2,6 +2,7 @@
 
 use mintgate_config_reader::{Invalid, Section, invalid, key};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
@@ -14,6 +15,7 @@ use crate::types::{LogFormat, LogSettings, OpsSettings, ServerSettings};
 
 const CERT_FILE: &str = "tls_cert_file";
 const KEY_FILE: &str = "tls_key_file";
+const CLIENT_CA_FILE: &str = "client_ca_file";
 
 /// Reads the section `[server]`. The text is the public URL as it is configured, which our issuer keeps.
 /// `reads_files` says whether the certificate is to be read: a command that starts no listener may lack the
@@ -56,7 +58,7 @@ pub(crate) fn server(s: &mut Section<'_>, reads_files: bool) -> Option<(ServerSe
             format!("This is http, and clients reach the listener by https ({CERT_FILE}).");
         s.reject("public_url", invalid(problem, "write https:// instead"));
     }
-    let tls = tls_files(s, reads_files);
+    let tls = tls_files(s, reads_files, HttpVersions::Both);
     let trusted_proxies = s.list(
         key(
             "trusted_proxies",
@@ -87,21 +89,31 @@ pub(crate) fn server(s: &mut Section<'_>, reads_files: bool) -> Option<(ServerSe
 }
 
 /// Reads where the certificate and the private key of a listener are; `None` if it speaks no TLS, or if a
-/// mistake was reported.
-fn tls_files(s: &mut Section<'_>, reads_them: bool) -> Option<PairFiles> {
+/// mistake was reported. `versions` are those of HTTP that it speaks.
+fn tls_files(s: &mut Section<'_>, reads_them: bool, versions: HttpVersions) -> Option<PairFiles> {
     let given = (s.is_given(CERT_FILE), s.is_given(KEY_FILE));
     let certificates = s.text(
         key(
             CERT_FILE,
-            "The path of a file with the listener's certificate in PEM form, and behind it those of the \
-             authorities between it and the root. With it, the listener speaks TLS 1.2 and 1.3, HTTP/2 \
-             and HTTP/1.1. Both files are read again on `mintgate reload`, and when they change; a pair \
-             that does not fit is not taken over.",
+            match versions {
+                HttpVersions::Both => {
+                    "The path of a file with the listener's certificate in PEM form, and behind it those of \
+                     the authorities between it and the root. With it, the listener speaks TLS 1.2 and 1.3, \
+                     HTTP/2 and HTTP/1.1. Both files are read again on `mintgate reload`, and when they \
+                     change; a pair that does not fit is not taken over."
+                }
+                HttpVersions::First => {
+                    "The path of a file with the listener's certificate in PEM form, and behind it those of \
+                     the authorities between it and the root. With it, the listener speaks TLS 1.2 and 1.3, \
+                     and HTTP/1.1. All files of the listener are read again on `mintgate reload`, and when \
+                     they change; what does not fit is not taken over."
+                }
+            },
         ),
         "path",
         rules::non_empty,
     );
-    let key = s.text(
+    let key_file = s.text(
         key(
             KEY_FILE,
             "The path of a file with the private key of the certificate in PEM form, not encrypted.",
@@ -109,6 +121,10 @@ fn tls_files(s: &mut Section<'_>, reads_them: bool) -> Option<PairFiles> {
         "path",
         rules::non_empty,
     );
+    let client_authorities = match versions {
+        HttpVersions::Both => None,
+        HttpVersions::First => client_authorities(s, given.0 || given.1),
+    };
     let files = match given {
         (false, false) => return None,
         (true, false) => {
@@ -119,24 +135,67 @@ fn tls_files(s: &mut Section<'_>, reads_them: bool) -> Option<PairFiles> {
             s.missing(CERT_FILE, "add the path of the certificate of this private key");
             return None;
         }
-        (true, true) => PairFiles { certificates: certificates?.into(), key: key?.into() },
+        (true, true) => PairFiles {
+            certificates: certificates?.into(),
+            key: key_file?.into(),
+            client_authorities,
+            http2: versions == HttpVersions::Both,
+        },
     };
     if reads_them && let Err(error) = files.read() {
-        let name = if error.is_about_key() { KEY_FILE } else { CERT_FILE };
-        let fix = "name files that this user may read, with a certificate and its private key in PEM form";
+        let name = match &error {
+            error if error.is_about_key() => KEY_FILE,
+            error if error.is_about_authorities() => CLIENT_CA_FILE,
+            _ => CERT_FILE,
+        };
+        let fix =
+            "name files that this user may read, with certificates and the private key in PEM form";
         s.reject(name, invalid(sentence(&error), fix));
         return None;
     }
     Some(files)
 }
 
-/// Reads the section `[ops]`.
-pub(crate) fn ops(s: &mut Section<'_>, public: Option<SocketAddr>) -> Option<OpsSettings> {
+/// The versions of HTTP that a listener speaks over TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HttpVersions {
+    /// HTTP/1.1.
+    First,
+    /// HTTP/1.1 and HTTP/2.
+    Both,
+}
+
+fn client_authorities(s: &mut Section<'_>, speaks_tls: bool) -> Option<PathBuf> {
+    let is_given = s.is_given(CLIENT_CA_FILE);
+    let file = s.text(
+        key(
+            CLIENT_CA_FILE,
+            "The path of a file with the certificates, in PEM form, of the authorities that sign client \
+             certificates of operators. Whoever shows such a certificate may use the console and the admin API \
+             without a token of `[[admin.tokens]]`; the audit log has the name in it (common name, or else first \
+             alternative name). Metrics and health need none. Let such an authority sign for operators alone.",
+        ),
+        "path",
+        rules::non_empty,
+    );
+    if is_given && !speaks_tls {
+        let fix = "add tls_cert_file and tls_key_file: only over TLS is a client certificate shown";
+        s.reject(CLIENT_CA_FILE, invalid("The listener speaks no TLS.", fix));
+    }
+    file.map(PathBuf::from)
+}
+
+/// Reads the section `[ops]`. `reads_files` says whether the certificate is to be read.
+pub(crate) fn ops(
+    s: &mut Section<'_>,
+    public: Option<SocketAddr>,
+    reads_files: bool,
+) -> Option<OpsSettings> {
     let listen = s.text(
         key(
             "listen",
-            "The IP address and port of the operations listener, which serves metrics and health. It \
-             must differ from `server.listen`.",
+            "The IP address and port of the operations listener, which serves metrics and health, and the \
+             console and the admin API. It must differ from `server.listen`.",
         )
         .default("127.0.0.1:9464"),
         "IP address and port",
@@ -148,7 +207,18 @@ pub(crate) fn ops(s: &mut Section<'_>, public: Option<SocketAddr>) -> Option<Ops
         let problem = format!("server.listen has this address already ({public}).");
         s.reject("listen", invalid(problem, "choose another port for one of them"));
     }
-    Some(OpsSettings { listen: listen? })
+    let tls = tls_files(s, reads_files, HttpVersions::First);
+    let certificates_may_write = s.choice(
+        key(
+            "client_cert_scope",
+            "What the client certificates by `client_ca_file` are good for. `read`: look at people and sessions. \
+             `write`: change and delete them too.",
+        )
+        .default("read"),
+        &[("read", false), ("write", true)],
+    );
+    let certificates_may_write = certificates_may_write?;
+    Some(OpsSettings { listen: listen?, tls, certificates_may_write })
 }
 
 /// Whether two sockets cannot both be bound. Port 0 stands for any free port.

@@ -97,6 +97,8 @@ pub enum Actor {
     Provider(ProviderId),
     /// Whoever used the token of this name at the admin API.
     AdminToken(String),
+    /// Whoever showed the client certificate of this name at the admin API.
+    ClientCertificate(String),
     /// A back end with credentials of its own, by its configured id.
     Client(String),
     /// Whoever ran a command, by the name of their account on that machine.
@@ -120,6 +122,7 @@ impl Actor {
             Some(("provider", id)) => Self::Provider(ProviderId::new(id)),
             Some(("client", id)) => Self::Client(id.to_owned()),
             Some(("token", name)) => Self::AdminToken(name.to_owned()),
+            Some(("certificate", name)) => Self::ClientCertificate(name.to_owned()),
             Some(("operator", name)) => Self::Operator(name.to_owned()),
             _ => return None,
         })
@@ -132,6 +135,7 @@ impl fmt::Display for Actor {
             Self::User => f.write_str("user"),
             Self::Provider(id) => write!(f, "provider:{id}"),
             Self::AdminToken(name) => write!(f, "token:{name}"),
+            Self::ClientCertificate(name) => write!(f, "certificate:{name}"),
             Self::Client(id) => write!(f, "client:{id}"),
             Self::Operator(name) => write!(f, "operator:{name}"),
             Self::Service => f.write_str("service"),
@@ -153,6 +157,7 @@ mod tests {
             Actor::User,
             Actor::Provider(ProviderId::new("corp")),
             Actor::AdminToken("a:b".to_owned()),
+            Actor::ClientCertificate("spiffe://a/b".to_owned()),
             Actor::Client("shop".to_owned()),
             Actor::operator("root\n"),
             Actor::Service,

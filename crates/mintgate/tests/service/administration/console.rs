@@ -41,7 +41,7 @@ on_both_stores! {
             .header("user-agent", "\"><script>alert(2)</script>").header("x-request-id", "chosen-by-a-stranger")
             .send().await.unwrap();
         let seen = service.overview().await;
-        assert_eq!(seen["token"], json!({"name": "dashboard", "scope": "read"}));
+        assert_eq!(seen["token"], json!({"name": "dashboard", "kind": "token", "scope": "read"}));
         assert_eq!(seen["notReady"], Value::Null);
         let corp = json!({"id": "corp", "circuit": "closed", "signedIn": 1, "notSignedIn": 1});
         assert_eq!(seen["providers"], json!([corp]));

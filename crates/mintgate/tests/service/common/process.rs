@@ -14,6 +14,8 @@ pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) public: SocketAddr,
     pub(crate) ops: SocketAddr,
+    /// Whether the operations listener speaks TLS.
+    ops_tls: bool,
     dir: tempfile::TempDir,
 }
 
@@ -110,8 +112,9 @@ impl Process {
         command.arg(env!("CARGO_BIN_EXE_mintgate")).arg("--config").arg(file).arg("serve");
         command.env_clear().stdout(Stdio::null()).stderr(Stdio::inherit());
         prepare(&mut command);
+        let ops_tls = command.get_envs().any(|(name, _)| name == "MINTGATE__OPS__TLS_CERT_FILE");
         let child = command.spawn().expect("it starts");
-        Self { child, public, ops, dir }
+        Self { child, public, ops, ops_tls, dir }
     }
 
     /// A directory that goes with it; the database is `mintgate.db`.
@@ -121,8 +124,10 @@ impl Process {
 
     /// The status and the body of an answer of the operations listener, on a connection of its own.
     pub(crate) async fn ops(&self, path: &str) -> reqwest::Result<(StatusCode, String)> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
-        let answer = client.get(format!("http://{}{path}", self.ops)).send().await?;
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10));
+        let client = client.tls_danger_accept_invalid_certs(self.ops_tls).build()?;
+        let scheme = if self.ops_tls { "https" } else { "http" };
+        let answer = client.get(format!("{scheme}://{}{path}", self.ops)).send().await?;
         Ok((answer.status(), answer.text().await?))
     }
 
