@@ -6,6 +6,8 @@ import { MintgateError, type Options, type SignInOptions } from "./types.js";
 /** The mark in the address of a page that the browser comes back to. */
 const RESULT = /([?&])mintgate_result=([\w-]*)(&|$)/;
 const PARTS = /^([^#]*)(.*)$/s;
+/** The errors of OAuth 2.0 and OpenID Connect that say that the person did not go on. */
+const CANCELLED = /^access_denied$|_required$/;
 const ROUNDS = "mintgate:rounds";
 const ROUND_MS = 30_000;
 const MOST_ROUNDS = 2;
@@ -91,7 +93,8 @@ export function logins(base: string, call: Call, options: Options) {
     const begun = state && options.crossSite && readJson<{ returnTo: string; done?: boolean }>(inTab, key);
     if (!begun) return false;
     let result: string | undefined;
-    if (query.has("error")) result = query.get("error") === "access_denied" ? "LOGIN_CANCELLED" : "PROVIDER_ERROR";
+    const error = query.get("error");
+    if (error) result = CANCELLED.test(error) ? "LOGIN_CANCELLED" : "PROVIDER_ERROR";
     else if (!begun.done) {
       writeJson(inTab, key, { ...begun, done: true });
       const body = { authCode: query.get("code"), state, iss: query.get("iss") ?? undefined };

@@ -50,6 +50,8 @@ export async function startRig({ accessTtl = 60, client = {}, code = "" }: RigOp
   }
   return {
     provider, app, service, browser, script,
+    /** Notes what the page writes to its console. */
+    watch: note,
     /** What the pages have written to their consoles. */
     console: console_,
     /** Opens a page of the app in a new tab. */
@@ -70,6 +72,7 @@ export async function startRig({ accessTtl = 60, client = {}, code = "" }: RigOp
     /** Forgets everybody, closes the tabs and takes back every fault. */
     async reset() {
       service.fault();
+      service.strip(false);
       provider.answerWith("code");
       app.slow(0);
       const [first, ...others] = await browser.pages();

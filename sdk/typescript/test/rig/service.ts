@@ -37,6 +37,7 @@ export async function startService(options: { pages: string[]; issuer: string; a
   const seen: Seen[] = [];
   let fault: Fault | undefined;
   let target = 0;
+  let stripped = false;
   const proxy = createServer(async (request, response) => {
     const verdict = fault?.(request, response);
     if (response.writableEnded || response.destroyed) return;
@@ -50,6 +51,7 @@ export async function startService(options: { pages: string[]; issuer: string; a
         if (verdict === "lose") return void response.destroy();
         if (verdict) await new Promise(resolve => setTimeout(resolve, verdict.delay));
         const headers = { ...answer.headers };
+        if (stripped) headers["set-cookie"] = (headers["set-cookie"] ?? []).filter(cookie => !/^Auth-(Access|Refresh|Session)/.test(cookie));
         const sent = older(request, headers, Buffer.concat(body));
         response.writeHead(answer.statusCode!, headers).end(sent);
       },
@@ -141,6 +143,8 @@ login_params = ["prompt", "loginHint"]
     /** The requests with this path at the end of theirs. */
     count: (path: string, status?: number) => seen.filter(one => one.path.endsWith(path) && (!status || one.status === status)).length,
     fault: (next?: Fault) => (fault = next),
+    /** Takes the cookies of sessions away, as a browser does that blocks them. */
+    strip: (next: boolean) => (stripped = next),
     stop: async () => {
       await kill();
       proxy.closeAllConnections();
