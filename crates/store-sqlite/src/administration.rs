@@ -45,7 +45,7 @@ impl UserAdministration for SqliteStore {
             let row = users::table
                 .find(user.as_uuid().as_bytes().as_slice())
                 .select((UserRow::as_select(), users::created_at))
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             Ok(accounts(connection, row.into_iter().collect())?.pop())
         };
@@ -139,7 +139,7 @@ impl SessionAdministration for SqliteStore {
                     deleted_sessions::forget_after,
                     deleted_sessions::end_reason,
                 ))
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             Ok(found.map(|(ended_at, forget_after, reason)| DeletedSession {
                 ended_at: Timestamp::from_unix(ended_at),
@@ -160,7 +160,7 @@ fn disable(
     let id = user.as_uuid().as_bytes().as_slice();
     let row = users::table.find(id);
     let disabled_at: Option<Option<i64>> =
-        row.select(users::disabled_at).first(connection).optional()?;
+        row.select(users::disabled_at).get_result(connection).optional()?;
     let Some(disabled_at) = disabled_at else { return Ok((UserChange::Unknown, 0)) };
     diesel::update(row)
         .set((
@@ -181,7 +181,8 @@ fn change_roles(
 ) -> Result<UserChange, Failure> {
     let id = user.as_uuid().as_bytes().as_slice();
     let row = users::table.find(id);
-    let stored: Option<String> = row.select(users::granted_roles).first(connection).optional()?;
+    let stored: Option<String> =
+        row.select(users::granted_roles).get_result(connection).optional()?;
     let Some(stored) = stored else { return Ok(UserChange::Unknown) };
     let before = Row { table: "users", id: &Hex(id) }.roles("granted_roles", &stored)?;
     let mut roles = before.clone();

@@ -222,7 +222,7 @@ fn last_old(
     let old = oldest.iter().take_while(|(_, at)| *at < before.as_unix());
     let Some((last, _)) = old.last() else { return Ok(None) };
     let row: EventRow =
-        audit_events::table.find(*last).select(EventRow::as_select()).first(connection)?;
+        audit_events::table.find(*last).select(EventRow::as_select()).get_result(connection)?;
     Ok(Some(row.try_into()?))
 }
 
@@ -233,7 +233,7 @@ impl AuditStore for SqliteStore {
             let (seq, mac, pruning, proof): (i64, Vec<u8>, i64, Vec<u8>) = audit_head::table
                 .find(HEAD)
                 .select((audit_head::seq, audit_head::mac, audit_head::pruning, audit_head::proof))
-                .first(connection)?;
+                .get_result(connection)?;
             let row = Row { table: "audit_head", id: &HEAD };
             Ok(AuditHead {
                 sequence: row.number("seq", seq)?,
@@ -274,11 +274,11 @@ impl AuditStore for SqliteStore {
         let work = |connection: &mut _| {
             let row = Row { table: "audit_head", id: &HEAD };
             let last: i64 =
-                audit_head::table.find(HEAD).select(audit_head::seq).first(connection)?;
+                audit_head::table.find(HEAD).select(audit_head::seq).get_result(connection)?;
             let oldest: Option<(i64, i64)> = audit_events::table
                 .order(audit_events::seq)
                 .select((audit_events::seq, audit_events::at))
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             let oldest = oldest.map(|(seq, at)| {
                 Ok::<_, StoreError>((row.number("seq", seq)?, Timestamp::from_unix(at)))
@@ -317,7 +317,7 @@ impl AuditStore for SqliteStore {
         let now = now.to_owned();
         let work = move |connection: &mut _| {
             let row = audit_head::table.find(HEAD);
-            let before = row.select(audit_head::configuration).first(connection)?;
+            let before = row.select(audit_head::configuration).get_result(connection)?;
             diesel::update(row).set(audit_head::configuration.eq(now)).execute(connection)?;
             Ok(before)
         };

@@ -45,7 +45,7 @@ impl Duties for SqliteStore {
     async fn duty_ended_at(&self, duty: Duty) -> Result<Option<Timestamp>, StoreError> {
         let work = move |connection: &mut _| {
             let ended: Option<i64> =
-                duties::table.find(duty.name()).select(duties::ended_at).first(connection)?;
+                duties::table.find(duty.name()).select(duties::ended_at).get_result(connection)?;
             Ok(ended.map(Timestamp::from_unix))
         };
         self.read(StoreOperation::Sweep, work).await

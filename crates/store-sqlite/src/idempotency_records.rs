@@ -68,7 +68,7 @@ fn reserve(
         .find(key.as_bytes().as_slice())
         .filter(idempotency_reservations::expires_at.gt(clock.as_unix()))
         .select((idempotency_reservations::body_hash, idempotency_reservations::holder))
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     if let Some((body, by)) = held {
         let row = Row { table: "idempotency_reservations", id: &Hex(key.as_bytes()) };
@@ -96,7 +96,7 @@ pub(crate) fn find(
         .find(key.as_bytes().as_slice())
         .filter(idempotency_keys::expires_at.gt(now.as_unix()))
         .select((idempotency_keys::body_hash, idempotency_keys::session_id))
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     let Some((body, session)) = found else { return Ok(None) };
     let row = Row { table: "idempotency_keys", id: &Hex(key.as_bytes()) };

@@ -61,7 +61,7 @@ fn announce(
     let known: Option<i64> = replicas::table
         .find(replica.id.as_slice())
         .select(replicas::known_since)
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     let row = ReplicaRow {
         id: replica.id.to_vec(),

@@ -52,7 +52,7 @@ pub(crate) fn find(
         }
         let behind = users::table.filter(users::id.gt(&after)).order(users::id);
         let last: Option<Vec<u8>> =
-            behind.select(users::id).offset(STEP - 1).first(connection).optional()?;
+            behind.select(users::id).offset(STEP - 1).get_result(connection).optional()?;
         let left = limit - i64::try_from(found.len()).unwrap_or(i64::MAX);
         let mut step =
             behind.select((UserRow::as_select(), users::created_at)).limit(left).into_boxed();

@@ -251,7 +251,7 @@ fn find_user(
             external_identities::session_epoch.nullable(),
             restore_epoch!(),
         ))
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     Ok(found.map(person).transpose()?)
 }
@@ -273,7 +273,7 @@ pub(crate) fn find_person(
             external_identities::session_epoch.nullable(),
             restore_epoch!(),
         ))
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     Ok(found.map(person).transpose()?)
 }
@@ -308,7 +308,7 @@ fn link(
         .find(id)
         .filter(users::disabled_at.is_null())
         .select(users::identity_epoch_floor)
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     let Some(epoch) = epoch else { return Ok(LinkOutcome::UserDisabled) };
     if let Some(mark) = &single_use
@@ -319,7 +319,7 @@ fn link(
     let owner: Option<Vec<u8>> = external_identities::table
         .find((&new.identity.issuer, &new.identity.subject))
         .select(external_identities::user_id)
-        .first(connection)
+        .get_result(connection)
         .optional()?;
     let outcome = match owner {
         Some(owner) if owner != id => return Ok(LinkOutcome::Taken),

@@ -63,7 +63,7 @@ impl RefreshTokenRepo for SqliteStore {
                     external_identities::session_epoch.nullable(),
                     restore_epoch!(),
                 ))
-                .first(connection)
+                .get_result(connection)
                 .optional()?;
             let Some((session, user, identity, restore)) = found else { return Ok(None) };
             let owner = user.map(|user| person((user, identity, restore))).transpose()?;
