@@ -14,6 +14,8 @@ export interface RigOptions {
   client?: Record<string, unknown>;
   /** More code of the page; it finds the client as `auth`. */
   code?: string;
+  /** The origins of further pages. */
+  pages?: string[];
 }
 
 declare global {
@@ -22,11 +24,11 @@ declare global {
   var events: { status: string; name: string | undefined; reason: string | undefined; before: string | undefined }[];
 }
 
-export async function startRig({ accessTtl = 60, client = {}, code = "" }: RigOptions = {}) {
+export async function startRig({ accessTtl = 60, client = {}, code = "", pages = [] }: RigOptions = {}) {
   const provider = await startProvider();
   const app = await startApp();
   const service = await startService({
-    pages: [app.origin], issuer: provider.issuer, accessTtl, redirectUris: [app.origin + "/callback"],
+    pages: [app.origin, ...pages], issuer: provider.issuer, accessTtl, redirectUris: [app.origin + "/callback"],
   });
   const script = (more: Record<string, unknown> = {}) => bundle(`
     import { createMintgate } from "@mintgate/client";
