@@ -32,6 +32,7 @@ fn finding(warning: &Warning) -> Option<Finding> {
         Warning::ShortPublication { .. } => "config.publish_ahead",
         Warning::AdminWithoutTls { .. } => "config.admin_tls",
         Warning::LargeAnswers { .. } => "config.answer_size",
+        Warning::ReturnsToOtherSite { .. } => "config.return_origins",
         Warning::KeysInDirectory { .. }
         | Warning::OtherSite { .. }
         | Warning::NotPartitioned { .. }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::login_parameters::combine;
-use crate::model::{LoginTransaction, Timestamp};
+use crate::model::{LoginTransaction, ReturnTo, Timestamp};
 use crate::ports::{AuthorizationEndpoint, Clock, Entropy, Misbehaviour, ProviderError};
 use crate::registry::several_redirect_uris;
 use crate::{AuthError, Cause, LoginParameter, ProviderPolicy, RegisteredProvider, SignIn};
@@ -55,10 +55,37 @@ impl BeginLogin {
             Some(uri) => policy.allowing(uri).map(|_| uri)?,
             None => policy.only_redirect_uri().ok_or_else(several_redirect_uris)?,
         };
+        self.begin_at(provider, redirect_uri, None, asked).await
+    }
+
+    /// Makes an authorization request whose response comes to our own `callback`, from where the browser
+    /// goes on to a page. The callback is none of the provider's configured redirect URIs.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin), but for the redirect URI.
+    pub async fn begin_at_callback(
+        &self,
+        provider: &str,
+        callback: &str,
+        return_to: &ReturnTo,
+        asked: &[(LoginParameter, String)],
+    ) -> Result<BegunLogin, AuthError> {
+        let provider = self.sign_in.providers().named(provider)?;
+        self.begin_at(provider, callback, Some(return_to), asked).await
+    }
+
+    async fn begin_at(
+        &self,
+        provider: &RegisteredProvider,
+        redirect_uri: &str,
+        return_to: Option<&ReturnTo>,
+        asked: &[(LoginParameter, String)],
+    ) -> Result<BegunLogin, AuthError> {
+        let policy = &provider.policy;
         let (parameters, requirements) = combine(&policy.login, asked)?;
         let endpoint = provider.adapter.authorization_endpoint().await;
         let endpoint = endpoint.map_err(AuthError::Provider)?;
-        let transaction = LoginTransaction::begin(
+        let begun = LoginTransaction::begin(
             self.entropy.bytes(),
             policy.id.clone(),
             redirect_uri.to_owned(),
@@ -66,6 +93,10 @@ impl BeginLogin {
             Timestamp::from(self.clock.now()) + self.sign_in.login_ttl(),
             requirements,
         );
+        let transaction = match return_to {
+            None => begun,
+            Some(page) => begun.returning_to(page),
+        };
         let authorization_url = authorization_url(&endpoint, policy, parameters, &transaction)?;
         Ok(BegunLogin { authorization_url, transaction })
     }

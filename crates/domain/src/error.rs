@@ -22,6 +22,9 @@ pub enum AuthError {
     /// The redirect URI is not one of the provider's configured URIs.
     #[error("the redirect URI is not one of the provider's configured URIs")]
     RedirectUriNotAllowed(#[source] Cause),
+    /// The page to return to is not one of the pages that the configuration allows.
+    #[error("the page to return to is not allowed")]
+    ReturnToNotAllowed(#[source] Cause),
     /// Mintgate refused the authorization code without asking the provider, for example because it
     /// was used before.
     #[error("the authorization code is refused")]
@@ -33,6 +36,12 @@ pub enum AuthError {
     /// The authorization response belongs to another provider or login (RFC 9207 §2.4).
     #[error("the authorization response is refused")]
     InvalidState(#[source] Cause),
+    /// The person, or the provider, ended the login before the person had signed in.
+    #[error("the login was given up at the provider")]
+    LoginCancelled(#[source] Cause),
+    /// The browser came back from the provider after the login had expired.
+    #[error("the login has expired")]
+    LoginExpired,
     /// The provider has authenticated the user, but Mintgate does not admit the user.
     #[error("access denied")]
     AccessDenied(#[source] Cause),
@@ -126,12 +135,18 @@ pub enum ErrorCode {
     UnknownProvider,
     /// The redirect URI is not one of those configured for the provider.
     RedirectUriNotAllowed,
+    /// The page to return to is not one that the configuration allows.
+    ReturnToNotAllowed,
     /// The authorization code is invalid, used or expired.
     InvalidAuthCode,
     /// The ID token is invalid or expired.
     InvalidIdToken,
     /// The authorization response belongs to another login.
     InvalidState,
+    /// The login was given up at the provider.
+    LoginCancelled,
+    /// The login took longer than it may.
+    LoginExpired,
     /// The user is authenticated, but is disabled, not on the list, or without a role.
     AccessDenied,
     /// The access token is invalid or expired.
@@ -185,9 +200,12 @@ impl ErrorCode {
             Self::InvalidRequest => "INVALID_REQUEST",
             Self::UnknownProvider => "UNKNOWN_PROVIDER",
             Self::RedirectUriNotAllowed => "REDIRECT_URI_NOT_ALLOWED",
+            Self::ReturnToNotAllowed => "RETURN_TO_NOT_ALLOWED",
             Self::InvalidAuthCode => "INVALID_AUTH_CODE",
             Self::InvalidIdToken => "INVALID_ID_TOKEN",
             Self::InvalidState => "INVALID_STATE",
+            Self::LoginCancelled => "LOGIN_CANCELLED",
+            Self::LoginExpired => "LOGIN_EXPIRED",
             Self::AccessDenied => "ACCESS_DENIED",
             Self::InvalidAccessToken => "INVALID_ACCESS_TOKEN",
             Self::InvalidRefreshToken => "INVALID_REFRESH_TOKEN",
@@ -221,9 +239,12 @@ impl AuthError {
             Self::InvalidRequest(_) => ErrorCode::InvalidRequest,
             Self::UnknownProvider(_) => ErrorCode::UnknownProvider,
             Self::RedirectUriNotAllowed(_) => ErrorCode::RedirectUriNotAllowed,
+            Self::ReturnToNotAllowed(_) => ErrorCode::ReturnToNotAllowed,
             Self::InvalidAuthCode(_) => ErrorCode::InvalidAuthCode,
             Self::InvalidIdToken(_) => ErrorCode::InvalidIdToken,
             Self::InvalidState(_) => ErrorCode::InvalidState,
+            Self::LoginCancelled(_) => ErrorCode::LoginCancelled,
+            Self::LoginExpired => ErrorCode::LoginExpired,
             Self::AccessDenied(_) => ErrorCode::AccessDenied,
             Self::InvalidAccessToken(_) => ErrorCode::InvalidAccessToken,
             Self::InvalidRefreshToken(_) | Self::RefreshTokenAhead => {

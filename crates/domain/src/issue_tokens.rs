@@ -218,7 +218,7 @@ impl IssueTokens {
                 }
                 OpenOutcome::Replayed => {
                     let refusal = match request.sign_in.credential {
-                        Credential::Code(_) => finished_before(),
+                        Credential::Code(_) | Credential::Declined(_) => finished_before(),
                         Credential::IdToken(_) => {
                             AuthError::InvalidIdToken("it has opened a session before".into())
                         }

@@ -85,6 +85,19 @@ impl OwnSessions {
         Ok((user, session))
     }
 
+    /// Ends the session of a browser in which a new one, `by`, takes its place; its access token may have
+    /// expired.
+    ///
+    /// # Errors
+    /// As [`log_out`](Self::log_out).
+    pub async fn replace(&self, former: &PresentedToken, by: SessionId) -> Result<(), AuthError> {
+        let access = self.verify_access(former).await?;
+        if access.session != by {
+            self.end_one(access.session, access.subject, AuditKind::Logout, Actor::User).await?;
+        }
+        Ok(())
+    }
+
     /// The user and the session that a token belongs to; it may have expired.
     ///
     /// # Errors

@@ -213,6 +213,15 @@ impl ProviderPolicy {
         request: &'a SignInRequest,
         login: Option<&'a LoginTransaction>,
     ) -> Result<(&'a str, bool), AuthError> {
+        if let (Some(callback), Some(login)) = (&request.callback, login) {
+            // The configuration may have changed since the login was begun.
+            if *callback != login.redirect_uri {
+                return Err(AuthError::InvalidState(
+                    "the login was begun for another callback".into(),
+                ));
+            }
+            return Ok((callback, false));
+        }
         let posted = request.redirect_uri.as_deref();
         if let (Some(posted), Some(login)) = (posted, login)
             && posted != login.redirect_uri
@@ -228,7 +237,7 @@ impl ProviderPolicy {
         match (self.only_redirect_uri(), &request.credential) {
             (Some(only), _) => Ok((only, false)),
             (None, Credential::IdToken(_)) => Ok(("", false)),
-            (None, Credential::Code(_)) => Err(several_redirect_uris()),
+            (None, Credential::Code(_) | Credential::Declined(_)) => Err(several_redirect_uris()),
         }
     }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::memory::Bounded;
 use crate::model::{LoginTransaction, ProviderId, SingleUse, Timestamp, VerifiedIdentity};
 use crate::ports::{
-    Clock, CodeGrant, Metrics, Phase, ProviderAccess, ProviderError, ProviderTokens, RecheckResult,
-    TokenSource,
+    Clock, CodeGrant, Metrics, Misbehaviour, Phase, ProviderAccess, ProviderError, ProviderTokens,
+    RecheckResult, TokenSource,
 };
 use crate::{
-    AuthError, AuthorizationCode, CodeVerifier, FieldError, FieldRule, IdTokenText, Nonce,
+    AuthError, AuthorizationCode, Cause, CodeVerifier, FieldError, FieldRule, IdTokenText, Nonce,
     ProviderRefreshToken, ProviderRegistry, RegisteredProvider, TokenHash,
 };
 
@@ -27,6 +27,8 @@ pub enum Credential {
     Code(AuthorizationCode),
     /// An ID token that the client obtained from the provider itself.
     IdToken(IdTokenText),
+    /// None: the provider's error in its place (RFC 6749 §4.1.2.1), such as `access_denied`.
+    Declined(String),
 }
 
 /// A client's request to accept a sign-in, its syntax checked.
@@ -49,6 +51,9 @@ pub struct SignInRequest {
     pub issuer: Option<String>,
     /// The logins that the browser has begun here, as its cookies say.
     pub logins: Vec<LoginTransaction>,
+    /// The address of our own callback, if the provider's response came there. It finishes the logins that
+    /// were begun for it, and no other request does.
+    pub callback: Option<String>,
 }
 
 /// Proves sign-ins: admits a request by its provider's policy, exchanges the code, and has the ID
@@ -145,11 +150,17 @@ impl SignIn {
 
     /// The login, begun in this browser and under way, whose `state` the request brings.
     fn login_of<'a>(&self, request: &'a SignInRequest) -> Option<&'a LoginTransaction> {
+        Self::begun_login_of(request).filter(|login| self.is_under_way(login))
+    }
+
+    /// The same, also if it has expired.
+    fn begun_login_of(request: &SignInRequest) -> Option<&LoginTransaction> {
         let state = request.state.as_deref()?;
         let asked = TokenHash::of(state);
         // Digests are compared, so that time tells nothing.
         let is_it = |login: &&LoginTransaction| {
-            TokenHash::of(&login.state()) == asked && self.is_under_way(login)
+            TokenHash::of(&login.state()) == asked
+                && login.return_to.is_some() == request.callback.is_some()
         };
         request.logins.iter().find(is_it)
     }
@@ -174,6 +185,10 @@ impl SignIn {
             Some(_) if matches!(request.credential, Credential::IdToken(_)) => {
                 let error = FieldError::new("idToken", FieldRule::NotInLogin);
                 return Err(AuthError::InvalidRequest(vec![error]));
+            }
+            None if request.callback.is_some() => {
+                let has_expired = Self::begun_login_of(request).is_some();
+                return Err(if has_expired { AuthError::LoginExpired } else { unknown_state() });
             }
             None if request.state.as_deref().is_some_and(LoginTransaction::is_state) => {
                 return Err(unknown_state());
@@ -220,6 +235,7 @@ impl SignIn {
                 scope: None,
                 refresh_token: None,
             },
+            Credential::Declined(error) => return Err(declined(error)),
             Credential::Code(code) => {
                 let started = self.clock.monotonic();
                 let mark = TokenHash::of_parts(&[id.as_str(), code.expose()]);
@@ -277,6 +293,25 @@ impl SignIn {
     fn observe(&self, provider: &ProviderId, phase: Phase, started: Duration) {
         let took = self.clock.monotonic().saturating_sub(started);
         self.metrics.token_generation_phase(provider, phase, took);
+    }
+}
+
+/// The refusal of a login that the provider has answered with this error (RFC 6749 §4.1.2.1, OIDC Core
+/// §3.1.2.6).
+fn declined(error: &str) -> AuthError {
+    let cause = Cause::quoting(error);
+    match error {
+        // The last two: Apple and LinkedIn.
+        "access_denied"
+        | "login_required"
+        | "interaction_required"
+        | "consent_required"
+        | "account_selection_required"
+        | "user_cancelled_authorize"
+        | "user_cancelled_login" => AuthError::LoginCancelled(cause),
+        "temporarily_unavailable" => ProviderError::Unreachable(cause).into(),
+        "server_error" => ProviderError::Misbehaved(Misbehaviour::FailedRequest, cause).into(),
+        _ => ProviderError::Misbehaved(Misbehaviour::ClientRefused, cause).into(),
     }
 }
 

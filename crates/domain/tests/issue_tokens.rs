@@ -220,6 +220,7 @@ fn request(code: &str) -> TokenRequest {
             state: None,
             issuer: None,
             logins: vec![],
+            callback: None,
         },
         delivery: TokenDelivery::Cookie,
         client: ClientInfo::default(),

@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{self, HeaderMap};
 
-use crate::{backchannel, introspection, jwks, public_api};
+use crate::{backchannel, introspection, jwks, pages, public_api};
 
 /// The media type of answers.
 pub(crate) const JSON: &str = "application/json";
@@ -16,6 +16,14 @@ pub(crate) fn accepts_answer(path: &str, headers: &HeaderMap) -> bool {
         || path.ends_with(public_api::DOCS) && accepts(headers, "text/html")
         || path.contains(backchannel::PATH)
         || path.ends_with(introspection::REVOKE)
+        || pages::is_for_browsers(path)
+}
+
+/// Whether the `Accept` header asks for HTML by name, as browsers do when they load a page.
+pub(crate) fn asks_for_html(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
+    values.any(|value| value.to_ascii_lowercase().contains("text/html"))
+        && accepts(headers, "text/html")
 }
 
 /// Whether the `Accept` header, if there is one, leaves room for a media type (RFC 9110 §12.5.1).

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mintgate_domain::Clients;
-use mintgate_domain::model::AllowedUri;
+use mintgate_domain::model::{AllowedUri, ReturnOrigins};
 use url::Url;
 
 /// The configuration of the public listener.
@@ -16,6 +16,8 @@ pub struct HttpConfig {
     pub issuer: String,
     /// The origins whose pages may call this service.
     pub allowed_origins: Vec<AllowedUri>,
+    /// The origins to whose pages a browser may be sent at the end of a login.
+    pub return_origins: ReturnOrigins,
     /// The networks of the proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The networks of the peers whose traces are continued.

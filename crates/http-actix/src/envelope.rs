@@ -33,7 +33,7 @@ use crate::metrics::method_label;
 use crate::origin::OriginPolicy;
 use crate::refusals::Refusal;
 use crate::trace::{Trace, record_answer, request_span, spans_are_wanted};
-use crate::{AppState, RequestId};
+use crate::{AppState, RequestId, pages};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -356,7 +356,7 @@ impl Call {
                 )
             };
         }
-        if status.is_server_error() {
+        if error.map_or(status, |error| error.kind().status()).is_server_error() {
             line!(tracing::Level::ERROR);
         } else if error.is_some_and(ApiError::is_alarming) {
             line!(tracing::Level::WARN);
@@ -391,7 +391,8 @@ pub(crate) fn origin_of(
     address: Option<IpAddr>,
     trace_id: impl FnOnce() -> Arc<str>,
 ) -> Option<Arc<Origin>> {
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+    let is_link = pages::is_for_browsers(request.path());
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) && !is_link {
         return None;
     }
     Some(Arc::new(Origin {

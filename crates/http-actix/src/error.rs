@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::RequestId;
 use crate::limits::Exceeded;
+use crate::pages::{self, Shown};
 use crate::validation::BrokenField;
 
 /// The `Retry-After` of a refusal that does not say another.
@@ -114,11 +115,14 @@ error_table! {
     Core(InvalidRequest) => BAD_REQUEST, "The request is not valid.";
     Core(UnknownProvider) => BAD_REQUEST, "The identity provider is not known.";
     Core(RedirectUriNotAllowed) => BAD_REQUEST, "The redirect URI is not allowed for this provider.";
+    Core(ReturnToNotAllowed) => BAD_REQUEST, "The page to return to is not allowed.";
     Http(DuplicateCookie) => BAD_REQUEST, "A session cookie was sent twice; it has been cleared. Please try again.";
     Core(InvalidLogoutToken) => BAD_REQUEST, "The logout token is invalid, expired, or was used before.";
     Core(InvalidAuthCode) => UNAUTHORIZED, "The provided authorization code is invalid or expired.";
     Core(InvalidIdToken) => UNAUTHORIZED, "The ID token is invalid or expired.";
     Core(InvalidState) => UNAUTHORIZED, "The authorization response does not belong to this sign-in.";
+    Core(LoginCancelled) => UNAUTHORIZED, "The sign-in was given up at the identity provider.";
+    Core(LoginExpired) => UNAUTHORIZED, "The sign-in took too long. Please start again.";
     Core(InvalidAccessToken) => UNAUTHORIZED, "The access token is missing, invalid or expired.";
     Core(InvalidRefreshToken) => UNAUTHORIZED, "The refresh token is missing or invalid.";
     Core(RefreshTokenExpired) => UNAUTHORIZED, "The refresh token has expired. Please sign in again.";
@@ -174,11 +178,18 @@ impl ErrorKind {
     pub(crate) const fn ends_login(self) -> bool {
         use ErrorCode::{
             AccessDenied, IdentityTaken, InvalidAuthCode, InvalidIdToken, InvalidState,
+            LoginCancelled, LoginExpired,
         };
         matches!(
             self,
             Self::Core(
-                InvalidState | InvalidAuthCode | InvalidIdToken | AccessDenied | IdentityTaken
+                InvalidState
+                    | InvalidAuthCode
+                    | InvalidIdToken
+                    | AccessDenied
+                    | IdentityTaken
+                    | LoginCancelled
+                    | LoginExpired
             )
         )
     }
@@ -225,6 +236,8 @@ struct Refusal {
     token_refused: bool,
     /// Whether an operator should investigate; the log line then has the level WARN.
     alarming: bool,
+    /// How a person sees it in a browser; `None` if a program asked.
+    shown: Option<Shown>,
 }
 
 impl ApiError {
@@ -240,6 +253,7 @@ impl ApiError {
             exceeded: None,
             token_refused: false,
             alarming: false,
+            shown: None,
         }))
     }
 
@@ -282,6 +296,13 @@ impl ApiError {
     #[must_use]
     pub(crate) fn clearing(mut self, cookies: Vec<SetCookie>) -> Self {
         self.0.clear = cookies;
+        self
+    }
+
+    /// Shows the refusal to a person.
+    #[must_use]
+    pub(crate) fn shown(mut self, shown: Shown) -> Self {
+        self.0.shown = Some(shown);
         self
     }
 
@@ -328,9 +349,14 @@ impl ApiError {
         self.0.token_refused
     }
 
-    /// The answer, in the shape that all errors have.
+    /// The answer, in the shape that all errors have, unless it is shown to a person.
     pub(crate) fn render(&self, id: &RequestId, now: OffsetDateTime) -> HttpResponse {
         let (status, message) = self.0.kind.row();
+        if let Some(Shown::AtPage(page)) = &self.0.shown {
+            let mut response = pages::redirect(&page.with_result(self.0.kind.code()));
+            append_cookies(&mut response, &self.0.clear);
+            return response.finish();
+        }
         let mut response = HttpResponse::build(status);
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         match status {
@@ -362,6 +388,9 @@ impl ApiError {
             response.insert_header((header::ALLOW, methods.as_str()));
         }
         append_cookies(&mut response, &self.0.clear);
+        if let Some(Shown::AsPage { again }) = &self.0.shown {
+            return pages::error_page(response, self.0.kind, again.as_deref(), id);
+        }
         response.json(ErrorBody {
             error_code: self.0.kind.code(),
             message,

@@ -38,6 +38,7 @@ mod metrics;
 mod openapi;
 mod operations;
 mod origin;
+mod pages;
 mod planted_cookies;
 mod provider_token;
 mod public_api;
@@ -85,6 +86,7 @@ use login_cookies::LoginCookies;
 use metadata::Metadata;
 use openapi::{Document, Page};
 use origin::OriginPolicy;
+use pages::Pages;
 use refusals::RecentRefusals;
 
 /// The id of a request, which its answer, its error body and its log line name.
@@ -145,6 +147,7 @@ pub struct AppState {
     ports: HttpPorts,
     origins: OriginPolicy,
     logins: LoginCookies,
+    pages: Pages,
     metadata: Metadata,
     openapi: Document,
     docs: Page,
@@ -173,6 +176,7 @@ impl AppState {
         Self {
             use_cases,
             logins: LoginCookies::new(&config.cookies),
+            pages: Pages::new(&config),
             openapi: Document::new(&document),
             docs: Page::new(&document),
             metadata,

@@ -12,7 +12,7 @@ use crate::cookies::{Attributes, pairs};
 use crate::error::ApiError;
 
 /// How many logins a browser may have begun at the same time, abandoned ones included.
-const MAX_BEGUN: usize = 5;
+pub(crate) const MAX_BEGUN: usize = 5;
 
 /// Writes and reads the cookies of begun logins. Each cookie has a name of its own, so that logins in
 /// several tabs do not disturb each other.
@@ -27,23 +27,27 @@ pub(crate) struct LoginCookies {
 
 impl LoginCookies {
     pub(crate) fn new(config: &CookieConfig) -> Self {
-        Self {
-            prefix: if config.secure { "__Host-Auth-Login-" } else { "Auth-Login-" },
-            attributes: Attributes::new("/", None, config),
-        }
+        Self::named(if config.secure { "__Host-Auth-Login-" } else { "Auth-Login-" }, config)
     }
 
-    /// The logins that the browser has begun. A cookie name that comes twice counts for nothing: one of
-    /// the two cookies was planted.
+    /// The same with another prefix of the names.
+    pub(crate) fn named(prefix: &'static str, config: &CookieConfig) -> Self {
+        Self { prefix, attributes: Attributes::new("/", None, config) }
+    }
+
+    /// The logins that the browser has begun.
     pub(crate) fn begun(&self, headers: &HeaderMap) -> Vec<LoginTransaction> {
+        let read = |text| LoginTransaction::from_cookie(&LoginCookie::new(text));
+        self.values(headers).into_iter().filter_map(read).collect()
+    }
+
+    /// The values of all these cookies. A cookie name that comes twice counts for nothing: one of the two
+    /// cookies was planted.
+    pub(crate) fn values<'a>(&'a self, headers: &'a HeaderMap) -> Vec<&'a str> {
         let all: Vec<(&str, &[u8])> = self.all(headers).collect();
         let is_alone = |name: &str| all.iter().filter(|(other, _)| *other == name).count() == 1;
         let alone = all.iter().filter(|(name, _)| is_alone(name));
-        let read = |(_, value): &(&str, &[u8])| {
-            let text = std::str::from_utf8(value).ok()?;
-            LoginTransaction::from_cookie(&LoginCookie::new(text))
-        };
-        alone.filter_map(read).collect()
+        alone.filter_map(|(_, value)| std::str::from_utf8(value).ok()).collect()
     }
 
     /// The cookie that keeps `login` in the browser for `ttl`.
@@ -67,11 +71,11 @@ impl LoginCookies {
         FinishedLogin(finished.map(|login| self.clear(&login.state())))
     }
 
-    fn clear(&self, state: &str) -> SetCookie {
+    pub(crate) fn clear(&self, state: &str) -> SetCookie {
         self.write(state, "", Duration::ZERO)
     }
 
-    fn write(&self, state: &str, value: &str, max_age: Duration) -> SetCookie {
+    pub(crate) fn write(&self, state: &str, value: &str, max_age: Duration) -> SetCookie {
         let name = format!("{}{}", self.prefix, LoginTransaction::tag(state));
         self.attributes.set_cookie(&name, value, max_age.as_secs())
     }

@@ -12,7 +12,7 @@ use crate::error::HttpErrorCode;
 use crate::metadata::{Metadata, path_of};
 use crate::openapi::{Api, Endpoint, Operation};
 use crate::{
-    AppState, backchannel, identities, introspection, jwks, login, logout, not_found,
+    AppState, backchannel, identities, introspection, jwks, login, logout, not_found, pages,
     provider_token, refresh, sessions, token,
 };
 
@@ -33,6 +33,11 @@ fn endpoints(metadata: &Metadata) -> Vec<Endpoint> {
     let mut all = vec![
         auth("login").post(login::begin, login::begin_operation),
         auth("providers").get(login::providers, login::providers_operation),
+        auth("start/{provider}").get(pages::start, pages::start_operation),
+        auth("callback/{provider}")
+            .get(pages::called_back, pages::callback_operation)
+            .post(pages::posted_back, pages::posted_callback_operation),
+        auth("pages/post-again.js").get(pages::script, pages::script_operation),
         auth("token").post(token::issue, token::operation),
         auth("refresh").post(refresh::refresh, refresh::operation),
         auth("logout").post(logout::log_out, logout::log_out_operation),

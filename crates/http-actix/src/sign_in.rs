@@ -154,6 +154,7 @@ impl SignInBody {
             state,
             issuer,
             logins,
+            callback: None,
         };
         Ok(Self { sign_in, delivery })
     }

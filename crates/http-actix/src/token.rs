@@ -10,6 +10,7 @@ use mintgate_domain::ports::Clock;
 use mintgate_domain::{AuthError, ErrorCode, IssueTokens, IssuedTokens, TokenHash, TokenRequest};
 use tracing::debug_span;
 
+use crate::admission::Place;
 use crate::body::read_json;
 use crate::client::{caller_address, client_info};
 use crate::current::State;
@@ -58,24 +59,7 @@ pub(crate) async fn issue(
     LogFields::update(&request, |fields| fields.provider.clone_from(&known));
     let admitted = state.admit_sign_in(&request, known)?;
     let place = state.admission.sign_ins.take()?;
-    let issue = Arc::clone(&state.use_cases.issue_tokens);
-    let issued = match idempotency {
-        None => {
-            let issuing = async move { issue.issue(&sign_in).await };
-            state.run(place, debug_span!("issue_tokens"), issuing).await
-        }
-        Some(asked) => {
-            let patience = Patience::of(&state);
-            let lock = lock_key(&state, asked).await?;
-            // To its end, so that a client that went away gets the same session when it repeats this.
-            let issuing = async move {
-                let issued = issue_in_turn(&issue, &sign_in, patience).await;
-                drop(lock);
-                issued
-            };
-            state.run_to_end(place, debug_span!("issue_tokens"), issuing).await
-        }
-    };
+    let issued = issue_once(&state, place, sign_in).await?;
     let tokens = match issued {
         Ok(tokens) => tokens,
         Err(error) => {
@@ -88,6 +72,32 @@ pub(crate) async fn issue(
     // With an Idempotency-Key the client may repeat the request, so its login cookie must stay; the
     // login is accepted only once all the same.
     Ok(if idempotency.is_some() { answer } else { finished_login.clear_with(answer) })
+}
+
+/// Issues tokens. Requests with the same idempotency key come one after another.
+///
+/// # Errors
+/// `OVERLOADED` and `IDEMPOTENCY_KEY_REUSED`, about the key alone.
+pub(crate) async fn issue_once(
+    state: &AppState,
+    place: Place,
+    sign_in: TokenRequest,
+) -> Result<Result<IssuedTokens, AuthError>, ApiError> {
+    let issue = Arc::clone(&state.use_cases.issue_tokens);
+    let span = debug_span!("issue_tokens");
+    let Some(asked) = sign_in.idempotency else {
+        let issuing = async move { issue.issue(&sign_in).await };
+        return Ok(state.run(place, span, issuing).await);
+    };
+    let patience = Patience::of(state);
+    let lock = lock_key(state, asked).await?;
+    // To its end, so that a client that went away gets the same session when it repeats this.
+    let issuing = async move {
+        let issued = issue_in_turn(&issue, &sign_in, patience).await;
+        drop(lock);
+        issued
+    };
+    Ok(state.run_to_end(place, span, issuing).await)
 }
 
 /// How long a request waits for another one with the same idempotency key.

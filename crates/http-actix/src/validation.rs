@@ -61,6 +61,11 @@ pub(crate) enum BrokenRule {
     /// The number is larger than this.
     #[error("must be at most {0}")]
     TooLarge(u64),
+    /// The request is a script's, a frame's, or made ahead of time.
+    #[error(
+        "must be that of a navigation: a link or a form that the person follows in a whole tab"
+    )]
+    NotANavigation,
     /// The text is not the id of a session: a UUID with hyphens.
     #[error("must be the sid of a session")]
     NotASessionId,

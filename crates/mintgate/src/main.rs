@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
 use mintgate::keys::KeysCommand;
 use mintgate::roles_command::RolesCommand;
-use mintgate::settings::{self, ConfigError, Configuration, StoreSettings};
+use mintgate::settings::{self, ConfigError, Configuration, Settings, StoreSettings};
 use mintgate::system::{OsEntropy, SystemClock};
 use mintgate_admin::{
     AdminCommand, AuditCommand, ClientsCommand, ExplainCommand, RestoreDoneCommand,
@@ -177,14 +177,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             write!(out, "{report}")?;
             return Ok(ExitCode::from(u8::from(!report.is_healthy())));
         }
-        Command::Config(ConfigCommand::Check) => {
-            let settings = load()?;
-            app::check_store(&settings.store)?;
-            for warning in mintgate_doctor::warnings(&settings) {
-                writeln!(out, "Warning: {warning}.")?;
-            }
-            writeln!(out, "The configuration is valid.")?;
-        }
+        Command::Config(ConfigCommand::Check) => check(&load()?, &mut out)?,
         Command::Config(ConfigCommand::Print) => {
             write!(out, "{}", load()?.print())?;
         }
@@ -193,6 +186,21 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what is rarely intended in a configuration without a mistake, and what has to be done elsewhere.
+fn check(settings: &Settings, out: &mut impl std::io::Write) -> anyhow::Result<()> {
+    app::check_store(&settings.store)?;
+    for warning in mintgate_doctor::warnings(settings) {
+        writeln!(out, "Warning: {warning}.")?;
+    }
+    for provider in &settings.providers {
+        let id = &provider.policy.id;
+        let callback = settings.callback(id.as_str());
+        writeln!(out, "To use /start/{id}, register this redirect URI at {id}: {callback}")?;
+    }
+    writeln!(out, "The configuration is valid.")?;
+    Ok(())
 }
 
 async fn migrate(

@@ -359,6 +359,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
         public_url: server.public_url.clone(),
         issuer: settings.tokens.issuer.clone(),
         allowed_origins: settings.cors.allowed_origins.clone(),
+        return_origins: settings.pages.return_origins.clone(),
         trusted_proxies: server.trusted_proxies.clone(),
         trusted_callers: settings.telemetry.trusted_callers.clone(),
         cookies: CookieConfig {

@@ -4,12 +4,13 @@
 use crate::types::Settings;
 
 /// The sections and keys that a running service takes over. All else is used at the start alone.
-const TAKEN_OVER: [&str; 16] = [
+const TAKEN_OVER: [&str; 17] = [
     "providers",
     "clients",
     "roles",
     "users",
     "cors",
+    "pages",
     "server.trusted_proxies",
     "log.filter",
     "limits.logins_per_minute",

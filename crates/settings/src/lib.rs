@@ -51,7 +51,7 @@ const CLIENTS_DOC: &str = "The back ends that may ask about sessions, and say fo
      table.";
 
 /// Every section at the top level.
-const SECTIONS: [&str; 18] = [
+const SECTIONS: [&str; 19] = [
     "server",
     "ops",
     "admin",
@@ -63,6 +63,7 @@ const SECTIONS: [&str; 18] = [
     "cookies",
     "cors",
     "login",
+    "pages",
     "users",
     "roles",
     "limits",
@@ -342,6 +343,8 @@ fn settings(
     let cors = root.section("cors", "Cross-origin requests (CORS).", sections::cors);
     let login_doc = "Logins that begin with `POST /api/v1/auth/login`.";
     let login = root.section("login", login_doc, sections::login);
+    let pages_doc = "The pages to which a login that is two links returns.";
+    let pages = root.section("pages", pages_doc, |s| sections::pages(s, url, cors.as_ref()));
     let users = users(root);
     let roles = roles(root, provider_ids);
     let limits = root.section("limits", "Limits on what clients can use.", sections::limits);
@@ -378,6 +381,7 @@ fn settings(
         cookies: cookies?,
         cors: cors?,
         login: login?,
+        pages: pages?,
         users: users?,
         roles: roles?,
         limits: limits?,

@@ -213,6 +213,15 @@ pub(crate) fn origin(text: &str) -> Result<AllowedUri, Invalid> {
     exact_origin(example.as_deref().unwrap_or(text)).map(|_| AllowedUri::origin(text))
 }
 
+/// Reads the origin of pages of the web, written as browsers send it; a pattern is none.
+pub(crate) fn web_origin(text: &str) -> Result<String, Invalid> {
+    if app_origin(text).is_some() {
+        let problem = "A browser cannot be sent to the pages of an app.";
+        return Err(invalid(problem, "write an origin such as \"https://app.example.com\""));
+    }
+    exact_origin(text)
+}
+
 fn exact_origin(text: &str) -> Result<String, Invalid> {
     if text.contains('*') {
         let problem =

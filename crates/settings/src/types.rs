@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use mintgate_domain::model::{AllowedUri, AuditKey, AuditKeys, LostAnswer, ProfileClaims, Role};
+use mintgate_domain::model::{
+    AllowedUri, AuditKey, AuditKeys, LostAnswer, ProfileClaims, ReturnOrigins, Role,
+};
 use mintgate_domain::{
     AdminToken, Admission, Clients, OnLookupFailure, ProviderPolicy, RoleRule, SecretText,
 };
@@ -58,6 +60,8 @@ pub struct Settings {
     pub cors: CorsSettings,
     /// The section `[login]`.
     pub login: LoginSettings,
+    /// The section `[pages]`.
+    pub pages: PageSettings,
     /// The section `[users]`.
     pub users: UserSettings,
     /// The section `[roles]`.
@@ -311,6 +315,13 @@ pub struct LoginSettings {
     /// The longest time from the beginning of a login to its end, which the person spends at the
     /// provider.
     pub ttl: Duration,
+}
+
+/// The pages to which a login that is two links returns.
+#[derive(Debug, Clone)]
+pub struct PageSettings {
+    /// The origins of these pages.
+    pub return_origins: ReturnOrigins,
 }
 
 /// The settings about users: who may sign in, and which claims are stored.

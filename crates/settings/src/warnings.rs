@@ -74,6 +74,11 @@ pub enum Warning {
         /// The host of the page, which `server.public_url` could name.
         host: String,
     },
+    /// A login that is two links returns to a page of another site, which does not get the cookies.
+    ReturnsToOtherSite {
+        /// The page's origin.
+        origin: String,
+    },
     /// The admin API can be reached from other machines, and its tokens are sent without TLS.
     AdminWithoutTls {
         /// The address of the operations listener.
@@ -125,6 +130,15 @@ impl Warning {
                 "many browsers drop their cookies although cookies.same_site is None".to_owned(),
                 "set cookies.partitioned = true, or serve both below one domain".to_owned(),
             ),
+            Self::ReturnsToOtherSite { origin } => (
+                format!("{origin} (pages.return_origins) is on another site than server.public_url"),
+                "after a login by /start and /callback browsers do not send its pages the cookies, whatever \
+                 cookies.same_site and cookies.partitioned are"
+                    .to_owned(),
+                "serve both below one domain, or let these pages call /login and /token and set \
+                 pages.return_origins without them"
+                    .to_owned(),
+            ),
             Self::AdminWithoutTls { listen } => (
                 format!("the admin API (admin.tokens) listens on {listen} (ops.listen) without TLS"),
                 "whoever can read the traffic can use its tokens".to_owned(),
@@ -170,6 +184,8 @@ impl Settings {
         let own = &self.server.public_url;
         let pages = self.cors.allowed_origins.iter();
         let pages = pages.filter_map(|origin| self.warning(own, origin));
+        let returns = self.pages.return_origins.iter();
+        let returns = returns.filter_map(|origin| returns_elsewhere(own, origin));
         let listen = self.ops.listen;
         let is_plain = self.ops.tls.is_none() && !listen.ip().is_loopback();
         let is_exposed = is_plain && !self.admin.tokens.is_empty();
@@ -177,7 +193,7 @@ impl Settings {
         let bytes = self.largest_headers();
         let is_large = bytes > PROXY_BUFFER && !rules::is_loopback(own);
         let large = is_large.then_some(Warning::LargeAnswers { bytes });
-        keys.chain(pages).chain(exposed).chain(large).collect()
+        keys.chain(pages).chain(returns).chain(exposed).chain(large).collect()
     }
 
     /// The length of the headers of an answer with both cookies, for somebody who has every role that a
@@ -237,6 +253,13 @@ impl Settings {
             SameSite::Lax | SameSite::Strict => Some(Warning::OtherSite { origin, same_site }),
         }
     }
+}
+
+/// The warning about an origin to which logins return, unless the two are names of this machine.
+fn returns_elsewhere(own: &Url, origin: &str) -> Option<Warning> {
+    let page = Url::parse(origin).ok()?;
+    let is_same = site(&page) == site(own) || rules::is_loopback(&page) && rules::is_loopback(own);
+    (!is_same).then(|| Warning::ReturnsToOtherSite { origin: origin.to_owned() })
 }
 
 /// The site of an address as browsers judge it (RFC 6265bis §5.2): the scheme with the domain that

@@ -5,11 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use std::time::Duration;
 
-use super::{AuthenticationRequirements, ProviderId, SingleUse, Timestamp};
+use super::{AuthenticationRequirements, ProviderId, ReturnTo, SingleUse, Timestamp};
 use crate::{CodeVerifier, LoginCookie, Nonce, TokenHash};
 
 /// The first field of a cookie, and with it how the others are to be read.
 const VERSION: &str = "2";
+/// The same of a login that ends at our own callback, whose last field is an address more.
+const VERSION_OF_CALLBACK: &str = "3";
 /// The beginning of every `state` that was made here.
 const STATE_PREFIX: &str = "mg.";
 
@@ -31,6 +33,9 @@ pub struct LoginTransaction {
     pub expires_at: Timestamp,
     /// How the person must authenticate at the provider.
     pub requirements: AuthenticationRequirements,
+    /// Where the browser goes at the end of a login that ends at our own callback; `None` for one that the
+    /// client finishes.
+    pub return_to: Option<String>,
 }
 
 impl LoginTransaction {
@@ -43,7 +48,21 @@ impl LoginTransaction {
         expires_at: Timestamp,
         requirements: AuthenticationRequirements,
     ) -> Self {
-        Self { secret, provider, redirect_uri, names_issuer, expires_at, requirements }
+        Self {
+            secret,
+            provider,
+            redirect_uri,
+            names_issuer,
+            expires_at,
+            requirements,
+            return_to: None,
+        }
+    }
+
+    /// The same login, which ends at our own callback: the browser goes on to this page.
+    #[must_use]
+    pub fn returning_to(self, page: &ReturnTo) -> Self {
+        Self { return_to: Some(page.as_str().to_owned()), ..self }
     }
 
     /// Whether a `state` has the form of those that Mintgate makes; nothing is verified.
@@ -86,8 +105,12 @@ impl LoginTransaction {
 
     /// The value of the cookie that keeps the login in the browser.
     pub fn to_cookie(&self) -> LoginCookie {
+        let (version, page) = match &self.return_to {
+            None => (VERSION, String::new()),
+            Some(page) => (VERSION_OF_CALLBACK, format!(".{}", BASE64.encode(page))),
+        };
         LoginCookie::new(format!(
-            "{VERSION}.{}.{}.{}.{}.{}.{}.{}",
+            "{version}.{}.{}.{}.{}.{}.{}.{}{page}",
             BASE64.encode(self.secret),
             self.expires_at.as_unix(),
             u8::from(self.names_issuer),
@@ -101,16 +124,13 @@ impl LoginTransaction {
     /// Reads a cookie's value; `None` if it is none that was made here.
     pub fn from_cookie(cookie: &LoginCookie) -> Option<Self> {
         let fields: Vec<&str> = cookie.expose().split('.').collect();
-        let [
-            VERSION,
-            secret,
-            expires_at,
-            names_issuer,
-            provider,
-            redirect_uri,
-            max_age,
-            acr_values,
-        ] = fields[..]
+        let (fields, return_to) = match &fields[..] {
+            [VERSION, fields @ ..] => (fields, None),
+            [VERSION_OF_CALLBACK, fields @ .., page] => (fields, Some(*page)),
+            _ => return None,
+        };
+        let [secret, expires_at, names_issuer, provider, redirect_uri, max_age, acr_values] =
+            *fields
         else {
             return None;
         };
@@ -130,6 +150,10 @@ impl LoginTransaction {
             },
             expires_at: Timestamp::from_unix(expires_at.parse().ok()?),
             requirements: AuthenticationRequirements { max_age, acr_values: text(acr_values)? },
+            return_to: match return_to {
+                None => None,
+                Some(page) => Some(text(page)?),
+            },
         })
     }
 
@@ -139,17 +163,23 @@ impl LoginTransaction {
     }
 
     fn derive(&self, what: &str) -> String {
-        let digest = TokenHash::of_parts(&[
+        let (secret, expires_at, max_age) = (
+            BASE64.encode(self.secret),
+            self.expires_at.as_unix().to_string(),
+            self.max_age_secs(),
+        );
+        let mut parts = vec![
             what,
-            &BASE64.encode(self.secret),
+            &secret,
             self.provider.as_str(),
             &self.redirect_uri,
             if self.names_issuer { "1" } else { "0" },
-            &self.expires_at.as_unix().to_string(),
-            &self.max_age_secs(),
+            &expires_at,
+            &max_age,
             &self.requirements.acr_values,
-        ]);
-        BASE64.encode(digest.as_bytes())
+        ];
+        parts.extend(self.return_to.as_deref());
+        BASE64.encode(TokenHash::of_parts(&parts).as_bytes())
     }
 }
 
@@ -188,6 +218,9 @@ mod tests {
         let mut without = login();
         without.requirements = AuthenticationRequirements::default();
         assert_eq!(LoginTransaction::from_cookie(&without.to_cookie()), Some(without));
+        let mut returning = login();
+        returning.return_to = Some("https://app.example.com/straße?a=.b#c".to_owned());
+        assert_eq!(LoginTransaction::from_cookie(&returning.to_cookie()), Some(returning));
         for broken in ["", "2", "2.a.b.c", "1.AA.1.0.corp.AA", "2.AA.1800000600.0.corp.AA.."] {
             assert_eq!(LoginTransaction::from_cookie(&LoginCookie::new(broken)), None, "{broken}");
         }
@@ -203,7 +236,7 @@ mod tests {
             ]
         };
         let genuine = texts(&login());
-        let changes: [fn(&mut LoginTransaction); 8] = [
+        let changes: [fn(&mut LoginTransaction); 10] = [
             |l| l.secret[31] = 8,
             |l| l.provider = ProviderId::new("other"),
             |l| l.redirect_uri.push('/'),
@@ -212,6 +245,8 @@ mod tests {
             |l| l.requirements.max_age = None,
             |l| l.requirements.max_age = Some(Duration::from_secs(301)),
             |l| l.requirements.acr_values = "silver".to_owned(),
+            |l| l.return_to = Some(String::new()),
+            |l| l.return_to = Some("https://app.example.com/".to_owned()),
         ];
         for change in changes {
             let mut other = login();

@@ -11,6 +11,7 @@ mod key_record;
 mod login;
 mod profile;
 mod replica;
+mod return_to;
 mod rotation;
 mod search_text;
 mod session;
@@ -36,6 +37,7 @@ pub use profile::{Profile, ProfileClaim, ProfileClaims};
 pub use replica::{
     KeyDispute, KeySet, LiveReplica, REPLICA_PATIENCE, Replica, ReplicaId, key_dispute,
 };
+pub use return_to::{ReturnOrigins, ReturnTo};
 pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
 pub use search_text::{NotSearchable, SearchText, searched};
 pub use session::{

@@ -933,6 +933,7 @@ pub(crate) fn with_code(code: &str) -> SignInRequest {
         state: None,
         issuer: None,
         logins: vec![],
+        callback: None,
     }
 }
 

@@ -133,12 +133,13 @@ impl Operation {
         for (status, mut kinds) in by_status {
             kinds.sort_by_key(|kind| kind.code());
             let codes: Vec<&str> = kinds.iter().map(|kind| kind.code()).collect();
-            let name = format!("{status}.{}", codes.join("."));
+            let page = if self.is_page { ".page" } else { "" };
+            let name = format!("{status}.{}{page}", codes.join("."));
             all.insert(
                 status.to_string(),
                 json!({ "$ref": format!("#/components/responses/{name}") }),
             );
-            responses.entry(name).or_insert_with(|| refusals::response(&kinds));
+            responses.entry(name).or_insert_with(|| refusals::response(&kinds, self.is_page));
         }
         let mut operation = json!({
             "operationId": self.id, "tags": [self.tag], "summary": self.summary, "responses": all,

@@ -25,6 +25,8 @@ pub(crate) struct Operation {
     pub(super) body: Option<Value>,
     pub(super) answers: BTreeMap<u16, Value>,
     pub(super) refusals: Vec<ErrorKind>,
+    /// Whether browsers load it as a page, and see refusals as pages.
+    pub(super) is_page: bool,
     pub(super) schemas: Vec<(String, Value)>,
 }
 
@@ -41,6 +43,7 @@ impl Operation {
             body: None,
             answers: BTreeMap::new(),
             refusals: Vec::new(),
+            is_page: false,
             schemas: Vec::new(),
         }
     }
@@ -54,6 +57,16 @@ impl Operation {
     pub(crate) fn secured_by(mut self, schemes: &[&'static str]) -> Self {
         self.security.extend(schemes);
         self
+    }
+
+    /// Is loaded by browsers as a page.
+    pub(crate) fn for_browsers(self) -> Self {
+        Self { is_page: true, ..self }
+    }
+
+    /// Has a parameter in its query that may be left out.
+    pub(crate) fn query_parameter(self, name: &str, description: &str) -> Self {
+        self.parameter("query", name, description, &json!({ "type": "string" }))
     }
 
     /// Has a parameter in its path.

@@ -31,12 +31,13 @@ pub(super) fn headers() -> Value {
         "RateLimit-Policy": header(true, "What the limit is."),
         "WWW-Authenticate": header(true, "How to authenticate; `error=\"invalid_token\"` where an access \
             token was shown that is not accepted (RFC 6750 §3.1)."),
+        "Location": header(true, "Where the browser goes."),
         "Set-Cookie": header(false, "Sets or clears a cookie; comes once for each."),
     })
 }
 
-/// The refusals of one status, whose codes these are.
-pub(super) fn response(kinds: &[ErrorKind]) -> Value {
+/// The refusals of one status, whose codes these are. With `is_page`, browsers get a page.
+pub(super) fn response(kinds: &[ErrorKind], is_page: bool) -> Value {
     let mut names = vec!["X-Request-Id", "Cache-Control"];
     names.extend(match kinds.first().map_or(0, |kind| kind.status().as_u16()) {
         400 => &["Set-Cookie"][..],
@@ -53,7 +54,7 @@ pub(super) fn response(kinds: &[ErrorKind]) -> Value {
     let codes: Vec<&str> = kinds.iter().map(|kind| kind.code()).collect();
     let reasons: Vec<String> =
         kinds.iter().map(|kind| format!("- `{}`: {}", kind.code(), kind.message())).collect();
-    json!({
+    let mut response = json!({
         "description": reasons.join("\n"),
         "headers": headers,
         "content": { "application/json": { "schema": {
@@ -62,5 +63,9 @@ pub(super) fn response(kinds: &[ErrorKind]) -> Value {
                 { "properties": { "errorCode": { "enum": codes } } },
             ],
         } } },
-    })
+    });
+    if is_page {
+        response["content"]["text/html"] = json!({ "schema": { "type": "string" } });
+    }
+    response
 }

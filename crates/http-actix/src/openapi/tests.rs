@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use mintgate_domain::Clients;
+use mintgate_domain::model::ReturnOrigins;
+use mintgate_domain::{Clients, ErrorCode};
 use serde_json::Value;
 use url::Url;
 
@@ -20,6 +21,7 @@ fn public_at(public_url: &str, issuer: &str) -> Value {
     let config = HttpConfig {
         issuer: issuer.to_owned(),
         allowed_origins: Vec::new(),
+        return_origins: ReturnOrigins::default(),
         trusted_proxies: Vec::new(),
         trusted_callers: Vec::new(),
         cookies: CookieConfig {
@@ -136,7 +138,12 @@ fn every_security_scheme_and_every_parameter_of_a_path_is_described() {
 #[test]
 fn every_error_is_documented_at_an_operation_but_those_of_no_operation() {
     let documents = both().map(|(_, document)| document.to_string()).join("");
-    let of_no_operation: [ErrorKind; 1] = [HttpErrorCode::MethodNotAllowed.into()];
+    let of_no_operation: [ErrorKind; 3] = [
+        HttpErrorCode::MethodNotAllowed.into(),
+        // Told by the page that a login returns to.
+        ErrorCode::LoginCancelled.into(),
+        ErrorCode::LoginExpired.into(),
+    ];
     for kind in ErrorKind::ALL.iter().filter(|kind| !of_no_operation.contains(kind)) {
         assert!(documents.contains(&format!("\"{}\"", kind.code())), "{}", kind.code());
     }

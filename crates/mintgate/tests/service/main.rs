@@ -22,6 +22,7 @@ mod introspection;
 mod invited;
 mod killed_renewals;
 mod limits;
+mod links;
 mod log_output;
 mod login;
 mod login_parameters;

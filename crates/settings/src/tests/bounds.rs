@@ -426,12 +426,23 @@ fn pages_whose_cookies_are_not_sent_are_warned_of() {
     ] {
         let origin = other.to_owned();
         let lax = Warning::OtherSite { origin: origin.clone(), same_site: SameSite::Lax };
-        assert_eq!(warned(own, other, ""), [lax]);
-        assert_eq!(warned(own, other, none), [Warning::NotPartitioned { origin }]);
-        assert_eq!(warned(own, other, &format!("{none}\npartitioned = true")), []);
+        // Logins return to exact addresses of the web.
+        let is_page = !other.contains('*') && other.starts_with("http");
+        let returns = Warning::ReturnsToOtherSite { origin: origin.clone() };
+        let and_returns = |warning: Option<Warning>| {
+            let returns = is_page.then(|| returns.clone());
+            warning.into_iter().chain(returns).collect::<Vec<_>>()
+        };
+        assert_eq!(warned(own, other, ""), and_returns(Some(lax)));
+        let partly = Warning::NotPartitioned { origin };
+        assert_eq!(warned(own, other, none), and_returns(Some(partly)));
+        let partitioned = format!("{none}\npartitioned = true");
+        assert_eq!(warned(own, other, &partitioned), and_returns(None));
+        let elsewhere = format!("{partitioned}\n[pages]\nreturn_origins = [\"{own}\"]");
+        assert_eq!(warned(own, other, &elsewhere), []);
     }
     // Two people's pages below a public suffix are two sites.
-    assert_eq!(warned("https://a.vercel.app", "https://b.vercel.app", "").len(), 1);
+    assert_eq!(warned("https://a.vercel.app", "https://b.vercel.app", "").len(), 2);
     let (origin, host) = ("http://localhost:5173".to_owned(), "localhost".to_owned());
     let loopback = Warning::LoopbackNames { origin, host };
     assert_eq!(warned("http://127.0.0.1:8080", "http://localhost:5173", ""), [loopback]);

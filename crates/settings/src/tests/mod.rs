@@ -15,6 +15,7 @@ mod id_tokens;
 mod keys;
 mod logins;
 mod messages;
+mod pages;
 mod parts;
 mod presets;
 mod reaching;

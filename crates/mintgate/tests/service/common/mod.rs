@@ -1,5 +1,6 @@
 //! A whole service for a test: the real application on real ports, a real provider, a real store.
 
+pub(crate) mod browser;
 pub(crate) mod dump;
 pub(crate) mod log;
 pub(crate) mod login;

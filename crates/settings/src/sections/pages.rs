@@ -1,0 +1,51 @@
+//! `[pages]`: the pages to which a login that is two links returns.
+
+use mintgate_config_reader::{Section, key};
+use mintgate_domain::model::{AllowedUri, ReturnOrigins};
+use url::Url;
+
+use crate::rules;
+use crate::types::{CorsSettings, PageSettings, Settings};
+
+/// The path of the callback, before the provider's id.
+const CALLBACK: &str = "/api/v1/auth/callback/";
+
+impl Settings {
+    /// The address at which logins that `start` begins come back from a provider: the redirect URI to be
+    /// registered there.
+    pub fn callback(&self, provider: &str) -> String {
+        let url = &self.server.public_url;
+        let origin = url.origin().ascii_serialization();
+        format!("{origin}{}{CALLBACK}{provider}", rules::path_prefix(url))
+    }
+}
+
+/// Reads the section `[pages]`.
+pub(crate) fn pages(
+    s: &mut Section<'_>,
+    public_url: Option<&Url>,
+    cors: Option<&CorsSettings>,
+) -> Option<PageSettings> {
+    let own = public_url.map(|url| url.origin().ascii_serialization());
+    let default: Option<Vec<&str>> = own.as_deref().zip(cors).map(|(own, cors)| {
+        let allowed = cors.allowed_origins.iter().filter(|origin| !origin.has_free_label());
+        let web = allowed.map(AllowedUri::as_str).filter(|it| rules::web_origin(it).is_ok());
+        std::iter::once(own).chain(web).collect()
+    });
+    let return_origins = s.list(
+        key(
+            "return_origins",
+            "The origins to whose pages `start`, `initiate` and `refresh/return` may send the browser. \
+             The pages must be on the site of `server.public_url`. A `returnTo` that begins with `/` is \
+             an address of the only one of them; with several, it is refused.",
+        )
+        .default_from(
+            "the origin of `server.public_url`, and those of `cors.allowed_origins` that are of the web \
+             and have no `*`",
+            default.as_deref(),
+        ),
+        "list of origins",
+        rules::web_origin,
+    );
+    Some(PageSettings { return_origins: ReturnOrigins::new(return_origins?) })
+}
