@@ -1,17 +1,14 @@
 // What docs/cookies.md says of Chromium: which of Mintgate's cookies a page gets back, in each arrangement.
-import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer as createHttp, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createHttps } from "node:https";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import puppeteer, { type Browser } from "puppeteer-core";
+import type { Browser } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startBrowser } from "../rig/browser.js";
+import { certificate } from "../rig/certificate.js";
 import { canBrowse } from "../rig/index.js";
 import { listen } from "../rig/listen.js";
 
 describe.skipIf(!canBrowse)("Chromium that blocks cookies of other sites", () => {
-  const dir = mkdtempSync(join(tmpdir(), "mintgate-cookies-"));
   let browser: Browser;
   let secure = 0;
   let plain = 0;
@@ -33,23 +30,11 @@ describe.skipIf(!canBrowse)("Chromium that blocks cookies of other sites", () =>
   }
 
   beforeAll(async () => {
-    const [key, cert] = [join(dir, "key.pem"), join(dir, "cert.pem")];
-    execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=test", "-days", "2", "-keyout", key, "-out", cert], { stdio: "ignore" });
-    secure = await listen(createHttps({ key: readFileSync(key), cert: readFileSync(cert) }, answer) as never);
+    secure = await listen(createHttps(certificate(), answer) as never);
     plain = await listen(createHttp(answer));
-    const profile = join(dir, "profile");
-    mkdirSync(join(profile, "Default"), { recursive: true });
-    writeFileSync(join(profile, "Default/Preferences"), '{"profile":{"cookie_controls_mode":1}}');
-    browser = await puppeteer.launch({
-      executablePath: process.env["CHROMIUM_BIN"] ?? "/usr/bin/chromium",
-      userDataDir: profile, acceptInsecureCerts: true,
-      args: ["--no-sandbox", "--host-resolver-rules=MAP *.test 127.0.0.1"],
-    });
+    browser = await startBrowser({ strict: true });
   });
-  afterAll(async () => {
-    await browser?.close();
-    rmSync(dir, { recursive: true, force: true });
-  });
+  afterAll(() => browser?.close());
 
   const at = (host: string) => (host.startsWith("http:") ? `${host}:${plain}` : `https://${host}:${secure}`);
 

@@ -1,8 +1,10 @@
 // An app: pages with the client on every address, and an API that accepts the access cookie until its `exp`.
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createHttps } from "node:https";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { decodeJwt } from "jose";
+import { certificate } from "./certificate.js";
 import { listen } from "./listen.js";
 
 export const source = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
@@ -25,12 +27,13 @@ export interface AppRequest {
   at: number;
 }
 
-export async function startApp() {
+export async function startApp(https = false) {
   const seen: AppRequest[] = [];
   let script = "";
   let html = "<!doctype html><meta charset=utf-8><title>app</title><div id=root></div><script type=module src=/app.js></script>";
   let delay = 0;
-  const server = createServer(async (request, response) => {
+  const server = https ? createHttps(certificate(), answer) : createServer(answer);
+  async function answer(request: IncomingMessage, response: ServerResponse): Promise<unknown> {
     const url = new URL(request.url!, "http://localhost");
     const origin = request.headers.origin;
     if (origin) {
@@ -57,12 +60,12 @@ export async function startApp() {
     seen.push({ method: request.method!, url: request.url!, status, body, person, at: Date.now() });
     if (delay) await new Promise(resolve => setTimeout(resolve, delay));
     response.writeHead(status, { "Content-Type": "application/json" });
-    response.end(JSON.stringify({ person, type: request.headers["content-type"], kept: request.headers["x-kept"], cookie: !!request.headers.cookie, body }));
-  });
+    return response.end(JSON.stringify({ person, type: request.headers["content-type"], kept: request.headers["x-kept"], cookie: !!request.headers.cookie, body }));
+  }
   const port = await listen(server);
   return {
     port, seen,
-    origin: `http://localhost:${port}`,
+    origin: https ? `https://app.other.test:${port}` : `http://localhost:${port}`,
     serve: (next: string) => void (script = next),
     page: (next: string) => void (html = next),
     slow: (ms: number) => void (delay = ms),

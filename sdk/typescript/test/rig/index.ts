@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
-import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import type { Browser, Page } from "puppeteer-core";
 import { bundle, startApp } from "./app.js";
+import { chromium, startBrowser } from "./browser.js";
 import { startProvider } from "./provider.js";
 import { binary, startService } from "./service.js";
 
-const chromium = process.env["CHROMIUM_BIN"] ?? "/usr/bin/chromium";
 /** Whether this machine has what the tests in a browser need. */
 export const canBrowse = !!binary && existsSync(binary) && existsSync(chromium);
 
@@ -16,6 +16,8 @@ export interface RigOptions {
   code?: string;
   /** The origins of further pages. */
   pages?: string[];
+  /** Page and service on two sites, with https, in a browser that blocks cookies of other sites. */
+  otherSite?: boolean;
 }
 
 declare global {
@@ -24,11 +26,11 @@ declare global {
   var events: { status: string; name: string | undefined; reason: string | undefined; before: string | undefined }[];
 }
 
-export async function startRig({ accessTtl = 60, client = {}, code = "", pages = [] }: RigOptions = {}) {
+export async function startRig({ accessTtl = 60, client = {}, code = "", pages = [], otherSite = false }: RigOptions = {}) {
   const provider = await startProvider();
-  const app = await startApp();
+  const app = await startApp(otherSite);
   const service = await startService({
-    pages: [app.origin, ...pages], issuer: provider.issuer, accessTtl, redirectUris: [app.origin + "/callback"],
+    pages: [app.origin, ...pages], issuer: provider.issuer, accessTtl, redirectUris: [app.origin + "/callback"], otherSite,
   });
   const script = (more: Record<string, unknown> = {}) => bundle(`
     import { createMintgate } from "@mintgate/client";
@@ -37,10 +39,7 @@ export async function startRig({ accessTtl = 60, client = {}, code = "", pages =
     ${code || 'auth.onChange((now, before) => events.push({ status: now.status, name: now.user?.name, reason: now.reason, before: before.user?.name }));'}
   `);
   app.serve(await script());
-  const browser: Browser = await puppeteer.launch({
-    executablePath: chromium,
-    args: ["--no-sandbox", "--disable-quic"],
-  });
+  const browser: Browser = await startBrowser({ strict: otherSite });
   const console_: string[] = [];
   const noted = new WeakSet<Page>();
   function note(page: Page) {

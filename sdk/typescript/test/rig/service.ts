@@ -2,8 +2,10 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, request as httpRequest, type ServerResponse } from "node:http";
+import { createServer as createHttps } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { certificate } from "./certificate.js";
 import { listen } from "./listen.js";
 
 export interface Seen {
@@ -32,13 +34,14 @@ function older(request: IncomingMessage, headers: IncomingHttpHeaders, body: Buf
 
 export const binary = process.env["MINTGATE_BIN"];
 
-export async function startService(options: { pages: string[]; issuer: string; accessTtl: number; redirectUris: string[] }) {
+export async function startService(options: { pages: string[]; issuer: string; accessTtl: number; redirectUris: string[]; otherSite?: boolean }) {
   const dir = mkdtempSync(join(tmpdir(), "mintgate-sdk-"));
   const seen: Seen[] = [];
   let fault: Fault | undefined;
   let target = 0;
   let stripped = false;
-  const proxy = createServer(async (request, response) => {
+  const proxy = options.otherSite ? createHttps(certificate(), pass) : createServer(pass);
+  function pass(request: IncomingMessage, response: ServerResponse): void {
     const verdict = fault?.(request, response);
     if (response.writableEnded || response.destroyed) return;
     const at = Date.now();
@@ -58,9 +61,9 @@ export async function startService(options: { pages: string[]; issuer: string; a
     );
     passed.on("error", () => response.destroy());
     request.pipe(passed);
-  });
+  }
   const port = await listen(proxy);
-  const url = `http://localhost:${port}`;
+  const url = options.otherSite ? `https://auth.mint.test:${port}` : `http://localhost:${port}`;
 
   const free = async () => {
     const server = createServer();
@@ -83,7 +86,7 @@ dir = "${dir}/keys"
 [tokens]
 access_ttl_secs = ${options.accessTtl}
 [cookies]
-secure = false
+${options.otherSite ? 'same_site = "None"\npartitioned = true' : "secure = false"}
 hint = true
 [cors]
 allowed_origins = ${quoted(options.pages)}
