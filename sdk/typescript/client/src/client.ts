@@ -119,7 +119,8 @@ function create(options: Options): Mintgate {
   /** Keeps what is known, and plans the next attempt. */
   function fail({ code, message, retryAfter }: Answer) {
     if (code === "CSRF_REJECTED") console.error(`mintgate: ${message} The origin of this page is ${location.origin}.`);
-    const failed = (shared.failed ?? 0) + 1;
+    // An attempt before its time, such as that of a page that has just been loaded, does not make the next one rarer.
+    const failed = shared.failed && Date.now() < shared.next! - 100 ? shared.failed : (shared.failed ?? 0) + 1;
     const hold = retryAfter || 1000;
     const next = Math.max(hold, Math.min(LONGEST_RETRY_MS, 500 * 2 ** failed)) + Math.random() * 500;
     publish({ ...shared, failed, code, hold: Date.now() + hold, next: Date.now() + next });
@@ -200,7 +201,7 @@ function create(options: Options): Mintgate {
     const { id } = shared;
     return takeTurn(
       () => (look(), shared.id !== id),
-      async () => (shared.logout ? told(await logout(shared.logout)) : check(exchange)),
+      async () => (shared.logout ? told(await logout({ ...shared.logout, provider: false })) : check(exchange)),
     );
   }
 
@@ -262,8 +263,9 @@ function create(options: Options): Mintgate {
     const result = await finished;
     // The page is on its way to another address.
     if (await outcome) return;
-    const back = result === "signed_in";
-    const { ended, at = 0, user, logout } = shared;
+    const { ended, at = 0, user, logout, sid } = shared;
+    // The mark alone proves nothing: a sign-out that is not told yet is forgotten for another session only.
+    const back = result === "signed_in" && (!logout || (await call("GET", "/me")).body.sid !== sid);
     if (result && !back) login.stop(result);
     else if (!back && ended && Date.now() - at < STOP_MS) login.stop(ended);
     if (back) shared = { id: shared.id };
@@ -320,7 +322,7 @@ function create(options: Options): Mintgate {
   async function leave(options: SignOutOptions): Promise<void> {
     // The request is on its way before anything else happens: the page may be closed in the same moment.
     const sent = logout(options);
-    publish({ ended: "SIGNED_OUT", at: Date.now(), logout: options, next: Date.now() + LONGEST_RETRY_MS });
+    publish({ ended: "SIGNED_OUT", at: Date.now(), sid: shared.user?.sid, logout: options, next: Date.now() + LONGEST_RETRY_MS });
     told(await sent);
     await refreshing;
   }

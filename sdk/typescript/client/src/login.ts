@@ -24,11 +24,12 @@ export function withResult(address: string, result: string): string {
   return `${page}${page!.includes("?") ? "&" : "?"}mintgate_result=${result}${fragment}`;
 }
 
-/** Takes the mark out of the address bar, and returns its value. */
+/** Takes the mark out of the address bar, and returns how a sign-in has ended. */
 export function takeResult(): string | undefined {
   const found = RESULT.exec(location.search)?.[2];
   if (found) history.replaceState(history.state, "", withoutResult(location.href));
-  return found;
+  // `signed_out` and `unavailable` are of no sign-in, but of a refresh on the way to a server-rendered page.
+  return found && /^(signed_in|[A-Z_]+)$/.test(found) ? found : undefined;
 }
 
 /** The two ways to begin a login: by a link at Mintgate or, for pages of another site, by the page itself. */

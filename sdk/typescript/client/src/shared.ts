@@ -14,8 +14,9 @@ export interface Shared {
   user?: User | undefined;
   /** Nobody is signed in any more: why. */
   ended?: string;
-  /** A sign-out that Mintgate does not know of yet. */
+  /** A sign-out that Mintgate does not know of yet, and of which session. */
   logout?: SignOutOptions | undefined;
+  sid?: string | undefined;
   /** The cookie `Auth-Session` can be read here. */
   hint?: boolean;
   /** Attempts that failed in a row, the last one's code, and when the next attempts by a person and by a timer are due. */

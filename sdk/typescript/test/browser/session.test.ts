@@ -56,13 +56,14 @@ describe.skipIf(!canBrowse)("a session", () => {
     });
 
     test("a page that is loaded while the service is stopped cannot tell, and finds out later", async () => {
-      const [page] = await signedIn();
+      const tabs = await signedIn(3);
+      const [page] = tabs;
       await rig.service.kill();
-      await page.reload();
+      for (const tab of tabs) await tab.reload();
       await page.waitForFunction(() => auth.session.reason === "UNREACHABLE", { polling: 50 });
       expect(await page.evaluate(async () => [auth.session.status, (await auth.user())?.name])).toEqual(["unknown", "alice"]);
       await rig.service.start();
-      await page.waitForFunction(() => auth.session.status === "signed_in", { polling: 50 });
+      for (const tab of tabs) await tab.waitForFunction(() => auth.session.status === "signed_in", { polling: 50, timeout: 5000 });
       expect((await call(page)).status).toBe(200);
     });
 

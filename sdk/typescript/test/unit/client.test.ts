@@ -219,6 +219,35 @@ describe("signing in", () => {
     expect([await make().finish(), location.href]).toEqual([undefined, APP + rest]);
   });
 
+  test.each(["signed_out", "unavailable"])("the mark %s of a refresh is taken away, and is no outcome", async mark => {
+    fakePage(`${APP}?mintgate_result=${mark}`, () => json(200, alice));
+    const auth = make();
+    expect([await auth.finish(), location.href, (await auth.user())?.name]).toEqual([undefined, APP, "alice"]);
+  });
+
+  test.each([["the same session: the sign-out is sent", "s1", null], ["another session: it counts", "s0", "alice"]])(
+    "a mark, while a sign-out is not told yet, and %s", async (_, sid, name) => {
+      const stored = { [KEY]: { id: "1", ended: "SIGNED_OUT", at: Date.now(), sid, logout: {} } };
+      const page = fakePage(APP + "?mintgate_result=signed_in", () => json(200, alice), { stored });
+      expect((await make().user())?.name ?? null).toBe(name);
+      expect(page.requests.includes(`POST ${AUTH}/refresh/logout`)).toBe(name === null);
+    },
+  );
+
+  test("a sign-out that is sent later does not leave the page for the provider", async () => {
+    const stored = { [KEY]: { id: "1", ended: "SIGNED_OUT", at: Date.now(), logout: { provider: true } } };
+    const answer = async (request: Request) => json(200, { message: "m", ...((await request.text()) && { logoutUrl: "https://idp.example.com/out" }) });
+    const page = fakePage(APP, answer, { stored });
+    await make().ready();
+    expect([page.went, page.requests]).toEqual([undefined, [`POST ${AUTH}/refresh/logout`]]);
+  });
+
+  test("a sign-out at the provider goes there", async () => {
+    const page = fakePage(APP, request => json(200, request.method === "GET" ? alice : { message: "m", logoutUrl: "https://idp.example.com/out" }));
+    await make().signOut({ provider: true });
+    expect(page.went).toBe("https://idp.example.com/out");
+  });
+
   test("a sign-in whose cookies do not come is explained", async () => {
     const error = vi.spyOn(console, "error").mockReturnValue();
     fakePage(APP + "?mintgate_result=signed_in", visitor);
