@@ -115,6 +115,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/callback/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Finish a login by a link
+         * @description The redirect URI of logins that `/api/v1/auth/start/{provider}` begins, for the provider alone.
+         */
+        get: operations["finishLogin"];
+        put?: never;
+        /**
+         * Finish a login by a form that the provider's page posts
+         * @description The redirect URI of logins that `/api/v1/auth/start/{provider}` begins, for the provider alone.
+         */
+        post: operations["finishLoginByForm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/identities": {
         parameters: {
             query?: never;
@@ -216,6 +240,23 @@ export interface paths {
         };
         /** Show who the caller is */
         get: operations["me"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/pages/post-again.js": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get the script of the page that posts a form again */
+        get: operations["postAgainScript"];
         put?: never;
         post?: never;
         delete?: never;
@@ -330,6 +371,26 @@ export interface paths {
         post?: never;
         /** End one of the caller's sessions */
         delete: operations["endSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/start/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Begin a login by a link
+         * @description A link for browsers without a script. The browser goes to the provider, comes back to `/api/v1/auth/callback/{provider}`, and is sent to `returnTo`, with `mintgate_result` in its query: `signed_in` or an errorCode. Only the navigation of a whole tab begins a login.
+         */
+        get: operations["startLogin"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -803,6 +864,26 @@ export interface components {
             };
         };
         /**
+         * @description - `DUPLICATE_COOKIE`: A session cookie was sent twice; it has been cleared. Please try again.
+         *     - `INVALID_REQUEST`: The request is not valid.
+         *     - `RETURN_TO_NOT_ALLOWED`: The page to return to is not allowed.
+         */
+        "400.DUPLICATE_COOKIE.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "DUPLICATE_COOKIE" | "INVALID_REQUEST" | "RETURN_TO_NOT_ALLOWED";
+                };
+                "text/html": string;
+            };
+        };
+        /**
          * @description - `INVALID_LOGOUT_TOKEN`: The logout token is invalid, expired, or was used before.
          *     - `INVALID_REQUEST`: The request is not valid.
          *     - `UNKNOWN_PROVIDER`: The identity provider is not known.
@@ -853,6 +934,26 @@ export interface components {
                     /** @enum {unknown} */
                     errorCode?: "INVALID_REQUEST" | "REDIRECT_URI_NOT_ALLOWED" | "UNKNOWN_PROVIDER";
                 };
+            };
+        };
+        /**
+         * @description - `INVALID_REQUEST`: The request is not valid.
+         *     - `RETURN_TO_NOT_ALLOWED`: The page to return to is not allowed.
+         *     - `UNKNOWN_PROVIDER`: The identity provider is not known.
+         */
+        "400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.UNKNOWN_PROVIDER.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "INVALID_REQUEST" | "RETURN_TO_NOT_ALLOWED" | "UNKNOWN_PROVIDER";
+                };
+                "text/html": string;
             };
         };
         /**
@@ -973,6 +1074,23 @@ export interface components {
                 };
             };
         };
+        /** @description - `INVALID_STATE`: The authorization response does not belong to this sign-in. */
+        "401.INVALID_STATE.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "INVALID_STATE";
+                };
+                "text/html": string;
+            };
+        };
         /**
          * @description - `ACCESS_DENIED`: This account has no access here. Ask whoever runs this service to let you in, or sign in with another account.
          *     - `CSRF_REJECTED`: The request comes from an origin that is not allowed.
@@ -1034,6 +1152,21 @@ export interface components {
                 };
             };
         };
+        /** @description - `NOT_ACCEPTABLE`: Answers are application/json, which the Accept header rules out. */
+        "406.NOT_ACCEPTABLE.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "NOT_ACCEPTABLE";
+                };
+                "text/html": string;
+            };
+        };
         /** @description - `REQUEST_TIMEOUT`: The request took too long to arrive. */
         "408.REQUEST_TIMEOUT": {
             headers: {
@@ -1046,6 +1179,21 @@ export interface components {
                     /** @enum {unknown} */
                     errorCode?: "REQUEST_TIMEOUT";
                 };
+            };
+        };
+        /** @description - `REQUEST_TIMEOUT`: The request took too long to arrive. */
+        "408.REQUEST_TIMEOUT.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "REQUEST_TIMEOUT";
+                };
+                "text/html": string;
             };
         };
         /** @description - `IDENTITY_TAKEN`: This identity belongs to another account. */
@@ -1104,6 +1252,21 @@ export interface components {
                 };
             };
         };
+        /** @description - `PAYLOAD_TOO_LARGE`: The request body is too large. */
+        "413.PAYLOAD_TOO_LARGE.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "PAYLOAD_TOO_LARGE";
+                };
+                "text/html": string;
+            };
+        };
         /** @description - `UNSUPPORTED_MEDIA_TYPE`: The request body must be of the type this path takes, in UTF-8, without a content encoding. */
         "415.UNSUPPORTED_MEDIA_TYPE": {
             headers: {
@@ -1116,6 +1279,21 @@ export interface components {
                     /** @enum {unknown} */
                     errorCode?: "UNSUPPORTED_MEDIA_TYPE";
                 };
+            };
+        };
+        /** @description - `UNSUPPORTED_MEDIA_TYPE`: The request body must be of the type this path takes, in UTF-8, without a content encoding. */
+        "415.UNSUPPORTED_MEDIA_TYPE.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "UNSUPPORTED_MEDIA_TYPE";
+                };
+                "text/html": string;
             };
         };
         /** @description - `IDEMPOTENCY_KEY_REUSED`: The idempotency key has been used with another request. */
@@ -1149,6 +1327,24 @@ export interface components {
                 };
             };
         };
+        /** @description - `RATE_LIMITED`: There were too many requests. Please wait as long as Retry-After says. */
+        "429.RATE_LIMITED.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "Retry-After": components["headers"]["Retry-After"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "RATE_LIMITED";
+                };
+                "text/html": string;
+            };
+        };
         /** @description - `HEADERS_TOO_LARGE`: The request headers are too large. */
         "431.HEADERS_TOO_LARGE": {
             headers: {
@@ -1161,6 +1357,21 @@ export interface components {
                     /** @enum {unknown} */
                     errorCode?: "HEADERS_TOO_LARGE";
                 };
+            };
+        };
+        /** @description - `HEADERS_TOO_LARGE`: The request headers are too large. */
+        "431.HEADERS_TOO_LARGE.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "HEADERS_TOO_LARGE";
+                };
+                "text/html": string;
             };
         };
         /** @description - `INTERNAL_ERROR`: Something went wrong on our side. */
@@ -1195,6 +1406,21 @@ export interface components {
                 };
             };
         };
+        /** @description - `INTERNAL_ERROR`: Something went wrong on our side. */
+        "500.INTERNAL_ERROR.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "INTERNAL_ERROR";
+                };
+                "text/html": string;
+            };
+        };
         /** @description - `PROVIDER_ERROR`: The identity provider gave no usable answer. */
         "502.PROVIDER_ERROR": {
             headers: {
@@ -1207,6 +1433,21 @@ export interface components {
                     /** @enum {unknown} */
                     errorCode?: "PROVIDER_ERROR";
                 };
+            };
+        };
+        /** @description - `PROVIDER_ERROR`: The identity provider gave no usable answer. */
+        "502.PROVIDER_ERROR.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "PROVIDER_ERROR";
+                };
+                "text/html": string;
             };
         };
         /** @description - `OVERLOADED`: The server is busy. Please try again. */
@@ -1265,6 +1506,26 @@ export interface components {
         };
         /**
          * @description - `OVERLOADED`: The server is busy. Please try again.
+         *     - `PROVIDER_UNAVAILABLE`: The identity provider cannot be reached.
+         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
+         */
+        "503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "OVERLOADED" | "PROVIDER_UNAVAILABLE" | "STORE_UNAVAILABLE";
+                };
+                "text/html": string;
+            };
+        };
+        /**
+         * @description - `OVERLOADED`: The server is busy. Please try again.
          *     - `ROLES_UNAVAILABLE`: The roles of this account cannot be looked up at the moment.
          *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
          */
@@ -1300,6 +1561,22 @@ export interface components {
                 };
             };
         };
+        /** @description - `OVERLOADED`: The server is busy. Please try again. */
+        "503.OVERLOADED.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "OVERLOADED";
+                };
+                "text/html": string;
+            };
+        };
         /** @description - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment. */
         "503.STORE_UNAVAILABLE": {
             headers: {
@@ -1329,6 +1606,21 @@ export interface components {
                 };
             };
         };
+        /** @description - `PROVIDER_TIMEOUT`: The identity provider did not answer in time. */
+        "504.PROVIDER_TIMEOUT.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "PROVIDER_TIMEOUT";
+                };
+                "text/html": string;
+            };
+        };
     };
     parameters: never;
     requestBodies: never;
@@ -1337,6 +1629,8 @@ export interface components {
         "Cache-Control": string;
         /** @description Names this version; `If-None-Match` asks for another one. */
         ETag: string;
+        /** @description Where the browser goes. */
+        Location: string;
         /** @description The limit that is used up, and for how many seconds (draft-ietf-httpapi-ratelimit-headers). */
         RateLimit: string;
         /** @description What the limit is. */
@@ -1603,6 +1897,88 @@ export interface operations {
             504: components["responses"]["504.PROVIDER_TIMEOUT"];
         };
     };
+    finishLogin: {
+        parameters: {
+            query?: {
+                /** @description The authorization code. */
+                code?: string;
+                /** @description The state of the login. */
+                state?: string;
+                /** @description The provider's error, in place of a code. */
+                error?: string;
+                /** @description The provider's issuer (RFC 9207). */
+                iss?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The id of the configured provider. */
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The browser goes to the page that the login was begun for, with `mintgate_result` in its query. */
+            303: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.page"];
+            401: components["responses"]["401.INVALID_STATE.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.page"];
+        };
+    };
+    finishLoginByForm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the configured provider. */
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page that posts the same once more: the login's cookie does not come with a form of another site. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description The browser goes to the page that the login was begun for, with `mintgate_result` in its query. */
+            303: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.page"];
+            401: components["responses"]["401.INVALID_STATE.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            408: components["responses"]["408.REQUEST_TIMEOUT.page"];
+            413: components["responses"]["413.PAYLOAD_TOO_LARGE.page"];
+            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.page"];
+        };
+    };
     listIdentities: {
         parameters: {
             query?: never;
@@ -1831,6 +2207,46 @@ export interface operations {
             503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
         };
     };
+    postAgainScript: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the version that the caller has. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The script. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/javascript": string;
+                };
+            };
+            /** @description The caller has this version. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+        };
+    };
     showProviderToken: {
         parameters: {
             query?: never;
@@ -2025,6 +2441,41 @@ export interface operations {
             431: components["responses"]["431.HEADERS_TOO_LARGE"];
             500: components["responses"]["500.INTERNAL_ERROR"];
             503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    startLogin: {
+        parameters: {
+            query?: {
+                /** @description Where the browser goes at the end: an address of one of `pages.return_origins`. */
+                returnTo?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The id of the configured provider. */
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The browser goes to the provider. */
+            303: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.UNKNOWN_PROVIDER.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            429: components["responses"]["429.RATE_LIMITED.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            502: components["responses"]["502.PROVIDER_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page"];
+            504: components["responses"]["504.PROVIDER_TIMEOUT.page"];
         };
     };
     signIn: {
