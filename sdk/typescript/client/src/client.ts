@@ -6,6 +6,7 @@ import { pause, Span, within } from "./time.js";
 import { turns } from "./turn.js";
 import { type Mintgate, MintgateError, type Options, type Session, type SignOutOptions, type User } from "./types.js";
 
+const CANNOT_REFRESH = "The access token cannot be refreshed now.";
 const LOADING: Session = { status: "unknown", reason: "LOADING" };
 /** How long `user`, `ready` and `fetch` wait for the first answer, in milliseconds. */
 const FIRST_ANSWER_MS = 3000;
@@ -192,7 +193,7 @@ function create(options: Options): Mintgate {
       if (wait > 0) await pause(wait);
       if (due()) await refresh();
     }
-    if (over()) throw new MintgateError(shared.code ?? "UNREACHABLE", "The access token is over and cannot be refreshed now.");
+    if (over()) throw new MintgateError(shared.code ?? "UNREACHABLE", CANNOT_REFRESH);
   }
 
   /** Tries again what failed: in one tab, for all. */
@@ -245,13 +246,13 @@ function create(options: Options): Mintgate {
   function tell() {
     const { hostname, pathname, href } = location;
     if (!kept || !navigator.locks) {
-      console.info("mintgate: no localStorage or no Web Locks here (not a secure context?): each tab refreshes for itself.");
+      console.info("mintgate: no localStorage or no Web Locks here: each tab refreshes for itself.");
     }
     if (hostname !== host && loopback.test(hostname) && loopback.test(host)) {
-      console.warn(`mintgate: the page is on ${hostname}, Mintgate on ${host}: the browser sends no cookies. Use one name.`);
+      console.warn(`mintgate: the page is on ${hostname}, Mintgate on ${host}: no cookies come. Use one name.`);
     }
     if (href.startsWith(base + "/")) {
-      console.error(`mintgate: ${pathname} is Mintgate's, but a page of the app came. Its service worker or server must leave ${base}/ to the network.`);
+      console.error(`mintgate: ${pathname} is Mintgate's, but the app answered. Its service worker or server must leave ${base}/ to the network.`);
     }
   }
 
@@ -280,7 +281,7 @@ function create(options: Options): Mintgate {
     if (!result || session.status !== "signed_out") return;
     session = { status: "signed_out", reason: back ? "COOKIES_NOT_SENT" : result };
     if (back) {
-      console.error("mintgate: the sign-in succeeded, but the browser sends no cookies. It blocks them, or this page is on another site than Mintgate (crossSite).");
+      console.error("mintgate: signed in, but no cookies come. The browser blocks them, or the page is on another site (crossSite).");
     }
   }
 
@@ -370,7 +371,7 @@ function create(options: Options): Mintgate {
       },
       refresh: async () => {
         await refresh(true);
-        if (session.status === "unknown") throw new MintgateError(session.reason!, "Mintgate cannot be asked for a fresh token now.");
+        if (session.status === "unknown") throw new MintgateError(session.reason!, CANNOT_REFRESH);
       },
       now: () => (look(), { session, at: shared.at, renewed: !!shared.after401 && !!token && token.left() > token.ms / 2 }),
     }),

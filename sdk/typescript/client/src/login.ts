@@ -52,14 +52,13 @@ export function logins(base: string, call: Call, options: Options) {
 
   function guard(reason: string | undefined) {
     if (!byItself()) return;
-    const stop = (cause: string) => new MintgateError("SIGN_IN_LOOP", `No further sign-in is started without a click: ${cause}`);
+    const stop = (cause: string) => new MintgateError("SIGN_IN_LOOP", `No further sign-in starts without a click: ${cause}`);
     if (stopped) throw stop(`the last one ended with ${stopped.reason}.`);
     const now = Date.now();
     const rounds = (readJson<number[]>(inTab, ROUNDS) ?? []).filter(at => Math.abs(now - at) < ROUND_MS);
     if (rounds.length >= MOST_ROUNDS) {
       throw stop(
-        `${rounds.length} within 30 seconds have not led to a session (${reason}). ` +
-          "The browser may block the cookies of Mintgate, or Mintgate is on another site than this page (crossSite).",
+        `${rounds.length} within 30 seconds brought no session (${reason}). Are cookies blocked, or is the page on another site (crossSite)?`,
       );
     }
     writeJson(inTab, ROUNDS, [...rounds, now]);

@@ -49,6 +49,18 @@ describe.skipIf(!canBrowse)("by two links", () => {
     expect(page.url()).toBe(rig.app.origin + "/orders");
   });
 
+  test("Back from the provider's page, and the sign-in can begin again", async () => {
+    const page = await rig.open("/orders");
+    rig.provider.answerWith("page");
+    expect(await page.evaluate(() => auth.signIn("corp").then(() => "ended"))).toBe("ended");
+    await page.waitForFunction(() => document.title === "provider", { polling: 50 });
+    await page.goBack();
+    rig.provider.answerWith("code");
+    await page.waitForFunction(() => !!globalThis.auth, { polling: 50 });
+    await rig.signIn(page);
+    expect(page.url()).toBe(rig.app.origin + "/orders");
+  });
+
   test("a page that may return nowhere else is refused before the login begins", async () => {
     const page = await rig.open();
     for (const returnTo of ["https://evil.test/", rig.app.origin + "@evil.test/", rig.app.origin + ".evil.test/", "javascript:alert(1)"]) {

@@ -265,13 +265,19 @@ describe.skipIf(!canBrowse)("a session", () => {
       await context.close();
     });
 
-    test("Back shows nothing of the person", async () => {
+    test.each([true, false])("Back shows nothing of the person (page kept by the browser: %s)", async kept => {
       const [page] = await signedIn();
+      // A page with such a listener is not kept.
+      await page.evaluate(kept => {
+        if (!kept) addEventListener("unload", () => {});
+        addEventListener("pageshow", event => void ((globalThis as any).kept = event.persisted));
+      }, kept);
       await page.evaluate(() => void (location.href = "/other"));
       await page.waitForFunction(() => location.pathname === "/other" && !!globalThis.auth);
       await page.evaluate(() => auth.signOut());
       await page.goBack();
       await page.waitForFunction(() => globalThis.auth?.session.status === "signed_out", { polling: 20 });
+      expect(await page.evaluate(() => (globalThis as any).kept ?? false)).toBe(kept);
     });
   });
 

@@ -142,6 +142,15 @@ describe.skipIf(!canBrowse)("tabs", () => {
     expect(rig.app.seen.map(one => one.status)).toEqual([200]);
   });
 
+  test("on a network that is slower than the wait for a turn, no 401 comes and no tab asks twice", async () => {
+    const tabs = await threeTabs();
+    rig.service.fault(request => (request.url!.endsWith("/refresh") ? { delay: 3000 } : undefined));
+    await sleep(4200);
+    const answers = await Promise.all(tabs.map(tab => call(tab)));
+    expect(answers.map(answer => answer.status)).toEqual([200, 200, 200]);
+    expect(refreshes()).toBeLessThanOrEqual(3);
+  });
+
   test("ready makes the token good for requests that no wrapper sees", async () => {
     const page = await rig.open();
     await rig.signIn(page);

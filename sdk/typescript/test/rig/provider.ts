@@ -7,7 +7,7 @@ export async function startProvider() {
   const { privateKey, publicKey } = await generateKeyPair("ES256");
   const codes = new Map<string, { person: string; nonce: string | null }>();
   const seen: URLSearchParams[] = [];
-  let answer: "code" | "access_denied" = "code";
+  let answer: "code" | "access_denied" | "page" = "code";
   const server = createServer(async (request, response) => {
     const url = new URL(request.url!, issuer);
     const json = (body: unknown) => response.setHeader("Content-Type", "application/json").end(JSON.stringify(body));
@@ -26,6 +26,7 @@ export async function startProvider() {
     if (url.pathname === "/jwks") return json({ keys: [{ ...(await exportJWK(publicKey)), kid: "1", alg: "ES256", use: "sig" }] });
     if (url.pathname === "/authorize") {
       seen.push(url.searchParams);
+      if (answer === "page") return response.setHeader("Content-Type", "text/html").end("<title>provider</title>");
       const back = new URL(url.searchParams.get("redirect_uri")!);
       back.searchParams.set("state", url.searchParams.get("state")!);
       if (answer === "code") {

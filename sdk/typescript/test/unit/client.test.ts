@@ -264,7 +264,7 @@ describe("signing in", () => {
     await expect(auth.signIn("corp")).rejects.toMatchObject({ code: "SIGN_IN_LOOP", message: expect.stringContaining("cookies") });
   });
 
-  test.each(["ACCESS_DENIED", "LOGIN_CANCELLED"])("after %s a page starts none by itself, but a click does", async code => {
+  test.each(["ACCESS_DENIED", "LOGIN_CANCELLED", "LOGIN_EXPIRED"])("after %s a page starts none by itself, but a click does", async code => {
     const page = fakePage(`${APP}?mintgate_result=${code}`, visitor, { active: false });
     const auth = make();
     expect((await auth.ready()).reason).toBe(code);
