@@ -2,6 +2,7 @@ import { ownFetch } from "./fetch.js";
 import { type Answer, caller } from "./http.js";
 import { logins, takeResult } from "./login.js";
 import { clearHint, hint, readJson, type Shared, storage, writeJson } from "./shared.js";
+import { tell } from "./tell.js";
 import { pause, Span, within } from "./time.js";
 import { turns } from "./turn.js";
 import { type Mintgate, MintgateError, type Options, type Session, type SignOutOptions, type User } from "./types.js";
@@ -12,11 +13,10 @@ const LOADING: Session = { status: "unknown", reason: "LOADING" };
 const FIRST_ANSWER_MS = 3000;
 const LONGEST_RETRY_MS = 30_000;
 const DUPLICATE_COOKIE_TRIES = 6;
-/** How long after a sign-out a page starts no sign-in by itself, in milliseconds. */
+/** How long after a sign-out a page starts no sign-in by itself, and the longest `Retry-After` that is kept, in milliseconds. */
 const STOP_MS = 600_000;
 
 const clients = Symbol.for("@mintgate/client");
-const loopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 /**
  * Makes the client. It does nothing until one of its methods is called, and nothing at all outside a browser. With the
@@ -102,6 +102,12 @@ function create(options: Options): Mintgate {
     if (news && news.id !== shared.id) apply(news);
   }
 
+  /** How long until a planned attempt; a plan that is far away was made when the clock was another one. */
+  const until = (at = 0) => {
+    const ms = at - Date.now();
+    return ms > STOP_MS ? 0 : ms;
+  };
+
   /**
    * The part of a token's life that is left unused, so that a request does not arrive with an expired one. A second at
    * least, as times in tokens are whole seconds.
@@ -121,7 +127,7 @@ function create(options: Options): Mintgate {
   function fail({ code, message, retryAfter }: Answer) {
     if (code === "CSRF_REJECTED") console.error(`mintgate: ${message} The origin of this page is ${location.origin}.`);
     // An attempt before its time, such as that of a page that has just been loaded, does not make the next one rarer.
-    const failed = shared.failed && Date.now() < shared.next! - 100 ? shared.failed : (shared.failed ?? 0) + 1;
+    const failed = shared.failed && until(shared.next) > 100 ? shared.failed : (shared.failed ?? 0) + 1;
     const hold = retryAfter || 1000;
     const next = Math.max(hold, Math.min(LONGEST_RETRY_MS, 500 * 2 ** failed)) + Math.random() * 500;
     publish({ ...shared, failed, code, hold: Date.now() + hold, next: Date.now() + next });
@@ -188,7 +194,7 @@ function create(options: Options): Mintgate {
   /** Refreshes a token that is due. A lost answer is asked for once more. Rejects if the token is over then. */
   async function freshen(): Promise<void> {
     for (let attempt = 0; due() && attempt < 2; attempt++) {
-      const wait = shared.failed ? shared.hold! - Date.now() : 0;
+      const wait = shared.failed ? until(shared.hold) : 0;
       if (wait > 1000) break;
       if (wait > 0) await pause(wait);
       if (due()) await refresh();
@@ -211,7 +217,7 @@ function create(options: Options): Mintgate {
     clearTimeout(timer);
     const again = shared.failed || shared.logout;
     if (!again && (!token || shared.ended || document.visibilityState === "hidden")) return;
-    const wait = again ? (shared.next ?? 0) - Date.now() : token!.left() - margin();
+    const wait = again ? until(shared.next) : token!.left() - margin();
     timer = setTimeout(() => (again ? retry() : freshen()).catch(() => {}), Math.min(Math.max(wait, 100), 2 ** 31 - 1));
   }
 
@@ -221,7 +227,7 @@ function create(options: Options): Mintgate {
     plan();
     const online = type === "online";
     if (document.visibilityState === "hidden" && !online) return;
-    if (shared.failed || shared.logout) void ((online || Date.now() >= (shared.hold ?? 0)) && !leaving && retry());
+    if (shared.failed || shared.logout) void ((online || until(shared.hold) <= 0) && !leaving && retry());
     else if (session.status === "signed_out") void (hint() && !hintAtEnd && check());
     else if (due()) freshen().catch(() => {});
     else if (session.user && performance.now() - checkedAt > 1000) {
@@ -238,22 +244,8 @@ function create(options: Options): Mintgate {
     for (const type of ["online", "focus", "pageshow"]) addEventListener(type, wake);
     for (const type of ["visibilitychange", "resume"]) document.addEventListener(type, wake);
     for (const type of ["pointerdown", "keydown"]) addEventListener(type, login.onInput, true);
-    tell();
+    tell(base, host, !!kept);
     loaded = load();
-  }
-
-  /** Says in the console what would otherwise be a riddle. */
-  function tell() {
-    const { hostname, pathname, href } = location;
-    if (!kept || !navigator.locks) {
-      console.info("mintgate: no localStorage or no Web Locks here: each tab refreshes for itself.");
-    }
-    if (hostname !== host && loopback.test(hostname) && loopback.test(host)) {
-      console.warn(`mintgate: the page is on ${hostname}, Mintgate on ${host}: no cookies come. Use one name.`);
-    }
-    if (href.startsWith(base + "/")) {
-      console.error(`mintgate: ${pathname} is Mintgate's, but the app answered. Its service worker or server must leave ${base}/ to the network.`);
-    }
   }
 
   /** Finds out who is signed in, with as few requests as the signs allow. */

@@ -308,6 +308,13 @@ describe("with fake timers", () => {
     expect(times.length).toBeLessThan(9);
   });
 
+  test("a plan of a clock that was far ahead keeps nobody waiting", async () => {
+    const ahead = Date.now() + 7_200_000;
+    const stored = { [KEY]: { id: "1", at: Date.now() - 61_000, ttl: 60, user: alice, failed: 3, code: "UNREACHABLE", hold: ahead, next: ahead } };
+    fakePage(APP, request => (request.method === "POST" ? tokens() : json(200, alice)), { stored });
+    expect((await make().fetch("/x")).status).toBe(200);
+  });
+
   test("a sign-out that gets no answer is sent again", async () => {
     let up = false;
     const page = fakePage(APP, request => {
