@@ -164,11 +164,13 @@ function create(options: Options): Mintgate {
   /** Fetches another token, and asks whose it is. */
   async function exchange(after401 = false): Promise<void> {
     const { id } = shared;
+    // The token is made after this moment, so its life is never taken for longer than it is.
+    const at = Date.now();
     let answer: Answer;
     let tries = 0;
     do answer = await call("POST", "/refresh");
     while (answer.code === "DUPLICATE_COOKIE" && ++tries < DUPLICATE_COOKIE_TRIES);
-    const fresh = answer.ok ? { at: Date.now(), ttl: answer.body.expiresIn, after401 } : undefined;
+    const fresh = answer.ok ? { at, ttl: answer.body.expiresIn, after401 } : undefined;
     if (fresh) answer = await call("GET", "/me");
     look();
     if (shared.id !== id && shared.ended === "SIGNED_OUT") {

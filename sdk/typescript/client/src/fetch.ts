@@ -69,7 +69,7 @@ export function ownFetch(options: Options, access: Access): typeof globalThis.fe
     }
     const now = access.now().session;
     if (before.session.user && now.user && before.session.user.sub !== now.user.sub) {
-      throw new MintgateError("PERSON_CHANGED", "Another person has signed in since this request was sent.");
+      throw new MintgateError("PERSON_CHANGED", "Another person has signed in since.");
     }
     return response;
   };

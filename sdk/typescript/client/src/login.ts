@@ -58,7 +58,7 @@ export function logins(base: string, call: Call, options: Options) {
     const rounds = (readJson<number[]>(inTab, ROUNDS) ?? []).filter(at => Math.abs(now - at) < ROUND_MS);
     if (rounds.length >= MOST_ROUNDS) {
       throw stop(
-        `${rounds.length} within 30 seconds brought no session (${reason}). Are cookies blocked, or is the page on another site (crossSite)?`,
+        `${rounds.length} within 30 seconds brought no session (${reason}). Are cookies blocked, or is this another site (crossSite)?`,
       );
     }
     writeJson(inTab, ROUNDS, [...rounds, now]);
@@ -76,7 +76,7 @@ export function logins(base: string, call: Call, options: Options) {
       return;
     }
     if (new URL(returnTo).origin !== location.origin) {
-      throw new MintgateError("RETURN_TO_NOT_ALLOWED", "returnTo is an address of another origin.");
+      throw new MintgateError("RETURN_TO_NOT_ALLOWED", "returnTo has another origin.");
     }
     const redirectUri = options.redirectUri ?? location.origin + "/callback";
     const begun = await call("POST", "/login", { provider, redirectUri, prompt, loginHint });

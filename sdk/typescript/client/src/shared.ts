@@ -4,7 +4,7 @@ import type { SignOutOptions, User } from "./types.js";
 export interface Shared {
   /** Another one with each change. */
   id: string;
-  /** When the access token arrived or the session ended, by the clock of this machine, in milliseconds. */
+  /** When the access token was asked for or the session ended, by the clock of this machine, in milliseconds. */
   at?: number;
   /** How long the token was good then, in seconds. */
   ttl?: number | undefined;

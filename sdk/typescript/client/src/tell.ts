@@ -10,6 +10,6 @@ export function tell(base: string, host: string, stores: boolean): void {
     console.warn(`mintgate: the page is on ${hostname}, Mintgate on ${host}: no cookies come. Use one name.`);
   }
   if (href.startsWith(base + "/")) {
-    console.error(`mintgate: ${pathname} is Mintgate's, but the app answered. Its service worker or server must leave ${base}/ to the network.`);
+    console.error(`mintgate: ${pathname} is Mintgate's, but the app answered. A service worker must leave ${base}/ to the network.`);
   }
 }
