@@ -3,7 +3,7 @@ import { type Answer, caller } from "./http.js";
 import { logins, takeResult } from "./login.js";
 import { clearHint, hint, readJson, type Shared, storage, writeJson } from "./shared.js";
 import { tell } from "./tell.js";
-import { pause, Span, within } from "./time.js";
+import { begin, pause, type Span, within } from "./time.js";
 import { turns } from "./turn.js";
 import { type Mintgate, MintgateError, type Options, type Session, type SignOutOptions, type User } from "./types.js";
 
@@ -73,7 +73,7 @@ function create(options: Options): Mintgate {
   }
 
   const span = ({ at, ttl }: Shared) =>
-    at === undefined || ttl === undefined ? undefined : new Span(ttl * 1000, Math.max(0, Date.now() - at));
+    at === undefined || ttl === undefined ? undefined : begin(ttl * 1000, Math.max(0, Date.now() - at));
 
   /** Takes over what a tab has found out. */
   function apply(news: Shared) {
@@ -140,7 +140,7 @@ function create(options: Options): Mintgate {
     const { at, ttl, after401 = false } = shared;
     if (!fresh && !shared.failed && !shared.ended && JSON.stringify(user) === JSON.stringify(shared.user)) {
       // Nothing is new for the other tabs.
-      if (expiresIn !== undefined) token = new Span(expiresIn * 1000);
+      if (expiresIn !== undefined) token = begin(expiresIn * 1000);
       plan();
       show({ status: "signed_in", user });
     } else {
