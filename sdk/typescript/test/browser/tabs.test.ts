@@ -148,7 +148,9 @@ describe.skipIf(!canBrowse)("tabs", () => {
     await sleep(4200);
     const answers = await Promise.all(tabs.map(tab => call(tab)));
     expect(answers.map(answer => answer.status)).toEqual([200, 200, 200]);
-    expect(refreshes()).toBeLessThanOrEqual(3);
+    // Those of the first token; the next one is due soon after such a slow answer.
+    const times = rig.service.seen.filter(one => one.path.endsWith("/refresh") && one.method === "POST").map(one => one.at);
+    expect(times.filter(at => at - times[0]! < 2900).length).toBeLessThanOrEqual(3);
   });
 
   test("ready makes the token good for requests that no wrapper sees", async () => {
