@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import puppeteer, { type Browser } from "puppeteer-core";
@@ -14,6 +15,11 @@ export async function startBrowser({ strict = false } = {}): Promise<Browser> {
     executablePath: chromium, userDataDir: profile, acceptInsecureCerts: true,
     args: ["--no-sandbox", "--host-resolver-rules=MAP *.test 127.0.0.1"],
   });
-  browser.on("disconnected", () => rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 }));
+  const close = browser.close.bind(browser);
+  browser.close = async () => {
+    await close();
+    // Its last processes may still write.
+    await rm(profile, { recursive: true, force: true, maxRetries: 20 }).catch(() => {});
+  };
   return browser;
 }
