@@ -32,6 +32,7 @@ mod file;
 mod key;
 mod kinds;
 mod mistakes;
+mod overlay;
 mod reader;
 mod reference;
 mod show;
@@ -110,6 +111,26 @@ impl Conventions {
         env: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Source, ConfigError> {
         let mut table = file::read(self, path)?;
+        let mistakes = environment::apply(self, &mut table, env);
+        Ok(Source { conventions: self, table, mistakes, skipped: Vec::new() })
+    }
+
+    /// As [`load`](Self::load), over the text `defaults`, which messages call `name`: what the file at `path`
+    /// (none for `None`) or `env` says counts, and what they do not say is as in `defaults`. A table of a
+    /// named list is laid over the one with its name; any other list replaces the one in `defaults`.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or either is not TOML.
+    pub fn load_over(
+        &'static self,
+        (name, defaults): (&str, &str),
+        path: Option<&Path>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Source, ConfigError> {
+        let mut table = source::parse(name, defaults)?;
+        if let Some(path) = path {
+            overlay::lay(self.named_lists, &mut table, file::read(self, Some(path))?);
+        }
         let mistakes = environment::apply(self, &mut table, env);
         Ok(Source { conventions: self, table, mistakes, skipped: Vec::new() })
     }

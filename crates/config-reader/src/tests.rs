@@ -166,3 +166,48 @@ proptest! {
         let _ = source.read(garden).map_err(|error| error.to_string());
     }
 }
+
+#[test]
+fn a_file_and_the_environment_are_laid_over_defaults() {
+    let defaults = "[garden]\nsize = 3\nsigns = { gate = \"open\" }\n\
+                    [[beds]]\nname = \"a\"\nplants = [\"rose\"]\n[beds.water]\ndaily = true\n\
+                    [[beds]]\nname = \"b\"\n";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mine.toml");
+    let load = |text: &str, env: &[(&str, &str)]| {
+        std::fs::write(&path, text).unwrap();
+        let env = env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+        let source = CONVENTIONS.load_over(("defaults", defaults), Some(&path), env);
+        source.and_then(|source| source.read(garden)).map_err(|error| error.to_string())
+    };
+    let beds = |loaded: &Loaded<Garden>| {
+        let beds = loaded.value.beds.iter();
+        beds.map(|(name, plants, daily)| (name.clone(), plants.join(","), *daily))
+            .collect::<Vec<_>>()
+    };
+    let bed = |name: &str, plants: &str, daily| (name.to_owned(), plants.to_owned(), daily);
+
+    let loaded = load("", &[]).unwrap();
+    assert_eq!(loaded.value.size, 3);
+    assert_eq!(beds(&loaded), [bed("a", "rose", Some(true)), bed("b", "", None)]);
+    assert!(loaded.effective.contains("size = 3  # defaults:2"), "{}", loaded.effective);
+
+    let mine = "[garden]\nsize = 4\n[[beds]]\nname = \"c\"\n\
+                [[beds]]\nname = \"a\"\nplants = [\"lily\", \"iris\"]\n";
+    let loaded = load(mine, &[("GARDEN_BEDS__B__PLANTS", "moss")]).unwrap();
+    assert_eq!(loaded.value.size, 4);
+    assert_eq!(
+        beds(&loaded),
+        [bed("a", "lily,iris", Some(true)), bed("b", "moss", None), bed("c", "", None)]
+    );
+    assert_eq!(load(mine, &[("GARDEN_GARDEN__SIZE", "5")]).unwrap().value.size, 5);
+
+    let message = load("[garden]\nsize = 400\nsiez = 1\n", &[]).unwrap_err();
+    assert!(
+        message.contains("1. garden.size = 400") && message.contains("mine.toml:2"),
+        "{message}"
+    );
+    assert!(message.contains("2. garden.siez"), "{message}");
+    let message = load("[garden\n", &[]).unwrap_err();
+    assert!(message.contains("is not TOML"), "{message}");
+}

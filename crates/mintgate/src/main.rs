@@ -118,7 +118,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             ended?;
         }
         #[cfg(feature = "dev")]
-        Command::Dev(options) => mintgate::dev::run(options).await?,
+        Command::Dev(options) => mintgate::dev::run(options, cli.config.as_deref()).await?,
         Command::Reload => {
             let (reloaded, text) = mintgate::reload::order(&read()?.ops()?).await?;
             if !reloaded {

@@ -145,6 +145,20 @@ impl Configuration {
         Ok(Self { source: CONVENTIONS.parse(text)?, proxies: Ok(Proxies::default()), origin: None })
     }
 
+    /// Reads the text `defaults`, which messages call `name`, with the file at `path` (none for `None`) over
+    /// it and `env` over both, as [`load`](Self::load) does. It cannot be read again while the service runs.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or either is not TOML.
+    pub fn load_over(
+        defaults: (&str, &str),
+        path: Option<&Path>,
+        env: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, ConfigError> {
+        let source = CONVENTIONS.load_over(defaults, path, env)?;
+        Ok(Self { source, proxies: Ok(Proxies::default()), origin: None })
+    }
+
     /// Validates the whole configuration.
     ///
     /// # Errors

@@ -1,17 +1,19 @@
 //! `mintgate dev`: everything in one process, on loopback, with nothing to set up.
 
+mod apps;
 mod page;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use mintgate_domain::TokenHash;
 use mintgate_mock_idp::{MockClient, MockConfig, MockIdp};
 
 use crate::app::{self, Application};
-use crate::settings::Settings;
+use crate::settings::{Configuration, Settings};
+use apps::Apps;
 use page::DevPage;
 
 /// The id of the mock provider in the configuration.
@@ -34,13 +36,18 @@ pub struct DevOptions {
     /// Directory for the database and the keys.
     #[arg(long, default_value = ".mintgate")]
     pub dir: PathBuf,
+    /// Origin of your own page, for example http://localhost:5173; may be repeated.
+    #[arg(long = "app", value_name = "ORIGIN", value_parser = apps::origin)]
+    pub apps: Vec<url::Url>,
 }
 
-/// Runs the development setup until it is asked to stop.
+/// Runs the development setup until it is asked to stop, with the configuration file at `config` and the
+/// environment over its own configuration.
 ///
 /// # Errors
-/// If a port is taken, an address is not loopback, or the directory cannot be used.
-pub async fn run(options: &DevOptions) -> anyhow::Result<()> {
+/// If a port is taken, an address is not loopback, the directory cannot be used, or the configuration has
+/// mistakes.
+pub async fn run(options: &DevOptions, config: Option<&Path>) -> anyhow::Result<()> {
     for (flag, address) in [
         ("--listen", options.listen),
         ("--ops-listen", options.ops_listen),
@@ -51,37 +58,44 @@ pub async fn run(options: &DevOptions) -> anyhow::Result<()> {
             "{flag} {address}: `mintgate dev` runs on loopback only; use `mintgate serve` for anything else"
         );
     }
+    anyhow::ensure!(
+        options.idp_listen.port() != 0,
+        "--idp-listen {}: the configuration names this address, so it needs a port",
+        options.idp_listen
+    );
+    let apps = Apps::new(&options.apps, options.listen)?;
     std::fs::create_dir_all(&options.dir)
         .with_context(|| format!("cannot make the directory {}", options.dir.display()))?;
 
-    let redirect_uri = format!("http://{}/callback", options.listen);
     let mut provider =
         MockConfig { listen: options.idp_listen, control: false, ..MockConfig::default() };
-    for client in &mut provider.clients {
-        client.redirect_uris = vec![redirect_uri.clone()];
-    }
     let client = provider.clients.first().context("the built-in provider has no client")?.clone();
+    let settings = settings(options, &apps, &client, config)?;
+    let redirect_uris = redirect_uris(&settings);
+    for client in &mut provider.clients {
+        client.redirect_uris.clone_from(&redirect_uris);
+    }
     let idp = MockIdp::start(provider).await.with_context(|| {
         format!("cannot listen on {} (try another --idp-listen)", options.idp_listen)
     })?;
 
-    let settings = settings(options, &idp, &client, &redirect_uri)?;
     let _last_lines = mintgate_log_writer::start(&settings.log.filter, settings.log.format, None)?;
     app::migrate(&settings.store).await?;
     let page = DevPage::new(&settings);
     let application = Application::builder(settings).more_routes(move |config| page.routes(config));
     let application = application.build().await?;
-    banner(options, &idp, &client.id, &redirect_uri);
+    banner(options, &apps, &idp, &client.id);
     application.run_until(app::stop_signal()?).await?;
     idp.stop().await;
     Ok(())
 }
 
+/// The configuration: the one of this module, with the file and the environment over it.
 fn settings(
     options: &DevOptions,
-    idp: &MockIdp,
+    apps: &Apps,
     client: &MockClient,
-    redirect_uri: &str,
+    config: Option<&Path>,
 ) -> anyhow::Result<Settings> {
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let path = |name: &str| options.dir.join(name).display().to_string();
@@ -89,14 +103,18 @@ fn settings(
         r#"
         [server]
         listen = {listen}
+        public_url = {public_url}
         [ops]
         listen = {ops}
         [store]
         url = {store}
         [keys]
         dir = {keys}
+        [cors]
+        allowed_origins = {origins:?}
         [cookies]
         hint = true
+        secure = {secure}
         [tokens.extra_claims]
         email = "email"
         name = "name"
@@ -119,27 +137,55 @@ fn settings(
         issuer = {issuer}
         client_id = {client_id}
         client_secret = {client_secret}
-        redirect_uris = [{redirect_uri}]
+        redirect_uris = {redirect_uris:?}
         "#,
         hash = TokenHash::of(CONSOLE_TOKEN).to_hex(),
         listen = quoted(&options.listen.to_string()),
+        public_url = quoted(apps.public_url()),
+        origins = apps.origins(),
+        // Safari keeps no Secure cookie of a page over http.
+        secure = apps.origins().is_empty(),
         ops = quoted(&options.ops_listen.to_string()),
         store = quoted(&format!("sqlite://{}", path("mintgate.db"))),
         keys = quoted(&path("keys")),
-        issuer = quoted(idp.issuer()),
+        issuer = quoted(&format!("http://{}", options.idp_listen)),
         client_id = quoted(&client.id),
         client_secret = quoted(client.secret.as_deref().unwrap_or_default()),
-        redirect_uri = quoted(redirect_uri),
+        redirect_uris = apps.redirect_uris(),
     );
-    Ok(Settings::from_toml(&text)?)
+    let defaults = ("the defaults of mintgate dev", text.as_str());
+    let settings = Configuration::load_over(defaults, config, std::env::vars_os())?.settings()?;
+    for (key, set, flag, address) in [
+        ("server.listen", settings.server.listen, "--listen", options.listen),
+        ("ops.listen", settings.ops.listen, "--ops-listen", options.ops_listen),
+    ] {
+        anyhow::ensure!(
+            set == address,
+            "{key} is {set} in the configuration: with `mintgate dev` write {flag} {set} instead"
+        );
+    }
+    Ok(settings)
 }
 
-fn banner(options: &DevOptions, idp: &MockIdp, client_id: &str, redirect_uri: &str) {
-    let (page, ops, issuer) = (options.listen, options.ops_listen, idp.issuer());
+/// Where the built-in provider may send browsers: all that the configuration says, and the callback of logins
+/// that begin with a link.
+fn redirect_uris(settings: &Settings) -> Vec<String> {
+    let public_url = settings.server.public_url.as_str().trim_end_matches('/');
+    let configured =
+        settings.providers.iter().filter(|provider| provider.policy.id.as_str() == PROVIDER);
+    configured
+        .flat_map(|provider| provider.policy.redirect_uris.iter().map(ToString::to_string))
+        .chain([format!("{public_url}/api/v1/auth/callback/{PROVIDER}")])
+        .collect()
+}
+
+fn banner(options: &DevOptions, apps: &Apps, idp: &MockIdp, client_id: &str) {
+    let (page, ops, issuer) = (apps.public_url(), options.ops_listen, idp.issuer());
+    let redirect_uri = apps.own_redirect_uri();
     let query = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("response_type", "code")
         .append_pair("client_id", client_id)
-        .append_pair("redirect_uri", redirect_uri)
+        .append_pair("redirect_uri", &redirect_uri)
         .append_pair("scope", "openid profile email")
         .append_pair("prompt", "none")
         .append_pair("login_hint", "alice")
@@ -150,17 +196,18 @@ fn banner(options: &DevOptions, idp: &MockIdp, client_id: &str, redirect_uri: &s
         r#"
   Mintgate, for development: a built-in provider without passwords, loopback only, not for production.
 
-  Sign in with a browser:   http://{page}/
+  Sign in with a browser:   {page}/
   Console, token `{CONSOLE_TOKEN}`:     http://{ops}/
   Metrics and health:       http://{ops}/metrics  http://{ops}/health/ready
   Keys and database:        {dir}
 
   Or sign in with one line:
 
-  CODE=$(curl -sS -o /dev/null -w '%{{redirect_url}}' '{issuer}/authorize?{query}' | sed 's/.*[?&]code=\([^&]*\).*/\1/') && curl -sS http://{page}/api/v1/auth/token -H 'Content-Type: application/json' -d '{{"authCode":"'"$CODE"'","provider":"{PROVIDER}","redirectUri":"{redirect_uri}"}}'
-
+  CODE=$(curl -sS -o /dev/null -w '%{{redirect_url}}' '{issuer}/authorize?{query}' | sed 's/.*[?&]code=\([^&]*\).*/\1/') && curl -sS {page}/api/v1/auth/token -H 'Content-Type: application/json' -d '{{"authCode":"'"$CODE"'","provider":"{PROVIDER}","redirectUri":"{redirect_uri}"}}'
+{lines}
   Stop with Ctrl-C.
 "#,
         dir = options.dir.display(),
+        lines = apps.lines(PROVIDER),
     );
 }

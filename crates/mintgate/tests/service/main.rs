@@ -13,6 +13,8 @@ mod common;
 mod connections;
 mod csrf;
 mod dashboards;
+#[cfg(feature = "dev")]
+mod dev;
 mod encryption_keys;
 mod forgeries;
 mod http;
