@@ -87,6 +87,9 @@ pub enum AuthError {
     /// The caller has no such identity.
     #[error("the caller has no such identity")]
     NoSuchIdentity,
+    /// The log of revocations has no such place.
+    #[error("the log of revocations has no such place; it begins anew after a restored backup")]
+    NoSuchPlace,
     /// Mintgate itself refused the logout token, for example because it was used before.
     #[error("the logout token is refused")]
     InvalidLogoutToken(#[source] Cause),
@@ -167,6 +170,8 @@ pub enum ErrorCode {
     IdentityTaken,
     /// The identity is the caller's only one.
     LastIdentity,
+    /// The cursor is not one of this log of revocations: to be read from the beginning.
+    StartAgain,
     /// The logout token is invalid, expired or used.
     InvalidLogoutToken,
     /// The roles could not be looked up.
@@ -216,6 +221,7 @@ impl ErrorCode {
             Self::NoProviderToken => "NO_PROVIDER_TOKEN",
             Self::IdentityTaken => "IDENTITY_TAKEN",
             Self::LastIdentity => "LAST_IDENTITY",
+            Self::StartAgain => "START_AGAIN",
             Self::InvalidLogoutToken => "INVALID_LOGOUT_TOKEN",
             Self::RolesUnavailable => "ROLES_UNAVAILABLE",
             Self::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
@@ -258,6 +264,7 @@ impl AuthError {
             Self::NoProviderToken => ErrorCode::NoProviderToken,
             Self::IdentityTaken => ErrorCode::IdentityTaken,
             Self::LastIdentity => ErrorCode::LastIdentity,
+            Self::NoSuchPlace => ErrorCode::StartAgain,
             Self::InvalidLogoutToken(_) => ErrorCode::InvalidLogoutToken,
             Self::RolesUnavailable(_) => ErrorCode::RolesUnavailable,
             Self::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,

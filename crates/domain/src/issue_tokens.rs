@@ -326,8 +326,15 @@ impl IssueTokens {
         let started = self.ports.clock.monotonic();
         let (refresh_token, refresh) =
             self.mint.refresh(subject, session, 0, absolute_expires_at, now)?;
-        let signed_for =
-            Subject { user: subject, session, provider: id, grant: &grant, absolute_expires_at };
+        let epochs = known.as_ref().map(Person::epochs).unwrap_or_default();
+        let signed_for = Subject {
+            user: subject,
+            session,
+            provider: id,
+            epoch: epochs.user,
+            grant: &grant,
+            absolute_expires_at,
+        };
         let expires_at = refresh.expires_at;
         let tokens =
             self.mint.deliver(signed_for, refresh_token, expires_at, request.delivery, now)?;
@@ -340,7 +347,7 @@ impl IssueTokens {
         let session = NewSession {
             id: session,
             user: subject,
-            epochs: known.as_ref().map(Person::epochs).unwrap_or_default(),
+            epochs,
             provider: id.clone(),
             identity: verified.identity.clone(),
             upstream_sid: upstream_sid(&verified.claims),

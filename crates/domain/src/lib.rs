@@ -47,6 +47,7 @@ mod recheck;
 mod refresh_session;
 mod registry;
 mod renewals;
+mod revocations;
 mod role_explanation;
 mod roles;
 mod secret;
@@ -89,6 +90,7 @@ pub use registry::{
     ProviderRegistry, RecheckRule, RegisteredProvider, Requirement,
 };
 pub use renewals::{RenewalPorts, Renewals};
+pub use revocations::{FollowRevocations, revocation_lifetime};
 pub use role_explanation::{Admitted, DroppedEmail, RoleExplanation, RuleReason};
 pub use roles::{OnLookupFailure, RoleCondition, RoleDecider, RoleLookup, RolePolicy, RoleRule};
 pub use secret::{

@@ -66,6 +66,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
     pub(crate) provider: &'a ProviderId,
+    /// The session epoch of the user that the session was opened with.
+    pub(crate) epoch: u64,
     pub(crate) grant: &'a AccessGrant,
     pub(crate) absolute_expires_at: Timestamp,
 }
@@ -77,6 +79,7 @@ impl<'a> Subject<'a> {
             user: session.user,
             session: session.id,
             provider: &session.provider,
+            epoch: session.epochs.user,
             grant: &session.grant,
             absolute_expires_at: session.absolute_expires_at,
         }
@@ -154,6 +157,7 @@ impl Mint {
             session: subject.session,
             token_id: u128::from_be_bytes(self.entropy.bytes()),
             provider: subject.provider,
+            epoch: subject.epoch,
             grant: subject.grant,
             issued_at: now,
             expires_at: (now + self.access_ttl).min(subject.absolute_expires_at),
@@ -224,6 +228,7 @@ impl Mint {
             session: SessionId::from_uuid(uuid::Uuid::nil()),
             token_id: 0,
             provider: &ProviderId::new(""),
+            epoch: u64::MAX,
             grant: &grant,
             issued_at: now,
             expires_at: now,

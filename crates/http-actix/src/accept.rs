@@ -2,7 +2,7 @@
 
 use actix_web::http::header::{self, HeaderMap};
 
-use crate::{backchannel, introspection, jwks, pages, public_api};
+use crate::{backchannel, introspection, jwks, pages, public_api, revocations};
 
 /// The media type of answers.
 pub(crate) const JSON: &str = "application/json";
@@ -14,6 +14,8 @@ pub(crate) fn accepts_answer(path: &str, headers: &HeaderMap) -> bool {
     accepts(headers, JSON)
         || path.ends_with(jwks::PATH) && accepts(headers, jwks::MEDIA_TYPE)
         || path.ends_with(public_api::DOCS) && accepts(headers, "text/html")
+        || path.ends_with(revocations::PATH)
+            && [revocations::MEDIA_TYPE, revocations::EVENTS].iter().any(|it| accepts(headers, it))
         || path.contains(backchannel::PATH)
         || path.ends_with(introspection::REVOKE)
         || pages::is_for_browsers(path)

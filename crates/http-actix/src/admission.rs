@@ -29,6 +29,8 @@ pub(crate) struct Admission {
     /// For back ends' questions about tokens and orders to revoke them, which ask the store alone and may
     /// be as many as an app's requests.
     pub(crate) introspections: Places,
+    /// For streams about revocations, each of which is open as long as its client likes.
+    pub(crate) revocation_streams: Places,
     /// For bodies that did not arrive along with their heads.
     pub(crate) slow_bodies: Places,
 }
@@ -41,6 +43,10 @@ impl Admission {
             provider_logouts: Places::new("limits.max_sign_ins", limits.max_sign_ins),
             provider_tokens: Places::new("limits.max_sign_ins", limits.max_sign_ins),
             introspections: Places::new("limits.max_in_flight", limits.max_in_flight),
+            revocation_streams: Places::new(
+                "limits.max_revocation_streams",
+                limits.max_revocation_streams,
+            ),
             slow_bodies: Places::new("limits.max_slow_bodies", limits.max_slow_bodies),
         }
     }

@@ -52,6 +52,8 @@ pub struct Limits {
     /// How many requests that may wait for a provider are worked on at once; as many logout tokens
     /// of providers besides, and as many requests for providers' access tokens.
     pub max_sign_ins: usize,
+    /// How many streams about revocations may be open.
+    pub max_revocation_streams: usize,
     /// How many bodies that did not arrive along with their heads are read at once, each of up to
     /// 32 KiB.
     pub max_slow_bodies: usize,

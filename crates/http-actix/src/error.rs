@@ -138,6 +138,7 @@ error_table! {
     Core(NoProviderToken) => CONFLICT, "The session has no usable token of its identity provider. Please sign in again.";
     Core(IdentityTaken) => CONFLICT, "This identity belongs to another account.";
     Core(LastIdentity) => CONFLICT, "This is the only identity to sign in with; link another one first.";
+    Core(StartAgain) => CONFLICT, "This is no place of the log of revocations as it is now. Please read it from the beginning.";
     Http(PayloadTooLarge) => PAYLOAD_TOO_LARGE, "The request body is too large.";
     Http(UnsupportedMediaType) => UNSUPPORTED_MEDIA_TYPE, "The request body must be of the type this path takes, in UTF-8, without a content encoding.";
     Core(IdempotencyKeyReused) => UNPROCESSABLE_ENTITY, "The idempotency key has been used with another request.";

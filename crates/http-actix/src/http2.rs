@@ -188,8 +188,8 @@ async fn run<E: Into<Response<BoxBody>>>(
         answer = answer => answer.map_or_else(Into::into, Into::into),
     };
     let now = stream.0.state().ports.clock.now().into();
-    // From here on, the client is waited for.
-    drop(stream);
+    // From here on, the client is waited for, unless the answer has no end that we know.
+    let _under_way = matches!(answer.body().size(), BodySize::Stream).then_some(stream);
     // An error means that the client has gone.
     let _ = send(answer, is_head, respond, now).await;
 }

@@ -62,6 +62,8 @@ struct TokenBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     acr: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     amr: &'a [String],
@@ -93,6 +95,7 @@ impl<'a> TokenBody<'a> {
                 nbf: Some(access.issued_at.as_unix()),
                 exp: Some(access.expires_at.as_unix()),
                 jti: Some(access.token_id.clone()),
+                epoch: Some(session.epochs.user),
                 roles: Some(access.roles.iter().map(Role::as_str).collect()),
                 extra: extra(&session.grant.extra),
                 ..common

@@ -45,6 +45,7 @@ mod public_api;
 mod public_document;
 mod refresh;
 mod refusals;
+mod revocations;
 mod runtime;
 mod server;
 mod sessions;
@@ -57,12 +58,13 @@ mod validation;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use actix_web::HttpResponse;
 use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
 use mintgate_domain::{
-    AppAccess, BeginLogin, Clients, ErrorCode, Identities, Introspection, IssueTokens, OwnSessions,
-    ProviderLogout, RefreshSession, SignOut, TokenHash,
+    AppAccess, BeginLogin, Clients, ErrorCode, FollowRevocations, Identities, Introspection,
+    IssueTokens, OwnSessions, ProviderLogout, RefreshSession, SignOut, TokenHash,
 };
 use tokio::runtime::Handle;
 use tracing::{Instrument as _, Span};
@@ -88,6 +90,7 @@ use openapi::{Document, Page};
 use origin::OriginPolicy;
 use pages::Pages;
 use refusals::RecentRefusals;
+use revocations::{Feed, FollowedPorts};
 
 /// The id of a request, which its answer, its error body and its log line name.
 #[derive(Debug, Clone)]
@@ -121,6 +124,8 @@ pub struct UseCases {
     pub app_access: Arc<AppAccess>,
     /// Answers `POST /oauth2/introspect` and `POST /oauth2/revoke`.
     pub introspection: Arc<Introspection>,
+    /// Answers `GET /api/v1/auth/revocations`; `None` where nobody else can verify what access keys sign.
+    pub revocations: Option<Arc<FollowRevocations>>,
     /// Answers `POST /api/v1/auth/backchannel-logout/{provider}`.
     pub provider_logout: Arc<ProviderLogout>,
 }
@@ -139,6 +144,18 @@ pub struct HttpPorts {
     pub clock: Arc<dyn Clock>,
     /// The source of request ids.
     pub entropy: Arc<dyn Entropy>,
+    /// Set when the process has been asked to stop: then answers that have no end of their own end.
+    pub stopping: Arc<AtomicBool>,
+}
+
+impl HttpPorts {
+    fn followed(&self) -> FollowedPorts {
+        FollowedPorts {
+            runtime: self.runtime.clone(),
+            clock: Arc::clone(&self.clock),
+            stopping: Arc::clone(&self.stopping),
+        }
+    }
 }
 
 /// The state that all routes and workers of the public listener share.
@@ -164,6 +181,8 @@ pub struct AppState {
     limits: Limits,
     admission: Arc<Admission>,
     refusals: Arc<RecentRefusals>,
+    /// What the streams about revocations have in common.
+    feed: Arc<Feed>,
     workers: usize,
 }
 
@@ -191,13 +210,16 @@ impl AppState {
             limits: config.limits,
             admission: Arc::new(Admission::new(&config.limits)),
             refusals: Arc::default(),
+            feed: Arc::default(),
             workers: config.workers,
             ports,
         }
     }
 
     /// This state with what the one `before` it has counted, and with what requests under way hold there.
+    /// Streams of before end: their clients authenticate anew.
     fn after(mut self, before: &Self) -> Self {
+        before.feed.close();
         self.idempotency_keys = Arc::clone(&before.idempotency_keys);
         self.admission = Arc::clone(&before.admission);
         self.refusals = Arc::clone(&before.refusals);

@@ -16,6 +16,12 @@ pub trait HttpMetrics: Send + Sync {
     /// Counts what happened to a connection of the public listener.
     fn connection(&self, change: ConnectionChange);
 
+    /// Counts a stream about revocations that was opened, or one that is closed.
+    fn revocation_stream(&self, is_open: bool);
+
+    /// Counts entries of the log of revocations that a client was told of.
+    fn revocations_told(&self, count: usize);
+
     /// Counts a request for which a limit was more than a look at a number.
     fn rate_limit(&self, limit: Limit, result: LimitResult);
 }

@@ -13,7 +13,7 @@ use crate::metadata::{Metadata, path_of};
 use crate::openapi::{Api, Endpoint, Operation};
 use crate::{
     AppState, backchannel, identities, introspection, jwks, login, logout, not_found, pages,
-    provider_token, refresh, sessions, token,
+    provider_token, refresh, revocations, sessions, token,
 };
 
 /// The path of the page.
@@ -52,6 +52,7 @@ fn endpoints(metadata: &Metadata) -> Vec<Endpoint> {
             .post(identities::link, identities::link_operation),
         auth("identities/{id}").delete(identities::unlink, identities::unlink_operation),
         auth("provider-token").post(provider_token::show, provider_token::operation),
+        auth(revocations::PATH).get(revocations::show, revocations::operation),
         auth("backchannel-logout/{provider}").post(backchannel::log_out, backchannel::operation),
         at(introspection::INTROSPECT)
             .post(introspection::introspect, introspection::introspect_operation),

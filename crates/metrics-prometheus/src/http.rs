@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounterVec, IntGauge, Registry};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use crate::{PrometheusMetrics, counter, register, seconds};
 
@@ -12,6 +12,8 @@ pub(crate) struct HttpSeries {
     pub(crate) connections: IntGauge,
     pub(crate) connections_shed: IntCounterVec,
     pub(crate) rate_limit: IntCounterVec,
+    pub(crate) revocation_streams: IntGauge,
+    pub(crate) revocations_told: IntCounter,
 }
 
 impl HttpSeries {
@@ -44,6 +46,20 @@ impl HttpSeries {
                 "mintgate_rate_limit_total",
                 "Requests that a limit on callers refused, or could not be applied to.",
                 &["limit", "outcome"],
+            )?,
+            revocation_streams: register(
+                registry,
+                IntGauge::new(
+                    "mintgate_revocation_streams",
+                    "Streams about revocations that are open.",
+                )?,
+            )?,
+            revocations_told: register(
+                registry,
+                IntCounter::new(
+                    "mintgate_revocations_told_total",
+                    "Entries of the log of revocations that clients were told of.",
+                )?,
             )?,
         })
     }
@@ -78,6 +94,16 @@ impl PrometheusMetrics {
     /// an unknown proxy. The caller MUST take `limit` and `outcome` from small fixed sets.
     pub fn rate_limit(&self, limit: &str, outcome: &str) {
         self.http.rate_limit.with_label_values(&[limit, outcome]).inc();
+    }
+
+    /// Counts a stream about revocations that was opened, or one that is closed.
+    pub fn revocation_stream(&self, is_open: bool) {
+        self.http.revocation_streams.add(if is_open { 1 } else { -1 });
+    }
+
+    /// Counts entries of the log of revocations that a client was told of.
+    pub fn revocations_told(&self, count: usize) {
+        self.http.revocations_told.inc_by(count as u64);
     }
 
     /// Shows the series that [`rate_limit`](Self::rate_limit) counts under these labels, with 0 until

@@ -16,6 +16,10 @@ fn series_have_the_documented_names_and_labels() {
     metrics.connection_closed();
     metrics.connection_shed(false);
     metrics.rate_limit("sign_ins", "refused");
+    metrics.revocation_stream(true);
+    metrics.revocation_stream(true);
+    metrics.revocation_stream(false);
+    metrics.revocations_told(7);
     metrics.refresh(RefreshResult::Rotated, Duration::from_millis(3));
     metrics.refresh(RefreshResult::Reused, Duration::from_millis(3));
     metrics.sessions_revoked(RevokeReason::ExpiredIdle, 7);
@@ -58,6 +62,8 @@ fn series_have_the_documented_names_and_labels() {
         "mintgate_http_connections 1",
         r#"mintgate_http_connections_shed_total{which="waiting"} 1"#,
         r#"mintgate_rate_limit_total{limit="sign_ins",outcome="refused"} 1"#,
+        "mintgate_revocation_streams 1",
+        "mintgate_revocations_told_total 7",
         r#"mintgate_refresh_total{outcome="rotated"} 1"#,
         r#"mintgate_refresh_total{outcome="reused"} 1"#,
         "mintgate_refresh_duration_seconds_count 2",
@@ -141,9 +147,18 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         config: ConfigSeries { is_current, taken_over, info },
         certificates: CertificateSeries { from, until, is_current: is_presented },
         audit: AuditSeries { entries, oldest, pruned, queued, dropped },
-        http: HttpSeries { requests, request_duration, connections, connections_shed, rate_limit },
+        http:
+            HttpSeries {
+                requests,
+                request_duration,
+                connections,
+                connections_shed,
+                rate_limit,
+                revocation_streams,
+                revocations_told,
+            },
     } = metrics;
-    let collectors: [&dyn Collector; 35] = [
+    let collectors: [&dyn Collector; 37] = [
         token_generation,
         token_generation_duration,
         refresh,
@@ -179,6 +194,8 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         connections,
         connections_shed,
         rate_limit,
+        revocation_streams,
+        revocations_told,
     ];
     let descriptions = collectors.into_iter().flat_map(Collector::desc);
     descriptions.map(|it| format!("{}{{{}}}", it.fq_name, it.variable_labels.join(","))).collect()

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use mintgate_audit::AuditTrail;
 use mintgate_doctor::{Installation, Opened};
 use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo, StoreError};
-use mintgate_domain::{CleanUp, CleanUpPorts, Explain, ProviderRegistry};
+use mintgate_domain::{CleanUp, CleanUpPorts, Explain, ProviderRegistry, revocation_lifetime};
 use mintgate_http_actix::{
     CurrentState, MoreRoutes, Server, ServiceConfig, descriptors, serve_operations, serve_public,
 };
@@ -26,7 +26,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::background::{
-    AuditCare, AuditWriter, BackgroundTasks, KeyCare, Lingering, Reseal, SignOfLife, StoreCleanUp,
+    AuditCare, AuditWriter, BackgroundTasks, KeyCare, Lingering, Reseal, RevocationLifetime,
+    SignOfLife, StoreCleanUp,
 };
 use crate::certificates::Certificates;
 use crate::keys;
@@ -71,6 +72,7 @@ pub struct Application {
     audit_writer: AuditWriter,
     audit_care: AuditCare,
     reseal: Option<Reseal>,
+    revocations: RevocationLifetime,
     lingering: Arc<Lingering>,
     runtime: Handle,
 }
@@ -212,6 +214,10 @@ impl ApplicationBuilder {
             },
             certificates: adapters.certificates.iter().cloned().collect(),
             reseal: resealing.map(|resealing| Reseal { resealing, failing: false }),
+            revocations: RevocationLifetime {
+                log: Arc::clone(&adapters.store.revocations),
+                lifetime: revocation_lifetime(settings.tokens.access_ttl),
+            },
             presence: adapters.presence.clone(),
             lingering: adapters.lingering.clone(),
             draining: adapters.draining.clone(),
@@ -310,6 +316,7 @@ impl Application {
         background.add(self.clean_up, &self.runtime);
         background.add(SignOfLife(Arc::clone(&self.presence)), &self.runtime);
         background.add(self.audit_care, &self.runtime);
+        background.add(self.revocations, &self.runtime);
         if let Some(reseal) = self.reseal {
             background.add(reseal, &self.runtime);
         }

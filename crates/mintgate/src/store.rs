@@ -8,8 +8,8 @@ use mintgate_audit::{AuditTrail, AuditTrailPorts};
 use mintgate_domain::model::{Actor, AuditKeys};
 use mintgate_domain::ports::{
     AuditLog, AuditStore, Clock, Duties, Housekeeping, IdempotencyRecords, KeyRepo, Metrics,
-    OnceMarks, RefreshTokenRepo, Replicas, SessionAdministration, StoreError, StoreExamination,
-    StoreHealth, UpstreamTokenRepo, UserAdministration, UserDirectory,
+    OnceMarks, RefreshTokenRepo, Replicas, RevocationLog, SessionAdministration, StoreError,
+    StoreExamination, StoreHealth, UpstreamTokenRepo, UserAdministration, UserDirectory,
 };
 use mintgate_domain::{Administration, AuditReview, SecretText, Sessions};
 use mintgate_store_postgres::{PgConfig, PgStore};
@@ -32,6 +32,8 @@ pub(crate) struct Store {
     pub(crate) replicas: Arc<dyn Replicas>,
     /// The audit log, in the store of the users.
     pub(crate) audit: Arc<dyn AuditStore>,
+    /// What other services must refuse, logged by each engine for what it ends.
+    pub(crate) revocations: Arc<dyn RevocationLog>,
     pub(crate) housekeeping: Arc<dyn Housekeeping>,
     pub(crate) duties: Arc<dyn Duties>,
     pub(crate) health: Arc<dyn StoreHealth>,
@@ -70,6 +72,7 @@ impl Store {
             + KeyRepo
             + Replicas
             + AuditStore
+            + RevocationLog
             + Housekeeping
             + Duties
             + StoreHealth
@@ -91,6 +94,7 @@ impl Store {
             keys: store.clone(),
             replicas: store.clone(),
             audit: store.clone(),
+            revocations: store.clone(),
             housekeeping: store.clone(),
             duties: store.clone(),
             health: store.clone(),

@@ -10,10 +10,10 @@ use mintgate_audit::AuditTrail;
 use mintgate_domain::model::Actor;
 use mintgate_domain::ports::{Clock, Metrics, RunningConfiguration};
 use mintgate_domain::{
-    AppAccess, BeginLogin, Explain, Identities, Introspection, IssueTokens, IssueTokensConfig,
-    IssueTokensPorts, KeptTokens, OwnSessions, ProviderLogout, ProviderRegistry, Recheck,
-    RefreshConfig, RefreshPorts, RefreshSession, RenewalPorts, Renewals, RoleDecider, RoleLookup,
-    RolePolicy, SignIn, SignOut,
+    AppAccess, BeginLogin, Explain, FollowRevocations, Identities, Introspection, IssueTokens,
+    IssueTokensConfig, IssueTokensPorts, KeptTokens, OwnSessions, ProviderLogout, ProviderRegistry,
+    Recheck, RefreshConfig, RefreshPorts, RefreshSession, RenewalPorts, Renewals, RoleDecider,
+    RoleLookup, RolePolicy, SignIn, SignOut,
 };
 use mintgate_http_actix::{
     AdminApi, AppState, ConnectionChange, CookieConfig, CurrentState, HintCookie, HttpConfig,
@@ -23,7 +23,7 @@ use mintgate_http_actix::{
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
 use mintgate_service_manager::ServiceManager;
-use mintgate_signer_jose::{JoseTokens, KeyRing, KeyRingStatus, Presence, TokensConfig};
+use mintgate_signer_jose::{Algorithm, JoseTokens, KeyRing, KeyRingStatus, Presence, TokensConfig};
 use tokio::runtime::Handle;
 
 use crate::background::Lingering;
@@ -108,6 +108,7 @@ pub(crate) fn app_state(
         metrics: Arc::new(RequestCounters::new(Arc::clone(&adapters.metrics))),
         clock: Arc::clone(&adapters.clock),
         entropy: Arc::new(OsEntropy),
+        stopping: Arc::clone(&adapters.draining),
     };
     Ok(AppState::new(config, use_cases, ports))
 }
@@ -251,7 +252,23 @@ fn use_cases(
         identities: Arc::new(identities),
         app_access: Arc::new(app_access),
         introspection: Arc::new(introspection),
+        revocations: revocations(settings, adapters, tokens),
         provider_logout: Arc::new(provider_logout),
+    })
+}
+
+/// `None` if nobody else can verify what the access keys sign.
+fn revocations(
+    settings: &Settings,
+    adapters: &Adapters,
+    tokens: &Arc<JoseTokens>,
+) -> Option<Arc<FollowRevocations>> {
+    (settings.tokens.algorithm != Algorithm::Hs256).then(|| {
+        Arc::new(FollowRevocations {
+            log: Arc::clone(&adapters.store.revocations),
+            signer: tokens.clone(),
+            clock: Arc::clone(&adapters.clock),
+        })
     })
 }
 
@@ -301,6 +318,14 @@ impl HttpMetrics for RequestCounters {
             ConnectionChange::Refused => self.0.connection_shed(true),
             ConnectionChange::ClosedForRoom => self.0.connection_shed(false),
         }
+    }
+
+    fn revocation_stream(&self, is_open: bool) {
+        self.0.revocation_stream(is_open);
+    }
+
+    fn revocations_told(&self, count: usize) {
+        self.0.revocations_told(count);
     }
 
     fn rate_limit(&self, limit: Limit, result: LimitResult) {
@@ -382,6 +407,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
             max_connections: descriptors::affordable(limits.max_connections),
             max_in_flight: limits.max_in_flight,
             max_sign_ins: limits.max_sign_ins,
+            max_revocation_streams: limits.max_revocation_streams,
             max_slow_bodies: limits.max_slow_bodies,
         },
         rate_limits: RateLimits {

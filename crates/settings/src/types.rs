@@ -372,6 +372,8 @@ pub struct LimitSettings {
     pub max_sign_ins: usize,
     /// The most request bodies that are waited for; further ones get 503 `OVERLOADED`.
     pub max_slow_bodies: usize,
+    /// How many streams about revocations may be open.
+    pub max_revocation_streams: usize,
     /// How often callers may ask.
     pub rate: RateLimitSettings,
     /// The longest that the head of a request may take to arrive, and then its body.

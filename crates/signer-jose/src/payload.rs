@@ -2,11 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use mintgate_domain::model::{AccessClaims, ClaimValue, RefreshClaims, Role};
+use mintgate_domain::model::{
+    AccessClaims, ClaimValue, RefreshClaims, Revocation, RevocationStatement, Revoked, Role,
+};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// The claims that every access token may have; no extra claim may use one of these names.
-pub const STANDARD_CLAIMS: [&str; 14] = [
+pub const STANDARD_CLAIMS: [&str; 15] = [
     "iss",
     "sub",
     "aud",
@@ -19,6 +21,7 @@ pub const STANDARD_CLAIMS: [&str; 14] = [
     "roles",
     "idp",
     "auth_time",
+    "epoch",
     "acr",
     "amr",
 ];
@@ -52,6 +55,7 @@ impl Serialize for AccessPayload<'_> {
         map.serialize_entry("roles", &Roles(&grant.roles))?;
         map.serialize_entry("idp", claims.provider.as_str())?;
         map.serialize_entry("auth_time", &grant.auth_time.as_unix())?;
+        map.serialize_entry("epoch", &claims.epoch)?;
         if let Some(acr) = &grant.acr {
             map.serialize_entry("acr", acr)?;
         }
@@ -86,6 +90,55 @@ impl Serialize for RefreshPayload<'_> {
         map.serialize_entry("jti", &format_args!("{}.{}", claims.session, claims.generation))?;
         map.serialize_entry("iat", &claims.issued_at.as_unix())?;
         map.serialize_entry("exp", &claims.expires_at.as_unix())?;
+        map.end()
+    }
+}
+
+/// The claims of a statement about revocations.
+pub(crate) struct RevocationsPayload<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) statement: &'a RevocationStatement<'a>,
+}
+
+impl Serialize for RevocationsPayload<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let RevocationStatement { audience, after, page, issued_at } = self.statement;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("iss", self.issuer)?;
+        map.serialize_entry("aud", audience)?;
+        map.serialize_entry("iat", &issued_at.as_unix())?;
+        map.serialize_entry("after", after.map_or("", |after| after.as_str()))?;
+        map.serialize_entry("cursor", page.cursor.as_str())?;
+        map.serialize_entry("more", &page.more)?;
+        map.serialize_entry("events", &Events(&page.events))?;
+        map.end()
+    }
+}
+
+struct Events<'a>(&'a [Revocation]);
+
+impl Serialize for Events<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Event))
+    }
+}
+
+struct Event<'a>(&'a Revocation);
+
+impl Serialize for Event<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self.0.revoked {
+            Revoked::Session(session) => {
+                map.serialize_entry("sid", &format_args!("{session}"))?;
+            }
+            Revoked::User { user, epoch } => {
+                map.serialize_entry("sub", &format_args!("{user}"))?;
+                map.serialize_entry("epoch", &epoch)?;
+            }
+            Revoked::IssuedBefore(at) => map.serialize_entry("issued_before", &at.as_unix())?,
+        }
+        map.serialize_entry("forget_after", &self.0.forget_after.as_unix())?;
         map.end()
     }
 }

@@ -63,6 +63,11 @@ static SWEEP: SqlText = SqlText::new(
         ORDER BY forget_after LIMIT $limit FOR UPDATE SKIP LOCKED
     ), forgotten_sessions AS (
         DELETE FROM deleted_sessions AS d USING old_sessions AS o WHERE d.id = o.id
+    ), old_revocations AS MATERIALIZED (
+        SELECT id FROM revocations WHERE forget_after <= $now
+        ORDER BY forget_after LIMIT $limit FOR UPDATE SKIP LOCKED
+    ), forgotten_revocations AS (
+        DELETE FROM revocations AS r USING old_revocations AS o WHERE r.id = o.id
     )
     SELECT (SELECT id FROM page ORDER BY id OFFSET $before_last LIMIT 1),
         count(*) FILTER (WHERE expired AND NOT absolute),

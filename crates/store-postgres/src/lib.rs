@@ -19,6 +19,7 @@ mod migrations;
 mod once_marks;
 mod pool;
 mod replicas;
+mod revocations;
 mod rights;
 mod schema;
 mod search;

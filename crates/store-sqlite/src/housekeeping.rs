@@ -9,8 +9,8 @@ use mintgate_domain::ports::{Housekeeping, StoreError, StoreOperation, SweepStep
 use crate::error::Failure;
 use crate::row::{Hex, Row};
 use crate::schema::{
-    deleted_sessions, idempotency_keys, idempotency_reservations, sessions, single_use_marks,
-    upstream_tokens,
+    deleted_sessions, idempotency_keys, idempotency_reservations, revocations, sessions,
+    single_use_marks, upstream_tokens,
 };
 use crate::sessions::is_live;
 use crate::store::SqliteStore;
@@ -52,6 +52,8 @@ struct Due {
     reservations: Vec<Vec<u8>>,
     /// Sessions that were deleted with their user, and can be forgotten.
     deleted: Vec<Vec<u8>>,
+    /// Positions of the log of revocations whose access tokens have expired.
+    revocations: Vec<i64>,
     /// The session after which the next step begins; `None` if this is the last step.
     next: Option<SessionId>,
 }
@@ -62,6 +64,7 @@ impl Due {
         [&self.sessions, &self.marks, &self.keys, &self.reservations, &self.deleted]
             .into_iter()
             .all(Vec::is_empty)
+            && self.revocations.is_empty()
     }
 }
 
@@ -118,6 +121,11 @@ fn look(connection: &mut SqliteConnection, step: &SweepStep) -> Result<Due, Fail
             .select(deleted_sessions::id)
             .limit(step.limit.into())
             .load(connection)?,
+        revocations: revocations::table
+            .filter(revocations::forget_after.le(now))
+            .select(revocations::position)
+            .limit(step.limit.into())
+            .load(connection)?,
         next,
     })
 }
@@ -144,6 +152,8 @@ fn write(connection: &mut SqliteConnection, step: &SweepStep, due: &Due) -> Resu
     diesel::delete(reservations).execute(connection)?;
     let deleted = deleted_sessions::table.filter(deleted_sessions::id.eq_any(&due.deleted));
     diesel::delete(deleted).execute(connection)?;
+    let forgotten = revocations::table.filter(revocations::position.eq_any(&due.revocations));
+    diesel::delete(forgotten).execute(connection)?;
     Ok(swept)
 }
 

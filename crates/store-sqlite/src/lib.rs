@@ -24,6 +24,7 @@ mod migrations;
 mod once_marks;
 mod pool;
 mod replicas;
+mod revocations;
 mod row;
 mod schema;
 mod search;

@@ -87,6 +87,27 @@ diesel::table! {
 }
 
 diesel::table! {
+    revocation_log (id) {
+        id -> BigInt,
+        identity -> Text,
+        last_position -> BigInt,
+        token_seconds -> BigInt,
+        confirmed_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    revocations (position) {
+        position -> BigInt,
+        session_id -> Nullable<Binary>,
+        user_id -> Nullable<Binary>,
+        epoch -> Nullable<BigInt>,
+        issued_before -> Nullable<BigInt>,
+        forget_after -> BigInt,
+    }
+}
+
+diesel::table! {
     upstream_tokens (session_id) {
         session_id -> Binary,
         sealed -> Nullable<Text>,

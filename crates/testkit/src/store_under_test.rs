@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use mintgate_domain::model::{Actor, ReplicaId, Rotation, Session, SessionId, Timestamp, UserId};
 use mintgate_domain::ports::{
     AuditStore, Duties, Housekeeping, IdempotencyRecords, KeyRepo, NoAuditLog, NoMetrics,
-    OnceMarks, OpenOutcome, RefreshTokenRepo, Replicas, SessionAdministration, StoreError,
-    StoreHealth, UpstreamTokenRepo, UserAdministration, UserChange, UserDirectory,
+    OnceMarks, OpenOutcome, RefreshTokenRepo, Replicas, RevocationLog, SessionAdministration,
+    StoreError, StoreHealth, UpstreamTokenRepo, UserAdministration, UserChange, UserDirectory,
 };
 use mintgate_domain::{Administration, AdministrationError, RotateOutcome, Sessions};
 
@@ -31,6 +31,7 @@ pub trait Store:
     + KeyRepo
     + Replicas
     + AuditStore
+    + RevocationLog
     + StoreHealth
     + 'static
 {
@@ -49,6 +50,7 @@ impl<T> Store for T where
         + KeyRepo
         + Replicas
         + AuditStore
+        + RevocationLog
         + StoreHealth
         + 'static
 {
@@ -76,6 +78,8 @@ pub struct Stores {
     pub replicas: Arc<dyn Replicas>,
     /// The audit log, kept with the people.
     pub audit: Arc<dyn AuditStore>,
+    /// What other services must refuse, logged by each engine for what it ends.
+    pub revocations: Arc<dyn RevocationLog>,
     /// Whether the store works.
     pub health: Arc<dyn StoreHealth>,
 }
@@ -97,6 +101,7 @@ impl<S: Store> From<Arc<S>> for Stores {
             keys: store.clone(),
             replicas: store.clone(),
             audit: store.clone(),
+            revocations: store.clone(),
             health: store,
         }
     }
@@ -241,7 +246,7 @@ pub struct Dump(BTreeMap<String, Vec<String>>);
 
 impl Dump {
     /// The tables that a dump has to have.
-    pub const TABLES: [&'static str; 15] = [
+    pub const TABLES: [&'static str; 17] = [
         "users",
         "external_identities",
         "single_use_marks",
@@ -257,6 +262,8 @@ impl Dump {
         "deleted_sessions",
         "audit_events",
         "audit_head",
+        "revocation_log",
+        "revocations",
     ];
 
     /// Adds a table; the order of its rows does not matter.

@@ -12,6 +12,7 @@ mod login;
 mod profile;
 mod replica;
 mod return_to;
+mod revocation;
 mod rotation;
 mod search_text;
 mod session;
@@ -38,6 +39,7 @@ pub use replica::{
     KeyDispute, KeySet, LiveReplica, REPLICA_PATIENCE, Replica, ReplicaId, key_dispute,
 };
 pub use return_to::{ReturnOrigins, ReturnTo};
+pub use revocation::{Revocation, RevocationCursor, RevocationStatement, Revoked};
 pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
 pub use search_text::{NotSearchable, SearchText, searched};
 pub use session::{

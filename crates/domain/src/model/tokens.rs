@@ -14,6 +14,8 @@ pub struct AccessClaims<'a> {
     pub token_id: u128,
     /// The `idp` claim: the configured provider.
     pub provider: &'a ProviderId,
+    /// The `epoch` claim: the session epoch of the user that the session was opened with.
+    pub epoch: u64,
     /// The claims `roles`, `auth_time`, `acr` and `amr`, and the extra claims.
     pub grant: &'a AccessGrant,
     /// The `iat` claim, and the `nbf` claim.

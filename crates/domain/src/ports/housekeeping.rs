@@ -39,8 +39,8 @@ pub struct Swept {
 pub trait Housekeeping: Send + Sync {
     /// Marks sessions that have run out as ended (`expired_idle`, or `expired_absolute` where that
     /// limit is reached) at the moment they did, deletes those that ended longer than `keep_ended`
-    /// ago, the providers' refresh tokens of those that have ended, and the single-use marks and
-    /// idempotency records that have expired.
+    /// ago, the providers' refresh tokens of those that have ended, and the single-use marks, the
+    /// idempotency records and the entries of the log of revocations that have expired.
     ///
     /// MUST be bounded, and MUST NOT wait for a session that is in use, nor have one wait for it
     /// longer than for a write of its own.

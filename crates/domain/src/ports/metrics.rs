@@ -83,6 +83,8 @@ pub enum StoreOperation {
     Administration,
     /// Any call of [`AuditStore`](super::AuditStore).
     Audit,
+    /// Any call of [`RevocationLog`](super::RevocationLog).
+    Revocations,
 }
 
 impl StoreOperation {
@@ -112,6 +114,7 @@ impl StoreOperation {
             Self::FindAccounts => "find_accounts",
             Self::Administration => "administration",
             Self::Audit => "audit",
+            Self::Revocations => "revocations",
         }
     }
 }

@@ -22,6 +22,8 @@ mod public_keys;
 mod refresh_limit;
 mod refresh_token_repo;
 mod replicas;
+mod revocation_log;
+mod revocation_signer;
 mod role_directory;
 mod running_configuration;
 mod session_administration;
@@ -61,6 +63,8 @@ pub use refresh_token_repo::{
     SessionChange, SessionOwner,
 };
 pub use replicas::Replicas;
+pub use revocation_log::{RevocationLog, RevocationPage};
+pub use revocation_signer::RevocationSigner;
 pub use role_directory::{RoleDirectory, RoleLookupError, RoleQuestion};
 pub use running_configuration::{ConfigurationFile, RunningConfiguration};
 pub use session_administration::SessionAdministration;

@@ -40,6 +40,7 @@ fn public_at(public_url: &str, issuer: &str) -> Value {
             max_connections: 1,
             max_in_flight: 1,
             max_sign_ins: 1,
+            max_revocation_streams: 1,
             max_slow_bodies: 1,
         },
         rate_limits: RateLimits {

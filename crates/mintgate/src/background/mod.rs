@@ -6,6 +6,7 @@ mod key_care;
 mod lingering;
 mod presence;
 mod reseal;
+mod revocations;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -22,6 +23,7 @@ pub(crate) use key_care::KeyCare;
 pub(crate) use lingering::Lingering;
 pub(crate) use presence::SignOfLife;
 pub(crate) use reseal::Reseal;
+pub(crate) use revocations::RevocationLifetime;
 
 /// How long rounds under way when the service ends may still take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);

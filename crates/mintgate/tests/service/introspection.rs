@@ -104,7 +104,7 @@ on_both_stores! {
                 serde_json::from_str(&service.told("portal", &alice.access, &more).await).unwrap();
             let said = claims(&alice.access);
             assert_eq!((&told["active"], &told["token_type"]), (&json!(true), &json!("Bearer")));
-            for name in ["iss", "sub", "client_id", "exp", "iat", "nbf", "jti", "sid", "roles", "idp", "auth_time", "mail", "teams"] {
+            for name in ["iss", "sub", "client_id", "exp", "iat", "nbf", "jti", "sid", "roles", "idp", "auth_time", "epoch", "mail", "teams"] {
                 assert_eq!(told[name], said[name], "{name}");
             }
             assert_eq!((&said["mail"], &said["active"]), (&json!("alice@example.com"), &json!("Alice Admin")));

@@ -48,6 +48,7 @@ mod refresh;
 mod refusals;
 mod reload;
 mod replicas;
+mod revocations;
 mod roles;
 mod secrets;
 mod sign_out;

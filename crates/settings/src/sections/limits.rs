@@ -48,6 +48,15 @@ pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
         .default(2048),
         1..=1_000_000,
     );
+    let max_revocation_streams = s.number(
+        key(
+            "max_revocation_streams",
+            "The most streams at `/revocations` that are open at once, one for each process of a service \
+             that follows. Mintgate answers further ones with 503 `OVERLOADED`.",
+        )
+        .default(256),
+        1..=100_000,
+    );
     let request_timeout = s.millis(
         key(
             "request_timeout_ms",
@@ -71,6 +80,7 @@ pub(crate) fn limits(s: &mut Section<'_>) -> Option<LimitSettings> {
         max_in_flight: max_in_flight? as usize,
         max_sign_ins: max_sign_ins? as usize,
         max_slow_bodies: max_slow_bodies? as usize,
+        max_revocation_streams: max_revocation_streams? as usize,
         rate: rate?,
         request_timeout: request_timeout?,
         max_header_bytes: max_header_bytes? as usize,

@@ -130,6 +130,7 @@ fn listeners_proxies_limits_and_logs_keep_their_bounds() {
         ("[limits]\nmax_in_flight = -1", "limits.max_in_flight: from 1 to"),
         ("[limits]\nmax_sign_ins = 0", "limits.max_sign_ins: from 1 to"),
         ("[limits]\nmax_slow_bodies = 0", "limits.max_slow_bodies: from 1 to"),
+        ("[limits]\nmax_revocation_streams = 0", "limits.max_revocation_streams: from 1 to"),
         (
             "[limits]\nrequest_timeout_ms = 10.5",
             "limits.request_timeout_ms: This must be a whole number.",

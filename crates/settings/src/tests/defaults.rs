@@ -73,6 +73,7 @@ fn the_defaults_are_the_contracts() {
     assert_eq!(limits.max_connections, 4096);
     assert_eq!(limits.max_in_flight, 1024);
     assert_eq!((limits.max_sign_ins, limits.max_slow_bodies), (2048, 2048));
+    assert_eq!(limits.max_revocation_streams, 256);
     assert_eq!((limits.rate.logins_per_minute, limits.rate.sign_ins_per_minute), (600, 600));
     assert_eq!(limits.rate.refused_sign_ins_per_minute, 60);
     assert_eq!(limits.rate.provider_sign_ins_per_minute, 6000);

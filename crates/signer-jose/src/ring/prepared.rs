@@ -64,10 +64,35 @@ impl PreparedKey {
     }
 
     pub(crate) fn sign(&self, payload: &impl Serialize) -> Result<SignedToken, SigningError> {
+        self.sign_under(&self.header, payload)
+    }
+
+    /// Signs what is not a token, for everybody to verify.
+    ///
+    /// # Errors
+    /// [`SigningError::Failed`] if nobody else can verify it, because the key is symmetric.
+    pub(crate) fn sign_as(
+        &self,
+        token_type: &str,
+        payload: &impl Serialize,
+    ) -> Result<SignedToken, SigningError> {
+        if self.verifier.is_none() {
+            return Err(SigningError::Failed("nobody else can verify what this key signs".into()));
+        }
+        let mut header = self.header.clone();
+        header.set_token_type(token_type);
+        self.sign_under(&header, payload)
+    }
+
+    fn sign_under(
+        &self,
+        header: &JwsHeader,
+        payload: &impl Serialize,
+    ) -> Result<SignedToken, SigningError> {
         let mut bytes = Vec::with_capacity(PAYLOAD_CAPACITY);
         serde_json::to_writer(&mut bytes, payload)
             .map_err(|e| failed("the claims cannot be written as JSON", e))?;
-        let token = serialize_compact(&bytes, &self.header, self.key.signer());
+        let token = serialize_compact(&bytes, header, self.key.signer());
         token.map(SignedToken::new).map_err(|e| failed("the signature cannot be made", e))
     }
 

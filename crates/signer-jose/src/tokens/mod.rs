@@ -7,16 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mintgate_domain::model::{AccessClaims, KeyId, KeyUse, RefreshClaims};
+use mintgate_domain::model::{AccessClaims, KeyId, KeyUse, RefreshClaims, RevocationStatement};
 use mintgate_domain::ports::{
-    JwksDocument, PublicKeys, SigningError, TokenSigner, TokenVerifier, VerifiedAccess,
-    VerifiedRefresh, VerifyError,
+    JwksDocument, PublicKeys, RevocationSigner, SigningError, TokenSigner, TokenVerifier,
+    VerifiedAccess, VerifiedRefresh, VerifyError,
 };
 use mintgate_domain::{PresentedToken, SignedToken};
 
 use crate::KeyRing;
 use crate::key::is_proper_key_id;
-use crate::payload::{AccessPayload, RefreshPayload};
+use crate::payload::{AccessPayload, RefreshPayload, RevocationsPayload};
 use claims::{ReceivedAccessClaims, ReceivedRefreshClaims};
 use presented::Presented;
 
@@ -119,6 +119,22 @@ impl TokenSigner for JoseTokens {
                 format!("no refresh key has the \"kid\" {}", claims.key_id).into(),
             )),
         }
+    }
+}
+
+/// The `typ` of statements about revocations.
+const REVOCATIONS: &str = "revocations+jwt";
+
+impl RevocationSigner for JoseTokens {
+    #[tracing::instrument(level = "debug", skip_all)]
+    fn sign_revocations(
+        &self,
+        statement: &RevocationStatement<'_>,
+    ) -> Result<SignedToken, SigningError> {
+        let snapshot = self.ring.snapshot();
+        let key = snapshot.current(KeyUse::Access, self.ring.now());
+        let key = key.ok_or_else(|| no_key(KeyUse::Access))?;
+        key.sign_as(REVOCATIONS, &RevocationsPayload { issuer: &self.config.issuer, statement })
     }
 }
 

@@ -392,6 +392,7 @@ pub(crate) fn access_claims<'a>(
         session: SessionId::from_uuid(Uuid::from_u128(11)),
         token_id: 12,
         provider,
+        epoch: 4,
         grant,
         issued_at: Timestamp::from_unix(1_700_000_000),
         expires_at: Timestamp::from_unix(1_700_003_600),

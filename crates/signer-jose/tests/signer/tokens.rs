@@ -3,15 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mintgate_domain::model::{ClaimValue, KeyId, ProviderId};
-use mintgate_domain::ports::{PublicKeys, SigningError, TokenSigner, TokenVerifier as _};
+use mintgate_domain::model::{
+    ClaimValue, KeyId, ProviderId, Revocation, RevocationCursor, RevocationStatement, Revoked,
+    SessionId, Timestamp, UserId,
+};
+use mintgate_domain::ports::{
+    PublicKeys, RevocationPage, RevocationSigner as _, SigningError, TokenSigner,
+    TokenVerifier as _,
+};
 use mintgate_domain::{PresentedToken, SecretText, chain};
 use mintgate_signer_jose::{
     AccessTokenType, Algorithm, FixedKeys, JoseTokens, KeyRing, KeyRingConfig, KeyRingError,
     STANDARD_CLAIMS, SigningKey, TokensConfig, TokensError,
 };
-use mintgate_testkit::ManualClock;
+use mintgate_testkit::{ManualClock, ResourceServer};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::common::{
     self, access_claims, fixed, fixed_ring, fresh, full_grant, grant, key_text, opened, read,
@@ -42,7 +49,7 @@ fn an_access_token_has_exactly_this_header_and_payload() {
             r#""iat":1700000000,"nbf":1700000000,"#,
             r#""exp":1700003600,"jti":"AAAAAAAAAAAAAAAAAAAADA","#,
             r#""sid":"00000000-0000-0000-0000-00000000000b","roles":["admin","user"],"#,
-            r#""idp":"corp","auth_time":1699999990,"acr":"mfa","amr":["pwd","otp"],"#,
+            r#""idp":"corp","auth_time":1699999990,"epoch":4,"acr":"mfa","amr":["pwd","otp"],"#,
             r#""name":"A \"B\" é","ratio":0.5,"tenant":7}"#,
         )
     );
@@ -262,4 +269,62 @@ async fn access_tokens_have_the_configured_type_and_no_other_is_accepted() {
     let presented = PresentedToken::new(token.expose().to_owned());
     plain.verify_access(&presented).await.expect("its own type");
     rfc_9068.verify_access(&presented).await.expect_err("another type");
+}
+
+fn revocations() -> RevocationPage {
+    let at = Timestamp::from_unix(1_700_003_720);
+    let user = UserId::from_uuid(Uuid::from_u128(10));
+    let events = [
+        Revoked::Session(SessionId::from_uuid(Uuid::from_u128(11))),
+        Revoked::User { user, epoch: 5 },
+        Revoked::IssuedBefore(Timestamp::from_unix(1_700_000_001)),
+    ];
+    let events = events.map(|revoked| Revocation { revoked, forget_after: at }).to_vec();
+    RevocationPage { events, cursor: RevocationCursor::behind("log", 9), more: true }
+}
+
+/// Nobody who checks the `typ`, as we do ourselves, takes it for a token.
+#[tokio::test]
+async fn a_statement_about_revocations_is_verified_by_the_jwks_and_is_no_token() {
+    let tokens = fixed(fresh(Algorithm::Es256), fresh(Algorithm::EdDsa));
+    let (page, issued_at) = (revocations(), Timestamp::from_unix(1_700_000_000));
+    let after = RevocationCursor::behind("log", 3);
+    let statement = |after| {
+        let statement = RevocationStatement { audience: "orders", after, page: &page, issued_at };
+        tokens.sign_revocations(&statement).unwrap().expose().to_owned()
+    };
+    let signed = statement(Some(&after));
+    let jwks = tokens.jwks().unwrap();
+    let server = ResourceServer::new(&jwks.json, "https://auth.example.com", "orders");
+    let claims = server.verify_at_any_time(&signed).unwrap();
+    assert_eq!(
+        claims,
+        json!({
+            "iss": "https://auth.example.com", "aud": "orders", "iat": 1_700_000_000,
+            "after": "log.3", "cursor": "log.9", "more": true,
+            "events": [
+                { "sid": "00000000-0000-0000-0000-00000000000b", "forget_after": 1_700_003_720 },
+                {
+                    "sub": "00000000-0000-0000-0000-00000000000a", "epoch": 5,
+                    "forget_after": 1_700_003_720,
+                },
+                { "issued_before": 1_700_000_001, "forget_after": 1_700_003_720 },
+            ],
+        })
+    );
+    let [header, _] = opened(&signed);
+    assert!(header.contains(r#""typ":"revocations+jwt""#), "{header}");
+    let [_, anew] = opened(&statement(None));
+    assert!(anew.contains(r#""after":"","#), "{anew}");
+    let presented = PresentedToken::new(signed.clone());
+    assert!(tokens.verify_access(&presented).await.is_err());
+    assert!(tokens.verify_refresh(&presented).await.is_err());
+}
+
+#[test]
+fn with_a_key_that_nobody_else_has_no_statement_is_made() {
+    let (page, issued_at) = (revocations(), Timestamp::from_unix(1_700_000_000));
+    let statement = RevocationStatement { audience: "orders", after: None, page: &page, issued_at };
+    let refused = fixed_signer().sign_revocations(&statement);
+    assert!(matches!(refused, Err(SigningError::Failed(_))), "{refused:?}");
 }

@@ -8,6 +8,7 @@ mod faults;
 mod harness;
 mod identities;
 mod pooler;
+mod revocations;
 mod rotation;
 mod schema;
 mod search;

@@ -1,9 +1,10 @@
 //! Databases that an earlier release has written to.
 
 use mintgate_domain::RotateOutcome;
-use mintgate_domain::model::{ExternalIdentity, Profile, Role, Session};
+use mintgate_domain::model::{ExternalIdentity, Profile, Revoked, Role, Session};
 use mintgate_domain::ports::{
-    OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, StoreError, StoreHealth, UserDirectory,
+    OpenOutcome, ProviderLogoutOutcome, RefreshTokenRepo, RevocationLog, StoreError, StoreHealth,
+    UserDirectory,
 };
 use mintgate_testkit::StoreCalls;
 use mintgate_testkit::openings::{NOW, Opening, Openings, identity, single_use};
@@ -121,6 +122,9 @@ async fn sessions_of_schema_2_are_refreshed_and_ended_after_the_migration() {
     }
     let outcome = store.end_provider_sessions(&order(Some("ada"), None, "order"), NOW).await;
     assert_eq!(outcome, Ok(ProviderLogoutOutcome::Ended(2)));
+    let logged = store.revocations(None, NOW, 10).await.unwrap().expect("a page");
+    let logged: Vec<_> = logged.events.into_iter().map(|event| event.revoked).collect();
+    assert_eq!(logged, [&ada, &again].map(|it| Revoked::Session(it.session.id)));
     assert_eq!(store.identities(adas).await.unwrap().len(), 2);
 
     // What was used before stays so.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use mintgate_domain::model::{
-    ExternalIdentity, PresentedRefresh, PreviousToken, Profile, RevokeReason, Role, SealedToken,
-    Session, SessionEnd, SessionId, UserId,
+    ExternalIdentity, PresentedRefresh, PreviousToken, Profile, RevokeReason, Revoked, Role,
+    SealedToken, Session, SessionEnd, SessionId, UserId,
 };
 use mintgate_domain::ports::{
-    IdempotencyRecords, KeyRepo, OpenOutcome, RefreshTokenRepo, StoreError, StoreHealth,
-    UserDirectory,
+    IdempotencyRecords, KeyRepo, OpenOutcome, RefreshTokenRepo, RevocationLog, StoreError,
+    StoreHealth, UserDirectory,
 };
 use mintgate_domain::{RotateOutcome, TokenHash};
 use mintgate_testkit::openings::{
@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const SINCE_THIRD: [&str; 11] = [
+const SINCE_THIRD: [&str; 12] = [
     "0003_identities_and_providers",
     "0004_session_epochs",
     "0005_profiles",
@@ -40,6 +40,7 @@ const SINCE_THIRD: [&str; 11] = [
     "0012_audit_log",
     "0014_restore_epoch",
     "0015_sealing_keys",
+    "0016_revocations",
 ];
 
 /// A file as the release before left it, and rows that it wrote.
@@ -182,6 +183,15 @@ async fn sessions_of_the_release_before_are_refreshed_and_ended() {
     let subjects: Vec<_> =
         identities.iter().map(|linked| linked.identity.subject.as_str()).collect();
     assert_eq!(subjects, ["ada", "b", "younger"]);
+
+    // What ends from now on is logged, and nothing from before.
+    let logged = async || {
+        let page = store.revocations(None, NOW, 10).await.unwrap().expect("a page");
+        page.events.into_iter().map(|event| event.revoked).collect::<Vec<_>>()
+    };
+    assert_eq!(logged().await, []);
+    store.end_session(session(1), user(1), RevokeReason::Logout, NOW).await.unwrap();
+    assert_eq!(logged().await, [Revoked::Session(session(1))]);
 }
 
 /// A file that had the seventh migration before there was a fifth.
@@ -296,6 +306,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
         let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{number}'");
         test.execute(&forget);
     };
+    undo("0016", migration!("0016_revocations/down.sql"));
     undo("0015", migration!("0015_sealing_keys/down.sql"));
     undo("0014", migration!("0014_restore_epoch/down.sql"));
     undo("0012", migration!("0012_audit_log/down.sql"));
@@ -319,6 +330,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     let claimed_roles = session.grant.roles.clone();
     assert_eq!(again, Session { claimed_roles, ..session });
 
+    undo("0016", migration!("0016_revocations/down.sql"));
     undo("0015", migration!("0015_sealing_keys/down.sql"));
     undo("0014", migration!("0014_restore_epoch/down.sql"));
     undo("0012", migration!("0012_audit_log/down.sql"));

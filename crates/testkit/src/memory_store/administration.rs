@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    Account, DeletedSession, RevokeReason, Role, SearchText, Session, SessionEnd, SessionId,
-    Timestamp, UserId, searched,
+    Account, DeletedSession, RevokeReason, Revoked, Role, SearchText, Session, SessionEnd,
+    SessionId, Timestamp, UserId, searched,
 };
 use mintgate_domain::ports::{SessionAdministration, StoreError, UserAdministration, UserChange};
 
@@ -35,7 +35,7 @@ impl State {
         let Some(found) = self.users.get_mut(&user) else { return (UserChange::Unknown, 0) };
         let was_disabled = found.disabled_at.is_some();
         found.disabled_at.get_or_insert(now);
-        found.session_epoch += 1;
+        self.raise_user_epoch(user, now);
         let change = if was_disabled { UserChange::AsBefore } else { UserChange::Changed };
         let end = SessionEnd { at: now, reason: RevokeReason::UserDisabled };
         (change, self.end_live(end, |session| session.user == user))
@@ -67,9 +67,8 @@ impl State {
         now: Timestamp,
         forget_after: Timestamp,
     ) -> (UserChange, u64) {
-        if self.users.remove(&user).is_none() {
-            return (UserChange::Unknown, 0);
-        }
+        let Some(found) = self.users.remove(&user) else { return (UserChange::Unknown, 0) };
+        self.log.add(Revoked::User { user, epoch: found.session_epoch + 1 }, now);
         self.created_at.remove(&user);
         self.identity_floors.remove(&user);
         self.identities.retain(|(owner, ..)| *owner != user);

@@ -40,6 +40,8 @@ impl State {
         self.openings.extract_if(|_, (it, _)| it.expires_at <= now).take(limit).for_each(drop);
         self.reservations.extract_if(|_, it| it.until <= now).take(limit).for_each(drop);
         self.deleted.extract_if(.., |_, it| it.forget_after <= now).take(limit).for_each(drop);
+        let forgotten = self.log.events.extract_if(.., |(_, it)| it.forget_after <= now);
+        forgotten.take(limit).for_each(drop);
         swept
     }
 }

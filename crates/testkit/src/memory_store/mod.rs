@@ -8,6 +8,7 @@ mod housekeeping;
 mod keys;
 mod records;
 mod replicas;
+mod revocations;
 mod sessions;
 mod under_test;
 mod users;
@@ -50,6 +51,7 @@ struct State {
     deleted: BTreeMap<SessionId, DeletedSession>,
     duties: BTreeMap<Duty, DutyRecord>,
     audit: audit::AuditState,
+    log: revocations::LogState,
     /// Whether the users are in another store.
     has_no_users: bool,
     /// The store's clock: the time that the last rotation named.

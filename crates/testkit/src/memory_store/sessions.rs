@@ -76,6 +76,9 @@ impl State {
             return None;
         }
         session.change(change);
+        if let SessionChange::End(end) = change {
+            self.log.session_ended(seen.id, end);
+        }
         let session = Box::new(session.clone());
         if let SessionChange::Rotate(rotation) = change {
             self.now = Some(rotation.now);
@@ -101,8 +104,12 @@ impl State {
         reason: RevokeReason,
         at: Timestamp,
     ) -> EndOutcome {
-        let session = self.sessions.get_mut(&id);
-        session.map_or(EndOutcome::Unknown, |it| it.end_for(user, SessionEnd { at, reason }))
+        let (session, end) = (self.sessions.get_mut(&id), SessionEnd { at, reason });
+        let outcome = session.map_or(EndOutcome::Unknown, |it| it.end_for(user, end));
+        if outcome == EndOutcome::Ended {
+            self.log.session_ended(id, end);
+        }
+        outcome
     }
 
     pub(super) fn end_live(&mut self, end: SessionEnd, is_meant: impl Fn(&Session) -> bool) -> u64 {
@@ -110,6 +117,7 @@ impl State {
         let mut ended = 0;
         for session in live.filter(|session| is_meant(session)) {
             session.end = Some(end);
+            self.log.session_ended(session.id, end);
             ended += 1;
         }
         ended
@@ -124,7 +132,10 @@ impl State {
     ) -> u64 {
         let mut ended = 0;
         for session in self.sessions.values_mut() {
-            ended += u64::from(session.end_as_one_of(user, identity, keep, end));
+            if session.end_as_one_of(user, identity, keep, end) {
+                self.log.session_ended(session.id, end);
+                ended += 1;
+            }
         }
         ended
     }

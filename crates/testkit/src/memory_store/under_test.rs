@@ -75,6 +75,9 @@ impl StoreUnderTest for MemoryStore {
         let (entries, rest) = state.audit.rows();
         dump.insert("audit_events", entries);
         dump.insert("audit_head", vec![rest]);
+        let [log, events] = state.log.rows();
+        dump.insert("revocation_log", vec![log]);
+        dump.insert("revocations", vec![events]);
         dump
     }
 }

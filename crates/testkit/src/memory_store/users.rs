@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    ExternalIdentity, LinkedIdentity, NewIdentity, NewUser, Person, Profile, RevokeReason,
+    ExternalIdentity, LinkedIdentity, NewIdentity, NewUser, Person, Profile, RevokeReason, Revoked,
     SessionEnd, SessionId, SingleUse, Timestamp, User, UserId,
 };
 use mintgate_domain::ports::{LinkOutcome, StoreError, UnlinkOutcome, UserDirectory};
@@ -103,6 +103,13 @@ impl State {
         UnlinkOutcome::Unlinked { ended }
     }
 
+    pub(super) fn raise_user_epoch(&mut self, user: UserId, now: Timestamp) {
+        if let Some(found) = self.users.get_mut(&user) {
+            found.session_epoch += 1;
+            self.log.add(Revoked::User { user, epoch: found.session_epoch }, now);
+        }
+    }
+
     pub(super) fn raise_identity_epoch(&mut self, identity: &ExternalIdentity) {
         let own = self.identities.iter_mut().filter(|(_, l, _)| l.identity == *identity);
         own.for_each(|(.., epoch)| *epoch += 1);
@@ -142,9 +149,7 @@ impl UserDirectory for MemoryStore {
         now: Timestamp,
     ) -> Result<u64, StoreError> {
         self.with(|state| {
-            if let Some(user) = state.users.get_mut(&user) {
-                user.session_epoch += 1;
-            }
+            state.raise_user_epoch(user, now);
             state.end_live(SessionEnd { at: now, reason }, |session| session.user == user)
         })
     }
@@ -164,8 +169,9 @@ impl UserDirectory for MemoryStore {
 
     async fn raise_restore_epoch(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.with(|state| {
-            let now = now.as_unix().try_into().unwrap_or(0);
-            state.restore_epoch = now.max(state.restore_epoch + 1);
+            let seconds = now.as_unix().try_into().unwrap_or(0);
+            state.restore_epoch = state.restore_epoch.saturating_add(1).max(seconds);
+            state.log.restored(state.restore_epoch, now);
             state.restore_epoch
         })
     }

@@ -138,6 +138,7 @@ pub async fn a_sweep_leaves_what_lives_alone(store: &dyn StoreUnderTest) {
     let refreshed = stored(store, &limited(openings.existing(ada), now, now + DAY)).await;
     rotated(store, &rotation(&refreshed, NOW + DAY)).await;
     let over = stored(store, &openings.existing(ada)).await;
+    store.store().revocations.keep_revocations_for(DAY * 100).await.expect("an answer");
     let reason = RevokeReason::Logout;
     store
         .store()

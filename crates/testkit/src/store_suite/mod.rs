@@ -18,6 +18,7 @@ mod replays;
 mod replicas;
 mod resealing;
 mod restore;
+mod revocations;
 mod roles;
 mod rotation;
 mod sign_in;
@@ -48,6 +49,7 @@ pub use replays::*;
 pub use replicas::*;
 pub use resealing::*;
 pub use restore::*;
+pub use revocations::*;
 pub use roles::*;
 pub use rotation::*;
 pub use sign_in::*;
@@ -198,6 +200,17 @@ macro_rules! store_suite {
             a_restore_epoch_is_the_time_and_always_larger,
             the_rows_of_sessions_before_a_restore_are_ended_in_steps,
             after_an_acknowledged_restore_no_refresh_works,
+            the_end_of_a_session_is_logged_once,
+            a_reused_token_is_logged,
+            an_end_of_all_is_logged_by_its_epoch,
+            what_a_provider_or_an_unlinking_ends_is_logged,
+            what_expires_is_not_logged,
+            the_log_is_read_in_pages,
+            one_who_follows_misses_nothing,
+            a_place_that_the_log_does_not_have_is_lost,
+            a_restore_begins_the_log_anew,
+            what_is_to_be_forgotten_goes_and_no_cursor_is_too_old,
+            the_log_keeps_as_long_as_the_longest_tokens_live,
             a_linked_identity_finds_its_user,
             identities_are_listed_the_oldest_first,
             linking_what_is_the_users_own_changes_nothing,

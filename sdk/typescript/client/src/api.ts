@@ -342,6 +342,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/revocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Learn which access tokens to refuse
+         * @description Of sessions and users whose access tokens must be refused before they expire. The body is a JWS with the `typ` `revocations+jwt`, signed with a key of the JWKS; with `Accept: text/event-stream` a stream of them, whose `Last-Event-ID` stands for `after`. Not with HS256.
+         */
+        get: operations["followRevocations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/sessions": {
         parameters: {
             query?: never;
@@ -760,6 +780,8 @@ export interface components {
             /** Format: int64 */
             auth_time?: number;
             client_id?: string;
+            /** Format: int64 */
+            epoch?: number;
             /** Format: int64 */
             exp?: number;
             /** Format: int64 */
@@ -1238,6 +1260,20 @@ export interface components {
                 };
             };
         };
+        /** @description - `START_AGAIN`: This is no place of the log of revocations as it is now. Please read it from the beginning. */
+        "409.START_AGAIN": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "START_AGAIN";
+                };
+            };
+        };
         /** @description - `PAYLOAD_TOO_LARGE`: The request body is too large. */
         "413.PAYLOAD_TOO_LARGE": {
             headers: {
@@ -1385,6 +1421,23 @@ export interface components {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
                     errorCode?: "INTERNAL_ERROR";
+                };
+            };
+        };
+        /**
+         * @description - `INTERNAL_ERROR`: Something went wrong on our side.
+         *     - `TOKEN_GENERATION_FAILED`: The tokens could not be generated.
+         */
+        "500.INTERNAL_ERROR.TOKEN_GENERATION_FAILED": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "INTERNAL_ERROR" | "TOKEN_GENERATION_FAILED";
                 };
             };
         };
@@ -2382,6 +2435,39 @@ export interface operations {
             415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE"];
             431: components["responses"]["431.HEADERS_TOO_LARGE"];
             500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    followRevocations: {
+        parameters: {
+            query?: {
+                /** @description The `cursor` of what was read last; left out or empty at the beginning. */
+                after?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What there is behind the cursor. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/jwt": string;
+                    "text/event-stream": string;
+                };
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            401: components["responses"]["401.INVALID_CLIENT"];
+            404: components["responses"]["404.NOT_FOUND"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            409: components["responses"]["409.START_AGAIN"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR.TOKEN_GENERATION_FAILED"];
             503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
         };
     };

@@ -312,10 +312,10 @@ impl TestService {
         self.post(&bare(code)).send().await.expect("an answer")
     }
 
-    /// Everything in the store but who cleans up and who lives, which do not hang together with requests, and
-    /// the audit log, which is written after the answer.
+    /// Everything in the store but who cleans up, who lives and how long tokens live, which do not hang together
+    /// with requests, and the audit log, which is written after the answer.
     pub(crate) async fn dump(&self) -> Dump {
-        let apart = ["duties", "replicas", "audit_events", "audit_head"];
+        let apart = ["duties", "replicas", "audit_events", "audit_head", "revocation_log"];
         let tables = Dump::TABLES.into_iter().filter(|table| !apart.contains(table)).collect();
         self.dump_of(tables).await
     }
