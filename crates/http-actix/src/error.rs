@@ -353,8 +353,8 @@ impl ApiError {
     /// The answer, in the shape that all errors have, unless it is shown to a person.
     pub(crate) fn render(&self, id: &RequestId, now: OffsetDateTime) -> HttpResponse {
         let (status, message) = self.0.kind.row();
-        if let Some(Shown::AtPage(page)) = &self.0.shown {
-            let mut response = pages::redirect(&page.with_result(self.0.kind.code()));
+        if let Some(Shown::AtPage(address)) = &self.0.shown {
+            let mut response = pages::redirect(address);
             append_cookies(&mut response, &self.0.clear);
             return response.finish();
         }

@@ -37,6 +37,10 @@ fn endpoints(metadata: &Metadata) -> Vec<Endpoint> {
         auth("callback/{provider}")
             .get(pages::called_back, pages::callback_operation)
             .post(pages::posted_back, pages::posted_callback_operation),
+        auth("initiate/{provider}")
+            .get(pages::initiate, pages::initiate_operation)
+            .post(pages::posted_initiate, pages::posted_initiate_operation),
+        auth("refresh/return").get(pages::refresh_and_return, pages::refresh_return_operation),
         auth("pages/post-again.js").get(pages::script, pages::script_operation),
         auth("token").post(token::issue, token::operation),
         auth("refresh").post(refresh::refresh, refresh::operation),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::{AuthError, ErrorCode, PresentedToken, TokenDelivery};
+use mintgate_domain::{AuthError, ErrorCode, IssuedTokens, PresentedToken, TokenDelivery};
 use tracing::debug_span;
 
 use crate::credential::{RefreshTokenBody, guard_cookies, refresh_token_in_body};
@@ -55,38 +55,66 @@ pub(crate) async fn refresh(
         Some(token) => (token, TokenDelivery::Body),
         None => match state.ports.cookies.refresh_token(request.headers()) {
             Some(token) => (token, TokenDelivery::Cookie),
-            None => {
-                return Err(ApiError::new(ErrorCode::InvalidRefreshToken)
-                    .because("no refresh token was shown")
-                    .clearing(state.ports.cookies.clearing_hint().into_iter().collect()));
-            }
+            None => return Err(no_refresh_token(&state).refusal),
         },
     };
+    let rotated = rotate(&request, &state, token, delivery).await;
+    let tokens = rotated.map_err(|refused| refused.refusal)?;
+    Ok(issued::answer("Tokens refreshed successfully.", &tokens, &state.ports.cookies))
+}
 
+/// Why a session was not refreshed.
+pub(crate) struct Refused {
+    pub(crate) refusal: ApiError,
+    /// Whether no session can be refreshed by this token any more.
+    pub(crate) has_no_session: bool,
+}
+
+impl From<ApiError> for Refused {
+    fn from(refusal: ApiError) -> Self {
+        Self { refusal, has_no_session: false }
+    }
+}
+
+/// The refusal of a request without a refresh token.
+pub(crate) fn no_refresh_token(state: &AppState) -> Refused {
+    let refusal = ApiError::new(ErrorCode::InvalidRefreshToken)
+        .because("no refresh token was shown")
+        .clearing(state.ports.cookies.clearing_hint().into_iter().collect());
+    Refused { refusal, has_no_session: true }
+}
+
+/// Exchanges a refresh token for its successor.
+pub(crate) async fn rotate(
+    request: &HttpRequest,
+    state: &AppState,
+    token: PresentedToken,
+    delivery: TokenDelivery,
+) -> Result<IssuedTokens, Refused> {
     let token = Arc::new(token);
     let (refresh, shown) = (Arc::clone(&state.use_cases.refresh_session), Arc::clone(&token));
-    let limit = state.refresh_limit(&request);
+    let limit = state.refresh_limit(request);
     let refreshing = async move { refresh.refresh(&shown, delivery, limit.as_deref()).await };
     let place = state.admission.sessions.take()?;
     // To its end: a provider that is asked again may issue a new refresh token and revoke the old
     // one, so the new one must be stored.
     match state.run_to_end(place, debug_span!("refresh_session"), refreshing).await {
         Ok(tokens) => {
-            LogFields::update(&request, |fields| fields.of_tokens(&tokens));
-            Ok(issued::answer("Tokens refreshed successfully.", &tokens, &state.ports.cookies))
+            LogFields::update(request, |fields| fields.of_tokens(&tokens));
+            Ok(tokens)
         }
         Err(error) => {
-            log_whose(&request, &state, &token, &error).await;
-            let has_ended = has_no_session(&error);
+            log_whose(request, state, &token, &error).await;
+            let has_no_session = has_no_session(&error);
             let refusal = match error {
                 AuthError::RefreshedTooOften { wait } => state.refreshed_too_often(wait),
                 AuthError::InvalidRefreshToken(_) => {
-                    state.refused(&request, Limit::RefusedRefreshes, error.into())
+                    state.refused(request, Limit::RefusedRefreshes, error.into())
                 }
                 error => error.into(),
             };
-            let hint = if has_ended { state.ports.cookies.clearing_hint() } else { None };
-            Err(refusal.clearing(hint.into_iter().collect()))
+            let hint = if has_no_session { state.ports.cookies.clearing_hint() } else { None };
+            Err(Refused { refusal: refusal.clearing(hint.into_iter().collect()), has_no_session })
         }
     }
 }

@@ -66,6 +66,9 @@ pub(crate) enum BrokenRule {
         "must be that of a navigation: a link or a form that the person follows in a whole tab"
     )]
     NotANavigation,
+    /// The text is not the issuer of the provider, character for character.
+    #[error("must be the issuer of this provider")]
+    NotTheIssuer,
     /// The text is not the id of a session: a UUID with hyphens.
     #[error("must be the sid of a session")]
     NotASessionId,

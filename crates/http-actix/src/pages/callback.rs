@@ -19,7 +19,7 @@ use tracing::debug_span;
 
 use super::parameters::AuthorizationResponse;
 use super::start_cookies::Started;
-use super::{Shown, html, navigation, redirect, shown};
+use super::{SIGNED_IN, Shown, html, navigation, redirect, shown};
 use crate::AppState;
 use crate::body::{REFUSALS, read_form};
 use crate::client::{caller_address, client_info};
@@ -30,9 +30,6 @@ use crate::issued::append_session_cookies;
 use crate::openapi::Operation;
 use crate::token::issue_once;
 use crate::validation::{BrokenField, BrokenRule};
-
-/// How a login that ended in a session is told to the page.
-const SIGNED_IN: &str = "signed_in";
 
 pub(crate) fn callback_operation() -> Operation {
     operation("finishLogin", "Finish a login by a link")
@@ -151,7 +148,8 @@ async fn finish(
         let is_over = refusal.kind().ends_login()
             && refusal.kind() != ErrorKind::Core(ErrorCode::InvalidState);
         let clear = if is_over { vec![state.pages.cookies.clear(&login)] } else { vec![] };
-        refusal.clearing(clear).shown(Shown::AtPage(page.clone()))
+        let address = page.with_result(refusal.kind().code());
+        refusal.clearing(clear).shown(Shown::AtPage(address))
     })?;
     LogFields::update(request, |fields| fields.of_tokens(&tokens));
     end_replaced(request, state, &tokens).await;

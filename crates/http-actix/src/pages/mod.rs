@@ -5,8 +5,10 @@
 
 mod callback;
 mod html;
+mod initiate;
 mod navigation;
 mod parameters;
+mod refresh_return;
 mod start;
 mod start_cookies;
 
@@ -28,10 +30,19 @@ pub(crate) use callback::{
     callback_operation, called_back, posted_back, posted_callback_operation,
 };
 pub(crate) use html::{error_page, script, script_operation};
+pub(crate) use initiate::{
+    initiate, initiate_operation, posted_initiate, posted_initiate_operation,
+};
+pub(crate) use refresh_return::{refresh_and_return, refresh_return_operation};
 pub(crate) use start::{start, start_operation};
 
 const START: &str = "/api/v1/auth/start/";
 const CALLBACK: &str = "/api/v1/auth/callback/";
+const INITIATE: &str = "/api/v1/auth/initiate/";
+const RETURN: &str = "/api/v1/auth/refresh/return";
+
+/// How a page is told that the browser has a session now.
+const SIGNED_IN: &str = "signed_in";
 
 /// How long after a login has expired the page to return to is remembered, for a person who comes back from
 /// the provider too late, or by the Back button.
@@ -42,8 +53,8 @@ const REMEMBERED: Duration = Duration::from_hours(24);
 pub(crate) enum Shown {
     /// As a page of its own, with a link to begin again if there is an address for it.
     AsPage { again: Option<String> },
-    /// By the page to which the browser is sent back.
-    AtPage(ReturnTo),
+    /// By the page to which the browser is sent: its address, with the result in its query.
+    AtPage(String),
 }
 
 /// What the handlers of pages need to know.
@@ -79,7 +90,7 @@ impl Pages {
 
 /// Whether a path is one of those that browsers navigate to.
 pub(crate) fn is_for_browsers(path: &str) -> bool {
-    [START, CALLBACK].iter().any(|page| path.contains(page))
+    [START, CALLBACK, INITIATE, RETURN].iter().any(|page| path.contains(page))
 }
 
 /// Sends the browser to an address (RFC 9110 §15.4.4), which may have characters beyond ASCII.
@@ -101,10 +112,11 @@ fn shown(
     return_to: Option<&ReturnTo>,
     refusal: ApiError,
 ) -> ApiError {
-    if !asks_for_html(request.headers()) {
-        return refusal;
-    }
-    refusal.shown(Shown::AsPage { again: start_link(state, provider, return_to) })
+    as_page(request, start_link(state, provider, return_to), refusal)
+}
+
+fn as_page(request: &HttpRequest, again: Option<String>, refusal: ApiError) -> ApiError {
+    if asks_for_html(request.headers()) { refusal.shown(Shown::AsPage { again }) } else { refusal }
 }
 
 /// The link that begins a login, as seen from an address beside it; `None` if there is no such provider, or

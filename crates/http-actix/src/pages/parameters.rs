@@ -75,12 +75,20 @@ pub(super) fn return_to(
         let name = percent_decode_str(name).decode_utf8().ok()?;
         (name == parameter).then_some(value)
     });
-    let Some(value) = values.next() else { return origins.only_page() };
+    let Some(value) = values.next() else { return page(None, origins) };
     if values.next().is_some() {
         return Err(refused("there are several"));
     }
     let text = percent_decode_str(value).decode_utf8().map_err(|_| refused("it is not UTF-8"))?;
-    origins.judge(&text)
+    page(Some(&text), origins)
+}
+
+/// The page at an address, or the default one.
+///
+/// # Errors
+/// `RETURN_TO_NOT_ALLOWED`
+pub(super) fn page(address: Option<&str>, origins: &ReturnOrigins) -> Result<ReturnTo, AuthError> {
+    address.map_or_else(|| origins.only_page(), |address| origins.judge(address))
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::ErrorCode;
 use mintgate_domain::model::ReturnTo;
+use mintgate_domain::{ErrorCode, LoginParameter};
 use tracing::debug_span;
 
 use super::parameters::return_to;
@@ -19,42 +19,40 @@ use crate::limits::Limit;
 use crate::openapi::Operation;
 
 pub(crate) fn start_operation() -> Operation {
-    Operation::new("Links", "startLogin", "Begin a login by a link")
+    operation("startLogin", "Begin a login by a link")
         .about(
             "A link for browsers without a script. The browser goes to the provider, comes back to \
             `/api/v1/auth/callback/{provider}`, and is sent to `returnTo`, with `mintgate_result` in its query: \
             `signed_in` or an errorCode. Only the navigation of a whole tab begins a login.",
         )
-        .path_parameter("provider", "The id of the configured provider.")
         .query_parameter(
             "returnTo",
             "Where the browser goes at the end: an address of one of `pages.return_origins`.",
         )
+}
+
+/// What sends a browser to a provider.
+pub(super) fn operation(id: &'static str, summary: &'static str) -> Operation {
+    use ErrorCode::{
+        Overloaded, ProviderError, ProviderTimeout, ProviderUnavailable, RateLimited,
+        ReturnToNotAllowed, StoreUnavailable, UnknownProvider,
+    };
+    Operation::new("Links", id, summary)
+        .path_parameter("provider", "The id of the configured provider.")
         .for_browsers()
         .answers_nothing(StatusCode::SEE_OTHER, "The browser goes to the provider.")
         .sends("Location")
         .sends("Set-Cookie")
-        .refuses_logins()
-        .refuses([ErrorCode::ReturnToNotAllowed])
-}
-
-impl Operation {
-    /// Is refused if a login cannot begin.
-    pub(super) fn refuses_logins(self) -> Self {
-        use ErrorCode::{
-            Overloaded, ProviderError, ProviderTimeout, ProviderUnavailable, RateLimited,
-            StoreUnavailable, UnknownProvider,
-        };
-        self.refuses([
+        .refuses([
             Overloaded,
             ProviderError,
             ProviderTimeout,
             ProviderUnavailable,
             RateLimited,
+            ReturnToNotAllowed,
             StoreUnavailable,
             UnknownProvider,
         ])
-    }
 }
 
 /// Sends the browser to the provider. What protects the login, and the page to return to, go into a cookie.
@@ -67,16 +65,17 @@ pub(crate) async fn start(
     navigation::require(&request).map_err(|refusal| show(refusal, None))?;
     let page = return_to(request.query_string(), "returnTo", &state.pages.origins)
         .map_err(|error| show(error.into(), None))?;
-    let begun = begin(&request, &state, &provider, &page).await;
+    let begun = begin(&request, &state, &provider, &page, vec![]).await;
     begun.map_err(|refusal| show(refusal, Some(&page)))
 }
 
-/// Begins a login that ends at the callback, and then at this page.
-async fn begin(
+/// Begins a login that ends at the callback, and then at this page, with what is asked for this one login.
+pub(super) async fn begin(
     request: &HttpRequest,
     state: &AppState,
     provider: &str,
     page: &ReturnTo,
+    asked: Vec<(LoginParameter, String)>,
 ) -> Result<HttpResponse, ApiError> {
     state.admit(request, Limit::Logins)?;
     let use_case = Arc::clone(&state.use_cases.begin_login);
@@ -84,7 +83,7 @@ async fn begin(
     let callback = state.pages.callback_of(provider);
     let (provider, page) = (provider.to_owned(), page.clone());
     let beginning =
-        async move { use_case.begin_at_callback(&provider, &callback, &page, &[]).await };
+        async move { use_case.begin_at_callback(&provider, &callback, &page, &asked).await };
     let place = state.admission.sign_ins.take()?;
     let begun = state.run(place, debug_span!("begin_login"), beginning).await?;
     LogFields::update(request, |fields| {

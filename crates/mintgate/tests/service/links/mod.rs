@@ -3,6 +3,8 @@
 mod back;
 mod callback;
 mod form_post;
+mod initiate;
+mod refresh_return;
 mod start;
 
 use mintgate_mock_idp::MockConfig;
