@@ -17,6 +17,8 @@ enum Role {
     Library,
     /// The domain as text and JSON, for whichever adapter or command shows it.
     Presentation,
+    /// A library for other services, which need nothing else of Mintgate.
+    ForServices,
     /// Implements or drives the domain's ports.
     Adapter,
     /// Reads the configuration, with the adapters' own configuration types.
@@ -54,6 +56,7 @@ const CRATES: &[(&str, Role)] = &[
     ("mintgate-testkit", Role::Testkit),
     ("mintgate-tls", Role::Library),
     ("mintgate-traces-otlp", Role::Adapter),
+    ("mintgate-verify", Role::ForServices),
     ("xtask", Role::DeveloperCommands),
 ];
 
@@ -61,7 +64,7 @@ impl Role {
     /// Whether a crate of this role may link one of another role.
     fn may_link(self, other: Self) -> bool {
         match self {
-            Self::Domain | Self::Library | Self::MockProvider => false,
+            Self::Domain | Self::Library | Self::ForServices | Self::MockProvider => false,
             Self::Testkit | Self::Presentation => other == Self::Domain,
             Self::DeveloperCommands => other == Self::Testkit,
             Self::Adapter => matches!(other, Self::Domain | Self::Library | Self::Presentation),
@@ -69,14 +72,16 @@ impl Role {
             Self::Diagnosis => {
                 matches!(other, Self::Domain | Self::Library | Self::Adapter | Self::Settings)
             }
-            Self::Service => !matches!(other, Self::Testkit | Self::DeveloperCommands),
+            Self::Service => {
+                !matches!(other, Self::Testkit | Self::ForServices | Self::DeveloperCommands)
+            }
         }
     }
 
     /// Whether the tests of a crate of this role may use one of another role.
     fn may_test_with(self, other: Self) -> bool {
         match other {
-            Self::Testkit => !matches!(self, Self::Library | Self::MockProvider),
+            Self::Testkit => !matches!(self, Self::Library | Self::ForServices | Self::MockProvider),
             Self::MockProvider => {
                 matches!(self, Self::Adapter | Self::Settings | Self::Diagnosis | Self::Service)
             }
@@ -110,6 +115,11 @@ const BANNED: &[(&str, &[&str], &str)] = &[
         "OpenSSL is the one TLS and crypto stack",
     ),
     ("mintgate", &["mintgate-mock-idp"], "only `mintgate dev` uses the mock provider"),
+    (
+        "mintgate-verify",
+        &["openssl", "native-tls", "aws-lc"],
+        "a service links it without OpenSSL or a second crypto library",
+    ),
 ];
 
 /// Crates that have a banned name and no code of what is banned: reqwest takes certificates as these
@@ -238,6 +248,9 @@ mod tests {
             ("mintgate-domain", "mintgate-signer-jose", "dev"),
             ("mintgate-domain", "mintgate-strict-json", ""),
             ("mintgate-mock-idp", "mintgate-testkit", "dev"),
+            ("mintgate-verify", "mintgate-domain", ""),
+            ("mintgate-verify", "mintgate-testkit", "dev"),
+            ("mintgate", "mintgate-verify", ""),
             ("mintgate-testkit", "mintgate-mock-idp", ""),
             ("mintgate-store-sqlite", "mintgate", ""),
             ("xtask", "mintgate-store-sqlite", ""),
