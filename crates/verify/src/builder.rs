@@ -180,15 +180,33 @@ impl Builder {
             Some(fetch) => fetch,
             None => default_fetch()?,
         };
-        let known = self.issuers.into_iter().map(|issuer| {
+        let known = self.issuers.into_iter().map(|issuer| -> Result<Known, BuildError> {
             let location = match issuer.jwks_url {
                 Some(url) => KeyLocation::Jwks(url),
                 None => KeyLocation::Discovered { issuer: issuer.name.clone() },
             };
             let keys = Keys::start(location, Arc::clone(&fetch), self.times, &runtime);
-            Known { name: issuer.name, keys }
+            let keys = Arc::new(keys);
+            #[cfg(feature = "revocations")]
+            let following = match issuer.revocations {
+                Some(revocations) => Some(crate::revocations::start(
+                    revocations,
+                    &issuer.name,
+                    &self.rules,
+                    Arc::clone(&keys),
+                    &runtime,
+                )?),
+                None => None,
+            };
+            Ok(Known {
+                name: issuer.name,
+                keys,
+                #[cfg(feature = "revocations")]
+                following,
+            })
         });
-        Ok(Verifier::new(known.collect(), self.rules))
+        let known = known.collect::<Result<_, _>>()?;
+        Ok(Verifier::new(known, self.rules))
     }
 }
 

@@ -13,13 +13,20 @@ use http::Uri;
 pub struct Issuer {
     pub(crate) name: String,
     pub(crate) jwks_url: Option<String>,
+    #[cfg(feature = "revocations")]
+    pub(crate) revocations: Option<crate::Revocations>,
 }
 
 impl Issuer {
     /// The issuer with this `iss`, compared exactly. Its metadata is fetched from
     /// `{issuer}/.well-known/openid-configuration`, and names the JWKS.
     pub fn new(issuer: impl Into<String>) -> Self {
-        Self { name: issuer.into(), jwks_url: None }
+        Self {
+            name: issuer.into(),
+            jwks_url: None,
+            #[cfg(feature = "revocations")]
+            revocations: None,
+        }
     }
 
     /// Fetches the JWKS from this URL, and no metadata: for a service that reaches Mintgate by another address than
@@ -27,6 +34,14 @@ impl Issuer {
     #[must_use]
     pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
         self.jwks_url = Some(url.into());
+        self
+    }
+
+    /// Follows the feed of ended sessions with these settings.
+    #[cfg(feature = "revocations")]
+    #[must_use]
+    pub fn revocations(mut self, revocations: crate::Revocations) -> Self {
+        self.revocations = Some(revocations);
         self
     }
 

@@ -28,11 +28,20 @@
 //!
 //! The keys in memory stay in use ([`Builder::keep_keys_for`]). A service that starts meanwhile answers 503, not 401, until the first keys have
 //! arrived ([`Refusal::is_temporary`]).
+//!
+//! # Features
+//!
+//! - `http` (default): fetches keys over HTTPS, with rustls.
+//! - `revocations`: follows the feed of ended sessions, so that a logout is seen within a second.
+//! - `actix`, `axum`: the extractor `SignedIn`; `tower`: the layer `RequireToken`. All three use a `Guard`, which reads the token from
+//!   the request and refuses what a page of a foreign origin sends with a cookie.
 
 mod builder;
 mod claims;
 mod clock;
 mod fetch;
+#[cfg(feature = "guard")]
+mod guard;
 #[cfg(feature = "http")]
 mod http;
 mod issuer;
@@ -41,14 +50,22 @@ mod key;
 mod key_set;
 mod keys;
 mod refusal;
+#[cfg(feature = "revocations")]
+mod revocations;
 mod verifier;
 
 pub use builder::{BuildError, Builder};
 pub use claims::Claims;
 pub use fetch::{Fetch, FetchError, Fetching};
+#[cfg(feature = "guard")]
+pub use guard::{Denied, Guard, SignedIn};
+#[cfg(feature = "tower")]
+pub use guard::{RequireToken, RequireTokenService};
 #[cfg(feature = "http")]
 pub use http::HttpFetch;
 pub use issuer::Issuer;
 pub use key::Algorithm;
 pub use refusal::Refusal;
+#[cfg(feature = "revocations")]
+pub use revocations::{AtStart, FeedStatus, Revocations, WhenStale};
 pub use verifier::{IssuerStatus, Verifier};

@@ -29,7 +29,9 @@ struct Inner {
 
 pub(crate) struct Known {
     pub(crate) name: String,
-    pub(crate) keys: Keys,
+    pub(crate) keys: Arc<Keys>,
+    #[cfg(feature = "revocations")]
+    pub(crate) following: Option<crate::revocations::Following>,
 }
 
 /// What is checked of a token.
@@ -54,6 +56,9 @@ pub struct IssuerStatus {
     pub keys_age: Option<Duration>,
     /// How many fetches of keys have failed since the start.
     pub failed_fetches: u64,
+    /// The feed of ended sessions, if it is followed.
+    #[cfg(feature = "revocations")]
+    pub feed: Option<crate::FeedStatus>,
 }
 
 impl Verifier {
@@ -101,13 +106,16 @@ impl Verifier {
                     other => other,
                 })
             }
+            #[cfg(feature = "revocations")]
+            Err((Refusal::RevocationsStale, Some(issuer))) => self.0.ask(issuer, token).await,
             other => other.map_err(|(refusal, _)| refusal),
         }
     }
 
-    /// Whether the keys of all issuers are there, for the readiness check of a service.
+    /// Whether the keys of all issuers are there, and their feeds of ended sessions have been read, for the readiness check
+    /// of a service.
     pub fn is_ready(&self) -> bool {
-        self.0.issuers.iter().all(|issuer| issuer.keys.age().is_some())
+        self.0.issuers.iter().all(Known::is_ready)
     }
 
     /// Waits until [`is_ready`](Self::is_ready).
@@ -115,6 +123,9 @@ impl Verifier {
         for issuer in &self.0.issuers {
             while issuer.keys.age().is_none() {
                 issuer.keys.changed().await;
+            }
+            while !issuer.is_ready() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
     }
@@ -125,6 +136,8 @@ impl Verifier {
             issuer: issuer.name.clone(),
             keys_age: issuer.keys.age(),
             failed_fetches: issuer.keys.failures(),
+            #[cfg(feature = "revocations")]
+            feed: issuer.following.as_ref().map(|following| following.feed.status()),
         };
         self.0.issuers.iter().map(status).collect()
     }
@@ -154,7 +167,31 @@ impl Inner {
         });
         signed.map_err(|refusal| (refusal, Some(issuer)))?;
         self.rules.check_claims(&received).map_err(plain)?;
+        #[cfg(feature = "revocations")]
+        if let Some(following) = &issuer.following {
+            following.feed.check(&received.claims).map_err(|refusal| (refusal, Some(issuer)))?;
+        }
         Ok(received.claims)
+    }
+
+    /// Asks the issuer about a token that was refused only because the feed is stale, if this is configured.
+    #[cfg(feature = "revocations")]
+    async fn ask(&self, issuer: &Known, token: &str) -> Result<Claims, Refusal> {
+        let following = issuer.following.as_ref().filter(|following| following.feed.asks());
+        let following = following.ok_or(Refusal::RevocationsStale)?;
+        following.ask(token).await?;
+        claims_of(&Jws::split(token)?).map(|received| received.claims)
+    }
+}
+
+impl Known {
+    fn is_ready(&self) -> bool {
+        let mut is_ready = self.keys.age().is_some();
+        #[cfg(feature = "revocations")]
+        {
+            is_ready &= self.following.as_ref().is_none_or(|following| following.feed.is_ready());
+        }
+        is_ready
     }
 }
 
