@@ -81,7 +81,9 @@ impl Role {
     /// Whether the tests of a crate of this role may use one of another role.
     fn may_test_with(self, other: Self) -> bool {
         match other {
-            Self::Testkit => !matches!(self, Self::Library | Self::ForServices | Self::MockProvider),
+            Self::Testkit => {
+                !matches!(self, Self::Library | Self::ForServices | Self::MockProvider)
+            }
             Self::MockProvider => {
                 matches!(self, Self::Adapter | Self::Settings | Self::Diagnosis | Self::Service)
             }

@@ -13,6 +13,7 @@ mod login;
 mod pooled;
 mod proxied;
 mod reaching;
+mod recipes;
 mod recorder;
 mod session;
 mod shutdown;
@@ -42,6 +43,9 @@ pub(crate) struct Options {
     /// Leave out the steps that need a browser
     #[arg(long)]
     no_browser: bool,
+    /// Also run the recipes of docs/verifying.md; needs Node, Python, Go and the internet
+    #[arg(long)]
+    consumers: bool,
 }
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
@@ -106,7 +110,13 @@ async fn sections(
     console::walk(steps, binaries, &dir.join("console"), !options.no_browser).await?;
 
     Steps::section("mintgate dev");
-    dev::walk(steps, binaries, &dir.join("dev"), !options.no_browser).await
+    dev::walk(steps, binaries, &dir.join("dev"), !options.no_browser).await?;
+
+    if options.consumers {
+        Steps::section("services that verify access tokens");
+        recipes::walk(steps, binaries).await?;
+    }
+    Ok(())
 }
 
 /// A server that may be killed if one can be started, else the one that the environment names.
