@@ -27,7 +27,7 @@ fn lay_tables(list: &NamedList, under: &mut Vec<Node>, over: Vec<Node>) {
         let name = list.name_of(&above).map(str::to_owned);
         let is_same =
             |index: &usize| name.is_some() && list.name_of(&under[*index]) == name.as_deref();
-        match free.iter().position(|index| is_same(index)) {
+        match free.iter().position(is_same) {
             Some(at) => {
                 let below = &mut under[free.swap_remove(at)];
                 if let (Value::Table(below), Value::Table(above)) = (&mut below.value, above.value)

@@ -192,6 +192,16 @@ impl Section<'_> {
         self.table.contains_key(name)
     }
 
+    /// Lets a text stand for the list of this one text.
+    pub fn accept_one(&mut self, name: &str) {
+        if let Some(node) = self.table.get_mut(name)
+            && matches!(node.value, Value::Text(_))
+        {
+            let only = node.clone();
+            node.value = Value::List(vec![only]);
+        }
+    }
+
     /// Whether a key that was read is not set.
     pub fn is_default(&self, name: &str) -> bool {
         self.find(name).is_none_or(|record| record.origin == Origin::Unset)

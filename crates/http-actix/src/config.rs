@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mintgate_domain::Clients;
-use mintgate_domain::model::{AllowedUri, ReturnOrigins};
+use mintgate_domain::model::{AllowedUri, ReturnOrigins, Role};
 use url::Url;
 
 /// The configuration of the public listener.
@@ -30,8 +30,23 @@ pub struct HttpConfig {
     pub rate_limits: RateLimits,
     /// The back ends that may ask about sessions.
     pub clients: Clients,
+    /// The gateways whose demands are configured here.
+    pub gateways: Vec<Gateway>,
+    /// The address at which a login begins, without its parameter `returnTo`; `None` if it is not known.
+    pub login_address: Option<Url>,
     /// The number of worker threads; 0 for one per processor.
     pub workers: usize,
+}
+
+/// What a gateway demands of callers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// The name by which it asks.
+    pub name: String,
+    /// The roles that callers must have, all of them.
+    pub roles: Vec<Role>,
+    /// Whether navigations of callers who are not signed in are redirected to the login.
+    pub redirects: bool,
 }
 
 /// What the clients of the public listener can use. Requests beyond a number of requests are refused

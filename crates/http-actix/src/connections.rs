@@ -213,6 +213,8 @@ pub(crate) struct Link {
     is_first: Cell<bool>,
     /// What of the request's body has not been read.
     body: Cell<Body>,
+    /// Whether the head that is read, or was read last, is that of a gateway's question.
+    is_question: Cell<bool>,
     /// How many bytes came that are no body of a request that is worked on: of a head, or sent ahead.
     received: Cell<usize>,
     /// Whether nothing is read until the request is answered.
@@ -232,6 +234,7 @@ impl Link {
             head_since: Cell::new(Some(now)),
             is_first: Cell::new(true),
             body: Cell::new(Body::None),
+            is_question: Cell::new(false),
             received: Cell::new(0),
             is_paused: Cell::new(false),
             seen_unfinished: Cell::new(0),
@@ -247,6 +250,25 @@ impl Link {
         self.body.set(Body::announced_by(headers));
         self.received.set(0);
         self.seen_unfinished.set(0);
+    }
+
+    /// The request is answered without its body, which may never come, and which would be taken for the next
+    /// request if it came later: the connection is closed behind the answer. So it is if the client wants to
+    /// speak another protocol next.
+    pub(crate) fn leave_body(&self, headers: &HeaderMap) {
+        if self.body.get() != Body::None || headers.contains_key(header::UPGRADE) {
+            self.body.set(Body::Long);
+        }
+    }
+
+    /// Notes whether the head that begins is that of a gateway's question.
+    pub(crate) fn begin_head(&self, is_question: bool) {
+        self.is_question.set(is_question);
+    }
+
+    /// Whether the head that is read, or was read last, is that of a gateway's question.
+    pub(crate) fn is_question(&self) -> bool {
+        self.is_question.get()
     }
 
     /// A request has arrived on a connection that can carry several at once.

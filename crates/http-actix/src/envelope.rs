@@ -28,12 +28,12 @@ use crate::client::{caller_address, client_info, network_of};
 use crate::client_address::StatedCaller;
 use crate::connections::Link;
 use crate::current::{CurrentState, State};
-use crate::error::{ApiError, ErrorKind, HttpErrorCode};
+use crate::error::{ApiError, HttpErrorCode};
 use crate::metrics::method_label;
 use crate::origin::OriginPolicy;
 use crate::refusals::Refusal;
 use crate::trace::{Trace, record_answer, request_span, spans_are_wanted};
-use crate::{AppState, RequestId, pages};
+use crate::{AppState, RequestId, gateway, pages};
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -105,10 +105,20 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
     }
     let call = Call::begin(&mut request, &state);
     remove_prefix(&mut request, &state.path_prefix);
+    let is_question = gateway::is_question(request.path());
+    if let Some(link) = call.link.as_ref().filter(|_| is_question) {
+        link.leave_body(request.headers());
+    }
 
     let unrouted = if header_bytes(request.headers()) > state.limits.max_header_bytes {
-        let refusal = ApiError::new(HttpErrorCode::HeadersTooLarge);
+        let refusal = if is_question {
+            gateway::too_large(&state)
+        } else {
+            ApiError::new(HttpErrorCode::HeadersTooLarge)
+        };
         Some((Route::Label("refused"), HttpResponse::from_error(refusal)))
+    } else if is_question {
+        None
     } else if OriginPolicy::is_preflight(request.method(), request.headers()) {
         Some((Route::Label("preflight"), state.origins.preflight(request.headers())))
     } else if let Err(refusal) = stated {
@@ -153,12 +163,12 @@ pub(crate) async fn envelope<B: MessageBody + 'static>(
 /// head was expected.
 pub(crate) fn refuse_unread(
     state: &AppState,
-    kind: ErrorKind,
+    refusal: ApiError,
     since: Duration,
     peer: Option<SocketAddr>,
 ) -> Vec<u8> {
     let call = Call::unread(state, since, peer.map(|peer| peer.ip().to_canonical()));
-    let answer = HttpResponse::from_error(ApiError::new(kind).because("the head cannot be read"));
+    let answer = HttpResponse::from_error(refusal);
     let answer = call.shape(state, Route::Label("unreadable"), answer);
     let status = answer.status();
     let mut bytes = format!("HTTP/1.1 {status}\r\nconnection: close\r\n").into_bytes();

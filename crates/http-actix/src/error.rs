@@ -4,7 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use mintgate_domain::{AuthError, Cause, ErrorCode, SetCookie, chain};
 use serde::Serialize;
@@ -225,6 +226,8 @@ struct Refusal {
     cause: Option<Box<dyn Error>>,
     /// The request fields that break a rule.
     fields: Vec<BrokenField>,
+    /// Headers of the answer besides those of its kind.
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// Cookies that are cleared along with the refusal.
     clear: Vec<SetCookie>,
     /// The methods that the path has, for `Allow`.
@@ -248,6 +251,7 @@ impl ApiError {
             kind: kind.into(),
             cause: None,
             fields: Vec::new(),
+            headers: Vec::new(),
             clear: Vec::new(),
             allow: None,
             retry_after: RETRY_AFTER,
@@ -290,6 +294,13 @@ impl ApiError {
     #[must_use]
     pub(crate) fn because(mut self, cause: impl Into<Cause>) -> Self {
         self.0.cause = Some(Box::new(cause.into()));
+        self
+    }
+
+    /// Adds a header to the answer.
+    #[must_use]
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
         self
     }
 
@@ -384,6 +395,9 @@ impl ApiError {
                 }
             }
             _ => {}
+        }
+        for (name, value) in &self.0.headers {
+            response.append_header((name.clone(), value.clone()));
         }
         if let Some(methods) = &self.0.allow {
             response.insert_header((header::ALLOW, methods.as_str()));

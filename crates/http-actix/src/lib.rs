@@ -21,6 +21,7 @@ mod current;
 pub mod descriptors;
 mod envelope;
 mod error;
+mod gateway;
 mod http2;
 mod idempotency;
 mod identities;
@@ -72,7 +73,7 @@ use tracing::{Instrument as _, Span};
 pub use actix_web::dev::Server;
 pub use actix_web::web::ServiceConfig;
 pub use admin::AdminApi;
-pub use config::{CookieConfig, HintCookie, HttpConfig, Limits, RateLimits, SameSite};
+pub use config::{CookieConfig, Gateway, HintCookie, HttpConfig, Limits, RateLimits, SameSite};
 pub use cookies::HttpCookiePolicy;
 pub use current::CurrentState;
 pub use limits::Limit;
@@ -82,6 +83,7 @@ pub use server::{MoreRoutes, serve_operations, serve_public};
 
 use admission::{Admission, Place};
 use error::ApiError;
+use gateway::Gateways;
 use keyed_mutex::KeyedMutex;
 use limits::CallerLimits;
 use login_cookies::LoginCookies;
@@ -176,6 +178,7 @@ pub struct AppState {
     rate_limits: RateLimits,
     caller_limits: Arc<CallerLimits>,
     clients: Clients,
+    gateways: Gateways,
     trusted_proxies: Vec<ipnet::IpNet>,
     trusted_callers: Vec<ipnet::IpNet>,
     limits: Limits,
@@ -205,6 +208,11 @@ impl AppState {
             caller_limits: Arc::new(CallerLimits::new(config.rate_limits.clone(), &ports.clock)),
             rate_limits: config.rate_limits,
             clients: config.clients,
+            gateways: Gateways {
+                all: config.gateways,
+                login: config.login_address,
+                return_origins: config.return_origins,
+            },
             trusted_proxies: config.trusted_proxies,
             trusted_callers: config.trusted_callers,
             limits: config.limits,

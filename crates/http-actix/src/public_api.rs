@@ -12,8 +12,8 @@ use crate::error::HttpErrorCode;
 use crate::metadata::{Metadata, path_of};
 use crate::openapi::{Api, Endpoint, Operation};
 use crate::{
-    AppState, backchannel, identities, introspection, jwks, login, logout, not_found, pages,
-    provider_token, refresh, revocations, sessions, token,
+    AppState, backchannel, gateway, identities, introspection, jwks, login, logout, not_found,
+    pages, provider_token, refresh, revocations, sessions, token,
 };
 
 /// The path of the page.
@@ -65,6 +65,7 @@ fn endpoints(metadata: &Metadata) -> Vec<Endpoint> {
         at(DOCS).get(show_page, page_operation),
         at("/api/openapi.json").get(show_document, document_operation),
     ];
+    all.extend(gateway::endpoints());
     all.extend(metadata.endpoints());
     all
 }

@@ -10,9 +10,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::runtime::Handle;
 
 use crate::connections::{Admitted, Fate, Link, Open};
-use crate::envelope;
-use crate::error::{ErrorKind, HttpErrorCode};
+use crate::error::{ApiError, ErrorKind, HttpErrorCode};
 use crate::transport::Transport;
+use crate::{envelope, gateway};
 
 /// How many bytes are read before the HTTP library looks at what there is.
 const READ_AT_ONCE: usize = 8 * 1024;
@@ -123,6 +123,11 @@ impl AsyncRead for Connection {
         self.read += count;
         if !self.link.has_received() {
             give_length(buffer, before);
+            if count > 0 {
+                let prefix = &self.admitted.connections.state.path_prefix;
+                let head = &buffer.filled()[before..];
+                self.link.begin_head(gateway::is_question_of(head, prefix));
+            }
         }
         self.link.receive(count);
         if read.is_pending() {
@@ -152,7 +157,14 @@ impl AsyncWrite for Connection {
             // A client that has sent nothing asked for nothing.
             let bytes = if self.link.has_received() {
                 let peer = self.stream.as_ref().and_then(Transport::peer);
-                envelope::refuse_unread(&self.admitted.connections.state, kind, since, peer)
+                let state = &self.admitted.connections.state;
+                let is_too_large = kind == HttpErrorCode::HeadersTooLarge.into();
+                let refusal = if is_too_large && self.link.is_question() {
+                    gateway::too_large(state)
+                } else {
+                    ApiError::new(kind).because("the head cannot be read")
+                };
+                envelope::refuse_unread(state, refusal, since, peer)
             } else {
                 Vec::new()
             };

@@ -16,9 +16,9 @@ use mintgate_domain::{
     RoleLookup, RolePolicy, SignIn, SignOut,
 };
 use mintgate_http_actix::{
-    AdminApi, AppState, ConnectionChange, CookieConfig, CurrentState, HintCookie, HttpConfig,
-    HttpCookiePolicy, HttpMetrics, HttpPorts, Limit, LimitResult, Limits, RateLimits, SameSite,
-    UseCases, descriptors,
+    AdminApi, AppState, ConnectionChange, CookieConfig, CurrentState, Gateway, HintCookie,
+    HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts, Limit, LimitResult, Limits, RateLimits,
+    SameSite, UseCases, descriptors,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
@@ -378,6 +378,11 @@ fn refresh_config(settings: &Settings) -> RefreshConfig {
     }
 }
 
+fn gateway(settings: &settings::GatewaySettings) -> Gateway {
+    let settings::GatewaySettings { name, roles, redirects } = settings.clone();
+    Gateway { name, roles, redirects }
+}
+
 fn http_config(settings: &Settings) -> HttpConfig {
     let Settings { server, cookies, limits, .. } = settings;
     HttpConfig {
@@ -422,6 +427,8 @@ fn http_config(settings: &Settings) -> HttpConfig {
             exempt: limits.rate.exempt.clone(),
         },
         clients: settings.clients.clone(),
+        gateways: settings.gateways.iter().map(gateway).collect(),
+        login_address: settings.login_address(),
         workers: server.workers,
     }
 }

@@ -4,9 +4,10 @@
 use crate::types::Settings;
 
 /// The sections and keys that a running service takes over. All else is used at the start alone.
-const TAKEN_OVER: [&str; 17] = [
+const TAKEN_OVER: [&str; 18] = [
     "providers",
     "clients",
+    "gateways",
     "roles",
     "users",
     "cors",

@@ -36,6 +36,7 @@ const CONVENTIONS: Conventions = Conventions {
     named_lists: &[
         NamedList { section: PROVIDERS, name_key: "id", noun: "provider" },
         NamedList { section: CLIENTS, name_key: "id", noun: "client" },
+        NamedList { section: GATEWAYS, name_key: "name", noun: "gateway" },
     ],
 };
 
@@ -50,8 +51,13 @@ const CLIENTS: &str = "clients";
 const CLIENTS_DOC: &str = "The back ends that may ask about sessions, and say for whom they ask. `mintgate clients new` makes such a \
      table.";
 
+const GATEWAYS: &str = "gateways";
+
+const GATEWAYS_DOC: &str = "What gateways demand that cannot say it themselves, as Envoy. nginx, Caddy and Traefik need no such \
+table: they say it in the address at which they ask, `/api/v1/auth/check`.";
+
 /// Every section at the top level.
-const SECTIONS: [&str; 19] = [
+const SECTIONS: [&str; 20] = [
     "server",
     "ops",
     "admin",
@@ -71,6 +77,7 @@ const SECTIONS: [&str; 19] = [
     "telemetry",
     PROVIDERS,
     CLIENTS,
+    GATEWAYS,
 ];
 
 /// The remedy for a configuration without a provider.
@@ -383,6 +390,8 @@ fn settings(
         audience: tokens.as_ref().map(|tokens| tokens.audience.clone()),
     };
     let clients = root.tables(CLIENTS, CLIENTS_DOC, |s| sections::client(s, &mut known));
+    let mut names = Vec::new();
+    let gateways = root.tables(GATEWAYS, GATEWAYS_DOC, |s| sections::gateway(s, &mut names));
     Some(Settings {
         server: server?,
         ops: ops?,
@@ -403,6 +412,7 @@ fn settings(
         telemetry: telemetry?,
         providers: providers?,
         clients: clients?.into_iter().collect(),
+        gateways: gateways?,
         effective: String::new(),
         secret_files: Vec::new(),
         origin: None,

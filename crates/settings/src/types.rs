@@ -76,12 +76,25 @@ pub struct Settings {
     pub providers: Vec<ProviderSettings>,
     /// The tables `[[clients]]`.
     pub clients: Clients,
+    /// The tables `[[gateways]]`.
+    pub gateways: Vec<GatewaySettings>,
     /// Every key with its value and origin, as TOML with secrets masked.
     pub(crate) effective: String,
     /// The files that secrets were read from, the configuration file among them if it holds one.
     pub secret_files: Vec<PathBuf>,
     /// Where it was read; `None` for a text.
     pub(crate) origin: Option<Origin>,
+}
+
+/// A gateway whose demands are configured here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// The name by which it asks.
+    pub name: String,
+    /// The roles that callers must have, all of them.
+    pub roles: Vec<Role>,
+    /// Whether navigations of callers who are not signed in are redirected to the login.
+    pub redirects: bool,
 }
 
 /// The settings of the public listener.
@@ -322,6 +335,8 @@ pub struct LoginSettings {
 pub struct PageSettings {
     /// The origins of these pages.
     pub return_origins: ReturnOrigins,
+    /// The page where people choose how to sign in, for callers of a gateway.
+    pub login_url: Option<Url>,
 }
 
 /// The settings about users: who may sign in, and which claims are stored.

@@ -22,6 +22,23 @@ impl Endpoint {
         Self { resource: web::resource(path.as_str()), path, operations: Vec::new() }
     }
 
+    /// Is matched by any of these patterns of the router, in place of the path, which the document has.
+    pub(crate) fn matching(self, patterns: [&'static str; 2]) -> Self {
+        Self { resource: web::resource(patterns), ..self }
+    }
+
+    /// Answers every method alike; the document has GET.
+    pub(crate) fn any<H, Args>(mut self, handler: H, describe: fn() -> Operation) -> Self
+    where
+        H: Handler<Args>,
+        Args: FromRequest + 'static,
+        H::Output: Responder + 'static,
+    {
+        self.resource = self.resource.route(web::route().to(handler));
+        self.operations.push((Method::GET, describe));
+        self
+    }
+
     /// Answers GET, and HEAD likewise (RFC 9110 §9.3.2).
     pub(crate) fn get<H, Args>(self, handler: H, describe: fn() -> Operation) -> Self
     where

@@ -32,6 +32,9 @@ pub(super) fn headers() -> Value {
         "WWW-Authenticate": header(true, "How to authenticate; `error=\"invalid_token\"` where an access \
             token was shown that is not accepted (RFC 6750 §3.1)."),
         "Location": header(true, "Where the browser goes."),
+        "X-Auth-User": header(true, "The id of the caller's user."),
+        "X-Auth-Roles": header(true, "The caller's roles, with commas between them; empty if there are none."),
+        "X-Auth-Session": header(true, "The id of the caller's session."),
         "Set-Cookie": header(false, "Sets or clears a cookie; comes once for each."),
     })
 }

@@ -55,6 +55,8 @@ fn public_at(public_url: &str, issuer: &str) -> Value {
             exempt: Vec::new(),
         },
         clients: Clients::default(),
+        gateways: Vec::new(),
+        login_address: None,
         workers: 1,
         public_url,
     };

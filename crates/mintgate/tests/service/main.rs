@@ -17,6 +17,7 @@ mod dashboards;
 mod dev;
 mod encryption_keys;
 mod forgeries;
+mod gateways;
 mod http;
 mod idempotency;
 mod identities;

@@ -7,6 +7,8 @@ use url::Url;
 use crate::rules;
 use crate::types::{CorsSettings, PageSettings, Settings};
 
+/// The path at which a login begins, before the provider's id.
+const START: &str = "/api/v1/auth/start/";
 /// The path of the callback, before the provider's id.
 const CALLBACK: &str = "/api/v1/auth/callback/";
 
@@ -17,6 +19,21 @@ impl Settings {
         let url = &self.server.public_url;
         let origin = url.origin().ascii_serialization();
         format!("{origin}{}{CALLBACK}{provider}", rules::path_prefix(url))
+    }
+}
+
+impl Settings {
+    /// The address at which a login begins for callers of a gateway, without the parameter `returnTo`; `None`
+    /// if it is not known.
+    pub fn login_address(&self) -> Option<Url> {
+        if let Some(page) = &self.pages.login_url {
+            return Some(page.clone());
+        }
+        let [only] = &self.providers[..] else { return None };
+        let url = &self.server.public_url;
+        let origin = url.origin().ascii_serialization();
+        let id = only.policy.id.as_str();
+        Url::parse(&format!("{origin}{}{START}{id}", rules::path_prefix(url))).ok()
     }
 }
 
@@ -47,5 +64,15 @@ pub(crate) fn pages(
         "list of origins",
         rules::web_origin,
     );
-    Some(PageSettings { return_origins: ReturnOrigins::new(return_origins?) })
+    let login_url = s.text(
+        key(
+            "login_url",
+            "The address of a page where people choose how to sign in, for callers of a gateway who are not \
+             signed in. It gets the parameter `returnTo`.",
+        )
+        .optional("`start` of the only provider; none if there are several"),
+        "URL",
+        rules::web_address,
+    );
+    Some(PageSettings { return_origins: ReturnOrigins::new(return_origins?), login_url })
 }

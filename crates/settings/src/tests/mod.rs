@@ -10,6 +10,7 @@ mod conflicts;
 mod defaults;
 mod entra;
 mod environment;
+mod gateways;
 mod guides;
 mod id_tokens;
 mod keys;
