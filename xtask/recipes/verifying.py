@@ -117,7 +117,7 @@ class Mintgate:
         (self.directory / "mintgate.toml").write_text(
             f'[server]\nlisten = "127.0.0.1:{self.port}"\npublic_url = "{self.url}"\n'
             f'[ops]\nlisten = "127.0.0.1:{self.ops}"\n[keys]\ndir = "keys"\npublish_ahead_secs = 0\n'
-            f'[tokens]\naudience = ["{AUDIENCE}"]\naccess_ttl_secs = 600\n{typ}'
+            f'[tokens]\naudience = ["{AUDIENCE}"]\naccess_ttl_secs = 3600\n{typ}'
             '[roles]\ndefault = ["user"]\n[[roles.rules]]\nprovider = "mock"\nclaim = "email"\n'
             'in = ["alice@example.com"]\ngrant = ["admin"]\n'
             f'[[providers]]\nid = "mock"\npreset = "oidc"\nissuer = "http://127.0.0.1:{self.idp}"\n'
@@ -317,19 +317,6 @@ def run(mintgate, directory, names):
     mintgate.serve()
     alice, refresh = mintgate.sign_in("alice")
     bob, _ = mintgate.sign_in("bob")
-    now = int(time.time())
-    bad = {"no token": None, "garbage": "garbage", "a refresh token": refresh,
-           "a foreign signature": mintgate.forge(alice, with_key=False)}
-    for header in [{"typ": "rt+jwt"}, {"typ": "revocations+jwt"}, {"typ": "JWT"}, {"alg": "none"}, {"alg": "HS256"}]:
-        bad[f"the header {header}"] = mintgate.forge(alice, header=header)
-    for claims in [{"aud": "https://other.example.com"}, {"aud": []}, {"iss": "https://other.example.com"},
-                   {"exp": now - LEEWAY - 1}, {"nbf": now + LEEWAY + 60}]:
-        bad[f"the claims {claims}"] = mintgate.forge(alice, claims=claims)
-    good = {"a user with the role": alice,
-            "leeway at the end": mintgate.forge(alice, claims={"iat": now - 600, "nbf": now - 600, "exp": now - 5}),
-            "leeway at the beginning": mintgate.forge(alice, claims={"iat": now + 20, "nbf": now + 20}),
-            "several audiences": mintgate.forge(alice, claims={"aud": ["https://other.example.com", AUDIENCE]}),
-            "a long typ": mintgate.forge(alice, header={"typ": "application/at+jwt"})}
     recipes = []
     try:
         for name in names:
@@ -337,6 +324,20 @@ def run(mintgate, directory, names):
             RECIPES[name][0](recipe)
             recipes.append(recipe)
             print(f"{name}: started, {recipe.lines} lines of code", flush=True)
+        # Not before: a token of the past has little time left.
+        now = int(time.time())
+        bad = {"no token": None, "garbage": "garbage", "a refresh token": refresh,
+               "a foreign signature": mintgate.forge(alice, with_key=False)}
+        for header in [{"typ": "rt+jwt"}, {"typ": "revocations+jwt"}, {"typ": "JWT"}, {"alg": "none"}, {"alg": "HS256"}]:
+            bad[f"the header {header}"] = mintgate.forge(alice, header=header)
+        for claims in [{"aud": "https://other.example.com"}, {"aud": []}, {"iss": "https://other.example.com"},
+                       {"exp": now - LEEWAY - 1}, {"nbf": now + LEEWAY + 60}]:
+            bad[f"the claims {claims}"] = mintgate.forge(alice, claims=claims)
+        good = {"a user with the role": alice,
+                "leeway at the end": mintgate.forge(alice, claims={"iat": now - 600, "nbf": now - 600, "exp": now - 5}),
+                "leeway at the beginning": mintgate.forge(alice, claims={"iat": now + 20, "nbf": now + 20}),
+                "several audiences": mintgate.forge(alice, claims={"aud": ["https://other.example.com", AUDIENCE]}),
+                "a long typ": mintgate.forge(alice, header={"typ": "application/at+jwt"})}
         for recipe in recipes:
             recipe.expect("a user without the role", bob, 403)
             for what, token in good.items():
