@@ -197,16 +197,7 @@ impl ApplicationBuilder {
                 housekeeping: Arc::clone(&adapters.store.housekeeping),
                 every: settings.keys.reload,
             },
-            clean_up: StoreCleanUp::new(CleanUp::new(
-                CleanUpPorts {
-                    housekeeping: Arc::clone(&adapters.store.housekeeping),
-                    duties: Arc::clone(&adapters.store.duties),
-                    metrics: adapters.metrics.clone(),
-                    clock: Arc::clone(&adapters.clock),
-                },
-                settings.store.cleanup_interval,
-                settings.store.keep_ended,
-            )),
+            clean_up: clean_up(&settings, &adapters),
             audit_writer: AuditWriter(Arc::clone(&adapters.audit)),
             audit_care: AuditCare {
                 trail: adapters.audit.clone(),
@@ -226,6 +217,20 @@ impl ApplicationBuilder {
             runtime: Handle::current(),
         })
     }
+}
+
+fn clean_up(settings: &Settings, adapters: &Adapters) -> StoreCleanUp {
+    let ports = CleanUpPorts {
+        housekeeping: Arc::clone(&adapters.store.housekeeping),
+        duties: Arc::clone(&adapters.store.duties),
+        metrics: adapters.metrics.clone(),
+        clock: Arc::clone(&adapters.clock),
+    };
+    StoreCleanUp::new(CleanUp::new(
+        ports,
+        settings.store.cleanup_interval,
+        settings.store.keep_ended,
+    ))
 }
 
 /// What operators do with people and sessions, on the configured store, and the audit log, which is to be

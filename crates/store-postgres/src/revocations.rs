@@ -80,8 +80,8 @@ type PageRow = (
     Option<PgTimestamp>,
 );
 
-fn event(row: PageRow) -> Result<Option<(u64, Revocation)>, StoreError> {
-    let (_, _, _, Some(position), session, user, epoch, issued_before, forget_after) = row else {
+fn event(row: &PageRow) -> Result<Option<(u64, Revocation)>, StoreError> {
+    let &(_, _, _, Some(position), session, user, epoch, issued_before, forget_after) = row else {
         return Ok(None);
     };
     let name = RowName { table: "revocations", id: &position };
@@ -136,7 +136,7 @@ async fn page(
     }
     let mut events = Vec::with_capacity(rows.len());
     for row in rows {
-        if let Some((position, event)) = event(row)? {
+        if let Some((position, event)) = event(&row)? {
             behind = position;
             events.push(event);
         }

@@ -186,11 +186,10 @@ impl Inner {
 
 impl Known {
     fn is_ready(&self) -> bool {
-        let mut is_ready = self.keys.age().is_some();
+        let is_ready = self.keys.age().is_some();
         #[cfg(feature = "revocations")]
-        {
-            is_ready &= self.following.as_ref().is_none_or(|following| following.feed.is_ready());
-        }
+        let is_ready =
+            is_ready && self.following.as_ref().is_none_or(|following| following.feed.is_ready());
         is_ready
     }
 }

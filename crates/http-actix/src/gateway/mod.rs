@@ -131,13 +131,12 @@ fn documented(id: &'static str, summary: &'static str) -> Operation {
 }
 
 async fn answer(request: HttpRequest, state: State) -> Result<HttpResponse, ApiError> {
-    let judged = match state.gateways.demand(&request) {
-        Some(demand) => judge(&request, &state, &demand).await.map_err(|refusal| (refusal, demand)),
-        None => {
-            let refusal = ApiError::new(ErrorCode::InvalidAccessToken)
-                .because("no gateway of this name, or a path below check");
-            Err((refusal, Demand::default()))
-        }
+    let judged = if let Some(demand) = state.gateways.demand(&request) {
+        judge(&request, &state, &demand).await.map_err(|refusal| (refusal, demand))
+    } else {
+        let refusal = ApiError::new(ErrorCode::InvalidAccessToken)
+            .because("no gateway of this name, or a path below check");
+        Err((refusal, Demand::default()))
     };
     match judged {
         Ok(caller) => Ok(admitted(&caller)),

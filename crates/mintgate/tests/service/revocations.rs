@@ -68,8 +68,8 @@ impl TestService {
                 let life = event["forget_after"].as_i64().unwrap() - iat;
                 assert!((3600..86_600).contains(&life), "{event}");
                 match (&event["sid"], &event["sub"]) {
-                    (Value::String(sid), Value::Null) => format!("sid {sid}"),
-                    (Value::Null, Value::String(sub)) => format!("sub {sub} {}", event["epoch"]),
+                    (Value::String(session), Value::Null) => format!("sid {session}"),
+                    (Value::Null, Value::String(user)) => format!("sub {user} {}", event["epoch"]),
                     _ => format!("issued_before {}", event["issued_before"]),
                 }
             })
@@ -109,7 +109,7 @@ impl<'a> Following<'a> {
                     lines.find_map(|line| line.strip_prefix(name)).unwrap().to_owned()
                 };
                 let (id, data) = (line("id: "), line("data: "));
-                self.text = rest.to_owned();
+                self.text = rest.into();
                 let said = self.service.verified(&data, "orders").await;
                 assert_eq!(said["cursor"], json!(id));
                 return Some(said);

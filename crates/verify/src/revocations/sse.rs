@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn a_message_without_end_is_refused() {
         let mut messages = Messages::default();
-        let chunk = [b'x'; 1024 * 1024];
+        let chunk = vec![b'x'; 1024 * 1024];
         let refused = (0..10).any(|_| messages.take(&chunk).is_err());
         assert!(refused);
     }
