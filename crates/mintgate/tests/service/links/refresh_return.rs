@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use super::{APP, service};
 use crate::common::browser::{location, navigating};
 use crate::common::session::{cookies, refresh_cookie};
-use crate::common::{Options, Store, TestService, Tokens, assert_error};
+use crate::common::{Store, TestService, Tokens, assert_error};
 use crate::on_both_stores;
 
 const RETURN: &str = "/api/v1/auth/refresh/return";
@@ -107,5 +107,4 @@ async fn no_trouble_signs_anybody_out() {
         assert_eq!(location(&answer), format!("{APP}/?mintgate_result=unavailable"));
         assert_eq!(cookies(&answer), Vec::<String>::new());
     }
-    let _ = Options::default();
 }
