@@ -32,8 +32,9 @@ fn finding(warning: &Warning) -> Option<Finding> {
         Warning::ShortPublication { .. } => "config.publish_ahead",
         Warning::AdminWithoutTls { .. } => "config.admin_tls",
         Warning::LargeAnswers { .. } => "config.answer_size",
-        Warning::ReturnsToOtherSite { .. } => "config.return_origins",
         Warning::KeysInDirectory { .. }
+        // Such a page may well sign in without the two links; `origin.site` looks at its cookies.
+        | Warning::ReturnsToOtherSite { .. }
         | Warning::OtherSite { .. }
         | Warning::NotPartitioned { .. }
         | Warning::LoopbackNames { .. } => return None,

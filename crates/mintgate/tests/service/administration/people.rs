@@ -117,7 +117,12 @@ on_both_stores! {
         assert_eq!(dump.rows("users").len(), 1);
         assert_eq!(dump.rows("sessions").len(), 1);
         assert_eq!(dump.rows("deleted_sessions").len(), 2);
-        let left = format!("{dump:?}").to_lowercase();
+        // The log of revocations tells other services the id, until the access tokens have expired.
+        let apart = ["audit_events", "audit_head", "revocations"];
+        let tables = mintgate_testkit::Dump::TABLES.into_iter();
+        let tables = tables.filter(|table| !apart.contains(table)).collect();
+        let left = format!("{:?}", service.dump_of(tables).await).to_lowercase();
+        assert!(!format!("{dump:?}").to_lowercase().contains("alice"));
         let hex = id.replace('-', "");
         for part in ["alice", id.as_str(), hex.as_str()] {
             assert!(!left.contains(part), "{part}: {left}");
