@@ -139,6 +139,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ask whether the caller of a gateway is signed in
+         * @description Every method is answered alike; the body of the request is not read. 401 has `X-Auth-Login`, the address of the login, where there is one.
+         */
+        get: operations["check"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/gateway/{name}/{path}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Ask the same, with the demands of an entry of `[[gateways]]`
+         * @description Every method is answered alike; the body of the request is not read. 401 has `X-Auth-Login`, the address of the login, where there is one.
+         */
+        get: operations["checkForGateway"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/identities": {
         parameters: {
             query?: never;
@@ -169,6 +209,30 @@ export interface paths {
         post?: never;
         /** Unlink one of the caller's identities */
         delete: operations["unlinkIdentity"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/initiate/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Begin a login that a provider's portal asks for
+         * @description The `initiate_login_uri` to register at the provider (OIDC Core §4). A fresh login begins: whoever is signed in at the provider goes through it without a question.
+         */
+        get: operations["initiateLogin"];
+        put?: never;
+        /**
+         * Begin a login that a provider's portal asks for by a form
+         * @description The `initiate_login_uri` to register at the provider (OIDC Core §4). A fresh login begins: whoever is signed in at the provider goes through it without a question.
+         */
+        post: operations["initiateLoginByForm"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -336,6 +400,26 @@ export interface paths {
          * @description A session that has ended before is ended just as well, and an expired access token still says which session it is.
          */
         post: operations["logOutByRefreshCookie"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/refresh/return": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Refresh a session by a link
+         * @description For pages that a server renders: the browser comes back to `to`, with `mintgate_result` in its query: `signed_in` with new cookies, `signed_out`, or `unavailable` if it cannot be told now. Only the navigation of a whole tab refreshes. An address that has a `mintgate_result` already is not served again: `unavailable`.
+         */
+        get: operations["refreshAndReturn"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -979,6 +1063,25 @@ export interface components {
             };
         };
         /**
+         * @description - `INVALID_REQUEST`: The request is not valid.
+         *     - `RETURN_TO_NOT_ALLOWED`: The page to return to is not allowed.
+         */
+        "400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.page": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "INVALID_REQUEST" | "RETURN_TO_NOT_ALLOWED";
+                };
+                "text/html": string;
+            };
+        };
+        /**
          * @description - `INVALID_ACCESS_TOKEN`: The access token is missing, invalid or expired.
          *     - `INVALID_AUTH_CODE`: The provided authorization code is invalid or expired.
          *     - `INVALID_ID_TOKEN`: The ID token is invalid or expired.
@@ -1111,6 +1214,21 @@ export interface components {
                     errorCode?: "INVALID_STATE";
                 };
                 "text/html": string;
+            };
+        };
+        /** @description - `ACCESS_DENIED`: This account has no access here. Ask whoever runs this service to let you in, or sign in with another account. */
+        "403.ACCESS_DENIED": {
+            headers: {
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "ACCESS_DENIED";
+                };
             };
         };
         /**
@@ -1694,6 +1812,12 @@ export interface components {
         "Set-Cookie": string;
         /** @description How to authenticate; `error="invalid_token"` where an access token was shown that is not accepted (RFC 6750 §3.1). */
         "WWW-Authenticate": string;
+        /** @description The caller's roles, with commas between them; empty if there are none. */
+        "X-Auth-Roles": string;
+        /** @description The id of the caller's session. */
+        "X-Auth-Session": string;
+        /** @description The id of the caller's user. */
+        "X-Auth-User": string;
         /** @description The id of the request, which its log line has too: the caller's, if it sent one of 8 to 64 of `[A-Za-z0-9_-]`. */
         "X-Request-Id": string;
     };
@@ -2032,6 +2156,90 @@ export interface operations {
             503: components["responses"]["503.OVERLOADED.page"];
         };
     };
+    check: {
+        parameters: {
+            query?: {
+                /** @description A role that the caller must have; may come several times. */
+                role?: string;
+                /** @description `redirect`: a navigation of somebody who is not signed in is answered with a redirect to the login. */
+                login?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The caller is signed in, and has every role. */
+            200: {
+                headers: {
+                    "X-Auth-Roles": components["headers"]["X-Auth-Roles"];
+                    "X-Auth-Session": components["headers"]["X-Auth-Session"];
+                    "X-Auth-User": components["headers"]["X-Auth-User"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The caller's browser is to be sent to the login. */
+            302: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
+            403: components["responses"]["403.ACCESS_DENIED"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    checkForGateway: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the entry. */
+                name: string;
+                /** @description The path that the gateway was asked for, which is not looked at. */
+                path: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The caller is signed in, and has every role. */
+            200: {
+                headers: {
+                    "X-Auth-Roles": components["headers"]["X-Auth-Roles"];
+                    "X-Auth-Session": components["headers"]["X-Auth-Session"];
+                    "X-Auth-User": components["headers"]["X-Auth-User"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The caller's browser is to be sent to the login. */
+            302: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
+            403: components["responses"]["403.ACCESS_DENIED"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
     listIdentities: {
         parameters: {
             query?: never;
@@ -2128,6 +2336,80 @@ export interface operations {
             431: components["responses"]["431.HEADERS_TOO_LARGE"];
             500: components["responses"]["500.INTERNAL_ERROR"];
             503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    initiateLogin: {
+        parameters: {
+            query?: {
+                /** @description The provider's issuer, exactly. */
+                iss?: string;
+                /** @description Goes on to the provider if its `login_params` lists `loginHint`. */
+                login_hint?: string;
+                /** @description Where the browser goes at the end, as `returnTo` of a start. */
+                target_link_uri?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The id of the configured provider. */
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The browser goes to the provider. */
+            303: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.UNKNOWN_PROVIDER.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            429: components["responses"]["429.RATE_LIMITED.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            502: components["responses"]["502.PROVIDER_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page"];
+            504: components["responses"]["504.PROVIDER_TIMEOUT.page"];
+        };
+    };
+    initiateLoginByForm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the configured provider. */
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The browser goes to the provider. */
+            303: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.UNKNOWN_PROVIDER.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            408: components["responses"]["408.REQUEST_TIMEOUT.page"];
+            413: components["responses"]["413.PAYLOAD_TOO_LARGE.page"];
+            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE.page"];
+            429: components["responses"]["429.RATE_LIMITED.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            502: components["responses"]["502.PROVIDER_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page"];
+            504: components["responses"]["504.PROVIDER_TIMEOUT.page"];
         };
     };
     beginLogin: {
@@ -2436,6 +2718,34 @@ export interface operations {
             431: components["responses"]["431.HEADERS_TOO_LARGE"];
             500: components["responses"]["500.INTERNAL_ERROR"];
             503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    refreshAndReturn: {
+        parameters: {
+            query?: {
+                /** @description Where the browser goes: an address of one of `pages.return_origins`. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The browser goes back to the page. */
+            303: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
         };
     };
     followRevocations: {

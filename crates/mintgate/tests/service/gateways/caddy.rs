@@ -14,7 +14,7 @@ async fn the_shipped_caddyfile_lets_nobody_in_who_is_not_signed_in() {
             .replace("127.0.0.1:8080", &mintgate.to_string())
             .replace("127.0.0.1:3000", &app.to_string())
             .replace("app.example.com {", &format!("http://{front} {{"));
-        let text = format!("{{\n\tadmin off\n\tpersist_config off\n\tauto_https off\n}}\n{text}");
+        let text = format!("{{\n\tadmin off\n\tauto_https off\n}}\n{text}");
         let file = dir.join("Caddyfile");
         std::fs::write(&file, text).unwrap();
         let mut command = Command::new(caddy);

@@ -74,7 +74,7 @@ on_both_stores! {
                 assert_uncached(&answer);
                 assert_eq!(header(&answer, "x-auth-user"), claims["sub"].as_str());
                 assert_eq!(header(&answer, "x-auth-session"), claims["sid"].as_str());
-                assert_eq!(header(&answer, "x-auth-roles"), Some("admin,staff"), "{method} {path}");
+                assert_eq!(header(&answer, "x-auth-roles"), Some("admin,staff,user"), "{method} {path}");
             }
         }
         let by_bearer = service.client.get(service.url(CHECK)).bearer_auth(&access);
@@ -83,11 +83,11 @@ on_both_stores! {
         let request = service.client.get(service.url(CHECK)).basic_auth("a", Some("b"));
         let answer = request.header("cookie", access_cookie(&access)).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
-        // Has no role.
+        // Has the default role alone.
         let carol = service.signed_in_as("carol").await.access;
         let answer = service.asked_as(&carol, CHECK).await;
         assert_eq!(answer.status(), StatusCode::OK);
-        assert_eq!(header(&answer, "x-auth-roles"), Some(""), "it is there, and empty");
+        assert_eq!(header(&answer, "x-auth-roles"), Some("user"));
     }
 
     async fn an_ended_session_and_a_disabled_user_stop_passing_at_once(store: Store) {
@@ -215,7 +215,8 @@ async fn a_gateway_is_never_made_to_wait_for_what_its_callers_do() {
     }
     let metrics = service.metrics().await;
     let of_gateways = metrics.lines().filter(|line| {
-        line.starts_with("mintgate_http_requests_total") && line.contains("/api/v1/auth/gateway/")
+        line.starts_with("mintgate_http_requests_total")
+            && line.contains("route=\"/api/v1/auth/gateway\"")
     });
     assert_eq!(of_gateways.count(), 1, "{metrics}");
 }

@@ -199,7 +199,7 @@ impl Scene {
     }
 
     async fn tells_the_app_who_it_is_and_nothing_that_clients_say(&self) {
-        for (name, roles) in [("alice", "admin,staff"), ("carol", "")] {
+        for (name, roles) in [("alice", "admin,staff,user"), ("carol", "user")] {
             let access = self.service.signed_in_as(name).await.access;
             let claims = claims(&access);
             let text = |name: &str| claims[name].as_str().unwrap().to_owned();
