@@ -77,7 +77,7 @@ async fn visit(
     service.start().await?;
     let entrance = Entrance::open(Some(&Certificates::made_for(HOST))).await;
     entrance.lead_to(public);
-    let html = program("html", "<!-- index.html")?;
+    let html = program("html", "<!-- index.html, served at")?;
     ensure!(html.contains(&auth), "the page does not call {auth}");
     let serving = tokio::spawn(serve(TcpListener::bind(page).await?, html));
 

@@ -100,7 +100,7 @@ async fn in_turn(steps: &mut Steps, setup: &Setup, dir: &Path, with_browser: boo
             }
         }
         Some(programs) => {
-            let html = program("html", "<!-- index.html")?
+            let html = program("html", "<!-- index.html, served at")?
                 .replace("https://auth.example.com", &setup.auth);
             let serving = tokio::spawn(serve(TcpListener::bind(setup.page).await?, html));
             let browser = Browser::start(&programs, dir).await?;

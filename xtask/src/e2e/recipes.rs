@@ -1,4 +1,5 @@
-//! The recipes of `docs/verifying.md`, run as they stand there. They need Node, Python, Go and the internet.
+//! Those who use Mintgate from outside: the recipes of `docs/verifying.md`, run as they stand there, and the
+//! tests of the packages for pages. They need Node, Python, Go, Chromium and the internet.
 
 use std::process::Command;
 
@@ -16,5 +17,17 @@ pub(super) async fn walk(steps: &mut Steps, binaries: &Binaries) -> Result<()> {
         command.arg("--binary").arg(&binaries.service);
         output_of("the recipes", &mut command).await.map(drop)
     };
-    steps.step("the recipes of docs/verifying.md accept and refuse what they must", run).await
+    steps.step("the recipes of docs/verifying.md accept and refuse what they must", run).await?;
+    let packages = async {
+        for argument in ["ci", "test"] {
+            let mut command = Command::new("npm");
+            command.arg(argument).current_dir(workspace::root().join("sdk/typescript"));
+            command.env("MINTGATE_BIN", &binaries.service);
+            output_of("npm", &mut command).await?;
+        }
+        Ok(())
+    };
+    steps
+        .step("the packages of sdk/typescript pass their tests in Node and Chromium", packages)
+        .await
 }
