@@ -30,9 +30,7 @@ describe.skipIf(!canBrowse)("a server that renders pages", () => {
     await rig?.stop();
   });
 
-  test("goes round once for a token that is over, and shows no sign-in page between", async context => {
-    const known = await fetch(`${rig.service.url}/api/v1/auth/refresh/return`, { redirect: "manual" });
-    if ((await known.text()).includes("NOT_FOUND")) context.skip("this service does not have refresh/return yet");
+  test("goes round once for a token that is over, and shows no sign-in page between", async () => {
     const client = await rig.open();
     await rig.signIn(client);
     const sub = await client.evaluate(() => auth.session.user!.sub);
@@ -48,19 +46,19 @@ describe.skipIf(!canBrowse)("a server that renders pages", () => {
     expect(page.url()).toBe(origin + "/dashboard?a=1&mintgate_result=signed_in");
     expect(rig.service.count("/refresh/return", 303)).toBe(1);
 
-    // The session ends, and the cookies stay behind: one round, and the answer is clear.
-    rig.service.run("sessions", "end-all", sub);
-    await page.deleteCookie(...(await rig.browser.cookies()).filter(cookie => cookie.name === "Auth-Access-Token"));
-    rendered = [];
-    await page.goto(origin + "/dashboard?a=1");
-    expect([(await text())!.trim(), rendered]).toEqual(["signed_out", ["signed_out"]]);
-    expect(rig.service.count("/refresh/return", 303)).toBe(2);
-
     // Without the service, nobody is signed out.
+    await page.deleteCookie(...(await rig.browser.cookies()).filter(cookie => cookie.name === "Auth-Access-Token"));
     await rig.service.kill();
     rendered = [];
     await page.goto(origin + "/dashboard?a=1").catch(() => {});
     expect(rendered).toEqual([]);
     await rig.service.start();
+
+    // The session ends, and the cookies stay behind: one round, and the answer is clear.
+    rig.service.run("sessions", "end-all", sub);
+    rendered = [];
+    await page.goto(origin + "/dashboard?a=1");
+    expect([(await text())!.trim(), rendered]).toEqual(["signed_out", ["signed_out"]]);
+    expect(rig.service.count("/refresh/return", 303)).toBe(2);
   });
 });
