@@ -15,7 +15,7 @@ const LEEWAY: Duration = Duration::from_mins(2);
 
 /// The log of revocations, as other services follow it.
 pub struct FollowRevocations {
-    /// The log.
+    /// Stores the ends of sessions and users, in order.
     pub log: Arc<dyn RevocationLog>,
     /// Signs what is told of it.
     pub signer: Arc<dyn RevocationSigner>,

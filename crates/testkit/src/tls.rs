@@ -19,7 +19,7 @@ use tokio_openssl::SslStream;
 
 use crate::forward_proxy::forward;
 
-/// A certificate authority.
+/// A certificate authority of its own, which issues certificates for tests.
 pub struct Authority {
     certificate: X509,
     key: PKey<Private>,

@@ -37,9 +37,9 @@ pub enum BuildError {
     /// The URL of an issuer or of its JWKS cannot be used.
     #[error("issuer {issuer}: {reason}")]
     Issuer {
-        /// The issuer.
+        /// The issuer as it was configured.
         issuer: String,
-        /// What is wrong.
+        /// Why its URL cannot be used.
         reason: &'static str,
     },
     /// The same issuer is named twice.

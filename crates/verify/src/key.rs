@@ -17,7 +17,7 @@ pub enum Algorithm {
     Es256,
     /// ECDSA with P-384 and SHA-384.
     Es384,
-    /// EdDSA with Ed25519.
+    /// EdDSA with Ed25519 (RFC 8037 §3.1).
     EdDsa,
     /// RSA PKCS #1 v1.5 with SHA-256, and a key of 2048 to 8192 bits.
     Rs256,

@@ -38,7 +38,7 @@ pub(crate) struct Known {
 pub(crate) struct Rules {
     pub(crate) audiences: Vec<String>,
     pub(crate) algorithms: Vec<Algorithm>,
-    /// In seconds.
+    /// How far clocks may differ, in seconds, where `exp`, `nbf` and `iat` are checked.
     pub(crate) leeway: i64,
     pub(crate) accepts_plain_jwt: bool,
     pub(crate) max_length: usize,

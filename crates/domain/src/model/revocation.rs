@@ -80,7 +80,7 @@ pub struct RevocationStatement<'a> {
     pub after: Option<&'a RevocationCursor>,
     /// The claims `cursor`, `more` and `events`.
     pub page: &'a RevocationPage,
-    /// The `iat` claim.
+    /// The `iat` claim: when the statement was made.
     pub issued_at: Timestamp,
 }
 

@@ -9,7 +9,7 @@ use crate::model::RevocationStatement;
 /// They MUST be signed with the current access key, which every service knows, and have the `typ`
 /// `revocations+jwt`, so that none passes for an access token.
 pub trait RevocationSigner: Send + Sync {
-    /// Signs a statement.
+    /// Signs a statement about revocations as a compact JWS (RFC 7515 §7.1).
     ///
     /// # Errors
     /// [`SigningError::Failed`] if the key is one that nobody else has (HS256), and

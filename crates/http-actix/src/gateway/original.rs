@@ -4,9 +4,9 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
 use ipnet::IpNet;
 
-/// The whole address.
+/// The header that names the address whole, with scheme and host.
 const URL: &str = "x-original-url";
-/// Its parts, of which the last begins with a slash.
+/// The headers that name its parts; the last one begins with a slash.
 const PARTS: [&str; 3] = ["x-forwarded-proto", "x-forwarded-host", "x-forwarded-uri"];
 const METHOD: &str = "x-forwarded-method";
 

@@ -18,7 +18,7 @@ const RESPONSE: [(&str, usize, Characters); 4] = [
     ("iss", 2048, Characters::Visible),
 ];
 
-/// An authorization response.
+/// What a provider sends back with the browser (RFC 6749 §4.1.2), as far as it is used.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct AuthorizationResponse {
     pub(super) code: Option<String>,

@@ -38,7 +38,7 @@ pub(crate) const EVENTS: &str = "text/event-stream";
 /// How many messages may wait for a client that does not read.
 const WAITING_MESSAGES: usize = 4;
 
-/// Where to begin.
+/// The query string of the log of revocations: the place behind which to begin.
 #[derive(IntoParams)]
 #[expect(dead_code, reason = "describes the query string, which is read by `place`")]
 struct RevocationsQuery {

@@ -54,7 +54,7 @@ impl Guard {
         self
     }
 
-    /// Ignores cookies.
+    /// Takes tokens from the `Authorization` header alone, and ignores cookies.
     #[must_use]
     pub fn bearer_only(mut self) -> Self {
         self.cookie = None;
