@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Runs the recipes of docs/verifying.md as they stand there, but for addresses, against a running Mintgate.
 
-    python3 xtask/recipes/verifying.py --binary target/debug/mintgate [node python rust go spring]
+    python3 xtask/recipes/verifying.py --binary target/debug/mintgate [node python rust bare-rust go go-jwx spring-3.5 spring-4]
 
 Each recipe must answer 200 for a user with the role, 403 for one without, and 401 for no token, a refresh token, and tokens with another
 type, algorithm, audience, issuer, time or signature; accept tokens from before and after a rotation of the key; and answer 503 if it starts
-while Mintgate is down. What a recipe
-needs is installed into a temporary directory. `mintgate dev` is the identity provider, `mintgate serve` the service.
+while Mintgate is down. No recipe may have more lines of code than stated here. What a recipe needs is installed into a temporary directory;
+those in Rust are compiled in target/recipes. `mintgate dev` is the identity provider, `mintgate serve` the service.
 """
 
 import argparse
@@ -29,9 +29,10 @@ ROOT = pathlib.Path(__file__).absolute().parents[2]
 PAGE = ROOT / "docs/verifying.md"
 ISSUER, AUDIENCE = "https://auth.example.com", "https://api.example.com"
 LEEWAY = 60
-# Signs the claims of a token anew, with changes of header and claims, by a key of Mintgate or, without one, a new one.
+# Signs the claims of a token anew, with changes of header and claims, by a key of Mintgate or, without one, a new one. With HS256, the
+# public key is the secret.
 FORGE = """
-const { createPrivateKey, generateKeyPairSync, sign } = require("node:crypto");
+const { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, sign } = require("node:crypto");
 const [token, file, header, claims] = process.argv.slice(1);
 const jwk = file && JSON.parse(require("node:fs").readFileSync(file));
 const key = jwk ? createPrivateKey({ key: jwk, format: "jwk" }) : generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
@@ -40,7 +41,9 @@ const changed = (index, changes) => {
   return Buffer.from(JSON.stringify(part)).toString("base64url");
 };
 const signed = changed(0, header) + "." + changed(1, claims);
-const signature = sign("sha256", Buffer.from(signed), { key, dsaEncoding: "ieee-p1363" });
+const signature = JSON.parse(header).alg === "HS256"
+  ? createHmac("sha256", createPublicKey(key).export({ type: "spki", format: "pem" })).update(signed).digest()
+  : sign("sha256", Buffer.from(signed), { key, dsaEncoding: "ieee-p1363" });
 process.stdout.write(signed + "." + signature.toString("base64url"));
 """
 
@@ -61,8 +64,8 @@ def block(language, first):
 
 
 def lines_of_code(text):
-    """Lines but for blank ones, comments and imports."""
-    skipped = re.compile(r"\s*($|//|#|import |from |use |package |[)(]$|\t\")")
+    """Lines but for blank ones, comments, imports, and those that only close brackets."""
+    skipped = re.compile(r"\s*($|//|# |import |from |use |package |[\[\](){};,]+$|\t\"[\w./-]+\"$)")
     return sum(1 for line in text.split("\n") if not skipped.match(line))
 
 
@@ -191,7 +194,7 @@ class Recipe:
         self.command = command
         log = open(self.directory / "log", "ab")
         self.process = subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=log)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while call(f"http://127.0.0.1:{self.port}/admin")[0] == 0:
             if time.monotonic() > end or self.process.poll() is not None:
                 sys.exit(f"{self.name} does not start:\n{(self.directory / 'log').read_text()[-3000:]}")
@@ -224,22 +227,29 @@ def python(recipe):
     recipe.start("venv/bin/uvicorn", "service:app", "--port", str(recipe.port))
 
 
-def rust(recipe):
-    crate = ROOT / "crates/verify"
-    recipe.write("src/main.rs", block("rust", "mintgate-verify"))
+def cargo_build(recipe, dependencies):
+    """Builds in a directory that later runs find warm."""
     recipe.write("Cargo.toml", f"""
 [package]
-name = "recipe"
+name = "recipe-{recipe.name}"
 edition = "2024"
 [dependencies]
-axum = {{ version = "0.8", default-features = false, features = ["http1", "tokio"] }}
-mintgate-verify = {{ path = "{crate}", features = ["axum"] }}
-tokio = {{ version = "1", features = ["macros", "rt-multi-thread", "net"] }}
+{dependencies}
 [workspace]
 """, count=False)
     shutil.copy(ROOT / "Cargo.lock", recipe.directory / "Cargo.lock")
-    recipe.install("cargo", "build", "--quiet")
-    recipe.start("target/debug/recipe")
+    target = ROOT / "target/recipes"
+    recipe.install("cargo", "build", "--quiet", CARGO_TARGET_DIR=str(target))
+    return str(target / "debug" / f"recipe-{recipe.name}")
+
+
+def rust(recipe):
+    recipe.write("src/main.rs", block("rust", "mintgate-verify"))
+    recipe.start(cargo_build(recipe, f"""
+axum = {{ version = "0.8", default-features = false, features = ["http1", "tokio"] }}
+mintgate-verify = {{ path = "{ROOT / "crates/verify"}", features = ["axum"] }}
+tokio = {{ version = "1", features = ["macros", "rt-multi-thread", "net"] }}
+"""))
 
 
 def bare_rust(recipe):
@@ -270,30 +280,88 @@ fn main() {
     }
 }
 """, count=False)
-    recipe.write("Cargo.toml", """
-[package]
-name = "recipe"
-edition = "2024"
-[dependencies]
+    program = cargo_build(recipe, """
 jsonwebtoken = { version = "10", features = ["rust_crypto"] }
 serde_json = "1"
-[workspace]
-""", count=False)
-    shutil.copy(ROOT / "Cargo.lock", recipe.directory / "Cargo.lock")
-    recipe.install("cargo", "build", "--quiet")
-    recipe.start("target/debug/recipe", f"{recipe.issuer}/.well-known/jwks.json")
+""")
+    recipe.start(program, f"{recipe.issuer}/.well-known/jwks.json")
 
 
-def go(recipe):
-    recipe.write("main.go", block("go", "go get"))
+def go_build(recipe, first):
+    recipe.write("main.go", block("go", first))
     recipe.install("go", "mod", "init", "recipe")
-    recipe.install("go", "get", "github.com/golang-jwt/jwt/v5", "github.com/MicahParks/keyfunc/v3")
+    recipe.install("go", "mod", "tidy")
     recipe.install("go", "build", "-o", "recipe")
     recipe.start("./recipe")
 
 
-# Those that say 503 when they start without Mintgate. keyfunc answers 401, as the page says.
-RECIPES = {"node": (node, True), "python": (python, True), "rust": (rust, True), "bare-rust": (bare_rust, True), "go": (go, False)}
+def go(recipe):
+    go_build(recipe, "keyfunc")
+
+
+def go_jwx(recipe):
+    go_build(recipe, "jwx")
+
+
+def spring(version, web):
+    def build(recipe):
+        recipe.write("src/main/resources/application.yaml", block("yaml", "application.yaml"), count=False)
+        recipe.write("src/main/java/example/Security.java", block("java", "Security.java"))
+        # What a service has in any case.
+        recipe.write("src/main/java/example/Service.java", """
+package example;
+import org.springframework.boot.SpringApplication;
+import org.springframework.boot.autoconfigure.SpringBootApplication;
+import org.springframework.web.bind.annotation.*;
+
+@SpringBootApplication
+@RestController
+public class Service {
+    public static void main(String[] arguments) { SpringApplication.run(Service.class, arguments); }
+    @GetMapping("/admin") String admin() { return ""; }
+}
+""", count=False)
+        starters = "".join(f"""
+    <dependency><groupId>org.springframework.boot</groupId><artifactId>spring-boot-starter-{it}</artifactId></dependency>"""
+            for it in web)
+        recipe.write("pom.xml", f"""
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <parent>
+    <groupId>org.springframework.boot</groupId><artifactId>spring-boot-starter-parent</artifactId><version>{version}</version>
+    <relativePath/>
+  </parent>
+  <groupId>example</groupId><artifactId>recipe</artifactId><version>1</version>
+  <properties><java.version>17</java.version></properties>
+  <dependencies>{starters}
+  </dependencies>
+  <build>
+    <finalName>recipe</finalName>
+    <plugins><plugin>
+      <groupId>org.springframework.boot</groupId><artifactId>spring-boot-maven-plugin</artifactId>
+    </plugin></plugins>
+  </build>
+</project>
+""", count=False)
+        recipe.install("mvn", "--quiet", "--batch-mode", "package")
+        recipe.start("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-jar", "target/recipe.jar",
+                     "--server.address=127.0.0.1", f"--server.port={recipe.port}")
+    return build
+
+
+SPRING_35 = spring("3.5.7", ["web", "oauth2-resource-server"])
+SPRING_4 = spring("4.0.7", ["webmvc", "security-oauth2-resource-server"])
+# How each is built, and how many lines of code it has at most.
+RECIPES = {
+    "node": (node, 9),
+    "python": (python, 12),
+    "rust": (rust, 8),
+    "bare-rust": (bare_rust, 10),
+    "go": (go, 22),
+    "go-jwx": (go_jwx, 23),
+    "spring-3.5": (SPRING_35, 19),
+    "spring-4": (SPRING_4, 19),
+}
 
 
 def main():
@@ -321,13 +389,19 @@ def run(mintgate, directory, names):
     try:
         for name in names:
             recipe = Recipe(name, directory, mintgate.url)
-            RECIPES[name][0](recipe)
+            build, most = RECIPES[name]
+            begun = time.monotonic()
             recipes.append(recipe)
-            print(f"{name}: started, {recipe.lines} lines of code", flush=True)
+            build(recipe)
+            took = time.monotonic() - begun
+            print(f"{name}: started after {took:.0f} s, {recipe.lines} lines of code, at most {most}", flush=True)
+            if recipe.lines > most:
+                sys.exit(f"{name}: {recipe.lines} lines of code are more than {most}")
         # Not before: a token of the past has little time left.
         now = int(time.time())
         bad = {"no token": None, "garbage": "garbage", "a refresh token": refresh,
-               "a foreign signature": mintgate.forge(alice, with_key=False)}
+               "a foreign signature": mintgate.forge(alice, with_key=False),
+               "no signature": mintgate.forge(alice, header={"alg": "none"}).rpartition(".")[0] + "."}
         for header in [{"typ": "rt+jwt"}, {"typ": "revocations+jwt"}, {"typ": "JWT"}, {"alg": "none"}, {"alg": "HS256"}]:
             bad[f"the header {header}"] = mintgate.forge(alice, header=header)
         for claims in [{"aud": "https://other.example.com"}, {"aud": []}, {"iss": "https://other.example.com"},
@@ -360,7 +434,7 @@ def run(mintgate, directory, names):
         for recipe in recipes:
             recipe.stop()
             recipe.start(*recipe.command)
-            recipe.expect("a start without Mintgate", alice, 503 if RECIPES[recipe.name][1] else 401)
+            recipe.expect("a start without Mintgate", alice, 503)
             print(f"{recipe.name}: ok", flush=True)
     finally:
         for recipe in recipes:
