@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Runs the recipes of docs/verifying.md as they stand there, but for addresses, against a running Mintgate.
 
-    python3 xtask/recipes/verifying.py --binary target/debug/mintgate [node python rust bare-rust go go-jwx spring-3.5 spring-4]
+    python3 xtask/recipes/verifying.py --binary target/debug/mintgate [node python rust rust-feed bare-rust go go-jwx spring-3.5 spring-4]
 
 Each recipe must answer 200 for a user with the role, 403 for one without, and 401 for no token, a refresh token, and tokens with another
 type, algorithm, audience, issuer, time or signature; accept tokens from before and after a rotation of the key; and answer 503 if it starts
-while Mintgate is down. No recipe may have more lines of code than stated here. What a recipe needs is installed into a temporary directory;
+while Mintgate is down. A recipe that follows the feed of ended sessions must refuse within a second of a logout, ten times; the times are
+printed. No recipe may have more lines of code than stated here. What a recipe needs is installed into a temporary directory;
 those in Rust are compiled in target/recipes. `mintgate dev` is the identity provider, `mintgate serve` the service.
 """
 
@@ -97,6 +98,8 @@ class Mintgate:
         [self.port, self.ops, self.app, dev_ops, self.idp] = [free_port() for _ in range(5)]
         self.url = f"http://127.0.0.1:{self.port}"
         (directory / "idp").mkdir()
+        made = subprocess.run([binary, "clients", "new", "orders", "--json"], cwd=directory, check=True, capture_output=True)
+        self.client = json.loads(made.stdout)
         listen = ["--listen", f"127.0.0.1:{self.app}", "--ops-listen", f"127.0.0.1:{dev_ops}"]
         self.start("idp", ["dev", *listen, "--idp-listen", f"127.0.0.1:{self.idp}"], directory / "idp")
         wait(f"http://127.0.0.1:{self.idp}/.well-known/openid-configuration")
@@ -121,6 +124,7 @@ class Mintgate:
             f'[server]\nlisten = "127.0.0.1:{self.port}"\npublic_url = "{self.url}"\n'
             f'[ops]\nlisten = "127.0.0.1:{self.ops}"\n[keys]\ndir = "keys"\npublish_ahead_secs = 0\n'
             f'[tokens]\naudience = ["{AUDIENCE}"]\naccess_ttl_secs = 3600\n{typ}'
+            f'[[clients]]\nid = "orders"\nsecret_hash = "{self.client["secret_hash"]}"\n'
             '[roles]\ndefault = ["user"]\n[[roles.rules]]\nprovider = "mock"\nclaim = "email"\n'
             'in = ["alice@example.com"]\ngrant = ["admin"]\n'
             f'[[providers]]\nid = "mock"\npreset = "oidc"\nissuer = "http://127.0.0.1:{self.idp}"\n'
@@ -147,6 +151,10 @@ class Mintgate:
         refresh = re.search(r"Auth-Refresh-Token=([^;]+)", cookies).group(1)
         return json.loads(body)["accessToken"], refresh
 
+    def log_out_everywhere(self, token):
+        status, _, body = call(f"{self.url}/api/v1/auth/logout-all", {"Authorization": f"Bearer {token}"}, {})
+        assert status == 200, body
+
     def forge(self, token, header=None, claims=None, with_key=True):
         """The token with other members, signed with the key of Mintgate that signed it."""
         kid = json.loads(base64.urlsafe_b64decode(token.split(".")[0] + "=="))["kid"]
@@ -170,11 +178,12 @@ def wait(url, seconds=60):
 class Recipe:
     """A service of the page, in a directory of its own."""
 
-    def __init__(self, name, directory, issuer):
+    def __init__(self, name, directory, issuer, secret):
         self.name, self.directory, self.port = name, directory / name, free_port()
         self.issuer = issuer
         self.process = None
         self.lines = 0
+        self.secret = secret
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir()
 
@@ -248,6 +257,20 @@ def rust(recipe):
     recipe.start(cargo_build(recipe, f"""
 axum = {{ version = "0.8", default-features = false, features = ["http1", "tokio"] }}
 mintgate-verify = {{ path = "{ROOT / "crates/verify"}", features = ["axum"] }}
+tokio = {{ version = "1", features = ["macros", "rt-multi-thread", "net"] }}
+"""))
+
+
+def rust_feed(recipe):
+    """The first program of the page, with the verifier of the section on revocations."""
+    program, feed = block("rust", "mintgate-verify"), block("rust,ignore", "Revocations::new")
+    line = next(it for it in program.split("\n") if "let verifier" in it)
+    program = program.replace(line, feed).replace("Denied, Guard,", "Denied, Guard, Issuer, Revocations,")
+    recipe.write("src/main.rs", program)
+    os.environ["MINTGATE_CLIENT_SECRET"] = recipe.secret
+    recipe.start(cargo_build(recipe, f"""
+axum = {{ version = "0.8", default-features = false, features = ["http1", "tokio"] }}
+mintgate-verify = {{ path = "{ROOT / "crates/verify"}", features = ["axum", "revocations"] }}
 tokio = {{ version = "1", features = ["macros", "rt-multi-thread", "net"] }}
 """))
 
@@ -352,10 +375,12 @@ public class Service {
 SPRING_35 = spring("3.5.7", ["web", "oauth2-resource-server"])
 SPRING_4 = spring("4.0.7", ["webmvc", "security-oauth2-resource-server"])
 # How each is built, and how many lines of code it has at most.
+FOLLOWING = {"rust-feed"}
 RECIPES = {
     "node": (node, 9),
     "python": (python, 12),
     "rust": (rust, 8),
+    "rust-feed": (rust_feed, 10),
     "bare-rust": (bare_rust, 10),
     "go": (go, 22),
     "go-jwx": (go_jwx, 23),
@@ -388,7 +413,7 @@ def run(mintgate, directory, names):
     recipes = []
     try:
         for name in names:
-            recipe = Recipe(name, directory, mintgate.url)
+            recipe = Recipe(name, directory, mintgate.url, mintgate.client["secret"])
             build, most = RECIPES[name]
             begun = time.monotonic()
             recipes.append(recipe)
@@ -430,6 +455,7 @@ def run(mintgate, directory, names):
         for recipe in recipes:
             recipe.expect("the first token after a rotation", rotated, 200)
             recipe.expect("a token from before the rotation", alice, 200)
+        ends(mintgate, recipes)
         mintgate.stop("service")
         for recipe in recipes:
             recipe.stop()
@@ -439,6 +465,34 @@ def run(mintgate, directory, names):
     finally:
         for recipe in recipes:
             recipe.stop()
+
+
+def ends(mintgate, recipes):
+    """Measures the time from the answer to `logout-all` to the first refusal, where the feed is followed; elsewhere, a token stays good."""
+    following = [it for it in recipes if it.name in FOLLOWING]
+    times = {it.name: [] for it in following}
+    for _ in range(10):
+        token, _ = mintgate.sign_in("alice")
+        for recipe in recipes:
+            recipe.expect("a token before the logout", token, 200)
+        mintgate.log_out_everywhere(token)
+        ended = time.monotonic()
+        waiting = list(following)
+        while waiting:
+            for recipe in list(waiting):
+                headers = {"Authorization": f"Bearer {token}"}
+                status, after = call(f"http://127.0.0.1:{recipe.port}/admin", headers)[0], time.monotonic() - ended
+                if status == 401:
+                    waiting.remove(recipe)
+                    times[recipe.name].append(after)
+                elif after > 1:
+                    sys.exit(f"{recipe.name}: {status} a second after the logout")
+        for recipe in recipes:
+            if recipe not in following:
+                recipe.expect("an ended session, before its token expires", token, 200)
+    for name, each in times.items():
+        each = sorted(round(1000 * it) for it in each)
+        print(f"{name}: refuses {each} ms after the logout", flush=True)
 
 
 if __name__ == "__main__":

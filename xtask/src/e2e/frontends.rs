@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use url::Url;
 
+use super::native;
 use super::steps::Steps;
 use super::webdriver::{self, Browser, PAGE_LIMIT, screenshot, wait_for};
 use crate::http::{client, send};
@@ -51,12 +52,20 @@ pub(super) async fn walk(
     steps: &mut Steps,
     binaries: &Binaries,
     dir: &Path,
-    with_browser: bool,
+    options: &super::Options,
 ) -> Result<()> {
     std::fs::create_dir_all(dir)?;
     let (setup, _mock) =
         steps.step("a service for pages of another origin starts", set(binaries, dir)).await?;
-    let walked = in_turn(steps, &setup, dir, with_browser).await;
+    let walked = async {
+        in_turn(steps, &setup, dir, !options.no_browser).await?;
+        if options.consumers {
+            let native = native::run(&setup.auth, setup.native.port(), dir);
+            return steps.step_within(native::LIMIT, native::NAME, native).await;
+        }
+        Ok(())
+    };
+    let walked = walked.await;
     if walked.is_err() {
         say::error(&format!(
             "--- the service's log\n{}",
@@ -238,12 +247,12 @@ fn app_cookie(answer: &crate::http::Answer) -> Result<String> {
     Ok(cookie.split(';').next().unwrap_or_default().to_owned())
 }
 
-fn location(answer: &crate::http::Answer) -> Result<&str> {
+pub(super) fn location(answer: &crate::http::Answer) -> Result<&str> {
     answer.header("location").with_context(|| format!("no redirect: {}", answer.body))
 }
 
 /// Follows the authorization URL as a browser with a session at the provider does.
-fn signed_in_there(url: &str) -> Result<String> {
+pub(super) fn signed_in_there(url: &str) -> Result<String> {
     let mut url = Url::parse(url)?;
     url.query_pairs_mut().append_pair("prompt", "none").append_pair("login_hint", "alice");
     Ok(url.into())

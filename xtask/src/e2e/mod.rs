@@ -5,15 +5,16 @@ mod back_ends;
 mod basics;
 mod browser;
 mod console;
+mod consumers;
 mod cross_site;
 mod dev;
 mod faults;
 mod frontends;
 mod login;
+mod native;
 mod pooled;
 mod proxied;
 mod reaching;
-mod recipes;
 mod recorder;
 mod session;
 mod shutdown;
@@ -43,7 +44,8 @@ pub(crate) struct Options {
     /// Leave out the steps that need a browser
     #[arg(long)]
     no_browser: bool,
-    /// Also run the recipes of docs/verifying.md; needs Node, Python, Go and the internet
+    /// Also run what uses Mintgate from outside: the recipes of docs/verifying.md, the
+    /// examples, and the tests of sdk/typescript; needs Node, Python, Go, Java, Maven, Chromium and the internet
     #[arg(long)]
     consumers: bool,
 }
@@ -101,7 +103,7 @@ async fn sections(
     reaching::walk(steps, binaries, &dir.join("reaching")).await?;
 
     Steps::section("the front ends of docs/frontend.md");
-    frontends::walk(steps, binaries, &dir.join("frontends"), !options.no_browser).await?;
+    frontends::walk(steps, binaries, &dir.join("frontends"), options).await?;
 
     Steps::section("a page of another site than the service");
     cross_site::walk(steps, binaries, &dir.join("cross-site"), !options.no_browser).await?;
@@ -113,8 +115,8 @@ async fn sections(
     dev::walk(steps, binaries, &dir.join("dev"), !options.no_browser).await?;
 
     if options.consumers {
-        Steps::section("services that verify access tokens");
-        recipes::walk(steps, binaries).await?;
+        Steps::section("services, gateways and pages of others");
+        consumers::walk(steps, binaries).await?;
     }
     Ok(())
 }

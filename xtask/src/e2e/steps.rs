@@ -29,10 +29,20 @@ impl Steps {
         name: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        self.step_within(STEP_LIMIT, name, work).await
+    }
+
+    /// The same for a step that may take longer.
+    pub(super) async fn step_within<T>(
+        &mut self,
+        limit: Duration,
+        name: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let started = Instant::now();
-        let outcome = tokio::time::timeout(STEP_LIMIT, work)
+        let outcome = tokio::time::timeout(limit, work)
             .await
-            .unwrap_or_else(|_| Err(anyhow!("not done within {STEP_LIMIT:?}")));
+            .unwrap_or_else(|_| Err(anyhow!("not done within {limit:?}")));
         let took = started.elapsed().as_millis();
         if outcome.is_ok() {
             self.done += 1;
