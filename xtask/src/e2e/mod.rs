@@ -44,7 +44,7 @@ pub(crate) struct Options {
     /// Leave out the steps that need a browser
     #[arg(long)]
     no_browser: bool,
-    /// Also run what uses Mintgate from outside: the recipes of docs/verifying.md, the
+    /// Also run what uses Mintgate from outside: the recipes of docs/verifying.md, the gateways of deploy/gateways, the
     /// examples, and the tests of sdk/typescript; needs Node, Python, Go, Java, Maven, Chromium and the internet
     #[arg(long)]
     consumers: bool,

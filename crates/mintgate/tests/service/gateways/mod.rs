@@ -2,8 +2,10 @@
 
 mod addresses;
 mod caddy;
+mod envoy;
 mod nginx;
 mod proxied;
+mod traefik;
 mod wire;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -20,6 +22,8 @@ fn options() -> Options {
     let more = "[pages]\nreturn_origins = [\"https://app.example.com\"]\n\
         [[gateways]]\nname = \"shop\"\n\
         [[gateways]]\nname = \"office\"\nrole = \"admin\"\nlogin = \"redirect\"\n\
+        [[gateways]]\nname = \"app\"\nlogin = \"redirect\"\n\
+        [[gateways]]\nname = \"admin\"\nrole = \"admin\"\nlogin = \"redirect\"\n\
         [[gateways]]\nname = \"vault\"\nrole = [\"admin\", \"auditor\"]\n";
     let server = "trusted_proxies = [\"127.0.0.0/8\"]";
     Options { more: more.to_owned(), server, ..Options::default() }
