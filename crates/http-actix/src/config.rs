@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mintgate_domain::Clients;
-use mintgate_domain::model::{AllowedUri, ReturnOrigins, Role};
+use mintgate_domain::model::{AllowedUri, CountDigest, ReturnOrigins, Role};
 use url::Url;
 
 /// The configuration of the public listener.
@@ -96,6 +96,8 @@ pub struct RateLimits {
     pub refused_admin_tokens_per_minute: u32,
     /// The networks whose callers are not limited.
     pub exempt: Vec<IpNet>,
+    /// Makes the digests by which the processes on one store tell one another what they have counted, if they do.
+    pub shared: Option<CountDigest>,
 }
 
 /// The names and attributes of the cookies (RFC 6265bis §4.1).

@@ -76,7 +76,7 @@ pub use admin::AdminApi;
 pub use config::{CookieConfig, Gateway, HintCookie, HttpConfig, Limits, RateLimits, SameSite};
 pub use cookies::HttpCookiePolicy;
 pub use current::CurrentState;
-pub use limits::Limit;
+pub use limits::{Limit, SharedLimits};
 pub use metrics::{ConnectionChange, HttpMetrics, LimitResult};
 pub use operations::{Operations, RELOAD_HEADER};
 pub use server::{MoreRoutes, serve_operations, serve_public};

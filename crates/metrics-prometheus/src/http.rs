@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mintgate_domain::model::Timestamp;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use crate::{PrometheusMetrics, counter, register, seconds};
@@ -12,6 +13,8 @@ pub(crate) struct HttpSeries {
     pub(crate) connections: IntGauge,
     pub(crate) connections_shed: IntCounterVec,
     pub(crate) rate_limit: IntCounterVec,
+    pub(crate) limits_not_exchanged: IntCounter,
+    pub(crate) limits_exchanged: IntGauge,
     pub(crate) revocation_streams: IntGauge,
     pub(crate) revocations_told: IntCounter,
 }
@@ -46,6 +49,20 @@ impl HttpSeries {
                 "mintgate_rate_limit_total",
                 "Requests that a limit on callers refused, or could not be applied to.",
                 &["limit", "outcome"],
+            )?,
+            limits_not_exchanged: register(
+                registry,
+                IntCounter::new(
+                    "mintgate_limits_exchange_failures_total",
+                    "Times that what limits count could not be exchanged with the other replicas.",
+                )?,
+            )?,
+            limits_exchanged: register(
+                registry,
+                IntGauge::new(
+                    "mintgate_limits_last_exchange_timestamp_seconds",
+                    "When what limits count was last exchanged; 0 if never, or if limits are not shared.",
+                )?,
             )?,
             revocation_streams: register(
                 registry,
@@ -94,6 +111,16 @@ impl PrometheusMetrics {
     /// an unknown proxy. The caller MUST take `limit` and `outcome` from small fixed sets.
     pub fn rate_limit(&self, limit: &str, outcome: &str) {
         self.http.rate_limit.with_label_values(&[limit, outcome]).inc();
+    }
+
+    /// What limits count was exchanged with the other processes on the store at this time.
+    pub fn limits_exchanged(&self, at: Timestamp) {
+        self.http.limits_exchanged.set(at.as_unix());
+    }
+
+    /// Counts that it could not be exchanged.
+    pub fn limits_not_exchanged(&self) {
+        self.http.limits_not_exchanged.inc();
     }
 
     /// Counts a stream about revocations that was opened, or one that is closed.

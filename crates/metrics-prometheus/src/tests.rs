@@ -16,6 +16,8 @@ fn series_have_the_documented_names_and_labels() {
     metrics.connection_closed();
     metrics.connection_shed(false);
     metrics.rate_limit("sign_ins", "refused");
+    metrics.limits_not_exchanged();
+    metrics.limits_exchanged(Timestamp::from_unix(11));
     metrics.revocation_stream(true);
     metrics.revocation_stream(true);
     metrics.revocation_stream(false);
@@ -62,6 +64,8 @@ fn series_have_the_documented_names_and_labels() {
         "mintgate_http_connections 1",
         r#"mintgate_http_connections_shed_total{which="waiting"} 1"#,
         r#"mintgate_rate_limit_total{limit="sign_ins",outcome="refused"} 1"#,
+        "mintgate_limits_exchange_failures_total 1",
+        "mintgate_limits_last_exchange_timestamp_seconds 11",
         "mintgate_revocation_streams 1",
         "mintgate_revocations_told_total 7",
         r#"mintgate_refresh_total{outcome="rotated"} 1"#,
@@ -154,11 +158,13 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
                 connections,
                 connections_shed,
                 rate_limit,
+                limits_not_exchanged,
+                limits_exchanged,
                 revocation_streams,
                 revocations_told,
             },
     } = metrics;
-    let collectors: [&dyn Collector; 37] = [
+    let collectors: [&dyn Collector; 39] = [
         token_generation,
         token_generation_duration,
         refresh,
@@ -194,6 +200,8 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         connections,
         connections_shed,
         rate_limit,
+        limits_not_exchanged,
+        limits_exchanged,
         revocation_streams,
         revocations_told,
     ];

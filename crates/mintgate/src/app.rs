@@ -26,8 +26,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::background::{
-    AuditCare, AuditWriter, BackgroundTasks, KeyCare, Lingering, Reseal, RevocationLifetime,
-    SignOfLife, StoreCleanUp,
+    AuditCare, AuditWriter, BackgroundTasks, KeyCare, LimitExchange, Lingering, Reseal,
+    RevocationLifetime, SignOfLife, StoreCleanUp,
 };
 use crate::certificates::Certificates;
 use crate::keys;
@@ -73,6 +73,7 @@ pub struct Application {
     audit_care: AuditCare,
     reseal: Option<Reseal>,
     revocations: RevocationLifetime,
+    limits: Option<LimitExchange>,
     lingering: Arc<Lingering>,
     runtime: Handle,
 }
@@ -179,6 +180,10 @@ impl ApplicationBuilder {
         let reload = Arc::new(reload);
         let admin = wiring::admin_api(&settings, &adapters, state.clone(), reload.clone());
 
+        let limits = adapters.store.shared_counts.clone().map(|counts| {
+            LimitExchange::new(state.clone(), counts, &adapters.clock, &adapters.metrics)
+        });
+
         let (public, public_address) = listen(settings.server.listen, "server.listen")?;
         let (operations, operations_address) = listen(settings.ops.listen, "ops.listen")?;
         let Certificates { public: public_tls, ops: ops_tls } = &adapters.certificates;
@@ -209,6 +214,7 @@ impl ApplicationBuilder {
                 log: Arc::clone(&adapters.store.revocations),
                 lifetime: revocation_lifetime(settings.tokens.access_ttl),
             },
+            limits,
             presence: adapters.presence.clone(),
             lingering: adapters.lingering.clone(),
             draining: adapters.draining.clone(),
@@ -322,6 +328,9 @@ impl Application {
         background.add(SignOfLife(Arc::clone(&self.presence)), &self.runtime);
         background.add(self.audit_care, &self.runtime);
         background.add(self.revocations, &self.runtime);
+        if let Some(limits) = self.limits {
+            background.add(limits, &self.runtime);
+        }
         if let Some(reseal) = self.reseal {
             background.add(reseal, &self.runtime);
         }

@@ -8,8 +8,9 @@ use mintgate_audit::{AuditTrail, AuditTrailPorts};
 use mintgate_domain::model::{Actor, AuditKeys};
 use mintgate_domain::ports::{
     AuditLog, AuditStore, Clock, Duties, Housekeeping, IdempotencyRecords, KeyRepo, Metrics,
-    OnceMarks, RefreshTokenRepo, Replicas, RevocationLog, SessionAdministration, StoreError,
-    StoreExamination, StoreHealth, UpstreamTokenRepo, UserAdministration, UserDirectory,
+    OnceMarks, RefreshTokenRepo, Replicas, RevocationLog, SessionAdministration, SharedCounts,
+    StoreError, StoreExamination, StoreHealth, UpstreamTokenRepo, UserAdministration,
+    UserDirectory,
 };
 use mintgate_domain::{Administration, AuditReview, SecretText, Sessions};
 use mintgate_store_postgres::{PgConfig, PgStore};
@@ -34,6 +35,8 @@ pub(crate) struct Store {
     pub(crate) audit: Arc<dyn AuditStore>,
     /// What other services must refuse, logged by each engine for what it ends.
     pub(crate) revocations: Arc<dyn RevocationLog>,
+    /// What the limits of the processes on the store tell one another; `None` where one process has the store.
+    pub(crate) shared_counts: Option<Arc<dyn SharedCounts>>,
     pub(crate) housekeeping: Arc<dyn Housekeeping>,
     pub(crate) duties: Arc<dyn Duties>,
     pub(crate) health: Arc<dyn StoreHealth>,
@@ -53,18 +56,19 @@ impl Store {
     ) -> anyhow::Result<Self> {
         Ok(match &settings.url {
             StoreUrl::Postgres(url) => {
-                Self::of_one(PgStore::connect(&postgres(settings, url), metrics, clock)?)
+                let store = Arc::new(PgStore::connect(&postgres(settings, url), metrics, clock)?);
+                Self { shared_counts: Some(store.clone()), ..Self::of_one(store) }
             }
             StoreUrl::Sqlite(path) => {
                 let config =
                     SqliteConfig { path: path.clone(), busy_timeout: settings.statement_timeout };
-                Self::of_one(SqliteStore::open(&config, metrics, clock)?)
+                Self::of_one(Arc::new(SqliteStore::open(&config, metrics, clock)?))
             }
         })
     }
 
-    /// All ports from one store.
-    fn of_one<S>(store: S) -> Self
+    /// All ports from one store, but for what a store with one process does not need.
+    fn of_one<S>(store: Arc<S>) -> Self
     where
         S: UserDirectory + RefreshTokenRepo + OnceMarks + IdempotencyRecords,
         S: UserAdministration + SessionAdministration,
@@ -80,7 +84,6 @@ impl Store {
             + Migrations
             + 'static,
     {
-        let store = Arc::new(store);
         Self {
             sessions: Sessions {
                 repo: store.clone(),
@@ -95,6 +98,7 @@ impl Store {
             replicas: store.clone(),
             audit: store.clone(),
             revocations: store.clone(),
+            shared_counts: None,
             housekeeping: store.clone(),
             duties: store.clone(),
             health: store.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use mintgate_audit::AuditTrail;
-use mintgate_domain::model::Actor;
+use mintgate_domain::model::{Actor, CountDigest};
 use mintgate_domain::ports::{Clock, Metrics, RunningConfiguration};
 use mintgate_domain::{
     AppAccess, BeginLogin, Explain, FollowRevocations, Identities, Introspection, IssueTokens,
@@ -383,6 +383,12 @@ fn gateway(settings: &settings::GatewaySettings) -> Gateway {
     Gateway { name, roles, redirects }
 }
 
+/// The digests of what is counted: all replicas have the encryption key of the signing keys, if there is one.
+fn count_digest(settings: &Settings) -> CountDigest {
+    let secret = settings.keys.encryption_key.as_ref();
+    secret.map_or_else(CountDigest::unkeyed, CountDigest::derived)
+}
+
 fn http_config(settings: &Settings) -> HttpConfig {
     let Settings { server, cookies, limits, .. } = settings;
     HttpConfig {
@@ -425,6 +431,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
             session_refreshes_per_minute: limits.rate.session_refreshes_per_minute,
             refused_admin_tokens_per_minute: limits.rate.refused_admin_tokens_per_minute,
             exempt: limits.rate.exempt.clone(),
+            shared: limits.rate.shared.then(|| count_digest(settings)),
         },
         clients: settings.clients.clone(),
         gateways: settings.gateways.iter().map(gateway).collect(),

@@ -4,7 +4,7 @@
 use crate::types::Settings;
 
 /// The sections and keys that a running service takes over. All else is used at the start alone.
-const TAKEN_OVER: [&str; 18] = [
+const TAKEN_OVER: [&str; 19] = [
     "providers",
     "clients",
     "gateways",
@@ -23,6 +23,7 @@ const TAKEN_OVER: [&str; 18] = [
     "limits.session_refreshes_per_minute",
     "limits.refused_admin_tokens_per_minute",
     "limits.exempt",
+    "limits.shared",
 ];
 
 /// The keys whose values differ between two configurations, by name.

@@ -418,6 +418,8 @@ pub struct RateLimitSettings {
     pub refused_admin_tokens_per_minute: u32,
     /// The networks whose callers are not limited by any of these.
     pub exempt: Vec<IpNet>,
+    /// Whether all processes on one store count together.
+    pub shared: bool,
 }
 
 /// The settings of the log.

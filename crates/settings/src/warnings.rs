@@ -1,6 +1,6 @@
 //! What is allowed in a configuration but rarely intended: keys that a second replica would not have,
 //! pages whose cookies browsers do not send, an admin API that is read on the way, answers that are too
-//! large for a proxy's buffers.
+//! large for a proxy's buffers, limits that are shared with nobody.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -84,6 +84,8 @@ pub enum Warning {
         /// The address of the operations listener.
         listen: SocketAddr,
     },
+    /// All processes on the store are to count together, and the store has one process.
+    SharedLimitsOfOne,
     /// The headers of an answer with cookies can be larger than a proxy buffers by default.
     LargeAnswers {
         /// The length of the headers for a user with every configured role and claim, in bytes.
@@ -153,6 +155,11 @@ impl Warning {
                 "that makes them two sites for browsers, and the cookies are not sent".to_owned(),
                 format!("write {host} in both"),
             ),
+            Self::SharedLimitsOfOne => (
+                "limits.shared = true has no effect with SQLite".to_owned(),
+                "one process serves the file, and all limits are its own".to_owned(),
+                "remove limits.shared, or use Postgres for several replicas".to_owned(),
+            ),
             Self::LargeAnswers { bytes } => (
                 format!(
                     "the headers of an answer with cookies can have {bytes} bytes, if somebody has \
@@ -193,7 +200,9 @@ impl Settings {
         let bytes = self.largest_headers();
         let is_large = bytes > PROXY_BUFFER && !rules::is_loopback(own);
         let large = is_large.then_some(Warning::LargeAnswers { bytes });
-        keys.chain(pages).chain(returns).chain(exposed).chain(large).collect()
+        let is_of_one = self.limits.rate.shared && matches!(self.store.url, StoreUrl::Sqlite(_));
+        let of_one = is_of_one.then_some(Warning::SharedLimitsOfOne);
+        keys.chain(pages).chain(returns).chain(exposed).chain(of_one).chain(large).collect()
     }
 
     /// The length of the headers of an answer with both cookies, for somebody who has every role that a

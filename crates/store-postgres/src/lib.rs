@@ -24,6 +24,7 @@ mod rights;
 mod schema;
 mod search;
 mod sessions;
+mod shared_counts;
 mod sql;
 mod store;
 mod time;

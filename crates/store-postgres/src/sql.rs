@@ -68,8 +68,11 @@ pub(crate) struct Sql<'a, Row> {
 pub(crate) enum Value<'a> {
     At(PgTimestamp),
     BigInt(i64),
+    BigInts(Vec<i64>),
     Bytes(&'a [u8]),
+    ByteStrings(Vec<&'a [u8]>),
     Integer(i32),
+    Integers(Vec<i32>),
     Json(serde_json::Value),
     MaybeAt(Option<PgTimestamp>),
     MaybeBigInt(Option<i64>),
@@ -140,8 +143,11 @@ impl<'a> Value<'a> {
         match self {
             Self::At(value) => out.push_bind_param::<Timestamptz, _>(value),
             Self::BigInt(value) => out.push_bind_param::<BigInt, _>(value),
+            Self::BigInts(value) => out.push_bind_param::<Array<BigInt>, _>(value),
             Self::Bytes(value) => out.push_bind_param::<Binary, _>(*value),
+            Self::ByteStrings(value) => out.push_bind_param::<Array<Binary>, _>(value),
             Self::Integer(value) => out.push_bind_param::<Integer, _>(value),
+            Self::Integers(value) => out.push_bind_param::<Array<Integer>, _>(value),
             Self::Json(value) => out.push_bind_param::<Json, _>(value),
             Self::MaybeAt(value) => out.push_bind_param::<Nullable<Timestamptz>, _>(value),
             Self::MaybeBigInt(value) => out.push_bind_param::<Nullable<BigInt>, _>(value),

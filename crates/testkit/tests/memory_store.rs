@@ -17,3 +17,11 @@ mod two_engines {
 
     mintgate_testkit::store_suite!(two_engines fresh_stores);
 }
+
+mod counts {
+    async fn fresh_counts() -> mintgate_testkit::MemoryCounts {
+        mintgate_testkit::MemoryCounts::default()
+    }
+
+    mintgate_testkit::shared_counts_suite!(fresh_counts);
+}

@@ -18,6 +18,7 @@ mod search_text;
 mod session;
 mod session_changes;
 mod session_records;
+mod shared_count;
 mod timestamp;
 mod tokens;
 mod user;
@@ -48,6 +49,7 @@ pub use session::{
     SessionOpening, SingleUse, UpstreamTokens,
 };
 pub use session_records::{DutyRecord, KeptUpstream, Reservation};
+pub use shared_count::{CountDigest, CountKey, CountReport, SharedCount};
 pub use timestamp::Timestamp;
 pub use tokens::{AccessClaims, RefreshClaims};
 pub use user::{NewUser, Person, Standing, User};

@@ -85,6 +85,8 @@ pub enum StoreOperation {
     Audit,
     /// Any call of [`RevocationLog`](super::RevocationLog).
     Revocations,
+    /// A call of [`SharedCounts::exchange`](super::SharedCounts::exchange).
+    SharedCounts,
 }
 
 impl StoreOperation {
@@ -115,6 +117,7 @@ impl StoreOperation {
             Self::Administration => "administration",
             Self::Audit => "audit",
             Self::Revocations => "revocations",
+            Self::SharedCounts => "shared_counts",
         }
     }
 }

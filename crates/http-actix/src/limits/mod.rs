@@ -6,10 +6,13 @@
 //! limited, nor is anything about a session that a person looks at or ends.
 
 mod allowance;
+mod nanos;
 mod network;
 mod provider_shares;
 mod refused_sign_ins;
 mod sessions;
+mod shared;
+mod untold;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Once};
@@ -28,10 +31,11 @@ use crate::error::ApiError;
 use crate::metrics::LimitResult;
 
 pub(crate) use network::Caller;
-use network::NetworkAllowance;
+use network::{Naming, NetworkAllowance};
 use provider_shares::ProviderShares;
 use refused_sign_ins::RefusedSignIns;
 use sessions::SessionAllowance;
+pub use shared::SharedLimits;
 
 /// A rate limit; its setting and its metric have its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +105,7 @@ pub(crate) struct CallerLimits {
     refused_logout_tokens: NetworkAllowance,
     session_refreshes: Arc<SessionAllowance>,
     refused_admin_tokens: NetworkAllowance,
+    naming: Arc<Naming>,
     /// The networks whose callers are not limited.
     exempt: Vec<IpNet>,
     warned: Once,
@@ -108,24 +113,21 @@ pub(crate) struct CallerLimits {
 
 impl CallerLimits {
     pub(crate) fn new(config: RateLimits, clock: &Arc<dyn Clock>) -> Self {
+        let is_shared = config.shared.is_some();
+        let naming = Arc::new(Naming(config.shared));
+        let of_networks = |per_minute| NetworkAllowance::new(per_minute, is_shared, clock);
+        let session_refreshes =
+            SessionAllowance::new(config.session_refreshes_per_minute, &naming, clock);
         Self {
-            logins: NetworkAllowance::new(config.logins_per_minute, clock),
-            sign_ins: NetworkAllowance::new(config.sign_ins_per_minute, clock),
-            refused_sign_ins: RefusedSignIns::new(config.refused_sign_ins_per_minute),
+            logins: of_networks(config.logins_per_minute),
+            sign_ins: of_networks(config.sign_ins_per_minute),
+            refused_sign_ins: RefusedSignIns::new(config.refused_sign_ins_per_minute, is_shared),
             provider_sign_ins: ProviderShares::new(config.provider_sign_ins_per_minute),
-            refused_refreshes: NetworkAllowance::new(config.refused_refreshes_per_minute, clock),
-            refused_logout_tokens: NetworkAllowance::new(
-                config.refused_logout_tokens_per_minute,
-                clock,
-            ),
-            session_refreshes: Arc::new(SessionAllowance::new(
-                config.session_refreshes_per_minute,
-                clock,
-            )),
-            refused_admin_tokens: NetworkAllowance::new(
-                config.refused_admin_tokens_per_minute,
-                clock,
-            ),
+            refused_refreshes: of_networks(config.refused_refreshes_per_minute),
+            refused_logout_tokens: of_networks(config.refused_logout_tokens_per_minute),
+            session_refreshes: Arc::new(session_refreshes),
+            refused_admin_tokens: of_networks(config.refused_admin_tokens_per_minute),
+            naming,
             exempt: config.exempt,
             warned: Once::new(),
         }
@@ -169,7 +171,7 @@ impl AppState {
             return None;
         }
         let is_loopback = !is_unreadable && address.is_loopback();
-        Some(LimitedCaller { caller: address.into(), is_loopback })
+        Some(LimitedCaller { caller: self.caller_limits.naming.caller(address), is_loopback })
     }
 
     /// Takes one of the caller's requests under a limit. A caller on this machine is not limited: it is
@@ -272,7 +274,7 @@ impl AppState {
             return refusal;
         };
         let (limit, per_minute) = (Limit::RefusedAdminTokens, allowance.per_minute());
-        match allowance.take(peer.into()) {
+        match allowance.take(self.caller_limits.naming.caller(peer)) {
             Ok(()) => refusal,
             Err(wait) => self.exceeded(Exceeded { limit, per_minute, wait }),
         }

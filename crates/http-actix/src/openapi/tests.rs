@@ -53,6 +53,7 @@ fn public_at(public_url: &str, issuer: &str) -> Value {
             session_refreshes_per_minute: 0,
             refused_admin_tokens_per_minute: 0,
             exempt: Vec::new(),
+            shared: None,
         },
         clients: Clients::default(),
         gateways: Vec::new(),

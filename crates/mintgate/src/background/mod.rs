@@ -3,6 +3,7 @@
 mod audit;
 mod clean_up;
 mod key_care;
+mod limits;
 mod lingering;
 mod presence;
 mod reseal;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 pub(crate) use audit::{AuditCare, AuditWriter};
 pub(crate) use clean_up::StoreCleanUp;
 pub(crate) use key_care::KeyCare;
+pub(crate) use limits::LimitExchange;
 pub(crate) use lingering::Lingering;
 pub(crate) use presence::SignOfLife;
 pub(crate) use reseal::Reseal;

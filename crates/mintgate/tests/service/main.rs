@@ -52,6 +52,7 @@ mod replicas;
 mod revocations;
 mod roles;
 mod secrets;
+mod shared_limits;
 mod sign_out;
 mod signals;
 mod tls;

@@ -163,6 +163,17 @@ fn rate_limits(s: &mut Section<'_>) -> Option<RateLimitSettings> {
         "list of CIDRs",
         network,
     );
+    let shared = s.flag(
+        key(
+            "shared",
+            "Whether the replicas on one Postgres count together for the numbers above that are per minute. If \
+             not, each counts for itself, and a caller who goes from one to the next has so many times as \
+             much. Each replica tells the others once a second, through the store, what it has counted for \
+             callers who use a twentieth of a number or more. If the store is down, each counts for itself. \
+             Has no effect with SQLite, which one process serves.",
+        )
+        .default(false),
+    );
     Some(RateLimitSettings {
         logins_per_minute: logins?,
         sign_ins_per_minute: sign_ins?,
@@ -173,6 +184,7 @@ fn rate_limits(s: &mut Section<'_>) -> Option<RateLimitSettings> {
         session_refreshes_per_minute: session_refreshes?,
         refused_admin_tokens_per_minute: refused_admin_tokens?,
         exempt: exempt?,
+        shared: shared?,
     })
 }
 

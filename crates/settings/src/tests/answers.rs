@@ -1,7 +1,7 @@
-//! Answers that are larger than what proxies buffer.
+//! Answers that are larger than what proxies buffer, and limits that are shared with nobody.
 
-use super::good;
-use crate::Warning;
+use super::{PROVIDER, good};
+use crate::{Settings, Warning};
 
 fn warned(public_url: &str, more: &str) -> Vec<Warning> {
     good(&format!("[server]\npublic_url = \"{public_url}\"\n{more}")).warnings()
@@ -30,4 +30,16 @@ fn the_usual_configurations_fit_whatever_signs_the_tokens() {
         let tokens = format!("[tokens]\nalgorithm = {algorithm:?}\nrefresh_algorithm = \"RS256\"");
         assert_eq!(warned("https://auth.example.com", &tokens), [], "{algorithm}");
     }
+}
+
+#[test]
+fn limits_that_are_shared_with_nobody_are_a_warning() {
+    let warns = |store: &str, limits: &str| {
+        let text = format!("[store]\nurl = \"{store}\"\n[limits]\n{limits}\n{PROVIDER}");
+        let settings = Settings::from_toml(&text).unwrap_or_else(|error| panic!("{error}"));
+        settings.warnings().contains(&Warning::SharedLimitsOfOne)
+    };
+    assert!(warns("sqlite:///var/lib/mintgate/mintgate.db", "shared = true"));
+    assert!(!warns("sqlite:///var/lib/mintgate/mintgate.db", ""));
+    assert!(!warns("postgres://db/mintgate", "shared = true"));
 }

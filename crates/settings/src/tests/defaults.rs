@@ -81,7 +81,7 @@ fn the_defaults_are_the_contracts() {
     assert_eq!(limits.rate.refused_logout_tokens_per_minute, 600);
     assert_eq!(limits.rate.session_refreshes_per_minute, 600);
     assert_eq!(limits.rate.refused_admin_tokens_per_minute, 60);
-    assert!(limits.rate.exempt.is_empty());
+    assert!(limits.rate.exempt.is_empty() && !limits.rate.shared);
     assert_eq!(limits.request_timeout, Duration::from_secs(10));
     assert_eq!(limits.max_header_bytes, 16_384);
     assert_eq!(log.format, LogFormat::Json);
