@@ -314,14 +314,22 @@ mod tests {
     fn what_is_given_back_is_told_and_the_providers_that_are_told_of_are_bounded() {
         let [here, there] = [(); 2].map(|()| ProviderShares::new(20));
         assert_eq!(let_in(&there, caller(1), 20), 20);
-        untold(&there, START).iter().for_each(|one| here.charge("corp", one, START));
+        for one in &untold(&there, START) {
+            here.charge("corp", one, START);
+        }
         assert_eq!(let_in(&here, caller(1), 1), 0);
-        (0..20).for_each(|_| there.give_back(&corp(), caller(1)));
-        untold(&there, START).iter().for_each(|one| here.charge("corp", one, START));
+        for _ in 0..20 {
+            there.give_back(&corp(), caller(1));
+        }
+        for one in &untold(&there, START) {
+            here.charge("corp", one, START);
+        }
         assert_eq!(let_in(&here, caller(1), 99), 20);
         let one =
             SharedCount { limit: String::new(), key: CountKey::ALL, count: 1, age: Duration::ZERO };
-        (0..5000).for_each(|n| here.charge(&n.to_string(), &one, START));
+        for n in 0..5000 {
+            here.charge(&n.to_string(), &one, START);
+        }
         assert_eq!(here.lock().len(), MAX_PROVIDERS);
     }
 }
