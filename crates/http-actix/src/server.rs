@@ -207,7 +207,7 @@ pub fn serve_operations(
                 let history = Arc::<History>::default();
                 let (clock, counts) = (Arc::clone(&admin.clock), Arc::clone(&admin.counts));
                 let kept = Arc::clone(&history);
-                actix_web::rt::spawn(async move { kept.run(clock, counts).await });
+                actix_web::rt::spawn(kept.run(clock, counts));
                 admin_routes(admin, history, config);
                 console_routes(config);
             }

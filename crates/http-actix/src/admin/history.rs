@@ -56,13 +56,18 @@ impl History {
         kept.minutes.iter().cloned().chain(kept.present(counts)).collect()
     }
 
-    /// Turns the minutes for ever.
-    pub(crate) async fn run(&self, clock: Arc<dyn Clock>, counts: Arc<dyn CountReader>) {
-        let mut minutes = tokio::time::interval(MINUTE);
-        minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            minutes.tick().await;
-            self.turn(clock.now().into(), counts.counts());
+    /// Begins the first minute at once, before the future is polled, and turns the minutes for ever.
+    pub(crate) fn run(
+        self: Arc<Self>,
+        clock: Arc<dyn Clock>,
+        counts: Arc<dyn CountReader>,
+    ) -> impl Future<Output = ()> {
+        self.turn(clock.now().into(), counts.counts());
+        async move {
+            loop {
+                tokio::time::sleep(MINUTE).await;
+                self.turn(clock.now().into(), counts.counts());
+            }
         }
     }
 }
