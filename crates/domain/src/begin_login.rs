@@ -5,7 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::login_parameters::combine;
-use crate::model::{LoginTransaction, ReturnTo, Timestamp};
+use crate::model::{LoginPurpose, LoginTransaction, ReturnTo, Timestamp};
 use crate::ports::{AuthorizationEndpoint, Clock, Entropy, Misbehaviour, ProviderError};
 use crate::registry::several_redirect_uris;
 use crate::{AuthError, Cause, LoginParameter, ProviderPolicy, RegisteredProvider, SignIn};
@@ -59,7 +59,8 @@ impl BeginLogin {
     }
 
     /// Makes an authorization request whose response comes to our own `callback`, from where the browser
-    /// goes on to a page. The callback is none of the provider's configured redirect URIs.
+    /// goes on to a page. The callback is none of the provider's configured redirect URIs. `asked` are the
+    /// parameters for this one login.
     ///
     /// # Errors
     /// As [`begin`](Self::begin), but for the redirect URI.
@@ -68,17 +69,18 @@ impl BeginLogin {
         provider: &str,
         callback: &str,
         return_to: &ReturnTo,
+        purpose: LoginPurpose,
         asked: &[(LoginParameter, String)],
     ) -> Result<BegunLogin, AuthError> {
         let provider = self.sign_in.providers().named(provider)?;
-        self.begin_at(provider, callback, Some(return_to), asked).await
+        self.begin_at(provider, callback, Some((return_to, purpose)), asked).await
     }
 
     async fn begin_at(
         &self,
         provider: &RegisteredProvider,
         redirect_uri: &str,
-        return_to: Option<&ReturnTo>,
+        end: Option<(&ReturnTo, LoginPurpose)>,
         asked: &[(LoginParameter, String)],
     ) -> Result<BegunLogin, AuthError> {
         let policy = &provider.policy;
@@ -93,9 +95,9 @@ impl BeginLogin {
             Timestamp::from(self.clock.now()) + self.sign_in.login_ttl(),
             requirements,
         );
-        let transaction = match return_to {
+        let transaction = match end {
             None => begun,
-            Some(page) => begun.returning_to(page),
+            Some((page, purpose)) => begun.returning_to(page).with_purpose(purpose),
         };
         let authorization_url = authorization_url(&endpoint, policy, parameters, &transaction)?;
         Ok(BegunLogin { authorization_url, transaction })

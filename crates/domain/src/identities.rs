@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::model::{
-    Actor, AuditEvent, AuditKind, ExternalIdentity, LinkedIdentity, NewIdentity, RevokeReason,
-    Timestamp,
+    Actor, AuditEvent, AuditKind, ExternalIdentity, LinkedIdentity, LoginPurpose, NewIdentity,
+    RevokeReason, Timestamp,
 };
 use crate::ports::{AuditLog, Clock, LinkOutcome, Metrics, UnlinkOutcome, VerifiedAccess};
 use crate::sign_in::{Credential, SignIn, SignInRequest};
@@ -45,7 +45,8 @@ impl Identities {
     /// changes nothing.
     ///
     /// The sign-in must be by code, and protected by a login begun here or by a code verifier: with
-    /// neither, anybody could slip a code of their own in, and have their identity open this account.
+    /// neither, anybody could slip a code of their own in, and have their identity open this account. One that
+    /// ends at our own callback must have been begun to link, and in the caller's session.
     ///
     /// # Errors
     /// As [`OwnSessions::caller`], as a sign-in, and [`AuthError::IdentityTaken`].
@@ -55,6 +56,14 @@ impl Identities {
         request: &SignInRequest,
     ) -> Result<(VerifiedAccess, LinkedIdentity), AuthError> {
         let caller = self.own_sessions.caller(token).await?;
+        let is_begun_for_this = match request.purpose {
+            LoginPurpose::Link(session) => session == caller.session,
+            LoginPurpose::SignIn => request.callback.is_none(),
+        };
+        if !is_begun_for_this {
+            let text = "the login was begun in another session, or to sign in";
+            return Err(AuthError::InvalidState(text.into()));
+        }
         let provider = self.sign_in.provider_of(request)?;
         if let Credential::IdToken(_) = request.credential {
             let error = FieldError::new("idToken", FieldRule::NotToLink);
@@ -66,6 +75,8 @@ impl Identities {
             return Err(AuthError::InvalidRequest(vec![error]));
         }
         let proven = self.sign_in.prove(&admitted).await?;
+        // The provider may have taken long, and the session may have ended meanwhile.
+        self.own_sessions.caller(token).await?;
         let identity = NewIdentity {
             identity: proven.identity.identity,
             provider: provider.policy.id.clone(),

@@ -9,8 +9,9 @@ use crate::identities::finished_before;
 use crate::minting::{Mint, Subject};
 use crate::model::{
     AccessGrant, Actor, AuditEvent, AuditKind, ClaimSet, ClientInfo, IdempotencyKey,
-    IdempotencyRecord, NewSession, NewUser, Person, ProfileClaims, ProviderId, RevokeReason,
-    SessionId, SessionOpening, Timestamp, UpstreamTokens, UserId, VerifiedIdentity, stored_sid,
+    IdempotencyRecord, LoginPurpose, NewSession, NewUser, Person, ProfileClaims, ProviderId,
+    RevokeReason, SessionId, SessionOpening, Timestamp, UpstreamTokens, UserId, VerifiedIdentity,
+    stored_sid,
 };
 use crate::ports::{
     AuditLog, Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RoleQuestion, SealError,
@@ -152,6 +153,9 @@ impl IssueTokens {
         provider: &RegisteredProvider,
         request: &TokenRequest,
     ) -> Result<IssuedTokens, AuthError> {
+        if request.sign_in.purpose != LoginPurpose::SignIn {
+            return Err(AuthError::InvalidState("the login was begun to link an identity".into()));
+        }
         if request.delivery == TokenDelivery::Body && !self.config.body_delivery {
             let error = FieldError::new("tokenDelivery", FieldRule::NotInBody);
             return Err(AuthError::InvalidRequest(vec![error]));

@@ -138,6 +138,24 @@ impl OwnSessions {
         Ok((caller, ended))
     }
 
+    /// Ends the caller's other sessions, as far as [`list`](Self::list) has them; how many.
+    ///
+    /// # Errors
+    /// As [`caller`](Self::caller), or that the store fails; some may have ended then.
+    pub async fn log_out_elsewhere(
+        &self,
+        token: &PresentedToken,
+    ) -> Result<(VerifiedAccess, u64), AuthError> {
+        let (caller, sessions) = self.list(token).await?;
+        let mut ended = 0;
+        for session in sessions.iter().filter(|session| session.id != caller.session) {
+            let (id, user) = (session.id, caller.subject);
+            let outcome = self.end_one(id, user, AuditKind::SessionEnded, Actor::User).await?;
+            ended += u64::from(outcome == EndOutcome::Ended);
+        }
+        Ok((caller, ended))
+    }
+
     /// The caller's live sessions, the last used first.
     ///
     /// # Errors

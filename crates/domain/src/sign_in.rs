@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::memory::Bounded;
-use crate::model::{LoginTransaction, ProviderId, SingleUse, Timestamp, VerifiedIdentity};
+use crate::model::{
+    LoginPurpose, LoginTransaction, ProviderId, SingleUse, Timestamp, VerifiedIdentity,
+};
 use crate::ports::{
     Clock, CodeGrant, Metrics, Misbehaviour, Phase, ProviderAccess, ProviderError, ProviderTokens,
     RecheckResult, TokenSource,
@@ -54,6 +56,8 @@ pub struct SignInRequest {
     /// The address of our own callback, if the provider's response came there. It finishes the logins that
     /// were begun for it, and no other request does.
     pub callback: Option<String>,
+    /// What the sign-in is for. It finishes no login that was begun for something else.
+    pub purpose: LoginPurpose,
 }
 
 /// Proves sign-ins: admits a request by its provider's policy, exchanges the code, and has the ID
@@ -161,6 +165,7 @@ impl SignIn {
         let is_it = |login: &&LoginTransaction| {
             TokenHash::of(&login.state()) == asked
                 && login.return_to.is_some() == request.callback.is_some()
+                && login.purpose == request.purpose
         };
         request.logins.iter().find(is_it)
     }

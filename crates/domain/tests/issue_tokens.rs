@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{
-    AccessClaims, AllowedUri, ClaimSet, ClientInfo, ExternalIdentity, KeyId, ProfileClaims,
-    ProviderId, RefreshClaims, Role, Timestamp, VerifiedIdentity,
+    AccessClaims, AllowedUri, ClaimSet, ClientInfo, ExternalIdentity, KeyId, LoginPurpose,
+    ProfileClaims, ProviderId, RefreshClaims, Role, Timestamp, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, CodeGrant, CookiePolicy, CookieTooLarge, IdentityProvider, LogoutOrder,
@@ -221,6 +221,7 @@ fn request(code: &str) -> TokenRequest {
             issuer: None,
             logins: vec![],
             callback: None,
+            purpose: LoginPurpose::SignIn,
         },
         delivery: TokenDelivery::Cookie,
         client: ClientInfo::default(),

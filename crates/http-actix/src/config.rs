@@ -1,5 +1,6 @@
 //! What the HTTP adapter is told when it is built.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -34,8 +35,46 @@ pub struct HttpConfig {
     pub gateways: Vec<Gateway>,
     /// The address at which a login begins, without its parameter `returnTo`; `None` if it is not known.
     pub login_address: Option<Url>,
+    /// The pages that are served here; `None` if apps have their own.
+    pub hosted: Option<HostedPages>,
     /// The number of worker threads; 0 for one per processor.
     pub workers: usize,
+}
+
+/// The pages where people choose how to sign in, and see their account.
+#[derive(Debug, Clone)]
+pub struct HostedPages {
+    /// The name of whom the pages belong to.
+    pub name: String,
+    /// The page of an app to which one goes from here, if one came for no other: an address of one of the
+    /// return origins.
+    pub home: Option<String>,
+    /// The tag (BCP 47) of the language for browsers that prefer none of the others.
+    pub language: String,
+    /// The operator's languages.
+    pub languages: Vec<PageLanguage>,
+    /// The operator's style sheet.
+    pub stylesheet: Option<String>,
+    /// The operator's logo.
+    pub logo: Option<PageLogo>,
+}
+
+/// Texts of the hosted pages in a language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageLanguage {
+    /// The tag of the language (BCP 47).
+    pub tag: String,
+    /// Each text by its key. Keys that are not known are ignored.
+    pub texts: BTreeMap<String, String>,
+}
+
+/// A picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageLogo {
+    /// Its media type, such as `image/png`.
+    pub media_type: &'static str,
+    /// The file.
+    pub bytes: Vec<u8>,
 }
 
 /// What a gateway demands of callers.

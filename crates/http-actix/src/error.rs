@@ -403,8 +403,12 @@ impl ApiError {
             response.insert_header((header::ALLOW, methods.as_str()));
         }
         append_cookies(&mut response, &self.0.clear);
-        if let Some(Shown::AsPage { again }) = &self.0.shown {
-            return pages::error_page(response, self.0.kind, again.as_deref(), id);
+        match &self.0.shown {
+            Some(Shown::AsPage { again }) => {
+                return pages::error_page(response, self.0.kind, again.as_deref(), id);
+            }
+            Some(Shown::Hosted(page)) => return page.answer(response, self.0.kind, id),
+            Some(Shown::AtPage(_)) | None => {}
         }
         response.json(ErrorBody {
             error_code: self.0.kind.code(),

@@ -151,7 +151,7 @@ pub(crate) async fn unlink(
 }
 
 /// Reads the id of an identity: 32 hexadecimal digits.
-fn short_name(text: &str) -> Option<u128> {
+pub(crate) fn short_name(text: &str) -> Option<u128> {
     let is_hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
     u128::from_str_radix(text, 16).ok().filter(|_| is_hex)
 }

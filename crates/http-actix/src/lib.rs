@@ -73,7 +73,10 @@ use tracing::{Instrument as _, Span};
 pub use actix_web::dev::Server;
 pub use actix_web::web::ServiceConfig;
 pub use admin::AdminApi;
-pub use config::{CookieConfig, Gateway, HintCookie, HttpConfig, Limits, RateLimits, SameSite};
+pub use config::{
+    CookieConfig, Gateway, HintCookie, HostedPages, HttpConfig, Limits, PageLanguage, PageLogo,
+    RateLimits, SameSite,
+};
 pub use cookies::HttpCookiePolicy;
 pub use current::CurrentState;
 pub use limits::{Limit, SharedLimits};

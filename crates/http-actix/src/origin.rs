@@ -71,6 +71,21 @@ impl OriginPolicy {
         }
     }
 
+    /// Refuses a form that no page of our own origin has posted.
+    ///
+    /// # Errors
+    /// `CSRF_REJECTED`
+    pub(crate) fn guard_own(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        self.guard(headers)?;
+        let is_own = |origin: &HeaderValue| origin == self.own.as_str();
+        let mut sites = headers.get_all("sec-fetch-site");
+        if headers.get_all(header::ORIGIN).all(is_own) && sites.all(|site| site == "same-origin") {
+            return Ok(());
+        }
+        let reason = "the form is for our own pages alone";
+        Err(ApiError::new(HttpErrorCode::CsrfRejected).because(reason))
+    }
+
     /// Refuses a state-changing request from a page of a foreign origin. Signing in is such a request
     /// too: a foreign page must not be able to sign its visitor in (login CSRF).
     ///

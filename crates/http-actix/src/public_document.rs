@@ -1,6 +1,7 @@
 //! Public documents that callers may cache and revalidate.
 
 use actix_web::http::{StatusCode, header};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use mintgate_domain::TokenHash;
 use serde_json::json;
@@ -33,8 +34,12 @@ impl Operation {
 }
 
 /// The strong entity tag of a document (RFC 9110 §8.8.3).
-pub(crate) fn etag(json: &str) -> String {
-    let digest = TokenHash::of(json);
+pub(crate) fn etag(document: &str) -> String {
+    tag_of(TokenHash::of(document))
+}
+
+/// The strong entity tag of a document with this digest.
+pub(crate) fn tag_of(digest: TokenHash) -> String {
     let tag = u128::from_be_bytes(std::array::from_fn(|i| digest.as_bytes()[i]));
     format!("\"{tag:032x}\"")
 }
@@ -44,7 +49,7 @@ pub(crate) fn etag(json: &str) -> String {
 pub(crate) fn answer(
     request: &HttpRequest,
     media_type: &str,
-    text: &str,
+    document: impl AsRef<[u8]>,
     etag: &str,
 ) -> HttpResponse {
     let current = request.headers().get_all(header::IF_NONE_MATCH).any(|value| {
@@ -60,6 +65,6 @@ pub(crate) fn answer(
     if current {
         response.finish()
     } else {
-        response.content_type(media_type).body(text.to_owned())
+        response.content_type(media_type).body(Bytes::copy_from_slice(document.as_ref()))
     }
 }

@@ -1,7 +1,7 @@
 //! What a client sends to finish a sign-in: the body of `/token` and of `/identities`.
 
 use garde::Validate;
-use mintgate_domain::model::LoginTransaction;
+use mintgate_domain::model::{LoginPurpose, LoginTransaction};
 use mintgate_domain::{
     AuthorizationCode, CodeVerifier, Credential, ErrorCode, FieldRule, IdTokenText, Nonce,
     SignInRequest, TokenDelivery,
@@ -155,6 +155,7 @@ impl SignInBody {
             issuer,
             logins,
             callback: None,
+            purpose: LoginPurpose::SignIn,
         };
         Ok(Self { sign_in, delivery })
     }

@@ -17,8 +17,8 @@ use mintgate_domain::{
 };
 use mintgate_http_actix::{
     AdminApi, AppState, ConnectionChange, CookieConfig, CurrentState, Gateway, HintCookie,
-    HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts, Limit, LimitResult, Limits, RateLimits,
-    SameSite, UseCases, descriptors,
+    HostedPages, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts, Limit, LimitResult, Limits,
+    PageLanguage, PageLogo, RateLimits, SameSite, UseCases, descriptors,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
@@ -389,6 +389,28 @@ fn count_digest(settings: &Settings) -> CountDigest {
     secret.map_or_else(CountDigest::unkeyed, CountDigest::derived)
 }
 
+fn hosted_pages(pages: &settings::HostedPageSettings) -> HostedPages {
+    let settings::HostedPageSettings { name, home, language, languages, stylesheet, logo } =
+        pages.clone();
+    let languages = languages.into_iter().map(|(tag, texts)| PageLanguage { tag, texts });
+    HostedPages {
+        name,
+        home,
+        language,
+        languages: languages.collect(),
+        stylesheet,
+        logo: logo.map(|logo| PageLogo {
+            media_type: match logo.media_type {
+                settings::LogoType::Svg => "image/svg+xml",
+                settings::LogoType::Png => "image/png",
+                settings::LogoType::Jpeg => "image/jpeg",
+                settings::LogoType::WebP => "image/webp",
+            },
+            bytes: logo.bytes,
+        }),
+    }
+}
+
 fn http_config(settings: &Settings) -> HttpConfig {
     let Settings { server, cookies, limits, .. } = settings;
     HttpConfig {
@@ -436,6 +458,7 @@ fn http_config(settings: &Settings) -> HttpConfig {
         clients: settings.clients.clone(),
         gateways: settings.gateways.iter().map(gateway).collect(),
         login_address: settings.login_address(),
+        hosted: settings.pages.hosted.as_ref().map(hosted_pages),
         workers: server.workers,
     }
 }

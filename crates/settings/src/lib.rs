@@ -364,7 +364,8 @@ fn settings(
     let cors = root.section("cors", "Cross-origin requests (CORS).", sections::cors);
     let login_doc = "Logins that begin with `POST /api/v1/auth/login`.";
     let login = root.section("login", login_doc, sections::login);
-    let pages_doc = "The pages to which a login that is two links returns.";
+    let pages_doc =
+        "The pages to which a login that is two links returns, and those that Mintgate serves.";
     let pages = root.section("pages", pages_doc, |s| sections::pages(s, url, cors.as_ref()));
     let users = users(root);
     let roles = roles(root, provider_ids);

@@ -1,5 +1,6 @@
 //! The typed settings. Every value in here has been validated.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
@@ -337,6 +338,44 @@ pub struct PageSettings {
     pub return_origins: ReturnOrigins,
     /// The page where people choose how to sign in, for callers of a gateway.
     pub login_url: Option<Url>,
+    /// The pages that are served here, if they are.
+    pub hosted: Option<HostedPageSettings>,
+}
+
+/// The login page and the account page.
+#[derive(Debug, Clone)]
+pub struct HostedPageSettings {
+    /// The name of whom the pages belong to.
+    pub name: String,
+    /// The page of an app to which one goes on, of one of the return origins.
+    pub home: Option<String>,
+    /// The tag (BCP 47) of the language for browsers that prefer none of the others.
+    pub language: String,
+    /// The operator's languages: the tag of each, and its texts by key.
+    pub languages: Vec<(String, BTreeMap<String, String>)>,
+    /// The operator's style sheet.
+    pub stylesheet: Option<String>,
+    /// The operator's logo.
+    pub logo: Option<LogoFile>,
+}
+
+/// A picture that has been read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogoFile {
+    /// The format of the picture.
+    pub media_type: LogoType,
+    /// The file, at most 256 KiB.
+    pub bytes: Vec<u8>,
+}
+
+/// The formats of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the formats")]
+pub enum LogoType {
+    Svg,
+    Png,
+    Jpeg,
+    WebP,
 }
 
 /// The settings about users: who may sign in, and which claims are stored.

@@ -27,10 +27,11 @@ const ME_AND_REFRESH: &str = "const done = arguments[arguments.length - 1];
     ])().then(done, error => done(String(error)));";
 
 /// The names of the steps.
-pub(super) const STEPS: [&str; 3] = [
+pub(super) const STEPS: [&str; 4] = [
     "a person signs in on the page with a browser",
     "two windows refresh at the same instant: both stay signed in",
     "the page refreshes, ends another session, and logs out",
+    "the hosted pages sign in, add an identity, remove it, and sign out",
 ];
 
 /// Opens the page in a browser and goes through the steps.
@@ -43,10 +44,11 @@ pub(super) async fn walk(
     let browser = Browser::start(programs, dir).await?;
     let client = &browser.client;
     let walked = async {
-        let [sign_in_once, in_two_windows, to_the_end] = STEPS;
+        let [sign_in_once, in_two_windows, to_the_end, hosted_pages] = STEPS;
         steps.step(sign_in_once, sign_in(client, page)).await?;
         steps.step(in_two_windows, two_windows(client, page)).await?;
-        steps.step(to_the_end, sessions(client)).await
+        steps.step(to_the_end, sessions(client)).await?;
+        steps.step(hosted_pages, hosted(client, page)).await
     };
     let walked = walked.await;
     browser.end(walked, "failure").await
@@ -200,4 +202,30 @@ async fn listed(browser: &Client, expected: usize) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Signs in by `/login`; adds carol's identity on `/account`, takes it away again, and signs out there.
+async fn hosted(browser: &Client, page: &str) -> Result<()> {
+    let press = async |selector: &str| -> Result<()> {
+        wait_for(browser, selector).await?.click().await?;
+        Ok(())
+    };
+    let identities = async |expected: usize| -> Result<()> {
+        wait_for(browser, "[role=status]").await?;
+        let found = browser.find_all(Locator::Css("form[action='/account/unlink']")).await?.len();
+        ensure!(found == expected, "{found} identities can be removed, not {expected}");
+        Ok(())
+    };
+    browser.goto(&format!("{page}login")).await?;
+    press("a.provider").await?;
+    press(r#"button[value="alice"]"#).await?;
+    press("form[action='/account/link'] button").await?;
+    press(r#"button[value="carol"]"#).await?;
+    identities(2).await.context("after one was added")?;
+    press("li:last-child form[action='/account/unlink'] button").await?;
+    identities(0).await.context("after one of two was removed")?;
+    press("form[action='/api/v1/auth/refresh/sign-out'] button").await?;
+    wait_for(browser, "a.provider").await?;
+    browser.goto(&format!("{page}account")).await?;
+    wait_for(browser, "a.provider").await.context("nobody is signed in").map(drop)
 }

@@ -17,7 +17,7 @@ use url::Url;
 use super::native;
 use super::steps::Steps;
 use super::webdriver::{self, Browser, PAGE_LIMIT, screenshot, wait_for};
-use crate::http::{client, send};
+use crate::http::{client, plain_client, send, send_plain};
 use crate::process::{Process, until};
 use crate::rig::{Binaries, Mock, Service, listeners, plain, provider};
 use crate::{say, workspace};
@@ -219,8 +219,10 @@ async fn on_a_server(python: &impl Fn(&str) -> Command, setup: &Setup, dir: &Pat
     let mut command = python("server.py");
     command.env("AUTH", &setup.auth).env("APP", &app);
     let mut process = Process::logged("server.py", &mut command, &dir.join("server.log"))?;
-    let http = client()?;
-    let get = async |url: &str, cookie: &str| send(http.get(url).header("cookie", cookie)).await;
+    // The app has paths that the service has too.
+    let http = plain_client()?;
+    let get =
+        async |url: &str, cookie: &str| send_plain(http.get(url).header("cookie", cookie)).await;
     let home = process.ready(START_LIMIT, || get(&app, "")).await?;
     ensure!(home.body.contains("Sign in"), "the app says {}", home.body);
 
@@ -235,7 +237,7 @@ async fn on_a_server(python: &impl Fn(&str) -> Command, setup: &Setup, dir: &Pat
     let cookie = app_cookie(&finished).with_context(|| finished.body.clone())?;
     let home = get(&app, &cookie).await?;
     ensure!(home.body.starts_with("signed in as "), "the app says {}", home.body);
-    let out = send(http.post(format!("{app}/logout")).header("cookie", &cookie)).await?;
+    let out = send_plain(http.post(format!("{app}/logout")).header("cookie", &cookie)).await?;
     out.expect_status(303)?;
     let home = get(&app, &cookie).await?;
     ensure!(home.body.contains("Sign in"), "the app says {}", home.body);

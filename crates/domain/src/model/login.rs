@@ -5,15 +5,26 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
 use std::time::Duration;
 
-use super::{AuthenticationRequirements, ProviderId, ReturnTo, SingleUse, Timestamp};
+use super::{AuthenticationRequirements, ProviderId, ReturnTo, SessionId, SingleUse, Timestamp};
 use crate::{CodeVerifier, LoginCookie, Nonce, TokenHash};
 
 /// The first field of a cookie, and with it how the others are to be read.
 const VERSION: &str = "2";
 /// The same of a login that ends at our own callback, whose last field is an address more.
 const VERSION_OF_CALLBACK: &str = "3";
+/// The same of a login that links an identity, whose last field is the session.
+const VERSION_OF_LINK: &str = "4";
 /// The beginning of every `state` that was made here.
 const STATE_PREFIX: &str = "mg.";
+
+/// What a login is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginPurpose {
+    /// A new session.
+    SignIn,
+    /// The identity is linked to the user of this session, by this session alone.
+    Link(SessionId),
+}
 
 /// A login between the authorization request and its response.
 ///
@@ -36,6 +47,8 @@ pub struct LoginTransaction {
     /// Where the browser goes at the end of a login that ends at our own callback; `None` for one that the
     /// client finishes.
     pub return_to: Option<String>,
+    /// What the login is for. One that ends at a client is for a sign-in.
+    pub purpose: LoginPurpose,
 }
 
 impl LoginTransaction {
@@ -56,6 +69,7 @@ impl LoginTransaction {
             expires_at,
             requirements,
             return_to: None,
+            purpose: LoginPurpose::SignIn,
         }
     }
 
@@ -63,6 +77,12 @@ impl LoginTransaction {
     #[must_use]
     pub fn returning_to(self, page: &ReturnTo) -> Self {
         Self { return_to: Some(page.as_str().to_owned()), ..self }
+    }
+
+    /// The same login for this purpose; it must end at our own callback.
+    #[must_use]
+    pub fn with_purpose(self, purpose: LoginPurpose) -> Self {
+        Self { purpose, ..self }
     }
 
     /// Whether a `state` has the form of those that Mintgate makes; nothing is verified.
@@ -105,9 +125,14 @@ impl LoginTransaction {
 
     /// The value of the cookie that keeps the login in the browser.
     pub fn to_cookie(&self) -> LoginCookie {
-        let (version, page) = match &self.return_to {
-            None => (VERSION, String::new()),
-            Some(page) => (VERSION_OF_CALLBACK, format!(".{}", BASE64.encode(page))),
+        let (version, page) = match (&self.return_to, self.purpose) {
+            (None, _) => (VERSION, String::new()),
+            (Some(page), LoginPurpose::SignIn) => {
+                (VERSION_OF_CALLBACK, format!(".{}", BASE64.encode(page)))
+            }
+            (Some(page), LoginPurpose::Link(session)) => {
+                (VERSION_OF_LINK, format!(".{}.{session}", BASE64.encode(page)))
+            }
         };
         LoginCookie::new(format!(
             "{version}.{}.{}.{}.{}.{}.{}.{}{page}",
@@ -124,9 +149,12 @@ impl LoginTransaction {
     /// Reads a cookie's value; `None` if it is none that was made here.
     pub fn from_cookie(cookie: &LoginCookie) -> Option<Self> {
         let fields: Vec<&str> = cookie.expose().split('.').collect();
-        let (fields, return_to) = match &fields[..] {
-            [VERSION, fields @ ..] => (fields, None),
-            [VERSION_OF_CALLBACK, fields @ .., page] => (fields, Some(*page)),
+        let (fields, return_to, purpose) = match &fields[..] {
+            [VERSION, fields @ ..] => (fields, None, LoginPurpose::SignIn),
+            [VERSION_OF_CALLBACK, fields @ .., page] => (fields, Some(*page), LoginPurpose::SignIn),
+            [VERSION_OF_LINK, fields @ .., page, session] => {
+                (fields, Some(*page), LoginPurpose::Link(SessionId::parse(session)?))
+            }
             _ => return None,
         };
         let [secret, expires_at, names_issuer, provider, redirect_uri, max_age, acr_values] =
@@ -154,6 +182,7 @@ impl LoginTransaction {
                 None => None,
                 Some(page) => Some(text(page)?),
             },
+            purpose,
         })
     }
 
@@ -179,6 +208,11 @@ impl LoginTransaction {
             &self.requirements.acr_values,
         ];
         parts.extend(self.return_to.as_deref());
+        let session;
+        if let LoginPurpose::Link(id) = self.purpose {
+            session = id.to_string();
+            parts.extend(["link", &session]);
+        }
         BASE64.encode(TokenHash::of_parts(&parts).as_bytes())
     }
 }
@@ -211,6 +245,10 @@ mod tests {
         )
     }
 
+    fn session(n: u8) -> SessionId {
+        SessionId::generate(time::OffsetDateTime::UNIX_EPOCH, [n; 10])
+    }
+
     #[test]
     fn a_login_comes_back_from_its_cookie_whole() {
         let back = LoginTransaction::from_cookie(&login().to_cookie());
@@ -220,7 +258,9 @@ mod tests {
         assert_eq!(LoginTransaction::from_cookie(&without.to_cookie()), Some(without));
         let mut returning = login();
         returning.return_to = Some("https://app.example.com/straße?a=.b#c".to_owned());
-        assert_eq!(LoginTransaction::from_cookie(&returning.to_cookie()), Some(returning));
+        assert_eq!(LoginTransaction::from_cookie(&returning.to_cookie()), Some(returning.clone()));
+        let linking = returning.with_purpose(LoginPurpose::Link(session(1)));
+        assert_eq!(LoginTransaction::from_cookie(&linking.to_cookie()), Some(linking));
         for broken in ["", "2", "2.a.b.c", "1.AA.1.0.corp.AA", "2.AA.1800000600.0.corp.AA.."] {
             assert_eq!(LoginTransaction::from_cookie(&LoginCookie::new(broken)), None, "{broken}");
         }
@@ -236,7 +276,7 @@ mod tests {
             ]
         };
         let genuine = texts(&login());
-        let changes: [fn(&mut LoginTransaction); 10] = [
+        let changes: [fn(&mut LoginTransaction); 11] = [
             |l| l.secret[31] = 8,
             |l| l.provider = ProviderId::new("other"),
             |l| l.redirect_uri.push('/'),
@@ -247,6 +287,7 @@ mod tests {
             |l| l.requirements.acr_values = "silver".to_owned(),
             |l| l.return_to = Some(String::new()),
             |l| l.return_to = Some("https://app.example.com/".to_owned()),
+            |l| l.purpose = LoginPurpose::Link(session(1)),
         ];
         for change in changes {
             let mut other = login();
@@ -255,6 +296,8 @@ mod tests {
                 assert_ne!(mine, theirs);
             }
         }
+        let of = |n| texts(&login().with_purpose(LoginPurpose::Link(session(n))));
+        assert_ne!(of(1), of(2), "of another session");
     }
 
     #[test]

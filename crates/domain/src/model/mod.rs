@@ -34,7 +34,7 @@ pub use claims::{ClaimSet, ClaimValue, find_claim};
 pub use identity::{ExternalIdentity, LinkedIdentity, NewIdentity, VerifiedIdentity, stored_sid};
 pub use ids::{KeyId, ProviderId, Role, SessionId, UserId};
 pub use key_record::{KeyRecord, KeyUse};
-pub use login::LoginTransaction;
+pub use login::{LoginPurpose, LoginTransaction};
 pub use profile::{Profile, ProfileClaim, ProfileClaims};
 pub use replica::{
     KeyDispute, KeySet, LiveReplica, REPLICA_PATIENCE, Replica, ReplicaId, key_dispute,

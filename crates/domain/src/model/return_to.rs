@@ -26,7 +26,11 @@ const SCHEMES: [&str; 2] = ["https://", "http://"];
 /// assert!(origins.judge("https://app.example.com.evil.test/").is_err());
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ReturnOrigins(Vec<String>);
+pub struct ReturnOrigins {
+    origins: Vec<String>,
+    /// Single pages besides, by their address up to the query.
+    pages: Vec<String>,
+}
 
 /// The address of a page of one of the [`ReturnOrigins`], as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,12 +45,19 @@ impl ReturnOrigins {
                 all.push(origin);
             }
         }
-        Self(all)
+        Self { origins: all, pages: Vec::new() }
+    }
+
+    /// These origins, and single pages of others besides: each an address without query and fragment, in the
+    /// spelling of browsers. A relative address never means such a page.
+    #[must_use]
+    pub fn and_pages(self, pages: impl IntoIterator<Item = String>) -> Self {
+        Self { pages: pages.into_iter().collect(), ..self }
     }
 
     /// Every origin, in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.origins.iter().map(String::as_str)
     }
 
     /// Accepts the address of a page of one of the origins. It is read as browsers read it (URL Standard)
@@ -86,7 +97,7 @@ impl ReturnOrigins {
         if text[1..].starts_with(['/', '\\']) {
             return Err("it begins with two slashes");
         }
-        match self.0.as_slice() {
+        match self.origins.as_slice() {
             [only] => Ok(format!("{only}{text}")),
             _ => Err("it names no origin, and there is not exactly one"),
         }
@@ -111,7 +122,8 @@ impl ReturnOrigins {
         }
         let url = Url::parse(whole).map_err(|_| "it is not a URL")?;
         let origin = url.origin().ascii_serialization();
-        if self.0.contains(&origin) {
+        let page = whole.split(['?', '#']).next().unwrap_or_default();
+        if self.origins.contains(&origin) || self.pages.iter().any(|it| it == page) {
             Ok(())
         } else {
             Err("its origin is not in pages.return_origins")
@@ -142,8 +154,16 @@ impl ReturnTo {
 
     /// Whether the query has the parameter `mintgate_result`.
     pub fn has_result(&self) -> bool {
+        self.result().is_some()
+    }
+
+    /// The value of the parameter `mintgate_result` in the query.
+    pub fn result(&self) -> Option<String> {
         let (before, _) = self.parts();
-        before.split_once('?').is_some_and(|(_, query)| query.split('&').any(is_result))
+        let (_, query) = before.split_once('?')?;
+        let pair = query.split('&').find(|pair| is_result(pair))?;
+        let (_, value) = url::form_urlencoded::parse(pair.as_bytes()).next()?;
+        Some(value.into_owned())
     }
 
     /// What is before the fragment, and the fragment with its `#`.
@@ -166,6 +186,25 @@ mod tests {
 
     fn origins(all: &[&str]) -> ReturnOrigins {
         ReturnOrigins::new(all.iter().map(|one| (*one).to_owned()))
+    }
+
+    #[test]
+    fn a_single_page_is_accepted_by_its_whole_address_alone() {
+        let one = origins(&[APP]).and_pages(["https://auth.test/login".to_owned()]);
+        for text in ["https://auth.test/login", "https://auth.test/login?a=b#c", "/login"] {
+            assert!(one.judge(text).is_ok(), "{text}");
+        }
+        assert_eq!(one.judge("/login").unwrap().as_str(), "https://app.example.com/login");
+        for text in [
+            "https://auth.test/",
+            "https://auth.test/login/",
+            "https://auth.test/login/x",
+            "https://auth.test/loginx",
+            "https://auth.test.evil/login",
+            "https://auth.test@evil.test/login",
+        ] {
+            assert!(one.judge(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::model::{
     AccessClaims, AllowedUri, ClaimSet, ClientInfo, ExternalIdentity, IdempotencyKey, KeyId,
-    LostAnswer, ProfileClaim, ProfileClaims, ProviderId, RefreshClaims, Role, Rotation,
-    SealedToken, Session, SessionEnd, SessionId, SessionOpening, Timestamp, UpstreamTokens, UserId,
-    VerifiedIdentity,
+    LoginPurpose, LostAnswer, ProfileClaim, ProfileClaims, ProviderId, RefreshClaims, Role,
+    Rotation, SealedToken, Session, SessionEnd, SessionId, SessionOpening, Timestamp,
+    UpstreamTokens, UserId, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
     AuthorizationEndpoint, Background, ClaimedUpstream, Clock as _, CodeGrant, CookiePolicy,
@@ -934,6 +934,7 @@ pub(crate) fn with_code(code: &str) -> SignInRequest {
         issuer: None,
         logins: vec![],
         callback: None,
+        purpose: LoginPurpose::SignIn,
     }
 }
 

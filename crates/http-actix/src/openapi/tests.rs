@@ -22,6 +22,7 @@ fn public_at(public_url: &str, issuer: &str) -> Value {
         issuer: issuer.to_owned(),
         allowed_origins: Vec::new(),
         return_origins: ReturnOrigins::default(),
+        hosted: None,
         trusted_proxies: Vec::new(),
         trusted_callers: Vec::new(),
         cookies: CookieConfig {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::web::{Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use mintgate_domain::model::{IdempotencyKey, LoginTransaction, ReturnTo};
+use mintgate_domain::model::{IdempotencyKey, LoginPurpose, LoginTransaction, ReturnTo};
 use mintgate_domain::{
     AuthError, AuthorizationCode, Credential, ErrorCode, IssuedTokens, SignInRequest,
     TokenDelivery, TokenHash, TokenRequest, chain,
@@ -19,7 +19,7 @@ use tracing::debug_span;
 
 use super::parameters::AuthorizationResponse;
 use super::start_cookies::Started;
-use super::{SIGNED_IN, Shown, html, navigation, redirect, shown};
+use super::{SIGNED_IN, Shown, hosted, html, navigation, redirect, shown};
 use crate::AppState;
 use crate::body::{REFUSALS, read_form};
 use crate::client::{caller_address, client_info};
@@ -132,22 +132,23 @@ async fn finish(
     started: Started,
     response: AuthorizationResponse,
 ) -> Result<HttpResponse, ApiError> {
-    let Started { login, is_finished, .. } = started;
+    let Started { login, is_finished, .. } = &started;
     LogFields::update(request, |fields| fields.provider = Some(login.provider.clone()));
     // The address has been with the browser meanwhile, and the configuration may be another one.
     let page = state.pages.origins.judge(login.return_to.as_deref().unwrap_or_default());
     let page = page.map_err(|error| shown(request, state, provider, None, error.into()))?;
     let show = |refusal| shown(request, state, provider, Some(&page), refusal);
+    if let LoginPurpose::Link(_) = login.purpose {
+        return hosted::finish_link(request, state, provider, &started, response).await;
+    }
     refuse_duplicate_cookies(request, state).map_err(show)?;
-    if is_finished {
+    if *is_finished {
         return finished_before(request, state, &page).await.map_err(show);
     }
-    let issued = issue(request, state, provider, &login, response).await;
+    let issued = issue(request, state, provider, login, response).await;
     let tokens = issued.map_err(|refusal| {
-        // A response that is not the login's must not keep its own one from ending it.
-        let is_over = refusal.kind().ends_login()
-            && refusal.kind() != ErrorKind::Core(ErrorCode::InvalidState);
-        let clear = if is_over { vec![state.pages.cookies.clear(&login)] } else { vec![] };
+        let is_over = is_over(refusal.kind());
+        let clear = if is_over { vec![state.pages.cookies.clear(login)] } else { vec![] };
         let address = page.with_result(refusal.kind().code());
         refusal.clearing(clear).shown(Shown::AtPage(address))
     })?;
@@ -155,8 +156,14 @@ async fn finish(
     end_replaced(request, state, &tokens).await;
     let mut answer = redirect(&page.with_result(SIGNED_IN));
     append_session_cookies(&mut answer, &tokens, &state.ports.cookies);
-    append_cookies(&mut answer, &[state.pages.cookies.finish(&login)]);
+    append_cookies(&mut answer, &[state.pages.cookies.finish(login)]);
     Ok(answer.finish())
+}
+
+/// Whether a login is over with this refusal. A response that is not the login's must not keep its own one from
+/// ending it.
+pub(super) fn is_over(kind: ErrorKind) -> bool {
+    kind.ends_login() && kind != ErrorKind::Core(ErrorCode::InvalidState)
 }
 
 /// The browser comes to the response of a login that has been finished, as by the Back button: on to the page
@@ -189,29 +196,11 @@ async fn issue(
     login: &LoginTransaction,
     response: AuthorizationResponse,
 ) -> Result<IssuedTokens, ApiError> {
-    let AuthorizationResponse { code, state: begun, error, issuer } = response;
-    let credential = match (error, code) {
-        (Some(error), _) => Credential::Declined(error),
-        (None, Some(code)) => Credential::Code(AuthorizationCode::new(code)),
-        (None, None) => {
-            let missing = BrokenField::new("code", BrokenRule::TooShort(1));
-            return Err(ApiError::invalid(vec![missing]));
-        }
-    };
-    let is_code = matches!(credential, Credential::Code(_));
+    let sign_in = sign_in(state, provider, login, response)?;
+    let is_code = matches!(sign_in.credential, Credential::Code(_));
     let key = TokenHash::of_parts(&["callback", &login.state()]);
     let sign_in = TokenRequest {
-        sign_in: SignInRequest {
-            provider: Some(provider.to_owned()),
-            credential,
-            redirect_uri: None,
-            code_verifier: None,
-            nonce: None,
-            state: begun,
-            issuer,
-            logins: vec![login.clone()],
-            callback: Some(state.pages.callback_of(provider)),
-        },
+        sign_in,
         delivery: TokenDelivery::Cookie,
         client: client_info(request, caller_address(request, &state.trusted_proxies)),
         idempotency: is_code.then_some(IdempotencyKey { key, body: key }),
@@ -223,6 +212,39 @@ async fn issue(
     issued.map_err(|error| {
         state.settle_sign_in(&admitted, &error);
         error.into()
+    })
+}
+
+/// What the response proves, as the end of a login that was begun for our callback.
+///
+/// # Errors
+/// `INVALID_REQUEST` if it has neither a code nor an error.
+pub(super) fn sign_in(
+    state: &AppState,
+    provider: &str,
+    login: &LoginTransaction,
+    response: AuthorizationResponse,
+) -> Result<SignInRequest, ApiError> {
+    let AuthorizationResponse { code, state: begun, error, issuer } = response;
+    let credential = match (error, code) {
+        (Some(error), _) => Credential::Declined(error),
+        (None, Some(code)) => Credential::Code(AuthorizationCode::new(code)),
+        (None, None) => {
+            let missing = BrokenField::new("code", BrokenRule::TooShort(1));
+            return Err(ApiError::invalid(vec![missing]));
+        }
+    };
+    Ok(SignInRequest {
+        provider: Some(provider.to_owned()),
+        credential,
+        redirect_uri: None,
+        code_verifier: None,
+        nonce: None,
+        state: begun,
+        issuer,
+        logins: vec![login.clone()],
+        callback: Some(state.pages.callback_of(provider)),
+        purpose: login.purpose,
     })
 }
 

@@ -94,7 +94,7 @@ pub(crate) async fn script(request: HttpRequest) -> HttpResponse {
 }
 
 /// A text as HTML has it, also in an attribute between quotation marks.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

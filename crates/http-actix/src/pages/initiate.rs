@@ -6,10 +6,11 @@ use std::borrow::Cow;
 
 use actix_web::web::{Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use mintgate_domain::model::LoginPurpose;
 use mintgate_domain::{ErrorCode, LoginParameter};
 use url::form_urlencoded;
 
-use super::start::{begin, operation};
+use super::start::{BegunAtCallback, begin, operation};
 use super::{navigation, parameters, shown};
 use crate::AppState;
 use crate::body::{REFUSALS, read_form};
@@ -78,8 +79,10 @@ async fn begin_asked(
     let Asked { hint, page } = asked.map_err(|it| shown(request, state, provider, None, it))?;
     let page = parameters::page(page.as_deref(), &state.pages.origins)
         .map_err(|error| shown(request, state, provider, None, error.into()))?;
-    let begun = begin(request, state, provider, &page, hint).await;
-    begun.map_err(|refusal| shown(request, state, provider, Some(&page), refusal))
+    let begun = begin(request, state, provider, &page, LoginPurpose::SignIn, hint).await;
+    begun
+        .map(BegunAtCallback::redirect)
+        .map_err(|refusal| shown(request, state, provider, Some(&page), refusal))
 }
 
 /// What a portal asks for.

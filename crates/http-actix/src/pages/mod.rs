@@ -1,9 +1,10 @@
-//! What browsers load as pages: a login that is two links, for pages without a script.
+//! What browsers load as pages: a login that is two links, for pages without a script, and the hosted pages.
 //!
 //! `start` sends the browser to the provider, which sends it to `callback`, which sends it back to a page.
 //! How it has ended stands in the query of that page's address, as `mintgate_result`.
 
 mod callback;
+mod hosted;
 mod html;
 mod initiate;
 mod navigation;
@@ -24,10 +25,16 @@ use crate::accept::asks_for_html;
 use crate::config::{CookieConfig, HttpConfig, SameSite};
 use crate::error::ApiError;
 use crate::metadata::path_of;
+use hosted::Hosted;
 use start_cookies::StartCookies;
 
 pub(crate) use callback::{
     callback_operation, called_back, posted_back, posted_callback_operation,
+};
+pub(crate) use hosted::{
+    RefusalPage, account, account_operation, act, act_operation, login, login_operation,
+    logo_operation, own_style_operation, show_logo, show_own_style, show_style, sign_out,
+    sign_out_operation, style_operation,
 };
 pub(crate) use html::{error_page, script, script_operation};
 pub(crate) use initiate::{
@@ -55,6 +62,8 @@ pub(crate) enum Shown {
     AsPage { again: Option<String> },
     /// By the page to which the browser is sent: its address, with the result in its query.
     AtPage(String),
+    /// As one of the hosted pages.
+    Hosted(RefusalPage),
 }
 
 /// What the handlers of pages need to know.
@@ -64,14 +73,23 @@ pub(crate) struct Pages {
     /// The address of the callback, before the provider's id.
     callback: String,
     cookies: StartCookies,
+    /// The pages that are served here, where they are configured.
+    hosted: Option<Hosted>,
 }
 
 impl Pages {
     pub(crate) fn new(config: &HttpConfig) -> Self {
         let url = &config.public_url;
         let origin = url.origin().ascii_serialization();
+        let mut origins = config.return_origins.clone();
+        if config.hosted.is_some() {
+            origins = origins.and_pages(Hosted::addresses(config));
+        }
+        let hosted = config.hosted.as_ref();
+        let hosted = hosted.and_then(|pages| Hosted::new(pages, config, &origins));
         Self {
-            origins: config.return_origins.clone(),
+            hosted,
+            origins,
             callback: format!("{origin}{}{CALLBACK}", path_of(url)),
             // Lax: the cookie has to come with the navigation from the provider, which is on another site.
             cookies: StartCookies::new(&CookieConfig {
@@ -91,6 +109,7 @@ impl Pages {
 /// Whether a path is one of those that browsers navigate to.
 pub(crate) fn is_for_browsers(path: &str) -> bool {
     [START, CALLBACK, INITIATE, RETURN].iter().any(|page| path.contains(page))
+        || hosted::is_page(path)
 }
 
 /// Sends the browser to an address (RFC 9110 §15.4.4), which may have characters beyond ASCII.
@@ -112,11 +131,20 @@ fn shown(
     return_to: Option<&ReturnTo>,
     refusal: ApiError,
 ) -> ApiError {
-    as_page(request, start_link(state, provider, return_to), refusal)
+    as_page(request, state, start_link(state, provider, return_to), refusal)
 }
 
-fn as_page(request: &HttpRequest, again: Option<String>, refusal: ApiError) -> ApiError {
-    if asks_for_html(request.headers()) { refusal.shown(Shown::AsPage { again }) } else { refusal }
+fn as_page(
+    request: &HttpRequest,
+    state: &AppState,
+    again: Option<String>,
+    refusal: ApiError,
+) -> ApiError {
+    match &state.pages.hosted {
+        _ if !asks_for_html(request.headers()) => refusal,
+        Some(hosted) => hosted.show(request, again.as_deref(), refusal),
+        None => refusal.shown(Shown::AsPage { again }),
+    }
 }
 
 /// The link that begins a login, as seen from an address beside it; `None` if there is no such provider, or

@@ -17,8 +17,8 @@ use crate::openapi::Operation;
 use crate::refresh::{Refused, no_refresh_token, rotate};
 
 /// How the page is told that there is no session, and that it cannot be told now whether there is one.
-const SIGNED_OUT: &str = "signed_out";
-const UNAVAILABLE: &str = "unavailable";
+pub(super) const SIGNED_OUT: &str = "signed_out";
+pub(super) const UNAVAILABLE: &str = "unavailable";
 
 pub(crate) fn refresh_return_operation() -> Operation {
     Operation::new("Links", "refreshAndReturn", "Refresh a session by a link")
@@ -43,7 +43,7 @@ pub(crate) async fn refresh_and_return(
     request: HttpRequest,
     state: State,
 ) -> Result<HttpResponse, ApiError> {
-    let show = |refusal| as_page(&request, None, refusal);
+    let show = |refusal| as_page(&request, &state, None, refusal);
     navigation::require(&request).map_err(show)?;
     let page = return_to(request.query_string(), "to", &state.pages.origins);
     let page = page.map_err(|error| show(error.into()))?;

@@ -118,6 +118,9 @@ fn settings(
         [tokens.extra_claims]
         email = "email"
         name = "name"
+        [pages]
+        hosted = true
+        name = "Mintgate"
         [users]
         profile = ["name", "preferred_username", "email"]
         [[admin.tokens]]
@@ -197,6 +200,7 @@ fn banner(options: &DevOptions, apps: &Apps, idp: &MockIdp, client_id: &str) {
   Mintgate, for development: a built-in provider without passwords, loopback only, not for production.
 
   Sign in with a browser:   {page}/
+  The hosted pages:         {page}/login  {page}/account
   Console, token `{CONSOLE_TOKEN}`:     http://{ops}/
   Metrics and health:       http://{ops}/metrics  http://{ops}/health/ready
   Keys and database:        {dir}

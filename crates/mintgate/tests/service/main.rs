@@ -18,6 +18,7 @@ mod dev;
 mod encryption_keys;
 mod forgeries;
 mod gateways;
+mod hosted;
 mod http;
 mod idempotency;
 mod identities;

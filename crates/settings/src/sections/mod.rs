@@ -5,6 +5,7 @@ mod audit;
 mod clients;
 mod cookies;
 mod gateways;
+mod hosted;
 mod limits;
 mod login;
 mod pages;

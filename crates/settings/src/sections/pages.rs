@@ -1,14 +1,17 @@
-//! `[pages]`: the pages to which a login that is two links returns.
+//! `[pages]`: the pages to which a login that is two links returns, and those that are served here.
 
 use mintgate_config_reader::{Section, key};
 use mintgate_domain::model::{AllowedUri, ReturnOrigins};
 use url::Url;
 
+use super::hosted::hosted;
 use crate::rules;
 use crate::types::{CorsSettings, PageSettings, Settings};
 
 /// The path at which a login begins, before the provider's id.
 const START: &str = "/api/v1/auth/start/";
+/// The path of the hosted login page.
+const LOGIN: &str = "/login";
 /// The path of the callback, before the provider's id.
 const CALLBACK: &str = "/api/v1/auth/callback/";
 
@@ -16,24 +19,28 @@ impl Settings {
     /// The address at which logins that `start` begins come back from a provider: the redirect URI to be
     /// registered there.
     pub fn callback(&self, provider: &str) -> String {
-        let url = &self.server.public_url;
-        let origin = url.origin().ascii_serialization();
-        format!("{origin}{}{CALLBACK}{provider}", rules::path_prefix(url))
+        self.own_address(&format!("{CALLBACK}{provider}"))
     }
-}
 
-impl Settings {
     /// The address at which a login begins for callers of a gateway, without the parameter `returnTo`; `None`
     /// if it is not known.
     pub fn login_address(&self) -> Option<Url> {
         if let Some(page) = &self.pages.login_url {
             return Some(page.clone());
         }
+        if self.pages.hosted.is_some() {
+            return Url::parse(&self.own_address(LOGIN)).ok();
+        }
         let [only] = &self.providers[..] else { return None };
+        let id = only.policy.id.as_str();
+        Url::parse(&self.own_address(&format!("{START}{id}"))).ok()
+    }
+
+    /// The public address of a path of ours.
+    fn own_address(&self, path: &str) -> String {
         let url = &self.server.public_url;
         let origin = url.origin().ascii_serialization();
-        let id = only.policy.id.as_str();
-        Url::parse(&format!("{origin}{}{START}{id}", rules::path_prefix(url))).ok()
+        format!("{origin}{}{path}", rules::path_prefix(url))
     }
 }
 
@@ -70,9 +77,14 @@ pub(crate) fn pages(
             "The address of a page where people choose how to sign in, for callers of a gateway who are not \
              signed in. It gets the parameter `returnTo`.",
         )
-        .optional("`start` of the only provider; none if there are several"),
+        .optional(
+            "`/login` if `hosted` is set, or else `start` of the only provider; none if there are several",
+        ),
         "URL",
         rules::web_address,
     );
-    Some(PageSettings { return_origins: ReturnOrigins::new(return_origins?), login_url })
+    let return_origins = return_origins.map(ReturnOrigins::new);
+    let (is_hosted, hosted) = hosted(s, public_url, return_origins.as_ref())?;
+    let hosted = is_hosted.then_some(hosted);
+    Some(PageSettings { return_origins: return_origins?, login_url, hosted })
 }

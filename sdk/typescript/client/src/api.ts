@@ -4,6 +4,550 @@
  */
 
 export interface paths {
+    "/api/v1/auth/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin a login
+         * @description Mintgate makes state, nonce and the challenge of PKCE, and keeps them in a cookie until the code comes to `/api/v1/auth/token`.
+         */
+        post: operations["beginLogin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the providers, for a login page */
+        get: operations["listProviders"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/start/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Begin a login by a link
+         * @description A link for browsers without a script. The browser goes to the provider, comes back to `/api/v1/auth/callback/{provider}`, and is sent to `returnTo`, with `mintgate_result` in its query: `signed_in` or an errorCode. Only the navigation of a whole tab begins a login.
+         */
+        get: operations["startLogin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/callback/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Finish a login by a link
+         * @description The redirect URI of logins that `/api/v1/auth/start/{provider}` begins, for the provider alone.
+         */
+        get: operations["finishLogin"];
+        put?: never;
+        /**
+         * Finish a login by a form that the provider's page posts
+         * @description The redirect URI of logins that `/api/v1/auth/start/{provider}` begins, for the provider alone.
+         */
+        post: operations["finishLoginByForm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/initiate/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Begin a login that a provider's portal asks for
+         * @description The `initiate_login_uri` to register at the provider (OIDC Core §4). A fresh login begins: whoever is signed in at the provider goes through it without a question.
+         */
+        get: operations["initiateLogin"];
+        put?: never;
+        /**
+         * Begin a login that a provider's portal asks for by a form
+         * @description The `initiate_login_uri` to register at the provider (OIDC Core §4). A fresh login begins: whoever is signed in at the provider goes through it without a question.
+         */
+        post: operations["initiateLoginByForm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/refresh/return": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Refresh a session by a link
+         * @description For pages that a server renders: the browser comes back to `to`, with `mintgate_result` in its query: `signed_in` with new cookies, `signed_out`, or `unavailable` if it cannot be told now. Only the navigation of a whole tab refreshes. An address that has a `mintgate_result` already is not served again: `unavailable`.
+         */
+        get: operations["refreshAndReturn"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/pages/post-again.js": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get the script of the page that posts a form again */
+        get: operations["postAgainScript"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/pages/hosted.css": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get the style of the hosted pages */
+        get: operations["hostedStyle"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/pages/own.css": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get the operator's style of the hosted pages */
+        get: operations["ownStyle"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/pages/logo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get the logo of the hosted pages */
+        get: operations["logo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/refresh/sign-out": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End the own session, by a form of the account page */
+        post: operations["signOut"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Choose how to sign in
+         * @description A page with a link for each provider, if `pages.hosted` is set. Whoever has a session that can be refreshed is sent on to `returnTo` without a question.
+         */
+        get: operations["showLogin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/account": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * See and change the own account
+         * @description A page, if `pages.hosted` is set. Whoever is not signed in is sent to `/login`, after one try to refresh the session.
+         */
+        get: operations["showAccount"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/account/{action}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Change the own account, by a form of the account page */
+        post: operations["changeAccount"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Exchange an authorization code or an ID token for a session
+         * @description The refresh token comes in a cookie, or in the body with `"tokenDelivery": "body"`. The same request with the same `Idempotency-Key` within 60 seconds is answered by the same session.
+         */
+        post: operations["signIn"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Exchange a refresh token for its successor and an access token
+         * @description Takes the refresh token from the body, or else from the cookie, and delivers its successor the same way. The token before, presented again within the grace period, gets the same successor.
+         */
+        post: operations["refresh"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/logout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End the caller's session
+         * @description A session that has ended before is ended just as well, and an expired access token still says which session it is.
+         */
+        post: operations["logOut"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/refresh/logout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End the session of a browser whose access cookie has run out
+         * @description A session that has ended before is ended just as well, and an expired access token still says which session it is.
+         */
+        post: operations["logOutByRefreshCookie"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/logout-all": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End all sessions of the caller's user */
+        post: operations["logOutEverywhere"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show who the caller is */
+        get: operations["me"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the caller's live sessions */
+        get: operations["listSessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/sessions/{sid}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End one of the caller's sessions */
+        delete: operations["endSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/identities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the identities that the caller signs in with */
+        get: operations["listIdentities"];
+        put?: never;
+        /** Link the identity of a fresh sign-in to the caller's user */
+        post: operations["linkIdentity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/identities/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Unlink one of the caller's identities */
+        delete: operations["unlinkIdentity"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/provider-token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Get the provider's own access token of a session
+         * @description For servers alone: a request that a browser can have made is refused.
+         */
+        post: operations["showProviderToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/revocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Learn which access tokens to refuse
+         * @description Of sessions and users whose access tokens must be refused before they expire. The body is a JWS with the `typ` `revocations+jwt`, signed with a key of the JWKS; with `Accept: text/event-stream` a stream of them, whose `Last-Event-ID` stands for `after`. Not with HS256.
+         */
+        get: operations["followRevocations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/backchannel-logout/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End the sessions that a provider's logout token is about
+         * @description OpenID Connect Back-Channel Logout 1.0; for providers alone.
+         */
+        post: operations["backchannelLogout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/introspect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask whether a token is good (RFC 7662) */
+        post: operations["introspect"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/oauth2/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End the session of a token (RFC 7009) */
+        post: operations["revoke"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/.well-known/jwks.json": {
         parameters: {
             query?: never;
@@ -13,46 +557,6 @@ export interface paths {
         };
         /** Get the public keys that verify access tokens (RFC 7517) */
         get: operations["showKeys"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/.well-known/oauth-authorization-server": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get what a verifier of access tokens needs to configure itself
-         * @description OpenID Connect Discovery 1.0 and RFC 8414, as far as they apply.
-         */
-        get: operations["showServerMetadata"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/.well-known/openid-configuration": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get what a verifier of access tokens needs to configure itself
-         * @description OpenID Connect Discovery 1.0 and RFC 8414, as far as they apply.
-         */
-        get: operations["showOpenidConfiguration"];
         put?: never;
         post?: never;
         delete?: never;
@@ -89,50 +593,6 @@ export interface paths {
         get: operations["showOpenapi"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/backchannel-logout/{provider}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * End the sessions that a provider's logout token is about
-         * @description OpenID Connect Back-Channel Logout 1.0; for providers alone.
-         */
-        post: operations["backchannelLogout"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/callback/{provider}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Finish a login by a link
-         * @description The redirect URI of logins that `/api/v1/auth/start/{provider}` begins, for the provider alone.
-         */
-        get: operations["finishLogin"];
-        put?: never;
-        /**
-         * Finish a login by a form that the provider's page posts
-         * @description The redirect URI of logins that `/api/v1/auth/start/{provider}` begins, for the provider alone.
-         */
-        post: operations["finishLoginByForm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -179,42 +639,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/auth/identities": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List the identities that the caller signs in with */
-        get: operations["listIdentities"];
-        put?: never;
-        /** Link the identity of a fresh sign-in to the caller's user */
-        post: operations["linkIdentity"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/identities/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /** Unlink one of the caller's identities */
-        delete: operations["unlinkIdentity"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/initiate/{provider}": {
+    "/.well-known/openid-configuration": {
         parameters: {
             query?: never;
             header?: never;
@@ -222,88 +647,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Begin a login that a provider's portal asks for
-         * @description The `initiate_login_uri` to register at the provider (OIDC Core §4). A fresh login begins: whoever is signed in at the provider goes through it without a question.
+         * Get what a verifier of access tokens needs to configure itself
+         * @description OpenID Connect Discovery 1.0 and RFC 8414, as far as they apply.
          */
-        get: operations["initiateLogin"];
-        put?: never;
-        /**
-         * Begin a login that a provider's portal asks for by a form
-         * @description The `initiate_login_uri` to register at the provider (OIDC Core §4). A fresh login begins: whoever is signed in at the provider goes through it without a question.
-         */
-        post: operations["initiateLoginByForm"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/login": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Begin a login
-         * @description Mintgate makes state, nonce and the challenge of PKCE, and keeps them in a cookie until the code comes to `/api/v1/auth/token`.
-         */
-        post: operations["beginLogin"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/logout": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * End the caller's session
-         * @description A session that has ended before is ended just as well, and an expired access token still says which session it is.
-         */
-        post: operations["logOut"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/logout-all": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** End all sessions of the caller's user */
-        post: operations["logOutEverywhere"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/me": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Show who the caller is */
-        get: operations["me"];
+        get: operations["showOpenidConfiguration"];
         put?: never;
         post?: never;
         delete?: never;
@@ -312,101 +659,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/auth/pages/post-again.js": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Get the script of the page that posts a form again */
-        get: operations["postAgainScript"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/provider-token": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Get the provider's own access token of a session
-         * @description For servers alone: a request that a browser can have made is refused.
-         */
-        post: operations["showProviderToken"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/providers": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List the providers, for a login page */
-        get: operations["listProviders"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/refresh": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Exchange a refresh token for its successor and an access token
-         * @description Takes the refresh token from the body, or else from the cookie, and delivers its successor the same way. The token before, presented again within the grace period, gets the same successor.
-         */
-        post: operations["refresh"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/refresh/logout": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * End the session of a browser whose access cookie has run out
-         * @description A session that has ended before is ended just as well, and an expired access token still says which session it is.
-         */
-        post: operations["logOutByRefreshCookie"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/refresh/return": {
+    "/.well-known/oauth-authorization-server": {
         parameters: {
             query?: never;
             header?: never;
@@ -414,140 +667,12 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Refresh a session by a link
-         * @description For pages that a server renders: the browser comes back to `to`, with `mintgate_result` in its query: `signed_in` with new cookies, `signed_out`, or `unavailable` if it cannot be told now. Only the navigation of a whole tab refreshes. An address that has a `mintgate_result` already is not served again: `unavailable`.
+         * Get what a verifier of access tokens needs to configure itself
+         * @description OpenID Connect Discovery 1.0 and RFC 8414, as far as they apply.
          */
-        get: operations["refreshAndReturn"];
+        get: operations["showServerMetadata"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/revocations": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Learn which access tokens to refuse
-         * @description Of sessions and users whose access tokens must be refused before they expire. The body is a JWS with the `typ` `revocations+jwt`, signed with a key of the JWKS; with `Accept: text/event-stream` a stream of them, whose `Last-Event-ID` stands for `after`. Not with HS256.
-         */
-        get: operations["followRevocations"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/sessions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** List the caller's live sessions */
-        get: operations["listSessions"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/sessions/{sid}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        post?: never;
-        /** End one of the caller's sessions */
-        delete: operations["endSession"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/start/{provider}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Begin a login by a link
-         * @description A link for browsers without a script. The browser goes to the provider, comes back to `/api/v1/auth/callback/{provider}`, and is sent to `returnTo`, with `mintgate_result` in its query: `signed_in` or an errorCode. Only the navigation of a whole tab begins a login.
-         */
-        get: operations["startLogin"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/auth/token": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Exchange an authorization code or an ID token for a session
-         * @description The refresh token comes in a cookie, or in the body with `"tokenDelivery": "body"`. The same request with the same `Idempotency-Key` within 60 seconds is answered by the same session.
-         */
-        post: operations["signIn"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/oauth2/introspect": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Ask whether a token is good (RFC 7662) */
-        post: operations["introspect"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/oauth2/revoke": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** End the session of a token (RFC 7009) */
-        post: operations["revoke"];
         delete?: never;
         options?: never;
         head?: never;
@@ -558,41 +683,6 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description The endpoints of back ends, and how they authenticate there. */
-        BackEnds: {
-            /** @description Where back ends ask about tokens. */
-            introspection_endpoint: string;
-            /** @description `client_secret_basic`. */
-            introspection_endpoint_auth_methods_supported: string[];
-            /** @description Where back ends have tokens revoked. */
-            revocation_endpoint: string;
-            /** @description `client_secret_basic`. */
-            revocation_endpoint_auth_methods_supported: string[];
-        };
-        /** @description A login that has begun. */
-        BegunBody: {
-            /** @description Where the browser goes to sign in. */
-            authorizationUrl: string;
-            /**
-             * Format: int64
-             * @description How long the login can be finished, in seconds.
-             */
-            expiresIn: number;
-            /** @description The `state` that comes back with the browser, to be posted with the code. */
-            state: string;
-        };
-        /** @description What was ended. */
-        EndedBody: {
-            /** @description Where the browser signs out at the provider. */
-            logoutUrl?: string;
-            /** @description What was done, for people. */
-            message: string;
-            /**
-             * Format: int64
-             * @description How many sessions were live and are not any more; where all are ended.
-             */
-            sessionsEnded?: number;
-        };
         /** @description The one shape of refusals. */
         ErrorBody: {
             /** @description The fields that break a rule; left out where there is none. */
@@ -615,27 +705,6 @@ export interface components {
             field: string;
             /** @description The rule that it breaks; never its value. */
             message: string;
-        };
-        /** @description The caller's identities. */
-        IdentitiesBody: {
-            /** @description The identities, the oldest first. */
-            identities: components["schemas"]["IdentityBody"][];
-        };
-        /** @description An identity that the caller signs in with. */
-        IdentityBody: {
-            /** @description The id of the identity: 32 hexadecimal digits. */
-            id: string;
-            /** @description The provider's issuer identifier. */
-            issuer: string;
-            /**
-             * Format: date-time
-             * @description When it was linked.
-             */
-            linkedAt: string | null;
-            /** @description The id of the provider that it was first used with. */
-            provider: string;
-            /** @description The subject at that issuer. */
-            subject: string;
         };
         /**
          * @description Which login begins. What goes on to the provider must be in its `login_params`.
@@ -664,75 +733,17 @@ export interface components {
             /** @description In which languages (OIDC Core §3.1.2.1). */
             uiLocales?: string | null;
         };
-        /** @description Which session is ended, and whether its provider is left too. */
-        LogoutBody: {
-            /** @description Where the provider sends the browser afterwards: one of its `post_logout_redirect_uris`. */
-            postLogoutRedirectUri?: string | null;
-            /** @description Whether the browser is to sign out at the provider too: `logoutUrl` says where. */
-            provider?: boolean;
-            /** @description The refresh token of the session, where no cookie or access token names it. */
-            refreshToken?: string | null;
-            /** @description Comes back with the browser. */
-            state?: string | null;
-        };
-        /** @description A logout token. */
-        LogoutTokenBody: {
-            /** @description The token, which the provider has signed. */
-            logout_token: string;
-        };
-        /** @description The caller. */
-        MeBody: components["schemas"]["ProfileBody"] & {
+        /** @description A login that has begun. */
+        BegunBody: {
+            /** @description Where the browser goes to sign in. */
+            authorizationUrl: string;
             /**
              * Format: int64
-             * @description When the access token expires, in seconds since 1970 (RFC 7519 §2, NumericDate).
-             */
-            exp: number;
-            /**
-             * Format: int64
-             * @description How long the access token is still good, in seconds: for pages, whose clock may be wrong.
+             * @description How long the login can be finished, in seconds.
              */
             expiresIn: number;
-            /** @description The id of the provider that the caller signed in at. */
-            provider: string;
-            /** @description The roles in the access token. */
-            roles: string[];
-            /** @description The id of the session. */
-            sid: string;
-            /** @description The id of the caller's user. */
-            sub: string;
-        };
-        /**
-         * @description The metadata of OIDC Discovery 1.0 §3 and RFC 8414 §2, as far as it applies.
-         *
-         *     Mintgate is not an authorization server: people sign in at their provider, and
-         *     `/api/v1/auth/token` is not a token endpoint of RFC 6749. So no endpoint is named but those of back ends,
-         *     where there are any.
-         */
-        MetadataBody: (components["schemas"]["BackEnds"] | unknown) & {
-            /**
-             * @description The algorithms that sign access tokens, including those of former keys. Some verifiers accept
-             *     no others.
-             */
-            id_token_signing_alg_values_supported: string[];
-            /** @description The issuer of access tokens. */
-            issuer: string;
-            /** @description Where the public keys are. */
-            jwks_uri: string;
-            /** @description Empty; both standards require the member. */
-            response_types_supported: string[];
-            /** @description `public`: everybody sees the same subject. */
-            subject_types_supported: string[];
-        };
-        /** @description What is kept of the caller and shown, as far as it is known. */
-        ProfileBody: {
-            /** @description The claim `email`. */
-            email?: string;
-            /** @description The claim `name`. */
-            name?: string;
-            /** @description The claim `picture`. */
-            picture?: string;
-            /** @description The claim `preferred_username`. */
-            preferredUsername?: string;
+            /** @description The `state` that comes back with the browser, to be posted with the code. */
+            state: string;
         };
         /** @description What a login page needs to know of a provider. */
         ProviderBody: {
@@ -755,42 +766,119 @@ export interface components {
             /** @description The scopes that an authorization request asks for. */
             scopes: string[];
         };
-        /** @description The provider's own access token of a session. */
-        ProviderTokenBody: {
-            /** @description The token, as the provider issued it. */
-            accessToken: string;
-            /**
-             * Format: date-time
-             * @description Until when it is good, if the provider said so.
-             */
-            expiresAt?: string;
-            /**
-             * Format: int64
-             * @description How long it is good, in seconds, if the provider said so.
-             */
-            expiresIn?: number;
-            /** @description What it is good for, if the provider said so. */
-            scope?: string;
-            /** @description `Bearer`. */
-            tokenType: string;
-        };
-        /** @description Whose token is wanted. */
-        ProviderTokenRequest: {
-            /**
-             * Format: uuid
-             * @description The id of the session.
-             */
-            sid: string;
-        };
         /** @description The providers. */
         ProvidersBody: {
             /** @description The configured providers, in order. */
             providers: components["schemas"]["ProviderBody"][];
         };
+        /** @description Tokens of a session. */
+        TokenResponseBody: {
+            /** @description The access token, a JWT. */
+            accessToken: string;
+            /**
+             * Format: int64
+             * @description How long the access token is good, in seconds.
+             */
+            expiresIn: number;
+            /** @description What was done, for people. */
+            message: string;
+            /**
+             * Format: int64
+             * @description How long the refresh token is good, in seconds.
+             */
+            refreshExpiresIn?: number;
+            /** @description The refresh token, if it is delivered in the body and not in a cookie. */
+            refreshToken?: string;
+            /** @description `Bearer`. */
+            tokenType: string;
+        };
+        /**
+         * @description A sign-in: exactly one of `authCode` and `idToken`.
+         * @example {
+         *       "authCode": "SplxlOBeZQQYbYS6WxSbIA",
+         *       "provider": "corp",
+         *       "redirectUri": "https://app.example.com/callback"
+         *     }
+         */
+        SignInBody: {
+            /** @description The authorization code of the provider. */
+            authCode?: string | null;
+            /** @description The verifier of PKCE (RFC 7636), if the authorization request had a challenge. */
+            codeVerifier?: string | null;
+            /** @description The ID token of the provider, in place of a code. */
+            idToken?: string | null;
+            /** @description The issuer of the authorization response (RFC 9207). */
+            iss?: string | null;
+            /** @description The nonce of the authorization request. */
+            nonce?: string | null;
+            /** @description The id of the configured provider; may be left out where `state` is that of a begun login. */
+            provider?: string | null;
+            /** @description The redirect URI of the authorization request; may be left out where the provider has exactly one. */
+            redirectUri?: string | null;
+            /** @description The state of the authorization response, if the login was begun here. */
+            state?: string | null;
+            /** @description `cookie`, or `body` for an app that is no browser. Of no meaning where an identity is linked. */
+            tokenDelivery?: string | null;
+        };
         /** @description A refresh token, where it does not come in a cookie. */
         RefreshTokenBody: {
             /** @description The refresh token. */
             refreshToken?: string | null;
+        };
+        /** @description Which session is ended, and whether its provider is left too. */
+        LogoutBody: {
+            /** @description Where the provider sends the browser afterwards: one of its `post_logout_redirect_uris`. */
+            postLogoutRedirectUri?: string | null;
+            /** @description Whether the browser is to sign out at the provider too: `logoutUrl` says where. */
+            provider?: boolean;
+            /** @description The refresh token of the session, where no cookie or access token names it. */
+            refreshToken?: string | null;
+            /** @description Comes back with the browser. */
+            state?: string | null;
+        };
+        /** @description What was ended. */
+        EndedBody: {
+            /** @description Where the browser signs out at the provider. */
+            logoutUrl?: string;
+            /** @description What was done, for people. */
+            message: string;
+            /**
+             * Format: int64
+             * @description How many sessions were live and are not any more; where all are ended.
+             */
+            sessionsEnded?: number;
+        };
+        /** @description What is kept of the caller and shown, as far as it is known. */
+        ProfileBody: {
+            /** @description The claim `email`. */
+            email?: string;
+            /** @description The claim `name`. */
+            name?: string;
+            /** @description The claim `picture`. */
+            picture?: string;
+            /** @description The claim `preferred_username`. */
+            preferredUsername?: string;
+        };
+        /** @description The caller. */
+        MeBody: components["schemas"]["ProfileBody"] & {
+            /**
+             * Format: int64
+             * @description When the access token expires, in seconds since 1970 (RFC 7519 §2, NumericDate).
+             */
+            exp: number;
+            /**
+             * Format: int64
+             * @description How long the access token is still good, in seconds: for pages, whose clock may be wrong.
+             */
+            expiresIn: number;
+            /** @description The id of the provider that the caller signed in at. */
+            provider: string;
+            /** @description The roles in the access token. */
+            roles: string[];
+            /** @description The id of the session. */
+            sid: string;
+            /** @description The id of the caller's user. */
+            sub: string;
         };
         /** @description A live session of the caller. */
         SessionBody: {
@@ -826,33 +914,65 @@ export interface components {
             /** @description The live sessions, the last used first. */
             sessions: components["schemas"]["SessionBody"][];
         };
-        /**
-         * @description A sign-in: exactly one of `authCode` and `idToken`.
-         * @example {
-         *       "authCode": "SplxlOBeZQQYbYS6WxSbIA",
-         *       "provider": "corp",
-         *       "redirectUri": "https://app.example.com/callback"
-         *     }
-         */
-        SignInBody: {
-            /** @description The authorization code of the provider. */
-            authCode?: string | null;
-            /** @description The verifier of PKCE (RFC 7636), if the authorization request had a challenge. */
-            codeVerifier?: string | null;
-            /** @description The ID token of the provider, in place of a code. */
-            idToken?: string | null;
-            /** @description The issuer of the authorization response (RFC 9207). */
-            iss?: string | null;
-            /** @description The nonce of the authorization request. */
-            nonce?: string | null;
-            /** @description The id of the configured provider; may be left out where `state` is that of a begun login. */
-            provider?: string | null;
-            /** @description The redirect URI of the authorization request; may be left out where the provider has exactly one. */
-            redirectUri?: string | null;
-            /** @description The state of the authorization response, if the login was begun here. */
-            state?: string | null;
-            /** @description `cookie`, or `body` for an app that is no browser. Of no meaning where an identity is linked. */
-            tokenDelivery?: string | null;
+        /** @description An identity that the caller signs in with. */
+        IdentityBody: {
+            /** @description The id of the identity: 32 hexadecimal digits. */
+            id: string;
+            /** @description The provider's issuer identifier. */
+            issuer: string;
+            /**
+             * Format: date-time
+             * @description When it was linked.
+             */
+            linkedAt: string | null;
+            /** @description The id of the provider that it was first used with. */
+            provider: string;
+            /** @description The subject at that issuer. */
+            subject: string;
+        };
+        /** @description The caller's identities. */
+        IdentitiesBody: {
+            /** @description The identities, the oldest first. */
+            identities: components["schemas"]["IdentityBody"][];
+        };
+        /** @description Whose token is wanted. */
+        ProviderTokenRequest: {
+            /**
+             * Format: uuid
+             * @description The id of the session.
+             */
+            sid: string;
+        };
+        /** @description The provider's own access token of a session. */
+        ProviderTokenBody: {
+            /** @description The token, as the provider issued it. */
+            accessToken: string;
+            /**
+             * Format: date-time
+             * @description Until when it is good, if the provider said so.
+             */
+            expiresAt?: string;
+            /**
+             * Format: int64
+             * @description How long it is good, in seconds, if the provider said so.
+             */
+            expiresIn?: number;
+            /** @description What it is good for, if the provider said so. */
+            scope?: string;
+            /** @description `Bearer`. */
+            tokenType: string;
+        };
+        /** @description A logout token. */
+        LogoutTokenBody: {
+            /** @description The token, which the provider has signed. */
+            logout_token: string;
+        };
+        /** @description A token that a back end asks about. */
+        TokenForm: {
+            /** @description An access token, or a refresh token. */
+            token: string;
+            /** @description Which of them it is; not needed. */
+            token_type_hint?: string;
         };
         /** @description The answer about a token that is good (RFC 7662 §2.2): what the token says, in the words of its claims. */
         TokenBody: {
@@ -882,138 +1002,229 @@ export interface components {
         } & {
             [key: string]: unknown;
         };
-        /** @description A token that a back end asks about. */
-        TokenForm: {
-            /** @description An access token, or a refresh token. */
-            token: string;
-            /** @description Which of them it is; not needed. */
-            token_type_hint?: string;
+        /** @description The endpoints of back ends, and how they authenticate there. */
+        BackEnds: {
+            /** @description Where back ends ask about tokens. */
+            introspection_endpoint: string;
+            /** @description `client_secret_basic`. */
+            introspection_endpoint_auth_methods_supported: string[];
+            /** @description Where back ends have tokens revoked. */
+            revocation_endpoint: string;
+            /** @description `client_secret_basic`. */
+            revocation_endpoint_auth_methods_supported: string[];
         };
-        /** @description Tokens of a session. */
-        TokenResponseBody: {
-            /** @description The access token, a JWT. */
-            accessToken: string;
+        /**
+         * @description The metadata of OIDC Discovery 1.0 §3 and RFC 8414 §2, as far as it applies.
+         *
+         *     Mintgate is not an authorization server: people sign in at their provider, and
+         *     `/api/v1/auth/token` is not a token endpoint of RFC 6749. So no endpoint is named but those of back ends,
+         *     where there are any.
+         */
+        MetadataBody: (components["schemas"]["BackEnds"] | unknown) & {
             /**
-             * Format: int64
-             * @description How long the access token is good, in seconds.
+             * @description The algorithms that sign access tokens, including those of former keys. Some verifiers accept
+             *     no others.
              */
-            expiresIn: number;
-            /** @description What was done, for people. */
-            message: string;
-            /**
-             * Format: int64
-             * @description How long the refresh token is good, in seconds.
-             */
-            refreshExpiresIn?: number;
-            /** @description The refresh token, if it is delivered in the body and not in a cookie. */
-            refreshToken?: string;
-            /** @description `Bearer`. */
-            tokenType: string;
+            id_token_signing_alg_values_supported: string[];
+            /** @description The issuer of access tokens. */
+            issuer: string;
+            /** @description Where the public keys are. */
+            jwks_uri: string;
+            /** @description Empty; both standards require the member. */
+            response_types_supported: string[];
+            /** @description `public`: everybody sees the same subject. */
+            subject_types_supported: string[];
         };
     };
     responses: {
         /**
-         * @description - `DUPLICATE_COOKIE`: A session cookie was sent twice; it has been cleared. Please try again.
-         *     - `INVALID_REQUEST`: The request is not valid.
-         */
-        "400.DUPLICATE_COOKIE.INVALID_REQUEST": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Set-Cookie": components["headers"]["Set-Cookie"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "DUPLICATE_COOKIE" | "INVALID_REQUEST";
-                };
-            };
-        };
-        /**
-         * @description - `DUPLICATE_COOKIE`: A session cookie was sent twice; it has been cleared. Please try again.
-         *     - `INVALID_REQUEST`: The request is not valid.
-         *     - `REDIRECT_URI_NOT_ALLOWED`: The redirect URI is not allowed for this provider.
-         */
-        "400.DUPLICATE_COOKIE.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Set-Cookie": components["headers"]["Set-Cookie"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "DUPLICATE_COOKIE" | "INVALID_REQUEST" | "REDIRECT_URI_NOT_ALLOWED";
-                };
-            };
-        };
-        /**
-         * @description - `DUPLICATE_COOKIE`: A session cookie was sent twice; it has been cleared. Please try again.
-         *     - `INVALID_REQUEST`: The request is not valid.
+         * @description - `INVALID_REQUEST`: The request is not valid.
          *     - `REDIRECT_URI_NOT_ALLOWED`: The redirect URI is not allowed for this provider.
          *     - `UNKNOWN_PROVIDER`: The identity provider is not known.
          */
-        "400.DUPLICATE_COOKIE.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED.UNKNOWN_PROVIDER": {
+        "400.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED.UNKNOWN_PROVIDER": {
             headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
                 "Set-Cookie": components["headers"]["Set-Cookie"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "DUPLICATE_COOKIE" | "INVALID_REQUEST" | "REDIRECT_URI_NOT_ALLOWED" | "UNKNOWN_PROVIDER";
+                    errorCode?: "INVALID_REQUEST" | "REDIRECT_URI_NOT_ALLOWED" | "UNKNOWN_PROVIDER";
+                };
+            };
+        };
+        /** @description - `CSRF_REJECTED`: The request comes from an origin that is not allowed. */
+        "403.CSRF_REJECTED": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "CSRF_REJECTED";
+                };
+            };
+        };
+        /** @description - `NOT_ACCEPTABLE`: Answers are application/json, which the Accept header rules out. */
+        "406.NOT_ACCEPTABLE": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "NOT_ACCEPTABLE";
+                };
+            };
+        };
+        /** @description - `REQUEST_TIMEOUT`: The request took too long to arrive. */
+        "408.REQUEST_TIMEOUT": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "REQUEST_TIMEOUT";
+                };
+            };
+        };
+        /** @description - `PAYLOAD_TOO_LARGE`: The request body is too large. */
+        "413.PAYLOAD_TOO_LARGE": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "PAYLOAD_TOO_LARGE";
+                };
+            };
+        };
+        /** @description - `UNSUPPORTED_MEDIA_TYPE`: The request body must be of the type this path takes, in UTF-8, without a content encoding. */
+        "415.UNSUPPORTED_MEDIA_TYPE": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "UNSUPPORTED_MEDIA_TYPE";
+                };
+            };
+        };
+        /** @description - `RATE_LIMITED`: There were too many requests. Please wait as long as Retry-After says. */
+        "429.RATE_LIMITED": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "RATE_LIMITED";
+                };
+            };
+        };
+        /** @description - `HEADERS_TOO_LARGE`: The request headers are too large. */
+        "431.HEADERS_TOO_LARGE": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "HEADERS_TOO_LARGE";
+                };
+            };
+        };
+        /** @description - `INTERNAL_ERROR`: Something went wrong on our side. */
+        "500.INTERNAL_ERROR": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "INTERNAL_ERROR";
+                };
+            };
+        };
+        /** @description - `PROVIDER_ERROR`: The identity provider gave no usable answer. */
+        "502.PROVIDER_ERROR": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "PROVIDER_ERROR";
                 };
             };
         };
         /**
-         * @description - `DUPLICATE_COOKIE`: A session cookie was sent twice; it has been cleared. Please try again.
-         *     - `INVALID_REQUEST`: The request is not valid.
-         *     - `RETURN_TO_NOT_ALLOWED`: The page to return to is not allowed.
+         * @description - `OVERLOADED`: The server is busy. Please try again.
+         *     - `PROVIDER_UNAVAILABLE`: The identity provider cannot be reached.
+         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
          */
-        "400.DUPLICATE_COOKIE.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.page": {
+        "503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Set-Cookie": components["headers"]["Set-Cookie"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "DUPLICATE_COOKIE" | "INVALID_REQUEST" | "RETURN_TO_NOT_ALLOWED";
+                    errorCode?: "OVERLOADED" | "PROVIDER_UNAVAILABLE" | "STORE_UNAVAILABLE";
                 };
-                "text/html": string;
             };
         };
-        /**
-         * @description - `INVALID_LOGOUT_TOKEN`: The logout token is invalid, expired, or was used before.
-         *     - `INVALID_REQUEST`: The request is not valid.
-         *     - `UNKNOWN_PROVIDER`: The identity provider is not known.
-         */
-        "400.INVALID_LOGOUT_TOKEN.INVALID_REQUEST.UNKNOWN_PROVIDER": {
+        /** @description - `PROVIDER_TIMEOUT`: The identity provider did not answer in time. */
+        "504.PROVIDER_TIMEOUT": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Set-Cookie": components["headers"]["Set-Cookie"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "INVALID_LOGOUT_TOKEN" | "INVALID_REQUEST" | "UNKNOWN_PROVIDER";
+                    errorCode?: "PROVIDER_TIMEOUT";
                 };
             };
         };
         /** @description - `INVALID_REQUEST`: The request is not valid. */
         "400.INVALID_REQUEST": {
             headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
                 "Set-Cookie": components["headers"]["Set-Cookie"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -1023,22 +1234,18 @@ export interface components {
                 };
             };
         };
-        /**
-         * @description - `INVALID_REQUEST`: The request is not valid.
-         *     - `REDIRECT_URI_NOT_ALLOWED`: The redirect URI is not allowed for this provider.
-         *     - `UNKNOWN_PROVIDER`: The identity provider is not known.
-         */
-        "400.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED.UNKNOWN_PROVIDER": {
+        /** @description - `OVERLOADED`: The server is busy. Please try again. */
+        "503.OVERLOADED": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Set-Cookie": components["headers"]["Set-Cookie"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "INVALID_REQUEST" | "REDIRECT_URI_NOT_ALLOWED" | "UNKNOWN_PROVIDER";
+                    errorCode?: "OVERLOADED";
                 };
             };
         };
@@ -1049,9 +1256,9 @@ export interface components {
          */
         "400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.UNKNOWN_PROVIDER.page": {
             headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
                 "Set-Cookie": components["headers"]["Set-Cookie"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -1062,15 +1269,226 @@ export interface components {
                 "text/html": string;
             };
         };
+        /** @description - `NOT_ACCEPTABLE`: Answers are application/json, which the Accept header rules out. */
+        "406.NOT_ACCEPTABLE.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "NOT_ACCEPTABLE";
+                };
+                "text/html": string;
+            };
+        };
+        /** @description - `RATE_LIMITED`: There were too many requests. Please wait as long as Retry-After says. */
+        "429.RATE_LIMITED.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "RATE_LIMITED";
+                };
+                "text/html": string;
+            };
+        };
+        /** @description - `HEADERS_TOO_LARGE`: The request headers are too large. */
+        "431.HEADERS_TOO_LARGE.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "HEADERS_TOO_LARGE";
+                };
+                "text/html": string;
+            };
+        };
+        /** @description - `INTERNAL_ERROR`: Something went wrong on our side. */
+        "500.INTERNAL_ERROR.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "INTERNAL_ERROR";
+                };
+                "text/html": string;
+            };
+        };
+        /** @description - `PROVIDER_ERROR`: The identity provider gave no usable answer. */
+        "502.PROVIDER_ERROR.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "PROVIDER_ERROR";
+                };
+                "text/html": string;
+            };
+        };
+        /**
+         * @description - `OVERLOADED`: The server is busy. Please try again.
+         *     - `PROVIDER_UNAVAILABLE`: The identity provider cannot be reached.
+         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
+         */
+        "503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "OVERLOADED" | "PROVIDER_UNAVAILABLE" | "STORE_UNAVAILABLE";
+                };
+                "text/html": string;
+            };
+        };
+        /** @description - `PROVIDER_TIMEOUT`: The identity provider did not answer in time. */
+        "504.PROVIDER_TIMEOUT.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "PROVIDER_TIMEOUT";
+                };
+                "text/html": string;
+            };
+        };
+        /**
+         * @description - `DUPLICATE_COOKIE`: A session cookie was sent twice; it has been cleared. Please try again.
+         *     - `INVALID_REQUEST`: The request is not valid.
+         *     - `RETURN_TO_NOT_ALLOWED`: The page to return to is not allowed.
+         */
+        "400.DUPLICATE_COOKIE.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "DUPLICATE_COOKIE" | "INVALID_REQUEST" | "RETURN_TO_NOT_ALLOWED";
+                };
+                "text/html": string;
+            };
+        };
+        /** @description - `INVALID_STATE`: The authorization response does not belong to this sign-in. */
+        "401.INVALID_STATE.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "INVALID_STATE";
+                };
+                "text/html": string;
+            };
+        };
+        /** @description - `OVERLOADED`: The server is busy. Please try again. */
+        "503.OVERLOADED.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "OVERLOADED";
+                };
+                "text/html": string;
+            };
+        };
+        /** @description - `REQUEST_TIMEOUT`: The request took too long to arrive. */
+        "408.REQUEST_TIMEOUT.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "REQUEST_TIMEOUT";
+                };
+                "text/html": string;
+            };
+        };
+        /** @description - `PAYLOAD_TOO_LARGE`: The request body is too large. */
+        "413.PAYLOAD_TOO_LARGE.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "PAYLOAD_TOO_LARGE";
+                };
+                "text/html": string;
+            };
+        };
+        /** @description - `UNSUPPORTED_MEDIA_TYPE`: The request body must be of the type this path takes, in UTF-8, without a content encoding. */
+        "415.UNSUPPORTED_MEDIA_TYPE.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "UNSUPPORTED_MEDIA_TYPE";
+                };
+                "text/html": string;
+            };
+        };
         /**
          * @description - `INVALID_REQUEST`: The request is not valid.
          *     - `RETURN_TO_NOT_ALLOWED`: The page to return to is not allowed.
          */
         "400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.page": {
             headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
                 "Set-Cookie": components["headers"]["Set-Cookie"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -1081,63 +1499,106 @@ export interface components {
                 "text/html": string;
             };
         };
-        /**
-         * @description - `INVALID_ACCESS_TOKEN`: The access token is missing, invalid or expired.
-         *     - `INVALID_AUTH_CODE`: The provided authorization code is invalid or expired.
-         *     - `INVALID_ID_TOKEN`: The ID token is invalid or expired.
-         *     - `INVALID_STATE`: The authorization response does not belong to this sign-in.
-         *     - `SESSION_REVOKED`: The session has been ended. Please sign in again.
-         */
-        "401.INVALID_ACCESS_TOKEN.INVALID_AUTH_CODE.INVALID_ID_TOKEN.INVALID_STATE.SESSION_REVOKED": {
+        /** @description - `NOT_FOUND`: There is nothing at this path. */
+        "404.NOT_FOUND": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Set-Cookie": components["headers"]["Set-Cookie"];
-                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "INVALID_ACCESS_TOKEN" | "INVALID_AUTH_CODE" | "INVALID_ID_TOKEN" | "INVALID_STATE" | "SESSION_REVOKED";
+                    errorCode?: "NOT_FOUND";
                 };
             };
         };
         /**
-         * @description - `INVALID_ACCESS_TOKEN`: The access token is missing, invalid or expired.
-         *     - `INVALID_REFRESH_TOKEN`: The refresh token is missing or invalid.
+         * @description - `DUPLICATE_COOKIE`: A session cookie was sent twice; it has been cleared. Please try again.
+         *     - `INVALID_REQUEST`: The request is not valid.
          */
-        "401.INVALID_ACCESS_TOKEN.INVALID_REFRESH_TOKEN": {
+        "400.DUPLICATE_COOKIE.INVALID_REQUEST.page": {
             headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
                 "Set-Cookie": components["headers"]["Set-Cookie"];
-                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "INVALID_ACCESS_TOKEN" | "INVALID_REFRESH_TOKEN";
+                    errorCode?: "DUPLICATE_COOKIE" | "INVALID_REQUEST";
                 };
+                "text/html": string;
+            };
+        };
+        /** @description - `CSRF_REJECTED`: The request comes from an origin that is not allowed. */
+        "403.CSRF_REJECTED.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "CSRF_REJECTED";
+                };
+                "text/html": string;
+            };
+        };
+        /** @description - `NOT_FOUND`: There is nothing at this path. */
+        "404.NOT_FOUND.page": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "NOT_FOUND";
+                };
+                "text/html": string;
             };
         };
         /**
-         * @description - `INVALID_ACCESS_TOKEN`: The access token is missing, invalid or expired.
-         *     - `SESSION_REVOKED`: The session has been ended. Please sign in again.
+         * @description - `OVERLOADED`: The server is busy. Please try again.
+         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
          */
-        "401.INVALID_ACCESS_TOKEN.SESSION_REVOKED": {
+        "503.OVERLOADED.STORE_UNAVAILABLE.page": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Set-Cookie": components["headers"]["Set-Cookie"];
-                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "INVALID_ACCESS_TOKEN" | "SESSION_REVOKED";
+                    errorCode?: "OVERLOADED" | "STORE_UNAVAILABLE";
+                };
+                "text/html": string;
+            };
+        };
+        /**
+         * @description - `DUPLICATE_COOKIE`: A session cookie was sent twice; it has been cleared. Please try again.
+         *     - `INVALID_REQUEST`: The request is not valid.
+         *     - `REDIRECT_URI_NOT_ALLOWED`: The redirect URI is not allowed for this provider.
+         *     - `UNKNOWN_PROVIDER`: The identity provider is not known.
+         */
+        "400.DUPLICATE_COOKIE.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED.UNKNOWN_PROVIDER": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "DUPLICATE_COOKIE" | "INVALID_REQUEST" | "REDIRECT_URI_NOT_ALLOWED" | "UNKNOWN_PROVIDER";
                 };
             };
         };
@@ -1149,10 +1610,10 @@ export interface components {
          */
         "401.INVALID_AUTH_CODE.INVALID_ID_TOKEN.INVALID_STATE.SESSION_REVOKED": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Set-Cookie": components["headers"]["Set-Cookie"];
-                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
                 [name: string]: unknown;
             };
             content: {
@@ -1162,19 +1623,91 @@ export interface components {
                 };
             };
         };
-        /** @description - `INVALID_CLIENT`: The client's id or secret is missing or wrong. */
-        "401.INVALID_CLIENT": {
+        /**
+         * @description - `ACCESS_DENIED`: This account has no access here. Ask whoever runs this service to let you in, or sign in with another account.
+         *     - `CSRF_REJECTED`: The request comes from an origin that is not allowed.
+         */
+        "403.ACCESS_DENIED.CSRF_REJECTED": {
             headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
                 "Set-Cookie": components["headers"]["Set-Cookie"];
-                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "INVALID_CLIENT";
+                    errorCode?: "ACCESS_DENIED" | "CSRF_REJECTED";
+                };
+            };
+        };
+        /** @description - `IDEMPOTENCY_KEY_REUSED`: The idempotency key has been used with another request. */
+        "422.IDEMPOTENCY_KEY_REUSED": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "IDEMPOTENCY_KEY_REUSED";
+                };
+            };
+        };
+        /**
+         * @description - `INTERNAL_ERROR`: Something went wrong on our side.
+         *     - `TOKEN_GENERATION_FAILED`: The tokens could not be generated.
+         *     - `TOKEN_TOO_LARGE`: The tokens of this account are too large for a cookie.
+         */
+        "500.INTERNAL_ERROR.TOKEN_GENERATION_FAILED.TOKEN_TOO_LARGE": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "INTERNAL_ERROR" | "TOKEN_GENERATION_FAILED" | "TOKEN_TOO_LARGE";
+                };
+            };
+        };
+        /**
+         * @description - `OVERLOADED`: The server is busy. Please try again.
+         *     - `PROVIDER_UNAVAILABLE`: The identity provider cannot be reached.
+         *     - `ROLES_UNAVAILABLE`: The roles of this account cannot be looked up at the moment.
+         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
+         */
+        "503.OVERLOADED.PROVIDER_UNAVAILABLE.ROLES_UNAVAILABLE.STORE_UNAVAILABLE": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "OVERLOADED" | "PROVIDER_UNAVAILABLE" | "ROLES_UNAVAILABLE" | "STORE_UNAVAILABLE";
+                };
+            };
+        };
+        /**
+         * @description - `DUPLICATE_COOKIE`: A session cookie was sent twice; it has been cleared. Please try again.
+         *     - `INVALID_REQUEST`: The request is not valid.
+         */
+        "400.DUPLICATE_COOKIE.INVALID_REQUEST": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "DUPLICATE_COOKIE" | "INVALID_REQUEST";
                 };
             };
         };
@@ -1186,10 +1719,10 @@ export interface components {
          */
         "401.INVALID_REFRESH_TOKEN.REFRESH_TOKEN_EXPIRED.REFRESH_TOKEN_REUSED.SESSION_REVOKED": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Set-Cookie": components["headers"]["Set-Cookie"];
-                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
                 [name: string]: unknown;
             };
             content: {
@@ -1199,148 +1732,127 @@ export interface components {
                 };
             };
         };
-        /** @description - `INVALID_STATE`: The authorization response does not belong to this sign-in. */
-        "401.INVALID_STATE.page": {
+        /**
+         * @description - `OVERLOADED`: The server is busy. Please try again.
+         *     - `ROLES_UNAVAILABLE`: The roles of this account cannot be looked up at the moment.
+         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
+         */
+        "503.OVERLOADED.ROLES_UNAVAILABLE.STORE_UNAVAILABLE": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Set-Cookie": components["headers"]["Set-Cookie"];
-                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "INVALID_STATE";
-                };
-                "text/html": string;
-            };
-        };
-        /** @description - `ACCESS_DENIED`: This account has no access here. Ask whoever runs this service to let you in, or sign in with another account. */
-        "403.ACCESS_DENIED": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Set-Cookie": components["headers"]["Set-Cookie"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "ACCESS_DENIED";
+                    errorCode?: "OVERLOADED" | "ROLES_UNAVAILABLE" | "STORE_UNAVAILABLE";
                 };
             };
         };
         /**
-         * @description - `ACCESS_DENIED`: This account has no access here. Ask whoever runs this service to let you in, or sign in with another account.
-         *     - `CSRF_REJECTED`: The request comes from an origin that is not allowed.
+         * @description - `DUPLICATE_COOKIE`: A session cookie was sent twice; it has been cleared. Please try again.
+         *     - `INVALID_REQUEST`: The request is not valid.
+         *     - `REDIRECT_URI_NOT_ALLOWED`: The redirect URI is not allowed for this provider.
          */
-        "403.ACCESS_DENIED.CSRF_REJECTED": {
+        "400.DUPLICATE_COOKIE.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED": {
             headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
                 "Set-Cookie": components["headers"]["Set-Cookie"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "ACCESS_DENIED" | "CSRF_REJECTED";
+                    errorCode?: "DUPLICATE_COOKIE" | "INVALID_REQUEST" | "REDIRECT_URI_NOT_ALLOWED";
                 };
             };
         };
-        /** @description - `CSRF_REJECTED`: The request comes from an origin that is not allowed. */
-        "403.CSRF_REJECTED": {
+        /**
+         * @description - `INVALID_ACCESS_TOKEN`: The access token is missing, invalid or expired.
+         *     - `INVALID_REFRESH_TOKEN`: The refresh token is missing or invalid.
+         */
+        "401.INVALID_ACCESS_TOKEN.INVALID_REFRESH_TOKEN": {
             headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                 "Set-Cookie": components["headers"]["Set-Cookie"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "CSRF_REJECTED";
+                    errorCode?: "INVALID_ACCESS_TOKEN" | "INVALID_REFRESH_TOKEN";
                 };
             };
         };
-        /** @description - `NOT_FOUND`: There is nothing at this path. */
-        "404.NOT_FOUND": {
+        /**
+         * @description - `OVERLOADED`: The server is busy. Please try again.
+         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
+         */
+        "503.OVERLOADED.STORE_UNAVAILABLE": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Retry-After": components["headers"]["Retry-After"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "NOT_FOUND";
+                    errorCode?: "OVERLOADED" | "STORE_UNAVAILABLE";
                 };
             };
         };
-        /** @description - `NOT_ACCEPTABLE`: Answers are application/json, which the Accept header rules out. */
-        "406.NOT_ACCEPTABLE": {
+        /**
+         * @description - `INVALID_ACCESS_TOKEN`: The access token is missing, invalid or expired.
+         *     - `SESSION_REVOKED`: The session has been ended. Please sign in again.
+         */
+        "401.INVALID_ACCESS_TOKEN.SESSION_REVOKED": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "NOT_ACCEPTABLE";
+                    errorCode?: "INVALID_ACCESS_TOKEN" | "SESSION_REVOKED";
                 };
             };
         };
-        /** @description - `NOT_ACCEPTABLE`: Answers are application/json, which the Accept header rules out. */
-        "406.NOT_ACCEPTABLE.page": {
+        /**
+         * @description - `INVALID_ACCESS_TOKEN`: The access token is missing, invalid or expired.
+         *     - `INVALID_AUTH_CODE`: The provided authorization code is invalid or expired.
+         *     - `INVALID_ID_TOKEN`: The ID token is invalid or expired.
+         *     - `INVALID_STATE`: The authorization response does not belong to this sign-in.
+         *     - `SESSION_REVOKED`: The session has been ended. Please sign in again.
+         */
+        "401.INVALID_ACCESS_TOKEN.INVALID_AUTH_CODE.INVALID_ID_TOKEN.INVALID_STATE.SESSION_REVOKED": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "NOT_ACCEPTABLE";
+                    errorCode?: "INVALID_ACCESS_TOKEN" | "INVALID_AUTH_CODE" | "INVALID_ID_TOKEN" | "INVALID_STATE" | "SESSION_REVOKED";
                 };
-                "text/html": string;
-            };
-        };
-        /** @description - `REQUEST_TIMEOUT`: The request took too long to arrive. */
-        "408.REQUEST_TIMEOUT": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "REQUEST_TIMEOUT";
-                };
-            };
-        };
-        /** @description - `REQUEST_TIMEOUT`: The request took too long to arrive. */
-        "408.REQUEST_TIMEOUT.page": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "REQUEST_TIMEOUT";
-                };
-                "text/html": string;
             };
         };
         /** @description - `IDENTITY_TAKEN`: This identity belongs to another account. */
         "409.IDENTITY_TAKEN": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
                 [name: string]: unknown;
             };
             content: {
@@ -1353,8 +1865,8 @@ export interface components {
         /** @description - `LAST_IDENTITY`: This is the only identity to sign in with; link another one first. */
         "409.LAST_IDENTITY": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
                 [name: string]: unknown;
             };
             content: {
@@ -1364,11 +1876,27 @@ export interface components {
                 };
             };
         };
+        /** @description - `INVALID_CLIENT`: The client's id or secret is missing or wrong. */
+        "401.INVALID_CLIENT": {
+            headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"] & {
+                    /** @enum {unknown} */
+                    errorCode?: "INVALID_CLIENT";
+                };
+            };
+        };
         /** @description - `NO_PROVIDER_TOKEN`: The session has no usable token of its identity provider. Please sign in again. */
         "409.NO_PROVIDER_TOKEN": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
                 [name: string]: unknown;
             };
             content: {
@@ -1381,8 +1909,8 @@ export interface components {
         /** @description - `START_AGAIN`: This is no place of the log of revocations as it is now. Please read it from the beginning. */
         "409.START_AGAIN": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
                 [name: string]: unknown;
             };
             content: {
@@ -1392,164 +1920,14 @@ export interface components {
                 };
             };
         };
-        /** @description - `PAYLOAD_TOO_LARGE`: The request body is too large. */
-        "413.PAYLOAD_TOO_LARGE": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "PAYLOAD_TOO_LARGE";
-                };
-            };
-        };
-        /** @description - `PAYLOAD_TOO_LARGE`: The request body is too large. */
-        "413.PAYLOAD_TOO_LARGE.page": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "PAYLOAD_TOO_LARGE";
-                };
-                "text/html": string;
-            };
-        };
-        /** @description - `UNSUPPORTED_MEDIA_TYPE`: The request body must be of the type this path takes, in UTF-8, without a content encoding. */
-        "415.UNSUPPORTED_MEDIA_TYPE": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "UNSUPPORTED_MEDIA_TYPE";
-                };
-            };
-        };
-        /** @description - `UNSUPPORTED_MEDIA_TYPE`: The request body must be of the type this path takes, in UTF-8, without a content encoding. */
-        "415.UNSUPPORTED_MEDIA_TYPE.page": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "UNSUPPORTED_MEDIA_TYPE";
-                };
-                "text/html": string;
-            };
-        };
-        /** @description - `IDEMPOTENCY_KEY_REUSED`: The idempotency key has been used with another request. */
-        "422.IDEMPOTENCY_KEY_REUSED": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "IDEMPOTENCY_KEY_REUSED";
-                };
-            };
-        };
-        /** @description - `RATE_LIMITED`: There were too many requests. Please wait as long as Retry-After says. */
-        "429.RATE_LIMITED": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                RateLimit: components["headers"]["RateLimit"];
-                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                "Retry-After": components["headers"]["Retry-After"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "RATE_LIMITED";
-                };
-            };
-        };
-        /** @description - `RATE_LIMITED`: There were too many requests. Please wait as long as Retry-After says. */
-        "429.RATE_LIMITED.page": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                RateLimit: components["headers"]["RateLimit"];
-                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                "Retry-After": components["headers"]["Retry-After"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "RATE_LIMITED";
-                };
-                "text/html": string;
-            };
-        };
-        /** @description - `HEADERS_TOO_LARGE`: The request headers are too large. */
-        "431.HEADERS_TOO_LARGE": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "HEADERS_TOO_LARGE";
-                };
-            };
-        };
-        /** @description - `HEADERS_TOO_LARGE`: The request headers are too large. */
-        "431.HEADERS_TOO_LARGE.page": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "HEADERS_TOO_LARGE";
-                };
-                "text/html": string;
-            };
-        };
-        /** @description - `INTERNAL_ERROR`: Something went wrong on our side. */
-        "500.INTERNAL_ERROR": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "INTERNAL_ERROR";
-                };
-            };
-        };
         /**
          * @description - `INTERNAL_ERROR`: Something went wrong on our side.
          *     - `TOKEN_GENERATION_FAILED`: The tokens could not be generated.
          */
         "500.INTERNAL_ERROR.TOKEN_GENERATION_FAILED": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
                 [name: string]: unknown;
             };
             content: {
@@ -1560,200 +1938,30 @@ export interface components {
             };
         };
         /**
-         * @description - `INTERNAL_ERROR`: Something went wrong on our side.
-         *     - `TOKEN_GENERATION_FAILED`: The tokens could not be generated.
-         *     - `TOKEN_TOO_LARGE`: The tokens of this account are too large for a cookie.
+         * @description - `INVALID_LOGOUT_TOKEN`: The logout token is invalid, expired, or was used before.
+         *     - `INVALID_REQUEST`: The request is not valid.
+         *     - `UNKNOWN_PROVIDER`: The identity provider is not known.
          */
-        "500.INTERNAL_ERROR.TOKEN_GENERATION_FAILED.TOKEN_TOO_LARGE": {
+        "400.INVALID_LOGOUT_TOKEN.INVALID_REQUEST.UNKNOWN_PROVIDER": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "INTERNAL_ERROR" | "TOKEN_GENERATION_FAILED" | "TOKEN_TOO_LARGE";
+                    errorCode?: "INVALID_LOGOUT_TOKEN" | "INVALID_REQUEST" | "UNKNOWN_PROVIDER";
                 };
-            };
-        };
-        /** @description - `INTERNAL_ERROR`: Something went wrong on our side. */
-        "500.INTERNAL_ERROR.page": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "INTERNAL_ERROR";
-                };
-                "text/html": string;
-            };
-        };
-        /** @description - `PROVIDER_ERROR`: The identity provider gave no usable answer. */
-        "502.PROVIDER_ERROR": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "PROVIDER_ERROR";
-                };
-            };
-        };
-        /** @description - `PROVIDER_ERROR`: The identity provider gave no usable answer. */
-        "502.PROVIDER_ERROR.page": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "PROVIDER_ERROR";
-                };
-                "text/html": string;
-            };
-        };
-        /** @description - `OVERLOADED`: The server is busy. Please try again. */
-        "503.OVERLOADED": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Retry-After": components["headers"]["Retry-After"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "OVERLOADED";
-                };
-            };
-        };
-        /**
-         * @description - `OVERLOADED`: The server is busy. Please try again.
-         *     - `PROVIDER_UNAVAILABLE`: The identity provider cannot be reached.
-         *     - `ROLES_UNAVAILABLE`: The roles of this account cannot be looked up at the moment.
-         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
-         */
-        "503.OVERLOADED.PROVIDER_UNAVAILABLE.ROLES_UNAVAILABLE.STORE_UNAVAILABLE": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Retry-After": components["headers"]["Retry-After"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "OVERLOADED" | "PROVIDER_UNAVAILABLE" | "ROLES_UNAVAILABLE" | "STORE_UNAVAILABLE";
-                };
-            };
-        };
-        /**
-         * @description - `OVERLOADED`: The server is busy. Please try again.
-         *     - `PROVIDER_UNAVAILABLE`: The identity provider cannot be reached.
-         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
-         */
-        "503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Retry-After": components["headers"]["Retry-After"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "OVERLOADED" | "PROVIDER_UNAVAILABLE" | "STORE_UNAVAILABLE";
-                };
-            };
-        };
-        /**
-         * @description - `OVERLOADED`: The server is busy. Please try again.
-         *     - `PROVIDER_UNAVAILABLE`: The identity provider cannot be reached.
-         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
-         */
-        "503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Retry-After": components["headers"]["Retry-After"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "OVERLOADED" | "PROVIDER_UNAVAILABLE" | "STORE_UNAVAILABLE";
-                };
-                "text/html": string;
-            };
-        };
-        /**
-         * @description - `OVERLOADED`: The server is busy. Please try again.
-         *     - `ROLES_UNAVAILABLE`: The roles of this account cannot be looked up at the moment.
-         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
-         */
-        "503.OVERLOADED.ROLES_UNAVAILABLE.STORE_UNAVAILABLE": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Retry-After": components["headers"]["Retry-After"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "OVERLOADED" | "ROLES_UNAVAILABLE" | "STORE_UNAVAILABLE";
-                };
-            };
-        };
-        /**
-         * @description - `OVERLOADED`: The server is busy. Please try again.
-         *     - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment.
-         */
-        "503.OVERLOADED.STORE_UNAVAILABLE": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Retry-After": components["headers"]["Retry-After"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "OVERLOADED" | "STORE_UNAVAILABLE";
-                };
-            };
-        };
-        /** @description - `OVERLOADED`: The server is busy. Please try again. */
-        "503.OVERLOADED.page": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "Retry-After": components["headers"]["Retry-After"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "OVERLOADED";
-                };
-                "text/html": string;
             };
         };
         /** @description - `STORE_UNAVAILABLE`: Sessions cannot be stored at the moment. */
         "503.STORE_UNAVAILABLE": {
             headers: {
+                "X-Request-Id": components["headers"]["X-Request-Id"];
                 "Cache-Control": components["headers"]["Cache-Control"];
                 "Retry-After": components["headers"]["Retry-After"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
                 [name: string]: unknown;
             };
             content: {
@@ -1763,305 +1971,80 @@ export interface components {
                 };
             };
         };
-        /** @description - `PROVIDER_TIMEOUT`: The identity provider did not answer in time. */
-        "504.PROVIDER_TIMEOUT": {
+        /** @description - `ACCESS_DENIED`: This account has no access here. Ask whoever runs this service to let you in, or sign in with another account. */
+        "403.ACCESS_DENIED": {
             headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
                 "X-Request-Id": components["headers"]["X-Request-Id"];
+                "Cache-Control": components["headers"]["Cache-Control"];
+                "Set-Cookie": components["headers"]["Set-Cookie"];
                 [name: string]: unknown;
             };
             content: {
                 "application/json": components["schemas"]["ErrorBody"] & {
                     /** @enum {unknown} */
-                    errorCode?: "PROVIDER_TIMEOUT";
+                    errorCode?: "ACCESS_DENIED";
                 };
-            };
-        };
-        /** @description - `PROVIDER_TIMEOUT`: The identity provider did not answer in time. */
-        "504.PROVIDER_TIMEOUT.page": {
-            headers: {
-                "Cache-Control": components["headers"]["Cache-Control"];
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/json": components["schemas"]["ErrorBody"] & {
-                    /** @enum {unknown} */
-                    errorCode?: "PROVIDER_TIMEOUT";
-                };
-                "text/html": string;
             };
         };
     };
     parameters: never;
     requestBodies: never;
     headers: {
+        /** @description The id of the request, which its log line has too: the caller's, if it sent one of 8 to 64 of `[A-Za-z0-9_-]`. */
+        "X-Request-Id": string;
         /** @description Whether, and how long, the answer may be kept. */
         "Cache-Control": string;
         /** @description Names this version; `If-None-Match` asks for another one. */
         ETag: string;
-        /** @description Where the browser goes. */
-        Location: string;
+        /** @description How many seconds to wait before the next try. */
+        "Retry-After": number;
         /** @description The limit that is used up, and for how many seconds (draft-ietf-httpapi-ratelimit-headers). */
         RateLimit: string;
         /** @description What the limit is. */
         "RateLimit-Policy": string;
-        /** @description How many seconds to wait before the next try. */
-        "Retry-After": number;
-        /** @description Sets or clears a cookie; comes once for each. */
-        "Set-Cookie": string;
         /** @description How to authenticate; `error="invalid_token"` where an access token was shown that is not accepted (RFC 6750 §3.1). */
         "WWW-Authenticate": string;
+        /** @description Where the browser goes. */
+        Location: string;
+        /** @description The id of the caller's user. */
+        "X-Auth-User": string;
         /** @description The caller's roles, with commas between them; empty if there are none. */
         "X-Auth-Roles": string;
         /** @description The id of the caller's session. */
         "X-Auth-Session": string;
-        /** @description The id of the caller's user. */
-        "X-Auth-User": string;
-        /** @description The id of the request, which its log line has too: the caller's, if it sent one of 8 to 64 of `[A-Za-z0-9_-]`. */
-        "X-Request-Id": string;
+        /** @description Sets or clears a cookie; comes once for each. */
+        "Set-Cookie": string;
     };
     pathItems: never;
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    showKeys: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description The `ETag` of the version that the caller has. */
-                "If-None-Match"?: string;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The keys. */
-            200: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        keys: {
-                            [key: string]: string;
-                        }[];
-                    };
-                    "application/jwk-set+json": {
-                        keys: {
-                            [key: string]: string;
-                        }[];
-                    };
-                };
-            };
-            /** @description The caller has this version. */
-            304: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400.INVALID_REQUEST"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-            503: components["responses"]["503.STORE_UNAVAILABLE"];
-        };
-    };
-    showServerMetadata: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description The `ETag` of the version that the caller has. */
-                "If-None-Match"?: string;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The metadata. */
-            200: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["MetadataBody"];
-                };
-            };
-            /** @description The caller has this version. */
-            304: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400.INVALID_REQUEST"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-            503: components["responses"]["503.STORE_UNAVAILABLE"];
-        };
-    };
-    showOpenidConfiguration: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description The `ETag` of the version that the caller has. */
-                "If-None-Match"?: string;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The metadata. */
-            200: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["MetadataBody"];
-                };
-            };
-            /** @description The caller has this version. */
-            304: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400.INVALID_REQUEST"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-            503: components["responses"]["503.STORE_UNAVAILABLE"];
-        };
-    };
-    showDocs: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description The `ETag` of the version that the caller has. */
-                "If-None-Match"?: string;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The page. */
-            200: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/html": string;
-                };
-            };
-            /** @description The caller has this version. */
-            304: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400.INVALID_REQUEST"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-        };
-    };
-    showOpenapi: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description The `ETag` of the version that the caller has. */
-                "If-None-Match"?: string;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description An OpenAPI 3.1 document. */
-            200: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": Record<string, never>;
-                };
-            };
-            /** @description The caller has this version. */
-            304: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400.INVALID_REQUEST"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-        };
-    };
-    backchannelLogout: {
+    beginLogin: {
         parameters: {
             query?: never;
             header?: never;
-            path: {
-                /** @description The id of the configured provider. */
-                provider: string;
-            };
+            path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
-                "application/x-www-form-urlencoded": components["schemas"]["LogoutTokenBody"];
+                "application/json": components["schemas"]["LoginBody"];
             };
         };
         responses: {
-            /** @description Its sessions have ended, if there were any. */
+            /** @description Where the browser goes. */
             200: {
                 headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["BegunBody"];
+                };
             };
-            400: components["responses"]["400.INVALID_LOGOUT_TOKEN.INVALID_REQUEST.UNKNOWN_PROVIDER"];
+            400: components["responses"]["400.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED.UNKNOWN_PROVIDER"];
+            403: components["responses"]["403.CSRF_REJECTED"];
             406: components["responses"]["406.NOT_ACCEPTABLE"];
             408: components["responses"]["408.REQUEST_TIMEOUT"];
             413: components["responses"]["413.PAYLOAD_TOO_LARGE"];
@@ -2072,6 +2055,67 @@ export interface operations {
             502: components["responses"]["502.PROVIDER_ERROR"];
             503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE"];
             504: components["responses"]["504.PROVIDER_TIMEOUT"];
+        };
+    };
+    listProviders: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The providers. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProvidersBody"];
+                };
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.OVERLOADED"];
+        };
+    };
+    startLogin: {
+        parameters: {
+            query?: {
+                /** @description Where the browser goes at the end: an address of one of `pages.return_origins`. */
+                returnTo?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The id of the configured provider. */
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The browser goes to the provider. */
+            303: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.UNKNOWN_PROVIDER.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            429: components["responses"]["429.RATE_LIMITED.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            502: components["responses"]["502.PROVIDER_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page"];
+            504: components["responses"]["504.PROVIDER_TIMEOUT.page"];
         };
     };
     finishLogin: {
@@ -2156,13 +2200,85 @@ export interface operations {
             503: components["responses"]["503.OVERLOADED.page"];
         };
     };
-    check: {
+    initiateLogin: {
         parameters: {
             query?: {
-                /** @description A role that the caller must have; may come several times. */
-                role?: string;
-                /** @description `redirect`: a navigation of somebody who is not signed in is answered with a redirect to the login. */
-                login?: string;
+                /** @description The provider's issuer, exactly. */
+                iss?: string;
+                /** @description Goes on to the provider if its `login_params` lists `loginHint`. */
+                login_hint?: string;
+                /** @description Where the browser goes at the end, as `returnTo` of a start. */
+                target_link_uri?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The id of the configured provider. */
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The browser goes to the provider. */
+            303: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.UNKNOWN_PROVIDER.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            429: components["responses"]["429.RATE_LIMITED.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            502: components["responses"]["502.PROVIDER_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page"];
+            504: components["responses"]["504.PROVIDER_TIMEOUT.page"];
+        };
+    };
+    initiateLoginByForm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the configured provider. */
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The browser goes to the provider. */
+            303: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.UNKNOWN_PROVIDER.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            408: components["responses"]["408.REQUEST_TIMEOUT.page"];
+            413: components["responses"]["413.PAYLOAD_TOO_LARGE.page"];
+            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE.page"];
+            429: components["responses"]["429.RATE_LIMITED.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            502: components["responses"]["502.PROVIDER_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page"];
+            504: components["responses"]["504.PROVIDER_TIMEOUT.page"];
+        };
+    };
+    refreshAndReturn: {
+        parameters: {
+            query?: {
+                /** @description Where the browser goes: an address of one of `pages.return_origins`. */
+                to?: string;
             };
             header?: never;
             path?: never;
@@ -2170,70 +2286,596 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The caller is signed in, and has every role. */
-            200: {
+            /** @description The browser goes back to the page. */
+            303: {
                 headers: {
-                    "X-Auth-Roles": components["headers"]["X-Auth-Roles"];
-                    "X-Auth-Session": components["headers"]["X-Auth-Session"];
-                    "X-Auth-User": components["headers"]["X-Auth-User"];
+                    Location: components["headers"]["Location"];
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description The caller's browser is to be sent to the login. */
-            302: {
+            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+        };
+    };
+    postAgainScript: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the version that the caller has. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The script. */
+            200: {
                 headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/javascript": string;
+                };
+            };
+            /** @description The caller has this version. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
             400: components["responses"]["400.INVALID_REQUEST"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+        };
+    };
+    hostedStyle: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the version that the caller has. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/css": string;
+                };
+            };
+            /** @description The caller has this version. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            404: components["responses"]["404.NOT_FOUND"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+        };
+    };
+    ownStyle: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the version that the caller has. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/css": string;
+                };
+            };
+            /** @description The caller has this version. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            404: components["responses"]["404.NOT_FOUND"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+        };
+    };
+    logo: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the version that the caller has. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/svg+xml": string;
+                    "image/png": string;
+                    "image/jpeg": string;
+                    "image/webp": string;
+                };
+            };
+            /** @description The caller has this version. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            404: components["responses"]["404.NOT_FOUND"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+        };
+    };
+    signOut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The browser goes to a page that says what was done. */
+            303: {
+                headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.page"];
+            403: components["responses"]["403.CSRF_REJECTED.page"];
+            404: components["responses"]["404.NOT_FOUND.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE.page"];
+        };
+    };
+    showLogin: {
+        parameters: {
+            query?: {
+                /** @description Where the browser goes at the end: an address of one of `pages.return_origins`. Without it, to `pages.home_url` or to the account page. */
+                returnTo?: string;
+                /** @description How an earlier attempt has ended, which the page tells. */
+                mintgate_result?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description The browser has a session, or may have one. */
+            303: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.page"];
+            404: components["responses"]["404.NOT_FOUND.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE.page"];
+        };
+    };
+    showAccount: {
+        parameters: {
+            query?: {
+                /** @description What was done, which the page tells. */
+                notice?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description The browser goes to refresh its session, or to sign in. */
+            303: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.page"];
+            404: components["responses"]["404.NOT_FOUND.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE.page"];
+        };
+    };
+    changeAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `end-session`, `end-others`, `end-all`, `link` or `unlink`. */
+                action: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page that leads on to the provider, whose identity is linked. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description The browser goes to a page that says what was done. */
+            303: {
+                headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.page"];
+            403: components["responses"]["403.CSRF_REJECTED.page"];
+            404: components["responses"]["404.NOT_FOUND.page"];
+            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
+            408: components["responses"]["408.REQUEST_TIMEOUT.page"];
+            413: components["responses"]["413.PAYLOAD_TOO_LARGE.page"];
+            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE.page"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
+            500: components["responses"]["500.INTERNAL_ERROR.page"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE.page"];
+        };
+    };
+    signIn: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Names the request, so that it can be repeated. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignInBody"];
+            };
+        };
+        responses: {
+            /** @description The tokens of a new session. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenResponseBody"];
+                };
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED.UNKNOWN_PROVIDER"];
+            401: components["responses"]["401.INVALID_AUTH_CODE.INVALID_ID_TOKEN.INVALID_STATE.SESSION_REVOKED"];
+            403: components["responses"]["403.ACCESS_DENIED.CSRF_REJECTED"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            408: components["responses"]["408.REQUEST_TIMEOUT"];
+            413: components["responses"]["413.PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE"];
+            422: components["responses"]["422.IDEMPOTENCY_KEY_REUSED"];
+            429: components["responses"]["429.RATE_LIMITED"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR.TOKEN_GENERATION_FAILED.TOKEN_TOO_LARGE"];
+            502: components["responses"]["502.PROVIDER_ERROR"];
+            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.ROLES_UNAVAILABLE.STORE_UNAVAILABLE"];
+            504: components["responses"]["504.PROVIDER_TIMEOUT"];
+        };
+    };
+    refresh: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["RefreshTokenBody"];
+            };
+        };
+        responses: {
+            /** @description The successor and a new access token. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenResponseBody"];
+                };
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST"];
+            401: components["responses"]["401.INVALID_REFRESH_TOKEN.REFRESH_TOKEN_EXPIRED.REFRESH_TOKEN_REUSED.SESSION_REVOKED"];
+            403: components["responses"]["403.ACCESS_DENIED.CSRF_REJECTED"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            408: components["responses"]["408.REQUEST_TIMEOUT"];
+            413: components["responses"]["413.PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE"];
+            429: components["responses"]["429.RATE_LIMITED"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR.TOKEN_GENERATION_FAILED.TOKEN_TOO_LARGE"];
+            503: components["responses"]["503.OVERLOADED.ROLES_UNAVAILABLE.STORE_UNAVAILABLE"];
+        };
+    };
+    logOut: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LogoutBody"];
+            };
+        };
+        responses: {
+            /** @description The session has ended, and the cookies are cleared. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndedBody"];
+                };
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED"];
+            401: components["responses"]["401.INVALID_ACCESS_TOKEN.INVALID_REFRESH_TOKEN"];
+            403: components["responses"]["403.CSRF_REJECTED"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            408: components["responses"]["408.REQUEST_TIMEOUT"];
+            413: components["responses"]["413.PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    logOutByRefreshCookie: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["LogoutBody"];
+            };
+        };
+        responses: {
+            /** @description The session has ended, and the cookies are cleared. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndedBody"];
+                };
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED"];
+            401: components["responses"]["401.INVALID_ACCESS_TOKEN.INVALID_REFRESH_TOKEN"];
+            403: components["responses"]["403.CSRF_REJECTED"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            408: components["responses"]["408.REQUEST_TIMEOUT"];
+            413: components["responses"]["413.PAYLOAD_TOO_LARGE"];
+            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    logOutEverywhere: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All sessions have ended, and the cookies are cleared. */
+            200: {
+                headers: {
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EndedBody"];
+                };
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST"];
             401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
-            403: components["responses"]["403.ACCESS_DENIED"];
+            403: components["responses"]["403.CSRF_REJECTED"];
             406: components["responses"]["406.NOT_ACCEPTABLE"];
             431: components["responses"]["431.HEADERS_TOO_LARGE"];
             500: components["responses"]["500.INTERNAL_ERROR"];
             503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
         };
     };
-    checkForGateway: {
+    me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The claims of the caller's access token. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MeBody"];
+                };
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST"];
+            401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    listSessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The live sessions. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionsBody"];
+                };
+            };
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST"];
+            401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    endSession: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description The name of the entry. */
-                name: string;
-                /** @description The path that the gateway was asked for, which is not looked at. */
-                path: string;
+                /** @description The id of the session. */
+                sid: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The caller is signed in, and has every role. */
-            200: {
+            /** @description The session has ended. */
+            204: {
                 headers: {
-                    "X-Auth-Roles": components["headers"]["X-Auth-Roles"];
-                    "X-Auth-Session": components["headers"]["X-Auth-Session"];
-                    "X-Auth-User": components["headers"]["X-Auth-User"];
+                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description The caller's browser is to be sent to the login. */
-            302: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400.INVALID_REQUEST"];
+            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST"];
             401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
-            403: components["responses"]["403.ACCESS_DENIED"];
+            403: components["responses"]["403.CSRF_REJECTED"];
+            404: components["responses"]["404.NOT_FOUND"];
             406: components["responses"]["406.NOT_ACCEPTABLE"];
             431: components["responses"]["431.HEADERS_TOO_LARGE"];
             500: components["responses"]["500.INTERNAL_ERROR"];
@@ -2338,250 +2980,6 @@ export interface operations {
             503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
         };
     };
-    initiateLogin: {
-        parameters: {
-            query?: {
-                /** @description The provider's issuer, exactly. */
-                iss?: string;
-                /** @description Goes on to the provider if its `login_params` lists `loginHint`. */
-                login_hint?: string;
-                /** @description Where the browser goes at the end, as `returnTo` of a start. */
-                target_link_uri?: string;
-            };
-            header?: never;
-            path: {
-                /** @description The id of the configured provider. */
-                provider: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The browser goes to the provider. */
-            303: {
-                headers: {
-                    Location: components["headers"]["Location"];
-                    "Set-Cookie": components["headers"]["Set-Cookie"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.UNKNOWN_PROVIDER.page"];
-            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
-            429: components["responses"]["429.RATE_LIMITED.page"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
-            500: components["responses"]["500.INTERNAL_ERROR.page"];
-            502: components["responses"]["502.PROVIDER_ERROR.page"];
-            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page"];
-            504: components["responses"]["504.PROVIDER_TIMEOUT.page"];
-        };
-    };
-    initiateLoginByForm: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The id of the configured provider. */
-                provider: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The browser goes to the provider. */
-            303: {
-                headers: {
-                    Location: components["headers"]["Location"];
-                    "Set-Cookie": components["headers"]["Set-Cookie"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.UNKNOWN_PROVIDER.page"];
-            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
-            408: components["responses"]["408.REQUEST_TIMEOUT.page"];
-            413: components["responses"]["413.PAYLOAD_TOO_LARGE.page"];
-            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE.page"];
-            429: components["responses"]["429.RATE_LIMITED.page"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
-            500: components["responses"]["500.INTERNAL_ERROR.page"];
-            502: components["responses"]["502.PROVIDER_ERROR.page"];
-            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page"];
-            504: components["responses"]["504.PROVIDER_TIMEOUT.page"];
-        };
-    };
-    beginLogin: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["LoginBody"];
-            };
-        };
-        responses: {
-            /** @description Where the browser goes. */
-            200: {
-                headers: {
-                    "Set-Cookie": components["headers"]["Set-Cookie"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["BegunBody"];
-                };
-            };
-            400: components["responses"]["400.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED.UNKNOWN_PROVIDER"];
-            403: components["responses"]["403.CSRF_REJECTED"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            408: components["responses"]["408.REQUEST_TIMEOUT"];
-            413: components["responses"]["413.PAYLOAD_TOO_LARGE"];
-            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE"];
-            429: components["responses"]["429.RATE_LIMITED"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-            502: components["responses"]["502.PROVIDER_ERROR"];
-            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE"];
-            504: components["responses"]["504.PROVIDER_TIMEOUT"];
-        };
-    };
-    logOut: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["LogoutBody"];
-            };
-        };
-        responses: {
-            /** @description The session has ended, and the cookies are cleared. */
-            200: {
-                headers: {
-                    "Set-Cookie": components["headers"]["Set-Cookie"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EndedBody"];
-                };
-            };
-            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED"];
-            401: components["responses"]["401.INVALID_ACCESS_TOKEN.INVALID_REFRESH_TOKEN"];
-            403: components["responses"]["403.CSRF_REJECTED"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            408: components["responses"]["408.REQUEST_TIMEOUT"];
-            413: components["responses"]["413.PAYLOAD_TOO_LARGE"];
-            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
-        };
-    };
-    logOutEverywhere: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description All sessions have ended, and the cookies are cleared. */
-            200: {
-                headers: {
-                    "Set-Cookie": components["headers"]["Set-Cookie"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EndedBody"];
-                };
-            };
-            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST"];
-            401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
-            403: components["responses"]["403.CSRF_REJECTED"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
-        };
-    };
-    me: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The claims of the caller's access token. */
-            200: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["MeBody"];
-                };
-            };
-            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST"];
-            401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
-        };
-    };
-    postAgainScript: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description The `ETag` of the version that the caller has. */
-                "If-None-Match"?: string;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The script. */
-            200: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "text/javascript": string;
-                };
-            };
-            /** @description The caller has this version. */
-            304: {
-                headers: {
-                    "Cache-Control": components["headers"]["Cache-Control"];
-                    ETag: components["headers"]["ETag"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400.INVALID_REQUEST"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-        };
-    };
     showProviderToken: {
         parameters: {
             query?: never;
@@ -2621,133 +3019,6 @@ export interface operations {
             504: components["responses"]["504.PROVIDER_TIMEOUT"];
         };
     };
-    listProviders: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The providers. */
-            200: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ProvidersBody"];
-                };
-            };
-            400: components["responses"]["400.INVALID_REQUEST"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-            503: components["responses"]["503.OVERLOADED"];
-        };
-    };
-    refresh: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["RefreshTokenBody"];
-            };
-        };
-        responses: {
-            /** @description The successor and a new access token. */
-            200: {
-                headers: {
-                    "Set-Cookie": components["headers"]["Set-Cookie"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["TokenResponseBody"];
-                };
-            };
-            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST"];
-            401: components["responses"]["401.INVALID_REFRESH_TOKEN.REFRESH_TOKEN_EXPIRED.REFRESH_TOKEN_REUSED.SESSION_REVOKED"];
-            403: components["responses"]["403.ACCESS_DENIED.CSRF_REJECTED"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            408: components["responses"]["408.REQUEST_TIMEOUT"];
-            413: components["responses"]["413.PAYLOAD_TOO_LARGE"];
-            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE"];
-            429: components["responses"]["429.RATE_LIMITED"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR.TOKEN_GENERATION_FAILED.TOKEN_TOO_LARGE"];
-            503: components["responses"]["503.OVERLOADED.ROLES_UNAVAILABLE.STORE_UNAVAILABLE"];
-        };
-    };
-    logOutByRefreshCookie: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: {
-            content: {
-                "application/json": components["schemas"]["LogoutBody"];
-            };
-        };
-        responses: {
-            /** @description The session has ended, and the cookies are cleared. */
-            200: {
-                headers: {
-                    "Set-Cookie": components["headers"]["Set-Cookie"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EndedBody"];
-                };
-            };
-            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED"];
-            401: components["responses"]["401.INVALID_ACCESS_TOKEN.INVALID_REFRESH_TOKEN"];
-            403: components["responses"]["403.CSRF_REJECTED"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            408: components["responses"]["408.REQUEST_TIMEOUT"];
-            413: components["responses"]["413.PAYLOAD_TOO_LARGE"];
-            415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
-        };
-    };
-    refreshAndReturn: {
-        parameters: {
-            query?: {
-                /** @description Where the browser goes: an address of one of `pages.return_origins`. */
-                to?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The browser goes back to the page. */
-            303: {
-                headers: {
-                    Location: components["headers"]["Location"];
-                    "Set-Cookie": components["headers"]["Set-Cookie"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.page"];
-            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
-            500: components["responses"]["500.INTERNAL_ERROR.page"];
-        };
-    };
     followRevocations: {
         parameters: {
             query?: {
@@ -2781,70 +3052,9 @@ export interface operations {
             503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
         };
     };
-    listSessions: {
+    backchannelLogout: {
         parameters: {
             query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The live sessions. */
-            200: {
-                headers: {
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["SessionsBody"];
-                };
-            };
-            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST"];
-            401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
-        };
-    };
-    endSession: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description The id of the session. */
-                sid: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The session has ended. */
-            204: {
-                headers: {
-                    "Set-Cookie": components["headers"]["Set-Cookie"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST"];
-            401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
-            403: components["responses"]["403.CSRF_REJECTED"];
-            404: components["responses"]["404.NOT_FOUND"];
-            406: components["responses"]["406.NOT_ACCEPTABLE"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR"];
-            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
-        };
-    };
-    startLogin: {
-        parameters: {
-            query?: {
-                /** @description Where the browser goes at the end: an address of one of `pages.return_origins`. */
-                returnTo?: string;
-            };
             header?: never;
             path: {
                 /** @description The id of the configured provider. */
@@ -2852,68 +3062,30 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/x-www-form-urlencoded": components["schemas"]["LogoutTokenBody"];
+            };
+        };
         responses: {
-            /** @description The browser goes to the provider. */
-            303: {
+            /** @description Its sessions have ended, if there were any. */
+            200: {
                 headers: {
-                    Location: components["headers"]["Location"];
-                    "Set-Cookie": components["headers"]["Set-Cookie"];
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            400: components["responses"]["400.INVALID_REQUEST.RETURN_TO_NOT_ALLOWED.UNKNOWN_PROVIDER.page"];
-            406: components["responses"]["406.NOT_ACCEPTABLE.page"];
-            429: components["responses"]["429.RATE_LIMITED.page"];
-            431: components["responses"]["431.HEADERS_TOO_LARGE.page"];
-            500: components["responses"]["500.INTERNAL_ERROR.page"];
-            502: components["responses"]["502.PROVIDER_ERROR.page"];
-            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE.page"];
-            504: components["responses"]["504.PROVIDER_TIMEOUT.page"];
-        };
-    };
-    signIn: {
-        parameters: {
-            query?: never;
-            header?: {
-                /** @description Names the request, so that it can be repeated. */
-                "Idempotency-Key"?: string;
-            };
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["SignInBody"];
-            };
-        };
-        responses: {
-            /** @description The tokens of a new session. */
-            200: {
-                headers: {
-                    "Set-Cookie": components["headers"]["Set-Cookie"];
-                    "X-Request-Id": components["headers"]["X-Request-Id"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["TokenResponseBody"];
-                };
-            };
-            400: components["responses"]["400.DUPLICATE_COOKIE.INVALID_REQUEST.REDIRECT_URI_NOT_ALLOWED.UNKNOWN_PROVIDER"];
-            401: components["responses"]["401.INVALID_AUTH_CODE.INVALID_ID_TOKEN.INVALID_STATE.SESSION_REVOKED"];
-            403: components["responses"]["403.ACCESS_DENIED.CSRF_REJECTED"];
+            400: components["responses"]["400.INVALID_LOGOUT_TOKEN.INVALID_REQUEST.UNKNOWN_PROVIDER"];
             406: components["responses"]["406.NOT_ACCEPTABLE"];
             408: components["responses"]["408.REQUEST_TIMEOUT"];
             413: components["responses"]["413.PAYLOAD_TOO_LARGE"];
             415: components["responses"]["415.UNSUPPORTED_MEDIA_TYPE"];
-            422: components["responses"]["422.IDEMPOTENCY_KEY_REUSED"];
             429: components["responses"]["429.RATE_LIMITED"];
             431: components["responses"]["431.HEADERS_TOO_LARGE"];
-            500: components["responses"]["500.INTERNAL_ERROR.TOKEN_GENERATION_FAILED.TOKEN_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
             502: components["responses"]["502.PROVIDER_ERROR"];
-            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.ROLES_UNAVAILABLE.STORE_UNAVAILABLE"];
+            503: components["responses"]["503.OVERLOADED.PROVIDER_UNAVAILABLE.STORE_UNAVAILABLE"];
             504: components["responses"]["504.PROVIDER_TIMEOUT"];
         };
     };
@@ -2981,6 +3153,302 @@ export interface operations {
             431: components["responses"]["431.HEADERS_TOO_LARGE"];
             500: components["responses"]["500.INTERNAL_ERROR"];
             503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    showKeys: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the version that the caller has. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The keys. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        keys: {
+                            [key: string]: string;
+                        }[];
+                    };
+                    "application/jwk-set+json": {
+                        keys: {
+                            [key: string]: string;
+                        }[];
+                    };
+                };
+            };
+            /** @description The caller has this version. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.STORE_UNAVAILABLE"];
+        };
+    };
+    showDocs: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the version that the caller has. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description The caller has this version. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+        };
+    };
+    showOpenapi: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the version that the caller has. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description An OpenAPI 3.1 document. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description The caller has this version. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+        };
+    };
+    check: {
+        parameters: {
+            query?: {
+                /** @description A role that the caller must have; may come several times. */
+                role?: string;
+                /** @description `redirect`: a navigation of somebody who is not signed in is answered with a redirect to the login. */
+                login?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The caller is signed in, and has every role. */
+            200: {
+                headers: {
+                    "X-Auth-User": components["headers"]["X-Auth-User"];
+                    "X-Auth-Roles": components["headers"]["X-Auth-Roles"];
+                    "X-Auth-Session": components["headers"]["X-Auth-Session"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The caller's browser is to be sent to the login. */
+            302: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
+            403: components["responses"]["403.ACCESS_DENIED"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    checkForGateway: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the entry. */
+                name: string;
+                /** @description The path that the gateway was asked for, which is not looked at. */
+                path: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The caller is signed in, and has every role. */
+            200: {
+                headers: {
+                    "X-Auth-User": components["headers"]["X-Auth-User"];
+                    "X-Auth-Roles": components["headers"]["X-Auth-Roles"];
+                    "X-Auth-Session": components["headers"]["X-Auth-Session"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The caller's browser is to be sent to the login. */
+            302: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            401: components["responses"]["401.INVALID_ACCESS_TOKEN.SESSION_REVOKED"];
+            403: components["responses"]["403.ACCESS_DENIED"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.OVERLOADED.STORE_UNAVAILABLE"];
+        };
+    };
+    showOpenidConfiguration: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the version that the caller has. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The metadata. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetadataBody"];
+                };
+            };
+            /** @description The caller has this version. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.STORE_UNAVAILABLE"];
+        };
+    };
+    showServerMetadata: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of the version that the caller has. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The metadata. */
+            200: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MetadataBody"];
+                };
+            };
+            /** @description The caller has this version. */
+            304: {
+                headers: {
+                    "Cache-Control": components["headers"]["Cache-Control"];
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["400.INVALID_REQUEST"];
+            406: components["responses"]["406.NOT_ACCEPTABLE"];
+            431: components["responses"]["431.HEADERS_TOO_LARGE"];
+            500: components["responses"]["500.INTERNAL_ERROR"];
+            503: components["responses"]["503.STORE_UNAVAILABLE"];
         };
     };
 }

@@ -5,7 +5,7 @@ mod callback;
 mod form_post;
 mod initiate;
 mod refresh_return;
-mod start;
+pub(crate) mod start;
 
 use mintgate_mock_idp::MockConfig;
 

@@ -46,9 +46,8 @@ on_both_stores! {
     }
 }
 
-#[tokio::test]
-async fn a_page_that_is_not_ours_is_refused_before_anything_begins() {
-    let service = service(Store::Sqlite).await;
+/// Queries with a `returnTo` that is no page of the app, or that browsers might read as another one.
+pub(crate) fn refused_queries() -> Vec<String> {
     let long = format!("{APP}/{}", "a".repeat(2048));
     let pages = [
         "//evil.test",
@@ -114,7 +113,13 @@ async fn a_page_that_is_not_ours_is_refused_before_anything_begins() {
         "?returnTo=%252F%252Fevil.test",
         "?returnTo=/%FF",
     ];
-    for query in queries.chain(raw.map(str::to_owned)) {
+    queries.chain(raw.map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_ours_is_refused_before_anything_begins() {
+    let service = service(Store::Sqlite).await;
+    for query in refused_queries() {
         let answer = service.client.get(service.url(&start(&query))).send().await.unwrap();
         assert_eq!(cookies(&answer), Vec::<String>::new(), "{query}");
         assert_error(answer, StatusCode::BAD_REQUEST, "RETURN_TO_NOT_ALLOWED").await;
