@@ -33,6 +33,7 @@ fn finding(warning: &Warning) -> Option<Finding> {
         Warning::AdminWithoutTls { .. } => "config.admin_tls",
         Warning::LargeAnswers { .. } => "config.answer_size",
         Warning::SharedLimitsOfOne => "config.shared_limits",
+        Warning::LongDrain { .. } => "config.drain",
         Warning::KeysInDirectory { .. }
         // Such a page may well sign in without the two links; `origin.site` looks at its cookies.
         | Warning::ReturnsToOtherSite { .. }

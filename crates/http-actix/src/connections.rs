@@ -21,9 +21,12 @@ use crate::AppState;
 use crate::body::MAX_BODY_BYTES;
 use crate::error::HttpErrorCode;
 use crate::metrics::ConnectionChange;
+use crate::stopping::Phase;
 
 /// How many bytes of a request's head may be of its first line.
 const MAX_REQUEST_LINE_BYTES: usize = 8 * 1024;
+/// How long a new connection has for the first byte of a request, once the service accepts no others.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// The connections of one worker thread.
 pub(crate) struct Connections {
@@ -122,6 +125,14 @@ impl Connections {
         None
     }
 
+    fn end_idle(&self, are_meant: impl Fn(&Link) -> bool) {
+        for Waiting { link, .. } in self.waiting.borrow().iter() {
+            if link.is_open() && are_meant(link) {
+                link.end_if_idle();
+            }
+        }
+    }
+
     /// Ends the connections whose head is unfinished at the `most`-th call since it began.
     pub(crate) fn end_unfinished_heads(&self, most: u32) {
         for Waiting { link, .. } in self.waiting.borrow().iter() {
@@ -134,6 +145,16 @@ impl Connections {
             }
         }
     }
+}
+
+/// Ends the connections of a worker thread that carry no request, once the service accepts no more of them. One
+/// on which no request has arrived yet has a second for its first.
+pub(crate) async fn end_idle(connections: Rc<Connections>) {
+    connections.state.ports.stopping.begins(Phase::Ends).await;
+    let used = |link: &Link| !link.is_first.get();
+    connections.end_idle(used);
+    tokio::time::sleep(FIRST_REQUEST).await;
+    connections.end_idle(|_| true);
 }
 
 struct Waiting {
@@ -221,6 +242,8 @@ pub(crate) struct Link {
     is_paused: Cell<bool>,
     /// How often the unfinished head was seen.
     seen_unfinished: Cell<u32>,
+    /// Whether the connection ends as soon as nothing of a request is there to be read.
+    ends_idle: Cell<bool>,
     /// Wakes the task that reads from the connection.
     reader: RefCell<Option<Waker>>,
 }
@@ -238,6 +261,7 @@ impl Link {
             received: Cell::new(0),
             is_paused: Cell::new(false),
             seen_unfinished: Cell::new(0),
+            ends_idle: Cell::new(false),
             reader: RefCell::new(None),
         }
     }
@@ -311,12 +335,12 @@ impl Link {
         self.body.set(Body::None);
     }
 
-    /// The request has been answered. Returns whether the connection is closed behind the answer, as
-    /// there is a long body that nobody has read.
-    pub(crate) fn end_request(&self, now: Duration) -> bool {
+    /// The request has been answered. Returns whether the connection is closed behind the answer, because it
+    /// is the last one or because there is a long body that nobody has read.
+    pub(crate) fn end_request(&self, now: Duration, is_last: bool) -> bool {
         self.waiting_since.set(Some(now));
         self.head_since.set(Some(now));
-        let closes = self.body.replace(Body::None) == Body::Long;
+        let closes = self.body.replace(Body::None) == Body::Long || is_last;
         if closes {
             self.end(Fate::Close);
         } else if self.is_paused.replace(false) {
@@ -342,6 +366,23 @@ impl Link {
             self.fate.set(fate);
             self.wake();
         }
+    }
+
+    /// Ends the connection if its client has sent nothing since the last answer. What has arrived and was
+    /// not read yet counts as sent.
+    fn end_if_idle(&self) {
+        self.ends_idle.set(true);
+        self.wake();
+    }
+
+    /// Nothing has arrived that was not read. Returns whether the connection ends for that.
+    pub(crate) fn is_let_go(&self) -> bool {
+        let is_idle = self.ends_idle.get() && self.head_since.get().is_some();
+        let ends = is_idle && !self.has_received();
+        if ends {
+            self.end(Fate::Close);
+        }
+        ends
     }
 
     fn is_open(&self) -> bool {

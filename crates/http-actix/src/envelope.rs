@@ -32,6 +32,7 @@ use crate::error::{ApiError, HttpErrorCode};
 use crate::metrics::method_label;
 use crate::origin::OriginPolicy;
 use crate::refusals::Refusal;
+use crate::stopping::Phase;
 use crate::trace::{Trace, record_answer, request_span, spans_are_wanted};
 use crate::{AppState, RequestId, gateway, pages};
 
@@ -305,8 +306,11 @@ impl Call {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         state.origins.permit(self.origin.as_ref(), headers);
         let now = state.ports.clock.monotonic();
-        if self.link.as_ref().is_some_and(|link| link.end_request(now)) {
-            response.head_mut().set_connection_type(ConnectionType::Close);
+        if let Some(link) = &self.link {
+            let is_last = state.ports.stopping.has_begun(Phase::Drains);
+            if link.end_request(now, is_last) {
+                response.head_mut().set_connection_type(ConnectionType::Close);
+            }
         }
         let took = now.saturating_sub(self.started);
         let (method, status) = (method_label(&self.method), response.status());

@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use actix_http::error::{DispatchError, PayloadError};
@@ -27,6 +28,7 @@ use tokio::time::MissedTickBehavior;
 use crate::AppState;
 use crate::connections::Admitted;
 use crate::server::{DISCONNECT_TIMEOUT, KEEP_ALIVE};
+use crate::stopping::Phase;
 use crate::transport::Transport;
 
 /// How many requests a client may have under way on one connection.
@@ -75,8 +77,9 @@ impl Drop for Stream {
     }
 }
 
-/// Answers the requests of a connection until its client closes it, it has to end, or `stopping`
-/// completes and all of its requests are answered.
+/// Answers the requests of a connection until its client closes it, it has to end, or the service is asked to
+/// stop and all of its requests are answered. While the service drains, that takes a first request: otherwise a
+/// client could connect again and again and be answered by nobody.
 ///
 /// # Errors
 /// If the connection breaks.
@@ -85,7 +88,6 @@ pub(crate) async fn serve<S>(
     transport: Transport,
     admitted: Admitted,
     peer: Option<SocketAddr>,
-    stopping: impl Future<Output = ()>,
 ) -> Result<(), DispatchError>
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>>,
@@ -104,7 +106,10 @@ where
         () = link.ended() => return Ok(()),
         connection = builder.handshake::<_, Bytes>(transport) => connection.map_err(broken)?,
     };
-    let mut stopping = pin!(stopping);
+    let stopping = Arc::clone(&under_way.state().ports.stopping);
+    let mut drains = pin!(stopping.begins(Phase::Drains));
+    let mut ends = pin!(stopping.begins(Phase::Ends));
+    let mut is_used = false;
     let mut is_ending = false;
     let mut checks = tokio::time::interval(DISCONNECT_TIMEOUT);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -112,7 +117,8 @@ where
         let accepted = tokio::select! {
             biased;
             () = link.ended() => return Ok(()),
-            () = &mut stopping, if !is_ending => None,
+            () = &mut drains, if is_used && !is_ending => None,
+            () = &mut ends, if !is_ending => None,
             _ = checks.tick() => {
                 let now = under_way.state().ports.clock.monotonic();
                 let most = if is_ending { DISCONNECT_TIMEOUT } else { KEEP_ALIVE };
@@ -129,6 +135,7 @@ where
             },
         };
         if let Some((request, respond)) = accepted {
+            is_used = true;
             let stream = Stream::begin(&under_way);
             let is_head = request.method() == Method::HEAD;
             let answer = service.call(request_of(request, peer));

@@ -51,6 +51,7 @@ mod runtime;
 mod server;
 mod sessions;
 mod sign_in;
+mod stopping;
 mod stream;
 mod token;
 mod trace;
@@ -59,7 +60,6 @@ mod validation;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use actix_web::HttpResponse;
 use mintgate_domain::ports::{Clock, Entropy, PublicKeys};
@@ -83,6 +83,7 @@ pub use limits::{Limit, SharedLimits};
 pub use metrics::{ConnectionChange, HttpMetrics, LimitResult};
 pub use operations::{Operations, RELOAD_HEADER};
 pub use server::{MoreRoutes, serve_operations, serve_public};
+pub use stopping::{Door, Phase, Stopping};
 
 use admission::{Admission, Place};
 use error::ApiError;
@@ -149,8 +150,8 @@ pub struct HttpPorts {
     pub clock: Arc<dyn Clock>,
     /// The source of request ids.
     pub entropy: Arc<dyn Entropy>,
-    /// Set when the process has been asked to stop: then answers that have no end of their own end.
-    pub stopping: Arc<AtomicBool>,
+    /// How far the service is on the way to its end.
+    pub stopping: Arc<Stopping>,
 }
 
 impl HttpPorts {

@@ -17,12 +17,10 @@ use actix_web::dev::{AppConfig, Server, ServiceResponse};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App, Error, middleware};
-use futures_util::FutureExt as _;
-use futures_util::future::LocalBoxFuture;
 use mintgate_tls::Served;
 
 use crate::admin::{AdminApi, History, ShownCertificate, admin_routes};
-use crate::connections::Connections;
+use crate::connections::{Connections, end_idle};
 use crate::console::console_routes;
 use crate::current::CurrentState;
 use crate::operations::{Operations, operations_routes};
@@ -72,11 +70,11 @@ pub fn serve_public(
         .max_concurrent_connections(accepted.div_ceil(workers))
         .shutdown_timeout(DRAIN_SECS)
         .disable_signals();
-    let stopping = server.graceful_shutdown_signal();
     // What `HttpServer` does as well, with a stream of our own.
     let server = server.listen("public", listener, move || {
         let connections = Rc::new(Connections::new(Arc::clone(&state), Arc::clone(&open)));
         actix_web::rt::spawn(end_unfinished_heads(Rc::clone(&connections)));
+        actix_web::rt::spawn(end_idle(Rc::clone(&connections)));
         // One for each version of HTTP.
         let app = || {
             let (current, more_routes) = (Data::from(Arc::clone(&current)), more_routes.clone());
@@ -88,13 +86,8 @@ pub fn serve_public(
             let app = app.into_factory().map_err(|error: Error| error.error_response());
             map_config(app, |()| AppConfig::default())
         };
-        let stopping = stopping.clone();
-        let on_stop = move || {
-            let stopping = stopping.clone();
-            async move { stopping.notified().await }
-        };
+        // Its signal of a stop is not used: it gives up what has arrived and was not read yet.
         let http1 = HttpService::build()
-            .graceful_shutdown_signal(on_stop.clone())
             .keep_alive(KEEP_ALIVE)
             // `end_unfinished_heads` sees to all heads, and not to the first one alone.
             .client_request_timeout(Duration::ZERO)
@@ -105,7 +98,7 @@ pub fn serve_public(
             .h1(app());
         let http2 = certificate.clone().map(|certificate| (app(), certificate));
         fn_factory(move || {
-            let (connections, on_stop) = (Rc::clone(&connections), on_stop.clone());
+            let connections = Rc::clone(&connections);
             let http1 = http1.new_service(());
             let http2 = http2
                 .as_ref()
@@ -116,8 +109,7 @@ pub fn serve_public(
                     Some((http2, certificate)) => Some(Tls { certificate, http2: http2.await? }),
                 };
                 let http1 = http1.await?;
-                let on_stop = Box::new(move || on_stop().boxed_local());
-                let worker = Rc::new(Worker { connections, on_stop, http1, tls });
+                let worker = Rc::new(Worker { connections, http1, tls });
                 Ok::<_, ()>(fn_service(move |stream| {
                     let worker = Rc::clone(&worker);
                     async move { worker.serve(stream).await }
@@ -131,8 +123,6 @@ pub fn serve_public(
 /// What one thread serves connections with.
 struct Worker<H1, H2> {
     connections: Rc<Connections>,
-    /// Completes when the service is asked to stop.
-    on_stop: Box<dyn Fn() -> LocalBoxFuture<'static, ()>>,
     http1: H1,
     tls: Option<Tls<H2>>,
 }
@@ -166,7 +156,7 @@ where
                 self.http1.call((Connection::new(transport, admitted), peer)).await
             }
             (transport, Protocol::Http2) => {
-                http2::serve(&tls.http2, transport, admitted, peer, (self.on_stop)()).await
+                http2::serve(&tls.http2, transport, admitted, peer).await
             }
         }
     }

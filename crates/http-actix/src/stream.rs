@@ -131,6 +131,10 @@ impl AsyncRead for Connection {
         }
         self.link.receive(count);
         if read.is_pending() {
+            if self.link.is_let_go() {
+                // The end of the stream.
+                return Poll::Ready(Ok(()));
+            }
             self.link.remember_reader(context.waker());
         }
         read

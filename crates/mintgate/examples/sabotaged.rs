@@ -50,7 +50,8 @@ async fn main() -> anyhow::Result<()> {
         Arc::new(InterposedRepo(CheckThenUpdate { inner, database, client: Mutex::new(None) }))
     });
     let application = application.build().await?;
-    application.run_until(app::stop_signal()?).await
+    let (stop, at_once) = app::stop_signals()?;
+    application.run_until(stop, at_once).await
 }
 
 /// Decides about a rotation by a session it has read before, and not by the one it writes to.

@@ -1,11 +1,10 @@
 //! The running service: built from the settings, served until it is asked to stop.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use mintgate_audit::AuditTrail;
@@ -13,7 +12,8 @@ use mintgate_doctor::{Installation, Opened};
 use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo, StoreError};
 use mintgate_domain::{CleanUp, CleanUpPorts, Explain, ProviderRegistry, revocation_lifetime};
 use mintgate_http_actix::{
-    CurrentState, MoreRoutes, Server, ServiceConfig, descriptors, serve_operations, serve_public,
+    CurrentState, Door, MoreRoutes, Phase, Server, ServiceConfig, Stopping, descriptors,
+    serve_operations, serve_public,
 };
 use mintgate_log_writer::SpanLayer;
 use mintgate_metrics_prometheus::PrometheusMetrics;
@@ -23,6 +23,7 @@ use mintgate_tls::Served;
 use mintgate_traces_otlp::Traces;
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::background::{
@@ -39,6 +40,10 @@ use crate::wiring::{self, Adapters};
 
 /// How many connections may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4096;
+/// The longest that the end may take once no connection is accepted any more, with a margin.
+const LONGEST_END: Duration = Duration::from_secs(20);
+/// The exit code of a process that SIGTERM has ended, as shells report it.
+const ENDED_BY_SIGTERM: i32 = 128 + 15;
 
 /// Starts sending spans to the collector, if there is one: what takes the spans, and what sends them.
 ///
@@ -62,7 +67,9 @@ pub struct Application {
     public_address: SocketAddr,
     operations: Server,
     operations_address: SocketAddr,
-    draining: Arc<AtomicBool>,
+    door: Door,
+    stopping: Arc<Stopping>,
+    drain: Duration,
     manager: Arc<ServiceManager>,
     reload: Arc<Reload>,
     key_care: KeyCare,
@@ -151,7 +158,6 @@ impl ApplicationBuilder {
         let presence = Presence::new(name, issuer, replicas, Arc::clone(&ring), &OsEntropy);
         let presence = Arc::new(presence);
         presence.start().await?;
-        let draining = Arc::default();
         let lingering = Arc::new(Lingering::new());
         let audit =
             store.audit_trail(settings.audit.keys(&settings.keys), clock.clone(), metrics.clone());
@@ -168,7 +174,7 @@ impl ApplicationBuilder {
             presence,
             certificates,
             lingering,
-            draining,
+            stopping: Arc::default(),
             manager: Arc::new(ServiceManager::from_environment()),
         };
         let adapters = Arc::new(adapters);
@@ -187,6 +193,7 @@ impl ApplicationBuilder {
         let (public, public_address) = listen(settings.server.listen, "server.listen")?;
         let (operations, operations_address) = listen(settings.ops.listen, "ops.listen")?;
         let Certificates { public: public_tls, ops: ops_tls } = &adapters.certificates;
+        let door = Door::of(&public)?;
         let asked = adapters.operations(reload.clone());
         Ok(Application {
             public: serve_public(state, more_routes, public, public_tls.clone())?,
@@ -217,7 +224,9 @@ impl ApplicationBuilder {
             limits,
             presence: adapters.presence.clone(),
             lingering: adapters.lingering.clone(),
-            draining: adapters.draining.clone(),
+            door,
+            stopping: adapters.stopping.clone(),
+            drain: settings.server.drain,
             manager: adapters.manager.clone(),
             reload,
             runtime: Handle::current(),
@@ -304,13 +313,18 @@ impl Application {
     }
 
     /// Serves, with the background tasks, until `stop` completes. Then readiness is withdrawn at
-    /// once, no connection is accepted any more, and requests in flight are finished; this returns
-    /// after nine seconds at most, or two more if a background task takes that long, or seven if a
-    /// provider does.
+    /// once, and each connection is closed behind an answer. After `server.drain_secs` no connection is
+    /// accepted any more, and requests in flight are finished; this returns nine seconds later at most, or
+    /// two more if a background task takes that long, or seven if a provider does. If `at_once`
+    /// completes, it does not wait for requests.
     ///
     /// # Errors
     /// If a listener fails.
-    pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    pub async fn run_until(
+        self,
+        stop: impl Future<Output = ()>,
+        at_once: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
         let Self { public_address, operations_address, .. } = self;
         tracing::info!(public = %public_address, ops = %operations_address, "listening");
         let (public, operations) = (self.public.handle(), self.operations.handle());
@@ -321,7 +335,7 @@ impl Application {
         for certificate in self.certificates {
             watching.spawn(certificate.watch());
         }
-        let mut serving = pin!(self.public);
+        let serving = self.public;
         let mut background = BackgroundTasks::new();
         background.add(self.key_care, &self.runtime);
         background.add(self.clean_up, &self.runtime);
@@ -338,21 +352,34 @@ impl Application {
         let mut audit_writer = BackgroundTasks::new();
         audit_writer.add(self.audit_writer, &self.runtime);
         self.manager.ready();
-        tokio::select! {
-            ended = &mut serving => ended?,
-            () = stop => {
-                tracing::info!("stopping: finishing the requests in flight");
-                self.manager.stopping();
-                self.draining.store(true, Ordering::Relaxed);
-                background.stop();
-                let (ended, ()) = tokio::join!(serving, public.stop(true));
-                ended?;
+        let (stopping, drain) = (self.stopping, self.drain);
+        let stop = async {
+            stop.await;
+            tracing::info!(drain_secs = drain.as_secs(), "stopping: finishing the requests");
+            self.manager.stopping(drain + LONGEST_END);
+            stopping.begin(Phase::Drains);
+            tokio::time::sleep(drain).await;
+            self.door.close().await;
+            background.stop();
+            stopping.begin(Phase::Ends);
+            public.stop(true).await;
+            // The server ends now.
+            pending::<()>().await;
+        };
+        let waits = tokio::select! {
+            ended = serving => ended.map(|()| true)?,
+            () = stop => true,
+            () = at_once => {
+                tracing::warn!("asked to stop again: ending without waiting for requests");
+                false
             }
-        }
+        };
         watching.abort_all();
         background.end().await;
         self.presence.withdraw().await;
-        self.lingering.end().await;
+        if waits {
+            self.lingering.end().await;
+        }
         audit_writer.end().await;
         operations.stop(false).await;
         operations_task.await??;
@@ -361,29 +388,56 @@ impl Application {
     }
 }
 
-/// Completes when the process gets SIGTERM, SIGINT or SIGQUIT. Until then SIGUSR1 and SIGUSR2, which end a
-/// process that does not expect them, are logged and ignored.
+/// Two futures: one that completes when the process gets SIGTERM, SIGINT or SIGQUIT, and one when it gets
+/// another of them. SIGUSR1 and SIGUSR2, which end a process that does not expect them, are logged and ignored.
 ///
 /// # Errors
 /// If signals cannot be listened to.
-pub fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+pub fn stop_signals() -> anyhow::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
     let mut user_1 = signal(SignalKind::user_defined1())?;
     let mut user_2 = signal(SignalKind::user_defined2())?;
-    Ok(async move {
+    let counted = watch::Sender::new(0_u32);
+    let came = |times| {
+        let mut count = counted.subscribe();
+        async move {
+            // The task below does not end before the process.
+            let _ = count.wait_for(|count| *count >= times).await;
+        }
+    };
+    let signals = (came(1), came(2));
+    tokio::spawn(async move {
         loop {
             tokio::select! {
-                _ = terminate.recv() => return,
-                _ = interrupt.recv() => return,
-                _ = quit.recv() => return,
+                _ = terminate.recv() => counted.send_modify(|count| *count += 1),
+                _ = interrupt.recv() => counted.send_modify(|count| *count += 1),
+                _ = quit.recv() => counted.send_modify(|count| *count += 1),
                 _ = user_1.recv() => tracing::warn!(signal = "SIGUSR1", "ignored"),
                 _ = user_2.recv() => tracing::warn!(signal = "SIGUSR2", "ignored"),
             }
         }
-    })
+    });
+    Ok(signals)
+}
+
+/// Ends this process, if it is the first one of a container, as SIGTERM and SIGINT end others: the system
+/// ignores signals to it that it does not expect.
+///
+/// # Errors
+/// If signals cannot be listened to.
+pub fn obey_as_first_process() -> anyhow::Result<()> {
+    if std::process::id() != 1 {
+        return Ok(());
+    }
+    let (stop, _) = stop_signals()?;
+    tokio::spawn(async {
+        stop.await;
+        std::process::exit(ENDED_BY_SIGTERM);
+    });
+    Ok(())
 }
 
 /// Brings the store's schema up to date; the names of the migrations that were run.
@@ -475,7 +529,7 @@ mod tests {
             let stop = async {
                 let _ = stopped.await;
             };
-            let (ended, ()) = tokio::join!(application.run_until(stop), test);
+            let (ended, ()) = tokio::join!(application.run_until(stop, pending()), test);
             ended.unwrap();
             // No task is left that holds the keys; the threads of the listeners end in their time.
             let mut attempts_left = 300;

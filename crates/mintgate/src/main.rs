@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -104,14 +105,22 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout();
     let read = || Configuration::load(cli.config.as_deref(), std::env::vars_os());
     let load = || read()?.settings();
+    if !matches!(cli.command, Command::Serve) {
+        app::obey_as_first_process()?;
+    }
     match &cli.command {
         Command::Serve => {
             let settings = load()?;
             let (spans, traces) = app::traces(&settings.telemetry)?.unzip();
             let _last_lines =
                 mintgate_log_writer::start(&settings.log.filter, settings.log.format, spans)?;
-            let application = Application::builder(settings).build().await?;
-            let ended = application.run_until(app::stop_signal()?).await;
+            let (stop, at_once) = app::stop_signals()?;
+            let mut stop = pin!(stop);
+            let application = tokio::select! {
+                built = Application::builder(settings).build() => built?,
+                () = &mut stop => return Ok(ExitCode::SUCCESS),
+            };
+            let ended = application.run_until(stop, at_once).await;
             if let Some(traces) = traces {
                 traces.stop().await;
             }

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mintgate_domain::model::{KeyId, Timestamp};
 use mintgate_domain::ports::{Clock, StoreError, StoreHealth};
 use mintgate_domain::{KeyDoubt, chain};
-use mintgate_http_actix::Operations;
+use mintgate_http_actix::{Operations, Phase, Stopping};
 use mintgate_metrics_prometheus::{Dropped, PrometheusMetrics};
 use mintgate_signer_jose::{KeyRing, KeyRingError, KeyRingStatus, Presence};
 
@@ -25,8 +24,8 @@ pub(crate) struct ServiceOperations {
     pub(crate) presence: Arc<Presence>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<PrometheusMetrics>,
-    /// Set when the process has been asked to stop.
-    pub(crate) draining: Arc<AtomicBool>,
+    /// How far the service is on the way to its end.
+    pub(crate) stopping: Arc<Stopping>,
 }
 
 impl ServiceOperations {
@@ -43,7 +42,7 @@ impl ServiceOperations {
     /// schema and can be written, the signing keys are loaded, and no process that came earlier has
     /// others. A provider that is down does not count: refreshes work without it.
     async fn readiness(&self) -> Result<(), NotReady> {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.stopping.has_begun(Phase::Drains) {
             return Err(NotReady::Draining);
         }
         self.store.check().await.map_err(NotReady::Store)?;
@@ -144,7 +143,7 @@ mod tests {
                 key_status,
                 clock: clock.clone(),
                 metrics: Arc::new(PrometheusMetrics::new("", "").unwrap()),
-                draining: Arc::default(),
+                stopping: Arc::default(),
             };
             Self { keys, store, clock, operations }
         }
@@ -187,7 +186,7 @@ mod tests {
         operations.presence.announce().await.unwrap();
         assert_eq!(operations.not_ready().await, None);
 
-        operations.draining.store(true, Ordering::Relaxed);
+        operations.stopping.begin(Phase::Drains);
         let reason = operations.readiness().await.unwrap_err();
         assert!(matches!(reason, NotReady::Draining), "{reason:?}");
     }

@@ -2,7 +2,6 @@
 //! adapters.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,7 +17,7 @@ use mintgate_domain::{
 use mintgate_http_actix::{
     AdminApi, AppState, ConnectionChange, CookieConfig, CurrentState, Gateway, HintCookie,
     HostedPages, HttpConfig, HttpCookiePolicy, HttpMetrics, HttpPorts, Limit, LimitResult, Limits,
-    PageLanguage, PageLogo, RateLimits, SameSite, UseCases, descriptors,
+    PageLanguage, PageLogo, RateLimits, SameSite, Stopping, UseCases, descriptors,
 };
 use mintgate_metrics_prometheus::PrometheusMetrics;
 use mintgate_role_directory_http::{HttpRoleDirectory, RoleDirectoryConfig};
@@ -49,8 +48,8 @@ pub(crate) struct Adapters {
     pub(crate) audit: Arc<AuditTrail>,
     /// Runs work that outlives its request.
     pub(crate) lingering: Arc<Lingering>,
-    /// Set when the process has been asked to stop.
-    pub(crate) draining: Arc<AtomicBool>,
+    /// How far the service is on the way to its end.
+    pub(crate) stopping: Arc<Stopping>,
     pub(crate) manager: Arc<ServiceManager>,
 }
 
@@ -78,7 +77,7 @@ impl Adapters {
             presence: Arc::clone(&self.presence),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&self.metrics),
-            draining: Arc::clone(&self.draining),
+            stopping: Arc::clone(&self.stopping),
         })
     }
 }
@@ -108,7 +107,7 @@ pub(crate) fn app_state(
         metrics: Arc::new(RequestCounters::new(Arc::clone(&adapters.metrics))),
         clock: Arc::clone(&adapters.clock),
         entropy: Arc::new(OsEntropy),
-        stopping: Arc::clone(&adapters.draining),
+        stopping: Arc::clone(&adapters.stopping),
     };
     Ok(AppState::new(config, use_cases, ports))
 }

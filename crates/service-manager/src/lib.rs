@@ -58,9 +58,9 @@ impl ServiceManager {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// The service begins to stop.
-    pub fn stopping(&self) {
-        self.send("STOPPING=1");
+    /// The service begins to stop, and may take this long, even if the manager would give it less.
+    pub fn stopping(&self, longest: Duration) {
+        self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", longest.as_micros()));
     }
 
     /// Says again and again that the runtime which runs this makes progress, if the manager ends the service
@@ -106,12 +106,12 @@ mod tests {
         let manager = ServiceManager::at(name).unwrap();
         manager.ready();
         manager.reloading();
-        manager.stopping();
+        manager.stopping(Duration::from_secs(2));
         assert_eq!(received(socket), "READY=1");
         let reloading = received(socket);
         let micros = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
         assert!(micros.parse::<u64>().unwrap() > 0, "{reloading}");
-        assert_eq!(received(socket), "STOPPING=1");
+        assert_eq!(received(socket), "STOPPING=1\nEXTEND_TIMEOUT_USEC=2000000");
     }
 
     #[test]

@@ -109,6 +109,8 @@ pub struct ServerSettings {
     pub trusted_proxies: Vec<IpNet>,
     /// The number of worker threads; 0 means one for each core.
     pub workers: usize,
+    /// How long connections are accepted after the service was asked to stop.
+    pub drain: Duration,
     /// The certificate and the private key, if the listener speaks TLS.
     pub tls: Option<PairFiles>,
 }

@@ -18,6 +18,11 @@ use crate::types::{Algorithm, KeyLocation, SameSite, Settings, StoreUrl};
 /// seconds, and clocks may differ by a minute.
 const LEAST_PUBLISH_AHEAD: Duration = Duration::from_mins(6);
 
+/// How long requests in flight may take once no connection is accepted any more.
+const FINISHING: Duration = Duration::from_secs(10);
+/// How long a process may take to stop by default in Kubernetes (`terminationGracePeriodSeconds`).
+const USUAL_PATIENCE: Duration = Duration::from_secs(30);
+
 /// nginx's `proxy_buffer_size`, in bytes: one page of memory.
 const PROXY_BUFFER: usize = 4096;
 /// What the claims of a token have besides what is configured, in bytes: names, ids and times.
@@ -83,6 +88,11 @@ pub enum Warning {
     AdminWithoutTls {
         /// The address of the operations listener.
         listen: SocketAddr,
+    },
+    /// Whoever ends the process may do so before it has finished.
+    LongDrain {
+        /// The value of `server.drain_secs`.
+        drain: Duration,
     },
     /// All processes on the store are to count together, and the store has one process.
     SharedLimitsOfOne,
@@ -160,6 +170,20 @@ impl Warning {
                 "one process serves the file, and all limits are its own".to_owned(),
                 "remove limits.shared, or use Postgres for several replicas".to_owned(),
             ),
+            Self::LongDrain { drain } => (
+                format!(
+                    "the service may take {} s to stop (server.drain_secs and {} s)",
+                    (*drain + FINISHING).as_secs(),
+                    FINISHING.as_secs()
+                ),
+                format!(
+                    "Kubernetes kills it after {} s unless it is told otherwise, and Docker after 10 s",
+                    USUAL_PATIENCE.as_secs()
+                ),
+                "give it longer there (terminationGracePeriodSeconds, stop_grace_period), or lower \
+                 server.drain_secs; the systemd unit needs no change"
+                    .to_owned(),
+            ),
             Self::LargeAnswers { bytes } => (
                 format!(
                     "the headers of an answer with cookies can have {bytes} bytes, if somebody has \
@@ -202,7 +226,11 @@ impl Settings {
         let large = is_large.then_some(Warning::LargeAnswers { bytes });
         let is_of_one = self.limits.rate.shared && matches!(self.store.url, StoreUrl::Sqlite(_));
         let of_one = is_of_one.then_some(Warning::SharedLimitsOfOne);
-        keys.chain(pages).chain(returns).chain(exposed).chain(of_one).chain(large).collect()
+        let drain = self.server.drain;
+        let is_long = drain + FINISHING > USUAL_PATIENCE;
+        let long = is_long.then_some(Warning::LongDrain { drain });
+        let rest = exposed.into_iter().chain(of_one).chain(large).chain(long);
+        keys.chain(pages).chain(returns).chain(rest).collect()
     }
 
     /// The length of the headers of an answer with both cookies, for somebody who has every role that a

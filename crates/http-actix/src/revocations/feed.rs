@@ -1,6 +1,5 @@
 //! Reads the log of revocations for all streams of the process, while there are any.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use mintgate_domain::{AuthError, FollowRevocations};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
+
+use crate::stopping::{Phase, Stopping};
 
 /// How often the log is looked at. What has ended is to be known within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -21,8 +22,8 @@ const KNOWN_FOR: Duration = Duration::from_secs(2);
 pub(crate) struct FollowedPorts {
     pub(crate) runtime: Handle,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Set when the process has been asked to stop.
-    pub(crate) stopping: Arc<AtomicBool>,
+    /// How far the service is on the way to its end.
+    pub(crate) stopping: Arc<Stopping>,
 }
 
 /// What has come behind a place; nothing until something comes.
@@ -81,7 +82,7 @@ impl Feed {
     /// whoever joins afterwards has the log read anew.
     fn ends(&self, news: &watch::Sender<News>, ports: &FollowedPorts) -> bool {
         let mut reader = self.reader();
-        let is_over = reader.is_closed || ports.stopping.load(Ordering::Relaxed);
+        let is_over = reader.is_closed || ports.stopping.has_begun(Phase::Ends);
         let ends = is_over || news.receiver_count() == 0;
         if ends {
             reader.news = Weak::new();

@@ -1,7 +1,6 @@
 //! One stream of statements about the log of revocations.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
@@ -14,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::feed::{Feed, FollowedPorts, News};
 use crate::admission::Place;
 use crate::metrics::HttpMetrics;
+use crate::stopping::Phase;
 
 /// How long a stream is silent at most, as long as the log can be read.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -108,7 +108,7 @@ impl Follower {
                 self.send("", Some(place), &page).await?;
             }
             *place = page.cursor;
-            if self.ports.stopping.load(Ordering::Relaxed) {
+            if self.ports.stopping.has_begun(Phase::Ends) {
                 return Err(Ended);
             }
             if !page.more {

@@ -85,7 +85,8 @@ pub async fn run(options: &DevOptions, config: Option<&Path>) -> anyhow::Result<
     let application = Application::builder(settings).more_routes(move |config| page.routes(config));
     let application = application.build().await?;
     banner(options, &apps, &idp, &client.id);
-    application.run_until(app::stop_signal()?).await?;
+    let (stop, at_once) = app::stop_signals()?;
+    application.run_until(stop, at_once).await?;
     idp.stop().await;
     Ok(())
 }

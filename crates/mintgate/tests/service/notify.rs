@@ -46,7 +46,7 @@ async fn a_service_manager_is_told_of_start_reload_and_stop() {
         assert_eq!(next(&socket), "READY=1");
     }
     process.signal("TERM");
-    assert_eq!(next(&socket), "STOPPING=1");
+    assert_eq!(next(&socket), "STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000");
     assert_eq!(process.exit_code(10).await, Some(0));
 }
 

@@ -77,12 +77,25 @@ pub(crate) fn server(s: &mut Section<'_>, reads_files: bool) -> Option<(ServerSe
         .default(0),
         0..=1024,
     );
+    let drain = s.seconds(
+        key(
+            "drain_secs",
+            "How long the public listener still accepts connections after SIGTERM, in seconds. The readiness check \
+             fails at once, and each connection is closed behind an answer (`Connection: close`). Set it to longer than the \
+             load balancer takes to stop sending requests here. Requests in flight then have 10 s to finish, so \
+             whoever ends the process must wait 10 s longer than this. A second SIGTERM or SIGINT ends the process \
+             at once.",
+        )
+        .default(0),
+        0..=900,
+    );
     let (text, public_url) = public_url?;
     let settings = ServerSettings {
         listen: listen?,
         public_url,
         trusted_proxies: trusted_proxies?,
         workers: workers? as usize,
+        drain: drain?,
         tls,
     };
     Some((settings, text))

@@ -1,0 +1,128 @@
+//! How the service comes to its end without losing a request.
+
+use std::io;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+/// How long connections that the system has begun to establish have to arrive, once no others are let in.
+const ARRIVAL: Duration = Duration::from_millis(200);
+/// TCP's flag SYN, with which a connection begins, and the place of the flags in a segment (RFC 9293 §3.1).
+const SYN: u32 = 0x02;
+const FLAGS: u32 = 13;
+
+/// How far the service is on the way to its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It has not been asked to stop.
+    #[default]
+    Serves,
+    /// It has been asked to stop, and still accepts connections. Each connection is closed behind an answer.
+    Drains,
+    /// It accepts no connection any more. Idle connections are closed, and answers without an end are ended.
+    Ends,
+}
+
+/// Tells all connections how far the service is on the way to its end.
+#[derive(Debug, Default)]
+pub struct Stopping(watch::Sender<Phase>);
+
+impl Stopping {
+    /// Begins `phase`, unless a later one has begun.
+    pub fn begin(&self, phase: Phase) {
+        self.0.send_if_modified(|current| {
+            let is_later = phase > *current;
+            if is_later {
+                *current = phase;
+            }
+            is_later
+        });
+    }
+
+    /// Whether `phase` or a later one has begun.
+    pub fn has_begun(&self, phase: Phase) -> bool {
+        *self.0.borrow() >= phase
+    }
+
+    /// Waits until `phase` or a later one begins.
+    pub(crate) async fn begins(&self, phase: Phase) {
+        // The sender lives as long as this.
+        let _ = self.0.subscribe().wait_for(|current| *current >= phase).await;
+    }
+}
+
+/// A second handle to a listening socket, which closes it without a reset of connections that clients already
+/// have: closing alone resets those that the system has established and nobody has accepted yet.
+#[derive(Debug)]
+pub struct Door(TcpListener);
+
+impl Door {
+    /// The door of this socket.
+    ///
+    /// # Errors
+    /// If the process has too many open files.
+    pub fn of(listener: &TcpListener) -> io::Result<Self> {
+        listener.try_clone().map(Self)
+    }
+
+    /// Lets no new connection in, and waits until those that were let in before have been accepted. A client
+    /// that comes later is refused as soon as the socket is closed.
+    pub async fn close(self) {
+        if let Err(error) = drop_first_segments(&self.0) {
+            tracing::debug!(%error, "connections that are not accepted in time will be reset");
+        }
+        tokio::time::sleep(ARRIVAL).await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn drop_first_segments(listener: &TcpListener) -> io::Result<()> {
+    use socket2::{SockFilter, SockRef};
+    // In the instructions of bpf(4): load a byte, jump if it has a bit, return how much is kept.
+    const LOAD: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    let filter = [
+        SockFilter::new(LOAD, 0, 0, FLAGS),
+        SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ];
+    SockRef::from(listener).attach_filter(&filter)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn drop_first_segments(_: &TcpListener) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn phases_follow_one_another_and_never_go_back() {
+        let stopping = Stopping::default();
+        assert!(stopping.has_begun(Phase::Serves) && !stopping.has_begun(Phase::Drains));
+        stopping.begin(Phase::Ends);
+        stopping.begin(Phase::Drains);
+        assert!(stopping.has_begun(Phase::Ends));
+        stopping.begins(Phase::Drains).await;
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_closed_door_lets_nobody_in_and_those_who_are_in_can_still_be_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let early = TcpStream::connect(address).unwrap();
+        Door::of(&listener).unwrap().close().await;
+        let late = TcpStream::connect_timeout(&address, Duration::from_millis(100));
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let (_, peer) = listener.accept().unwrap();
+        assert_eq!(peer, early.local_addr().unwrap());
+    }
+}
