@@ -15,6 +15,7 @@ mod csrf;
 mod dashboards;
 #[cfg(feature = "dev")]
 mod dev;
+mod draining;
 mod encryption_keys;
 mod forgeries;
 mod gateways;

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -44,6 +45,14 @@ const HTTP2: Client = Client { sends_name: true, protocols: b"\x02h2\x08http/1.1
 
 impl Scene {
     async fn set(certificates: &Certificates, more: &str) -> Self {
+        Self::set_with(certificates, more, |_| ()).await
+    }
+
+    async fn set_with(
+        certificates: &Certificates,
+        more: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
         let files = tempfile::tempdir().unwrap();
         let path = |name: &str| files.path().join(name);
         std::fs::write(path("cert.pem"), &certificates.certificate).unwrap();
@@ -53,6 +62,7 @@ impl Scene {
             command.env("MINTGATE__SERVER__TLS_CERT_FILE", certificate);
             command.env("MINTGATE__SERVER__TLS_KEY_FILE", key);
             command.env("MINTGATE__SERVER__PUBLIC_URL", format!("https://{NAME}"));
+            prepare(command);
         })
         .await;
         Self { process, files }
@@ -370,4 +380,28 @@ async fn a_stop_waits_for_requests_over_http2_and_not_for_idle_connections() {
     body.send_data(Bytes::from_static(b"\"x\"}"), true).unwrap();
     assert_eq!(received(answer).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(scene.process.exit_code(6).await, Some(0));
+}
+
+#[tokio::test]
+async fn while_it_drains_a_connection_of_http2_ends_behind_its_requests() {
+    let mut scene = Scene::set_with(&Certificates::made_for(NAME), "", |command| {
+        command.env("MINTGATE__SERVER__DRAIN_SECS", "2");
+    })
+    .await;
+    let stream = scene.connect(&HTTP2).await.unwrap();
+    let (used, connection) = h2::client::handshake(stream).await.unwrap();
+    let used_ends = tokio::spawn(connection);
+    assert_eq!(send(&used, request(Method::GET, JWKS), "").await.status, StatusCode::OK);
+    scene.process.signal("TERM");
+    let ended = timeout(LONG, used_ends).await.expect("it is told to go");
+    assert!(ended.unwrap().is_ok());
+    // Whoever comes late is answered too.
+    let stream = scene.connect(&HTTP2).await.unwrap();
+    let (late, connection) = h2::client::handshake(stream).await.unwrap();
+    let late_ends = tokio::spawn(connection);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(send(&late, request(Method::GET, JWKS), "").await.status, StatusCode::OK);
+    assert!(timeout(LONG, late_ends).await.expect("it is told to go").unwrap().is_ok());
+    assert!(TcpStream::connect(scene.process.public).await.is_ok(), "it still accepts");
+    assert_eq!(scene.process.exit_code(10).await, Some(0));
 }

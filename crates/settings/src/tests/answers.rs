@@ -43,3 +43,16 @@ fn limits_that_are_shared_with_nobody_are_a_warning() {
     assert!(!warns("sqlite:///var/lib/mintgate/mintgate.db", ""));
     assert!(!warns("postgres://db/mintgate", "shared = true"));
 }
+
+#[test]
+fn a_drain_that_outlasts_the_usual_patience_is_a_warning() {
+    let warned = |seconds: u64| {
+        let text = format!("[server]\ndrain_secs = {seconds}\n{PROVIDER}");
+        let settings = Settings::from_toml(&text).unwrap_or_else(|error| panic!("{error}"));
+        settings.warnings()
+    };
+    assert_eq!(warned(0), []);
+    assert_eq!(warned(20), []);
+    let drain = std::time::Duration::from_secs(21);
+    assert_eq!(warned(21), [Warning::LongDrain { drain }]);
+}

@@ -540,7 +540,10 @@ fn run(
             let stop = async {
                 let _ = stopped.await;
             };
-            application.run_until(stop, std::future::pending()).await.expect("the service ends well");
+            application
+                .run_until(stop, std::future::pending())
+                .await
+                .expect("the service ends well");
         });
     });
     let (public, ops) = addresses.recv().expect("the service starts");
