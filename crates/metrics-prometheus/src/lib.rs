@@ -86,6 +86,7 @@ pub struct PrometheusMetrics {
     certificates: CertificateSeries,
     audit: AuditSeries,
     sealed_before: IntGauge,
+    store_log: IntGauge,
     /// Held while `render` resets the series of the signing keys and reads them back.
     rendering: Mutex<()>,
     http: HttpSeries,
@@ -198,6 +199,13 @@ impl PrometheusMetrics {
             config: ConfigSeries::new(&registry)?,
             certificates: CertificateSeries::new(&registry)?,
             audit: AuditSeries::new(&registry)?,
+            store_log: register(
+                &registry,
+                IntGauge::new(
+                    "mintgate_store_wal_bytes",
+                    "Size of the write-ahead log of the SQLite database; 0 with Postgres.",
+                )?,
+            )?,
             sealed_before: register(
                 &registry,
                 IntGauge::new(
@@ -428,6 +436,10 @@ impl Metrics for PrometheusMetrics {
 
     fn audit_queued(&self, count: u64) {
         self.audit.queued.set(count.try_into().unwrap_or(i64::MAX));
+    }
+
+    fn store_log(&self, bytes: u64) {
+        self.store_log.set(bytes.try_into().unwrap_or(i64::MAX));
     }
 
     fn sealed_under_former_keys(&self, count: u64) {

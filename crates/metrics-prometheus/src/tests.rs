@@ -35,6 +35,7 @@ fn series_have_the_documented_names_and_labels() {
     metrics.configuration_refused();
     metrics.audit_queued(3);
     metrics.audit_dropped(2);
+    metrics.store_log(8);
     metrics.store_query(StoreOperation::LinkIdentity, Duration::ZERO);
     metrics.provider_circuit(&ProviderId::new("corp"), CircuitState::Open);
     metrics.provider_recheck(&ProviderId::new("corp"), RecheckResult::Impossible);
@@ -61,6 +62,7 @@ fn series_have_the_documented_names_and_labels() {
         "mintgate_audit_last_pruned_timestamp_seconds 0",
         "mintgate_audit_queued_events 3",
         "mintgate_audit_dropped_events_total 2",
+        "mintgate_store_wal_bytes 8",
         "mintgate_http_connections 1",
         r#"mintgate_http_connections_shed_total{which="waiting"} 1"#,
         r#"mintgate_rate_limit_total{limit="sign_ins",outcome="refused"} 1"#,
@@ -147,6 +149,7 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         signing_key_age,
         log_lines_dropped,
         sealed_before,
+        store_log,
         spans_dropped,
         config: ConfigSeries { is_current, taken_over, info },
         certificates: CertificateSeries { from, until, is_current: is_presented },
@@ -164,7 +167,7 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
                 revocations_told,
             },
     } = metrics;
-    let collectors: [&dyn Collector; 39] = [
+    let collectors: [&dyn Collector; 40] = [
         token_generation,
         token_generation_duration,
         refresh,
@@ -183,6 +186,7 @@ fn series(metrics: &PrometheusMetrics) -> BTreeSet<String> {
         signing_key_age,
         log_lines_dropped,
         sealed_before,
+        store_log,
         spans_dropped,
         is_current,
         taken_over,

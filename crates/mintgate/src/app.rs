@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 
 use crate::background::{
     AuditCare, AuditWriter, BackgroundTasks, KeyCare, LimitExchange, Lingering, Reseal,
-    RevocationLifetime, SignOfLife, StoreCleanUp,
+    RevocationLifetime, SignOfLife, StoreCleanUp, StoreLog,
 };
 use crate::certificates::Certificates;
 use crate::keys;
@@ -74,6 +74,7 @@ pub struct Application {
     reload: Arc<Reload>,
     key_care: KeyCare,
     clean_up: StoreCleanUp,
+    store_log: StoreLog,
     certificates: Vec<Arc<Served>>,
     presence: Arc<Presence>,
     audit_writer: AuditWriter,
@@ -155,7 +156,8 @@ impl ApplicationBuilder {
         keys::start(&settings.keys, &ring, &*store.housekeeping, &key_status).await?;
         let replicas = Arc::clone(&store.replicas);
         let (name, issuer) = (process_name(), settings.tokens.issuer.clone());
-        let presence = Presence::new(name, issuer, replicas, Arc::clone(&ring), &OsEntropy);
+        let mut presence = Presence::new(name, issuer, replicas, Arc::clone(&ring), &OsEntropy);
+        presence.is_to_be_alone = store.shared_counts.is_none();
         let presence = Arc::new(presence);
         presence.start().await?;
         let lingering = Arc::new(Lingering::new());
@@ -210,6 +212,7 @@ impl ApplicationBuilder {
                 every: settings.keys.reload,
             },
             clean_up: clean_up(&settings, &adapters),
+            store_log: StoreLog(Arc::clone(&adapters.store.housekeeping)),
             audit_writer: AuditWriter(Arc::clone(&adapters.audit)),
             audit_care: AuditCare {
                 trail: adapters.audit.clone(),
@@ -339,6 +342,7 @@ impl Application {
         let mut background = BackgroundTasks::new();
         background.add(self.key_care, &self.runtime);
         background.add(self.clean_up, &self.runtime);
+        background.add(self.store_log, &self.runtime);
         background.add(SignOfLife(Arc::clone(&self.presence)), &self.runtime);
         background.add(self.audit_care, &self.runtime);
         background.add(self.revocations, &self.runtime);
@@ -448,7 +452,7 @@ pub async fn migrate(settings: &StoreSettings) -> anyhow::Result<Vec<String>> {
     open_store(settings)?.migrations.migrate().await.context("store.url")
 }
 
-pub use crate::store::check as check_store;
+pub use crate::store::{back_up, check as check_store};
 
 /// The names of the migrations that [`migrate`] would run.
 ///

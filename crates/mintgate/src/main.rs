@@ -46,6 +46,11 @@ enum Command {
         #[arg(long)]
         plan: bool,
     },
+    /// Copy the SQLite database to a new file while the service runs.
+    Backup {
+        /// The path of the copy, which must not exist.
+        path: PathBuf,
+    },
     /// List, rotate or retire the signing keys.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -137,6 +142,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             write!(out, "{text}")?;
         }
         Command::Migrate { plan } => migrate(&read()?.store()?, *plan, &mut out).await?,
+        Command::Backup { path } => {
+            write!(out, "{}", app::back_up(&read()?.store()?, path).await?)?;
+        }
         Command::Keys(command) => {
             write!(out, "{}", command.run(&read()?.key_ring()?).await?)?;
         }

@@ -1,5 +1,6 @@
 //! The configured store, as the ports it implements.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,6 +171,23 @@ pub fn check(settings: &StoreSettings) -> anyhow::Result<()> {
         postgres(settings, url).check()?;
     }
     Ok(())
+}
+
+/// Copies the configured database to `target` while the service runs; what was copied, and how it is restored.
+///
+/// # Errors
+/// If the store is not SQLite, or the copy fails.
+pub async fn back_up(settings: &StoreSettings, target: &Path) -> anyhow::Result<String> {
+    match &settings.url {
+        StoreUrl::Sqlite(path) => {
+            Ok(mintgate_store_sqlite::back_up(path, target).await?.to_string())
+        }
+        StoreUrl::Postgres(_) => anyhow::bail!(
+            "`mintgate backup` copies an SQLite file, and store.url names Postgres: use \
+             `pg_dump --format=custom --file={}`, or the backups of your server",
+            target.display()
+        ),
+    }
 }
 
 /// A store whose schema can be brought up to date.

@@ -6,9 +6,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mintgate_domain::model::{KeyDispute, KeyUse, REPLICA_PATIENCE, Replica, ReplicaId};
+use mintgate_domain::model::{
+    KeyDispute, KeyUse, LiveReplica, REPLICA_PATIENCE, Replica, ReplicaId,
+};
 use mintgate_domain::ports::{Entropy, Replicas, StoreError};
 use mintgate_domain::{AgreementChange, KeyAgreement, KeyConflict, KeyDoubt, chain};
+use tokio::time::Instant;
 
 use crate::ring::KeyRing;
 
@@ -29,6 +32,10 @@ pub struct Presence {
     name: String,
     issuer: String,
     agreement: Mutex<KeyAgreement>,
+    /// Whether the store is for one process alone: others are warned of.
+    pub is_to_be_alone: bool,
+    /// When the process first said that it lives, and the other one that was warned of since.
+    company: Mutex<Option<(Instant, Option<String>)>>,
 }
 
 impl Presence {
@@ -43,7 +50,8 @@ impl Presence {
     ) -> Self {
         let mut id = ReplicaId::default();
         entropy.fill(&mut id);
-        Self { replicas, ring, id, name, issuer, agreement: Mutex::default() }
+        let (agreement, company) = (Mutex::default(), Mutex::default());
+        Self { replicas, ring, id, name, issuer, agreement, is_to_be_alone: false, company }
     }
 
     /// What a process does before it serves: it says that it lives, and waits while another process that
@@ -95,7 +103,38 @@ impl Presence {
         let dispute = agreement.dispute().cloned();
         drop(agreement);
         changes.iter().for_each(log);
+        if self.is_to_be_alone
+            && let Ok(living) = &answer
+        {
+            self.warn_of_company(living);
+        }
         answer.map(|_| dispute)
+    }
+
+    /// Says once if another process lives that has said so since this one came: one that was killed is silent.
+    fn warn_of_company(&self, living: &[LiveReplica]) {
+        let mut company = self.company.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, warned_of) = company.get_or_insert_with(|| (Instant::now(), None));
+        let mut others = living.iter().filter(|other| other.id != self.id);
+        // A second for clocks that count whole ones.
+        let other = others.find(|other| other.silent_for + LOOK_AGAIN < since.elapsed());
+        let other = other.map(|other| other.name.clone());
+        if let Some(other) = &other
+            && warned_of.is_none()
+        {
+            tracing::warn!(
+                other,
+                "another process serves from this SQLite file, which is for one process alone: limits and replays are \
+                 counted by each for itself; stop one of the two, or move to Postgres"
+            );
+        }
+        *warned_of = other;
+    }
+
+    /// Another process that lives on a store that is for one alone, by its name.
+    pub fn company(&self) -> Option<String> {
+        let company = self.company.lock().unwrap_or_else(PoisonError::into_inner);
+        company.as_ref().and_then(|(_, other)| other.clone())
     }
 
     /// Takes the process out of the store, if that can be done soon.

@@ -14,6 +14,7 @@ use mintgate_domain::ports::{DiskSpace, StoreError};
 use rustix::fs::{Access, access, statvfs};
 
 use crate::config::CannotOpen;
+use crate::write_ahead::{self, LOG_LIMIT};
 
 /// With less room on its disk, in bytes, nothing can be written soon.
 const LEAST_ROOM: u64 = 1024 * 1024;
@@ -45,12 +46,30 @@ pub(crate) fn prepare(path: &Path, busy_timeout: Duration) -> Result<String, Can
         cannot(Cause::from_error(reason, e))
     })?;
 
-    // The mode is a property of the file: set once, before anyone shares it.
+    require_no_mount_point(&absolute).map_err(&cannot)?;
+
+    // Set once, before anyone shares the file.
     let mut connection = establish(address, busy_timeout).map_err(&cannot)?;
-    connection
-        .batch_execute("PRAGMA journal_mode = WAL")
-        .map_err(|e| cannot(Cause::from_error("it may not be an SQLite database", e)))?;
+    write_ahead::require(&mut connection).map_err(&cannot)?;
     Ok(address.to_owned())
+}
+
+/// Requires that the file is not mounted by itself, as one file into a container: SQLite keeps the latest commits
+/// in a file beside it, which would be in the container and end with it.
+fn require_no_mount_point(path: &Path) -> Result<(), Cause> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+        // A kernel before 5.8 does not say.
+        let is_mounted = statx(CWD, path, AtFlags::empty(), StatxFlags::empty())
+            .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        if is_mounted {
+            return Err("it is mounted as a single file, and the -wal file beside it, which has the latest commits, \
+                        is not; mount its directory"
+                .into());
+        }
+    }
+    Ok(())
 }
 
 /// The file that was opened. It is looked at by its path alone: to open and close it beside SQLite would
@@ -112,7 +131,8 @@ pub(crate) fn establish(address: &str, busy_timeout: Duration) -> Result<SqliteC
         "PRAGMA busy_timeout = {};
          PRAGMA synchronous = FULL;
          PRAGMA foreign_keys = ON;
-         PRAGMA trusted_schema = OFF;",
+         PRAGMA trusted_schema = OFF;
+         PRAGMA journal_size_limit = {LOG_LIMIT};",
         busy_timeout.as_millis()
     );
     connection
@@ -142,6 +162,7 @@ mod tests {
             ("synchronous", "synchronous", 2),
             ("foreign_keys", "foreign_keys", 1),
             ("busy_timeout", "timeout", 1234),
+            ("journal_size_limit", "journal_size_limit", LOG_LIMIT.try_into().unwrap()),
         ] {
             let value = sql::<BigInt>(&format!("(SELECT {column} FROM pragma_{pragma})"));
             let value: i64 = diesel::select(value).get_result(&mut connection).unwrap();

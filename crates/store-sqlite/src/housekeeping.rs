@@ -38,6 +38,10 @@ impl Housekeeping for SqliteStore {
         };
         self.read(StoreOperation::Sweep, work).await
     }
+
+    async fn shorten_log(&self) -> Result<(), StoreError> {
+        self.shorten_log().await
+    }
 }
 
 /// The rows that a step has to change or delete.

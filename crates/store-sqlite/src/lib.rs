@@ -10,6 +10,7 @@ use libsqlite3_sys as _;
 
 mod administration;
 mod audit;
+mod backup;
 mod blocking;
 mod config;
 mod duties;
@@ -32,6 +33,8 @@ mod sessions;
 mod store;
 mod upstream_tokens;
 mod users;
+mod write_ahead;
 
+pub use backup::{Backup, NoBackup, back_up};
 pub use config::{CannotOpen, SqliteConfig};
 pub use store::SqliteStore;

@@ -1,6 +1,7 @@
 //! The store itself, and its health.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::SqliteConnection;
@@ -13,6 +14,7 @@ use crate::error::Failure;
 use crate::file::{self, OpenedFile};
 use crate::migrations;
 use crate::pool::Pool;
+use crate::write_ahead::WriteAheadLog;
 
 /// Readers do not wait for the writer, nor it for them; more than a few do not help one disk.
 const READERS: u32 = 4;
@@ -27,8 +29,10 @@ pub struct SqliteStore {
     /// One connection for those who ask whether the store can be used.
     pub(crate) health: Pool,
     pub(crate) file: Arc<OpenedFile>,
+    pub(crate) log: WriteAheadLog,
+    pub(crate) busy_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
-    metrics: Arc<dyn Metrics>,
+    pub(crate) metrics: Arc<dyn Metrics>,
 }
 
 impl SqliteStore {
@@ -46,14 +50,16 @@ impl SqliteStore {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CannotOpen> {
         let address = file::prepare(&config.path, config.busy_timeout)?;
-        let file = OpenedFile::at(address.clone().into()).map_err(|e| CannotOpen {
+        let cannot = |e| CannotOpen {
             path: config.path.clone(),
             cause: Cause::from_error("it cannot be looked at", e),
-        })?;
-        let file = Arc::new(file);
+        };
+        let file = Arc::new(OpenedFile::at(address.clone().into()).map_err(cannot)?);
+        let log = WriteAheadLog::beside(&std::fs::canonicalize(&address).map_err(cannot)?);
         let pool = |size| Pool::new(address.clone(), Arc::clone(&file), size, config.busy_timeout);
         let (writer, readers, search, health) = (pool(1), pool(READERS), pool(1), pool(1));
-        Ok(Self { writer, readers, search, health, file, clock, metrics })
+        let busy_timeout = config.busy_timeout;
+        Ok(Self { writer, readers, search, health, file, log, busy_timeout, clock, metrics })
     }
 
     /// Brings the schema up to date and returns the names of the migrations that were run.

@@ -62,6 +62,9 @@ pub enum MetricEvent {
         operation: StoreOperation,
         took: Duration,
     },
+    StoreLog {
+        bytes: u64,
+    },
 }
 
 /// Metrics that record every event, in order.
@@ -130,6 +133,10 @@ impl Metrics for RecordingMetrics {
 
     fn provider_circuit(&self, provider: &ProviderId, state: CircuitState) {
         self.record(MetricEvent::ProviderCircuit { provider: provider.clone(), state });
+    }
+
+    fn store_log(&self, bytes: u64) {
+        self.record(MetricEvent::StoreLog { bytes });
     }
 
     fn store_query(&self, operation: StoreOperation, took: Duration) {

@@ -55,4 +55,16 @@ pub trait Housekeeping: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`]
     async fn refresh_key_in_use(&self, id: &KeyId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Looks at the file into which the store writes commits first, tells its size
+    /// ([`Metrics::store_log`](super::Metrics::store_log)), and shortens it if it is too long and nobody reads from it. A store
+    /// that has no such file of its own does nothing.
+    ///
+    /// MUST NOT keep a write waiting for longer than a write of its own.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]
+    async fn shorten_log(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

@@ -342,6 +342,9 @@ pub trait Metrics: Send + Sync {
     /// Counts events that were lost to the audit log.
     fn audit_dropped(&self, _count: u64) {}
 
+    /// The size of the file into which the store writes commits first, in bytes.
+    fn store_log(&self, _bytes: u64) {}
+
     /// So many secrets in the store are sealed under a former key-encryption key, by the last complete look.
     fn sealed_under_former_keys(&self, _count: u64) {}
 

@@ -8,6 +8,7 @@ mod lingering;
 mod presence;
 mod reseal;
 mod revocations;
+mod store_log;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -26,6 +27,7 @@ pub(crate) use lingering::Lingering;
 pub(crate) use presence::SignOfLife;
 pub(crate) use reseal::Reseal;
 pub(crate) use revocations::RevocationLifetime;
+pub(crate) use store_log::StoreLog;
 
 /// How long rounds under way when the service ends may still take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);

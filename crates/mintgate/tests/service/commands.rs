@@ -77,3 +77,16 @@ fn a_misspelt_section_stops_a_command_that_would_take_the_default_for_it() {
     assert!(err.contains("broken.toml:1") && err.contains("[store]"), "{err}");
     assert!(!dir.join("mintgate.db").exists());
 }
+
+#[test]
+fn a_backup_of_postgres_is_left_to_its_own_tools() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::write(dir.join("broken.toml"), "[store]\nurl = \"postgres://u@127.0.0.1:1/d\"\n")
+        .unwrap();
+    let output = mintgate(dir, &["backup", "copy.db"]);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("pg_dump"), "{err}");
+    assert!(!dir.join("copy.db").exists());
+}

@@ -57,5 +57,6 @@ mod secrets;
 mod shared_limits;
 mod sign_out;
 mod signals;
+mod sqlite_file;
 mod tls;
 mod trouble;

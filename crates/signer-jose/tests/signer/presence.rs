@@ -196,3 +196,21 @@ async fn keys_in_the_store_are_told_as_such_and_others_by_their_ids() {
         tokio::time::resume();
     }
 }
+
+#[tokio::test]
+async fn a_second_process_on_a_store_for_one_is_told_and_a_killed_one_is_not() {
+    for (is_alive, is_told) in [(true, Some("the other".to_owned())), (false, None)] {
+        let mut told = Told::of(move |call| {
+            let silent_for = if is_alive { SECOND * 3 } else { SECOND * (3 + 10 * (call - 1)) };
+            Ok(vec![Other { came_first: false, silent_for, ..STRANGER }])
+        })
+        .await;
+        told.presence.is_to_be_alone = true;
+        told.presence.start().await.unwrap();
+        assert_eq!(told.presence.company(), None, "it may have been killed");
+        tokio::time::advance(SECOND * 10).await;
+        told.presence.announce().await.unwrap();
+        assert_eq!(told.presence.company(), is_told);
+        tokio::time::resume();
+    }
+}

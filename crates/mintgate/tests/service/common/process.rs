@@ -87,7 +87,7 @@ impl Process {
 
     /// Starts it beside a service that runs in the test's own process: with this configuration of its, the
     /// same store and the same keys. Waits until it is ready.
-    pub(super) async fn replica(text: &str) -> Self {
+    pub(crate) async fn replica(text: &str) -> Self {
         let addresses = free_addresses();
         let text = addresses.iter().fold(text.to_owned(), |text, address| {
             text.replacen("listen = \"127.0.0.1:0\"", &format!("listen = \"{address}\""), 1)
