@@ -1,6 +1,7 @@
 //! Makes connections: address, TLS and the limits every connection has.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use diesel::connection::CacheSize;
@@ -12,6 +13,7 @@ use diesel_async::{
 use mintgate_domain::{Cause, SecretText};
 use postgres_openssl::MakeTlsConnector;
 use tokio::time::timeout;
+use tokio_postgres::config::Host;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{Client, Config, Connection, NoTls, SimpleQueryMessage, Socket};
@@ -90,6 +92,21 @@ impl Connector {
     /// What begins a transaction that is pooled by itself, with its limits.
     pub(crate) fn begin_limited(&self) -> String {
         format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", self.limits("LOCAL"))
+    }
+
+    /// Whether every host of the address is this machine: its Unix sockets, or its loopback addresses,
+    /// where a container's port or a tunnel may stand for a server elsewhere.
+    pub(crate) fn stays_on_this_machine(&self) -> bool {
+        let is_here = |host: &Host| match host {
+            Host::Tcp(name) => {
+                name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+            }
+            Host::Unix(_) => true,
+        };
+        self.hosts.iter().all(|config| match config.get_hostaddrs() {
+            [] => config.get_hosts().iter().all(is_here),
+            addresses => addresses.iter().all(IpAddr::is_loopback),
+        })
     }
 
     /// Makes a connection within the connect timeout, name resolution and TLS included. Each host has
@@ -299,6 +316,21 @@ mod tests {
         for broken in ["postgres://u:hunter2@h:port/d", "mysql://u:hunter2@h/d", "hunter2"] {
             let error = connector(broken).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_addresses_and_sockets_are_this_machine() {
+        for (url, is_here) in [
+            ("postgres://u@127.0.0.1/d", true),
+            ("postgres://u@127.8.0.1:6432,localhost,[::1]/d", true),
+            ("postgres:///d?host=/run/postgresql&user=u", true),
+            ("postgres://u@localhost/d?hostaddr=10.0.0.1", false),
+            ("postgres://u@127.0.0.1,10.0.0.1/d", false),
+            ("postgres://u@localhost.example.com/d", false),
+            ("postgres://u@db/d", false),
+        ] {
+            assert_eq!(connector(url).unwrap().stays_on_this_machine(), is_here, "{url}");
         }
     }
 

@@ -45,7 +45,7 @@ impl StoreExamination for PgStore {
         let server = ServerFacts {
             clock_ahead_millis,
             is_lent: self.is_lent().await,
-            is_in_clear,
+            is_in_clear: is_in_clear && !self.connector.stays_on_this_machine(),
             max_connections: most.try_into().unwrap_or_default(),
         };
         let (written, replicas) = match migrations::require_current(&applied) {
