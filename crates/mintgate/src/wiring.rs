@@ -398,15 +398,7 @@ fn hosted_pages(pages: &settings::HostedPageSettings) -> HostedPages {
         language,
         languages: languages.collect(),
         stylesheet,
-        logo: logo.map(|logo| PageLogo {
-            media_type: match logo.media_type {
-                settings::LogoType::Svg => "image/svg+xml",
-                settings::LogoType::Png => "image/png",
-                settings::LogoType::Jpeg => "image/jpeg",
-                settings::LogoType::WebP => "image/webp",
-            },
-            bytes: logo.bytes,
-        }),
+        logo: logo.map(|logo| PageLogo { media_type: logo.media_type, bytes: logo.bytes }),
     }
 }
 

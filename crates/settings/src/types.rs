@@ -364,20 +364,10 @@ pub struct HostedPageSettings {
 /// A picture that has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogoFile {
-    /// The format of the picture.
-    pub media_type: LogoType,
+    /// The media type of its format, which its first bytes tell.
+    pub media_type: &'static str,
     /// The file, at most 256 KiB.
     pub bytes: Vec<u8>,
-}
-
-/// The formats of pictures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are those of the formats")]
-pub enum LogoType {
-    Svg,
-    Png,
-    Jpeg,
-    WebP,
 }
 
 /// The settings about users: who may sign in, and which claims are stored.

@@ -10,7 +10,7 @@ use mintgate_domain::model::ReturnOrigins;
 use url::Url;
 
 use crate::rules;
-use crate::types::{HostedPageSettings, LogoFile, LogoType};
+use crate::types::{HostedPageSettings, LogoFile};
 
 /// The largest file of a language or a style, in bytes.
 const MAX_TEXT_BYTES: u64 = 64 * 1024;
@@ -193,17 +193,17 @@ fn logo(path: &Path) -> Result<LogoFile, Invalid> {
 }
 
 /// The type of a picture, by how it begins.
-fn type_of(bytes: &[u8]) -> Option<LogoType> {
+fn type_of(bytes: &[u8]) -> Option<&'static str> {
     let is_svg = || {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         let text = text.trim_start_matches('\u{feff}').trim_start();
         text.starts_with('<') && text.contains("<svg")
     };
     match bytes {
-        [0x89, b'P', b'N', b'G', 13, 10, 26, 10, ..] => Some(LogoType::Png),
-        [0xff, 0xd8, 0xff, ..] => Some(LogoType::Jpeg),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(LogoType::WebP),
-        _ => is_svg().then_some(LogoType::Svg),
+        [0x89, b'P', b'N', b'G', 13, 10, 26, 10, ..] => Some("image/png"),
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
+        _ => is_svg().then_some("image/svg+xml"),
     }
 }
 

@@ -12,6 +12,7 @@ mod entra;
 mod environment;
 mod gateways;
 mod guides;
+mod hosted;
 mod id_tokens;
 mod keys;
 mod logins;
