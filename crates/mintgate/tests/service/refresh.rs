@@ -8,6 +8,7 @@ use crate::common::{Options, Store, TestService, Tokens, assert_error, bare, cla
 use crate::on_both_stores;
 use futures_util::future::join_all;
 use mintgate_mock_idp::{Faults, IdTokenRecipe};
+use mintgate_testkit::http::RequestBuilder;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -491,9 +492,10 @@ async fn case_44_a_store_that_is_cut_off_is_503_and_the_same_token_works_afterwa
                 .post(service.url(LOGOUT))
                 .header("cookie", format!("Auth-Access-Token={}", current.access)),
         ];
-        for request in requests {
-            let answer = tokio::time::timeout(Duration::from_secs(10), request.send()).await;
-            let answer = answer.expect("an answer in bounded time").unwrap();
+        let answers = join_all(requests.map(RequestBuilder::send));
+        let answers = tokio::time::timeout(Duration::from_secs(10), answers).await;
+        for answer in answers.expect("answers in bounded time") {
+            let answer = answer.unwrap();
             assert!(cookies(&answer).is_empty(), "the session lives on");
             assert_error(answer, StatusCode::SERVICE_UNAVAILABLE, "STORE_UNAVAILABLE").await;
         }

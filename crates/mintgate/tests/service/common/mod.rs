@@ -384,7 +384,8 @@ impl TestService {
         if !mintgate_testkit::postgres::is_given() {
             return None;
         }
-        let options = Options { behind_a_line: true, store_timeout_ms: 1000, ..Options::default() };
+        // Long enough for a busy machine: what is answered 503 after a cut has to be the cut.
+        let options = Options { behind_a_line: true, store_timeout_ms: 3000, ..Options::default() };
         Some(Self::start_with(Store::Postgres, options).await)
     }
 
