@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test there is, with nothing to prepare.
 
 use std::num::NonZero;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -11,9 +12,16 @@ use crate::process::Process;
 use crate::rig::Binaries;
 use crate::{chaos, check_deps, e2e, say, workspace};
 
+mod programs;
+
+use programs::Programs;
+
 /// How many tests a test program runs at once. Twice as many as there are cores: most tests wait for
 /// something for most of their time.
 const THREADS_VARIABLE: &str = "RUST_TEST_THREADS";
+
+/// What `--fast` builds.
+const FAST: &[&str] = &["--lib", "--bins", "--tests"];
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
@@ -37,7 +45,11 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 async fn stages(options: &Options) -> Result<String> {
     if options.fast {
         check_deps::run().await.context("check-deps")?;
-        cargo_test(None, &["--lib", "--bins", "--tests"], &options.cargo_args).await?;
+        if !options.cargo_args.is_empty() {
+            chosen_tests(None, FAST, &options.cargo_args).await?;
+            return Ok("cargo test on SQLite, filtered; check-deps".to_owned());
+        }
+        run_tests(None, programs::build(FAST).await?).await?;
         return Ok("cargo test on SQLite; check-deps; no doc tests, no e2e, no chaos".to_owned());
     }
     let postgres = match Postgres::given().await? {
@@ -45,10 +57,11 @@ async fn stages(options: &Options) -> Result<String> {
         None => Postgres::start_own(Durability::Off).await?,
     };
     say::line(&format!("test: Postgres {}", postgres.origin()));
-    cargo_test(Some(&postgres), &[], &options.cargo_args).await?;
     if !options.cargo_args.is_empty() {
+        chosen_tests(Some(&postgres), &[], &options.cargo_args).await?;
         return Ok("cargo test, filtered; no check-deps, no e2e, no chaos".to_owned());
     }
+    run_tests(Some(&postgres), programs::build(&[]).await?.with_doc_tests()).await?;
     drop(postgres);
     check_deps::run().await.context("check-deps")?;
     let binaries = Binaries::build().await?;
@@ -57,31 +70,48 @@ async fn stages(options: &Options) -> Result<String> {
     Ok(format!("cargo test; check-deps; e2e: {walked}; chaos: {endured}"))
 }
 
-async fn cargo_test(postgres: Option<&Postgres>, targets: &[&str], args: &[String]) -> Result<()> {
+/// Runs tests against a database server; without one, those that need it say so and pass.
+async fn run_tests(postgres: Option<&Postgres>, programs: Programs) -> Result<()> {
+    // Not while building: cargo trusts these certificates too.
+    let authority = one_authority()?;
+    programs
+        .run(|command| prepare(command, postgres, authority.as_ref()))
+        .await
+        .context("cargo test")
+}
+
+/// Builds and runs what `args` of `cargo test` choose.
+async fn chosen_tests(
+    postgres: Option<&Postgres>,
+    targets: &[&str],
+    args: &[String],
+) -> Result<()> {
     let command = || {
         let mut command = workspace::cargo();
         command.arg("test").args(scope(args)).args(targets);
         command
     };
-    let cargo_args: Vec<_> = args.iter().take_while(|arg| *arg != "--").collect();
     let mut build = command();
-    build.arg("--no-run").args(cargo_args);
+    build.arg("--no-run").args(args.iter().take_while(|arg| *arg != "--"));
     Process::shown("cargo test --no-run", &mut build)?.success().await?;
 
     let mut run = command();
-    run.args(args);
-    // Not while building: cargo trusts these certificates too.
     let authority = one_authority()?;
-    run.envs(authority.as_ref().map(|file| ("SSL_CERT_FILE", file.path())));
+    prepare(run.args(args), postgres, authority.as_ref());
+    Process::shown("cargo test", &mut run)?.success().await
+}
+
+/// Sets the environment of a command that runs tests.
+fn prepare(command: &mut Command, postgres: Option<&Postgres>, authority: Option<&NamedTempFile>) {
+    command.envs(authority.map(|file| ("SSL_CERT_FILE", file.path())));
     if std::env::var_os(THREADS_VARIABLE).is_none() {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        run.env(THREADS_VARIABLE, (2 * cores).to_string());
+        command.env(THREADS_VARIABLE, (2 * cores).to_string());
     }
     match postgres {
-        Some(postgres) => run.env(URL_VARIABLE, postgres.url()),
-        None => run.env_remove(URL_VARIABLE),
+        Some(postgres) => command.env(URL_VARIABLE, postgres.url()),
+        None => command.env_remove(URL_VARIABLE),
     };
-    Process::shown("cargo test", &mut run)?.success().await
 }
 
 /// The first of the certificates that the machine trusts, in a file. No test speaks to a server with a
