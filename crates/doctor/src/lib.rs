@@ -6,8 +6,10 @@
 
 mod certificate;
 mod configuration;
+mod denied;
 mod exposed_files;
 mod finding;
+mod health;
 mod keys;
 mod limits;
 mod operations_listener;
@@ -27,7 +29,9 @@ use mintgate_signer_jose::KeyRing;
 use url::Url;
 
 pub use configuration::warnings;
+pub use denied::who_was_denied;
 pub use finding::{Finding, Verdict};
+pub use health::HealthCommand;
 pub use operations_listener::OperationsListener;
 pub use report::Report;
 

@@ -118,7 +118,7 @@ fn verify(files: &PairFiles, answer: &Response) -> anyhow::Result<()> {
 }
 
 /// The address at which a listener that listens everywhere is reached on its own machine.
-fn reachable(mut listen: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(mut listen: SocketAddr) -> SocketAddr {
     match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => listen.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => listen.set_ip(Ipv6Addr::LOCALHOST.into()),

@@ -16,7 +16,7 @@ use mintgate_admin::{
     AdminCommand, AuditCommand, ClientsCommand, ExplainCommand, RestoreDoneCommand,
     SessionsCommand, UsersCommand,
 };
-use mintgate_doctor::DoctorCommand;
+use mintgate_doctor::{DoctorCommand, HealthCommand};
 use mintgate_domain::KeyConflict;
 use mintgate_store_postgres::InvalidPgConfig;
 
@@ -74,6 +74,8 @@ enum Command {
     /// Make a token of the admin API.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Ask the running service whether it lives, or is ready: exit code 0 or 1, within two seconds.
+    Health(HealthCommand),
     /// Look at the installation as it is, and say what is wrong with it.
     Doctor(DoctorCommand),
     /// Check or print the configuration.
@@ -97,7 +99,8 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // There may be nobody to say it to.
-            let _ = writeln!(std::io::stderr(), "mintgate: {error:#}");
+            let who = mintgate_doctor::who_was_denied(&error);
+            let _ = writeln!(std::io::stderr(), "mintgate: {error:#}{who}");
             let is_mistake = error.is::<ConfigError>()
                 || error.is::<InvalidPgConfig>()
                 || error.is::<KeyConflict>();
@@ -187,6 +190,12 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Admin(command) => {
             return Ok(command.run(&OsEntropy).print(&mut out, &mut std::io::stderr())?);
+        }
+        Command::Health(command) => {
+            let (is_good, line) = command.run(read().and_then(Configuration::ops)).await;
+            // The exit code is what counts.
+            let _ = writeln!(out, "{line}");
+            return Ok(ExitCode::from(u8::from(!is_good)));
         }
         Command::Doctor(command) => {
             let installation = app::installation(load()?, Arc::new(SystemClock::new())).await;

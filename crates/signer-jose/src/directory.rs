@@ -7,7 +7,7 @@
 //! names are ignored.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use mintgate_domain::model::{KeyId, KeyRecord, KeyUse, Timestamp};
 use mintgate_domain::ports::{KeyRepo, StoreError};
 use mintgate_domain::{Cause, SecretText};
+use rustix::process::{Gid, getegid, getgroups};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -82,7 +83,8 @@ impl KeyDirectory {
     /// Opens the directory, or makes it with mode 0700.
     ///
     /// # Errors
-    /// If group or others have any permission on the directory, or it cannot be made.
+    /// If others have any permission on the directory, or a group has that this process is not in, or the group
+    /// may write to it; or if it cannot be made.
     pub fn open_or_create(path: impl Into<PathBuf>) -> Result<Self, KeyDirectoryError> {
         let path = path.into();
         if !path.exists() {
@@ -103,7 +105,7 @@ impl KeyDirectory {
             let source = ErrorKind::NotADirectory.into();
             return Err(failed("use as the key directory", &self.path)(source));
         }
-        check_mode(&self.path, metadata.mode(), 0o700)
+        check_rights(&self.path, &metadata, 0o700)
     }
 
     /// A lock on the directory against other processes and other threads of this one, held until it is
@@ -331,7 +333,7 @@ fn read(path: &Path) -> Result<Option<SecretText>, KeyDirectoryError> {
     };
     // The mode of the open file, because the path may lead to another file by now.
     let metadata = file.metadata().map_err(failed("look at", path))?;
-    check_mode(path, metadata.mode(), 0o600)?;
+    check_rights(path, &metadata, 0o600)?;
     read_text(&file, metadata.len()).map(Some).map_err(failed("read", path))
 }
 
@@ -350,12 +352,22 @@ fn remove_file(path: &Path) -> Result<(), KeyDirectoryError> {
     }
 }
 
-fn check_mode(path: &Path, mode: u32, wanted: u32) -> Result<(), KeyDirectoryError> {
-    let rights_of_others = mode & 0o077;
-    if rights_of_others == 0 {
+/// Refuses what others have a right to. The group may read if this process is in it: the files of a Kubernetes
+/// Secret belong to root, and their group is how a process that is not root may read them.
+fn check_rights(path: &Path, metadata: &Metadata, wanted: u32) -> Result<(), KeyDirectoryError> {
+    let mode = metadata.mode();
+    let reading = if metadata.is_dir() { 0o050 } else { 0o040 };
+    let allowed = if is_our_group(metadata.gid()) { reading } else { 0 };
+    if mode & 0o077 & !allowed == 0 {
         return Ok(());
     }
     Err(KeyDirectoryError::TooOpen { path: path.to_owned(), mode: mode & 0o7777, wanted })
+}
+
+/// Whether this process is in the group.
+fn is_our_group(group: u32) -> bool {
+    let is_it = |other: Gid| other.as_raw() == group;
+    is_it(getegid()) || getgroups().is_ok_and(|groups| groups.into_iter().any(is_it))
 }
 
 fn sync_directory(path: &Path) -> Result<(), KeyDirectoryError> {

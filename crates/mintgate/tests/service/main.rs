@@ -19,6 +19,7 @@ mod draining;
 mod encryption_keys;
 mod forgeries;
 mod gateways;
+mod health;
 mod hosted;
 mod http;
 mod idempotency;

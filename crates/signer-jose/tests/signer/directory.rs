@@ -149,7 +149,7 @@ async fn keys_are_written_with_permissions_for_the_owner_only() {
 
 #[tokio::test]
 async fn a_directory_that_others_may_access_is_refused_with_the_command_that_helps() {
-    for bits in [0o755, 0o750, 0o701, 0o720] {
+    for bits in [0o755, 0o770, 0o701, 0o720] {
         let (_dir, path) = new_path();
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(bits)).unwrap();
@@ -169,13 +169,53 @@ async fn a_directory_that_others_may_access_is_refused_with_the_command_that_hel
     }
 }
 
+/// As a Kubernetes Secret is mounted: names that lead through `..data`, which is replaced as a whole.
+#[tokio::test]
+async fn files_of_a_secret_that_our_group_alone_may_read_are_read_and_so_are_their_successors() {
+    let (dir, path) = new_path();
+    let (made, next) = (with_a_key(&path).await, dir.path().join("next"));
+    let before = made.list_keys().await.unwrap();
+    let mounted = dir.path().join("mounted");
+    fs::create_dir(&mounted).unwrap();
+    let version = |name: &str, source: &Path| {
+        let version = mounted.join(name);
+        fs::create_dir(&version).unwrap();
+        for file in file_names(source) {
+            let copy = version.join(&file);
+            fs::copy(source.join(&file), &copy).unwrap();
+            fs::set_permissions(&copy, Permissions::from_mode(0o440)).unwrap();
+        }
+        symlink(name, mounted.join("..data_tmp")).unwrap();
+        fs::rename(mounted.join("..data_tmp"), mounted.join("..data")).unwrap();
+    };
+    version("..1", &path);
+    for name in file_names(&path) {
+        symlink(format!("..data/{name}"), mounted.join(name)).unwrap();
+    }
+    fs::set_permissions(&mounted, Permissions::from_mode(0o750)).unwrap();
+    let directory = open(&mounted);
+    assert_eq!(directory.list_keys().await.unwrap(), before);
+
+    let other = open(&next);
+    other.add_key(&record(KeyUse::Access, 1, "a2")).await.unwrap();
+    version("..2", &next);
+    let after = directory.list_keys().await.unwrap();
+    assert_eq!(after.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(), ["a2"]);
+
+    // Not if it is the group of others. Only root can give a file to such a group.
+    let file = mounted.join("..2/access-1.jwk");
+    if std::os::unix::fs::chown(&file, None, Some(54_321)).is_ok() {
+        assert!(listing_error(&directory).await.contains("0440"));
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_others_may_access_is_refused_with_the_command_that_helps() {
     let (_dir, path) = new_path();
     let directory = with_a_key(&path).await;
     for name in ["access-1.jwk", "access-1.active"] {
         let file = path.join(name);
-        for bits in [0o644, 0o640, 0o604, 0o620] {
+        for bits in [0o644, 0o660, 0o604, 0o620] {
             fs::set_permissions(&file, Permissions::from_mode(bits)).unwrap();
             let error = listing_error(&directory).await;
             let command = format!("chmod 600 {}", file.display());
