@@ -15,7 +15,7 @@ fn sample(page: &str) -> Option<&str> {
 }
 
 /// The block with every file it names put in place.
-fn with_files(block: &str, dir: &Path) -> String {
+pub(super) fn with_files(block: &str, dir: &Path) -> String {
     let line = |line: &str| {
         let Some((key, _)) = line.split_once('=').filter(|(key, _)| key.trim().ends_with("_file"))
         else {
@@ -25,6 +25,7 @@ fn with_files(block: &str, dir: &Path) -> String {
         let content = match key {
             "client_key_file" => EC_KEY.to_owned(),
             "encryption_key_file" => "0f".repeat(32),
+            "url_file" => "postgres://mintgate:secret@db/mintgate".to_owned(),
             _ => "secret".to_owned(),
         };
         let path = dir.join(key);

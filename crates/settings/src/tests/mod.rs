@@ -15,6 +15,7 @@ mod guides;
 mod hosted;
 mod id_tokens;
 mod keys;
+mod kubernetes;
 mod logins;
 mod messages;
 mod pages;
