@@ -61,7 +61,8 @@ async fn ask(address: SocketAddr, speaks_tls: bool, path: &str) -> anyhow::Resul
     }
     let mut connector = SslConnector::builder(SslMethod::tls_client())?;
     connector.set_verify(SslVerifyMode::NONE);
-    let ssl = connector.build().configure()?.verify_hostname(false).into_ssl("")?;
+    let connector = connector.build().configure()?.verify_hostname(false);
+    let ssl = connector.use_server_name_indication(false).into_ssl("")?;
     let mut stream = SslStream::new(ssl, stream)?;
     Pin::new(&mut stream).connect().await.context("no TLS")?;
     exchange(stream, address, path).await
