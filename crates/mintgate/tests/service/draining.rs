@@ -155,8 +155,9 @@ async fn while_it_drains_each_connection_ends_behind_an_answer_and_none_before_o
         assert!(closes(&get_jwks(stream).await));
         assert_eq!(timeout(LONG, read_head(stream)).await.expect("it is closed"), "");
     }
-    // What has carried no request since then is closed at the end.
-    assert_eq!(timeout(LONG, read_head(&mut idle)).await.expect("it is closed"), "");
+    // What has carried no request since then is closed at the end, long before the last request may take to end.
+    let soon = Duration::from_secs(6);
+    assert_eq!(timeout(soon, read_head(&mut idle)).await.expect("it is closed"), "");
     // One that waits for its first request may still send it.
     let answer = get_jwks(&mut unused).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && closes(&answer), "{answer}");

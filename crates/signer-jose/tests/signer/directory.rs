@@ -197,7 +197,9 @@ async fn files_of_a_secret_that_our_group_alone_may_read_are_read_and_so_are_the
     assert_eq!(directory.list_keys().await.unwrap(), before);
 
     let other = open(&next);
-    other.add_key(&record(KeyUse::Access, 1, "a2")).await.unwrap();
+    let successor = record(KeyUse::Access, 1, "a2");
+    let activates_at = Some(successor.created_at);
+    other.add_key(&KeyRecord { activates_at, ..successor }).await.unwrap();
     version("..2", &next);
     let after = directory.list_keys().await.unwrap();
     assert_eq!(after.iter().map(|key| key.id.as_str()).collect::<Vec<_>>(), ["a2"]);
