@@ -8,9 +8,6 @@ use tokio::sync::watch;
 
 /// How long connections that the system has begun to establish have to arrive, once no others are let in.
 const ARRIVAL: Duration = Duration::from_millis(200);
-/// TCP's flag SYN, with which a connection begins, and the place of the flags in a segment (RFC 9293 §3.1).
-const SYN: u32 = 0x02;
-const FLAGS: u32 = 13;
 
 /// How far the service is on the way to its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,34 +63,24 @@ impl Door {
         listener.try_clone().map(Self)
     }
 
-    /// Lets no new connection in, and waits until those that were let in before have been accepted. A client
-    /// that comes later is refused as soon as the socket is closed.
+    /// Refuses new connections, and waits until those that were let in before have been accepted.
     pub async fn close(self) {
-        if let Err(error) = drop_first_segments(&self.0) {
+        if let Err(error) = refuse_others(&self.0) {
             tracing::debug!(%error, "connections that are not accepted in time will be reset");
         }
         tokio::time::sleep(ARRIVAL).await;
     }
 }
 
+/// Binds the socket to an interface that no machine has, so that the system refuses whoever comes from any other.
 #[cfg(target_os = "linux")]
-fn drop_first_segments(listener: &TcpListener) -> io::Result<()> {
-    use socket2::{SockFilter, SockRef};
-    // In the instructions of bpf(4): load a byte, jump if it has a bit, return how much is kept.
-    const LOAD: u16 = 0x30;
-    const JUMP_IF_SET: u16 = 0x45;
-    const RETURN: u16 = 0x06;
-    let filter = [
-        SockFilter::new(LOAD, 0, 0, FLAGS),
-        SockFilter::new(JUMP_IF_SET, 0, 1, SYN),
-        SockFilter::new(RETURN, 0, 0, 0),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-    ];
-    SockRef::from(listener).attach_filter(&filter)
+fn refuse_others(listener: &TcpListener) -> io::Result<()> {
+    let nowhere = std::num::NonZeroU32::new(i32::MAX.unsigned_abs());
+    socket2::SockRef::from(listener).bind_device_by_index_v4(nowhere)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn drop_first_segments(_: &TcpListener) -> io::Result<()> {
+fn refuse_others(_: &TcpListener) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -121,7 +108,7 @@ mod tests {
         let early = TcpStream::connect(address).unwrap();
         Door::of(&listener).unwrap().close().await;
         let late = TcpStream::connect_timeout(&address, Duration::from_millis(100));
-        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         let (_, peer) = listener.accept().unwrap();
         assert_eq!(peer, early.local_addr().unwrap());
     }
