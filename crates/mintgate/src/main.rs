@@ -117,23 +117,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         app::obey_as_first_process()?;
     }
     match &cli.command {
-        Command::Serve => {
-            let settings = load()?;
-            let (spans, traces) = app::traces(&settings.telemetry)?.unzip();
-            let _last_lines =
-                mintgate_log_writer::start(&settings.log.filter, settings.log.format, spans)?;
-            let (stop, at_once) = app::stop_signals()?;
-            let mut stop = pin!(stop);
-            let application = tokio::select! {
-                built = Application::builder(settings).build() => built?,
-                () = &mut stop => return Ok(ExitCode::SUCCESS),
-            };
-            let ended = application.run_until(stop, at_once).await;
-            if let Some(traces) = traces {
-                traces.stop().await;
-            }
-            ended?;
-        }
+        Command::Serve => serve(load()?).await?,
         #[cfg(feature = "dev")]
         Command::Dev(options) => mintgate::dev::run(options, cli.config.as_deref()).await?,
         Command::Reload => {
@@ -212,6 +196,22 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let (spans, traces) = app::traces(&settings.telemetry)?.unzip();
+    let _last_lines = mintgate_log_writer::start(&settings.log.filter, settings.log.format, spans)?;
+    let (stop, at_once) = app::stop_signals()?;
+    let mut stop = pin!(stop);
+    let application = tokio::select! {
+        built = Application::builder(settings).build() => built?,
+        () = &mut stop => return Ok(()),
+    };
+    let ended = application.run_until(stop, at_once).await;
+    if let Some(traces) = traces {
+        traces.stop().await;
+    }
+    ended
 }
 
 /// Says what is rarely intended in a configuration without a mistake, and what has to be done elsewhere.

@@ -24,8 +24,8 @@ async fn health(dir: &Path, arguments: &[&str], variables: &[(&str, String)]) ->
 }
 
 /// The variable that sends the command to a listener.
-fn at(address: impl ToString) -> (&'static str, String) {
-    ("MINTGATE__OPS__LISTEN", address.to_string())
+fn at(address: &str) -> (&'static str, String) {
+    ("MINTGATE__OPS__LISTEN", address.to_owned())
 }
 
 /// Answers each connection with this, or, without it, not at all.
@@ -62,7 +62,7 @@ async fn a_service_that_lives_is_found_by_its_own_configuration() {
         let (code, said) = health(elsewhere.path(), arguments, &[by_variable]).await;
         assert_eq!(code, 0, "{said}");
         // A listener on every address is asked on this machine.
-        let everywhere = at(format!("0.0.0.0:{}", process.ops.port()));
+        let everywhere = at(&format!("0.0.0.0:{}", process.ops.port()));
         let (code, said) = health(elsewhere.path(), arguments, &[everywhere]).await;
         assert_eq!(code, 0, "{said}");
     }

@@ -1,6 +1,7 @@
 //! TLS on the public listener, by the real binary: handshakes, HTTP/2, and certificates that are replaced
 //! while it runs.
 
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::Command;
@@ -330,6 +331,29 @@ async fn half_a_pair_is_refused_and_the_whole_is_noticed_without_being_told() {
     std::fs::remove_file(scene.path("key.pem")).unwrap();
     scene.until_series("last_reload_successful", 0).await;
     assert!(scene.presents(&other).await);
+}
+
+/// As Kubernetes replaces the files of a Secret: the names stay, and what they lead through is swapped.
+#[tokio::test]
+async fn a_pair_that_is_swapped_as_a_whole_is_noticed() {
+    let first = Certificates::made_for(NAME);
+    let scene = Scene::set(&first, "").await;
+    let version = |name: &str, pair: &Certificates| {
+        std::fs::create_dir(scene.path(name)).unwrap();
+        std::fs::write(scene.path(name).join("cert.pem"), &pair.certificate).unwrap();
+        std::fs::write(scene.path(name).join("key.pem"), &pair.key).unwrap();
+        symlink(name, scene.path("..data_tmp")).unwrap();
+        std::fs::rename(scene.path("..data_tmp"), scene.path("..data")).unwrap();
+    };
+    version("..1", &first);
+    for name in ["cert.pem", "key.pem"] {
+        symlink(format!("..data/{name}"), scene.path("link")).unwrap();
+        std::fs::rename(scene.path("link"), scene.path(name)).unwrap();
+    }
+    assert!(scene.presents(&first).await);
+    let second = Certificates::made_for(NAME);
+    version("..2", &second);
+    scene.until_it_presents(&second).await;
 }
 
 #[tokio::test]
