@@ -43,6 +43,7 @@ const CRATES: &[(&str, Role)] = &[
     ("mintgate-domain", Role::Domain),
     ("mintgate-http-actix", Role::Adapter),
     ("mintgate-identity-openid", Role::Adapter),
+    ("mintgate-import", Role::Adapter),
     ("mintgate-log-writer", Role::Library),
     ("mintgate-metrics-prometheus", Role::Adapter),
     ("mintgate-mock-idp", Role::MockProvider),

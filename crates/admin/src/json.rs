@@ -70,6 +70,18 @@ pub struct UserBody {
     pub picture: Option<String>,
     /// The identities that the person signs in with, the oldest first.
     pub identities: Vec<IdentityBody>,
+    /// The ids that the person had in systems from which they were imported.
+    pub former_ids: Vec<FormerIdBody>,
+}
+
+/// An id in another system.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FormerIdBody {
+    /// The name of the system, as the import was told.
+    pub source: String,
+    /// The id there.
+    pub id: String,
 }
 
 /// An identity at a provider.
@@ -111,6 +123,11 @@ impl From<&Account> for UserBody {
             email: profile.email,
             picture: profile.picture,
             identities: account.identities.iter().map(IdentityBody::from).collect(),
+            former_ids: account
+                .former_ids
+                .iter()
+                .map(|former| FormerIdBody { source: former.source.clone(), id: former.id.clone() })
+                .collect(),
         }
     }
 }

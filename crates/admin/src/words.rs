@@ -131,6 +131,9 @@ pub(crate) fn person(person: &PersonRecord) -> String {
         let (issuer, subject) = (shown(&identity.issuer), shown(&identity.subject));
         field("identity", &format!("{issuer} {subject} ({}, since {since})", linked.provider));
     }
+    for former in &account.former_ids {
+        field("former id", &format!("{} (of {})", shown(&former.id), shown(&former.source)));
+    }
     field("sessions", &format!("{} live", person.sessions.len()));
     text.extend(person.sessions.iter().map(session_line));
     text

@@ -53,9 +53,9 @@ pub struct Administration {
 type Outcome<T> = Result<T, AdministrationError>;
 
 impl Administration {
-    /// The people who are found by a text, or all people, in the order in which they came; at most
-    /// `limit`, and at most 200. A user's id and `ISSUER SUBJECT` find that one person; of names, user
-    /// names, email addresses and subjects a part is enough.
+    /// The people who are found by a text, or all people, in the order of their ids; at most `limit`, and
+    /// at most 200. A user's id and `ISSUER SUBJECT` find that one person; of names, user names, email
+    /// addresses, subjects and ids of another system a part is enough.
     ///
     /// # Errors
     /// [`AdministrationError::NotSearchable`], [`AdministrationError::Store`].
@@ -90,7 +90,11 @@ impl Administration {
     /// [`AdministrationError::NotSearchable`], [`AdministrationError::Store`].
     pub async fn person(&self, name: &PersonName) -> Outcome<Account> {
         match name {
-            PersonName::Id(id) => self.account(*id).await,
+            PersonName::Id(id) => match self.account(*id).await {
+                // Another system may have had it.
+                Err(AdministrationError::Nobody) => self.called(&id.to_string()).await,
+                found => found,
+            },
             PersonName::Identity(identity) => {
                 if [&identity.issuer, &identity.subject]
                     .iter()

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{RevokeReason, SessionId, Timestamp};
-use crate::ports::{Clock, Duties, Duty, Housekeeping, Metrics, StoreError, SweepStep, Swept};
+use crate::ports::{
+    Clock, Duties, Duty, Housekeeping, Metrics, PeopleImport, StoreError, SweepStep, Swept,
+};
 
 /// How many sessions one step looks at.
 const STEP: u32 = 500;
@@ -17,6 +19,8 @@ const MAX_ROUND: Duration = Duration::from_mins(4);
 pub struct CleanUpPorts {
     /// The clean-up of the sessions and of what is kept with them.
     pub housekeeping: Arc<dyn Housekeeping>,
+    /// Whose bans end.
+    pub people: Arc<dyn PeopleImport>,
     /// Which process cleans up.
     pub duties: Arc<dyn Duties>,
     /// The counters of sessions that ended.
@@ -25,7 +29,7 @@ pub struct CleanUpPorts {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Ends sessions that have expired and deletes those that ended long ago.
+/// Ends sessions that have expired and deletes those that ended long ago; ends bans whose time is over.
 pub struct CleanUp {
     ports: CleanUpPorts,
     every: Duration,
@@ -72,6 +76,7 @@ impl CleanUp {
         done: &mut Swept,
     ) -> Result<(), StoreError> {
         let started = self.ports.clock.monotonic();
+        self.ports.people.end_bans(self.now(), STEP).await?;
         loop {
             let step = SweepStep {
                 after: self.next,

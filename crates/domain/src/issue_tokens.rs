@@ -2,20 +2,21 @@
 
 mod repeats;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::identities::finished_before;
 use crate::minting::{Mint, Subject};
 use crate::model::{
-    AccessGrant, Actor, AuditEvent, AuditKind, ClaimSet, ClientInfo, IdempotencyKey,
+    AccessGrant, Actor, AuditEvent, AuditKind, ClaimSet, ClaimValue, ClientInfo, IdempotencyKey,
     IdempotencyRecord, LoginPurpose, NewSession, NewUser, Person, ProfileClaims, ProviderId,
     RevokeReason, SessionId, SessionOpening, Timestamp, UpstreamTokens, UserId, VerifiedIdentity,
     stored_sid,
 };
 use crate::ports::{
-    AuditLog, Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, Phase, RoleQuestion, SealError,
-    TokenSigner,
+    AuditLog, Clock, CookiePolicy, Entropy, Metrics, OpenOutcome, PeopleImport, Phase,
+    RoleQuestion, SealError, StoreError, TokenSigner,
 };
 use crate::sign_in::{Credential, ProvenSignIn, SignIn, SignInRequest};
 use crate::{
@@ -54,6 +55,8 @@ pub struct IssueTokensConfig {
     pub body_delivery: bool,
     /// Claims copied into access tokens: our name, and the path of the provider's claim.
     pub extra_claims: Vec<(String, String)>,
+    /// The claim of access tokens with the ids that the user had in other systems; `None` for no such claim.
+    pub former_ids_claim: Option<String>,
     /// Whom sign-ins are open to.
     pub admission: Admission,
     /// The claims that are kept of whoever signs in.
@@ -71,6 +74,8 @@ pub struct IssueTokensPorts {
     pub kept: Option<KeptTokens>,
     /// The stores of sessions and of their users.
     pub sessions: Sessions,
+    /// The ids that users had in other systems.
+    pub people: Arc<dyn PeopleImport>,
     /// The signer of access and refresh tokens.
     pub signer: Arc<dyn TokenSigner>,
     /// Builds the cookies that carry the tokens.
@@ -239,10 +244,8 @@ impl IssueTokens {
                 }
             }
         }
-        Err(crate::ports::StoreError::Unavailable(
-            "the identity is taken and not found, again and again".into(),
-        )
-        .into())
+        Err(StoreError::Unavailable("the identity is taken and not found, again and again".into())
+            .into())
     }
 
     /// Stores a session, and its user before it where the person signs in for the first time; `None`
@@ -324,7 +327,7 @@ impl IssueTokens {
             auth_time: verified.auth_time.unwrap_or(now),
             acr: verified.acr.clone(),
             amr: verified.amr.clone(),
-            extra: self.extra_claims(verified),
+            extra: self.extra_claims(verified, known.as_ref()).await?,
         };
 
         let started = self.ports.clock.monotonic();
@@ -387,14 +390,24 @@ impl IssueTokens {
         })
     }
 
-    fn extra_claims(
+    /// The claims of the provider that are copied, and the ids that the user had elsewhere.
+    async fn extra_claims(
         &self,
         verified: &VerifiedIdentity,
-    ) -> std::collections::BTreeMap<String, crate::model::ClaimValue> {
+        known: Option<&Person>,
+    ) -> Result<BTreeMap<String, ClaimValue>, StoreError> {
         let found = self.config.extra_claims.iter().filter_map(|(name, path)| {
             verified.claims.find(path).map(|value| (name.clone(), value.clone()))
         });
-        found.collect()
+        let mut claims: BTreeMap<_, _> = found.collect();
+        if let (Some(name), Some(person)) = (&self.config.former_ids_claim, known) {
+            let former = self.ports.people.former_ids(person.user.id).await?;
+            if !former.is_empty() {
+                let ids = former.into_iter().map(|former| ClaimValue::Text(former.id));
+                claims.insert(name.clone(), ClaimValue::List(ids.collect()));
+            }
+        }
+        Ok(claims)
     }
 
     fn observe(&self, provider: &ProviderId, phase: Phase, started: Duration) {

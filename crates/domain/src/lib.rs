@@ -13,6 +13,7 @@
 //! - [`Introspection`] tells back ends about our tokens, and revokes them;
 //! - [`Administration`] shows operators users and sessions, and changes them; [`AuditReview`] reads the
 //!   audit log, [`Explain`] says why, and [`UndoneActs`] what a restored backup has undone;
+//! - [`ImportPeople`] takes over the people of another system;
 //! - [`CleanUp`] deletes what is no longer needed.
 
 mod admin_token;
@@ -41,6 +42,7 @@ mod minting;
 pub mod model;
 mod origin;
 mod own_sessions;
+mod people_import;
 pub mod ports;
 mod provider_logout;
 mod recheck;
@@ -82,6 +84,7 @@ pub use login_parameters::LoginParameter;
 pub use minting::{IssuedTokens, TokenDelivery};
 pub use origin::Origin;
 pub use own_sessions::{OwnSessions, SessionProof};
+pub use people_import::{ImportClaims, ImportConflict, ImportPeople, ImportResult};
 pub use provider_logout::ProviderLogout;
 pub use recheck::Recheck;
 pub use refresh_session::{RefreshConfig, RefreshPorts, RefreshSession};

@@ -157,6 +157,7 @@ fn config() -> IssueTokensConfig {
         admission: Admission::Open,
         profile: ProfileClaims::default(),
         extra_claims: vec![],
+        former_ids_claim: None,
     }
 }
 
@@ -193,6 +194,7 @@ fn rig_with(store: MemoryStore, config: IssueTokensConfig, lookup: Option<RoleLo
         )),
         roles: RoleDecider { policy, lookup },
         kept: None,
+        people: Arc::new(store.clone()),
         sessions: Sessions {
             repo: Arc::new(store.clone()),
             users: Arc::new(store.clone()),

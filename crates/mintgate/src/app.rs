@@ -240,6 +240,7 @@ impl ApplicationBuilder {
 fn clean_up(settings: &Settings, adapters: &Adapters) -> StoreCleanUp {
     let ports = CleanUpPorts {
         housekeeping: Arc::clone(&adapters.store.housekeeping),
+        people: Arc::clone(&adapters.store.import),
         duties: Arc::clone(&adapters.store.duties),
         metrics: adapters.metrics.clone(),
         clock: Arc::clone(&adapters.clock),

@@ -7,6 +7,7 @@ mod certificates;
 pub mod dev;
 pub mod keys;
 mod operations;
+pub mod people_import;
 mod providers;
 pub mod reload;
 pub mod roles_command;

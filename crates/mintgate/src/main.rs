@@ -9,6 +9,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
 use mintgate::keys::KeysCommand;
+use mintgate::people_import::import;
 use mintgate::roles_command::RolesCommand;
 use mintgate::settings::{self, ConfigError, Configuration, Settings, StoreSettings};
 use mintgate::system::{OsEntropy, SystemClock};
@@ -18,6 +19,7 @@ use mintgate_admin::{
 };
 use mintgate_doctor::{DoctorCommand, HealthCommand};
 use mintgate_domain::KeyConflict;
+use mintgate_import::ImportCommand;
 use mintgate_store_postgres::InvalidPgConfig;
 
 /// Turns a sign-in at an OpenID provider into a session of your own.
@@ -69,6 +71,8 @@ enum Command {
     Audit(AuditCommand),
     /// End every session because a backup of the store was restored; say what that has undone.
     RestoreDone(RestoreDoneCommand),
+    /// Take over the people of another system.
+    Import(ImportCommand),
     /// Say what happened in a request, and why.
     Explain(ExplainCommand),
     /// Make a token of the admin API.
@@ -95,7 +99,7 @@ enum ConfigCommand {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    match Box::pin(run(Cli::parse())).await {
         Ok(code) => code,
         Err(error) => {
             // There may be nobody to say it to.
@@ -168,6 +172,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             app::warn_if_unwritten(audit.flush().await);
             return Ok(reply.print(&mut out, &mut std::io::stderr())?);
         }
+        Command::Import(it) => return Box::pin(import(&load()?, it, &mut out)).await,
         Command::Explain(command) => {
             let (explain, _) = app::administration(&read()?.administration()?)?;
             return Ok(command.run(&explain).await.print(&mut out, &mut std::io::stderr())?);

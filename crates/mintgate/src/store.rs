@@ -9,8 +9,8 @@ use mintgate_audit::{AuditTrail, AuditTrailPorts};
 use mintgate_domain::model::{Actor, AuditKeys};
 use mintgate_domain::ports::{
     AuditLog, AuditStore, Clock, Duties, Housekeeping, IdempotencyRecords, KeyRepo, Metrics,
-    OnceMarks, RefreshTokenRepo, Replicas, RevocationLog, SessionAdministration, SharedCounts,
-    StoreError, StoreExamination, StoreHealth, UpstreamTokenRepo, UserAdministration,
+    OnceMarks, PeopleImport, RefreshTokenRepo, Replicas, RevocationLog, SessionAdministration,
+    SharedCounts, StoreError, StoreExamination, StoreHealth, UpstreamTokenRepo, UserAdministration,
     UserDirectory,
 };
 use mintgate_domain::{Administration, AuditReview, SecretText, Sessions};
@@ -26,6 +26,8 @@ pub(crate) struct Store {
     pub(crate) sessions: Sessions,
     /// The port of the operators' searches and changes.
     pub(crate) users: Arc<dyn UserAdministration>,
+    /// The people who come from another system, in the store of the users.
+    pub(crate) import: Arc<dyn PeopleImport>,
     pub(crate) session_records: Arc<dyn SessionAdministration>,
     pub(crate) upstream_tokens: Arc<dyn UpstreamTokenRepo>,
     /// The signing keys that are kept in the store.
@@ -72,7 +74,7 @@ impl Store {
     fn of_one<S>(store: Arc<S>) -> Self
     where
         S: UserDirectory + RefreshTokenRepo + OnceMarks + IdempotencyRecords,
-        S: UserAdministration + SessionAdministration,
+        S: UserAdministration + PeopleImport + SessionAdministration,
         S: UpstreamTokenRepo
             + KeyRepo
             + Replicas
@@ -93,6 +95,7 @@ impl Store {
                 idempotency: store.clone(),
             },
             users: store.clone(),
+            import: store.clone(),
             session_records: store.clone(),
             upstream_tokens: store.clone(),
             keys: store.clone(),

@@ -192,6 +192,7 @@ fn use_cases(
         roles: roles.clone(),
         kept: kept.clone(),
         sessions: store.sessions.clone(),
+        people: Arc::clone(&store.import),
         signer: tokens.clone(),
         cookies: cookies.clone(),
         clock: Arc::clone(clock),
@@ -359,6 +360,7 @@ fn issue_config(settings: &Settings) -> IssueTokensConfig {
         session_ttl: settings.tokens.session_ttl,
         body_delivery: settings.tokens.body_delivery,
         extra_claims: settings.tokens.extra_claims.clone(),
+        former_ids_claim: settings.tokens.former_ids_claim.clone(),
         admission: settings.users.admission.clone(),
         profile: settings.users.profile.clone(),
     }

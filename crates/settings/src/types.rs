@@ -231,6 +231,8 @@ pub struct TokenSettings {
     pub body_delivery: bool,
     /// Claims copied from the provider's into access tokens, as our name and the path in theirs.
     pub extra_claims: Vec<(String, String)>,
+    /// The claim of access tokens with the ids of systems from which users were imported.
+    pub former_ids_claim: Option<String>,
 }
 
 /// The settings of the signing keys.

@@ -243,9 +243,10 @@ impl Settings {
         let audience: usize = tokens.audience.iter().map(|one| one.len() + 3).sum();
         let copied: usize =
             tokens.extra_claims.iter().map(|(name, _)| name.len() + COPIED_CLAIM).sum();
+        let former = tokens.former_ids_claim.as_ref().map_or(0, |name| name.len() + COPIED_CLAIM);
         let claims =
             [FIXED_CLAIMS, tokens.issuer.len(), tokens.client_id.len(), audience, of_roles];
-        let access = claims.into_iter().sum::<usize>() + copied;
+        let access = claims.into_iter().sum::<usize>() + copied + former;
         let refresh = FIXED_CLAIMS + tokens.issuer.len();
         let text = |claims: usize, algorithm: Algorithm| {
             (FIXED_HEADER + claims + signature(algorithm)) * 4 / 3

@@ -23,7 +23,7 @@ use crate::users::UserRow;
 /// The second part of each tells a user who is as wanted from one who does not exist.
 static ENABLE: SqlText = SqlText::new(
     "WITH changed AS (
-        UPDATE users SET disabled_at = NULL WHERE id = $user AND disabled_at IS NOT NULL
+        UPDATE users SET disabled_at = NULL, disabled_until = NULL WHERE id = $user AND disabled_at IS NOT NULL
         RETURNING id
     )
     SELECT EXISTS (SELECT FROM changed), EXISTS (SELECT FROM users WHERE id = $user)",
@@ -121,6 +121,7 @@ impl UserAdministration for PgStore {
                     diesel::update(row)
                         .set((
                             users::disabled_at.eq(before.unwrap_or(at)),
+                            users::disabled_until.eq(None::<PgTimestamp>),
                             users::session_epoch.eq(users::session_epoch + 1),
                         ))
                         .execute(connection)

@@ -17,6 +17,7 @@ mod json;
 mod keys;
 mod migrations;
 mod once_marks;
+mod people_import;
 mod pool;
 mod replicas;
 mod revocations;

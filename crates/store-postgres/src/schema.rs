@@ -13,6 +13,17 @@ diesel::table! {
         email -> Nullable<Text>,
         picture -> Nullable<Text>,
         searched -> Nullable<Text>,
+        disabled_until -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    former_ids (former_id, source) {
+        former_id -> Text,
+        source -> Text,
+        user_id -> Uuid,
+        position -> SmallInt,
+        record -> Nullable<Text>,
     }
 }
 
@@ -189,7 +200,13 @@ diesel::table! {
 
 diesel::joinable!(external_identities -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
-diesel::allow_tables_to_appear_in_same_query!(external_identities, restores, sessions, users);
+diesel::allow_tables_to_appear_in_same_query!(
+    external_identities,
+    former_ids,
+    restores,
+    sessions,
+    users
+);
 
 use diesel::sql_types::{Array, Nullable, Text};
 

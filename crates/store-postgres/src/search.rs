@@ -8,18 +8,21 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use mintgate_domain::model::{
-    Account, ExternalIdentity, LinkedIdentity, ProviderId, SearchText, UserId,
+    Account, ExternalIdentity, FormerId, LinkedIdentity, ProviderId, SearchText, UserId,
 };
 
 use crate::error::{Failure, RowName};
+use crate::people_import::of_users;
 use crate::schema::{external_identities, users};
 use crate::users::UserRow;
 
-/// The text stands in the profile, or in the subject of an identity: that subselect is carried out once.
-/// Both columns have the collation "C", so that bytes are compared, and `lower` knows ASCII alone.
+/// The text stands in the profile, in the subject of an identity, or in a former id: these subselects are
+/// carried out once. The columns have the collation "C", so that bytes are compared, and `lower` knows ASCII alone.
 const IN_PROFILE: &str = "(strpos(users.searched, ";
 const IN_SUBJECT: &str = ") > 0 OR users.id IN (SELECT e.user_id FROM external_identities AS e \
     WHERE strpos(E'\\n' || lower(e.subject) || E'\\n', ";
+const IN_FORMER_ID: &str = ") > 0) OR users.id IN (SELECT f.user_id FROM former_ids AS f \
+    WHERE strpos(E'\\n' || lower(f.former_id) || E'\\n', ";
 
 /// A user's row with the time at which it was made.
 pub(crate) type CreatedUser = (UserRow, PgTimestamp);
@@ -42,7 +45,8 @@ pub(crate) async fn find(
     if let Some(search) = search {
         let text = search.as_str();
         let condition = sql::<Bool>(IN_PROFILE).bind::<Text, _>(text);
-        query = query.filter(condition.sql(IN_SUBJECT).bind::<Text, _>(text).sql(") > 0))"));
+        let condition = condition.sql(IN_SUBJECT).bind::<Text, _>(text);
+        query = query.filter(condition.sql(IN_FORMER_ID).bind::<Text, _>(text).sql(") > 0))"));
     }
     let rows = query.load(connection).await?;
     accounts(connection, rows).await
@@ -59,11 +63,11 @@ pub(crate) async fn accounts(
         let user = row.user()?;
         let name = RowName { table: "users", id: user.id.as_uuid() };
         let created_at = name.time("created_at", created_at)?;
-        accounts.push(Account { user, created_at, identities: vec![] });
+        accounts.push(Account { user, created_at, identities: vec![], former_ids: vec![] });
     }
     let ids: Vec<_> = accounts.iter().map(|account| *account.user.id.as_uuid()).collect();
     let rows: Vec<(uuid::Uuid, String, String, String, PgTimestamp)> = linked::table
-        .filter(linked::user_id.eq_any(ids))
+        .filter(linked::user_id.eq_any(&ids))
         .order((linked::created_at, linked::issuer, linked::subject))
         .select((
             linked::user_id,
@@ -82,7 +86,12 @@ pub(crate) async fn accounts(
         let provider = ProviderId::new(provider);
         by_user.entry(user).or_default().push(LinkedIdentity { identity, provider, linked_at });
     }
+    let mut former: HashMap<uuid::Uuid, Vec<FormerId>> = HashMap::new();
+    for (user, id) in of_users(connection, &ids).await? {
+        former.entry(user).or_default().push(id);
+    }
     for account in &mut accounts {
+        account.former_ids = former.remove(account.user.id.as_uuid()).unwrap_or_default();
         account.identities = by_user.remove(account.user.id.as_uuid()).unwrap_or_default();
     }
     Ok(accounts)

@@ -65,7 +65,7 @@ impl UserAdministration for SqliteStore {
         let work = move |connection: &mut _| {
             let row = users::table.find(user.as_uuid().as_bytes().as_slice());
             let enabled = diesel::update(row.filter(users::disabled_at.is_not_null()))
-                .set(users::disabled_at.eq(None::<i64>))
+                .set((users::disabled_at.eq(None::<i64>), users::disabled_until.eq(None::<i64>)))
                 .execute(connection)?;
             if enabled == 1 {
                 return Ok(UserChange::Changed);
@@ -165,6 +165,7 @@ fn disable(
     diesel::update(row)
         .set((
             users::disabled_at.eq(disabled_at.unwrap_or(now.as_unix())),
+            users::disabled_until.eq(None::<i64>),
             users::session_epoch.eq(users::session_epoch + 1),
         ))
         .execute(connection)?;

@@ -13,6 +13,17 @@ diesel::table! {
         email -> Nullable<Text>,
         picture -> Nullable<Text>,
         searched -> Nullable<Text>,
+        disabled_until -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    former_ids (former_id, source) {
+        former_id -> Text,
+        source -> Text,
+        user_id -> Binary,
+        position -> BigInt,
+        record -> Nullable<Text>,
     }
 }
 
@@ -226,6 +237,7 @@ diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(upstream_tokens -> sessions (session_id));
 diesel::allow_tables_to_appear_in_same_query!(
     external_identities,
+    former_ids,
     restores,
     sessions,
     upstream_tokens,

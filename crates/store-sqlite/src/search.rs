@@ -8,11 +8,12 @@ use diesel::expression::BoxableExpression;
 use diesel::prelude::*;
 use diesel::sql_types::{Bool, Nullable, Text};
 use diesel::sqlite::Sqlite;
-use mintgate_domain::model::{Account, LinkedIdentity, SearchText, Timestamp};
+use mintgate_domain::model::{Account, FormerId, LinkedIdentity, SearchText, Timestamp};
 use mintgate_domain::ports::StoreError;
 
 use crate::error::Failure;
-use crate::schema::{external_identities, users};
+use crate::people_import::of_users;
+use crate::schema::{external_identities, former_ids, users};
 use crate::users::{IdentityRow, UserRow};
 
 /// The longest that a search may take.
@@ -71,13 +72,18 @@ pub(crate) fn find(
     }
 }
 
-/// The text stands in the profile, or in the subject of an identity.
+/// The text stands in the profile, in the subject of an identity, or in a former id.
 fn has(text: &str) -> Condition<'_> {
     let subject = "\n".into_sql::<Text>().concat(lower(external_identities::subject)).concat("\n");
     let identity = external_identities::table
         .filter(external_identities::user_id.eq(users::id))
         .filter(instr(subject.nullable(), text).gt(0));
-    Box::new(instr(users::searched, text).gt(0).or(exists(identity).nullable()))
+    let former = "\n".into_sql::<Text>().concat(lower(former_ids::former_id)).concat("\n");
+    let former_id = former_ids::table
+        .filter(former_ids::user_id.eq(users::id))
+        .filter(instr(former.nullable(), text).gt(0));
+    let elsewhere = exists(identity).or(exists(former_id));
+    Box::new(instr(users::searched, text).gt(0).or(elsewhere.nullable()))
 }
 
 /// The accounts of users, in the same order.
@@ -89,13 +95,13 @@ pub(crate) fn accounts(
     for (row, created_at) in rows {
         let user = row.user()?;
         let created_at = Timestamp::from_unix(created_at);
-        accounts.push(Account { user, created_at, identities: vec![] });
+        accounts.push(Account { user, created_at, identities: vec![], former_ids: vec![] });
     }
     let ids: Vec<&[u8]> =
         accounts.iter().map(|account| account.user.id.as_uuid().as_bytes().as_slice()).collect();
     // Identities of the same second come in an order that is always the same.
     let linked: Vec<(Vec<u8>, IdentityRow)> = external_identities::table
-        .filter(external_identities::user_id.eq_any(ids))
+        .filter(external_identities::user_id.eq_any(&ids))
         .order((
             external_identities::created_at,
             external_identities::issuer,
@@ -103,12 +109,17 @@ pub(crate) fn accounts(
         ))
         .select((external_identities::user_id, IdentityRow::as_select()))
         .load(connection)?;
+    let mut former: HashMap<Vec<u8>, Vec<FormerId>> = HashMap::new();
+    for (user, id) in of_users(connection, &ids)? {
+        former.entry(user).or_default().push(id);
+    }
     let mut by_user: HashMap<Vec<u8>, Vec<LinkedIdentity>> = HashMap::new();
     for (user, identity) in linked {
         by_user.entry(user).or_default().push(identity.into());
     }
     for account in &mut accounts {
         let id = account.user.id.as_uuid().as_bytes().as_slice();
+        account.former_ids = former.remove(id).unwrap_or_default();
         account.identities = by_user.remove(id).unwrap_or_default();
     }
     Ok(accounts)

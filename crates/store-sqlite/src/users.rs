@@ -278,7 +278,7 @@ pub(crate) fn find_person(
     Ok(found.map(person).transpose()?)
 }
 
-fn insert_identity(
+pub(crate) fn insert_identity(
     connection: &mut SqliteConnection,
     user: UserId,
     new: &NewIdentity,

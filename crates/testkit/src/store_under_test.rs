@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use mintgate_domain::model::{Actor, ReplicaId, Rotation, Session, SessionId, Timestamp, UserId};
 use mintgate_domain::ports::{
     AuditStore, Duties, Housekeeping, IdempotencyRecords, KeyRepo, NoAuditLog, NoMetrics,
-    OnceMarks, OpenOutcome, RefreshTokenRepo, Replicas, RevocationLog, SessionAdministration,
-    StoreError, StoreHealth, UpstreamTokenRepo, UserAdministration, UserChange, UserDirectory,
+    OnceMarks, OpenOutcome, PeopleImport, RefreshTokenRepo, Replicas, RevocationLog,
+    SessionAdministration, StoreError, StoreHealth, UpstreamTokenRepo, UserAdministration,
+    UserChange, UserDirectory,
 };
 use mintgate_domain::{Administration, AdministrationError, RotateOutcome, Sessions};
 
@@ -22,6 +23,7 @@ pub trait Store:
     RefreshTokenRepo
     + UserDirectory
     + UserAdministration
+    + PeopleImport
     + SessionAdministration
     + OnceMarks
     + IdempotencyRecords
@@ -41,6 +43,7 @@ impl<T> Store for T where
     T: RefreshTokenRepo
         + UserDirectory
         + UserAdministration
+        + PeopleImport
         + SessionAdministration
         + OnceMarks
         + IdempotencyRecords
@@ -64,6 +67,8 @@ pub struct Stores {
     pub sessions: Sessions,
     /// What operators see of people and decide about them.
     pub users: Arc<dyn UserAdministration>,
+    /// What an import sees and writes, kept with the people.
+    pub import: Arc<dyn PeopleImport>,
     /// What operators see of sessions, ended and deleted ones too.
     pub session_records: Arc<dyn SessionAdministration>,
     /// The providers' refresh tokens, kept with the sessions.
@@ -94,6 +99,7 @@ impl<S: Store> From<Arc<S>> for Stores {
                 idempotency: store.clone(),
             },
             users: store.clone(),
+            import: store.clone(),
             session_records: store.clone(),
             upstream_tokens: store.clone(),
             housekeeping: store.clone(),
@@ -246,8 +252,9 @@ pub struct Dump(BTreeMap<String, Vec<String>>);
 
 impl Dump {
     /// The tables that a dump has to have.
-    pub const TABLES: [&'static str; 17] = [
+    pub const TABLES: [&'static str; 18] = [
         "users",
+        "former_ids",
         "external_identities",
         "single_use_marks",
         "sessions",

@@ -27,6 +27,7 @@ impl<S: StoreUnderTest, P: StoreUnderTest> StoreUnderTest for TwoEngines<S, P> {
         stores.sessions.users = people.sessions.users;
         Stores {
             users: people.users,
+            import: people.import,
             duties: people.duties,
             keys: people.keys,
             replicas: people.replicas,

@@ -1,6 +1,6 @@
 //! A user as an operator sees them.
 
-use super::{ExternalIdentity, LinkedIdentity, RevokeReason, Timestamp, User, UserId};
+use super::{ExternalIdentity, FormerId, LinkedIdentity, RevokeReason, Timestamp, User, UserId};
 
 /// A user with the identities they are known by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Account {
     pub created_at: Timestamp,
     /// The identities that are linked to the user, the oldest first.
     pub identities: Vec<LinkedIdentity>,
+    /// The ids that the user had in other systems, by system, the first one of each first.
+    pub former_ids: Vec<FormerId>,
 }
 
 /// The name by which an operator selects one user.

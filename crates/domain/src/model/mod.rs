@@ -5,6 +5,7 @@ mod allowed_uri;
 mod audit;
 mod authentication;
 mod claims;
+mod former;
 mod identity;
 mod ids;
 mod key_record;
@@ -31,6 +32,9 @@ pub use audit::{
 };
 pub use authentication::AuthenticationRequirements;
 pub use claims::{ClaimSet, ClaimValue, find_claim};
+pub use former::{
+    Ban, FormerId, ImportRecord, ImportedUser, MAX_FORMER_ID_BYTES, MAX_SOURCE_BYTES,
+};
 pub use identity::{ExternalIdentity, LinkedIdentity, NewIdentity, VerifiedIdentity, stored_sid};
 pub use ids::{KeyId, ProviderId, Role, SessionId, UserId};
 pub use key_record::{KeyRecord, KeyUse};

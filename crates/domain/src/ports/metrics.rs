@@ -87,6 +87,8 @@ pub enum StoreOperation {
     Revocations,
     /// A call of [`SharedCounts::exchange`](super::SharedCounts::exchange).
     SharedCounts,
+    /// Any call of [`PeopleImport`](super::PeopleImport).
+    Import,
 }
 
 impl StoreOperation {
@@ -118,6 +120,7 @@ impl StoreOperation {
             Self::Audit => "audit",
             Self::Revocations => "revocations",
             Self::SharedCounts => "shared_counts",
+            Self::Import => "import",
         }
     }
 }

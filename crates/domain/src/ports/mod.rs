@@ -18,6 +18,7 @@ mod key_list;
 mod key_repo;
 mod metrics;
 mod once_marks;
+mod people_import;
 mod public_keys;
 mod refresh_limit;
 mod refresh_token_repo;
@@ -57,6 +58,9 @@ pub use metrics::{
     ProviderTokenResult, RecheckResult, RefreshResult, RevocationResult, StoreOperation,
 };
 pub use once_marks::OnceMarks;
+pub use people_import::{
+    ImportOutcome, ImportQuestion, ImportedChange, PeopleImport, StoredPeople,
+};
 pub use public_keys::{JwksDocument, PublicKeys};
 pub use refresh_limit::RefreshLimit;
 pub use refresh_token_repo::{

@@ -31,7 +31,7 @@ pub trait UserAdministration: Send + Sync {
     /// The users behind `after`, in the order of their ids, at most `limit`; those alone of whom a text
     /// is searched for with success, if there is a `search`: the profile
     /// ([`Profile::searched`](crate::model::Profile::searched)) as it was last kept, or the subject of an
-    /// identity, whose ASCII letters are taken as small ones.
+    /// identity or a former id, whose ASCII letters are taken as small ones.
     ///
     /// A search reads everything, so it MUST have a connection of its own, and end with
     /// [`StoreError::Unavailable`] after a few seconds.

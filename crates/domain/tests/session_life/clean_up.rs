@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use mintgate_domain::model::{KeyId, RevokeReason, SessionId, Timestamp};
 use mintgate_domain::ports::{Duties, Duty, Housekeeping, StoreError, SweepStep, Swept};
 use mintgate_domain::{CleanUp, CleanUpPorts};
-use mintgate_testkit::{ManualClock, MetricEvent, RecordingMetrics};
+use mintgate_testkit::{ManualClock, MemoryStore, MetricEvent, RecordingMetrics};
 use uuid::Uuid;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -94,6 +94,7 @@ fn clean_up(
     let metrics = Arc::new(RecordingMetrics::default());
     let ports = CleanUpPorts {
         housekeeping: store.clone(),
+        people: Arc::new(MemoryStore::default()),
         duties: store.clone(),
         metrics: metrics.clone(),
         clock,

@@ -11,6 +11,7 @@ mod introspection;
 mod login;
 mod oversized;
 mod own_sessions;
+mod people_import;
 mod profile;
 mod provider_logout;
 mod refresh;

@@ -114,7 +114,7 @@ pub(crate) fn tokens(s: &mut Section<'_>, public_url: Option<&str>) -> Option<To
         )
         .default(false),
     );
-    let extra_claims = extra_claims(s);
+    let (extra_claims, former_ids_claim) = more_claims(s);
     Some(TokenSettings {
         issuer: issuer?,
         audience: audience?,
@@ -127,6 +127,7 @@ pub(crate) fn tokens(s: &mut Section<'_>, public_url: Option<&str>) -> Option<To
         session_ttl: session_ttl?,
         body_delivery: body_delivery?,
         extra_claims: extra_claims?,
+        former_ids_claim,
     })
 }
 
@@ -155,15 +156,7 @@ fn extra_claims(s: &mut Section<'_>) -> Option<Vec<(String, String)>> {
         .default(DefaultValue::empty_table()),
         "table of texts",
         |name, path| {
-            if STANDARD_CLAIMS.contains(&name) || RESERVED_BESIDES.contains(&name) {
-                let problem =
-                    format!("The claim {name} is not free: Mintgate sets it, or a standard does.");
-                return Err(invalid(problem, "choose another name"));
-            }
-            if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_graphic()) {
-                let problem = "A claim's name has 1 to 64 visible ASCII characters.";
-                return Err(invalid(problem, "choose another name"));
-            }
+            claim_name(name)?;
             let Some(path) = path else {
                 let fix = format!("write {name} = \"path.of.the.claim\"");
                 return Err(invalid("This must be the path of a claim: a text.", fix));
@@ -171,6 +164,51 @@ fn extra_claims(s: &mut Section<'_>) -> Option<Vec<(String, String)>> {
             Ok((name.to_owned(), rules::non_empty(path)?))
         },
     )
+}
+
+/// Reads the keys `extra_claims` and `former_ids_claim`.
+fn more_claims(s: &mut Section<'_>) -> (Option<Vec<(String, String)>>, Option<String>) {
+    let extra_claims = extra_claims(s);
+    let former_ids_claim = former_ids_claim(s, extra_claims.as_deref());
+    (extra_claims, former_ids_claim)
+}
+
+/// Reads the key `former_ids_claim`.
+fn former_ids_claim(
+    s: &mut Section<'_>,
+    extra_claims: Option<&[(String, String)]>,
+) -> Option<String> {
+    s.text(
+        key(
+            "former_ids_claim",
+            "The claim of access tokens that lists the ids which the user had in systems that were \
+             [imported](moving-in.md): a list of texts, first the one that the applications knew. Who \
+             was not imported has no such claim.",
+        )
+        .optional("no claim"),
+        "name of a claim",
+        |name| {
+            claim_name(name)?;
+            if extra_claims.is_some_and(|claims| claims.iter().any(|(other, _)| other == name)) {
+                let problem = "The claim is copied from the provider too, by extra_claims.";
+                return Err(invalid(problem, "choose another name"));
+            }
+            Ok(name.to_owned())
+        },
+    )
+}
+
+fn claim_name(name: &str) -> Result<(), Invalid> {
+    if STANDARD_CLAIMS.contains(&name) || RESERVED_BESIDES.contains(&name) {
+        let problem =
+            format!("The claim {name} is not free: Mintgate sets it, or a standard does.");
+        return Err(invalid(problem, "choose another name"));
+    }
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_graphic()) {
+        let problem = "A claim's name has 1 to 64 visible ASCII characters.";
+        return Err(invalid(problem, "choose another name"));
+    }
+    Ok(())
 }
 
 /// Reads the section `[keys]`.

@@ -197,6 +197,11 @@ fn token_lives_and_algorithms_are_checked() {
             "tokens.extra_claims.roles: \"x\" (mintgate.toml:2)",
         ),
         ("[tokens.extra_claims]\nclient_id = \"x\"", "tokens.extra_claims.client_id: is not free"),
+        ("[tokens]\nformer_ids_claim = \"sub\"", "tokens.former_ids_claim: is not free"),
+        (
+            "[tokens]\nformer_ids_claim = \"old\"\n[tokens.extra_claims]\nold = \"x\"",
+            "tokens.former_ids_claim: copied from the provider",
+        ),
         ("[tokens.extra_claims]\nx = 1", "tokens.extra_claims.x: the path of a claim"),
     ]);
     good("[tokens]\naccess_ttl_secs = 86400\nrefresh_ttl_secs = 86400\nsession_ttl_secs = 86400");

@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const SINCE_THIRD: [&str; 12] = [
+const SINCE_THIRD: [&str; 13] = [
     "0003_identities_and_providers",
     "0004_session_epochs",
     "0005_profiles",
@@ -41,6 +41,7 @@ const SINCE_THIRD: [&str; 12] = [
     "0014_restore_epoch",
     "0015_sealing_keys",
     "0016_revocations",
+    "0018_former_ids",
 ];
 
 /// A file as the release before left it, and rows that it wrote.
@@ -306,6 +307,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
         let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{number}'");
         test.execute(&forget);
     };
+    undo("0018", migration!("0018_former_ids/down.sql"));
     undo("0016", migration!("0016_revocations/down.sql"));
     undo("0015", migration!("0015_sealing_keys/down.sql"));
     undo("0014", migration!("0014_restore_epoch/down.sql"));
@@ -330,6 +332,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     let claimed_roles = session.grant.roles.clone();
     assert_eq!(again, Session { claimed_roles, ..session });
 
+    undo("0018", migration!("0018_former_ids/down.sql"));
     undo("0016", migration!("0016_revocations/down.sql"));
     undo("0015", migration!("0015_sealing_keys/down.sql"));
     undo("0014", migration!("0014_restore_epoch/down.sql"));

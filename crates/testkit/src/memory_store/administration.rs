@@ -22,19 +22,22 @@ impl State {
         });
         let user = self.users.get(&user)?.clone();
         let created_at = *self.created_at.get(&user.id).expect("the time of every user");
-        Some(Account { user, created_at, identities })
+        let former_ids = self.former_ids_of(user.id);
+        Some(Account { user, created_at, identities, former_ids })
     }
 
     fn is_found(account: &Account, search: &SearchText) -> bool {
         let subjects = account.identities.iter().map(|linked| linked.identity.subject.as_str());
         account.user.profile.searched().is_some_and(|texts| search.is_in(&texts))
             || search.is_in(&searched(subjects))
+            || search.is_in(&searched(account.former_ids.iter().map(|id| id.id.as_str())))
     }
 
     fn disable(&mut self, user: UserId, now: Timestamp) -> (UserChange, u64) {
         let Some(found) = self.users.get_mut(&user) else { return (UserChange::Unknown, 0) };
         let was_disabled = found.disabled_at.is_some();
         found.disabled_at.get_or_insert(now);
+        self.bans.remove(&user);
         self.raise_user_epoch(user, now);
         let change = if was_disabled { UserChange::AsBefore } else { UserChange::Changed };
         let end = SessionEnd { at: now, reason: RevokeReason::UserDisabled };
@@ -72,6 +75,8 @@ impl State {
         self.created_at.remove(&user);
         self.identity_floors.remove(&user);
         self.identities.retain(|(owner, ..)| *owner != user);
+        self.former_ids.retain(|_, former| former.user != user);
+        self.bans.remove(&user);
         (UserChange::Changed, self.delete_sessions(user, now, forget_after))
     }
 }
@@ -109,6 +114,7 @@ impl UserAdministration for MemoryStore {
 
     async fn enable_user(&self, user: UserId) -> Result<UserChange, StoreError> {
         self.with(|state| {
+            state.bans.remove(&user);
             let disabled_at = state.users.get_mut(&user).map(|user| user.disabled_at.take());
             disabled_at.map_or(UserChange::Unknown, |disabled_at| {
                 if disabled_at.is_some() { UserChange::Changed } else { UserChange::AsBefore }

@@ -6,6 +6,7 @@ mod audit;
 mod duties;
 mod housekeeping;
 mod keys;
+mod people_import;
 mod records;
 mod replicas;
 mod revocations;
@@ -38,6 +39,10 @@ struct State {
     identity_floors: HashMap<UserId, u64>,
     /// The linked identities with their users and session epochs, the oldest first.
     identities: Vec<(UserId, LinkedIdentity, u64)>,
+    /// The former ids, by id and source.
+    former_ids: BTreeMap<(String, String), people_import::Former>,
+    /// When users who are disabled may sign in again.
+    bans: BTreeMap<UserId, Timestamp>,
     single_use: HashMap<TokenHash, Timestamp>,
     sessions: BTreeMap<SessionId, Session>,
     /// The idempotency records, by the hash of the key.

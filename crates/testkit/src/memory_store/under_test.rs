@@ -45,6 +45,8 @@ impl StoreUnderTest for MemoryStore {
         let state = self.0.lock().unwrap();
         let mut dump = Dump::default();
         dump.insert("users", state.users.iter().map(|row| format!("{row:?}")).collect());
+        let former = state.former_ids.iter().map(|row| format!("{row:?}"));
+        dump.insert("former_ids", former.collect());
         let identities = state.identities.iter().map(|row| format!("{row:?}"));
         dump.insert("external_identities", identities.collect());
         let marks =

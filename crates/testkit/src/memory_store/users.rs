@@ -41,7 +41,7 @@ impl State {
         self.person(user, &new.identity)
     }
 
-    fn add_identity(&mut self, user: UserId, linked: LinkedIdentity) {
+    pub(super) fn add_identity(&mut self, user: UserId, linked: LinkedIdentity) {
         let epoch = self.identity_floors.get(&user).copied().unwrap_or(0);
         self.identities.push((user, linked, epoch));
     }

@@ -12,6 +12,7 @@ mod idempotency;
 mod identities;
 mod keys;
 mod oracle;
+mod people_import;
 mod profiles;
 mod provider_logout;
 mod replays;
@@ -43,6 +44,7 @@ pub use idempotency::*;
 pub use identities::*;
 pub use keys::*;
 pub use oracle::*;
+pub use people_import::*;
 pub use profiles::*;
 pub use provider_logout::*;
 pub use replays::*;
@@ -274,6 +276,14 @@ macro_rules! store_suite {
             sessions_are_listed_the_last_opened_first_also_when_ended,
             a_deleted_user_leaves_the_ids_of_what_may_have_access_tokens,
             the_ids_of_deleted_sessions_are_forgotten_in_time,
+            imported_people_are_created_whole_and_found,
+            a_batch_of_imported_people_is_stored_whole_or_not_at_all,
+            a_batch_imported_many_times_at_once_is_stored_once,
+            an_import_changes_a_user_who_is_there,
+            an_import_changes_nobody_if_something_belongs_to_somebody_else,
+            a_ban_ends_in_time_unless_an_operator_has_decided_otherwise,
+            imported_people_are_listed_page_by_page,
+            former_ids_are_compared_byte_for_byte_and_go_with_their_user,
             an_audit_log_begins_empty,
             every_column_of_an_audit_entry_survives,
             an_append_counts_once,

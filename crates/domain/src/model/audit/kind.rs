@@ -62,6 +62,8 @@ kinds! {
     UserDeleted = "user_deleted",
     /// Everything that is stored about a user was shown to an operator.
     UserExported = "user_exported",
+    /// People of another system are imported, with the roles that they had there.
+    PeopleImported = "people_imported",
     /// A backup of the store was restored, and every session opened before has ended.
     StoreRestored = "store_restored",
     /// Another signing key of one use began to sign.

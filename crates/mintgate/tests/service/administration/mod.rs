@@ -5,6 +5,7 @@ mod audit;
 mod commands;
 mod console;
 mod effect;
+mod moving_in;
 mod people;
 mod restore;
 
