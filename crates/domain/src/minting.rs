@@ -40,6 +40,9 @@ pub struct IssuedTokens {
     pub refresh_expires_in: Duration,
     /// The access cookie and the refresh cookie; `None` where the body delivers the tokens.
     pub cookies: Option<[SetCookie; 2]>,
+    /// Whether the session went on from a refresh token that was newer than it: the store has lost what it had
+    /// acknowledged.
+    pub has_followed: bool,
 }
 
 /// Room in an access token's cookie that is left free when its claims are not known yet: for a longer
@@ -184,6 +187,7 @@ impl Mint {
             refresh,
             refresh_expires_in,
             cookies,
+            has_followed: false,
         })
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::concurrent_refreshes::ConcurrentRefreshes;
 use crate::minting::{Mint, Subject};
 use crate::model::{
-    Actor, AuditEvent, AuditKind, LostAnswer, PresentedRefresh, ReplayRule, RevokeReason, Role,
-    Rotation, Session, Standing, Timestamp,
+    Actor, AuditEvent, AuditKind, LostAnswer, NewerToken, PresentedRefresh, ReplayRule,
+    RevokeReason, Role, Rotation, Session, Standing, Timestamp,
 };
 use crate::ports::{
     AuditLog, Clock, CookiePolicy, Entropy, Metrics, RefreshLimit, RefreshResult, RoleQuestion,
@@ -41,6 +41,8 @@ pub struct RefreshConfig {
     pub grace_replays: u16,
     /// The rule for a replay after `grace`, or beyond `grace_replays`.
     pub lost_answer: LostAnswer,
+    /// The rule for a token that is newer than its session.
+    pub newer_token: NewerToken,
     /// Whether tokens may be delivered in the body.
     pub body_delivery: bool,
     /// Whether the roles are determined again at each refresh.
@@ -159,6 +161,7 @@ impl RefreshSession {
             limit: self.config.grace_replays,
             counted,
             lost_answer: self.config.lost_answer,
+            newer_token: self.config.newer_token,
         }
     }
 
@@ -316,6 +319,12 @@ impl RefreshSession {
                     };
                     return Ok((tokens, RefreshResult::Rotated));
                 }
+                RotateOutcome::Followed(_) => {
+                    let unprepared = || SigningError::Failed("a rotation was not prepared".into());
+                    let tokens = prepared.ok_or_else(unprepared)?;
+                    let tokens = IssuedTokens { has_followed: true, ..tokens };
+                    return Ok((tokens, RefreshResult::Followed));
+                }
                 RotateOutcome::Replayed(_) => {
                     let unprepared = || SigningError::Failed("a replay was not prepared".into());
                     return Ok((prepared.ok_or_else(unprepared)?, RefreshResult::Replayed));
@@ -324,7 +333,7 @@ impl RefreshSession {
                     (token, rotation.successor) = self.mint.refresh(
                         rotation.user,
                         rotation.session,
-                        session.refresh.generation.saturating_add(1),
+                        rotation.next_generation(&session),
                         session.absolute_expires_at,
                         rotation.now,
                     )?;

@@ -56,6 +56,8 @@ pub enum RotateOutcome {
     Revoked(RevokeReason),
     /// The session is past a limit; nothing was written.
     Expired,
+    /// The token is newer than its session, which goes on from it; the successor is the current token now, durably.
+    Followed(Box<Session>),
     /// The token is newer than its session: an old backup of the store was restored. Nothing was
     /// written.
     Ahead,
@@ -182,6 +184,11 @@ impl Sessions {
                     prepare(&rotation.rotated(seen))?;
                     let written = self.repo.replace(seen, SessionChange::Rotate(rotation)).await?;
                     self.if_in_good_standing(written).await?.map(RotateOutcome::Rotated)
+                }
+                Verdict::Follow => {
+                    prepare(&rotation.rotated(seen))?;
+                    let written = self.repo.replace(seen, SessionChange::Rotate(rotation)).await?;
+                    self.if_in_good_standing(written).await?.map(RotateOutcome::Followed)
                 }
                 Verdict::Replay if rotation.replay.counted => {
                     prepare(seen)?;

@@ -101,6 +101,13 @@ pub(crate) async fn rotate(
     match state.run_to_end(place, debug_span!("refresh_session"), refreshing).await {
         Ok(tokens) => {
             LogFields::update(request, |fields| fields.of_tokens(&tokens));
+            if tokens.has_followed {
+                tracing::warn!(
+                    user = %tokens.user, session = %tokens.session,
+                    "the refresh token is newer than its session, so the store was set back; the session goes on from \
+                     the token; if a backup was restored, run `mintgate restore-done`"
+                );
+            }
             Ok(tokens)
         }
         Err(error) => {

@@ -374,6 +374,7 @@ fn refresh_config(settings: &Settings) -> RefreshConfig {
         grace: settings.refresh.grace,
         grace_replays: settings.refresh.grace_replays,
         lost_answer: settings.refresh.lost_answer,
+        newer_token: settings.refresh.newer_token,
         body_delivery: settings.tokens.body_delivery,
         decides_roles: settings.roles.at_refresh,
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use mintgate_domain::model::{
-    AllowedUri, AuditKey, AuditKeys, LostAnswer, ProfileClaims, ReturnOrigins, Role,
+    AllowedUri, AuditKey, AuditKeys, LostAnswer, NewerToken, ProfileClaims, ReturnOrigins, Role,
 };
 use mintgate_domain::{
     AdminToken, Admission, Clients, OnLookupFailure, ProviderPolicy, RoleRule, SecretText,
@@ -286,6 +286,8 @@ pub struct RefreshSettings {
     pub grace_replays: u16,
     /// The rule for a replay after `grace`, or beyond `grace_replays`.
     pub lost_answer: LostAnswer,
+    /// The rule for a token that is newer than its session.
+    pub newer_token: NewerToken,
 }
 
 /// The values of the cookie attribute `SameSite` (RFC 6265bis §5.6.7).

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use mintgate_domain::TokenHash;
 use mintgate_domain::model::{
-    KeyId, LostAnswer, PresentedRefresh, RefreshState, ReplayRule, Rotation, Session, Timestamp,
+    KeyId, LostAnswer, NewerToken, PresentedRefresh, RefreshState, ReplayRule, Rotation, Session,
+    Timestamp,
 };
 
 /// The idle limit of sessions: 30 days.
@@ -19,7 +20,8 @@ pub const REPLAYS: u16 = 3;
 /// The replay rule with [`WINDOW`] and [`REPLAYS`], for a presentation that counts.
 pub fn rule() -> ReplayRule {
     let lost_answer = LostAnswer::Grace;
-    ReplayRule { window: WINDOW, limit: REPLAYS, counted: true, lost_answer }
+    let newer_token = NewerToken::Refuse;
+    ReplayRule { window: WINDOW, limit: REPLAYS, counted: true, lost_answer, newer_token }
 }
 
 /// The refresh token of this state, as a client presents it.

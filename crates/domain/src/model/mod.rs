@@ -45,7 +45,7 @@ pub use replica::{
 };
 pub use return_to::{ReturnOrigins, ReturnTo};
 pub use revocation::{Revocation, RevocationCursor, RevocationStatement, Revoked};
-pub use rotation::{LostAnswer, PresentedRefresh, ReplayRule, Rotation, Verdict};
+pub use rotation::{LostAnswer, NewerToken, PresentedRefresh, ReplayRule, Rotation, Verdict};
 pub use search_text::{NotSearchable, SearchText, searched};
 pub use session::{
     AccessGrant, ClientInfo, IdempotencyKey, IdempotencyRecord, KeptAccess, NewSession,

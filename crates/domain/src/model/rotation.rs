@@ -51,6 +51,19 @@ pub struct ReplayRule {
     pub counted: bool,
     /// The rule for the previous token after `window`, or beyond `limit`.
     pub lost_answer: LostAnswer,
+    /// The rule for a token that is newer than the session.
+    pub newer_token: NewerToken,
+}
+
+/// The rule for a genuine token that is newer than the session: the store has lost what it had acknowledged, because
+/// a backup was restored or a failover has undone the last writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NewerToken {
+    /// The session goes on from that token: its owner had it last.
+    #[default]
+    Follow,
+    /// The token is refused, and the session stays as it is.
+    Refuse,
 }
 
 /// The rule for the previous token when it is presented after the window, or more often than the
@@ -87,7 +100,10 @@ pub enum Verdict {
     Revoked(RevokeReason),
     /// The session has idled too long, or reached its absolute limit.
     Expired,
-    /// The token is newer than the session: an old backup of the store was restored.
+    /// The token is newer than the session, because the store has lost what it had acknowledged: the session goes
+    /// on from it. The successor becomes the current token, and the presented one the previous one.
+    Follow,
+    /// The same, where such a token is refused.
     Ahead,
     /// The session belongs to another user than the token's `sub`.
     Unknown,
@@ -109,6 +125,14 @@ impl Rotation {
             Standing::Ended => return Verdict::Revoked(RevokeReason::Other),
             Standing::Restored => return Verdict::Revoked(RevokeReason::Restored),
         }
+        if session.absolute_expires_at <= self.now {
+            return Verdict::Expired;
+        }
+        let follows = self.replay.newer_token == NewerToken::Follow && self.is_newer_than(session);
+        // The idle limit of the session is as old as the session; that of the token has been checked.
+        if follows {
+            return if self.fits(session) { Verdict::Follow } else { Verdict::Remint };
+        }
         if session.refresh.expires_at <= self.now {
             return Verdict::Expired;
         }
@@ -126,7 +150,7 @@ impl Rotation {
                     LostAnswer::UntilUsed => Verdict::Remint,
                 }
             }
-            _ if self.presented.generation >= session.refresh.generation => Verdict::Ahead,
+            _ if self.is_newer_than(session) => Verdict::Ahead,
             _ => Verdict::Reuse,
         }
     }
@@ -141,9 +165,22 @@ impl Rotation {
         rotated
     }
 
+    /// Whether the token is newer than the session, or of the same generation and another one.
+    fn is_newer_than(&self, session: &Session) -> bool {
+        let is = |hash: TokenHash| hash == self.presented.hash;
+        self.presented.generation >= session.refresh.generation
+            && !is(session.refresh.hash)
+            && !session.previous.is_some_and(|previous| is(previous.hash))
+    }
+
+    /// The generation that follows both the session's current token and the presented one.
+    pub fn next_generation(&self, session: &Session) -> u64 {
+        session.refresh.generation.max(self.presented.generation).saturating_add(1)
+    }
+
     /// Whether the successor is what this session's next token has to be.
     fn fits(&self, session: &Session) -> bool {
-        self.successor.generation == session.refresh.generation + 1
+        self.successor.generation == self.next_generation(session)
             && self.successor.expires_at == self.idle_expires_at.min(session.absolute_expires_at)
     }
 }
@@ -221,6 +258,7 @@ mod tests {
                 limit: 10,
                 counted: true,
                 lost_answer: LostAnswer::Grace,
+                newer_token: NewerToken::Refuse,
             },
         }
     }
@@ -306,6 +344,37 @@ mod tests {
             r.presented = PresentedRefresh { generation: 4, hash: TokenHash::of("older") };
         });
         assert_eq!(first, Verdict::Reuse);
+    }
+
+    #[test]
+    fn a_newer_token_is_followed_unless_the_session_or_its_person_refuses() {
+        let newer = |generation| {
+            let mut rotation = rotation(generation, "of a lost timeline");
+            rotation.replay.newer_token = NewerToken::Follow;
+            rotation.successor.generation = generation + 1;
+            rotation
+        };
+        let good =
+            |rotation: &Rotation, session: &Session| judge(rotation, session, Standing::Good);
+        assert_eq!(good(&newer(5), &session()), Verdict::Follow);
+        assert_eq!(good(&newer(9), &session()), Verdict::Follow);
+        assert_eq!(good(&newer(4), &session()), Verdict::Reuse);
+        let misfit = Rotation { successor: newer(8).successor, ..newer(9) };
+        assert_eq!(good(&misfit, &session()), Verdict::Remint);
+        let idle = Session { refresh: state(5, "current", NOW), ..session() };
+        assert_eq!(good(&newer(6), &idle), Verdict::Follow);
+        let over = Session { absolute_expires_at: NOW, ..session() };
+        assert_eq!(good(&newer(6), &over), Verdict::Expired);
+        let end = Some(SessionEnd { at: NOW, reason: RevokeReason::Logout });
+        let ended = Session { end, ..session() };
+        assert_eq!(good(&newer(6), &ended), Verdict::Revoked(RevokeReason::Logout));
+        for (standing, verdict) in [
+            (Standing::Disabled, Verdict::UserDisabled),
+            (Standing::Ended, Verdict::Revoked(RevokeReason::Other)),
+            (Standing::Restored, Verdict::Revoked(RevokeReason::Restored)),
+        ] {
+            assert_eq!(judge(&newer(6), &session(), standing), verdict);
+        }
     }
 
     #[test]

@@ -240,6 +240,8 @@ pub enum RefreshResult {
     Rotated,
     /// The current refresh token was issued again.
     Replayed,
+    /// The token was newer than its session, which goes on from it: the store has lost what it had acknowledged.
+    Followed,
     /// A superseded token was used; the session is revoked.
     Reused,
     /// The token or the session has expired.
@@ -256,9 +258,10 @@ pub enum RefreshResult {
 
 impl RefreshResult {
     /// Every result that a refresh can have.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Rotated,
         Self::Replayed,
+        Self::Followed,
         Self::Reused,
         Self::Expired,
         Self::Revoked,
@@ -272,6 +275,7 @@ impl RefreshResult {
         match self {
             Self::Rotated => "rotated",
             Self::Replayed => "replayed",
+            Self::Followed => "followed",
             Self::Reused => "reused",
             Self::Expired => "expired",
             Self::Revoked => "revoked",

@@ -33,9 +33,11 @@ impl RefreshSession {
             replay: self.replay(true),
         };
         Ok(match rotation.judge(&found.session, found.standing, found.rotated_ago) {
-            Verdict::Rotate | Verdict::Remint | Verdict::Replay | Verdict::Supersede => {
-                Some(found.session)
-            }
+            Verdict::Rotate
+            | Verdict::Remint
+            | Verdict::Replay
+            | Verdict::Supersede
+            | Verdict::Follow => Some(found.session),
             Verdict::Reuse
             | Verdict::UserDisabled
             | Verdict::Revoked(_)

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mintgate_domain::model::{
     AccessClaims, AllowedUri, ClaimSet, ClientInfo, ExternalIdentity, IdempotencyKey, KeyId,
-    LoginPurpose, LostAnswer, ProfileClaim, ProfileClaims, ProviderId, RefreshClaims, Role,
-    Rotation, SealedToken, Session, SessionEnd, SessionId, SessionOpening, Timestamp,
+    LoginPurpose, LostAnswer, NewerToken, ProfileClaim, ProfileClaims, ProviderId, RefreshClaims,
+    Role, Rotation, SealedToken, Session, SessionEnd, SessionId, SessionOpening, Timestamp,
     UpstreamTokens, UserId, VerifiedIdentity,
 };
 use mintgate_domain::ports::{
@@ -588,6 +588,7 @@ pub(crate) fn refresh_config() -> RefreshConfig {
         grace: GRACE,
         grace_replays: 10,
         lost_answer: LostAnswer::Grace,
+        newer_token: NewerToken::Refuse,
         body_delivery: true,
         decides_roles: false,
     }

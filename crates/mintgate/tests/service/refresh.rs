@@ -371,30 +371,67 @@ on_both_stores! {
         assert!(metrics.lines().any(|l| l == line), "{metrics}");
     }
 
-    async fn a_token_newer_than_its_session_is_refused_and_the_session_lives(store: Store) {
-        let service = TestService::start(store).await;
+    async fn a_token_newer_than_its_session_is_refused_where_that_is_configured(store: Store) {
+        let refuse = with("[refresh]\nnewer_token = \"refuse\"");
+        let service = TestService::start_with(store, refuse).await;
         let first = service.signed_in().await;
-        let before = service.row(&first.sid()).await;
         let newer = service.refreshed(&first.refresh).await;
-        assert_ne!(service.row(&first.sid()).await, before);
-        // What a restored backup does: the row is as it was before the refresh.
-        let digest = mintgate_domain::TokenHash::of(&first.refresh);
-        let (high, low) = digest.as_bytes().split_at(16);
-        let half = |bytes: &[u8]| u128::from_be_bytes(bytes.try_into().unwrap());
-        let hex = format!("{:032x}{:032x}", half(high), half(low));
-        service.sql(
-            &format!("UPDATE sessions SET gen = 0, cur_hash = x'{hex}', prev_hash = NULL, rotated_at = NULL"),
-            &format!("UPDATE sessions SET gen = 0, cur_hash = '\\x{hex}', prev_hash = NULL, rotated_at = NULL"),
-        ).await;
+        set_back(&service, &first).await;
         service.refused(service.refresh(&newer.refresh), UNAUTHORIZED, "INVALID_REFRESH_TOKEN").await;
         assert_eq!(service.refreshed(&first.refresh).await.generation(), 1);
     }
+
+    async fn a_session_goes_on_from_a_token_that_is_newer_unless_it_has_ended(store: Store) {
+        log::keep();
+        let service = TestService::start(store).await;
+        let first = service.signed_in().await;
+        let mut newest = first.clone();
+        for _ in 0..3 {
+            newest = service.refreshed(&newest.refresh).await;
+        }
+        set_back(&service, &first).await;
+        let next = service.refreshed(&newest.refresh).await;
+        assert_eq!(next.generation(), newest.generation() + 1);
+        // Its answer was lost.
+        assert_eq!(service.refreshed(&newest.refresh).await.refresh, next.refresh);
+        let after = service.refreshed(&next.refresh).await;
+        service.me(&after.access).send().await.expect("an answer");
+        let metrics = service.metrics().await;
+        let line = r#"mintgate_refresh_total{outcome="followed"} 1"#;
+        assert!(metrics.lines().any(|l| l == line), "{metrics}");
+        let sid = first.sid();
+        let alarms = log::lines().filter(|line| {
+            line["level"] == "WARN" && line["session"] == sid.as_str()
+                && line["message"].as_str().is_some_and(|text| text.contains("restore-done"))
+        });
+        assert_eq!(alarms.count(), 1);
+
+        set_back(&service, &first).await;
+        let out = service.log_out(&after.access).send().await.expect("an answer");
+        assert_eq!(out.status(), StatusCode::OK);
+        service.refused(service.refresh(&after.refresh), UNAUTHORIZED, "SESSION_REVOKED").await;
+    }
+}
+
+/// What a restored backup does: the row is as it was when this was the session's first token.
+async fn set_back(service: &TestService, first: &Tokens) {
+    let digest = mintgate_domain::TokenHash::of(&first.refresh);
+    let (high, low) = digest.as_bytes().split_at(16);
+    let half = |bytes: &[u8]| u128::from_be_bytes(bytes.try_into().unwrap());
+    let hex = format!("{:032x}{:032x}", half(high), half(low));
+    let set = |hash: &str| {
+        format!(
+            "UPDATE sessions SET gen = 0, cur_hash = {hash}, prev_hash = NULL, rotated_at = NULL"
+        )
+    };
+    service.sql(&set(&format!("x'{hex}'")), &set(&format!("'\\x{hex}'"))).await;
 }
 
 #[tokio::test]
 async fn the_log_line_says_whose_session_it_is_and_warns_of_reuse_and_of_a_store_set_back() {
     log::keep();
-    let service = TestService::start(Store::Sqlite).await;
+    let refuse = with("[refresh]\nnewer_token = \"refuse\"");
+    let service = TestService::start_with(Store::Sqlite, refuse).await;
     let first = service.signed_in().await;
     let second = service.refreshed(&first.refresh).await;
     let said = claims(&first.access);

@@ -4,7 +4,7 @@ use mintgate_config_reader::{DefaultValue, Invalid, Section, Unit, invalid, key,
 use std::path::PathBuf;
 
 use mintgate_domain::SecretText;
-use mintgate_domain::model::LostAnswer;
+use mintgate_domain::model::{LostAnswer, NewerToken};
 use mintgate_signer_jose::{AccessTokenType, KeyEncryptionKey, STANDARD_CLAIMS};
 
 use crate::rules;
@@ -349,7 +349,19 @@ pub(crate) fn refresh(s: &mut Section<'_>) -> Option<RefreshSettings> {
         .default("until_used"),
         &[("grace", LostAnswer::Grace), ("until_used", LostAnswer::UntilUsed)],
     );
+    let newer_token = s.choice(
+        key(
+            "newer_token",
+            "What a genuine, unexpired refresh token means that is newer than its session: the store has lost what it had \
+             acknowledged, because a failover has undone the last writes or a backup was restored. `follow`: the session \
+             goes on from that token, unless it has ended. `refuse`: the token is refused, and its user signs in again; \
+             the session stays as it is. Both are logged, with the command to run after a restore.",
+        )
+        .default("follow"),
+        &[("follow", NewerToken::Follow), ("refuse", NewerToken::Refuse)],
+    );
     Some(RefreshSettings {
+        newer_token: newer_token?,
         grace: grace?,
         grace_replays: grace_replays?.try_into().ok()?,
         lost_answer: lost_answer?,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mintgate_domain::model::{LostAnswer, ProfileClaims, Role};
+use mintgate_domain::model::{LostAnswer, NewerToken, ProfileClaims, Role};
 use mintgate_domain::{Admission, NonceRule, Requirement};
 use mintgate_identity_openid::GuardConfig;
 
@@ -60,6 +60,7 @@ fn the_defaults_are_the_contracts() {
     assert_eq!(keys.reload, Duration::from_secs(10));
     assert_eq!(refresh.grace, Duration::from_secs(30));
     assert_eq!((refresh.grace_replays, refresh.lost_answer), (10, LostAnswer::UntilUsed));
+    assert_eq!(refresh.newer_token, NewerToken::Follow);
     assert_eq!(cookies.access_name, "Auth-Access-Token");
     assert_eq!(cookies.refresh_name, "Auth-Refresh-Token");
     assert_eq!(cookies.same_site, SameSite::Lax);

@@ -134,6 +134,7 @@ macro_rules! store_suite {
             until_used_the_token_before_is_reuse_once_its_successor_was_used,
             until_used_many_at_once_supersede_once,
             a_token_of_a_lost_timeline_changes_nothing,
+            a_token_of_a_lost_timeline_is_followed,
             a_session_that_is_not_there_is_unknown,
             case_46_another_users_session_is_unknown,
             an_ended_session_says_why_it_ended,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mintgate_domain::model::{
-    LostAnswer, PresentedRefresh, PreviousToken, ReplayRule, RevokeReason, Role, Rotation, Session,
-    SessionEnd, Standing, Timestamp, UserId, Verdict,
+    LostAnswer, NewerToken, PresentedRefresh, PreviousToken, ReplayRule, RevokeReason, Role,
+    Rotation, Session, SessionEnd, Standing, Timestamp, UserId, Verdict,
 };
 use mintgate_domain::{RotateOutcome, TokenHash};
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use crate::openings::{NOW, Openings, identity};
 use crate::rotations::{IDLE, WINDOW, presenting, token_of};
 use crate::store_under_test::StoreUnderTest;
 
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 8;
 const STEPS: usize = 120;
 /// Two thirds of a window are in it, and a whole one is not, with minutes to spare on both sides:
 /// a store that measures by its own clock agrees.
@@ -64,6 +64,7 @@ pub async fn random_histories_agree_with_the_rules(store: &dyn StoreUnderTest) {
         "rotate",
         "replay",
         "supersede",
+        "follow",
         "remint",
         "reuse",
         "disabled",
@@ -152,6 +153,12 @@ impl History<'_> {
                 let row = succeeded(before, &rotation, rotated_at);
                 (kind, RotateOutcome::Rotated(whole()), row)
             }
+            Verdict::Follow => {
+                let rotated_at = after.previous.map_or(NOW, |previous| previous.rotated_at);
+                life.aged = Duration::ZERO;
+                let row = succeeded(before, &rotation, rotated_at);
+                ("follow", RotateOutcome::Followed(whole()), row)
+            }
             Verdict::Replay => {
                 let counted = u16::from(rotation.replay.counted);
                 let replayed = |previous: PreviousToken| PreviousToken {
@@ -198,8 +205,9 @@ impl History<'_> {
         if dice.one_in(12) {
             let generation = dice.below(9);
             rotation.presented = PresentedRefresh { generation, hash: TokenHash::of("foreign") };
+            rotation.successor.generation = rotation.next_generation(session);
         }
-        if dice.one_in(8) {
+        if dice.one_in(4) {
             // Runs out a few steps of the clock from here, if it is taken.
             rotation.idle_expires_at = self.now + Duration::from_secs(1);
             rotation.successor.expires_at = rotation.idle_expires_at;
@@ -221,6 +229,7 @@ impl History<'_> {
             limit: dice.pick(&[0, 1, 2, 2, 2]),
             counted: dice.one_in(2),
             lost_answer: dice.pick(&[LostAnswer::Grace, LostAnswer::UntilUsed]),
+            newer_token: dice.pick(&[NewerToken::Follow, NewerToken::Refuse]),
         };
         life.tokens.push(token_of(&rotation.successor));
         rotation

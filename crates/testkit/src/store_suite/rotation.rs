@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mintgate_domain::model::{
-    LostAnswer, PresentedRefresh, PreviousToken, RevokeReason, Rotation, Session, SessionEnd,
-    SessionId, Timestamp, UserId,
+    LostAnswer, NewerToken, PresentedRefresh, PreviousToken, RevokeReason, Rotation, Session,
+    SessionEnd, SessionId, Timestamp, UserId,
 };
 use mintgate_domain::ports::EndOutcome;
 use mintgate_domain::{RotateOutcome, TokenHash};
@@ -163,6 +163,44 @@ pub async fn many_sessions_rotate_at_once_without_touching_each_other(store: &dy
         assert_eq!(outcome, RotateOutcome::Rotated(Box::new(after)));
     }
     assert_eq!(again(store, &ada).await, ada);
+}
+
+/// Where such tokens are followed, the session goes on from one, whose answer may get lost too. What the row held
+/// before is older then. A session that has ended stays so.
+pub async fn a_token_of_a_lost_timeline_is_followed(store: &dyn StoreUnderTest) {
+    let openings = Openings::default();
+    for ahead in [0, 1, 7] {
+        let session = stored(store, &openings.new_user(identity(&format!("by {ahead}")))).await;
+        let newer = |hash: &str, proposal: &str| {
+            let (hash, generation) = (TokenHash::of(hash), session.refresh.generation + ahead);
+            let mut rotation = presenting(&session, PresentedRefresh { generation, hash }, soon());
+            rotation.replay.newer_token = NewerToken::Follow;
+            rotation.successor.generation = rotation.next_generation(&session);
+            rotation.successor.hash = TokenHash::of(&format!("{proposal} for {ahead}"));
+            rotation
+        };
+        let request = newer("of a lost timeline", "successor");
+        let outcome = rotate(store, &request).await;
+        let after = again(store, &session).await;
+        assert_eq!(outcome, RotateOutcome::Followed(Box::new(after.clone())));
+        assert_eq!(after, succeeded(&session, &request, rotated_at(&after)));
+        assert_eq!(after.refresh.generation, session.refresh.generation + ahead + 1);
+
+        let repeated = rotate(store, &newer("of a lost timeline", "another successor")).await;
+        let replayed = again(store, &session).await;
+        assert_eq!(replayed.refresh, after.refresh);
+        assert_eq!(repeated, RotateOutcome::Replayed(Box::new(replayed)));
+        let next = rotated(store, &rotation(&after, soon())).await;
+        assert_eq!(next.refresh.generation, after.refresh.generation + 1);
+
+        let end = SessionEnd { at: soon(), reason: RevokeReason::Logout };
+        let repo = store.store().sessions.repo;
+        let ended = repo.end_session(session.id, session.user, end.reason, end.at).await;
+        assert_eq!(ended, Ok(EndOutcome::Ended));
+        let mut late = newer("of a lost timeline, later", "late successor");
+        late.presented.generation += 10;
+        writes_nothing(store, &late, &RotateOutcome::Revoked(end.reason)).await;
+    }
 }
 
 /// A token that is newer than the row, or of its generation with another hash, shows that a backup
