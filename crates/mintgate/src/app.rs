@@ -445,22 +445,34 @@ pub fn obey_as_first_process() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Brings the store's schema up to date; the names of the migrations that were run.
+/// Brings the store's schema up to date; the names of the migrations that were run. Waits for locks for ten minutes.
 ///
 /// # Errors
 /// If the store cannot be reached or a migration fails.
 pub async fn migrate(settings: &StoreSettings) -> anyhow::Result<Vec<String>> {
-    open_store(settings)?.migrations.migrate().await.context("store.url")
+    migrate_patiently(settings, Duration::from_mins(10), &|_| ()).await
+}
+
+/// The same; waits for locks until `patience` is over, and tells `say` whom for.
+///
+/// # Errors
+/// As those of [`migrate`].
+pub async fn migrate_patiently(
+    settings: &StoreSettings,
+    patience: Duration,
+    say: &(dyn Fn(&str) + Send + Sync),
+) -> anyhow::Result<Vec<String>> {
+    open_store(settings)?.migrations.migrate(patience, say).await.context("store.url")
 }
 
 pub use crate::store::{back_up, check as check_store};
 
-/// The names of the migrations that [`migrate`] would run.
+/// What [`migrate`] would do, as lines of text; empty if nothing.
 ///
 /// # Errors
 /// If the store cannot be reached.
-pub async fn pending_migrations(settings: &StoreSettings) -> anyhow::Result<Vec<String>> {
-    open_store(settings)?.migrations.pending_migrations().await.context("store.url")
+pub async fn migration_plan(settings: &StoreSettings) -> anyhow::Result<String> {
+    open_store(settings)?.migrations.plan().await.context("store.url")
 }
 
 fn open_store(settings: &StoreSettings) -> anyhow::Result<Store> {

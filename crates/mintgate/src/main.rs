@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use mintgate::app::{self, Application};
@@ -44,9 +45,12 @@ enum Command {
     Reload,
     /// Bring the store's schema up to date.
     Migrate {
-        /// Only show which migrations would run.
+        /// Only show which migrations would run, which locks they take, and who would be in their way.
         #[arg(long)]
         plan: bool,
+        /// How many seconds to wait for the locks of others, which delays nobody else.
+        #[arg(long, default_value_t = 600)]
+        wait_secs: u64,
     },
     /// Copy the SQLite database to a new file while the service runs.
     Backup {
@@ -132,7 +136,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             }
             write!(out, "{text}")?;
         }
-        Command::Migrate { plan } => migrate(&read()?.store()?, *plan, &mut out).await?,
+        Command::Migrate { plan, wait_secs } => {
+            let patience = Duration::from_secs(*wait_secs);
+            migrate(&read()?.store()?, *plan, patience, &mut out).await?;
+        }
         Command::Backup { path } => {
             write!(out, "{}", app::back_up(&read()?.store()?, path).await?)?;
         }
@@ -237,20 +244,23 @@ fn check(settings: &Settings, out: &mut impl std::io::Write) -> anyhow::Result<(
 async fn migrate(
     store: &StoreSettings,
     plan: bool,
+    patience: Duration,
     out: &mut impl std::io::Write,
 ) -> anyhow::Result<()> {
-    let (names, verb) = if plan {
-        (app::pending_migrations(store).await?, "would run")
-    } else {
-        (app::migrate(store).await?, "ran")
-    };
-    for name in &names {
-        writeln!(out, "{verb} {name}")?;
+    if plan {
+        let text = app::migration_plan(store).await?;
+        let nothing = "The schema is up to date.\n";
+        write!(out, "{}", if text.is_empty() { nothing } else { &text })?;
+        return Ok(());
     }
-    match (names.is_empty(), plan) {
-        (true, true) => writeln!(out, "The schema is up to date.")?,
-        (true, false) => writeln!(out, "The schema is up to date; nothing to do.")?,
-        (false, _) => {}
+    // Said at once, and there may be nobody to say it to.
+    let say = |line: &str| drop(writeln!(std::io::stderr(), "mintgate: {line}"));
+    let names = app::migrate_patiently(store, patience, &say).await?;
+    for name in &names {
+        writeln!(out, "ran {name}")?;
+    }
+    if names.is_empty() {
+        writeln!(out, "The schema is up to date; nothing to do.")?;
     }
     Ok(())
 }

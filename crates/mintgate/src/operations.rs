@@ -171,7 +171,7 @@ mod tests {
         assert!(said.as_ref().is_some_and(|said| said.contains("mintgate migrate")), "{said:?}");
         assert_eq!(started.key_ages(), []);
 
-        started.store.migrations.migrate().await.unwrap();
+        started.store.migrations.migrate(Duration::ZERO, &|_| ()).await.unwrap();
         let reason = operations.readiness().await.unwrap_err();
         let NotReady::NoKeys(Some(failure)) = &reason else { panic!("{reason:?}") };
         assert!(matches!(&**failure, KeyRingError::Store(error) if *error == no_schema));

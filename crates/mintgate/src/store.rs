@@ -193,29 +193,41 @@ pub async fn back_up(settings: &StoreSettings, target: &Path) -> anyhow::Result<
     }
 }
 
+/// Tells the operator, in a line, what is waited for.
+pub(crate) type Say<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
 /// A store whose schema can be brought up to date.
 #[async_trait]
 pub(crate) trait Migrations: Send + Sync {
-    /// Runs every pending migration; the names of those that were run.
-    async fn migrate(&self) -> Result<Vec<String>, StoreError>;
+    /// Runs every pending migration; the names of those that were run. Locks of others are waited for until
+    /// `patience` is over, and `say` is told whose.
+    async fn migrate(&self, patience: Duration, say: Say<'_>) -> Result<Vec<String>, StoreError>;
 
-    /// The names of the migrations that [`migrate`](Self::migrate) would run.
-    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError>;
+    /// What [`migrate`](Self::migrate) would do, as lines of text; empty if nothing.
+    async fn plan(&self) -> Result<String, StoreError>;
 }
 
-macro_rules! impl_migrations {
-    ($($store:ty),*) => {$(
-        #[async_trait]
-        impl Migrations for $store {
-            async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-                self.migrate().await
-            }
+#[async_trait]
+impl Migrations for PgStore {
+    async fn migrate(&self, patience: Duration, say: Say<'_>) -> Result<Vec<String>, StoreError> {
+        self.migrate(patience, say).await
+    }
 
-            async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-                self.pending_migrations().await
-            }
-        }
-    )*};
+    async fn plan(&self) -> Result<String, StoreError> {
+        self.migration_plan().await
+    }
 }
 
-impl_migrations!(PgStore, SqliteStore);
+/// A lock on the one file is waited for as every statement does.
+#[async_trait]
+impl Migrations for SqliteStore {
+    async fn migrate(&self, _: Duration, _: Say<'_>) -> Result<Vec<String>, StoreError> {
+        self.migrate().await
+    }
+
+    async fn plan(&self) -> Result<String, StoreError> {
+        let names = self.pending_migrations().await?;
+        let lines: Vec<_> = names.iter().map(|name| format!("would run {name}\n")).collect();
+        Ok(lines.concat())
+    }
+}

@@ -4,9 +4,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use diesel::QueryableByName;
 use diesel::connection::CacheSize;
 use diesel::dsl::sql;
-use diesel::sql_types::Integer;
+use diesel::sql_types::{Array, Integer};
 use diesel_async::{
     AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _,
 };
@@ -19,6 +20,7 @@ use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{Client, Config, Connection, NoTls, SimpleQueryMessage, Socket};
 
 use crate::config::{InvalidPgConfig, PgConfig};
+use crate::driver::Driver;
 use crate::error::Failure;
 use crate::tls::{Certificates, TlsMode};
 
@@ -42,6 +44,15 @@ pub(crate) struct Established {
     pub(crate) connection: AsyncPgConnection,
     /// The id of the server process that has answered.
     pub(crate) backend: i32,
+    pub(crate) driver: Driver,
+}
+
+/// A connection without Diesel: its errors have the SQLSTATE, and statements in one text are one message.
+pub(crate) struct Plain {
+    pub(crate) client: Client,
+    /// The id of the server process that has answered.
+    pub(crate) backend: i32,
+    driver: Driver,
 }
 
 impl fmt::Debug for Connector {
@@ -89,6 +100,12 @@ impl Connector {
         format!("SET {scope} statement_timeout = {statement}; SET {scope} lock_timeout = {lock}")
     }
 
+    /// How long a migration may wait for a lock: everybody who comes after it waits as well, and gives up after
+    /// half of the statement timeout.
+    pub(crate) fn brief_lock_timeout(&self) -> Duration {
+        (self.statement_timeout / 20).clamp(Duration::from_millis(20), Duration::from_millis(250))
+    }
+
     /// What begins a transaction that is pooled by itself, with its limits.
     pub(crate) fn begin_limited(&self) -> String {
         format!("BEGIN ISOLATION LEVEL READ COMMITTED; {}", self.limits("LOCAL"))
@@ -118,25 +135,47 @@ impl Connector {
     /// # Errors
     /// Why there is none; holds no password and no value of a row.
     pub(crate) async fn establish(&self, is_pooled: bool) -> Result<Established, Cause> {
+        let Plain { client, backend, driver } = self.begin_at_any_host(is_pooled).await?;
+        let set_up = async {
+            let mut connection = AsyncPgConnection::try_from(client).await.map_err(not_set_up)?;
+            connection.batch_execute("COMMIT").await.map_err(not_set_up)?;
+            if is_pooled {
+                connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+            }
+            Ok(Established { connection, backend, driver })
+        };
+        let silent = |_| no_answer(self.connect_timeout);
+        timeout(self.connect_timeout, set_up).await.map_err(silent).flatten()
+    }
+
+    /// The same without Diesel, and without limits.
+    ///
+    /// # Errors
+    /// Why there is none; holds no password and no value of a row.
+    pub(crate) async fn plain(&self) -> Result<Plain, Cause> {
+        let plain = self.begin_at_any_host(true).await?;
+        plain.client.batch_execute("COMMIT").await.map_err(not_set_up)?;
+        Ok(plain)
+    }
+
+    async fn begin_at_any_host(&self, is_pooled: bool) -> Result<Plain, Cause> {
         let mut left = self.connect_timeout;
         let mut failure = Cause::from("the address names no host");
         for (host, untried) in self.hosts.iter().zip((1..=self.hosts.len()).rev()) {
             let share = left / u32::try_from(untried).unwrap_or(u32::MAX);
             let began = tokio::time::Instant::now();
-            failure = match timeout(share, self.establish_at(host, is_pooled)).await {
-                Ok(Ok(established)) => return Ok(established),
+            failure = match timeout(share, self.connect_to(host, is_pooled)).await {
+                Ok(Ok(made)) => return Ok(made),
                 Ok(Err(failure)) => failure,
-                Err(_) => {
-                    let millis = share.as_millis();
-                    Cause::new(format!("the server did not answer within {millis} ms"))
-                }
+                Err(_) => no_answer(share),
             };
             left = left.saturating_sub(began.elapsed());
         }
         Err(failure)
     }
 
-    async fn establish_at(&self, host: &Config, is_pooled: bool) -> Result<Established, Cause> {
+    /// Connects, and begins a transaction that sets the connection up.
+    async fn connect_to(&self, host: &Config, is_pooled: bool) -> Result<Plain, Cause> {
         let refused = |e: tokio_postgres::Error| {
             let why = self.about_certificates(&e);
             Cause::from_error(format!("the connection is refused{why}"), e)
@@ -167,18 +206,17 @@ impl Connector {
         }
     }
 
-    /// Sets a connection up, in one transaction: a pooler may give the next one another server process,
+    /// Begins to set a connection up, in one transaction: a pooler may give the next one another server process,
     /// and Diesel prepares statements to set its own options.
     async fn set_up<T>(
         &self,
         client: Client,
         mut connection: Connection<Socket, T>,
         is_pooled: bool,
-    ) -> Result<Established, Cause>
+    ) -> Result<Plain, Cause>
     where
         T: TlsStream + Unpin + Send + 'static,
     {
-        let failed = |e| Cause::from_error("the connection cannot be set up", e);
         let limits = if is_pooled {
             String::new()
         } else {
@@ -188,9 +226,9 @@ impl Connector {
         let statements = format!("BEGIN; SELECT pg_backend_pid(); {limits}");
         let began = tokio::select! {
             biased;
-            began = client.simple_query(&statements) => began.map_err(failed)?,
+            began = client.simple_query(&statements) => began.map_err(not_set_up)?,
             ended = &mut connection => {
-                ended.map_err(failed)?;
+                ended.map_err(not_set_up)?;
                 return Err("the connection was closed".into());
             }
         };
@@ -199,16 +237,33 @@ impl Connector {
             _ => None,
         });
         let backend = backend.ok_or("the server does not say its process id")?;
-        let made = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
-        let failed = |e| Cause::from_error("the connection cannot be set up", e);
-        let mut connection = made.map_err(failed)?;
-        let committed = connection.batch_execute("COMMIT").await;
-        committed.map_err(|e| Cause::from_error("the connection cannot be set up", e))?;
-        if is_pooled {
-            connection.set_prepared_statement_cache_size(CacheSize::Disabled);
-        }
-        Ok(Established { connection, backend })
+        Ok(Plain { client, backend, driver: Driver::start(connection) })
     }
+}
+
+fn not_set_up(error: impl std::error::Error + Send + Sync + 'static) -> Cause {
+    Cause::from_error("the connection cannot be set up", error)
+}
+
+fn no_answer(within: Duration) -> Cause {
+    Cause::new(format!("the server did not answer within {} ms", within.as_millis()))
+}
+
+/// A server process.
+#[derive(QueryableByName)]
+struct Backend {
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+}
+
+/// Those of these server processes that have not ended.
+pub(crate) async fn living_backends(
+    connection: &mut AsyncPgConnection,
+    pids: Vec<i32>,
+) -> Result<Vec<i32>, Failure> {
+    let ask = diesel::sql_query("SELECT pid FROM pg_stat_activity WHERE pid = ANY ($1)");
+    let living: Vec<Backend> = ask.bind::<Array<Integer>, _>(pids).load(connection).await?;
+    Ok(living.into_iter().map(|backend| backend.pid).collect())
 }
 
 /// The id of the server process that answers on a connection.

@@ -14,7 +14,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use crate::config::{PgConfig, Pooling};
-use crate::connector::{Connector, Established, answering_backend};
+use crate::connector::{Connector, Established, answering_backend, living_backends};
+use crate::driver::Driver;
 use crate::error::Failure;
 use crate::migrations;
 
@@ -24,6 +25,10 @@ const ATTEMPTS: u32 = 3;
 /// The server keeps the statement timeout and says so; only a server that does not answer at
 /// all is given up on, this much later.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
+
+/// Said of a commit that the server acknowledges with a warning: its wait for a synchronous standby was cancelled,
+/// and a failover may undo it. Whoever repeats the request learns what has become of it.
+const ONLY_LOCAL: &str = "the server warns that what was committed may be on no standby yet";
 
 /// How often a call begins again because another caller's write was in its way.
 const OVERTAKEN_AT_MOST: u32 = 3;
@@ -68,6 +73,7 @@ where
 /// A connection and the epoch it belongs to.
 pub(crate) struct Pooled {
     connection: AsyncPgConnection,
+    driver: Driver,
     epoch: u64,
     /// The server process that the connection was set up with.
     backend: i32,
@@ -88,6 +94,8 @@ impl Drop for Pooled {
 /// Makes connections for the pool, and tells which can still be used.
 pub(crate) struct Manager {
     connector: Connector,
+    /// How many abandoned server processes there may be.
+    most_abandoned: usize,
     shared: Arc<Shared>,
 }
 
@@ -105,6 +113,9 @@ struct Shared {
     looks_for_pooler: AtomicBool,
     /// Whether a pooler may give every transaction another server process.
     is_pooled: AtomicBool,
+    /// Server processes that owed an answer when their connection was closed. One that waits for a synchronous standby
+    /// does not notice that, and keeps its place among the server's connections.
+    abandoned: Mutex<Vec<i32>>,
     /// The server process of each connection. Two connections that are open have two, unless there is a
     /// pooler that lends them.
     backends: Mutex<Vec<i32>>,
@@ -125,6 +136,10 @@ impl Shared {
                  now, which is slower; set store.pooling to \"transaction\", or pool by session"
             );
         }
+    }
+
+    fn abandoned(&self) -> MutexGuard<'_, Vec<i32>> {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last_failure(&self) -> MutexGuard<'_, Option<Cause>> {
@@ -148,10 +163,13 @@ impl ManageConnection for Manager {
         loop {
             let epoch = self.shared.epoch.load(Ordering::Acquire);
             match self.establish(epoch).await {
-                Ok(Some(pooled)) => {
-                    *self.shared.last_failure() = None;
-                    return Ok(pooled);
-                }
+                Ok(Some(mut pooled)) => match self.hanging(&mut pooled).await {
+                    None => {
+                        *self.shared.last_failure() = None;
+                        return Ok(pooled);
+                    }
+                    failure => *self.shared.last_failure() = failure,
+                },
                 Ok(None) => continue,
                 Err(failure) if self.shared.closed.load(Ordering::Acquire) => return Err(failure),
                 Err(failure) => *self.shared.last_failure() = Some(failure),
@@ -172,14 +190,36 @@ impl ManageConnection for Manager {
 }
 
 impl Manager {
+    /// Why no further connection is to be made, if too many that were given up still hang at the server. Otherwise all
+    /// of its connections would be taken within seconds, and nobody else could get in.
+    async fn hanging(&self, pooled: &mut Pooled) -> Option<Cause> {
+        let pids = self.shared.abandoned().clone();
+        // A pooler has a limit of its own, and lends its server processes to others.
+        if pids.len() < self.most_abandoned || pooled.by_transaction {
+            return None;
+        }
+        let ask = living_backends(&mut pooled.connection, pids);
+        let hanging = timeout(APART_TIMEOUT, ask).await.ok()?.ok()?;
+        let is_too_many = hanging.len() >= self.most_abandoned;
+        let text = format!(
+            "{} statements of this process hang at the server and keep their connections, as where a synchronous standby is \
+             gone; no other connection is made before they end",
+            hanging.len()
+        );
+        *self.shared.abandoned() = hanging;
+        is_too_many.then(|| text.into())
+    }
+
     /// A connection; `None` if it turned out that there is a pooler, and it was made as if there were
     /// none.
     async fn establish(&self, epoch: u64) -> Result<Option<Pooled>, Cause> {
         let shared = &self.shared;
         let is_pooled = shared.is_pooled.load(Ordering::Acquire);
-        let Established { connection, backend } = self.connector.establish(is_pooled).await?;
+        let Established { connection, backend, driver } =
+            self.connector.establish(is_pooled).await?;
         let pooled = Pooled {
             connection,
+            driver,
             epoch,
             backend,
             by_transaction: is_pooled,
@@ -228,7 +268,8 @@ impl Pool {
             ..Shared::default()
         });
         let begin = connector.begin_limited();
-        let manager = Manager { connector, shared: Arc::clone(&shared) };
+        let most_abandoned = config.pool_size as usize;
+        let manager = Manager { connector, most_abandoned, shared: Arc::clone(&shared) };
         let inner = bb8::Pool::builder()
             .max_size(config.pool_size)
             .connection_timeout(config.connect_timeout)
@@ -255,8 +296,13 @@ impl Pool {
         loop {
             let mut pooled = self.check_out().await?;
             let attempt = if attempts == 0 { Attempt::First } else { Attempt::Repeated };
+            let warnings = pooled.driver.warnings();
             let answer = self.carry_out(&mut pooled, &work, attempt);
-            let failure = match timeout(self.answer_timeout(), answer).await {
+            let answer = timeout(self.answer_timeout(), answer).await;
+            if pooled.driver.warnings() != warnings {
+                return Err(StoreError::Unavailable(ONLY_LOCAL.into()));
+            }
+            let failure = match answer {
                 Ok(Ok(output)) => return Ok(output),
                 Ok(Err(Failure::Refused(cause))) => self.diagnose(&mut pooled, cause).await,
                 Ok(Err(failure)) => failure,
@@ -306,8 +352,12 @@ impl Pool {
             return Err(StoreError::Unavailable(refusal));
         };
         apart.by_transaction = true;
+        let warnings = apart.driver.warnings();
         let answer = self.carry_out(&mut apart, work, Attempt::Repeated);
         match timeout(self.answer_timeout(), answer).await {
+            _ if apart.driver.warnings() != warnings => {
+                Err(StoreError::Unavailable(ONLY_LOCAL.into()))
+            }
             Ok(Ok(output)) => Ok(output),
             Ok(Err(Failure::Final(error))) => Err(error),
             _ => Err(StoreError::Unavailable(refusal)),
@@ -363,6 +413,7 @@ impl Pool {
     fn no_answer(&self, pooled: &Pooled) -> Failure {
         let millis = self.answer_timeout().as_millis();
         let cause = Cause::new(format!("no answer within {millis} ms"));
+        self.shared.abandoned().push(pooled.backend);
         self.retire(pooled.epoch, &cause);
         Failure::Final(StoreError::Unavailable(cause))
     }

@@ -215,6 +215,9 @@ extern "SQL" {
     /// The time at the moment it is called, not at the beginning of the transaction.
     fn clock_timestamp() -> Timestamptz;
 
+    /// Whether the server is a standby.
+    fn pg_is_in_recovery() -> Bool;
+
     /// The first list that is not null.
     fn coalesce(
         a: Nullable<Array<Nullable<Text>>>,

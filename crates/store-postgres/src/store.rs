@@ -55,13 +55,27 @@ impl PgStore {
     }
 
     /// Brings the schema up to date and returns the names of the migrations that were run.
-    /// Several replicas may do so at once: one does, the others wait for it.
+    /// Several replicas may do so at once: one does, the others wait as long as it lives. A lock that somebody
+    /// holds is waited for until `patience` is over, without anybody waiting behind it; `say` is told whom.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the database cannot be reached or a migration fails; a
-    /// migration that failed left nothing behind.
-    pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
-        migrations::run(&self.connector).await
+    /// [`StoreError::Unavailable`] if the database cannot be reached, a migration fails or does not get its locks;
+    /// such a migration left nothing behind.
+    pub async fn migrate(
+        &self,
+        patience: Duration,
+        say: migrations::Say<'_>,
+    ) -> Result<Vec<String>, StoreError> {
+        migrations::run(&self.connector, patience, say).await
+    }
+
+    /// What [`PgStore::migrate`] would do, as lines of text: each migration, its locks and how long they are held,
+    /// and who would be in its way now. Changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if the database cannot be reached.
+    pub async fn migration_plan(&self) -> Result<String, StoreError> {
+        migrations::plan(&self.connector, &self.applied_migrations().await?).await
     }
 
     /// The names of the migrations that [`PgStore::migrate`] would run; changes nothing.
@@ -69,7 +83,7 @@ impl PgStore {
     /// # Errors
     /// [`StoreError::Unavailable`] if the database cannot be reached.
     pub async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-        migrations::pending(&self.applied_migrations().await?)
+        Ok(migrations::pending(&self.applied_migrations().await?))
     }
 
     async fn applied_migrations(&self) -> Result<Vec<String>, StoreError> {

@@ -62,7 +62,7 @@ mod tests {
         assert!(expected, "{failure:?}");
         assert_eq!(care.pause(), RETRY_PAUSE);
 
-        store.migrations.migrate().await.unwrap();
+        store.migrations.migrate(Duration::ZERO, &|_| ()).await.unwrap();
         care.round(&mut stopping).await;
         assert!(status.failure().is_none());
         assert_eq!(care.pause(), settings.keys.reload);

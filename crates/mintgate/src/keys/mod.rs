@@ -261,7 +261,7 @@ mod tests {
         let failure = status.failure().unwrap();
         let expected = matches!(*failure, KeyRingError::Store(StoreError::SchemaMismatch(_)));
         assert!(expected, "{failure:?}");
-        store.migrations.migrate().await.unwrap();
+        store.migrations.migrate(std::time::Duration::ZERO, &|_| ()).await.unwrap();
         ring.apply_due_changes(&*store.housekeeping).await.unwrap();
         assert!(ring.is_loaded());
     }

@@ -31,14 +31,22 @@ impl TestKeys {
     /// Keys in a directory that does not exist yet.
     pub(crate) async fn in_directory() -> Self {
         let keys = Self { dir: tempfile::tempdir().unwrap(), lines: String::new() };
-        TestKeys::store_of(&keys.settings("")).migrations.migrate().await.unwrap();
+        TestKeys::store_of(&keys.settings(""))
+            .migrations
+            .migrate(std::time::Duration::ZERO, &|_| ())
+            .await
+            .unwrap();
         keys
     }
 
     /// Keys in a store with its schema.
     pub(crate) async fn in_store() -> Self {
         let keys = Self::in_store_without_schema();
-        TestKeys::store_of(&keys.settings("")).migrations.migrate().await.unwrap();
+        TestKeys::store_of(&keys.settings(""))
+            .migrations
+            .migrate(std::time::Duration::ZERO, &|_| ())
+            .await
+            .unwrap();
         keys
     }
 

@@ -35,6 +35,7 @@ mod login_parameters;
 mod logout;
 mod many_connections;
 mod metadata;
+mod migrating;
 #[cfg(target_os = "linux")]
 mod notify;
 mod ops_tls;

@@ -430,8 +430,8 @@ async fn set_back(service: &TestService, first: &Tokens) {
 #[tokio::test]
 async fn the_log_line_says_whose_session_it_is_and_warns_of_reuse_and_of_a_store_set_back() {
     log::keep();
-    let refuse = with("[refresh]\nnewer_token = \"refuse\"");
-    let service = TestService::start_with(Store::Sqlite, refuse).await;
+    let options = with("[refresh]\nnewer_token = \"refuse\"");
+    let service = TestService::start_with(Store::Sqlite, options).await;
     let first = service.signed_in().await;
     let second = service.refreshed(&first.refresh).await;
     let said = claims(&first.access);

@@ -24,9 +24,11 @@ use self::row::{LastingColumns, LastingRow, SessionRow, lasting_columns};
 use crate::once_marks::claim;
 use crate::pool::Attempt;
 use crate::schema::{
-    clock_timestamp, coalesce, external_identities, restore_epoch, sessions, users,
+    clock_timestamp, coalesce, external_identities, pg_is_in_recovery, restore_epoch, sessions,
+    users,
 };
 use crate::sql::{Sql, SqlText, Value, prepared};
+use crate::standby::{refuse_standby, require_primary};
 use crate::store::PgStore;
 use crate::time::{between, bound, to_postgres};
 use crate::users::{UserRow, raise_identity_epoch};
@@ -128,8 +130,8 @@ fn written(rows: Vec<SessionRow>) -> Result<Option<Box<Session>>, StoreError> {
     rows.into_iter().next().map(|row| row.try_into().map(Box::new)).transpose()
 }
 
-/// A session with its user, the epoch of its identity, the restore epoch, and the time.
-type Found = (SessionRow, Option<UserRow>, Option<i64>, Option<i64>, PgTimestamp);
+/// A session with its user, the epoch of its identity, the restore epoch, the time, and whether the server is a standby.
+type Found = (SessionRow, Option<UserRow>, Option<i64>, Option<i64>, PgTimestamp, bool);
 
 #[async_trait]
 impl RefreshTokenRepo for PgStore {
@@ -159,10 +161,15 @@ impl RefreshTokenRepo for PgStore {
                 external_identities::session_epoch.nullable(),
                 restore_epoch!(),
                 clock_timestamp(),
+                pg_is_in_recovery(),
             ));
         self.run(StoreOperation::FindSession, async |connection, _| {
             let found: Option<Found> = prepared!(&query).get_result(connection).await.optional()?;
-            let Some((session, user, identity, restore, now)) = found else { return Ok(None) };
+            let Some((session, user, identity, restore, now, is_standby)) = found else {
+                require_primary(connection).await?;
+                return Ok(None);
+            };
+            refuse_standby(is_standby)?;
             let person = user.map(|user| user.person(identity, restore)).transpose()?;
             let rotated_ago = session.rotated_at().map(|at| between(at, now)).unwrap_or_default();
             let (session, owner) = (session.try_into()?, SessionOwner::Loaded(person));
@@ -277,10 +284,15 @@ impl RefreshTokenRepo for PgStore {
             .filter(user_is_in_good_standing!(user.as_uuid()))
             .order((sessions::last_used_at.desc(), sessions::id.desc()))
             .limit(limit.into())
-            .select(SessionRow::as_select());
+            .select((SessionRow::as_select(), pg_is_in_recovery()));
         self.run(StoreOperation::LiveSessions, async |connection, _| {
-            let rows: Vec<SessionRow> = (&query).load(connection).await?;
-            Ok(rows.into_iter().map(Session::try_from).collect::<Result<_, _>>()?)
+            let rows: Vec<(SessionRow, bool)> = (&query).load(connection).await?;
+            match rows.as_slice().first() {
+                Some((_, is_standby)) => refuse_standby(*is_standby)?,
+                None => require_primary(connection).await?,
+            }
+            let rows = rows.into_iter().map(|(row, _)| row);
+            Ok(rows.map(Session::try_from).collect::<Result<_, _>>()?)
         })
         .await
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::harness::{
-    config, linking, migrated, order, read, renewal, session, somebody_waits_for_a_lock, store,
+    PATIENCE, config, linking, migrated, order, read, renewal, session, somebody_waits_for_a_lock,
+    store,
 };
 use futures_util::future::join_all;
 use mintgate_domain::RotateOutcome;
@@ -395,7 +396,7 @@ async fn case_53_a_database_that_is_down_at_the_start_is_found_when_it_is_up() {
     let store = store(&network.config);
     is_unavailable(store.find_user(&identity("ada")).await);
     is_unavailable(store.pending_migrations().await);
-    is_unavailable(store.migrate().await);
+    is_unavailable(store.migrate(PATIENCE, &|_| ()).await);
     network.proxy.restore();
     assert_eq!(store.find_user(&identity("ada")).await, Ok(None));
 }

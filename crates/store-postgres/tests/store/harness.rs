@@ -18,6 +18,9 @@ use mintgate_testkit::{Dump, ManualClock, NoMetrics, StoreUnderTest, Stores};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
+/// How long migrations wait for locks in a test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Short enough for a test that waits for them, long enough for a busy machine.
 pub(crate) fn config(url: impl Into<String>) -> PgConfig {
     PgConfig {
@@ -42,7 +45,7 @@ pub(crate) async fn empty() -> TestDatabase {
 pub(crate) async fn migrated() -> TestDatabase {
     postgres::is_given_or_exit();
     TestDatabase::create(async |url| {
-        store(&config(url)).migrate().await.unwrap();
+        store(&config(url)).migrate(PATIENCE, &|_| ()).await.unwrap();
     })
     .await
 }

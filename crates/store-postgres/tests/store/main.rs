@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod client_certificates;
+mod cluster;
 mod contract;
 mod faults;
 mod harness;
@@ -14,6 +15,7 @@ mod schema;
 mod search;
 mod statements;
 mod storage;
+mod synchronous;
 mod tls;
 mod upgrade;
 mod upkeep;

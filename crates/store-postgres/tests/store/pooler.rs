@@ -16,7 +16,7 @@ use mintgate_testkit::pgbouncer::PgBouncer;
 use mintgate_testkit::postgres::TestDatabase;
 use mintgate_testkit::rotations::rotation;
 
-use crate::harness::{config, empty, migrated, read, session, store};
+use crate::harness::{PATIENCE, config, empty, migrated, read, session, store};
 
 /// A PgBouncer in front of the server of this database; `None`, and a line about it, if there is none here.
 async fn pooler(database: &TestDatabase, mode: &str) -> Option<PgBouncer> {
@@ -117,8 +117,8 @@ async fn behind_a_pooler_the_schema_is_made_and_no_lock_is_left() {
         let database = empty().await;
         let Some(pooler) = pooler(&database, mode).await else { return };
         let store = store(&through(&pooler, &database, Pooling::Auto));
-        assert!(!store.migrate().await.unwrap().is_empty());
-        assert_eq!(store.migrate().await.unwrap(), [""; 0]);
+        assert!(!store.migrate(PATIENCE, &|_| ()).await.unwrap().is_empty());
+        assert_eq!(store.migrate(PATIENCE, &|_| ()).await.unwrap(), [""; 0]);
         store.check().await.unwrap();
         let held = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND database =
             (SELECT oid FROM pg_database WHERE datname = current_database())";

@@ -1,7 +1,8 @@
 //! Migrations, and what a schema or a row that does not fit is called.
 
 use crate::harness::{
-    config, empty, fresh_store, names_from, session, somebody_waits_for_a_lock, store, undo_from,
+    PATIENCE, config, empty, fresh_store, names_from, session, somebody_waits_for_a_lock, store,
+    undo_from,
 };
 use mintgate_domain::SecretText;
 use mintgate_domain::chain;
@@ -27,9 +28,9 @@ async fn an_empty_database_is_planned_migrated_and_then_current() {
     let admin = database.client().await;
     assert!(admin.query(tables, &[]).await.unwrap().is_empty(), "a plan changes nothing");
 
-    assert_eq!(store.migrate().await.unwrap(), all);
+    assert_eq!(store.migrate(PATIENCE, &|_| ()).await.unwrap(), all);
     assert_eq!(store.pending_migrations().await.unwrap(), [""; 0]);
-    assert_eq!(store.migrate().await.unwrap(), [""; 0]);
+    assert_eq!(store.migrate(PATIENCE, &|_| ()).await.unwrap(), [""; 0]);
     assert_eq!(store.check().await, Ok(()));
     assert_eq!(store.open_session(&opening).await, Ok(OpenOutcome::Opened));
 }
@@ -38,7 +39,7 @@ async fn an_empty_database_is_planned_migrated_and_then_current() {
 async fn replicas_that_migrate_at_once_take_turns() {
     let database = empty().await;
     let replicas: Vec<_> = (0..6).map(|_| store(&config(database.url()))).collect();
-    let runs = replicas.iter().map(|replica| replica.migrate());
+    let runs = replicas.iter().map(|replica| replica.migrate(PATIENCE, &|_| ()));
     let runs = futures_util::future::try_join_all(runs).await.unwrap();
     assert_eq!(runs.concat(), names_from("0001"));
     assert_eq!(replicas[0].check().await, Ok(()));

@@ -14,7 +14,8 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use crate::harness::{
-    config, empty, fresh_store, migrations_from, names_from, order, read, store, undo_from,
+    PATIENCE, config, empty, fresh_store, migrations_from, names_from, order, read, store,
+    undo_from,
 };
 
 /// A database as the release before identities could be linked has left it.
@@ -103,7 +104,7 @@ async fn sessions_of_schema_2_are_refreshed_and_ended_after_the_migration() {
     admin.execute(insert, &[&used.hash.as_bytes().as_slice()]).await.unwrap();
 
     let store = store(&config(database.url()));
-    assert_eq!(store.migrate().await.unwrap(), names_from("0003"));
+    assert_eq!(store.migrate(PATIENCE, &|_| ()).await.unwrap(), names_from("0003"));
     assert_eq!(store.check().await, Ok(()));
 
     let unknown =
@@ -153,7 +154,7 @@ async fn a_migration_with_a_lower_number_than_the_last_is_made_up_for() {
     let store = store(&config(test.database.url()));
     let lacks = StoreError::SchemaMismatch(format!("it lacks {}", missing.join(", ")).into());
     assert_eq!(store.check().await, Err(lacks));
-    assert_eq!(store.migrate().await.unwrap(), missing);
+    assert_eq!(store.migrate(PATIENCE, &|_| ()).await.unwrap(), missing);
     assert_eq!(store.check().await, Ok(()));
     assert_eq!(shape(&test.admin).await, everything);
     assert_eq!(read(&store, session.id).await, session);
@@ -179,7 +180,7 @@ async fn undoing_the_third_migration_gives_the_second_schema_back() {
     let forget = "DELETE FROM __diesel_schema_migrations WHERE version > '0002'";
     test.admin.batch_execute(forget).await.unwrap();
     let database = config(test.database.url());
-    let run = store(&database).migrate().await.unwrap();
+    let run = store(&database).migrate(PATIENCE, &|_| ()).await.unwrap();
     assert_eq!(run, names_from("0003"));
     assert_eq!(shape(&test.admin).await, third);
 }
