@@ -52,6 +52,7 @@ const CRATES: &[(&str, Role)] = &[
     ("mintgate-settings", Role::Settings),
     ("mintgate-signer-jose", Role::Adapter),
     ("mintgate-store-postgres", Role::Adapter),
+    ("mintgate-store-redis", Role::Adapter),
     ("mintgate-store-sqlite", Role::Adapter),
     ("mintgate-strict-json", Role::Library),
     ("mintgate-testkit", Role::Testkit),

@@ -56,6 +56,7 @@ mod secret;
 mod sessions;
 mod sign_in;
 mod sign_out;
+mod two_engines;
 mod undone;
 
 pub use admin_token::AdminToken;
@@ -104,4 +105,5 @@ pub use secret::{
 pub use sessions::{RotateOutcome, Sessions};
 pub use sign_in::{Credential, SignIn, SignInRequest};
 pub use sign_out::{SignOut, SignOutRequest, SignedOut};
+pub use two_engines::{JoinedHousekeeping, JoinedLog};
 pub use undone::{Undone, UndoneAct, UndoneActs};

@@ -475,6 +475,17 @@ pub async fn migration_plan(settings: &StoreSettings) -> anyhow::Result<String> 
     open_store(settings)?.migrations.plan().await.context("store.url")
 }
 
+/// Forgets which engine has the sessions, whatever it has lost: the next process that becomes ready records its own.
+///
+/// # Errors
+/// If the store cannot be reached.
+pub async fn forget_session_engine(settings: &StoreSettings) -> anyhow::Result<()> {
+    let engines = open_store(settings)?.engines;
+    let recorded = engines.session_engine().await.context("store.url")?;
+    engines.record_session_engine(recorded.as_deref(), None).await.context("store.url")?;
+    Ok(())
+}
+
 fn open_store(settings: &StoreSettings) -> anyhow::Result<Store> {
     Store::open(settings, Arc::new(NoMetrics), Arc::new(SystemClock::new()))
 }

@@ -11,6 +11,7 @@ pub mod people_import;
 mod providers;
 pub mod reload;
 pub mod roles_command;
+mod session_engine;
 mod store;
 pub mod system;
 mod wiring;

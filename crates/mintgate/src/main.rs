@@ -12,7 +12,9 @@ use mintgate::app::{self, Application};
 use mintgate::keys::KeysCommand;
 use mintgate::people_import::import;
 use mintgate::roles_command::RolesCommand;
-use mintgate::settings::{self, ConfigError, Configuration, Settings, StoreSettings};
+use mintgate::settings::{
+    self, AdministrationSettings, ConfigError, Configuration, Settings, StoreSettings,
+};
 use mintgate::system::{OsEntropy, SystemClock};
 use mintgate_admin::{
     AdminCommand, AuditCommand, ClientsCommand, ExplainCommand, RestoreDoneCommand,
@@ -174,10 +176,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(reply.print(&mut out, &mut std::io::stderr())?);
         }
         Command::RestoreDone(command) => {
-            let (explain, audit) = app::administration(&read()?.administration()?)?;
-            let reply = command.run(&explain).await;
-            app::warn_if_unwritten(audit.flush().await);
-            return Ok(reply.print(&mut out, &mut std::io::stderr())?);
+            return restore_done(command, &read()?.administration()?, &mut out).await;
         }
         Command::Import(it) => return Box::pin(import(&load()?, it, &mut out)).await,
         Command::Explain(command) => {
@@ -224,6 +223,20 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         traces.stop().await;
     }
     ended
+}
+
+async fn restore_done(
+    command: &RestoreDoneCommand,
+    settings: &AdministrationSettings,
+    out: &mut impl std::io::Write,
+) -> anyhow::Result<ExitCode> {
+    let (explain, audit) = app::administration(settings)?;
+    let reply = command.run(&explain).await;
+    if reply.is_done {
+        app::forget_session_engine(&settings.store).await?;
+    }
+    app::warn_if_unwritten(audit.flush().await);
+    Ok(reply.print(out, &mut std::io::stderr())?)
 }
 
 /// Says what is rarely intended in a configuration without a mistake, and what has to be done elsewhere.

@@ -10,13 +10,14 @@ use mintgate_domain::model::{Actor, AuditKeys};
 use mintgate_domain::ports::{
     AuditLog, AuditStore, Clock, Duties, Housekeeping, IdempotencyRecords, KeyRepo, Metrics,
     OnceMarks, PeopleImport, RefreshTokenRepo, Replicas, RevocationLog, SessionAdministration,
-    SharedCounts, StoreError, StoreExamination, StoreHealth, UpstreamTokenRepo, UserAdministration,
-    UserDirectory,
+    SessionEngines, SharedCounts, StoreError, StoreExamination, StoreHealth, UpstreamTokenRepo,
+    UserAdministration, UserDirectory,
 };
 use mintgate_domain::{Administration, AuditReview, SecretText, Sessions};
 use mintgate_store_postgres::{PgConfig, PgStore};
 use mintgate_store_sqlite::{SqliteConfig, SqliteStore};
 
+use crate::session_engine;
 use crate::settings::{Pooling, StoreSettings, StoreUrl};
 use crate::system::OsEntropy;
 
@@ -42,6 +43,8 @@ pub(crate) struct Store {
     pub(crate) shared_counts: Option<Arc<dyn SharedCounts>>,
     pub(crate) housekeeping: Arc<dyn Housekeeping>,
     pub(crate) duties: Arc<dyn Duties>,
+    /// Which engine the sessions are in, recorded in the store of the users.
+    pub(crate) engines: Arc<dyn SessionEngines>,
     pub(crate) health: Arc<dyn StoreHealth>,
     pub(crate) examination: Arc<dyn StoreExamination>,
     pub(crate) migrations: Arc<dyn Migrations>,
@@ -57,7 +60,8 @@ impl Store {
         metrics: Arc<dyn Metrics>,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        Ok(match &settings.url {
+        let engine = (metrics.clone(), clock.clone());
+        let store = match &settings.url {
             StoreUrl::Postgres(url) => {
                 let store = Arc::new(PgStore::connect(&postgres(settings, url), metrics, clock)?);
                 Self { shared_counts: Some(store.clone()), ..Self::of_one(store) }
@@ -67,7 +71,8 @@ impl Store {
                     SqliteConfig { path: path.clone(), busy_timeout: settings.statement_timeout };
                 Self::of_one(Arc::new(SqliteStore::open(&config, metrics, clock)?))
             }
-        })
+        };
+        Ok(store.with_session_engine(settings, engine.0, engine.1)?)
     }
 
     /// All ports from one store, but for what a store with one process does not need.
@@ -82,6 +87,7 @@ impl Store {
             + RevocationLog
             + Housekeeping
             + Duties
+            + SessionEngines
             + StoreHealth
             + StoreExamination
             + Migrations
@@ -105,6 +111,7 @@ impl Store {
             shared_counts: None,
             housekeeping: store.clone(),
             duties: store.clone(),
+            engines: store.clone(),
             health: store.clone(),
             examination: store.clone(),
             migrations: store,
@@ -173,7 +180,7 @@ pub fn check(settings: &StoreSettings) -> anyhow::Result<()> {
     if let StoreUrl::Postgres(url) = &settings.url {
         postgres(settings, url).check()?;
     }
-    Ok(())
+    Ok(session_engine::check(settings)?)
 }
 
 /// Copies the configured database to `target` while the service runs; what was copied, and how it is restored.

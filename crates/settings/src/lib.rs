@@ -57,12 +57,13 @@ const GATEWAYS_DOC: &str = "What gateways demand that cannot say it themselves, 
 table: they say it in the address at which they ask, `/api/v1/auth/check`.";
 
 /// Every section at the top level.
-const SECTIONS: [&str; 20] = [
+const SECTIONS: [&str; 21] = [
     "server",
     "ops",
     "admin",
     "audit",
     "store",
+    "sessions",
     "tokens",
     "keys",
     "refresh",
@@ -185,7 +186,7 @@ impl Configuration {
     /// # Errors
     /// Every mistake in that section, and every section that does not exist.
     pub fn store(self) -> Result<StoreSettings, ConfigError> {
-        Ok(self.only(&["store"]).read(store)?.value)
+        Ok(self.only(&["store", "sessions"]).read(store)?.value)
     }
 
     /// Validates the section `[ops]` alone.
@@ -207,7 +208,7 @@ impl Configuration {
             let (keys, audit) = (keys(root), audit(root));
             Some(KeyRingSettings { store: store?, tokens: tokens?, keys: keys?, audit: audit? })
         };
-        Ok(self.only(&["server", "store", "tokens", "keys", "audit"]).read(read)?.value)
+        Ok(self.only(&["server", "store", "sessions", "tokens", "keys", "audit"]).read(read)?.value)
     }
 
     /// Validates the sections about the store, the tokens, the keys and the audit log alone.
@@ -226,7 +227,7 @@ impl Configuration {
                 audit: audit?,
             })
         };
-        Ok(self.only(&["server", "store", "tokens", "keys", "audit"]).read(read)?.value)
+        Ok(self.only(&["server", "store", "sessions", "tokens", "keys", "audit"]).read(read)?.value)
     }
 
     /// Validates the sections `[users]` and `[roles]` alone.
@@ -309,7 +310,10 @@ fn server(root: &mut Section<'_>, reads_files: bool) -> Option<(ServerSettings, 
 }
 
 fn store(root: &mut Section<'_>) -> Option<StoreSettings> {
-    root.section("store", "The store of users and sessions.", sections::store)
+    let doc = "The engine of the sessions, where they are not in the store.";
+    let sessions = root.section("sessions", doc, sections::sessions);
+    let doc = "The store of users and, unless `sessions.url` is set, of sessions.";
+    root.section("store", doc, |s| sections::store(s, sessions))
 }
 
 fn tokens(root: &mut Section<'_>, public_url: Option<&str>) -> Option<TokenSettings> {

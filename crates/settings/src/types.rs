@@ -183,6 +183,19 @@ pub struct StoreSettings {
     pub keep_ended: Duration,
     /// The time between two clean-ups; never 0.
     pub cleanup_interval: Duration,
+    /// Where sessions are kept: the section `[sessions]`.
+    pub sessions: SessionSettings,
+}
+
+/// Where sessions are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// The address of the Redis that keeps them; `None` if they are in the store.
+    pub url: Option<SecretText>,
+    /// How many replicas must have confirmed a login or an end.
+    pub replicas: u32,
+    /// How long replicas may take to confirm.
+    pub wait: Duration,
 }
 
 /// How long a connection to Postgres keeps the server process that it was given.

@@ -25,6 +25,7 @@ mod revocations;
 mod rights;
 mod schema;
 mod search;
+mod session_engines;
 mod sessions;
 mod shared_counts;
 mod sql;

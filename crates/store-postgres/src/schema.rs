@@ -74,6 +74,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    session_engine (id) {
+        id -> Integer,
+        mark -> Text,
+    }
+}
+
+diesel::table! {
     restores (id) {
         id -> SmallInt,
         epoch -> BigInt,

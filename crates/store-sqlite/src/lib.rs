@@ -30,6 +30,7 @@ mod revocations;
 mod row;
 mod schema;
 mod search;
+mod session_engines;
 mod sessions;
 mod store;
 mod upstream_tokens;

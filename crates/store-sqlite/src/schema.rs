@@ -82,6 +82,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    session_engine (id) {
+        id -> Integer,
+        mark -> Text,
+    }
+}
+
+diesel::table! {
     restores (id) {
         id -> BigInt,
         epoch -> BigInt,

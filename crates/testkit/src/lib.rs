@@ -25,6 +25,7 @@ mod metrics;
 pub mod openings;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod redis;
 mod resource_server;
 pub mod rotations;
 pub mod shared_counts_suite;

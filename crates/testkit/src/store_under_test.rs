@@ -10,8 +10,8 @@ use mintgate_domain::model::{Actor, ReplicaId, Rotation, Session, SessionId, Tim
 use mintgate_domain::ports::{
     AuditStore, Duties, Housekeeping, IdempotencyRecords, KeyRepo, NoAuditLog, NoMetrics,
     OnceMarks, OpenOutcome, PeopleImport, RefreshTokenRepo, Replicas, RevocationLog,
-    SessionAdministration, StoreError, StoreHealth, UpstreamTokenRepo, UserAdministration,
-    UserChange, UserDirectory,
+    SessionAdministration, SessionEngines, StoreError, StoreHealth, UpstreamTokenRepo,
+    UserAdministration, UserChange, UserDirectory,
 };
 use mintgate_domain::{Administration, AdministrationError, RotateOutcome, Sessions};
 
@@ -30,6 +30,7 @@ pub trait Store:
     + UpstreamTokenRepo
     + Housekeeping
     + Duties
+    + SessionEngines
     + KeyRepo
     + Replicas
     + AuditStore
@@ -50,6 +51,7 @@ impl<T> Store for T where
         + UpstreamTokenRepo
         + Housekeeping
         + Duties
+        + SessionEngines
         + KeyRepo
         + Replicas
         + AuditStore
@@ -75,6 +77,8 @@ pub struct Stores {
     pub upstream_tokens: Arc<dyn UpstreamTokenRepo>,
     /// The clean-up of the sessions and of what is kept with them.
     pub housekeeping: Arc<dyn Housekeeping>,
+    /// Which engine the sessions are in, recorded with the people.
+    pub engines: Arc<dyn SessionEngines>,
     /// Which process does what only one does at a time, kept with the people.
     pub duties: Arc<dyn Duties>,
     /// The records of signing keys.
@@ -103,6 +107,7 @@ impl<S: Store> From<Arc<S>> for Stores {
             session_records: store.clone(),
             upstream_tokens: store.clone(),
             housekeeping: store.clone(),
+            engines: store.clone(),
             duties: store.clone(),
             keys: store.clone(),
             replicas: store.clone(),
@@ -252,7 +257,7 @@ pub struct Dump(BTreeMap<String, Vec<String>>);
 
 impl Dump {
     /// The tables that a dump has to have.
-    pub const TABLES: [&'static str; 18] = [
+    pub const TABLES: [&'static str; 19] = [
         "users",
         "former_ids",
         "external_identities",
@@ -264,6 +269,7 @@ impl Dump {
         "sealing_keys",
         "duties",
         "restores",
+        "session_engine",
         "replicas",
         "upstream_tokens",
         "deleted_sessions",

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mintgate_domain::model::{ReplicaId, RevocationCursor, SessionId, Timestamp, UserId};
-use mintgate_domain::ports::{RevocationLog, RevocationPage, StoreError};
+use mintgate_domain::JoinedLog;
+use mintgate_domain::model::{ReplicaId, SessionId, Timestamp, UserId};
 
 use crate::store_under_test::{Dump, StoreUnderTest, Stores};
 
@@ -28,6 +28,7 @@ impl<S: StoreUnderTest, P: StoreUnderTest> StoreUnderTest for TwoEngines<S, P> {
         Stores {
             users: people.users,
             import: people.import,
+            engines: people.engines,
             duties: people.duties,
             keys: people.keys,
             replicas: people.replicas,
@@ -66,6 +67,7 @@ impl<S: StoreUnderTest, P: StoreUnderTest> StoreUnderTest for TwoEngines<S, P> {
             "external_identities",
             "duties",
             "restores",
+            "session_engine",
             "signing_keys",
             "sealing_keys",
             "replicas",
@@ -78,54 +80,5 @@ impl<S: StoreUnderTest, P: StoreUnderTest> StoreUnderTest for TwoEngines<S, P> {
         let logged = [dump.rows("revocations"), people.rows("revocations")].concat();
         dump.insert("revocations", logged);
         dump
-    }
-}
-
-/// The logs of two engines, read as one. Its cursors name a place in each.
-struct JoinedLog([Arc<dyn RevocationLog>; 2]);
-
-impl JoinedLog {
-    /// Stands between the two places, and for the beginning of a log where there is none.
-    const BETWEEN: char = '~';
-
-    /// The places in both logs; `None` if the cursor names another number of places.
-    fn places(after: Option<&RevocationCursor>) -> Option<[Option<RevocationCursor>; 2]> {
-        let Some(after) = after else { return Some([None, None]) };
-        let (first, second) = after.as_str().split_once(Self::BETWEEN)?;
-        Some([RevocationCursor::parse(first), RevocationCursor::parse(second)])
-    }
-}
-
-#[async_trait]
-impl RevocationLog for JoinedLog {
-    async fn revocations(
-        &self,
-        after: Option<&RevocationCursor>,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Option<RevocationPage>, StoreError> {
-        let Some(places) = Self::places(after) else { return Ok(None) };
-        let mut joined =
-            RevocationPage { events: vec![], cursor: RevocationCursor::behind("", 0), more: false };
-        let mut cursors = Vec::new();
-        for (log, place) in self.0.iter().zip(&places) {
-            let left = limit - u32::try_from(joined.events.len()).expect("a small limit");
-            let Some(page) = log.revocations(place.as_ref(), now, left).await? else {
-                return Ok(None);
-            };
-            joined.events.extend(page.events);
-            joined.more |= page.more;
-            cursors.push(page.cursor.to_string());
-        }
-        let text = cursors.join(&Self::BETWEEN.to_string());
-        joined.cursor = RevocationCursor::parse(&text).expect("a proper cursor");
-        Ok(Some(joined))
-    }
-
-    async fn keep_revocations_for(&self, lifetime: Duration) -> Result<(), StoreError> {
-        for log in &self.0 {
-            log.keep_revocations_for(lifetime).await?;
-        }
-        Ok(())
     }
 }

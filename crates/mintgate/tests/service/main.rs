@@ -56,6 +56,7 @@ mod replicas;
 mod revocations;
 mod roles;
 mod secrets;
+mod sessions_in_redis;
 mod shared_limits;
 mod sign_out;
 mod signals;

@@ -5,13 +5,16 @@ use std::path::PathBuf;
 
 use mintgate_domain::SecretText;
 
-use crate::types::{Pooling, StoreSettings, StoreUrl};
+use crate::types::{Pooling, SessionSettings, StoreSettings, StoreUrl};
 
 /// The names of the TLS modes, which are libpq's.
 const SSL_MODES: [&str; 5] = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 
 /// Reads the section `[store]`.
-pub(crate) fn store(s: &mut Section<'_>) -> Option<StoreSettings> {
+pub(crate) fn store(
+    s: &mut Section<'_>,
+    sessions: Option<SessionSettings>,
+) -> Option<StoreSettings> {
     let url = s.text_or_file(
         key(
             "url",
@@ -87,6 +90,7 @@ pub(crate) fn store(s: &mut Section<'_>) -> Option<StoreSettings> {
         pooling: pooling?,
         keep_ended: keep_ended?,
         cleanup_interval: cleanup_interval?,
+        sessions: sessions?,
     })
 }
 

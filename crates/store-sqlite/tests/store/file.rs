@@ -25,7 +25,7 @@ use mintgate_testkit::{
     ManualClock, MetricEvent, NoMetrics, RecordingMetrics, StoreCalls, StoreUnderTest,
 };
 
-const ALL: [&str; 15] = [
+const ALL: [&str; 16] = [
     "0001_users_and_sessions",
     "0002_session_life",
     "0003_identities_and_providers",
@@ -41,6 +41,7 @@ const ALL: [&str; 15] = [
     "0015_sealing_keys",
     "0016_revocations",
     "0018_former_ids",
+    "0019_session_engine",
 ];
 
 fn cannot_open(path: &std::path::Path) -> String {

@@ -28,7 +28,7 @@ macro_rules! migration {
     };
 }
 
-const SINCE_THIRD: [&str; 13] = [
+const SINCE_THIRD: [&str; 14] = [
     "0003_identities_and_providers",
     "0004_session_epochs",
     "0005_profiles",
@@ -42,6 +42,7 @@ const SINCE_THIRD: [&str; 13] = [
     "0015_sealing_keys",
     "0016_revocations",
     "0018_former_ids",
+    "0019_session_engine",
 ];
 
 /// A file as the release before left it, and rows that it wrote.
@@ -307,6 +308,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
         let forget = format!("DELETE FROM __diesel_schema_migrations WHERE version = '{number}'");
         test.execute(&forget);
     };
+    undo("0019", migration!("0019_session_engine/down.sql"));
     undo("0018", migration!("0018_former_ids/down.sql"));
     undo("0016", migration!("0016_revocations/down.sql"));
     undo("0015", migration!("0015_sealing_keys/down.sql"));
@@ -332,6 +334,7 @@ async fn the_migrations_can_be_undone_and_done_again() {
     let claimed_roles = session.grant.roles.clone();
     assert_eq!(again, Session { claimed_roles, ..session });
 
+    undo("0019", migration!("0019_session_engine/down.sql"));
     undo("0018", migration!("0018_former_ids/down.sql"));
     undo("0016", migration!("0016_revocations/down.sql"));
     undo("0015", migration!("0015_sealing_keys/down.sql"));

@@ -23,7 +23,7 @@ use mintgate_domain::model::{
     DeletedSession, DutyRecord, IdempotencyRecord, KeptUpstream, KeyRecord, KeyUse, LinkedIdentity,
     ReplicaId, Reservation, Session, SessionId, Timestamp, User, UserId,
 };
-use mintgate_domain::ports::{Duty, PoolState, StoreError, StoreHealth};
+use mintgate_domain::ports::{Duty, PoolState, SessionEngines, StoreError, StoreHealth};
 
 use self::replicas::Announced;
 
@@ -53,6 +53,7 @@ struct State {
     upstream: HashMap<SessionId, KeptUpstream>,
     replicas: BTreeMap<ReplicaId, Announced>,
     restore_epoch: u64,
+    session_engine: Option<String>,
     deleted: BTreeMap<SessionId, DeletedSession>,
     duties: BTreeMap<Duty, DutyRecord>,
     audit: audit::AuditState,
@@ -97,5 +98,30 @@ impl StoreHealth for MemoryStore {
 
     fn pool_state(&self) -> PoolState {
         PoolState { idle: 1, in_use: 0 }
+    }
+}
+
+#[async_trait]
+impl SessionEngines for MemoryStore {
+    async fn session_engine(&self) -> Result<Option<String>, StoreError> {
+        self.with(|state| state.session_engine.clone())
+    }
+
+    async fn record_session_engine(
+        &self,
+        before: Option<&str>,
+        mark: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        self.with(|state| {
+            let is_before = state.session_engine.as_deref() == before;
+            if is_before {
+                state.session_engine = mark.map(str::to_owned);
+            }
+            is_before
+        })
+    }
+
+    async fn has_sessions(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.with(|state| state.sessions.values().any(|session| session.is_live(now)))
     }
 }

@@ -73,6 +73,7 @@ impl StoreUnderTest for MemoryStore {
         dump.insert("sealing_keys", state.sealing_keys.iter().cloned().collect());
         dump.insert("replicas", replicas.collect());
         dump.insert("restores", vec![state.restore_epoch.to_string()]);
+        dump.insert("session_engine", state.session_engine.iter().cloned().collect());
         dump.insert("duties", vec![format!("{:?}", state.duties)]);
         let (entries, rest) = state.audit.rows();
         dump.insert("audit_events", entries);

@@ -5,6 +5,7 @@
 mod administration;
 mod audit;
 mod ending;
+mod engines;
 mod epochs;
 mod finding;
 mod housekeeping;
@@ -37,6 +38,7 @@ use mintgate_domain::ports::OpenOutcome;
 pub use administration::*;
 pub use audit::*;
 pub use ending::*;
+pub use engines::*;
 pub use epochs::*;
 pub use finding::*;
 pub use housekeeping::*;
@@ -71,7 +73,8 @@ const CALLERS: usize = 20;
 
 /// One test for each case; the argument is an async function that gives a fresh store. With
 /// `two_engines` before it, the function gives sessions in one engine and people in another: then the
-/// cases are left out that one atomic step over both decides.
+/// cases are left out that one atomic step over both decides. With `expiring_by_itself`, the engine of the
+/// sessions also deletes by its own clock what has expired, and no sweep does.
 #[macro_export]
 macro_rules! store_suite {
     ($fresh_store:path) => {
@@ -91,12 +94,24 @@ macro_rules! store_suite {
             // In two engines the store of people ends no session, and sessions are loaded without people.
             ending_all_sessions_of_an_identity_ends_sign_ins_under_way,
             a_session_is_found_with_its_user,
+            live_sessions_with_the_users_are_noticed,
         );
     };
     (two_engines $fresh_store:path) => {
+        $crate::store_suite!(expiring_by_itself $fresh_store);
+        $crate::store_suite!(
+            @cases $fresh_store,
+            a_sweep_forgets_used_id_tokens_and_repeatable_requests,
+            a_sweep_forgets_so_many_at_most,
+            marks_of_links_and_orders_go_when_they_expire,
+            the_ids_of_deleted_sessions_are_forgotten_in_time,
+        );
+    };
+    (expiring_by_itself $fresh_store:path) => {
         $crate::store_suite!(
             @cases $fresh_store,
             a_fresh_store_is_ready,
+            the_engine_of_the_sessions_is_recorded_by_one,
             a_first_sign_in_stores_one_row_of_each_kind,
             a_user_is_found_by_the_identity_that_signed_in,
             case_30_issuer_and_subject_are_compared_byte_for_byte,
@@ -181,8 +196,6 @@ macro_rules! store_suite {
             a_sweep_leaves_what_lives_alone,
             a_sweep_deletes_what_ended_long_ago,
             a_sweep_looks_at_so_many_at_most_and_goes_on_from_there,
-            a_sweep_forgets_used_id_tokens_and_repeatable_requests,
-            a_sweep_forgets_so_many_at_most,
             a_sweep_of_an_empty_store_is_done_at_once,
             sweeping_and_refreshing_at_once_lose_no_session,
             a_refresh_key_is_in_use_while_a_live_session_needs_it,
@@ -245,7 +258,6 @@ macro_rules! store_suite {
             an_order_many_times_at_once_is_carried_out_once,
             several_orders_at_once_end_each_session_once,
             an_order_and_a_sign_in_with_one_mark_at_once_count_once,
-            marks_of_links_and_orders_go_when_they_expire,
             after_an_acknowledged_order_no_refresh_works,
             ending_all_sessions_of_a_user_ends_sign_ins_under_way,
             an_order_about_a_subject_ends_sign_ins_under_way,
@@ -276,7 +288,6 @@ macro_rules! store_suite {
             after_an_acknowledged_disabling_nothing_of_the_user_works,
             sessions_are_listed_the_last_opened_first_also_when_ended,
             a_deleted_user_leaves_the_ids_of_what_may_have_access_tokens,
-            the_ids_of_deleted_sessions_are_forgotten_in_time,
             imported_people_are_created_whole_and_found,
             a_batch_of_imported_people_is_stored_whole_or_not_at_all,
             a_batch_imported_many_times_at_once_is_stored_once,
