@@ -68,6 +68,7 @@ impl<S: StoreUnderTest, P: StoreUnderTest> StoreUnderTest for TwoEngines<S, P> {
             "duties",
             "restores",
             "session_engine",
+            "former_ids",
             "signing_keys",
             "sealing_keys",
             "replicas",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,8 +31,10 @@ pub(crate) fn config(url: &str) -> RedisConfig {
 }
 
 pub(crate) fn open(config: &RedisConfig) -> Arc<RedisStore> {
+    // Each is a process of its own: no two give their changes the same names.
+    static OPENED: AtomicU64 = AtomicU64::new(0);
     let clock = Arc::new(ManualClock::default());
-    let entropy = SeededEntropy::new(std::process::id().into());
+    let entropy = SeededEntropy::new(OPENED.fetch_add(1, Ordering::Relaxed));
     Arc::new(RedisStore::new(config, Arc::new(NoMetrics), clock, &entropy).unwrap())
 }
 
