@@ -78,12 +78,15 @@ async fn a_migration_that_waits_for_a_dump_holds_no_refresh_up() {
         assert!(plan.contains(expected), "{plan}");
     }
     let mut migrate = Migrate::start(&service, &[]);
-    let said = migrate.says().await;
+    // From before it asks for its lock, until long after it has given up.
+    let refreshing = async {
+        for _ in 0..40 {
+            tokens = service.refreshed(&tokens.refresh).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let (said, ()) = tokio::join!(migrate.says(), refreshing);
     assert!(said.contains(MIGRATION) && said.contains(&format!("pid {pid}")), "{said}");
-    for _ in 0..20 {
-        tokens = service.refreshed(&tokens.refresh).await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
     assert!(migrate.child.try_wait().expect("a process").is_none(), "it waits");
 
     // Another one waits for the first, and one that was killed leaves nothing to unlock.

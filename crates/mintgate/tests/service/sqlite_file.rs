@@ -145,7 +145,8 @@ async fn a_long_log_is_told_and_cut_when_its_reader_has_gone() {
 
     drop(reader);
     until("the log is short", async || {
-        size() <= LOG_LIMIT && log_bytes(&service).await <= LOG_LIMIT
+        // SQLite by itself would cut it to the limit.
+        size() < LOG_LIMIT / 8 && log_bytes(&service).await < LOG_LIMIT / 8
     })
     .await;
     until("it is told", async || told("short again")).await;
@@ -172,7 +173,8 @@ async fn a_file_that_is_a_mount_point_is_refused_at_the_start() {
         let () = eprintln!("SKIPPED: nothing can be mounted here");
         return;
     }
-    let output = in_namespace("mount --bind \"$1\" \"$1\" && exec \"$0\" --config \"$2\" serve");
+    let output =
+        in_namespace("mount --bind \"$1\" \"$1\" && exec timeout 30 \"$0\" --config \"$2\" serve");
     let output = output.expect("it runs");
     let err = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{err}");
