@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use mintgate_domain::model::ProfileClaims;
-use mintgate_domain::{ImportClaims, ImportPeople};
+use mintgate_domain::{ImportClaims, ImportPeople, SecretText};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::csv;
+use crate::database::{self, Tables};
 use crate::keycloak::{Export, REALM};
 use crate::mapping::{KnownProvider, Mapping};
 use crate::person::Found;
 use crate::report::{Class, Report};
 use crate::run::{BATCH, Run};
+use crate::{better_auth, csv, supabase, supertokens};
 
 /// The arguments of `mintgate import`.
 #[derive(Debug, Clone, clap::Args)]
@@ -42,6 +44,68 @@ enum SourceArguments {
         #[command(flatten)]
         options: Options,
     },
+    /// From the database of Supabase Auth.
+    Supabase {
+        #[command(flatten)]
+        database: Database,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// From the Postgres database of SuperTokens.
+    Supertokens {
+        /// The role of people who may not sign in; SuperTokens itself has no bans.
+        #[arg(long, value_name = "ROLE")]
+        banned_role: Option<String>,
+        #[command(flatten)]
+        database: Database,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// From the Postgres database of Better Auth.
+    BetterAuth {
+        #[command(flatten)]
+        database: Database,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+/// Where the database is, and what its tables are called.
+#[derive(Debug, Clone, clap::Args)]
+struct Database {
+    /// The file with the address, `postgres://…`; it is only read from. `sslmode=require` in it demands TLS.
+    #[arg(long, value_name = "FILE")]
+    url_file: PathBuf,
+    /// The schema of the tables, if it is another than that system's own.
+    #[arg(long)]
+    schema: Option<String>,
+    /// What the names of all tables begin with.
+    #[arg(long, default_value = "")]
+    prefix: String,
+    /// A table with a name of its own: `NAME=ITS_NAME`.
+    #[arg(long, value_name = "NAME=ITS_NAME", value_parser = renamed)]
+    table: Vec<(String, String)>,
+}
+
+fn renamed(text: &str) -> Result<(String, String), &'static str> {
+    let (name, its_name) = text.split_once('=').ok_or("write NAME=ITS_NAME")?;
+    Ok((name.to_owned(), its_name.to_owned()))
+}
+
+impl Database {
+    fn tables(&self, schema: &str) -> Tables {
+        Tables {
+            schema: self.schema.clone().unwrap_or_else(|| schema.to_owned()),
+            prefix: self.prefix.clone(),
+            renamed: self.table.iter().cloned().collect(),
+        }
+    }
+
+    async fn connect(&self) -> Result<tokio_postgres::Client, String> {
+        let url = std::fs::read_to_string(&self.url_file).map(SecretText::new);
+        let url = url.map_err(|error| format!("{}: {error}", self.url_file.display()))?;
+        database::connect(&url).await
+    }
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -98,9 +162,11 @@ impl ImportCommand {
         kept: &ProfileClaims,
     ) -> Done {
         let options = match &self.source {
-            SourceArguments::Csv { options, .. } | SourceArguments::Keycloak { options, .. } => {
-                options
-            }
+            SourceArguments::Csv { options, .. }
+            | SourceArguments::Keycloak { options, .. }
+            | SourceArguments::Supabase { options, .. }
+            | SourceArguments::Supertokens { options, .. }
+            | SourceArguments::BetterAuth { options, .. } => options,
         };
         let name = options.map.display();
         let mapping = match std::fs::read_to_string(&options.map) {
@@ -129,28 +195,59 @@ impl ImportCommand {
 
     async fn carry_out(&self, run: &mut Run<'_>) -> Result<(), String> {
         let (sender, receiver) = mpsc::channel(BATCH);
-        let send = move |found: Found| sender.blocking_send(found).is_ok();
-        let (path, reading) = match &self.source {
+        let found = sender.clone();
+        let send = move |person: Found| sender.blocking_send(person).is_ok();
+        let reading = match &self.source {
             SourceArguments::Csv { file, .. } => {
                 let path = file.clone();
-                let open = move || {
-                    let file = File::open(&path).map_err(|error| error.to_string())?;
-                    csv::read(BufReader::with_capacity(1 << 16, file), send)
-                };
-                (file, tokio::task::spawn_blocking(open))
+                tokio::task::spawn_blocking(move || {
+                    drop(found);
+                    let file = File::open(&path).map_err(|error| error.to_string());
+                    let read = file
+                        .and_then(|file| csv::read(BufReader::with_capacity(1 << 16, file), send));
+                    read.map_err(|problem| format!("{}: {problem}", path.display()))
+                })
             }
             SourceArguments::Keycloak { path, realm, .. } => {
-                let (file, realm) = (path.clone(), realm.clone());
+                let (path, realm) = (path.clone(), realm.clone());
                 let with_realm = run.mapping.has(REALM);
-                let open = move || Export::open(&file, realm, with_realm)?.read(send);
-                (path, tokio::task::spawn_blocking(open))
+                tokio::task::spawn_blocking(move || {
+                    drop(found);
+                    let export = Export::open(&path, realm, with_realm);
+                    let read = export.and_then(|export| export.read(send));
+                    read.map_err(|problem| format!("{}: {problem}", path.display()))
+                })
+            }
+            SourceArguments::Supabase { database, .. } => {
+                let mut client = database.connect().await?;
+                let query = supabase::query(&database.tables(supabase::SCHEMA));
+                drop(send);
+                tokio::spawn(async move {
+                    database::read(&mut client, &query, supabase::person, &found).await
+                })
+            }
+            SourceArguments::Supertokens { database, banned_role, .. } => {
+                let mut client = database.connect().await?;
+                let query = supertokens::query(&database.tables(supertokens::SCHEMA));
+                let banned = banned_role.clone();
+                drop(send);
+                tokio::spawn(async move {
+                    let person = |row: &Value| supertokens::person(row, banned.as_deref());
+                    database::read(&mut client, &query, person, &found).await
+                })
+            }
+            SourceArguments::BetterAuth { database, .. } => {
+                let mut client = database.connect().await?;
+                let tables = database.tables(better_auth::SCHEMA);
+                let query = better_auth::query(&client, &tables).await?;
+                drop(send);
+                tokio::spawn(async move {
+                    database::read(&mut client, &query, better_auth::person, &found).await
+                })
             }
         };
         run.all(receiver).await?;
-        match reading.await {
-            Ok(Ok(())) => run.find_gone().await,
-            Ok(Err(problem)) => Err(format!("{}: {problem}", path.display())),
-            Err(error) => Err(error.to_string()),
-        }
+        reading.await.map_err(|error| error.to_string())??;
+        run.find_gone().await
     }
 }

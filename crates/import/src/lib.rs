@@ -5,14 +5,20 @@
 //! is to be imported, or says why there is none, and [`report`] counts. The import itself is
 //! [`mintgate_domain::ImportPeople`].
 
+mod better_auth;
 mod command;
 mod csv;
+mod database;
+#[cfg(test)]
+mod database_tests;
 mod keycloak;
 mod mapping;
 mod person;
 mod report;
 mod run;
 mod sorting;
+mod supabase;
+mod supertokens;
 mod times;
 
 pub use command::{Done, ImportCommand};

@@ -43,12 +43,16 @@ pub(crate) struct SourceIdentity {
 /// Why a record is nobody who signs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Skip {
+    Deleted,
+    Anonymous,
     ServiceAccount,
 }
 
 impl Skip {
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Self::Deleted => "deleted there",
+            Self::Anonymous => "anonymous",
             Self::ServiceAccount => "service account",
         }
     }
