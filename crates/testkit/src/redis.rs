@@ -88,18 +88,20 @@ impl RedisServer {
     /// # Panics
     /// Without the program, or if there is no cluster within 20 s.
     pub async fn cluster() -> [Self; 6] {
-        let nodes = [(); 6].map(|()| {
-            let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-            async move { Self::start(&options).await }
+        // The usual bus port is one that the system gives to whoever connects.
+        let buses = crate::free_addresses::<6>().map(|bus| bus.port().to_string());
+        let nodes = buses.iter().map(|bus| async move {
+            let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+            Self::start(&[&cluster[..], &["--cluster-port", bus]].concat()).await
         });
         let nodes: Vec<Self> = futures_util::future::join_all(nodes).await;
         let nodes: [Self; 6] = nodes.try_into().expect("six nodes");
         for (node, slots) in nodes.iter().zip(["0 5460", "5461 10922", "10923 16383"]) {
             node.command(&format!("CLUSTER ADDSLOTSRANGE {slots}")).await;
         }
-        for node in &nodes[1..] {
+        for (node, bus) in nodes.iter().zip(&buses).skip(1) {
             let (ip, port) = (node.address.ip(), node.address.port());
-            nodes[0].command(&format!("CLUSTER MEET {ip} {port}")).await;
+            nodes[0].command(&format!("CLUSTER MEET {ip} {port} {bus}")).await;
         }
         for (primary, replica) in nodes.iter().zip(&nodes[3..]) {
             let id = primary.command("CLUSTER MYID").await;
@@ -176,6 +178,12 @@ impl RedisServer {
     /// If it cannot be reached.
     pub async fn command(&self, words: &str) -> String {
         answer(self.address, words).await.expect("an answer")
+    }
+
+    /// Whether it answers a command with a text that contains this one; not if it closes the connection, as a
+    /// server does that is being promoted.
+    pub async fn says(&self, words: &str, text: &str) -> bool {
+        answer(self.address, words).await.is_ok_and(|answer| answer.contains(text))
     }
 
     async fn answers(&self) {

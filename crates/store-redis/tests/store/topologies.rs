@@ -47,7 +47,7 @@ async fn the_primary_that_sentinel_names_is_followed() {
     assert_eq!(store.end_session(id, user, reason, NOW).await, Ok(EndOutcome::Ended));
 
     primary.kill();
-    until(async || replica.command("ROLE").await.contains("master")).await;
+    until(async || replica.says("ROLE", "master").await).await;
     until(async || store.load(id).await.is_ok()).await;
     assert_eq!(found(&store, id).await.end.map(|end| end.reason), Some(reason));
 }
@@ -82,7 +82,7 @@ async fn sessions_of_a_cluster_are_spread_and_follow_a_failover() {
 
     // The shards of the others are not asked.
     nodes[0].kill();
-    until(async || nodes[3].command("ROLE").await.contains("master")).await;
+    until(async || nodes[3].says("ROLE", "master").await).await;
     for session in &sessions[1..] {
         until(async || store.load(session.id).await.is_ok()).await;
         assert_eq!(found(&store, session.id).await, *session);
