@@ -340,9 +340,10 @@ mod tests {
         let ids: Vec<_> = people.iter().map(ImportedPerson::id).collect();
         assert_eq!(ids, ["2", "7"]);
         let places: Vec<_> = invalid.iter().map(|it| it.place.as_str()).collect();
+        // A person is judged when the next one begins, and a line that cannot be read begins nobody.
         assert_eq!(
             places,
-            ["line 2, id 1", "line 4", "line 5", "line 6, id 4", "line 7", "line 8"]
+            ["line 2, id 1", "line 4", "line 5", "line 7", "line 8", "line 6, id 4"]
         );
     }
 

@@ -20,4 +20,3 @@ CREATE INDEX former_ids_user_id ON former_ids (user_id);
 -- When a disabled user may sign in again; null for a user who is not disabled, or without an end. No
 -- default, so that no row is rewritten.
 ALTER TABLE users ADD COLUMN disabled_until timestamptz;
-CREATE INDEX users_disabled_until ON users (disabled_until) WHERE disabled_until IS NOT NULL;
