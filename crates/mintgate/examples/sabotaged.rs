@@ -8,8 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use clap::{Parser, Subcommand};
-use mintgate::app::{self, Application};
+use mintgate::app::Application;
 use mintgate::settings::{Settings, StoreUrl};
+use mintgate::signals;
 use mintgate::system::OsEntropy;
 use mintgate_domain::model::{Rotation, Session, Standing, Verdict};
 use mintgate_domain::ports::{Entropy, LoadedSession, RefreshTokenRepo, StoreError};
@@ -50,7 +51,7 @@ async fn main() -> anyhow::Result<()> {
         Arc::new(InterposedRepo(CheckThenUpdate { inner, database, client: Mutex::new(None) }))
     });
     let application = application.build().await?;
-    let (stop, at_once) = app::stop_signals()?;
+    let (stop, at_once) = signals::stop_signals()?;
     application.run_until(stop, at_once).await
 }
 

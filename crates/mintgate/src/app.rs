@@ -1,16 +1,13 @@
 //! The running service: built from the settings, served until it is asked to stop.
 
 use std::future::{Future, pending};
-use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mintgate_audit::AuditTrail;
-use mintgate_doctor::{Installation, Opened};
-use mintgate_domain::ports::{Clock, NoMetrics, RefreshTokenRepo, StoreError};
-use mintgate_domain::{CleanUp, CleanUpPorts, Explain, ProviderRegistry, revocation_lifetime};
+use mintgate_domain::ports::{Clock, RefreshTokenRepo};
+use mintgate_domain::{CleanUp, CleanUpPorts, ProviderRegistry, revocation_lifetime};
 use mintgate_http_actix::{
     CurrentState, Door, MoreRoutes, Phase, Server, ServiceConfig, Stopping, descriptors,
     serve_operations, serve_public,
@@ -23,7 +20,6 @@ use mintgate_tls::Served;
 use mintgate_traces_otlp::Traces;
 use tokio::net::TcpSocket;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::background::{
@@ -33,7 +29,7 @@ use crate::background::{
 use crate::certificates::Certificates;
 use crate::keys;
 use crate::reload::{self, Reload};
-use crate::settings::{AdministrationSettings, Settings, StoreSettings, TelemetrySettings};
+use crate::settings::{Settings, TelemetrySettings};
 use crate::store::Store;
 use crate::system::{OsEntropy, SystemClock, process_name};
 use crate::wiring::{self, Adapters};
@@ -42,8 +38,6 @@ use crate::wiring::{self, Adapters};
 const BACKLOG: u32 = 4096;
 /// The longest that the end may take once no connection is accepted any more, with a margin.
 const LONGEST_END: Duration = Duration::from_secs(20);
-/// The exit code of a process that SIGTERM has ended, as shells report it.
-const ENDED_BY_SIGTERM: i32 = 128 + 15;
 
 /// Starts sending spans to the collector, if there is one: what takes the spans, and what sends them.
 ///
@@ -252,49 +246,6 @@ fn clean_up(settings: &Settings, adapters: &Adapters) -> StoreCleanUp {
     ))
 }
 
-/// What operators do with people and sessions, on the configured store, and the audit log, which is to be
-/// flushed afterwards.
-///
-/// # Errors
-/// If the configured address or its TLS options cannot be used.
-pub fn administration(
-    settings: &AdministrationSettings,
-) -> anyhow::Result<(Explain, Arc<AuditTrail>)> {
-    let (metrics, clock) = (Arc::new(NoMetrics), Arc::new(SystemClock::new()));
-    let store = Store::open(&settings.store, metrics.clone(), clock.clone())?;
-    let keys = settings.audit.keys(&settings.keys);
-    let audit = store.audit_trail(keys.clone(), clock.clone(), metrics.clone());
-    let (access_ttl, actor) = (settings.tokens.access_ttl, mintgate_admin::operator());
-    let review = store.audit_review(keys);
-    let administration = store.administration(access_ttl, clock, metrics, audit.clone(), actor);
-    Ok((Explain { administration, review }, audit))
-}
-
-/// Says if what a command has done is not in the audit log.
-pub fn warn_if_unwritten(written: Result<(), StoreError>) {
-    if let Err(error) = written {
-        // There may be nobody to say it to.
-        let _ = writeln!(
-            std::io::stderr(),
-            "mintgate: warning: not everything that was done is in the audit log: {}",
-            mintgate_domain::chain(&error)
-        );
-    }
-}
-
-/// An installation for `mintgate doctor`, which leaves it as it is.
-pub async fn installation(settings: Settings, clock: Arc<dyn Clock>) -> Installation {
-    let (store, keys, tokens) = (&settings.store, &settings.keys, &settings.tokens);
-    let opened = async {
-        anyhow::ensure!(mintgate_doctor::is_there(store), "it is not there");
-        let opened = Store::open(store, Arc::new(NoMetrics), Arc::clone(&clock))?;
-        let ring = keys::open_existing(keys, tokens, &opened, Arc::clone(&clock)).await;
-        Ok(Opened { store: opened.examination, keys: ring })
-    };
-    let opened = opened.await;
-    Installation { settings, opened, clock, entropy: Arc::new(OsEntropy) }
-}
-
 impl Application {
     /// Begins to build a service.
     pub fn builder(settings: Settings) -> ApplicationBuilder {
@@ -393,103 +344,6 @@ impl Application {
     }
 }
 
-/// Two futures: one that completes when the process gets SIGTERM, SIGINT or SIGQUIT, and one when it gets
-/// another of them. SIGUSR1 and SIGUSR2, which end a process that does not expect them, are logged and ignored.
-///
-/// # Errors
-/// If signals cannot be listened to.
-pub fn stop_signals() -> anyhow::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut quit = signal(SignalKind::quit())?;
-    let mut user_1 = signal(SignalKind::user_defined1())?;
-    let mut user_2 = signal(SignalKind::user_defined2())?;
-    let counted = watch::Sender::new(0_u32);
-    let came = |times| {
-        let mut count = counted.subscribe();
-        async move {
-            // The task below does not end before the process.
-            let _ = count.wait_for(|count| *count >= times).await;
-        }
-    };
-    let signals = (came(1), came(2));
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => counted.send_modify(|count| *count += 1),
-                _ = interrupt.recv() => counted.send_modify(|count| *count += 1),
-                _ = quit.recv() => counted.send_modify(|count| *count += 1),
-                _ = user_1.recv() => tracing::warn!(signal = "SIGUSR1", "ignored"),
-                _ = user_2.recv() => tracing::warn!(signal = "SIGUSR2", "ignored"),
-            }
-        }
-    });
-    Ok(signals)
-}
-
-/// Ends this process, if it is the first one of a container, as SIGTERM and SIGINT end others: the system
-/// ignores signals to it that it does not expect.
-///
-/// # Errors
-/// If signals cannot be listened to.
-pub fn obey_as_first_process() -> anyhow::Result<()> {
-    if std::process::id() != 1 {
-        return Ok(());
-    }
-    let (stop, _) = stop_signals()?;
-    tokio::spawn(async {
-        stop.await;
-        std::process::exit(ENDED_BY_SIGTERM);
-    });
-    Ok(())
-}
-
-/// Brings the store's schema up to date; the names of the migrations that were run. Waits for locks for ten minutes.
-///
-/// # Errors
-/// If the store cannot be reached or a migration fails.
-pub async fn migrate(settings: &StoreSettings) -> anyhow::Result<Vec<String>> {
-    migrate_patiently(settings, Duration::from_mins(10), &|_| ()).await
-}
-
-/// The same; waits for locks until `patience` is over, and tells `say` whom for.
-///
-/// # Errors
-/// As those of [`migrate`].
-pub async fn migrate_patiently(
-    settings: &StoreSettings,
-    patience: Duration,
-    say: &(dyn Fn(&str) + Send + Sync),
-) -> anyhow::Result<Vec<String>> {
-    open_store(settings)?.migrations.migrate(patience, say).await.context("store.url")
-}
-
-pub use crate::store::{back_up, check as check_store};
-
-/// What [`migrate`] would do, as lines of text; empty if nothing.
-///
-/// # Errors
-/// If the store cannot be reached.
-pub async fn migration_plan(settings: &StoreSettings) -> anyhow::Result<String> {
-    open_store(settings)?.migrations.plan().await.context("store.url")
-}
-
-/// Forgets which engine has the sessions, whatever it has lost: the next process that becomes ready records its own.
-///
-/// # Errors
-/// If the store cannot be reached.
-pub async fn forget_session_engine(settings: &StoreSettings) -> anyhow::Result<()> {
-    let engines = open_store(settings)?.engines;
-    let recorded = engines.session_engine().await.context("store.url")?;
-    engines.record_session_engine(recorded.as_deref(), None).await.context("store.url")?;
-    Ok(())
-}
-
-fn open_store(settings: &StoreSettings) -> anyhow::Result<Store> {
-    Store::open(settings, Arc::new(NoMetrics), Arc::new(SystemClock::new()))
-}
-
 fn listen(address: SocketAddr, setting: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = bind(address).with_context(|| {
         format!("cannot listen on {address} ({setting}); is something else there?")
@@ -513,6 +367,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::commands::migrate;
     use crate::keys::test_keys::TestKeys;
 
     /// Asks until the answer has this status, for 30 seconds at most; the answer's body.

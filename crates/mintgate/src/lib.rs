@@ -3,6 +3,7 @@
 pub mod app;
 mod background;
 mod certificates;
+pub mod commands;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod keys;
@@ -12,6 +13,7 @@ mod providers;
 pub mod reload;
 pub mod roles_command;
 mod session_engine;
+pub mod signals;
 mod store;
 pub mod system;
 mod wiring;

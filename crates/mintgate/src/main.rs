@@ -16,6 +16,7 @@ use mintgate::settings::{
     self, AdministrationSettings, ConfigError, Configuration, Settings, StoreSettings,
 };
 use mintgate::system::{OsEntropy, SystemClock};
+use mintgate::{commands, signals};
 use mintgate_admin::{
     AdminCommand, AuditCommand, ClientsCommand, ExplainCommand, RestoreDoneCommand,
     SessionsCommand, UsersCommand,
@@ -124,7 +125,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let read = || Configuration::load(cli.config.as_deref(), std::env::vars_os());
     let load = || read()?.settings();
     if !matches!(cli.command, Command::Serve) {
-        app::obey_as_first_process()?;
+        signals::obey_as_first_process()?;
     }
     match &cli.command {
         Command::Serve => serve(load()?).await?,
@@ -143,7 +144,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             migrate(&read()?.store()?, *plan, patience, &mut out).await?;
         }
         Command::Backup { path } => {
-            write!(out, "{}", app::back_up(&read()?.store()?, path).await?)?;
+            write!(out, "{}", commands::back_up(&read()?.store()?, path).await?)?;
         }
         Command::Keys(command) => {
             write!(out, "{}", command.run(&read()?.key_ring()?).await?)?;
@@ -159,19 +160,19 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(explained.exit_code());
         }
         Command::Users(command) => {
-            let (explain, audit) = app::administration(&read()?.administration()?)?;
+            let (explain, audit) = commands::administration(&read()?.administration()?)?;
             let reply = command.run(&explain).await;
-            app::warn_if_unwritten(audit.flush().await);
+            commands::warn_if_unwritten(audit.flush().await);
             return Ok(reply.print(&mut out, &mut std::io::stderr())?);
         }
         Command::Sessions(command) => {
-            let (explain, audit) = app::administration(&read()?.administration()?)?;
+            let (explain, audit) = commands::administration(&read()?.administration()?)?;
             let reply = command.run(&explain).await;
-            app::warn_if_unwritten(audit.flush().await);
+            commands::warn_if_unwritten(audit.flush().await);
             return Ok(reply.print(&mut out, &mut std::io::stderr())?);
         }
         Command::Audit(command) => {
-            let (explain, _) = app::administration(&read()?.administration()?)?;
+            let (explain, _) = commands::administration(&read()?.administration()?)?;
             let reply = command.run(&explain.review, &mut out).await?;
             return Ok(reply.print(&mut out, &mut std::io::stderr())?);
         }
@@ -180,7 +181,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Import(it) => return Box::pin(import(&load()?, it, &mut out)).await,
         Command::Explain(command) => {
-            let (explain, _) = app::administration(&read()?.administration()?)?;
+            let (explain, _) = commands::administration(&read()?.administration()?)?;
             return Ok(command.run(&explain).await.print(&mut out, &mut std::io::stderr())?);
         }
         Command::Admin(command) => {
@@ -193,7 +194,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(u8::from(!is_good)));
         }
         Command::Doctor(command) => {
-            let installation = app::installation(load()?, Arc::new(SystemClock::new())).await;
+            let installation = commands::installation(load()?, Arc::new(SystemClock::new())).await;
             let report = command.run(&installation).await;
             write!(out, "{report}")?;
             return Ok(ExitCode::from(u8::from(!report.is_healthy())));
@@ -212,7 +213,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let (spans, traces) = app::traces(&settings.telemetry)?.unzip();
     let _last_lines = mintgate_log_writer::start(&settings.log.filter, settings.log.format, spans)?;
-    let (stop, at_once) = app::stop_signals()?;
+    let (stop, at_once) = signals::stop_signals()?;
     let mut stop = pin!(stop);
     let application = tokio::select! {
         built = Application::builder(settings).build() => built?,
@@ -230,18 +231,18 @@ async fn restore_done(
     settings: &AdministrationSettings,
     out: &mut impl std::io::Write,
 ) -> anyhow::Result<ExitCode> {
-    let (explain, audit) = app::administration(settings)?;
+    let (explain, audit) = commands::administration(settings)?;
     let reply = command.run(&explain).await;
     if reply.is_done {
-        app::forget_session_engine(&settings.store).await?;
+        commands::forget_session_engine(&settings.store).await?;
     }
-    app::warn_if_unwritten(audit.flush().await);
+    commands::warn_if_unwritten(audit.flush().await);
     Ok(reply.print(out, &mut std::io::stderr())?)
 }
 
 /// Says what is rarely intended in a configuration without a mistake, and what has to be done elsewhere.
 fn check(settings: &Settings, out: &mut impl std::io::Write) -> anyhow::Result<()> {
-    app::check_store(&settings.store)?;
+    commands::check_store(&settings.store)?;
     for warning in mintgate_doctor::warnings(settings) {
         writeln!(out, "Warning: {warning}.")?;
     }
@@ -261,14 +262,14 @@ async fn migrate(
     out: &mut impl std::io::Write,
 ) -> anyhow::Result<()> {
     if plan {
-        let text = app::migration_plan(store).await?;
+        let text = commands::migration_plan(store).await?;
         let nothing = "The schema is up to date.\n";
         write!(out, "{}", if text.is_empty() { nothing } else { &text })?;
         return Ok(());
     }
     // Said at once, and there may be nobody to say it to.
     let say = |line: &str| drop(writeln!(std::io::stderr(), "mintgate: {line}"));
-    let names = app::migrate_patiently(store, patience, &say).await?;
+    let names = commands::migrate_patiently(store, patience, &say).await?;
     for name in &names {
         writeln!(out, "ran {name}")?;
     }

@@ -8,7 +8,7 @@ use mintgate_domain::ImportPeople;
 use mintgate_domain::ports::NoMetrics;
 use mintgate_import::{ImportCommand, KnownProvider};
 
-use crate::app::warn_if_unwritten;
+use crate::commands::warn_if_unwritten;
 use crate::settings::{ProviderConfig, ProviderSettings, Settings};
 use crate::store::Store;
 use crate::system::{OsEntropy, SystemClock};

@@ -11,8 +11,9 @@ use anyhow::Context as _;
 use mintgate_domain::TokenHash;
 use mintgate_mock_idp::{MockClient, MockConfig, MockIdp};
 
-use crate::app::{self, Application};
+use crate::app::Application;
 use crate::settings::{Configuration, Settings};
+use crate::{commands, signals};
 use apps::Apps;
 use page::DevPage;
 
@@ -80,12 +81,12 @@ pub async fn run(options: &DevOptions, config: Option<&Path>) -> anyhow::Result<
     })?;
 
     let _last_lines = mintgate_log_writer::start(&settings.log.filter, settings.log.format, None)?;
-    app::migrate(&settings.store).await?;
+    commands::migrate(&settings.store).await?;
     let page = DevPage::new(&settings);
     let application = Application::builder(settings).more_routes(move |config| page.routes(config));
     let application = application.build().await?;
     banner(options, &apps, &idp, &client.id);
-    let (stop, at_once) = app::stop_signals()?;
+    let (stop, at_once) = signals::stop_signals()?;
     application.run_until(stop, at_once).await?;
     idp.stop().await;
     Ok(())

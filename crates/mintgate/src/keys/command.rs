@@ -13,7 +13,7 @@ use mintgate_domain::ports::{AuditLog as _, Clock, NoMetrics};
 use mintgate_signer_jose::{KeyDirectory, KeyOrder, KeyOrderError, KeyReport, abandon, adopt};
 
 use super::{explained, open_existing, required_encryption_keys};
-use crate::app;
+use crate::commands;
 use crate::settings::KeyRingSettings;
 use crate::store::Store;
 use crate::system::SystemClock;
@@ -137,7 +137,7 @@ impl KeysCommand {
         })?;
         if let Some(event) = report.event(clock.now().into(), mintgate_admin::operator()) {
             audit.record(event);
-            app::warn_if_unwritten(audit.flush().await);
+            commands::warn_if_unwritten(audit.flush().await);
         }
         Ok(report)
     }

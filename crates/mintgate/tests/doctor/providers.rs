@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mintgate::app;
+use mintgate::commands;
 use mintgate::settings::Settings;
 use mintgate_doctor::{DoctorCommand, Verdict};
 use mintgate_mock_idp::{FaultKind, Faults, MockConfig};
@@ -150,7 +150,7 @@ async fn a_redirect_uri_that_is_not_registered_is_found() {
 async fn a_clock_that_differs_from_the_providers_is_found() {
     let rig = Rig::start().await;
     let settings = Settings::from_toml(&rig.text).unwrap();
-    let installation = app::installation(settings, Arc::new(Late)).await;
+    let installation = commands::installation(settings, Arc::new(Late)).await;
     let report = DoctorCommand::default().run(&installation).await;
     let wrong = report.findings.iter().filter(|finding| finding.verdict == Verdict::Wrong);
     let wrong: Vec<_> = wrong.map(|finding| finding.check).collect();

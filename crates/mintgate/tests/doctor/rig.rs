@@ -252,7 +252,7 @@ pub(crate) async fn database() -> Option<TestDatabase> {
     let migrate = |url| async move {
         let text = format!("[store]\nurl = \"{url}\"\n");
         let configuration = mintgate::settings::Configuration::from_toml(&text).unwrap();
-        mintgate::app::migrate(&configuration.store().unwrap()).await.unwrap();
+        mintgate::commands::migrate(&configuration.store().unwrap()).await.unwrap();
     };
     Some(TestDatabase::create(migrate).await)
 }

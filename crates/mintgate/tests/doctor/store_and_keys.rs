@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
-use mintgate::app;
+use mintgate::commands;
 use mintgate::settings::Settings;
 use mintgate_doctor::{DoctorCommand, Verdict};
 use mintgate_mock_idp::MockConfig;
@@ -105,7 +105,7 @@ async fn a_clock_that_differs_from_the_databases_is_found() {
     let Some(database) = database().await else { return };
     let rig = Rig::start_on(&database).await;
     let settings = Settings::from_toml(&rig.text).unwrap();
-    let installation = app::installation(settings, Arc::new(Late)).await;
+    let installation = commands::installation(settings, Arc::new(Late)).await;
     let report = DoctorCommand::default().run(&installation).await;
     let clock = report.findings.iter().find(|finding| finding.check == "store.clock").unwrap();
     assert_eq!(clock.verdict, Verdict::Wrong);

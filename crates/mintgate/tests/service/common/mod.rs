@@ -13,7 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mintgate::app::{self, Application};
+use mintgate::app::Application;
+use mintgate::commands;
 use mintgate::settings::Settings;
 use mintgate_domain::ports::Clock;
 use mintgate_mock_idp::{MockConfig, MockIdp, SignIn};
@@ -208,7 +209,7 @@ impl TestService {
             redirect_uris = options.redirect_uris,
         );
         if options.store_url.is_none() && !options.without_schema {
-            app::migrate(&settings(&text).store).await.expect("the schema is made");
+            commands::migrate(&settings(&text).store).await.expect("the schema is made");
         }
         let (public, ops, stop, thread) = run(settings(&text), options.clock.clone());
         let client = reqwest::Client::builder()
@@ -464,7 +465,7 @@ pub(crate) async fn database() -> TestDatabase {
             client_id = \"x\"\nredirect_uris = [\"https://app.example.com\"]";
         let settings = Settings::from_toml(&format!("[store]\nurl = \"{url}\"\n{provider}"));
         let settings = settings.unwrap_or_else(|error| panic!("{error}"));
-        app::migrate(&settings.store).await.expect("the schema is made");
+        commands::migrate(&settings.store).await.expect("the schema is made");
     })
     .await
 }

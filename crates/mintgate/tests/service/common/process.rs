@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use mintgate::app;
+use mintgate::commands;
 use mintgate_testkit::free_addresses;
 use reqwest::StatusCode;
 
@@ -81,7 +81,7 @@ impl Process {
              [keys]\n{keys}\n[[providers]]\nid = \"corp\"\nissuer = \"http://127.0.0.1:9\"\n\
              client_id = \"mintgate\"\nclient_secret = \"secret\"\nredirect_uris = [\"http://localhost/cb\"]\n"
         );
-        app::migrate(&super::settings(&text).store).await.expect("the schema is made");
+        commands::migrate(&super::settings(&text).store).await.expect("the schema is made");
         Self::spawn(dir, &text, [public, ops], shell, prepare)
     }
 
