@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -23,15 +24,20 @@ pub enum Phase {
 
 /// Tells all connections how far the service is on the way to its end.
 #[derive(Debug, Default)]
-pub struct Stopping(watch::Sender<Phase>);
+pub struct Stopping {
+    changes: watch::Sender<Phase>,
+    /// The same phase: every answer asks for it, and the channel would have it take a lock.
+    latest: AtomicU8,
+}
 
 impl Stopping {
     /// Begins `phase`, unless a later one has begun.
     pub fn begin(&self, phase: Phase) {
-        self.0.send_if_modified(|current| {
+        self.changes.send_if_modified(|current| {
             let is_later = phase > *current;
             if is_later {
                 *current = phase;
+                self.latest.store(phase as u8, Ordering::Release);
             }
             is_later
         });
@@ -39,13 +45,13 @@ impl Stopping {
 
     /// Whether `phase` or a later one has begun.
     pub fn has_begun(&self, phase: Phase) -> bool {
-        *self.0.borrow() >= phase
+        self.latest.load(Ordering::Acquire) >= phase as u8
     }
 
     /// Waits until `phase` or a later one begins.
     pub(crate) async fn begins(&self, phase: Phase) {
         // The sender lives as long as this.
-        let _ = self.0.subscribe().wait_for(|current| *current >= phase).await;
+        let _ = self.changes.subscribe().wait_for(|current| *current >= phase).await;
     }
 }
 
